@@ -1,0 +1,1 @@
+"""splatlearn: image representations learned by painting with Gaussians."""

@@ -1,0 +1,140 @@
+"""Cameras: how world coordinates become pixels.
+
+Conventions: x right, y down, z away from the camera; pixel (0, 0) has its centre at (0.5, 0.5).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from splatlearn.checks import check_floating
+
+CameraModel = Literal["pinhole", "orthographic", "gmae"]
+
+GMAE_DISTANCE = 8.0
+"""World units between the camera of GMAE and the origin (arXiv 2501.03229, section 3)."""
+
+
+def _identity() -> Tensor:
+    return torch.eye(4)
+
+
+@dataclass(frozen=True, eq=False)
+class Camera:
+    """A camera of `width` × `height` pixels.
+
+    - `fx`, `fy`: focal lengths in pixels (`"pinhole"`), or pixels per world unit (`"orthographic"`).
+    - `cx`, `cy`: principal point in pixels.
+    - `model`: `"pinhole"`; `"orthographic"`; or `"gmae"`, whose centres project orthographically while extents
+      shrink with depth as in a pinhole camera (what arXiv 2501.03229 trains with).
+    - `world_to_camera`: rigid transform [4, 4], or [*B, 4, 4] with one for each set of Gaussians.
+    - `near`: Gaussians nearer than this (world units) are not drawn.
+
+    Raises ValueError for an unknown model, sizes or focal lengths that are not positive, or a wrong matrix shape.
+    """
+
+    width: int
+    height: int
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    model: CameraModel = "pinhole"
+    world_to_camera: Float[Tensor, "*B 4 4"] = field(default_factory=_identity)
+    near: float = 0.01
+
+    def __post_init__(self) -> None:
+        if self.model not in get_args(CameraModel):
+            raise ValueError(f"model: expected one of {', '.join(get_args(CameraModel))}, got {self.model!r}")
+        for name in ("width", "height", "fx", "fy", "near"):
+            value = getattr(self, name)
+            if not (value > 0 and math.isfinite(value)):
+                raise ValueError(f"{name}: expected a positive number, got {value}")
+        check_floating("world_to_camera", self.world_to_camera)
+        if tuple(self.world_to_camera.shape[-2:]) != (4, 4):
+            raise ValueError(
+                f"world_to_camera: expected shape [..., 4, 4], got {list(self.world_to_camera.shape)}"
+            )
+
+    @classmethod
+    def gmae(cls, height: int, width: int) -> Camera:
+        """The camera of GMAE: 8 units back on the z axis, (−1, 1) spans the image along each axis.
+
+        `height`, `width` in pixels. Centres project to px = W/2·x + W/2; extents by the perspective Jacobian with
+        fx = W/2 (arXiv 2501.03229).
+        """
+        view = torch.eye(4)
+        view[2, 3] = GMAE_DISTANCE
+        return cls(width, height, width / 2, height / 2, width / 2, height / 2, "gmae", view)
+
+    @classmethod
+    def orthographic(cls, height: int, width: int, distance: float = GMAE_DISTANCE) -> Camera:
+        """A camera `distance` back on the z axis for which (−1, 1) spans the image and depth changes no size."""
+        view = torch.eye(4)
+        view[2, 3] = distance
+        return cls(width, height, width / 2, height / 2, width / 2, height / 2, "orthographic", view)
+
+    @classmethod
+    def pinhole(
+        cls,
+        height: int,
+        width: int,
+        field_of_view: float = 90.0,
+        world_to_camera: Float[Tensor, "*B 4 4"] | None = None,
+    ) -> Camera:
+        """A pinhole camera with square pixels, its principal point at the centre.
+
+        `field_of_view` is horizontal, in degrees, in (0, 180). Raises ValueError outside that range.
+        """
+        if not 0.0 < field_of_view < 180.0:
+            raise ValueError(f"field_of_view: expected degrees between 0 and 180, got {field_of_view}")
+        focal = width / 2 / math.tan(math.radians(field_of_view) / 2)
+        view = torch.eye(4) if world_to_camera is None else world_to_camera
+        return cls(width, height, focal, focal, width / 2, height / 2, "pinhole", view)
+
+    @classmethod
+    def look_at(
+        cls,
+        eye: Sequence[float],
+        target: Sequence[float],
+        height: int,
+        width: int,
+        field_of_view: float = 60.0,
+    ) -> Camera:
+        """A pinhole camera at `eye` that looks at `target`, the world's −y axis up.
+
+        Raises ValueError when the two points coincide or lie above one another.
+        """
+        position = torch.tensor(tuple(eye), dtype=torch.float64)
+        forward = torch.tensor(tuple(target), dtype=torch.float64) - position
+        down = torch.tensor((0.0, 1.0, 0.0), dtype=torch.float64)
+        right = torch.linalg.cross(down, forward)
+        if float(right.norm()) < 1e-9:
+            raise ValueError(
+                f"eye, target: expected a line of sight that is not vertical, got {eye} → {target}"
+            )
+        forward, right = forward / forward.norm(), right / right.norm()
+        view = torch.eye(4, dtype=torch.float64)
+        view[:3, :3] = torch.stack([right, torch.linalg.cross(forward, right), forward])
+        view[:3, 3] = -view[:3, :3] @ position
+        return cls.pinhole(height, width, field_of_view, view.float())
+
+    def resized(self, height: int, width: int) -> Camera:
+        """The same view on another number of pixels."""
+        across, down = width / self.width, height / self.height
+        return replace(
+            self,
+            width=width,
+            height=height,
+            fx=self.fx * across,
+            fy=self.fy * down,
+            cx=self.cx * across,
+            cy=self.cy * down,
+        )

@@ -1,0 +1,42 @@
+"""Which module composites: the registry of backends and the choice among them.
+
+A backend is a module with four functions: `status()`, `refusal(centers, channels)`, `forward` and `backward`, with the
+signatures of `backend_torch`.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from torch import Tensor
+
+from splatlearn.render import backend_torch
+
+BACKENDS: dict[str, ModuleType] = {"torch": backend_torch}
+PREFERENCE = ("torch",)
+
+
+def available_backends() -> dict[str, str]:
+    """Each backend's state on this machine: "ok", or in a few words why it cannot be used."""
+    return {name: module.status() for name, module in BACKENDS.items()}
+
+
+def choose_backend(name: str, centers: Tensor, channels: int) -> str:
+    """The backend for these inputs: the named one, or for "auto" the fastest that can take them.
+
+    Raises ValueError for an unknown name and RuntimeError when the named backend cannot be used here.
+    """
+    if name == "auto":
+        usable = (each for each in PREFERENCE if _reason_against(each, centers, channels) is None)
+        return next(usable)
+    if name not in BACKENDS:
+        raise ValueError(f"backend: expected 'auto' or one of {', '.join(BACKENDS)}, got {name!r}")
+    reason = _reason_against(name, centers, channels)
+    if reason is not None:
+        raise RuntimeError(f"backend: {name!r} cannot be used here: {reason}; use backend='auto'")
+    return name
+
+
+def _reason_against(name: str, centers: Tensor, channels: int) -> str | None:
+    state = BACKENDS[name].status()
+    return BACKENDS[name].refusal(centers, channels) if state == "ok" else state

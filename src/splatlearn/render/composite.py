@@ -1,0 +1,134 @@
+"""Compositing as one operation that autograd, torch.compile and export see as a single node."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from splatlearn.checks import check_finite
+from splatlearn.render.backends import BACKENDS, choose_backend
+from splatlearn.render.projection import working_dtype
+from splatlearn.render.splats import Splats
+
+Background = str | Sequence[float] | Tensor
+NAMED_BACKGROUNDS = {"white": 1.0, "black": 0.0}
+
+
+def composite(
+    splats: Splats,
+    height: int,
+    width: int,
+    background: Background = "black",
+    backend: str = "auto",
+    check: bool = True,
+) -> tuple[Float[Tensor, "B C H W"], Float[Tensor, "B H W"]]:
+    """Composite splats near to far over a background (the formula stands in `splatlearn.render.formula`).
+
+    - `height`, `width`: pixels.
+    - `background`: "white", "black", C numbers, or a tensor [C] or [B, C].
+    - `backend`: "auto" or a name of `available_backends()`.
+    - `check`: look for non-finite inputs (skipped on GPUs and under torch.compile, where looking would stall).
+
+    Returns the colour [B, C, H, W] and the transmittance [B, H, W] that is left behind the last splat. Computed in
+    float32, in float64 for float64 inputs. Raises ValueError for non-finite inputs, sizes that are not positive, an
+    unknown backend or a background that does not fit, RuntimeError for a backend that cannot be used here.
+    """
+    if height < 1 or width < 1:
+        raise ValueError(f"height, width: expected at least 1 pixel each, got {height} × {width}")
+    dtype = working_dtype(splats.centers.dtype)
+    colors = splats.colors.to(dtype)
+    behind = background_colors(background, colors)
+    inputs = (splats.centers.to(dtype), splats.conics.to(dtype), splats.opacities.to(dtype), colors, behind)
+    if check and inputs[0].device.type == "cpu" and not torch.compiler.is_compiling():
+        names = ("centers", "conics", "opacities", "colors", "background")
+        check_finite(**dict(zip(names, inputs, strict=True)))
+    chosen = choose_backend(backend, inputs[0], colors.shape[-1])
+    return torch.ops.splatlearn.composite(*inputs, height, width, chosen)
+
+
+def background_colors(background: Background, colors: Float[Tensor, "B K C"]) -> Float[Tensor, "B C"]:
+    """The background as a tensor [B, C] beside the colours of the splats.
+
+    Raises ValueError for an unknown name or a number of channels or images that differs from the colours'.
+    """
+    batch, channels = colors.shape[0], colors.shape[-1]
+    if isinstance(background, str):
+        if background not in NAMED_BACKGROUNDS:
+            names = ", ".join(repr(name) for name in NAMED_BACKGROUNDS)
+            raise ValueError(
+                f"background: expected {names}, {channels} numbers or a tensor, got {background!r}"
+            )
+        return colors.new_full((batch, channels), NAMED_BACKGROUNDS[background])
+    if not isinstance(background, Tensor):
+        background = torch.tensor(tuple(background), device=colors.device, dtype=colors.dtype)
+    shape = tuple(background.shape)
+    if shape not in {(channels,), (1, channels), (batch, channels)}:
+        raise ValueError(
+            f"background: expected shape [{channels}] or [{batch}, {channels}], got {list(shape)}"
+        )
+    return background.to(colors).expand(batch, channels)
+
+
+# Schemas are spelled out: inferring them would evaluate annotations, which shape-checking import hooks wrap.
+@torch.library.custom_op(
+    "splatlearn::composite",
+    mutates_args=(),
+    schema="(Tensor centers, Tensor conics, Tensor opacities, Tensor colors, Tensor background, "
+    "int height, int width, str backend) -> (Tensor, Tensor)",
+)
+def _composite(
+    centers: torch.Tensor,
+    conics: torch.Tensor,
+    opacities: torch.Tensor,
+    colors: torch.Tensor,
+    background: torch.Tensor,
+    height: int,
+    width: int,
+    backend: str,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    with torch.autocast(centers.device.type, enabled=False):
+        return BACKENDS[backend].forward(centers, conics, opacities, colors, background, (height, width))
+
+
+@_composite.register_fake
+def _(centers, conics, opacities, colors, background, height, width, backend):
+    batch, channels = colors.shape[0], colors.shape[-1]
+    return colors.new_empty(batch, channels, height, width), colors.new_empty(batch, height, width)
+
+
+@torch.library.custom_op(
+    "splatlearn::composite_backward",
+    mutates_args=(),
+    schema="(Tensor[] inputs, Tensor[] outputs, Tensor[] gradients, str backend) "
+    "-> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+)
+def _composite_backward(
+    inputs: list[torch.Tensor], outputs: list[torch.Tensor], gradients: list[torch.Tensor], backend: str
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    with torch.autocast(inputs[0].device.type, enabled=False):
+        return BACKENDS[backend].backward(tuple(inputs), tuple(outputs), tuple(gradients))
+
+
+@_composite_backward.register_fake
+def _(inputs, outputs, gradients, backend):
+    return tuple(torch.empty_like(tensor, memory_format=torch.contiguous_format) for tensor in inputs)
+
+
+def _setup_context(ctx, inputs, output):
+    *tensors, _, _, backend = inputs
+    ctx.save_for_backward(*tensors, *output)
+    ctx.backend = backend
+
+
+def _backward(ctx, color_gradient, transmittance_gradient):
+    *inputs, color, transmittance = ctx.saved_tensors
+    gradients = torch.ops.splatlearn.composite_backward(
+        inputs, [color, transmittance], [color_gradient, transmittance_gradient], ctx.backend
+    )
+    return *gradients, None, None, None
+
+
+_composite.register_autograd(_backward, setup_context=_setup_context)

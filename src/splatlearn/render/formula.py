@@ -1,0 +1,30 @@
+"""The compositing formula and its constants: every backend takes them from here.
+
+For pixel centre p and splats i sorted near to far, with d = p − center_i:
+
+    power_i = ½·(a·dx² + c·dy²) + b·dx·dy                 conic_i = (a, b, c)
+    α_i     = min(ALPHA_MAX, opacity_i · exp(−power_i)),  0 where that is below ALPHA_MIN
+    T_1     = 1,   T_{i+1} = T_i · (1 − α_i)
+    color   = Σ_{i: T_i ≥ TRANSMITTANCE_MIN} T_i α_i color_i + T_end · background
+
+T_end is the transmittance behind the last splat that was composited. The splat that takes the transmittance below
+TRANSMITTANCE_MIN still counts; those behind it do not. (3D Gaussian splatting, Kerbl et al. 2023, eq. 3.)
+"""
+
+ALPHA_MAX = 0.999
+"""Upper clamp of α; the gradient through a clamped α is zero."""
+
+ALPHA_MIN = 1.0 / 255.0
+"""α below this is skipped, value and gradient."""
+
+TRANSMITTANCE_MIN = 1e-4
+"""A pixel is opaque once its transmittance is below this."""
+
+BLUR = 0.3
+"""Variance in px² that is added to both axes of a projected covariance, so that no splat is thinner than a pixel."""
+
+JACOBIAN_LIMIT = 1.3
+"""The perspective Jacobian is taken at most this many half-images off the axis (pinhole), as in 3D Gaussian splatting."""
+
+MAX_CHANNELS = 16
+"""Channels of one composite call that every compiled backend must take."""

@@ -1,0 +1,26 @@
+"""Fixtures that every test may use."""
+
+import os
+from collections.abc import Iterator
+
+import jaxtyping
+import matplotlib
+import pytest
+import torch
+
+matplotlib.use("Agg")
+if "OMP_NUM_THREADS" in os.environ:
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def no_shape_checks() -> Iterator[None]:
+    """Switch the run-time shape checks off, so that the library's own messages are what a wrong argument meets."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

@@ -1,0 +1,54 @@
+import pytest
+import torch
+
+from splatlearn.camera import Camera
+
+
+def test_gmae_numbers() -> None:
+    camera = Camera.gmae(200, 300)
+    assert (camera.width, camera.height, camera.fx, camera.fy) == (300, 200, 150, 100)
+    assert (camera.cx, camera.cy, camera.model) == (150, 100, "gmae")
+    assert camera.world_to_camera[2, 3] == 8
+
+
+def test_field_of_view() -> None:
+    assert Camera.pinhole(10, 20, field_of_view=90.0).fx == pytest.approx(10)
+
+
+def test_look_at_puts_the_target_on_the_axis() -> None:
+    camera = Camera.look_at((3.0, -2.0, 1.0), (0.5, 0.5, 0.5), 10, 10)
+    target = camera.world_to_camera @ torch.tensor([0.5, 0.5, 0.5, 1.0])
+    assert target[:2].abs().max() < 1e-5 and target[2] > 0
+    # A point above the target (smaller y) appears above it.
+    above = camera.world_to_camera @ torch.tensor([0.5, 0.0, 0.5, 1.0])
+    assert above[1] < target[1]
+    rotation = camera.world_to_camera[:3, :3]
+    torch.testing.assert_close(rotation @ rotation.T, torch.eye(3), atol=1e-6, rtol=0)
+    assert torch.linalg.det(rotation) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_resized_keeps_the_view() -> None:
+    camera, expected = Camera.gmae(64, 64).resized(128, 32), Camera.gmae(128, 32)
+    for name in ("width", "height", "fx", "fy", "cx", "cy", "model"):
+        assert getattr(camera, name) == getattr(expected, name)
+
+
+@pytest.mark.usefixtures("no_shape_checks")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": "fisheye"}, "model: expected one of pinhole, orthographic, gmae, got 'fisheye'"),
+        ({"width": 0}, "width: expected a positive number, got 0"),
+        ({"fx": float("nan")}, "fx: expected a positive number"),
+        ({"world_to_camera": torch.eye(3)}, r"world_to_camera: expected shape \[\.\.\., 4, 4\]"),
+    ],
+)
+def test_errors(change: dict, message: str) -> None:
+    numbers = {"width": 4, "height": 4, "fx": 2.0, "fy": 2.0, "cx": 2.0, "cy": 2.0} | change
+    with pytest.raises(Exception, match=message):
+        Camera(**numbers)
+
+
+def test_vertical_line_of_sight() -> None:
+    with pytest.raises(ValueError, match="line of sight that is not vertical"):
+        Camera.look_at((0.0, 1.0, 0.0), (0.0, 0.0, 0.0), 4, 4)
