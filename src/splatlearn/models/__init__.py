@@ -1,0 +1,43 @@
+"""Masked autoencoders: masks, a Vision Transformer, MAE and GMAE, by name and on disk."""
+
+from splatlearn.models.decoder import Decoder, DecoderConfig, MaskedAutoencoder, Reconstruction
+from splatlearn.models.gmae import GMAE, GMAEConfig, gaussians_from_numbers
+from splatlearn.models.io import load_model, load_weights, save_model
+from splatlearn.models.mae import MAE, MAEConfig
+from splatlearn.models.masking import (
+    Mask,
+    mask_from_noise,
+    orthogonal_masks,
+    orthogonal_masks_from_noise,
+    random_mask,
+)
+from splatlearn.models.patches import patchify, unpatchify
+from splatlearn.models.presets import ModelOptions, create_model, model_config
+from splatlearn.models.vit import ViT, ViTConfig
+
+__all__ = [
+    "GMAE",
+    "MAE",
+    "Decoder",
+    "DecoderConfig",
+    "GMAEConfig",
+    "MAEConfig",
+    "Mask",
+    "MaskedAutoencoder",
+    "ModelOptions",
+    "Reconstruction",
+    "ViT",
+    "ViTConfig",
+    "create_model",
+    "gaussians_from_numbers",
+    "load_model",
+    "load_weights",
+    "mask_from_noise",
+    "model_config",
+    "orthogonal_masks",
+    "orthogonal_masks_from_noise",
+    "patchify",
+    "random_mask",
+    "save_model",
+    "unpatchify",
+]

@@ -1,0 +1,168 @@
+"""Models on disk: a folder of `config.json` and `model.safetensors`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import snapshot_download
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from splatlearn.models.config_file import config_from_dict
+from splatlearn.models.decoder import MaskedAutoencoder
+from splatlearn.models.gmae import GMAE, GMAEConfig
+from splatlearn.models.mae import MAE, MAEConfig
+
+SCHEMA_VERSION = 1
+CONFIG_NAME = "config.json"
+WEIGHTS_NAME = "model.safetensors"
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_CHECKPOINT = re.compile(r"step-(\d+)")
+
+
+def save_model(model: nn.Module, folder: str | Path) -> None:
+    """Write a MAE or GMAE, encoder and decoder, into a folder, made when missing.
+
+    Each file is written beside and renamed, `config.json` last, so that a folder that has it is complete. Raises
+    TypeError for other modules, such as a model still wrapped for distributed training.
+    """
+    if not isinstance(model, MAE | GMAE):
+        raise TypeError(f"model: expected a MAE or a GMAE, got {type(model).__name__}; unwrap it first")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    description = {
+        "schema_version": SCHEMA_VERSION,
+        "splatlearn_version": importlib.metadata.version("splatlearn"),
+        "kind": "gmae" if isinstance(model, GMAE) else "mae",
+        "config": asdict(model.config),
+    }
+    weights = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
+    save_file(weights, folder / f"{WEIGHTS_NAME}.tmp", metadata={"format": "pt"})
+    os.replace(folder / f"{WEIGHTS_NAME}.tmp", folder / WEIGHTS_NAME)
+    (folder / f"{CONFIG_NAME}.tmp").write_text(json.dumps(description, indent=2) + "\n")
+    os.replace(folder / f"{CONFIG_NAME}.tmp", folder / CONFIG_NAME)
+
+
+def load_model(path_or_hub_id: str | Path, device: str | torch.device = "cpu") -> MAE | GMAE:
+    """Load a model, in evaluation mode, without ever unpickling.
+
+    `path_or_hub_id`: a folder that `save_model` wrote, a checkpoint folder, a run folder (its newest complete
+    checkpoint), or the id `owner/name` of a Hub repository. Raises FileNotFoundError when there is no model there,
+    and ValueError for a schema, configuration or weights that do not fit this version.
+    """
+    folder = _find(path_or_hub_id)
+    config = _read_config(folder)
+    with torch.random.fork_rng(devices=[]):
+        model = MAE(config) if isinstance(config, MAEConfig) else GMAE(config)
+    load_weights(model, folder)
+    return model.to(device).eval()
+
+
+def load_weights(model: MaskedAutoencoder, folder: str | Path) -> None:
+    """Put the weights of a model folder into a model of the same configuration.
+
+    Raises FileNotFoundError without `model.safetensors` in the folder, and ValueError naming what is missing,
+    unexpected or of another shape.
+    """
+    path = Path(folder) / WEIGHTS_NAME
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder}: expected a folder with {WEIGHTS_NAME}, found none")
+    try:
+        found = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path}: expected a readable safetensors file, got {error}") from error
+    wanted = model.state_dict()
+    shared = wanted.keys() & found.keys()
+    reshaped = [
+        f"{name} {list(found[name].shape)} instead of {list(wanted[name].shape)}"
+        for name in sorted(shared)
+        if found[name].shape != wanted[name].shape
+    ]
+    wrong = {
+        "missing": sorted(wanted.keys() - shared),
+        "unexpected": sorted(found.keys() - shared),
+        "of another shape": reshaped,
+    }
+    problems = [f"{what}: {_some(names)}" for what, names in wrong.items() if names]
+    if problems:
+        raise ValueError(f"{path}: expected the weights of this configuration, got {'; '.join(problems)}")
+    model.load_state_dict(found)
+
+
+def _find(path_or_hub_id: str | Path) -> Path:
+    path = Path(path_or_hub_id)
+    if path.is_file():
+        raise FileNotFoundError(f"{path}: expected a folder or a Hub id, got a file; give the folder it lies in")
+    if not path.exists():
+        return _download(path_or_hub_id)
+    checkpoints = sorted(
+        (int(match[1]), folder)
+        for folder in (path / "checkpoints").glob("step-*")
+        if (match := _CHECKPOINT.fullmatch(folder.name)) and _holds_model(folder)
+    )
+    if _holds_model(path):
+        return path
+    if checkpoints:
+        return checkpoints[-1][1]
+    raise FileNotFoundError(
+        f"{path}: expected a folder with {CONFIG_NAME} and {WEIGHTS_NAME}, or a run with a complete checkpoint under "
+        "checkpoints/step-…, found neither; a run writes its first checkpoint when --checkpoint-every steps are done"
+    )
+
+
+def _holds_model(folder: Path) -> bool:
+    return (folder / CONFIG_NAME).is_file() and (folder / WEIGHTS_NAME).is_file()
+
+
+def _download(hub_id: str | Path) -> Path:
+    if not isinstance(hub_id, str) or not _HUB_ID.fullmatch(hub_id):
+        raise FileNotFoundError(f"{hub_id}: expected an existing folder or a Hub id owner/name, found no such folder")
+    try:
+        return Path(snapshot_download(hub_id, allow_patterns=[CONFIG_NAME, WEIGHTS_NAME]))
+    except OSError as error:  # what every failure of the Hub client is: offline, unknown, private
+        raise FileNotFoundError(
+            f"{hub_id}: expected a folder or a Hub id, found no such folder, and the Hub could not provide it "
+            f"({type(error).__name__}); check the spelling and the network"
+        ) from error
+
+
+def _read_config(folder: Path) -> MAEConfig | GMAEConfig:
+    path = folder / CONFIG_NAME
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder}: expected a model folder with {CONFIG_NAME}, found none")
+    try:
+        description: Any = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path}: expected JSON, got {error}") from error
+    if not isinstance(description, dict) or "schema_version" not in description:
+        raise ValueError(f"{path}: expected a model saved by splatlearn, got a file without a schema_version")
+    version = description["schema_version"]
+    if version != SCHEMA_VERSION:
+        writer = description.get("splatlearn_version", "of unknown version")
+        raise ValueError(
+            f"{path}: expected schema_version {SCHEMA_VERSION}, got {version}, written by splatlearn {writer}; "
+            "update splatlearn to read it"
+        )
+    kinds = {"mae": MAEConfig, "gmae": GMAEConfig}
+    if description.get("kind") not in kinds:
+        raise ValueError(f"{path}: kind: expected one of {', '.join(kinds)}, got {description.get('kind')!r}")
+    try:
+        return config_from_dict(kinds[description["kind"]], description.get("config"))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _some(names: Iterable[str], limit: int = 4) -> str:
+    names = list(names)
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

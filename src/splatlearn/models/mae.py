@@ -1,0 +1,59 @@
+"""MAE: reconstruct the pixels of hidden patches (He et al. 2022, arXiv 2111.06377)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from splatlearn.models.decoder import DecoderConfig, MaskedAutoencoder, Reconstruction
+from splatlearn.models.masking import Grid, Mask
+from splatlearn.models.patches import unpatchify
+from splatlearn.models.vit import ViTConfig, initialize
+
+
+@dataclass(frozen=True)
+class MAEConfig:
+    """Sizes of a MAE's encoder and decoder."""
+
+    encoder: ViTConfig = field(default_factory=ViTConfig)
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+
+
+class MAE(MaskedAutoencoder):
+    """A masked autoencoder whose decoder predicts every patch's pixels at the patch's own place.
+
+    Weights are drawn from `generator` (PyTorch's global one by default) as in the official code.
+    """
+
+    def __init__(self, config: MAEConfig, generator: torch.Generator | None = None) -> None:
+        super().__init__(config.encoder, config.decoder, generator)
+        self.config = config
+        self.mask_token = nn.Parameter(torch.empty(1, 1, config.decoder.width))
+        self.head = nn.Linear(config.decoder.width, config.encoder.patch**2 * config.encoder.channels)
+        initialize(self.head, generator)
+        nn.init.normal_(self.mask_token, std=0.02, generator=generator)
+
+    def forward(self, images: Float[Tensor, "B C H W"], mask: Mask) -> Reconstruction:
+        """Reconstruct images [B, C, H, W] in [0, 1] from the patches that the mask leaves visible.
+
+        Height and width may be any multiples of the patch. Raises TypeError for images that are not floating-point
+        and ValueError when they, the patch and the mask do not fit.
+        """
+        latent = self.encoder(images, mask)
+        patches = self.decode(latent, mask)
+        return Reconstruction(unpatchify(patches, self.patch, mask.grid), mask, latent)
+
+    def decode(self, latent: Float[Tensor, "B T D"], mask: Mask) -> Float[Tensor, "B N PPC"]:
+        """Predict all patches, row by row, from the tokens of the visible ones."""
+        visible = self.decoder.embed_latent(latent, mask.grid, mask)
+        hidden = self._hidden_tokens(mask, mask.grid).to(visible.dtype)
+        # Attention does not care about order: only the predictions are sorted back to their places.
+        predicted = self.head(self.decoder(torch.cat([visible, hidden], dim=1))[:, 1:])
+        places = torch.cat([mask.visible, mask.hidden], dim=1).unsqueeze(-1).expand_as(predicted)
+        return torch.zeros_like(predicted).scatter(1, places, predicted)
+
+    def _hidden_tokens(self, mask: Mask, grid: Grid) -> Tensor:
+        return self.mask_token + self.decoder.positions(grid)[0, 1:][mask.hidden]

@@ -1,0 +1,54 @@
+"""Fixed sin-cos positions of patches on a grid."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from splatlearn.models.masking import Grid
+
+
+def sincos_positions(grid: Grid, width: int) -> Float[Tensor, "T D"]:
+    """The table of 2D sin-cos positions, a zero row for the class token first, then the patches row by row.
+
+    `grid` is rows and columns, `width` the length D of a row: a quarter each of sin and cos of the column, then of
+    the row, with wavelengths from 2π to 10000·2π patches (MAE, official code). Raises ValueError unless 4 divides D.
+    """
+    if width % 4:
+        raise ValueError(f"width: expected a multiple of 4 for 2D sin-cos positions, got {width}")
+    quarter = width // 4
+    frequencies = 10000.0 ** -(torch.arange(quarter, dtype=torch.float64) / quarter)
+    row, column = torch.meshgrid(*(torch.arange(size, dtype=torch.float64) for size in grid), indexing="ij")
+    # The column comes first: released MAE weights were trained with that order.
+    angles = [place.reshape(-1, 1) * frequencies for place in (column, row)]
+    table = torch.cat([wave for angle in angles for wave in (angle.sin(), angle.cos())], dim=1)
+    return torch.cat([table.new_zeros(1, width), table]).float()
+
+
+class Positioned(nn.Module):
+    """A module whose tokens lie on a grid: holds the table of its native grid and makes those of others on demand."""
+
+    pos_embed: Tensor
+
+    def __init__(self, native_grid: Grid, width: int) -> None:
+        super().__init__()
+        self.native_grid = native_grid
+        self.register_buffer("pos_embed", sincos_positions(native_grid, width).unsqueeze(0), persistent=False)
+        self._other_grids: dict[tuple[Grid, torch.device, torch.dtype], Tensor] = {}
+
+    def positions(self, grid: Grid) -> Float[Tensor, "1 T D"]:
+        """The table of any grid, on this module's device and in its dtype; kept for the next call."""
+        if grid == self.native_grid:
+            return self.pos_embed
+        key = (grid, self.pos_embed.device, self.pos_embed.dtype)
+        if key not in self._other_grids:
+            table = sincos_positions(grid, self.pos_embed.shape[-1])
+            self._other_grids[key] = table.unsqueeze(0).to(self.pos_embed)
+        return self._other_grids[key]
+
+
+def gather_tokens(tokens: Float[Tensor, "B N D"], index: Tensor) -> Float[Tensor, "B V D"]:
+    """The tokens that the indices [B, V] name, image by image; a batch of one is shared by all images."""
+    tokens = tokens.expand(index.shape[0], -1, -1)
+    return tokens.gather(1, index.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))

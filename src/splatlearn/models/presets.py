@@ -1,0 +1,133 @@
+"""Models by name."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass, fields, replace
+from typing import Literal, get_args
+
+import torch
+
+from splatlearn.models.decoder import DecoderConfig
+from splatlearn.models.gmae import GMAE, Background, GMAEConfig, Rotation
+from splatlearn.models.mae import MAE, MAEConfig
+from splatlearn.models.vit import ViTConfig
+
+Preset = Literal["default", "paper"]
+
+PAPER_DECODER = DecoderConfig(512, 8, 16)
+
+ENCODERS = {
+    "tiny": (192, 12, 3),
+    "small": (384, 12, 6),
+    "base": (768, 12, 12),
+    "large": (1024, 24, 16),
+    "huge": (1280, 32, 16),
+}
+"""Width, depth and heads of the encoders."""
+
+DEFAULT_DECODERS = {"tiny": DecoderConfig(192, 4, 3), "small": DecoderConfig(256, 4, 8)}
+"""Decoders of the default preset that are smaller than the paper's."""
+
+_NAME = re.compile(r"(?P<kind>mae|gmae)_vit_(?P<size>[a-z]+)_patch(?P<patch>[1-9]\d*)_(?P<side>[1-9]\d*)")
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Choices that override a preset's; None stands for the preset's choice."""
+
+    image_size: tuple[int, int] | None = None
+    """Native height and width in pixels, instead of the square in the model's name."""
+    decoder_width: int | None = None
+    """Token length of the decoder."""
+    decoder_depth: int | None = None
+    """Number of blocks of the decoder."""
+    decoder_heads: int | None = None
+    """Attention heads of the decoder."""
+    gaussians: int | None = None
+    """Gaussians for an image (GMAE)."""
+    gaussians_per_query: int | None = None
+    """Gaussians that one decoder token emits (GMAE)."""
+    scale_limit: float | None = None
+    """Largest standard deviation of a Gaussian, in world units; an image is 2 wide (GMAE)."""
+    rotation: Rotation | None = None
+    """How 4 numbers become a rotation (GMAE)."""
+    background: Background | None = None
+    """Colour behind the Gaussians (GMAE)."""
+
+
+def create_model(
+    name: str,
+    preset: Preset = "default",
+    seed: int | None = None,
+    options: ModelOptions | None = None,
+    *,
+    image_size: tuple[int, int] | None = None,
+    decoder_width: int | None = None,
+    decoder_depth: int | None = None,
+    decoder_heads: int | None = None,
+    gaussians: int | None = None,
+    gaussians_per_query: int | None = None,
+    scale_limit: float | None = None,
+    rotation: Rotation | None = None,
+    background: Background | None = None,
+) -> MAE | GMAE:
+    """Build a model with fresh weights.
+
+    - `name`: `{mae|gmae}_vit_{tiny|small|base|large|huge}_patch{P}_{image size}`, any sizes that divide.
+    - `preset`: `"paper"` for the published choices to the letter (arXiv 2111.06377, 2501.03229); `"default"` rotates
+      by normalised quaternions and gives tiny and small encoders smaller decoders.
+    - `seed`: of the weights; None draws them from PyTorch's global generator, which is otherwise left alone.
+    - `options`, or its fields as keywords, which win: see `ModelOptions`.
+
+    Raises ValueError for an unknown name or preset, sizes that do not fit, and options that the model does not have.
+    """
+    keywords = ModelOptions(
+        image_size, decoder_width, decoder_depth, decoder_heads,
+        gaussians, gaussians_per_query, scale_limit, rotation, background,
+    )  # fmt: skip
+    config = model_config(name, preset, replace(options or ModelOptions(), **_given(keywords)))
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    # Layers draw weights as they are made, before ours replace them.
+    with torch.random.fork_rng(devices=[], enabled=seed is not None):
+        return MAE(config, generator) if isinstance(config, MAEConfig) else GMAE(config, generator)
+
+
+def model_config(
+    name: str, preset: Preset = "default", options: ModelOptions | None = None
+) -> MAEConfig | GMAEConfig:
+    """The configuration that `create_model` builds; raises as it does."""
+    if preset not in get_args(Preset):
+        raise ValueError(f"preset: expected one of {', '.join(get_args(Preset))}, got {preset!r}")
+    kind, size, patch, side = _parse(name)
+    given = _given(options or ModelOptions())
+    encoder = ViTConfig(*ENCODERS[size], patch=patch, image_size=given.pop("image_size", (side, side)))
+    decoder = PAPER_DECODER if preset == "paper" else DEFAULT_DECODERS.get(size, PAPER_DECODER)
+    sizes = {field: given.pop(f"decoder_{field}") for field in ("width", "depth", "heads") if f"decoder_{field}" in given}
+    decoder = replace(decoder, **sizes)
+    if kind == "mae":
+        if given:
+            raise ValueError(f"{', '.join(given)}: expected no options about Gaussians for {name!r}; use a gmae_ model")
+        return MAEConfig(encoder, decoder)
+    rotation: Rotation = "uniform" if preset == "paper" else "quaternion"
+    return replace(GMAEConfig(encoder, decoder, rotation=rotation), **given)
+
+
+def _given(options: ModelOptions) -> dict[str, object]:
+    values = {field.name: getattr(options, field.name) for field in fields(options)}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _parse(name: str) -> tuple[str, str, int, int]:
+    match = _NAME.fullmatch(name)
+    if match is None or match["size"] not in ENCODERS:
+        numbers = re.search(r"patch(\d+)_(\d+)", name)
+        patch, side = numbers.groups() if numbers else ("16", "224")
+        known = [f"{kind}_vit_{size}_patch{patch}_{side}" for kind in ("mae", "gmae") for size in ENCODERS]
+        closest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+        raise ValueError(
+            f"name: expected {{mae|gmae}}_vit_{{{'|'.join(ENCODERS)}}}_patch{{P}}_{{image size}}, got {name!r}; "
+            f"did you mean {closest!r}?"
+        )
+    return match["kind"], match["size"], int(match["patch"]), int(match["side"])
