@@ -1,0 +1,37 @@
+"""Images: reading, augmentation, order and batches."""
+
+from splatlearn.data.augment import RandomResizedCrop, resize_center_crop
+from splatlearn.data.batch import Batch, Example, UnreadableCounter
+from splatlearn.data.images import UnreadableImage, decode
+from splatlearn.data.loader import PretrainingDataset, PretrainingLoader
+from splatlearn.data.order import KeyedPermutation, sample_order
+from splatlearn.data.photos import HELD_OUT_PHOTOS, Photo, photo_crops, sample_photos, split_photos
+from splatlearn.data.randomness import Purpose, generator
+from splatlearn.data.samples import DataError, ImageList, ImageSource, Sample
+from splatlearn.data.source import open_source
+
+__all__ = [
+    "HELD_OUT_PHOTOS",
+    "Batch",
+    "DataError",
+    "Example",
+    "ImageList",
+    "ImageSource",
+    "KeyedPermutation",
+    "Photo",
+    "PretrainingDataset",
+    "PretrainingLoader",
+    "Purpose",
+    "RandomResizedCrop",
+    "Sample",
+    "UnreadableCounter",
+    "UnreadableImage",
+    "decode",
+    "generator",
+    "open_source",
+    "photo_crops",
+    "resize_center_crop",
+    "sample_order",
+    "sample_photos",
+    "split_photos",
+]

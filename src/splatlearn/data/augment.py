@@ -1,0 +1,95 @@
+"""Random and central crops: from a decoded image to the pixels that a model sees."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+TRIES = 10
+
+Number = int | float
+Box = tuple[Number, Number, Number, Number]  # left, top, right, bottom
+
+
+@dataclass(frozen=True)
+class RandomResizedCrop:
+    """A random box of the image, resized to height x width pixels, and a random horizontal flip.
+
+    - `scale`: share of the image's area that the box covers, drawn uniformly.
+    - `ratio`: aspect of the box relative to that of the target, drawn log-uniformly.
+    - `flip`: probability of the flip.
+
+    Raises ValueError for sizes below one, empty or reversed ranges and probabilities outside [0, 1].
+    Source: the cropping of Szegedy et al., "Going deeper with convolutions" (CVPR 2015), with torchvision's rule.
+    """
+
+    height: int
+    width: int
+    scale: tuple[float, float] = (0.2, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    flip: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.height < 1 or self.width < 1:
+            raise ValueError(f"height, width: expected positive sizes in pixels, got {self.height} x {self.width}")
+        if not 0 < self.scale[0] <= self.scale[1] <= 1:
+            raise ValueError(f"scale: expected two rising shares of the area in (0, 1], got {self.scale}")
+        if not 0 < self.ratio[0] <= self.ratio[1] < math.inf:
+            raise ValueError(f"ratio: expected two rising positive aspects, got {self.ratio}")
+        if not 0 <= self.flip <= 1:
+            raise ValueError(f"flip: expected a probability in [0, 1], got {self.flip}")
+
+    def __call__(
+        self, image: Image.Image, rng: np.random.Generator
+    ) -> UInt8[np.ndarray, "3 {self.height} {self.width}"]:
+        """Crop, resize and perhaps flip an RGB image; smaller images are enlarged."""
+        box = self.sample_box(image.width, image.height, rng)
+        pixels = _resized(image, self.height, self.width, box)
+        return np.ascontiguousarray(pixels[:, :, ::-1]) if rng.random() < self.flip else pixels
+
+    def sample_box(self, width: int, height: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
+        """Draw the box (left, top, right, bottom) in pixels of an image of the given size.
+
+        After ten boxes that do not fit, the largest central box whose aspect is allowed.
+        """
+        aspect = self.width / self.height
+        lowest, highest = self.ratio[0] * aspect, self.ratio[1] * aspect
+        for _ in range(TRIES):
+            area = width * height * rng.uniform(*self.scale)
+            ratio = math.exp(rng.uniform(math.log(lowest), math.log(highest)))
+            w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+            if 0 < w <= width and 0 < h <= height:
+                left, top = int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1))
+                return left, top, left + w, top + h
+        w = min(width, max(1, round(height * highest)))
+        h = min(height, max(1, round(width / lowest)))
+        left, top = (width - w) // 2, (height - h) // 2
+        return left, top, left + w, top + h
+
+    def enlarges(self, image: Image.Image) -> bool:
+        """Whether the image is smaller than the target on a side, so that even the whole of it is enlarged."""
+        return image.width < self.width or image.height < self.height
+
+
+def resize_center_crop(image: Image.Image, height: int, width: int) -> UInt8[np.ndarray, "3 {height} {width}"]:
+    """Resize the largest central box of the target's aspect to height x width pixels.
+
+    The box spans the whole shorter side of the image; for a square target this is the central square.
+    Raises ValueError for sizes below one.
+    """
+    if height < 1 or width < 1:
+        raise ValueError(f"height, width: expected positive sizes in pixels, got {height} x {width}")
+    factor = min(image.width / width, image.height / height)
+    margin_x, margin_y = (image.width - width * factor) / 2, (image.height - height * factor) / 2
+    # Rounding can push a side of the box past the edge by one unit in the last place.
+    left, top = max(0.0, margin_x), max(0.0, margin_y)
+    return _resized(image, height, width, (left, top, image.width - left, image.height - top))
+
+
+def _resized(image: Image.Image, height: int, width: int, box: Box) -> UInt8[np.ndarray, "3 {height} {width}"]:
+    resized = image.resize((width, height), Image.Resampling.BICUBIC, box=box)
+    return np.ascontiguousarray(np.asarray(resized).transpose(2, 0, 1))

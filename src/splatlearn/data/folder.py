@@ -1,0 +1,147 @@
+"""Listing of image and parquet files in folders: splits, classes and a fixed order."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from splatlearn.data.samples import DataError
+
+IMAGE_EXTENSIONS = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp",
+    ".tif", ".tiff", ".jp2", ".ppm", ".pgm", ".pbm", ".pnm", ".tga",
+)  # fmt: skip
+SPLIT_NAMES = {
+    "train": "train", "training": "train",
+    "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+SHARD_NAME = re.compile(r"([a-z]+)(?:[-._ 0-9].*)?$")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of a folder, relative to it and in order of their names, by split."""
+
+    root: Path
+    splits: dict[str, list[str]]
+    named: bool
+    is_parquet: bool
+
+    def split(self, name: str) -> str:
+        """The split that a name means ("validation" means "val"). Raises DataError listing the splits there are."""
+        found = SPLIT_NAMES.get(name.lower(), name)
+        if found in self.splits:
+            return found
+        why = "" if self.named else " (no sub-folders train, val or test, so that all images are 'train')"
+        raise DataError(f"split: expected one of {sorted(self.splits)} in {self.root}{why}, got {name!r}")
+
+    def classes(self) -> list[str] | None:
+        """Names of the class folders over all splits, or None where images are not sorted into at least two."""
+        names: set[str] = set()
+        for files in self.splits.values():
+            for file in files:
+                folders = self._below_split(file).parts[:-1]
+                if not folders:
+                    return None
+                names.add(folders[0])
+        return sorted(names) if len(names) > 1 else None
+
+    def class_of(self, file: str) -> str:
+        """Name of the class folder that a file lies in."""
+        return self._below_split(file).parts[0]
+
+    def _below_split(self, file: str) -> PurePosixPath:
+        path = PurePosixPath(file)
+        return path.relative_to(path.parts[0]) if self.named else path
+
+
+def list_folder(root: Path) -> Listing:
+    """List the images of a folder, or its parquet files, in an order that is the same on every machine.
+
+    Hidden files are left out and symbolic links followed. Raises DataError for a folder with neither kind or both.
+    """
+    files = _walk(root)
+    images = [file for file in files if PurePosixPath(file).suffix.lower() in IMAGE_EXTENSIONS]
+    tables = [file for file in files if PurePosixPath(file).suffix.lower() == ".parquet"]
+    if images and tables:
+        raise DataError(
+            f"data: expected images or parquet files in {root}, got {len(images)} images ({images[0]}, ...) and "
+            f"{len(tables)} parquet files ({tables[0]}, ...); name the sub-folder to read"
+        )
+    if not images and not tables:
+        found = f"found only {', '.join(files[:3])}{', ...' if len(files) > 3 else ''}" if files else "it is empty"
+        raise DataError(
+            f"data: expected images or parquet files in {root}, {found}; "
+            f"files are read that end in .parquet or {' '.join(IMAGE_EXTENSIONS)}"
+        )
+    if tables:
+        splits, named = _table_splits(tables)
+    else:
+        splits, named = _image_splits(images)
+    return Listing(root, splits, named, is_parquet=bool(tables))
+
+
+def _image_splits(files: list[str]) -> tuple[dict[str, list[str]], bool]:
+    """Files by split where top-level folders are splits: two different ones, or nothing but one."""
+    tops = {PurePosixPath(file).parts[0] if "/" in file else "" for file in files}
+    splits = {SPLIT_NAMES[top.lower()] for top in tops if top.lower() in SPLIT_NAMES}
+    # A single folder "train" beside others may well be a class, as among kinds of vehicles.
+    if len(splits) < 2 and not (splits and all(top.lower() in SPLIT_NAMES for top in tops)):
+        return {"train": files}, False
+    by_split: dict[str, list[str]] = {}
+    for file in files:
+        split = SPLIT_NAMES.get(PurePosixPath(file).parts[0].lower()) if "/" in file else None
+        if split:
+            by_split.setdefault(split, []).append(file)
+    return by_split, True
+
+
+def _table_splits(files: list[str]) -> tuple[dict[str, list[str]], bool]:
+    """Files by split, named by the top-level folder or by the file as in train-00000-of-00002.parquet."""
+    by_split: dict[str, list[str]] = {}
+    for file in files:
+        path = PurePosixPath(file)
+        shard = SHARD_NAME.match(path.stem.lower())
+        names = [path.parts[0].lower(), shard.group(1) if shard else ""]
+        split = next((SPLIT_NAMES[name] for name in names if name in SPLIT_NAMES), "")
+        by_split.setdefault(split, []).append(file)
+    if "" in by_split:  # a file of no split: the names are not meant as splits
+        return {"train": files}, False
+    return by_split, True
+
+
+def _walk(root: Path) -> list[str]:
+    found: list[str] = []
+    for folder, file_names in _folders(root):
+        for name in file_names:
+            if not name.startswith("."):
+                relative = (Path(folder) / name).relative_to(root).as_posix()
+                if not _is_text(relative):
+                    raise DataError(f"data: expected file names in UTF-8, got {relative!a} in {root}; rename the file")
+                found.append(relative)
+    return sorted(found)
+
+
+def _folders(root: Path) -> list[tuple[str, list[str]]]:
+    folders: list[tuple[str, list[str]]] = []
+    seen: set[str] = set()
+    for folder, children, file_names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:  # a link to a folder above it would never end
+            children.clear()
+            continue
+        seen.add(real)
+        children[:] = sorted(child for child in children if not child.startswith((".", "__")))
+        folders.append((folder, file_names))
+    return folders
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

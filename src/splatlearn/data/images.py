@@ -1,0 +1,82 @@
+"""Decoding of image files into 8-bit RGB."""
+
+from __future__ import annotations
+
+import io
+from os import PathLike
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+ORIENTATION_TAG = 0x0112
+TURNED = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+WITH_ALPHA = ("RGBA", "RGBa", "LA", "La", "PA")
+
+
+class UnreadableImage(ValueError):
+    """An image that cannot be decoded: `name` says which, `reason` why."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(name, reason)
+        self.name = name
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.name}: unreadable image: {self.reason}"
+
+
+def decode(source: bytes | str | PathLike[str], name: str) -> Image.Image:
+    """Decode the content or the path of an image file into an upright RGB image, fully loaded.
+
+    Transparent images are laid on white, 16-bit greyscale is scaled to 8 bits, the EXIF orientation is applied, and
+    animations give their first frame. `name` is what errors call the image.
+
+    Raises UnreadableImage for missing, empty, truncated, oversized and foreign files.
+    """
+    if isinstance(source, bytes) and not source:
+        raise UnreadableImage(name, "the file is empty")
+    try:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+            image.load()
+            turn = TURNED.get(_orientation(image))
+            upright = to_rgb(image)
+            return upright if turn is None else upright.transpose(turn)
+    except UnidentifiedImageError:
+        raise UnreadableImage(name, "not an image in a format that Pillow reads") from None
+    except FileNotFoundError:
+        raise UnreadableImage(name, "the file does not exist") from None
+    except Exception as error:  # decoders of broken files raise almost anything
+        raise UnreadableImage(name, str(error) or type(error).__name__) from error
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Convert an image of any Pillow mode into 8-bit RGB; transparency is laid on white.
+
+    16-bit greyscale ("I;16" and "I") is divided by 257, so that 65535 becomes 255. Raises ValueError for mode "F",
+    whose range is not defined.
+    """
+    if image.mode.startswith("I"):
+        grey = np.asarray(image).astype(np.float64).clip(0, 65535) / 257
+        return Image.fromarray(np.rint(grey).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no defined range; store the image with 8 or 16 bits")
+    if image.mode in WITH_ALPHA or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    # Always a copy, so that the result does not depend on the open file.
+    return image.convert("RGB") if image.mode != "RGB" else image.copy()
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(ORIENTATION_TAG, 1))
+    except Exception:  # broken EXIF data says nothing about the pixels
+        return 1

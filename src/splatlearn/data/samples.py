@@ -1,0 +1,90 @@
+"""What the rest of the library asks of a set of images, and a set that lies in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from PIL import Image
+
+from splatlearn.data.images import to_rgb
+
+
+class DataError(ValueError):
+    """Data that cannot be used as asked; the message says what to do about it."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image in RGB, the name that messages give it, and its class number if it has one."""
+
+    image: Image.Image
+    name: str
+    label: int | None
+
+
+@runtime_checkable
+class ImageSource(Protocol):
+    """A set of images with random access; reading a broken one raises UnreadableImage.
+
+    `description` says in a phrase what the images are; `class_names` names the labels, where they have names.
+    """
+
+    @property
+    def description(self) -> str: ...
+
+    @property
+    def class_names(self) -> list[str] | None: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Sample: ...
+
+
+class ImageList:
+    """Images in memory: Pillow images, or arrays uint8 [H, W, 3] of any sizes.
+
+    `names` and `labels` go with the images one by one; `class_names` names the labels 0, 1, ...
+    Raises DataError for lists of different lengths, no images, and arrays of other shapes or types.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[Image.Image | np.ndarray],
+        names: Sequence[str],
+        labels: Sequence[int] | None = None,
+        class_names: list[str] | None = None,
+    ) -> None:
+        if not images:
+            raise DataError("images: expected at least one image, got an empty list")
+        if len(names) != len(images):
+            raise DataError(f"names: expected one for each of {len(images)} images, got {len(names)}")
+        if labels is not None and len(labels) != len(images):
+            raise DataError(f"labels: expected one for each of {len(images)} images, got {len(labels)}")
+        for image, name in zip(images, names, strict=True):
+            if isinstance(image, np.ndarray):
+                _check_array(image, name)
+        self._images = list(images)
+        self._names = list(names)
+        self._labels = None if labels is None else list(labels)
+        self.class_names = class_names
+        self.description = f"{len(images)} images in memory"
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: int, /) -> Sample:
+        image = self._images[index]
+        rgb = Image.fromarray(image) if isinstance(image, np.ndarray) else to_rgb(image)
+        label = None if self._labels is None else self._labels[index]
+        return Sample(rgb, self._names[index], label)
+
+
+def _check_array(image: np.ndarray, name: str) -> None:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise DataError(
+            f"images: expected uint8 arrays [H, W, 3], got {image.dtype} {list(image.shape)} for {name!r}; "
+            "convert it, with values in 0..255"
+        )
