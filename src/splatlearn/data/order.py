@@ -8,7 +8,7 @@ from jaxtyping import Integer, UInt64
 from splatlearn.data.randomness import Purpose, generator
 
 ROUNDS = 8
-SMALLEST_HALF = 3  # bits; below it a Feistel network has too few round functions to mix well
+SMALLEST_HALF = 2  # bits; below it a Feistel network has too few round functions to mix well
 
 
 class KeyedPermutation:

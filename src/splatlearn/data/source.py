@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["DataError", "ImageList", "ImageSource", "Sample", "open_source"]
 
 HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+ROWS_AT_ONCE = 100
 HUB_TIMEOUT = 10.0  # seconds to wait for the Hub to say whether it knows a name
 
 
@@ -86,11 +87,16 @@ def _read_parquet(paths: list[Path]) -> datasets.Dataset:
     escaped = [glob.escape(str(path)) for path in paths]
     try:
         with _quiet():
-            rows = datasets.load_dataset("parquet", data_files={"train": escaped}, split="train")
+            # A fixed batch size, because the default is that of the first row group, which may be empty.
+            rows = datasets.load_dataset(
+                "parquet", data_files={"train": escaped}, split="train", batch_size=ROWS_AT_ONCE
+            )
     except Exception as error:
         reason = _first_line(error.__cause__ or error)
         names = ", ".join(path.name for path in paths[:3]) + (", ..." if len(paths) > 3 else "")
-        raise DataError(f"data: expected parquet files with the same columns, got {names}: {reason}") from error
+        raise DataError(
+            f"data: expected parquet files with the same columns and some rows, got {names}: {reason}"
+        ) from error
     assert isinstance(rows, datasets.Dataset)
     return rows
 
