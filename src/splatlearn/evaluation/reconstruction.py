@@ -1,0 +1,108 @@
+"""How well hidden pixels are reconstructed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from splatlearn.models.decoder import MaskedAutoencoder
+from splatlearn.models.masking import Mask
+from splatlearn.models.patches import grid_of, patchify, unpatchify
+from splatlearn.objectives.reconstruction import denormalize_patches
+
+
+def psnr(
+    prediction: Float[Tensor, "B C H W"],
+    target: Float[Tensor, "B C H W"],
+    where: Bool[Tensor, "B H W"] | None = None,
+) -> Float[Tensor, " B"]:
+    """Peak signal-to-noise ratio of each image in dB, −10 log₁₀ of the mean squared error, for a peak of 1.
+
+    - `prediction`, `target`: in [0, 1]; values beyond are not clipped.
+    - `where`: the pixels that count; all of them by default.
+
+    Equal images give infinity. Computed in float64. Raises ValueError when the shapes differ or `where` leaves an
+    image without a pixel.
+    """
+    if prediction.shape != target.shape:
+        raise ValueError(f"prediction: expected shape {list(target.shape)} like target, got {list(prediction.shape)}")
+    squared = (prediction.double() - target.double()).square().mean(dim=1)
+    if where is None:
+        error = squared.mean(dim=(1, 2))
+    else:
+        counts = _counts(where, squared, "where")
+        error = (squared * where).sum(dim=(1, 2)) / counts
+    return -10.0 * error.log10()
+
+
+def mean_of_visible(images: Float[Tensor, "B C H W"], hidden_pixels: Bool[Tensor, "B H W"]) -> Float[Tensor, "B C H W"]:
+    """Paint each image all over with the mean colour of its visible pixels: the baseline of a reconstruction.
+
+    Raises ValueError when the shapes differ or an image has no visible pixel.
+    """
+    visible = ~hidden_pixels
+    counts = _counts(visible, images[:, 0], "hidden_pixels")
+    sums = (images * visible.unsqueeze(1)).sum(dim=(2, 3))
+    return (sums / counts.unsqueeze(1))[:, :, None, None].expand_as(images)
+
+
+def shown_image(
+    prediction: Float[Tensor, "B C H W"], images: Float[Tensor, "B C H W"], patch: int, normalized: bool = False
+) -> Float[Tensor, "B C H W"]:
+    """What a model predicts, as an image in [0, 1]: clipped, as any viewer would.
+
+    - `images`: the originals, in [0, 1].
+    - `normalized`: the prediction is in units of each original patch's mean and standard deviation, as a model
+      learns it whose targets are normalised (He et al. 2022, section 4.1); undone with those of the originals.
+    """
+    prediction = prediction.float()
+    if normalized:
+        patches = denormalize_patches(patchify(prediction, patch), patchify(images.float(), patch))
+        prediction = unpatchify(patches, patch, grid_of(images.shape[-2], images.shape[-1], patch))
+    return prediction.clamp(0.0, 1.0)
+
+
+def masked_psnr(
+    model: MaskedAutoencoder, images: Float[Tensor, "B 3 H W"], mask: Mask, normalized: bool = False
+) -> dict[str, float]:
+    """PSNR on hidden pixels in dB, averaged over images: of the model, and of the mean colour of what it sees.
+
+    - `images`: in [0, 1].
+    - `normalized`: the model's targets were normalised patches (see `shown_image`).
+
+    Returns `masked_psnr_model` and `masked_psnr_mean`. The model runs as in evaluation, without gradients. Raises
+    ValueError when the mask does not fit the images.
+    """
+    hidden = mask.hidden_pixels(model.patch)
+    with evaluating(model):
+        predicted = shown_image(model(images, mask).image, images, model.patch, normalized)
+    return {
+        "masked_psnr_model": float(psnr(predicted, images, hidden).mean()),
+        "masked_psnr_mean": float(psnr(mean_of_visible(images, hidden), images, hidden).mean()),
+    }
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Within this context the model is in evaluation mode and no gradient is recorded; afterwards all is as before."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(training)
+
+
+def _counts(pixels: Bool[Tensor, "B H W"], like: Float[Tensor, "B H W"], name: str) -> Tensor:
+    if pixels.shape != like.shape:
+        raise ValueError(f"{name}: expected shape {list(like.shape)} like the images, got {list(pixels.shape)}")
+    counts = pixels.sum(dim=(1, 2))
+    if bool((counts == 0).any()):
+        empty = int((counts == 0).nonzero()[0])
+        raise ValueError(f"{name}: expected at least one pixel in each image, got none in image {empty}")
+    return counts

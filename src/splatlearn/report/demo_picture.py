@@ -1,0 +1,69 @@
+"""The demo in one picture: what a GMAE sees, paints, and paints it with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.collections import EllipseCollection
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from splatlearn.evaluation.reconstruction import evaluating
+from splatlearn.render import Splats, composite, project
+
+COLUMNS = ("visible patches", "painted from them", "photo", "its Gaussians", "nearest half")
+
+
+def demo_picture(model: Any, images: Float[Tensor, "B 3 H W"], mask: Any) -> Figure:
+    """One row a photo: its visible patches, the reconstruction, the photo, its Gaussians, and the nearer half of them.
+
+    - `images` in [0, 1]; `mask` hides patches of them; `model` is a GMAE.
+    """
+    height, width = images.shape[-2:]
+    with evaluating(model):
+        painted = model(images, mask).image.float().clamp(0, 1)
+        splats = project(model.gaussians(images), model.camera(height, width))
+        near, _ = composite(splats.select(slice(splats.count // 2)), height, width, "white")
+    hidden = mask.hidden_pixels(model.patch).unsqueeze(1)
+    seen = torch.where(hidden, torch.full_like(images, 0.92), images)
+
+    figure = Figure(figsize=(1.55 * len(COLUMNS), 1.55 * len(images) + 0.25), layout="constrained")
+    grid = figure.subplots(len(images), len(COLUMNS), squeeze=False)
+    for row, axes in enumerate(grid):
+        for column, panel in enumerate((seen, painted, images, None, near.clamp(0, 1))):
+            if panel is None:
+                _draw_ellipses(axes[column], splats, row, (height, width))
+            else:
+                axes[column].imshow(panel[row].permute(1, 2, 0).numpy(), interpolation="nearest")
+            axes[column].set_axis_off()
+            if row == 0:
+                axes[column].set_title(COLUMNS[column], fontsize=8, color="#444444")
+    return figure
+
+
+def _draw_ellipses(axes: Axes, splats: Splats, row: int, size: tuple[int, int]) -> None:
+    """One-sigma outlines, far to near, filled as strongly as they are opaque."""
+    a, b, c = splats.conics[row].double().unbind(-1)
+    matrices = torch.stack([torch.stack([a, b], -1), torch.stack([b, c], -1)], -2)
+    values, vectors = torch.linalg.eigh(matrices)
+    axes_px = 2 / values.sqrt()
+    angles = torch.atan2(vectors[:, 1, 0], vectors[:, 0, 0]).rad2deg()
+    colors = np.concatenate([splats.colors[row].numpy(), splats.opacities[row].unsqueeze(-1).numpy()], axis=1)
+    order = np.arange(splats.count)[::-1]
+    axes.add_collection(
+        EllipseCollection(
+            widths=axes_px[:, 0].numpy()[order],
+            heights=axes_px[:, 1].numpy()[order],
+            angles=angles.numpy()[order],
+            units="xy",
+            offsets=splats.centers[row].numpy()[order],
+            offset_transform=axes.transData,
+            facecolors=colors.clip(0, 1)[order],
+            edgecolors="none",
+        )
+    )
+    axes.set(xlim=(0, size[1]), ylim=(size[0], 0), aspect="equal")
