@@ -1,7 +1,7 @@
 import pytest
 import torch
-from scenes import random_gaussians
 
+from scenes import random_gaussians
 from splatlearn.gaussians import Gaussians, quaternions_to_matrices
 
 

@@ -59,9 +59,7 @@ class Camera:
                 raise ValueError(f"{name}: expected a positive number, got {value}")
         check_floating("world_to_camera", self.world_to_camera)
         if tuple(self.world_to_camera.shape[-2:]) != (4, 4):
-            raise ValueError(
-                f"world_to_camera: expected shape [..., 4, 4], got {list(self.world_to_camera.shape)}"
-            )
+            raise ValueError(f"world_to_camera: expected shape [..., 4, 4], got {list(self.world_to_camera.shape)}")
 
     @classmethod
     def gmae(cls, height: int, width: int) -> Camera:
@@ -117,9 +115,7 @@ class Camera:
         down = torch.tensor((0.0, 1.0, 0.0), dtype=torch.float64)
         right = torch.linalg.cross(down, forward)
         if float(right.norm()) < 1e-9:
-            raise ValueError(
-                f"eye, target: expected a line of sight that is not vertical, got {eye} → {target}"
-            )
+            raise ValueError(f"eye, target: expected a line of sight that is not vertical, got {eye} → {target}")
         forward, right = forward / forward.norm(), right / right.norm()
         view = torch.eye(4, dtype=torch.float64)
         view[:3, :3] = torch.stack([right, torch.linalg.cross(forward, right), forward])

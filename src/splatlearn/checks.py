@@ -6,9 +6,7 @@ import torch
 from torch import Tensor
 
 
-def check_shape(
-    name: str, value: Tensor, expected: tuple[int | str, ...], leading: tuple[int, ...] = ()
-) -> None:
+def check_shape(name: str, value: Tensor, expected: tuple[int | str, ...], leading: tuple[int, ...] = ()) -> None:
     """Raise ValueError unless `value` has the leading shape followed by `expected` (a letter fits any size)."""
     shape = tuple(value.shape)
     wanted = (*leading, *expected)
@@ -25,9 +23,7 @@ def check_floating(name: str, value: Tensor) -> None:
     if not isinstance(value, Tensor):
         raise TypeError(f"{name}: expected a floating-point tensor, got {type(value).__name__}")
     if not value.is_floating_point():
-        raise TypeError(
-            f"{name}: expected a floating-point tensor, got {value.dtype}; convert it with .float()"
-        )
+        raise TypeError(f"{name}: expected a floating-point tensor, got {value.dtype}; convert it with .float()")
 
 
 def check_same_device(reference_name: str, reference: Tensor, **others: Tensor) -> None:

@@ -81,9 +81,7 @@ class Gaussians:
     def __getitem__(self, index: int | slice | Tensor) -> Gaussians:
         """Index the leading batch dimension."""
         if not self.batch_shape:
-            raise IndexError(
-                "Gaussians without a batch dimension cannot be indexed; use select() for single Gaussians"
-            )
+            raise IndexError("Gaussians without a batch dimension cannot be indexed; use select() for single Gaussians")
         return self.map(lambda tensor: tensor[index])
 
     def select(self, index: slice | Tensor) -> Gaussians:

@@ -1,10 +1,9 @@
 import pytest
 import torch
+
 from render.brute_force import composite_brute_force
 from scenes import random_splats
-
-from splatlearn.render import Splats, composite
-from splatlearn.render import backend_torch
+from splatlearn.render import Splats, backend_torch, composite
 from splatlearn.render.backend_torch import composite_pixels
 
 BACKGROUND = [0.2, 0.7, 0.4]

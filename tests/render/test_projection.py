@@ -2,8 +2,8 @@ import math
 
 import pytest
 import torch
-from scenes import random_gaussians
 
+from scenes import random_gaussians
 from splatlearn.camera import Camera
 from splatlearn.gaussians import Gaussians, quaternions_to_matrices
 from splatlearn.render import project

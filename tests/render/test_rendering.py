@@ -1,7 +1,7 @@
 import pytest
 import torch
-from scenes import random_gaussians
 
+from scenes import random_gaussians
 from splatlearn.camera import Camera
 from splatlearn.gaussians import Gaussians
 from splatlearn.render import available_backends, render

@@ -109,9 +109,7 @@ def pixel_gradients(
     a, b, c = conics.unbind(-1)
     return (
         -torch.stack([a * moment_x + b * moment_y, b * moment_x + c * moment_y], dim=-1),
-        torch.stack(
-            [0.5 * (x * dense.dx).sum(-1), (x * dense.dy).sum(-1), 0.5 * (y * dense.dy).sum(-1)], dim=-1
-        ),
+        torch.stack([0.5 * (x * dense.dx).sum(-1), (x * dense.dy).sum(-1), 0.5 * (y * dense.dy).sum(-1)], dim=-1),
         (from_alpha * dense.falloff).sum(-1),
         torch.einsum("bcp,bkp->bkc", color_gradient, weights),
         torch.einsum("bcp,bp->bc", color_gradient, transmittance),
@@ -144,17 +142,13 @@ def backward(
     color_gradient, transmittance_gradient = (gradients[0].flatten(-2), gradients[1].flatten(-2))
     totals = [torch.zeros_like(tensor) for tensor in inputs]
     for chunk, pixels in _chunks(inputs[0], size):
-        parts = pixel_gradients(
-            inputs, pixels, color_gradient[..., chunk], transmittance_gradient[..., chunk]
-        )
+        parts = pixel_gradients(inputs, pixels, color_gradient[..., chunk], transmittance_gradient[..., chunk])
         for total, part in zip(totals, parts, strict=True):
             total += part
     return totals[0], totals[1], totals[2], totals[3], totals[4]
 
 
-def _chunks(
-    centers: Float[Tensor, "B K 2"], size: tuple[int, int]
-) -> Iterator[tuple[slice, Float[Tensor, "P 2"]]]:
+def _chunks(centers: Float[Tensor, "B K 2"], size: tuple[int, int]) -> Iterator[tuple[slice, Float[Tensor, "P 2"]]]:
     """The pixel centres of an image in row order, a chunk at a time, with their places in the flattened image."""
     height, width = size
     rows = torch.arange(height, device=centers.device, dtype=centers.dtype) + 0.5

@@ -58,17 +58,13 @@ def background_colors(background: Background, colors: Float[Tensor, "B K C"]) ->
     if isinstance(background, str):
         if background not in NAMED_BACKGROUNDS:
             names = ", ".join(repr(name) for name in NAMED_BACKGROUNDS)
-            raise ValueError(
-                f"background: expected {names}, {channels} numbers or a tensor, got {background!r}"
-            )
+            raise ValueError(f"background: expected {names}, {channels} numbers or a tensor, got {background!r}")
         return colors.new_full((batch, channels), NAMED_BACKGROUNDS[background])
     if not isinstance(background, Tensor):
         background = torch.tensor(tuple(background), device=colors.device, dtype=colors.dtype)
     shape = tuple(background.shape)
     if shape not in {(channels,), (1, channels), (batch, channels)}:
-        raise ValueError(
-            f"background: expected shape [{channels}] or [{batch}, {channels}], got {list(shape)}"
-        )
+        raise ValueError(f"background: expected shape [{channels}] or [{batch}, {channels}], got {list(shape)}")
     return background.to(colors).expand(batch, channels)
 
 

@@ -1,0 +1,36 @@
+"""The command line: one command per verb, each a few lines over the library."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+import tyro
+
+from splatlearn.cli.demo import demo
+from splatlearn.cli.doctor import doctor
+from splatlearn.cli.pretrain import pretrain_command
+from splatlearn.training import NonFiniteError
+
+CONFIG = (tyro.conf.OmitArgPrefixes, tyro.conf.CascadeSubcommandArgs)
+
+
+def commands(arguments: Sequence[str]) -> dict[str, Callable]:
+    """The verbs; the arguments are needed because a resumed run supplies its own defaults."""
+    return {"demo": demo, "pretrain": pretrain_command(arguments), "doctor": doctor}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; exits with 2 for wrong arguments or input, 130 for an interruption."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = tyro.extras.subcommand_cli_from_dict(
+            commands(arguments), prog="splatlearn", description=__doc__, args=arguments, config=CONFIG
+        )
+    except (ValueError, OSError, NonFiniteError) as error:
+        if os.environ.get("SPLATLEARN_DEBUG"):
+            raise
+        print(f"splatlearn: {error}", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(code or 0)

@@ -1,0 +1,143 @@
+"""`splatlearn demo`: the whole story on sample photographs, in minutes on two CPU cores."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib.figure
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from splatlearn.data import ImageList, Photo, photo_crops, resize_center_crop, sample_photos, split_photos
+from splatlearn.evaluation import masked_psnr
+from splatlearn.models import Mask, ModelOptions, load_model, random_mask
+from splatlearn.report import model_sections, run_sections, write_page
+from splatlearn.report.demo_picture import demo_picture
+from splatlearn.training import DataOptions, OptimizerOptions, Recipe, RunOptions, RunResult, pretrain
+from splatlearn.training.run_folder import RECIPE, environment
+
+SIDE = 32
+"""Pixels of a training crop; the dense renderer affords these."""
+CROP_SIDE = 64
+"""Pixels of the stored crops from which the random crops of SIDE are taken."""
+
+
+@dataclass(frozen=True)
+class _Unseen:
+    """Squares of held-out photographs, with the masks under which they are judged."""
+
+    images: Tensor
+    mask: Mask
+    names: list[str]
+
+
+def demo(out: str = "runs/demo", short: bool = False, seed: int = 0, device: str = "auto") -> int:
+    """Pre-train a small GMAE on the photographs that scikit-image and scikit-learn carry, and show what it learned.
+
+    Args:
+        out: Folder for report.html and summary.json; an earlier demo in it is replaced.
+        short: A tenth of the training, to see that everything works.
+        seed: Fixes weights, crops and masks.
+        device: auto, cpu, cuda, mps.
+    """
+    console = Console(stderr=True, soft_wrap=True)
+    began = time.perf_counter()
+    recipe = demo_recipe(_empty_folder(Path(out)), short, seed, device)
+    training, held_out = split_photos(sample_photos())
+    crops = photo_crops(training, CROP_SIDE, scales=(1.0, 0.5, 0.25, 0.15))
+    console.print(
+        f"{len(crops)} crops of {len(training)} photographs; {', '.join(photo.name for photo in held_out)} stay unseen",
+        highlight=False,
+    )
+    result = pretrain(recipe, crops)
+    unseen = _unseen(held_out, recipe.objective.mask_ratio)
+    summary = _summarise(result, unseen, began)
+    _write(Path(out), result, unseen, summary, training + held_out)
+    console.print(
+        f"hidden pixels of unseen photos: {summary['masked_psnr_model']:.2f} dB, "
+        f"the mean of the visible ones {summary['masked_psnr_mean']:.2f} dB. See {Path(out) / 'report.html'}",
+        highlight=False,
+    )
+    return 0
+
+
+def demo_recipe(out: Path, short: bool, seed: int, device: str) -> Recipe:
+    """The recipe of the demo: a small GMAE, many short epochs, a learning rate for a short run."""
+    return Recipe(
+        method="gmae",
+        model=f"gmae_vit_tiny_patch4_{SIDE}",
+        options=ModelOptions(gaussians=64, gaussians_per_query=4, decoder_depth=2),
+        data=DataOptions(data="the photographs of scikit-image and scikit-learn", crop_scale=(0.3, 1.0)),
+        optimizer=OptimizerOptions(
+            epochs=6 if short else 60, batch_size=64, base_learning_rate=4e-3, warmup_epochs=1.0 if short else 3.0
+        ),
+        run=RunOptions(out=str(out), seed=seed, device=device, checkpoint_every=10_000, trackers=()),
+    ).resolved()
+
+
+def _empty_folder(out: Path) -> Path:
+    """Make room for a new demo; a folder that is not an earlier demo's is left alone, with an error."""
+    if out.exists() and any(out.iterdir()):
+        if not (out / "summary.json").exists() and not (out / RECIPE).exists():
+            raise ValueError(f"out: expected a new folder or an earlier demo's, got {out}; choose another with --out")
+        shutil.rmtree(out)
+    return out
+
+
+def _unseen(photos: list[Photo], ratio: float) -> _Unseen:
+    """All squares at half the height of the held-out photographs, and each photograph as a whole."""
+    squares: ImageList = photo_crops(photos, SIDE, scales=(1.0, 0.5, 0.25), overlap=0.0)
+    samples = [squares[index] for index in range(len(squares))]
+    pixels = [torch.from_numpy(resize_center_crop(sample.image, SIDE, SIDE)) for sample in samples]
+    images = torch.stack(pixels).float() / 255
+    grid = (SIDE // 4, SIDE // 4)
+    mask = random_mask(len(images), grid, ratio, torch.Generator().manual_seed(0))
+    return _Unseen(images, mask, [sample.name for sample in samples])
+
+
+def _summarise(result: RunResult, unseen: _Unseen, began: float) -> dict[str, float | int | str]:
+    model = load_model(result.folder)
+    scores = masked_psnr(model, unseen.images, unseen.mask)
+    return {
+        **scores,
+        "gain_db": scores["masked_psnr_model"] - scores["masked_psnr_mean"],
+        "unseen_crops": len(unseen.images),
+        "steps": result.steps,
+        "loss": result.loss,
+        "images_per_second": result.images_per_second,
+        "training_seconds": result.seconds,
+        "seconds": time.perf_counter() - began,
+        "processor": str(environment()["processor"]),
+    }
+
+
+def _write(out: Path, result: RunResult, unseen: _Unseen, summary: dict, photos: list[Photo]) -> None:
+    (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    model = load_model(result.folder)
+    shown = _spread(len(unseen.images), 6)
+    images, names = unseen.images[shown], [unseen.names[index] for index in shown]
+    mask = Mask(unseen.mask.visible[shown], unseen.mask.hidden[shown], unseen.mask.grid)
+    facts = environment()
+    sections = [
+        *model_sections(model, images, mask, names),
+        *run_sections(out, str(facts["command"]), facts["versions"]),
+    ]
+    lead = (
+        f"A {result.steps}-step pre-training run on {SIDE}-pixel crops of {len(photos)} photographs, two of which it never "
+        f"saw. On their hidden pixels it reaches {summary['masked_psnr_model']:.2f} dB, where the mean of the visible "
+        f"pixels reaches {summary['masked_psnr_mean']:.2f} dB."
+    )
+    write_page(out / "report.html", "splatlearn demo", lead, sections)
+    picture: matplotlib.figure.Figure = demo_picture(
+        model, images[:4], Mask(mask.visible[:4], mask.hidden[:4], mask.grid)
+    )
+    picture.savefig(out / "picture.png", dpi=160)
+
+
+def _spread(length: int, count: int) -> list[int]:
+    return torch.linspace(0, length - 1, min(count, length)).round().long().tolist()

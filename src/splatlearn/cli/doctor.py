@@ -1,0 +1,34 @@
+"""`splatlearn doctor`: what is installed, which backends work and why one does not."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from splatlearn.render import available_backends
+from splatlearn.training.device import choose_device, choose_precision
+from splatlearn.training.run_folder import environment
+
+
+def doctor() -> int:
+    """Show versions, the device, and the state of every rendering backend."""
+    console = Console()
+    facts = environment()
+    device = choose_device("auto")
+    table = Table(show_header=False, box=None, pad_edge=False)
+    versions = facts["versions"]
+    assert isinstance(versions, dict)
+    for package, version in {"python": facts["python"], **versions}.items():
+        table.add_row(package, str(version))
+    table.add_row("system", str(facts["system"]))
+    table.add_row("processor", f"{facts['processor']}, {os.cpu_count()} cores, {torch.get_num_threads()} threads")
+    table.add_row("vector unit", torch.backends.cpu.get_cpu_capability())
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    table.add_row("device", f"{name} (precision auto: {choose_precision('auto', device)})")
+    for backend, state in available_backends().items():
+        table.add_row(f"backend {backend}", state)
+    console.print(table)
+    return 0

@@ -1,0 +1,44 @@
+"""Sums of weighted terms that report their parts by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from splatlearn.models.decoder import Reconstruction
+
+Term = Callable[[Reconstruction, Tensor], Tensor]
+"""A loss of a reconstruction and its target images [B, C, H, W] in [0, 1]: a scalar tensor."""
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectiveValue:
+    """A loss to differentiate, and its terms before weighting, by name."""
+
+    loss: Float[Tensor, ""]
+    parts: dict[str, Tensor]
+
+
+class WeightedSum:
+    """The weighted sum of named terms: `Σ weight · term(reconstruction, target)`.
+
+    `terms` maps a name to (weight, term). Raises ValueError when there is no term or all weights are zero.
+    """
+
+    def __init__(self, terms: Mapping[str, tuple[float, Term]]) -> None:
+        if not any(weight for weight, _ in terms.values()):
+            raise ValueError(f"terms: expected at least one with a weight other than 0, got {sorted(terms)}")
+        self.terms = dict(terms)
+
+    def __call__(self, reconstruction: Reconstruction, target: Float[Tensor, "B C H W"]) -> ObjectiveValue:
+        parts: dict[str, Tensor] = {}
+        loss: Tensor | float = 0.0
+        for name, (weight, term) in self.terms.items():
+            value = term(reconstruction, target)
+            parts[name] = value.detach()
+            loss = loss + weight * value
+        assert isinstance(loss, Tensor)
+        return ObjectiveValue(loss, parts)

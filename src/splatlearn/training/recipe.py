@@ -1,0 +1,230 @@
+"""The recipe of a pre-training run: every choice, as one tree of dataclasses.
+
+The fields are the command-line options, their docstrings its help. `None` stands for "the method's own value", which
+`Recipe.resolved` fills in, so that a run's `recipe.json` says everything.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args, get_type_hints
+
+from tyro.conf import Positional
+
+from splatlearn.models import ModelOptions
+
+Method = Literal["gmae", "mae"]
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """What to learn from."""
+
+    data: str
+    """Images: a folder (sub-folders are fine), a parquet file or folder, or a Hugging Face Hub name."""
+    split: str = "train"
+    """The part of the data to learn from, where it has parts."""
+    image_column: str | None = None
+    """Column with the images of parquet or Hub data. Default: found by its type."""
+    crop_scale: tuple[float, float] | None = None
+    """Area of a random crop as shares of the image. Default: 0.2 1 for MAE, 0.08 1 for GMAE, as in the papers."""
+    flip: float = 0.5
+    """Chance that a crop is mirrored."""
+    workers: int | None = None
+    """Processes that decode and crop. Default: one on a CPU run, as many as cores (at most 16) beside a GPU."""
+    max_unreadable: float = 0.05
+    """Unreadable images are skipped and counted; above this share of the images seen the run stops."""
+
+
+@dataclass(frozen=True)
+class ObjectiveOptions:
+    """What is learned."""
+
+    mask_ratio: float = 0.75
+    """Share of the patches that the encoder does not see."""
+    normalize_targets: bool | None = None
+    """Standardise every target patch. Default: yes for MAE (better features), no for GMAE (it would harm)."""
+    visible_weight: float = 0.0
+    """Weight of visible patches in the loss, beside 1 for hidden ones."""
+
+
+@dataclass(frozen=True)
+class OptimizerOptions:
+    """How it is learned."""
+
+    epochs: int = 400
+    """Passes over the data."""
+    batch_size: int = 64
+    """Images of one forward pass in one process."""
+    accumulate: int = 1
+    """Forward passes whose gradients make one step."""
+    base_learning_rate: float | None = None
+    """Learning rate at 256 images a step; it is scaled linearly. Default: 1.5e-4 for MAE, 1e-4 for GMAE."""
+    warmup_epochs: float | None = None
+    """Epochs of linear warm-up. Default: 40 for MAE, 5 for GMAE, and at most a tenth of all."""
+    min_learning_rate: float = 0.0
+    """Where the cosine ends."""
+    weight_decay: float = 0.05
+    """AdamW's; biases, norms and tokens have none."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """AdamW's."""
+    clip_norm: float = 2.0
+    """Largest norm of the gradient."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Where it runs and what it leaves behind."""
+
+    out: str
+    """Folder of the run."""
+    seed: int = 0
+    """Fixes the weights, the order, every crop and every mask."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps."""
+    precision: Precision = "auto"
+    """auto takes bf16 where the device multiplies it natively, else fp32."""
+    checkpoint_every: int = 1000
+    """Steps between checkpoints; the last step always has one."""
+    keep_checkpoints: int = 3
+    """How many of the newest checkpoints stay."""
+    log_every: int = 10
+    """Steps between writes of the log (each step has its line)."""
+    trackers: tuple[str, ...] = ("tensorboard",)
+    """Where else the log goes: any tracker of accelerate, or none."""
+    resume: bool = False
+    """Go on from the run's newest checkpoint."""
+    stop_after: int | None = None
+    """Stop with a checkpoint after this many steps in all, as an interruption would; --resume goes on."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that fixes a pre-training run."""
+
+    method: Positional[Method]
+    """What to pre-train."""
+    data: DataOptions
+    run: RunOptions
+    objective: ObjectiveOptions = field(default_factory=ObjectiveOptions)
+    optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
+    model: str | None = None
+    """Name such as gmae_vit_base_patch16_224. Default: that one, or its MAE twin."""
+    preset: Literal["default", "paper"] = "default"
+    """The project's choices, or those of the paper to the letter."""
+    options: ModelOptions = field(default_factory=ModelOptions)
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    def resolved(self) -> Recipe:
+        """This recipe with the method's own values in place of None (numbers: the papers' pre-training recipes)."""
+        mae = self.method == "mae"
+        warmup = min(40.0 if mae else 5.0, self.optimizer.epochs / 10)
+        return dataclasses.replace(
+            self,
+            model=self.model or f"{self.method}_vit_base_patch16_224",
+            data=_filled(self.data, crop_scale=(0.2, 1.0) if mae else (0.08, 1.0)),
+            objective=_filled(self.objective, normalize_targets=mae),
+            optimizer=_filled(self.optimizer, base_learning_rate=1.5e-4 if mae else 1e-4, warmup_epochs=warmup),
+        )
+
+    def to_json(self) -> str:
+        """The recipe as JSON text."""
+        return json.dumps(dataclasses.asdict(self), indent=2)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Recipe:
+        """Read what `to_json` wrote; raises ValueError naming an unknown or missing key."""
+        return _build(cls, values, "")
+
+    @classmethod
+    def read(cls, path: str | Path) -> Recipe:
+        """Read a `recipe.json`."""
+        return cls.from_dict(json.loads(Path(path).read_text()))
+
+    def differences(self, other: Recipe) -> list[str]:
+        """What makes the two train differently, each as "key: mine, theirs".
+
+        Where a run is computed, how often it is saved and logged, and where it stops for now are no differences.
+        """
+        free = {"run.out", "run.device", "run.precision", "run.checkpoint_every", "run.keep_checkpoints"}
+        free |= {"run.log_every", "run.trackers", "run.resume", "run.stop_after", "data.workers", "data.data"}
+        mine, theirs = _flat(dataclasses.asdict(self)), _flat(dataclasses.asdict(other))
+        return [f"{key}: {mine[key]}, {theirs[key]}" for key in mine if key not in free and mine[key] != theirs[key]]
+
+
+def _filled(options: Any, **defaults: Any) -> Any:
+    missing = {name: value for name, value in defaults.items() if getattr(options, name) is None}
+    return dataclasses.replace(options, **missing)
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
+    return flat
+
+
+def _build(cls: type, values: dict[str, Any], path: str) -> Any:
+    hints = get_type_hints(cls)
+    fields = {each.name: each for each in dataclasses.fields(cls)}
+    for key in values:
+        if key not in fields:
+            raise ValueError(f"Unknown key: '{path}{key}'; known here: {', '.join(fields)}")
+    made: dict[str, Any] = {}
+    for name, each in fields.items():
+        if name not in values:
+            required = each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
+            if required:
+                raise ValueError(f"Missing key: '{path}{name}'")
+        elif dataclasses.is_dataclass(hints[name]):
+            made[name] = _build(hints[name], values[name], f"{path}{name}.")
+        else:
+            made[name] = tuple(values[name]) if isinstance(values[name], list) else values[name]
+    return cls(**made)
+
+
+def _check(recipe: Recipe) -> None:
+    """Raise ValueError naming the first field outside its range, before anything is read or written."""
+    data, objective, optimizer, run = recipe.data, recipe.objective, recipe.optimizer, recipe.run
+    if recipe.method not in get_args(Method):
+        raise ValueError(f"method: expected one of {', '.join(get_args(Method))}, got {recipe.method!r}")
+    kind = (recipe.model or recipe.method).split("_")[0]
+    if kind != recipe.method:
+        raise ValueError(f"model: expected a name that starts with {recipe.method}_, got {recipe.model!r}")
+    positive = {
+        "epochs": optimizer.epochs,
+        "batch_size": optimizer.batch_size,
+        "accumulate": optimizer.accumulate,
+        "clip_norm": optimizer.clip_norm,
+        "checkpoint_every": run.checkpoint_every,
+        "keep_checkpoints": run.keep_checkpoints,
+        "log_every": run.log_every,
+    }
+    for name, value in positive.items():
+        if not value > 0:
+            raise ValueError(f"{name}: expected a number above 0, got {value}")
+    shares = {"mask_ratio": (objective.mask_ratio, False), "flip": (data.flip, True)}
+    shares["max_unreadable"] = (data.max_unreadable, True)
+    for name, (value, closed) in shares.items():
+        if not (0 <= value <= 1 if closed else 0 < value < 1):
+            raise ValueError(f"{name}: expected a number between 0 and 1, got {value}")
+    for name, value in {
+        "weight_decay": optimizer.weight_decay,
+        "visible_weight": objective.visible_weight,
+        "min_learning_rate": optimizer.min_learning_rate,
+        "base_learning_rate": optimizer.base_learning_rate or 0.0,
+        "warmup_epochs": optimizer.warmup_epochs or 0.0,
+        "workers": data.workers or 0,
+        "seed": run.seed,
+    }.items():
+        if not (value >= 0 and math.isfinite(value)):
+            raise ValueError(f"{name}: expected a number ≥ 0, got {value}")
+    if data.crop_scale is not None and not 0 < data.crop_scale[0] <= data.crop_scale[1] <= 1:
+        raise ValueError(f"crop_scale: expected 0 < smallest ≤ largest ≤ 1, got {data.crop_scale}")

@@ -1,0 +1,89 @@
+"""The folder of a run: who may write into it, and what it says about itself."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shlex
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from splatlearn.training.checkpoint import checkpoint_folders
+from splatlearn.training.recipe import Recipe
+
+RECIPE = "recipe.json"
+PACKAGES = ("splatlearn", "torch", "numpy", "pillow", "accelerate", "datasets", "safetensors")
+
+
+class RunFolderError(ValueError):
+    """The output folder cannot take this run."""
+
+
+def open_run_folder(recipe: Recipe) -> Path:
+    """Make the run's folder, or accept one to resume; nothing in it is changed when this raises.
+
+    Raises RunFolderError when it already holds a run and `resume` is off, when it holds a run of another recipe, when it
+    holds something else, or when it cannot be written.
+    """
+    folder = Path(recipe.run.out)
+    if folder.exists() and not folder.is_dir():
+        raise RunFolderError(f"out: expected a folder, got the file {folder}")
+    if (folder / RECIPE).exists():
+        _check_same_run(folder, recipe)
+        return folder
+    if folder.exists() and any(folder.iterdir()):
+        raise RunFolderError(
+            f"out: expected a new or empty folder, got {folder}, which holds "
+            f"{', '.join(sorted(each.name for each in folder.iterdir())[:3])} and no run; choose another folder"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / RECIPE).write_text(recipe.to_json())
+        (folder / "environment.json").write_text(json.dumps(environment(), indent=2))
+    except OSError as error:
+        raise RunFolderError(f"out: cannot write into {folder}: {error.strerror or error}") from error
+    return folder
+
+
+def _check_same_run(folder: Path, recipe: Recipe) -> None:
+    if not recipe.run.resume:
+        saved = checkpoint_folders(folder)
+        state = f"newest checkpoint {saved[-1].name}" if saved else "no checkpoint yet"
+        raise RunFolderError(
+            f"out: {folder} already holds a run ({state}); add --resume to go on with it, or choose another folder"
+        )
+    differences = Recipe.read(folder / RECIPE).differences(recipe)
+    if differences:
+        raise RunFolderError(
+            f"out: the run in {folder} has another recipe (there, here): {'; '.join(differences)}; "
+            "resume with the same values, or choose another folder"
+        )
+
+
+def environment() -> dict[str, object]:
+    """Versions, machine and command line, for `environment.json` and `splatlearn doctor`."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed"
+    return {
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "processor": _processor(),
+        "versions": versions,
+    }
+
+
+def _processor() -> str:
+    """The processor's name; Linux keeps it in /proc only."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

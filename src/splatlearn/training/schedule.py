@@ -1,0 +1,43 @@
+"""The optimiser of pre-training: parameter groups, and the learning rate as a function of the step."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class CosineSchedule:
+    """Linear warm-up from 0, then half a cosine down to `minimum` (Loshchilov & Hutter 2017, without restarts).
+
+    `peak` and `minimum` are learning rates; `warmup` and `total` are steps. A function of the step alone: resuming
+    needs no state.
+    """
+
+    peak: float
+    warmup: float
+    total: int
+    minimum: float = 0.0
+
+    def __call__(self, step: int) -> float:
+        """The learning rate of step 0, 1, …, total − 1."""
+        if step < self.warmup:
+            return self.peak * step / self.warmup
+        progress = (step - self.warmup) / max(1.0, self.total - self.warmup)
+        return self.minimum + (self.peak - self.minimum) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
+    """Two groups for AdamW: matrices decay; biases, norms, tokens and embeddings of queries do not."""
+    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    decays = [p for name, p in named if _decays(name, p)]
+    rest = [p for name, p in named if not _decays(name, p)]
+    return [{"params": decays, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
+
+
+def _decays(name: str, parameter: torch.Tensor) -> bool:
+    # Tokens are stored as [1, n, width]; what is one vector in spirit does not decay.
+    return parameter.ndim >= 2 and "token" not in name and "quer" not in name

@@ -1,0 +1,89 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from splatlearn.cli import main
+from splatlearn.models import ModelOptions
+from splatlearn.training import DataOptions, ObjectiveOptions, OptimizerOptions, RunOptions
+from splatlearn.training.recipe import Recipe
+
+SMALL = [
+    "--model", "gmae_vit_tiny_patch4_16", "--gaussians", "16", "--decoder-depth", "1", "--decoder-width", "32",
+    "--decoder-heads", "2", "--batch-size", "4", "--epochs", "2", "--device", "cpu", "--precision", "fp32",
+    "--workers", "0", "--trackers",
+]  # fmt: skip
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    return int(stop.value.code or 0)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for index in range(8):
+        Image.fromarray(rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)).save(folder / f"{index}.png")
+    return folder
+
+
+def test_every_field_of_the_recipe_is_an_option_with_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("pretrain", "--help") == 0
+    text = capsys.readouterr().out
+    names = {field.name for cls in (DataOptions, ObjectiveOptions, OptimizerOptions, RunOptions, ModelOptions)
+             for field in dataclasses.fields(cls)}  # fmt: skip
+    names |= {field.name for field in dataclasses.fields(Recipe)} - {
+        "method",
+        "data",
+        "run",
+        "objective",
+        "optimizer",
+        "options",
+    }
+    for name in names | {"data"}:
+        assert f"--{name.replace('_', '-')}" in text, name
+    for words in ("Share of the patches", "Steps between checkpoints", "Passes over the data"):
+        assert words in " ".join(text.split())
+
+
+def test_an_unknown_option_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("pretrain", "gmae", "--data", "x", "--out", "y", "--epoch-count", "3") == 2
+    assert "--epoch-count" in capsys.readouterr().err
+
+
+def test_pretrain_then_resume(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    assert run("pretrain", "gmae", "--data", str(photos), "--out", str(out), *SMALL, "--stop-after", "2") == 0
+    assert "stopped at step 2 of 4" in capsys.readouterr().out
+    # The run's own recipe is the default of every option.
+    assert run("pretrain", "gmae", "--out", str(out), "--resume", "--stop-after", "4") == 0
+    steps = [json.loads(line).get("step") for line in (out / "log.jsonl").read_text().splitlines()]
+    assert [step for step in steps if step] == [1, 2, 3, 4]
+    assert (out / "report.html").exists() and (out / "recipe.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [("nowhere/at-all/really", "nowhere"), ("empty", "empty")],
+)
+def test_wrong_input_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], data: str, message: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    assert run("pretrain", "gmae", "--data", str(tmp_path / data), "--out", str(tmp_path / "run"), *SMALL) == 2
+    error = capsys.readouterr().err.strip()
+    assert message in error and "Traceback" not in error
+    assert not (tmp_path / "run").exists()
+
+
+def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("doctor") == 0
+    text = capsys.readouterr().out
+    assert "torch" in text and "backend torch" in text and "ok" in text

@@ -1,0 +1,63 @@
+import pytest
+import torch
+
+from splatlearn.models.masking import Mask, random_mask
+from splatlearn.models.patches import patchify
+from splatlearn.objectives import denormalize_patches, masked_mse, normalize_patches
+
+
+def images(generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.rand(2, 3, 8, 12, generator=generator), torch.rand(2, 3, 8, 12, generator=generator)
+
+
+def test_equals_a_mean_over_hidden_pixels(generator: torch.Generator) -> None:
+    prediction, target = images(generator)
+    mask = random_mask(batch=2, grid=(2, 3), ratio=0.5, generator=generator)
+    where = mask.hidden_pixels(4).unsqueeze(1).expand_as(target)
+    expected = ((prediction - target) ** 2)[where].mean()
+    torch.testing.assert_close(masked_mse(prediction, target, mask, 4), expected)
+
+
+def test_visible_weight_runs_from_hidden_only_to_all(generator: torch.Generator) -> None:
+    prediction, target = images(generator)
+    mask = random_mask(batch=2, grid=(2, 3), ratio=0.5, generator=generator)
+    everything = ((prediction - target) ** 2).mean()
+    torch.testing.assert_close(masked_mse(prediction, target, mask, 4, visible_weight=1.0), everything)
+    hidden = mask.hidden_pixels(4).unsqueeze(1).expand_as(target)
+    squared = (prediction - target) ** 2
+    weights = torch.where(hidden, 1.0, 0.25)
+    expected = (squared * weights).sum() / weights.sum()
+    torch.testing.assert_close(masked_mse(prediction, target, mask, 4, visible_weight=0.25), expected)
+
+
+def test_hidden_pixels_alone_get_a_gradient(generator: torch.Generator) -> None:
+    prediction, target = images(generator)
+    prediction.requires_grad_()
+    mask = random_mask(batch=2, grid=(2, 3), ratio=0.5, generator=generator)
+    masked_mse(prediction, target, mask, 4).backward()
+    assert prediction.grad is not None
+    assert torch.equal((prediction.grad != 0).any(1), mask.hidden_pixels(4))
+
+
+def test_normalised_patches_have_mean_zero_and_unit_variance(generator: torch.Generator) -> None:
+    patches = patchify(images(generator)[0] * 0.2 + 0.4, 4)
+    normalized = normalize_patches(patches)
+    torch.testing.assert_close(normalized.mean(-1), torch.zeros(2, 6), atol=1e-5, rtol=0)
+    torch.testing.assert_close(normalized.var(-1), torch.ones(2, 6), atol=1e-3, rtol=0)
+    torch.testing.assert_close(denormalize_patches(normalized, patches), patches)
+
+
+def test_a_flat_patch_is_no_division_by_zero() -> None:
+    flat = torch.full((1, 3, 4, 4), 0.5)
+    mask = Mask(torch.zeros(1, 1, dtype=torch.long), torch.arange(1, 4).unsqueeze(0), (2, 2))
+    assert torch.isfinite(masked_mse(flat, flat, mask, 2, normalize=True))
+
+
+@pytest.mark.usefixtures("no_shape_checks")
+def test_errors(generator: torch.Generator) -> None:
+    prediction, target = images(generator)
+    mask = random_mask(batch=2, grid=(2, 3), ratio=0.5, generator=generator)
+    with pytest.raises(ValueError, match=r"prediction: expected shape \[2, 3, 8, 12\] like target, got \[2, 3, 8, 8\]"):
+        masked_mse(prediction[..., :8], target, mask, 4)
+    with pytest.raises(ValueError, match="visible_weight: expected a number ≥ 0, got -1"):
+        masked_mse(prediction, target, mask, 4, visible_weight=-1.0)
