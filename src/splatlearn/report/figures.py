@@ -142,7 +142,7 @@ def _image_table(
 
 def _shortened(name: str, inches: float) -> str:
     """A name with its middle left out where it would run into its neighbour, also in the larger text of a phone."""
-    most = int(inches * 72 / (0.68 * TEXT))
+    most = int(inches * 72 / (0.8 * TEXT))
     if len(name) <= most:
         return name
     tail = (most - 1) // 2

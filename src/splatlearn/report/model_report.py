@@ -28,6 +28,7 @@ NORMALIZED = (
     "This model predicts the pattern within each patch; the patch's mean colour and contrast are taken from the photo, "
     "so its PSNR cannot be compared with that of a model which predicts colours."
 )
+MAP = "Left: where the Gaussians sit on the photo. Right: their outlines at one sigma, as opaque as they are."
 DEPTH = (
     "The nearest Gaussians alone, on the model's background; more of them from left to right. Where depth has a "
     "meaning, things appear layer by layer rather than everywhere at once."
@@ -102,8 +103,7 @@ def _gaussians_section(model: GMAE, images: Tensor, names: Sequence[str]) -> Sec
                 splats.opacities[index],
             ),
             alt=f"Centres and outlines of the {splats.count} Gaussians of {names[index]}",
-            caption=f"{names[index]}. Left: where the Gaussians sit on the photo. Right: their outlines at one "
-            "standard deviation, as opaque as they are.",
+            caption=names[index] if index else f"{names[index]}. {MAP}",
         )
         for index in range(min(len(names), MOST_MAPS))
     ]
