@@ -40,15 +40,18 @@ def test_losses_may_be_missing():
 
 def test_long_runs_are_thinned():
     count = 10 * MOST_POINTS
-    line = small_multiples(np.arange(count), {"a": np.linspace(0, 1, count)}).axes[0].lines[0]
+    line = small_multiples({"a": (np.arange(count), np.linspace(0, 1, count))}).axes[0].lines[0]
     assert len(np.asarray(line.get_xdata())) <= MOST_POINTS
 
 
-def test_small_multiples_share_steps_and_keep_their_names():
-    figure = small_multiples([1, 2], {"learning rate": [1e-4, 0.0], "50% $ of data": [-1.0, 1.0]})
+def test_small_multiples_share_their_range_and_keep_their_names():
+    curves = {"learning rate": ([1, 2, 9], [1e-4, 1e-5, 0.0]), "50% $ of data": ([4, 8], [-1.0, 1.0])}
+    figure = small_multiples(curves)
     figure.draw_without_rendering()
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["learning rate", "50% $ of data"]
-    assert figure.axes[0].get_xlim() == figure.axes[1].get_xlim()
+    assert [axes.get_title(loc="left") for axes in figure.axes] == list(curves)
+    for axes, (steps, values) in zip(figure.axes, curves.values(), strict=True):
+        np.testing.assert_array_equal(axes.lines[0].get_xydata(), np.column_stack([steps, values]))
+    assert figure.axes[0].get_xlim() == figure.axes[1].get_xlim() == (1, 9)
     assert figure.axes[0].get_ylim()[0] == 0.0
     assert figure.axes[1].get_ylim()[0] == -1.0
 
@@ -59,4 +62,4 @@ def test_what_does_not_fit_is_named():
     with pytest.raises(ValueError, match="steps, losses: .*at least 1"):
         loss_curve([], [])
     with pytest.raises(ValueError, match="curves: expected at least one curve"):
-        small_multiples([1], {})
+        small_multiples({})

@@ -2,9 +2,10 @@
 
 import json
 
+import matplotlib.figure
 import pytest
 
-from splatlearn.report import Code, KeyValues, read_log, run_sections, write_page
+from splatlearn.report import Code, Figure, KeyValues, read_log, run_sections, write_page
 
 
 def write_log(folder, entries, torn=""):
@@ -69,6 +70,24 @@ def test_sections_tell_of_the_run(tmp_path):
     page = write_page(tmp_path / "report.html", "Run", "", sections).read_text(encoding="utf-8")
     assert "optimizer.epochs" in page
     assert page.count("<svg") == 2
+
+
+def test_speed_is_found_in_lines_of_their_own(tmp_path):
+    steps = [{"step": step, "loss": 1.0, "learning_rate": 1e-4} for step in range(1, 31)]
+    status = [
+        {"step_of_status": step, "images_per_second": 10.0 * step, "data_wait": 0.5, "skipped_steps": 0}
+        for step in (10, 20, 30, 20)
+    ]
+    write_log(tmp_path, steps + status)
+    (section,) = run_sections(tmp_path)
+    told = summary(section)
+    assert told["Steps"] == 30
+    assert told["Images per second (median)"] == 200.0
+    assert told["Time spent waiting for data"] == "50.0 %"
+    figure = section.blocks[-1]
+    assert isinstance(figure, Figure)
+    assert isinstance(figure.image, matplotlib.figure.Figure)
+    assert len(figure.image.axes) == 3
 
 
 def test_steps_done_again_count_once(tmp_path):

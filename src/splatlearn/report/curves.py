@@ -54,10 +54,10 @@ def loss_curve(
     return figure
 
 
-def small_multiples(steps: ArrayLike, curves: Mapping[str, ArrayLike]) -> matplotlib.figure.Figure:
-    """Quantities with units of their own, one above the other over the same steps.
+def small_multiples(curves: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> matplotlib.figure.Figure:
+    """Quantities with units of their own, one above the other over the same range of steps.
 
-    - `curves`: name (with its unit) to one number a step; NaN leaves a gap.
+    - `curves`: name (with its unit) to (steps, values), which may differ in their steps; NaN leaves a gap.
 
     Raises ValueError when lengths differ or there is nothing to draw.
     """
@@ -65,7 +65,7 @@ def small_multiples(steps: ArrayLike, curves: Mapping[str, ArrayLike]) -> matplo
         raise ValueError("curves: expected at least one curve, got none")
     figure = matplotlib.figure.Figure(figsize=(WIDTH, 0.45 + 1.25 * len(curves)), layout="constrained")
     rows = figure.subplots(len(curves), 1, sharex=True, squeeze=False)[:, 0]
-    for axes, (name, values) in zip(rows, curves.items(), strict=True):
+    for axes, (name, (steps, values)) in zip(rows, curves.items(), strict=True):
         x, y = _pair("steps", steps, name, values)
         _draw(axes, x, y)
         _quiet(axes)

@@ -18,7 +18,9 @@ CURVES = {
     "images_per_second": "images per second",
     "data_wait": "share of time waiting for data",
 }
-"""Keys of the log's training lines that are drawn beside the loss, with the names to show."""
+"""Keys of the log that are drawn beside the loss, with the names to show."""
+STEP_KEYS = ("step", "step_of_status")
+"""Keys that say which step a line of the log is about: training steps, and reports on the run in between."""
 
 
 def read_log(path: str | Path) -> list[dict[str, Any]]:
@@ -52,7 +54,7 @@ def run_sections(
 
     `log.jsonl` and `recipe.json` are used where they exist; a run that has no finished step yet says so. Of several
     log entries of one step, as an interrupted run may leave, the last counts. `validation_loss` is drawn where the log
-    has it.
+    has it, and the quantities of `CURVES` from lines of training steps or of `step_of_status`.
 
     - `command`: the command line that started the run.
     - `versions`: names and versions of what it ran on.
@@ -90,14 +92,12 @@ def _training(entries: list[dict[str, Any]]) -> Section:
         "Last loss": float(known[-1]),
         "Best loss": float(known.min()),
     }
-    curves = {shown: _series(lines, key) for key, shown in CURVES.items()}
-    curves = {shown: values for shown, values in curves.items() if np.isfinite(values).any()}
-    speed = curves.get(CURVES["images_per_second"])
-    if speed is not None:
-        summary["Images per second (median)"] = float(np.nanmedian(speed))
-    wait = curves.get(CURVES["data_wait"])
-    if wait is not None:
-        summary["Time spent waiting for data"] = f"{100 * float(np.nanmean(wait)):.1f} %"
+    curves = {shown: _curve(entries, key) for key, shown in CURVES.items()}
+    curves = {shown: curve for shown, curve in curves.items() if len(curve[1])}
+    if CURVES["images_per_second"] in curves:
+        summary["Images per second (median)"] = float(np.median(curves[CURVES["images_per_second"]][1]))
+    if CURVES["data_wait"] in curves:
+        summary["Time spent waiting for data"] = f"{100 * float(np.mean(curves[CURVES['data_wait']][1])):.1f} %"
     blocks: list[Block] = [
         KeyValues(summary),
         Figure(
@@ -108,13 +108,25 @@ def _training(entries: list[dict[str, Any]]) -> Section:
     ]
     if curves:
         caption = f"Over the same steps: {', '.join(curves)}."
-        blocks.append(Figure(small_multiples(steps, curves), alt=caption, caption=caption))
+        blocks.append(Figure(small_multiples(curves), alt=caption, caption=caption))
     return Section("Training", "How the loss fell, and how fast the run was.", blocks)
 
 
 def _last_of_each_step(entries: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
     by_step = {entry["step"]: entry for entry in entries if key in entry and "step" in entry}
     return [by_step[step] for step in sorted(by_step)]
+
+
+def _curve(entries: list[dict[str, Any]], key: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The steps of which the log knows a quantity, and its numbers; the last word on a step counts."""
+    known = {
+        entry[step_key]: entry[key]
+        for entry in entries
+        for step_key in STEP_KEYS
+        if step_key in entry and entry.get(key) is not None
+    }
+    steps = sorted(known)
+    return np.array(steps, dtype=np.float64), np.array([known[step] for step in steps], dtype=np.float64)
 
 
 def _series(lines: list[dict[str, Any]], key: str) -> NDArray[np.float64]:
