@@ -31,8 +31,7 @@ def _value(hint: Any, value: object, where: str) -> object:
     if is_dataclass(hint) and isinstance(hint, type):
         return config_from_dict(hint, value, where)
     if hint in (int, float):
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or (hint is int and int(value) != value):
+        if isinstance(value, bool) or not isinstance(value, int if hint is int else int | float):
             raise ValueError(f"{where}: expected {'an integer' if hint is int else 'a number'}, got {value!r}")
         return hint(value)
     return tuple(value) if isinstance(value, list) else value

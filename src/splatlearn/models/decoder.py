@@ -57,15 +57,11 @@ class Decoder(Positioned):
     def __init__(self, encoder: ViTConfig, config: DecoderConfig, generator: torch.Generator | None = None) -> None:
         super().__init__(encoder.grid, config.width)
         self.embed = nn.Linear(encoder.width, config.width)
-        self.blocks = nn.ModuleList(
-            [Block(config.width, config.heads, config.mlp_ratio) for _ in range(config.depth)]
-        )
+        self.blocks = nn.ModuleList([Block(config.width, config.heads, config.mlp_ratio) for _ in range(config.depth)])
         self.norm = nn.LayerNorm(config.width, eps=1e-6)
         initialize(self, generator)
 
-    def embed_latent(
-        self, latent: Float[Tensor, "B T D"], grid: Grid, mask: Mask | None
-    ) -> Float[Tensor, "B T d"]:
+    def embed_latent(self, latent: Float[Tensor, "B T D"], grid: Grid, mask: Mask | None) -> Float[Tensor, "B T d"]:
         """The encoder's tokens at the decoder's width, each with the position of its patch."""
         positions = self.positions(grid)
         if mask is not None:

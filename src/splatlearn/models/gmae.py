@@ -84,6 +84,11 @@ class GMAE(MaskedAutoencoder):
         nn.init.normal_(self.query_token, std=0.02, generator=generator)
         nn.init.normal_(self.query_embed, std=0.02, generator=generator)
         initialize(self.head, generator)
+        if config.rotation == "quaternion":
+            # A start near the identity keeps clear of the zero quaternion, where directions change without bound. The
+            # other biases stay 0: the Xavier rows already set the Gaussians of one query apart from one another.
+            with torch.no_grad():
+                self.head.bias[6 :: sum(NUMBERS)] = 1.0
 
     def forward(self, images: Float[Tensor, "B 3 H W"], mask: Mask) -> Reconstruction:
         """Reconstruct images [B, 3, H, W] in [0, 1] from the patches that the mask leaves visible.

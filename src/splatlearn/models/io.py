@@ -18,7 +18,6 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from splatlearn.models.config_file import config_from_dict
-from splatlearn.models.decoder import MaskedAutoencoder
 from splatlearn.models.gmae import GMAE, GMAEConfig
 from splatlearn.models.mae import MAE, MAEConfig
 
@@ -68,7 +67,7 @@ def load_model(path_or_hub_id: str | Path, device: str | torch.device = "cpu") -
     return model.to(device).eval()
 
 
-def load_weights(model: MaskedAutoencoder, folder: str | Path) -> None:
+def load_weights(model: nn.Module, folder: str | Path) -> None:
     """Put the weights of a model folder into a model of the same configuration.
 
     Raises FileNotFoundError without `model.safetensors` in the folder, and ValueError naming what is missing,

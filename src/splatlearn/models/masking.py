@@ -45,9 +45,7 @@ class Mask:
         rows, columns = self.grid
         count = self.visible.shape[1] + self.hidden.shape[1]
         if rows < 1 or columns < 1 or count != rows * columns:
-            raise ValueError(
-                f"grid: expected rows·columns = {count} visible and hidden patches, got {rows}×{columns}"
-            )
+            raise ValueError(f"grid: expected rows·columns = {count} visible and hidden patches, got {rows}×{columns}")
         if self.visible.device.type == "cpu" and not torch.compiler.is_compiling():
             _check_partition(self)
 
@@ -72,9 +70,7 @@ class Mask:
         return patches.repeat_interleave(patch, dim=1).repeat_interleave(patch, dim=2)
 
 
-def random_mask(
-    batch: int, grid: Grid, ratio: float = 0.75, generator: torch.Generator | None = None
-) -> Mask:
+def random_mask(batch: int, grid: Grid, ratio: float = 0.75, generator: torch.Generator | None = None) -> Mask:
     """Hide a uniformly random share `ratio` of the patches, independently for each of `batch` images.
 
     The mask lies on the generator's device. Raises ValueError as `mask_from_noise` does.
@@ -102,9 +98,7 @@ def mask_from_noise(noise: Float[Tensor, "B N"], grid: Grid, ratio: float = 0.75
     return Mask(order[:, :keep], order[:, keep:], grid)
 
 
-def orthogonal_masks(
-    batch: int, grid: Grid, count: int = 4, generator: torch.Generator | None = None
-) -> list[Mask]:
+def orthogonal_masks(batch: int, grid: Grid, count: int = 4, generator: torch.Generator | None = None) -> list[Mask]:
     """Draw `count` masks whose visible patches tile each image: no patch is visible twice (MI-MAE, arXiv 2502.19718).
 
     Raises ValueError as `orthogonal_masks_from_noise` does.

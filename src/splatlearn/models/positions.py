@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from splatlearn.models.masking import Grid
@@ -48,7 +48,7 @@ class Positioned(nn.Module):
         return self._other_grids[key]
 
 
-def gather_tokens(tokens: Float[Tensor, "#B N D"], index: Tensor) -> Float[Tensor, "B V D"]:
+def gather_tokens(tokens: Float[Tensor, "#B N D"], index: Int64[Tensor, "B V"]) -> Float[Tensor, "B V D"]:
     """Take the tokens that the indices name, image by image; tokens of a batch of one serve all images."""
     tokens = tokens.expand(index.shape[0], -1, -1)
     return tokens.gather(1, index.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))

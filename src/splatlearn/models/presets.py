@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import dataclass, fields, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -94,9 +94,7 @@ def create_model(
         return MAE(config, generator) if isinstance(config, MAEConfig) else GMAE(config, generator)
 
 
-def model_config(
-    name: str, preset: Preset = "default", options: ModelOptions | None = None
-) -> MAEConfig | GMAEConfig:
+def model_config(name: str, preset: Preset = "default", options: ModelOptions | None = None) -> MAEConfig | GMAEConfig:
     """The configuration that `create_model` builds; raises as it does."""
     if preset not in get_args(Preset):
         raise ValueError(f"preset: expected one of {', '.join(get_args(Preset))}, got {preset!r}")
@@ -104,8 +102,8 @@ def model_config(
     given = _given(options or ModelOptions())
     encoder = ViTConfig(*ENCODERS[size], patch=patch, image_size=given.pop("image_size", (side, side)))
     decoder = PAPER_DECODER if preset == "paper" else DEFAULT_DECODERS.get(size, PAPER_DECODER)
-    sizes = {field: given.pop(f"decoder_{field}") for field in ("width", "depth", "heads") if f"decoder_{field}" in given}
-    decoder = replace(decoder, **sizes)
+    names = [name for name in given if name.startswith("decoder_")]
+    decoder = replace(decoder, **{name.removeprefix("decoder_"): given.pop(name) for name in names})
     if kind == "mae":
         if given:
             raise ValueError(f"{', '.join(given)}: expected no options about Gaussians for {name!r}; use a gmae_ model")
@@ -114,7 +112,7 @@ def model_config(
     return replace(GMAEConfig(encoder, decoder, rotation=rotation), **given)
 
 
-def _given(options: ModelOptions) -> dict[str, object]:
+def _given(options: ModelOptions) -> dict[str, Any]:
     values = {field.name: getattr(options, field.name) for field in fields(options)}
     return {name: value for name, value in values.items() if value is not None}
 
@@ -122,7 +120,7 @@ def _given(options: ModelOptions) -> dict[str, object]:
 def _parse(name: str) -> tuple[str, str, int, int]:
     match = _NAME.fullmatch(name)
     if match is None or match["size"] not in ENCODERS:
-        numbers = re.search(r"patch(\d+)_(\d+)", name)
+        numbers = re.search(r"patch([1-9]\d*)_([1-9]\d*)", name)
         patch, side = numbers.groups() if numbers else ("16", "224")
         known = [f"{kind}_vit_{size}_patch{patch}_{side}" for kind in ("mae", "gmae") for size in ENCODERS]
         closest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]

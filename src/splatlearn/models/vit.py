@@ -139,18 +139,14 @@ class ViT(Positioned):
     mean: Tensor
     std: Tensor
 
-    def __init__(
-        self, config: ViTConfig, generator: torch.Generator | None = None, drop_path: float = 0.0
-    ) -> None:
+    def __init__(self, config: ViTConfig, generator: torch.Generator | None = None, drop_path: float = 0.0) -> None:
         super().__init__(config.grid, config.width)
         self.config = config
         self.register_buffer("mean", torch.tensor(config.input_mean), persistent=False)
         self.register_buffer("std", torch.tensor(config.input_std), persistent=False)
         self.cls_token = nn.Parameter(torch.empty(1, 1, config.width))
         self.patch_embed = PatchEmbed(config.patch, config.channels, config.width)
-        self.blocks = nn.ModuleList(
-            [Block(config.width, config.heads, config.mlp_ratio) for _ in range(config.depth)]
-        )
+        self.blocks = nn.ModuleList([Block(config.width, config.heads, config.mlp_ratio) for _ in range(config.depth)])
         self.norm = nn.LayerNorm(config.width, eps=1e-6)
         self.set_drop_path(drop_path)
         initialize(self, generator)
@@ -161,6 +157,7 @@ class ViT(Positioned):
         if not 0.0 <= rate < 1.0:
             raise ValueError(f"drop_path: expected a rate of at least 0 and below 1, got {rate}")
         for index, block in enumerate(self.blocks):
+            assert isinstance(block, Block)
             block.drop_path = rate * index / max(len(self.blocks) - 1, 1)
 
     def forward(self, images: Float[Tensor, "B C H W"], mask: Mask | None = None) -> Float[Tensor, "B T D"]:

@@ -1,0 +1,94 @@
+import pytest
+import torch
+
+from splatlearn.models import (
+    GMAE,
+    MAE,
+    DecoderConfig,
+    GMAEConfig,
+    MAEConfig,
+    ModelOptions,
+    create_model,
+    model_config,
+)
+
+
+@pytest.mark.parametrize(
+    ("size", "encoder", "decoder"),
+    [
+        ("tiny", (192, 12, 3), (192, 4, 3)),
+        ("small", (384, 12, 6), (256, 4, 8)),
+        ("base", (768, 12, 12), (512, 8, 16)),
+        ("large", (1024, 24, 16), (512, 8, 16)),
+        ("huge", (1280, 32, 16), (512, 8, 16)),
+    ],
+)
+def test_sizes(size: str, encoder: tuple[int, int, int], decoder: tuple[int, int, int]) -> None:
+    for kind in ("mae", "gmae"):
+        config = model_config(f"{kind}_vit_{size}_patch14_224")
+        assert (config.encoder.width, config.encoder.depth, config.encoder.heads) == encoder
+        assert config.encoder.patch == 14 and config.encoder.image_size == (224, 224)
+        assert config.decoder == DecoderConfig(*decoder)
+        paper = model_config(f"{kind}_vit_{size}_patch14_224", "paper")
+        assert paper.decoder == DecoderConfig(512, 8, 16) and paper.encoder == config.encoder
+
+
+def test_the_paper_s_choices() -> None:
+    paper = model_config("gmae_vit_base_patch16_224", "paper")
+    assert isinstance(paper, GMAEConfig)
+    assert (paper.gaussians, paper.gaussians_per_query, paper.scale_limit) == (256, 1, 1.0)
+    assert (paper.rotation, paper.background) == ("uniform", "white")
+    default = model_config("gmae_vit_base_patch16_224")
+    assert isinstance(default, GMAEConfig) and default.rotation == "quaternion"
+    assert isinstance(model_config("mae_vit_base_patch16_224", "paper"), MAEConfig)
+
+
+def test_options_and_keywords() -> None:
+    options = ModelOptions(image_size=(16, 24), decoder_depth=1, gaussians=64, background="black")
+    model = create_model("gmae_vit_tiny_patch8_16", "default", 0, options, gaussians=32, gaussians_per_query=4)
+    assert isinstance(model, GMAE)
+    config = model.config
+    assert config.encoder.image_size == (16, 24) and config.decoder == DecoderConfig(192, 1, 3)
+    assert (config.gaussians, config.gaussians_per_query, config.background) == (32, 4, "black")
+    narrow = create_model("mae_vit_tiny_patch8_16", decoder_width=32, decoder_depth=1, decoder_heads=2)
+    assert isinstance(narrow, MAE) and narrow.config.decoder == DecoderConfig(32, 1, 2)
+
+
+def test_the_seed_fixes_the_weights_and_leaves_the_global_generator_alone() -> None:
+    before = torch.random.get_rng_state()
+    first, second, other = (create_model("gmae_vit_tiny_patch8_16", seed=seed).state_dict() for seed in (1, 1, 2))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not torch.equal(first["head.weight"], other["head.weight"])
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("name", "closest"),
+        [
+            ("gmae_vit_bas_patch16_224", "gmae_vit_base_patch16_224"),
+            ("gmae-vit-tiny", "gmae_vit_tiny_patch16_224"),
+            ("maevit_large_patch14_518", "mae_vit_large_patch14_518"),
+            ("mae_vit_huge_patch0_224", "mae_vit_huge_patch16_224"),
+            ("mae_vit_small_patch16_224x", "mae_vit_small_patch16_224"),
+        ],
+    )
+    def test_names(self, name: str, closest: str) -> None:
+        with pytest.raises(ValueError, match=r"name: expected \{mae\|gmae\}_vit_\{tiny\|.*\|huge\}_patch") as caught:
+            create_model(name)
+        assert str(caught.value).endswith(f"got {name!r}; did you mean {closest!r}?")
+
+    def test_sizes_that_do_not_divide(self) -> None:
+        with pytest.raises(ValueError, match="image_size: .* got 225×225; the nearest sizes that work: 224×224"):
+            create_model("mae_vit_tiny_patch16_225")
+        with pytest.raises(ValueError, match="width, depth, heads: .* got width 192, depth 4, heads 5"):
+            create_model("mae_vit_tiny_patch16_224", decoder_heads=5)
+
+    def test_gaussians_of_a_mae(self) -> None:
+        with pytest.raises(ValueError, match="gaussians, rotation: expected no options about Gaussians"):
+            create_model("mae_vit_tiny_patch16_224", gaussians=4, rotation="uniform")
+
+    @pytest.mark.usefixtures("no_shape_checks")
+    def test_preset(self) -> None:
+        with pytest.raises(ValueError, match="preset: expected one of default, paper, got 'best'"):
+            create_model("mae_vit_tiny_patch16_224", "best")  # pyright: ignore[reportArgumentType]
