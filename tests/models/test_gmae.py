@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from models.small_models import ENCODER, small_gmae
 from splatlearn.gaussians import Gaussians, quaternions_to_matrices
-from splatlearn.models import GMAE, GMAEConfig, ViTConfig, gaussians_from_numbers, random_mask
+from splatlearn.models import GMAE, GMAEConfig, ViTConfig, create_model, gaussians_from_numbers, random_mask
 from splatlearn.models.gmae import Rotation, uniform_quaternions, unit_quaternions
 from splatlearn.objectives import masked_mse
 from splatlearn.render import render
@@ -175,3 +175,21 @@ class TestErrors:
         model = GMAE(GMAEConfig(ENCODER, gaussians=1))
         with pytest.raises(ValueError, match="mask: expected 1 images of 4×6 patches like images, got 1 of 6×4"):
             model(torch.rand(1, 3, 16, 24), random_mask(1, (6, 4), generator=generator))
+
+
+@pytest.mark.parametrize(("gaussians", "per_query"), [(64, 4), (96, 3), (12, 1), (128, 8)])
+def test_a_grid_layout_covers_the_image_at_the_start(gaussians: int, per_query: int) -> None:
+    model = create_model(
+        "gmae_vit_tiny_patch4_32", seed=0, gaussians=gaussians, gaussians_per_query=per_query, scale_limit=4.0
+    )
+    made = model.gaussians(torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
+    assert render(made, model.camera(32, 32), depth=False).alpha.mean() > 0.45
+    # Every quarter of the image has about a fourth of the centres.
+    quarter = (made.means[..., :2] > 0).long() @ torch.tensor([1, 2])
+    assert torch.bincount(quarter.flatten(), minlength=4).min() > 0.1 * 2 * gaussians
+    first = model.anchors[:per_query, :2].sigmoid()
+    assert (first.max(0).values - first.min(0).values).max() < 0.7
+
+
+def test_the_papers_layout_has_no_anchors() -> None:
+    assert create_model("gmae_vit_tiny_patch4_32", "paper", seed=0).anchors is None

@@ -111,7 +111,7 @@ class TestErrors:
         with pytest.raises(ValueError, match="missing: head.bias; unexpected: extra; of another shape: mask_token"):
             load_model(tmp_path)
         with pytest.raises(
-            ValueError, match=r"missing: head.bias, query_embed, query_token; unexpected: extra, mask_token"
+            ValueError, match=r"missing: anchors, head.bias, query_embed, query_token; unexpected: extra, mask_token"
         ):
             load_weights(small_gmae(), tmp_path)
 

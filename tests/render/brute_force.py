@@ -33,8 +33,6 @@ def composite_brute_force(
                     transmittance *= 1 - alpha
                     if transmittance < 1e-4:
                         break
-                color[image, :, row, column] = [
-                    p + transmittance * k for p, k in zip(pixel, background, strict=True)
-                ]
+                color[image, :, row, column] = [p + transmittance * k for p, k in zip(pixel, background, strict=True)]
                 left[image, row, column] = transmittance
     return torch.from_numpy(color), torch.from_numpy(left)

@@ -21,9 +21,7 @@ def test_equals_a_brute_force_loop_over_pixels(seed: int) -> None:
     exact = random_splats(
         generator, (9, 11), batch=1, count=60 if wide else 10, sigma=(6.0, 20.0) if wide else (0.6, 6.0)
     )
-    single = Splats(
-        *(getattr(exact, name).float() for name in ("centers", "conics", "depths", "colors", "opacities"))
-    )
+    single = Splats(*(getattr(exact, name).float() for name in ("centers", "conics", "depths", "colors", "opacities")))
     rounded = Splats(
         *(getattr(single, name).double() for name in ("centers", "conics", "depths", "colors", "opacities"))
     )
@@ -60,9 +58,7 @@ def test_gradients_in_float64(generator: torch.Generator) -> None:
     inputs = [t.clone().requires_grad_() for t in (*tensors(splats), background)]
 
     def function(centers, conics, opacities, colors, background):
-        return composite(
-            Splats(centers, conics, splats.depths, colors, opacities), 6, 5, background, backend="torch"
-        )
+        return composite(Splats(centers, conics, splats.depths, colors, opacities), 6, 5, background, backend="torch")
 
     # A wide splat has α above the skip threshold everywhere here, so finite differences meet no jump.
     assert torch.autograd.gradcheck(function, inputs, eps=1e-6, atol=1e-6)
@@ -93,9 +89,7 @@ def test_chunks_of_pixels_change_nothing(generator: torch.Generator, monkeypatch
     inputs = [t.clone().requires_grad_() for t in tensors(splats)]
     whole = composite(splats, 13, 17, backend="torch")
     monkeypatch.setattr(backend_torch, "CHUNK_ELEMENTS", {"cpu": 1})
-    chunked = composite(
-        Splats(inputs[0], inputs[1], splats.depths, inputs[3], inputs[2]), 13, 17, backend="torch"
-    )
+    chunked = composite(Splats(inputs[0], inputs[1], splats.depths, inputs[3], inputs[2]), 13, 17, backend="torch")
     torch.testing.assert_close(chunked[0], whole[0], atol=1e-14, rtol=0)
     chunked[0].sum().backward()
     in_chunks = [t.grad.clone() for t in inputs if t.grad is not None]
@@ -155,9 +149,7 @@ def test_few_splats_and_other_channels(generator: torch.Generator, count: int, c
 
 def test_the_operation_is_one_node_with_consistent_registrations(generator: torch.Generator) -> None:
     splats = random_splats(generator, (5, 4), count=3)
-    inputs = tuple(
-        t.clone().requires_grad_() for t in (*tensors(splats), torch.zeros(2, 3, dtype=torch.float64))
-    )
+    inputs = tuple(t.clone().requires_grad_() for t in (*tensors(splats), torch.zeros(2, 3, dtype=torch.float64)))
     torch.library.opcheck(torch.ops.splatlearn.composite.default, (*inputs, 5, 4, "torch"))
 
 

@@ -33,12 +33,8 @@ class TestConventions:
 
     def test_x_right_y_down(self) -> None:
         camera = Camera.pinhole(40, 60)
-        assert project(one_gaussian((0.5, 0.0, 2.0)), camera).centers[0, 0].tolist() == pytest.approx(
-            [37.5, 20]
-        )
-        assert project(one_gaussian((0.0, 0.5, 2.0)), camera).centers[0, 0].tolist() == pytest.approx(
-            [30, 27.5]
-        )
+        assert project(one_gaussian((0.5, 0.0, 2.0)), camera).centers[0, 0].tolist() == pytest.approx([37.5, 20])
+        assert project(one_gaussian((0.0, 0.5, 2.0)), camera).centers[0, 0].tolist() == pytest.approx([30, 27.5])
 
     def test_depth_grows_away_from_the_camera(self) -> None:
         camera = Camera.gmae(8, 8)
@@ -47,9 +43,7 @@ class TestConventions:
 
     def test_quaternion_w_first_turns_right_handed_about_z(self) -> None:
         half = math.pi / 4
-        matrix = quaternions_to_matrices(
-            torch.tensor([math.cos(half), 0, 0, math.sin(half)], dtype=torch.float64)
-        )
+        matrix = quaternions_to_matrices(torch.tensor([math.cos(half), 0, 0, math.sin(half)], dtype=torch.float64))
         turned = matrix @ torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
         assert turned.tolist() == pytest.approx([0.0, 1.0, 0.0])
 
@@ -75,9 +69,7 @@ def test_extent_of_the_gmae_camera_is_perspective() -> None:
 def test_covariance_is_the_pushforward_by_the_jacobian(model: str, generator: torch.Generator) -> None:
     """The Jacobian comes from autograd through the camera's point projection, so the algebra is checked on its own."""
     height, width = 30, 50
-    camera = {"gmae": Camera.gmae, "orthographic": Camera.orthographic}.get(model, Camera.pinhole)(
-        height, width
-    )
+    camera = {"gmae": Camera.gmae, "orthographic": Camera.orthographic}.get(model, Camera.pinhole)(height, width)
     gaussians = random_gaussians(generator, (1,), 6, dtype=torch.float64)
     if model == "pinhole":
         gaussians = Gaussians(
@@ -145,9 +137,7 @@ def test_half_precision_is_computed_in_float32(generator: torch.Generator) -> No
     gaussians = random_gaussians(generator).to(torch.bfloat16)
     splats = project(gaussians, Camera.gmae(16, 16))
     assert splats.conics.dtype == torch.float32
-    torch.testing.assert_close(
-        splats.conics, project(gaussians.to(torch.float32), Camera.gmae(16, 16)).conics
-    )
+    torch.testing.assert_close(splats.conics, project(gaussians.to(torch.float32), Camera.gmae(16, 16)).conics)
 
 
 def test_pixel_jacobian_is_limited_off_the_axis() -> None:

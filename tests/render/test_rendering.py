@@ -32,6 +32,7 @@ def test_gradients_through_camera_and_compositing(model: str) -> None:
 
     def function(*tensors):
         rendering = render(Gaussians(*tensors), camera, backend="torch")
+        assert rendering.depth is not None
         return rendering.color, rendering.alpha, rendering.depth
 
     assert torch.autograd.gradcheck(function, inputs, eps=1e-6, atol=1e-6, rtol=1e-4)

@@ -128,9 +128,9 @@ def _write(out: Path, result: RunResult, unseen: _Unseen, summary: dict, photos:
         *run_sections(out, str(facts["command"]), facts["versions"]),
     ]
     lead = (
-        f"A {result.steps}-step pre-training run on {SIDE}-pixel crops of {len(photos)} photographs, two of which it never "
-        f"saw. On their hidden pixels it reaches {summary['masked_psnr_model']:.2f} dB, where the mean of the visible "
-        f"pixels reaches {summary['masked_psnr_mean']:.2f} dB."
+        f"A {result.steps}-step pre-training run on {SIDE}-pixel crops of {len(photos)} photographs, two of which it "
+        f"never saw. On their hidden pixels it reaches {summary['masked_psnr_model']:.2f} dB, where the mean of the "
+        f"visible pixels reaches {summary['masked_psnr_mean']:.2f} dB."
     )
     write_page(out / "report.html", "splatlearn demo", lead, sections)
     picture: matplotlib.figure.Figure = demo_picture(

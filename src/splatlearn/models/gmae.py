@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from splatlearn.camera import Camera
+from splatlearn.camera import GMAE_DISTANCE, Camera
 from splatlearn.gaussians import Gaussians
 from splatlearn.models.decoder import DecoderConfig, MaskedAutoencoder, Reconstruction
 from splatlearn.models.masking import Grid, Mask
@@ -19,6 +19,7 @@ from splatlearn.models.vit import ViTConfig, initialize
 from splatlearn.render import render
 
 Rotation = Literal["quaternion", "uniform"]
+Layout = Literal["grid", "free"]
 Background = Literal["white", "black"] | tuple[float, float, float]
 
 NUMBERS = (3, 3, 4, 3, 1)
@@ -34,6 +35,8 @@ class GMAEConfig:
     - `rotation`: `"quaternion"` normalises 4 numbers; `"uniform"` maps 3 numbers in (0, 1) by Shoemake's formula, as
       the authors' code does, and ignores the fourth.
     - `background`: `"white"`, `"black"` or an RGB colour in [0, 1].
+    - `layout`: `"grid"` adds learnable numbers to the head's, which start as a grid of Gaussians that covers the image;
+      `"free"` has no such numbers, so that all Gaussians start near the centre, as in the paper.
 
     Raises ValueError for numbers that are not positive or do not divide, and unknown names.
     """
@@ -45,6 +48,7 @@ class GMAEConfig:
     scale_limit: float = 1.0
     rotation: Rotation = "quaternion"
     background: Background = "white"
+    layout: Layout = "grid"
 
     def __post_init__(self) -> None:
         if self.encoder.channels != 3:
@@ -58,6 +62,8 @@ class GMAEConfig:
             raise ValueError(f"scale_limit: expected a positive number, got {self.scale_limit}")
         if self.rotation not in get_args(Rotation):
             raise ValueError(f"rotation: expected one of {', '.join(get_args(Rotation))}, got {self.rotation!r}")
+        if self.layout not in get_args(Layout):
+            raise ValueError(f"layout: expected one of {', '.join(get_args(Layout))}, got {self.layout!r}")
         named = self.background in ("white", "black")
         if not named and (isinstance(self.background, str) or len(self.background) != 3):
             raise ValueError(f"background: expected 'white', 'black' or 3 numbers, got {self.background!r}")
@@ -66,6 +72,10 @@ class GMAEConfig:
     def queries(self) -> int:
         """Q = K / gaussians_per_query, the decoder's tokens that emit Gaussians."""
         return self.gaussians // self.gaussians_per_query
+
+
+GRID_HEAD_GAIN = 0.3
+"""How far the head's first predictions may stray from the grid, beside the usual initialisation."""
 
 
 class GMAE(MaskedAutoencoder):
@@ -84,6 +94,11 @@ class GMAE(MaskedAutoencoder):
         nn.init.normal_(self.query_token, std=0.02, generator=generator)
         nn.init.normal_(self.query_embed, std=0.02, generator=generator)
         initialize(self.head, generator)
+        self.anchors = None
+        if config.layout == "grid":
+            self.anchors = nn.Parameter(grid_numbers(config))
+            with torch.no_grad():
+                self.head.weight.mul_(GRID_HEAD_GAIN)
         if config.rotation == "quaternion":
             # A start near the identity keeps clear of the zero quaternion, where directions change without bound. The
             # other biases stay 0: the Xavier rows already set the Gaussians of one query apart from one another.
@@ -122,7 +137,38 @@ class GMAE(MaskedAutoencoder):
         with torch.autocast(decoded.device.type, enabled=False):
             exact = at_least_float32(decoded)
             numbers = F.linear(exact, self.head.weight.to(exact), self.head.bias.to(exact))
-        return numbers.unflatten(-1, (-1, sum(NUMBERS))).flatten(1, 2)
+        numbers = numbers.unflatten(-1, (-1, sum(NUMBERS))).flatten(1, 2)
+        return numbers if self.anchors is None else numbers + self.anchors
+
+
+def grid_numbers(config: GMAEConfig) -> Float[Tensor, "K 14"]:
+    """The numbers of Gaussians whose centres form a grid over the image and whose extents overlap a little.
+
+    The Gaussians of one query lie beside each other. Depth, colour and opacity start in the middle of their ranges.
+    """
+    shape = _grid_shape(config.queries, config.gaussians_per_query)
+    rows, columns, down, across = shape
+    y = (torch.arange(rows)[:, None, None, None] * down + torch.arange(down)[:, None] + 0.5) / (rows * down)
+    x = (torch.arange(columns)[:, None, None] * across + torch.arange(across) + 0.5) / (columns * across)
+    numbers = torch.zeros(config.gaussians, sum(NUMBERS))
+    numbers[:, 0] = torch.logit(x.expand(shape).reshape(-1))
+    numbers[:, 1] = torch.logit(y.expand(shape).reshape(-1))
+    # Seen from a distance of 8, a standard deviation of 8 would span half the image: this is half a grid spacing.
+    scale = 0.5 * GMAE_DISTANCE * 2.0 / math.sqrt(config.gaussians)
+    share = min(0.9, scale / config.scale_limit)
+    numbers[:, 3:6] = math.log(share / (1.0 - share))
+    return numbers
+
+
+def _grid_shape(queries: int, per_query: int) -> tuple[int, int, int, int]:
+    """Rows and columns of queries, and of the Gaussians within one, such that the whole is as square as it can be."""
+    shapes = [
+        (rows, queries // rows, down, per_query // down)
+        for rows in range(1, queries + 1)
+        for down in range(1, per_query + 1)
+        if queries % rows == 0 and per_query % down == 0
+    ]
+    return min(shapes, key=lambda shape: abs(math.log(shape[0] * shape[2] / (shape[1] * shape[3]))))
 
 
 def gaussians_from_numbers(numbers: Float[Tensor, "*B K 14"], config: GMAEConfig) -> Gaussians:

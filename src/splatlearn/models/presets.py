@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import torch
 
 from splatlearn.models.decoder import DecoderConfig
-from splatlearn.models.gmae import GMAE, Background, GMAEConfig, Rotation
+from splatlearn.models.gmae import GMAE, Background, GMAEConfig, Layout, Rotation
 from splatlearn.models.mae import MAE, MAEConfig
 from splatlearn.models.vit import ViTConfig
 
@@ -55,6 +55,8 @@ class ModelOptions:
     """How 4 numbers become a rotation (GMAE)."""
     background: Background | None = None
     """Colour behind the Gaussians (GMAE)."""
+    layout: Layout | None = None
+    """Whether the Gaussians start as a grid over the image or near its centre (GMAE)."""
 
 
 def create_model(
@@ -72,12 +74,13 @@ def create_model(
     scale_limit: float | None = None,
     rotation: Rotation | None = None,
     background: Background | None = None,
+    layout: Layout | None = None,
 ) -> MAE | GMAE:
     """Build a model with fresh weights.
 
     - `name`: `{mae|gmae}_vit_{tiny|small|base|large|huge}_patch{P}_{image size}`, any sizes that divide.
     - `preset`: `"paper"` for the published choices to the letter (arXiv 2111.06377, 2501.03229); `"default"` rotates
-      by normalised quaternions and gives tiny and small encoders smaller decoders.
+      by normalised quaternions, starts from a grid of Gaussians and gives tiny and small encoders smaller decoders.
     - `seed`: of the weights; None draws them from PyTorch's global generator, which is otherwise left alone.
     - `options`, or its fields as keywords, which win: see `ModelOptions`.
 
@@ -85,7 +88,7 @@ def create_model(
     """
     keywords = ModelOptions(
         image_size, decoder_width, decoder_depth, decoder_heads,
-        gaussians, gaussians_per_query, scale_limit, rotation, background,
+        gaussians, gaussians_per_query, scale_limit, rotation, background, layout,
     )  # fmt: skip
     config = model_config(name, preset, replace(options or ModelOptions(), **_given(keywords)))
     generator = None if seed is None else torch.Generator().manual_seed(seed)
@@ -109,7 +112,8 @@ def model_config(name: str, preset: Preset = "default", options: ModelOptions | 
             raise ValueError(f"{', '.join(given)}: expected no options about Gaussians for {name!r}; use a gmae_ model")
         return MAEConfig(encoder, decoder)
     rotation: Rotation = "uniform" if preset == "paper" else "quaternion"
-    return replace(GMAEConfig(encoder, decoder, rotation=rotation), **given)
+    layout: Layout = "free" if preset == "paper" else "grid"
+    return replace(GMAEConfig(encoder, decoder, rotation=rotation, layout=layout), **given)
 
 
 def _given(options: ModelOptions) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The specification of compositing: dense PyTorch, any device, float32 and float64.
 
-`composite_pixels` is the formula and nothing else, `pixel_gradients` its derivative; `forward` and `backward` apply them
-to one chunk of pixels after the other, so that memory is bounded whatever the image and K.
+`composite_pixels` is the formula and nothing else, `pixel_gradients` its derivative; `forward` and `backward` apply
+them to one chunk of pixels after the other, so that memory is bounded whatever the image and K.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ BLUR = 0.3
 """Variance in px² that is added to both axes of a projected covariance, so that no splat is thinner than a pixel."""
 
 JACOBIAN_LIMIT = 1.3
-"""The perspective Jacobian is taken at most this many half-images off the axis (pinhole), as in 3D Gaussian splatting."""
+"""The perspective Jacobian is taken at most this many half-images off the axis, as in 3D Gaussian splatting."""
 
 MAX_CHANNELS = 16
 """Channels of one composite call that every compiled backend must take."""

@@ -16,8 +16,8 @@ from splatlearn.render import Splats, composite, project
 from splatlearn.report.figures import depth_prefix_strip, gaussian_map, reconstruction_grid
 from splatlearn.report.page import Block, Figure, KeyValues, Section
 
-PREFIXES = (1 / 8, 1 / 4, 1 / 2)
-"""Shares of the nearest Gaussians that are painted alone, before all of them."""
+PREFIXES = (32, 64, 128)
+"""How many of the nearest Gaussians are painted alone, before all of them; shares of K where K is smaller."""
 MOST_MAPS = 3
 """How many photos get a map of their Gaussians."""
 RECONSTRUCTION = (
@@ -113,7 +113,8 @@ def _gaussians_section(model: GMAE, images: Tensor, names: Sequence[str]) -> Sec
 
 
 def _depth_figure(splats: Splats, model: GMAE, images: Tensor, names: Sequence[str]) -> Figure:
-    counts = sorted({max(1, int(share * splats.count)) for share in PREFIXES} - {splats.count}) + [splats.count]
+    scale = min(1.0, splats.count / (2 * PREFIXES[-1]))
+    counts = sorted({max(1, int(scale * count)) for count in PREFIXES} - {splats.count}) + [splats.count]
     height, width = images.shape[-2:]
     painted = [composite(splats.select(slice(count)), height, width, model.config.background)[0] for count in counts]
     return Figure(

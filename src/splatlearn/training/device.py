@@ -47,9 +47,10 @@ def choose_precision(name: str, device: torch.device) -> str:
 
 def make_accelerator(device: torch.device, trackers: list[str], folder: str) -> Accelerator:
     """An Accelerator on the device; precision stays with the loop, since accelerate fixes it once per process."""
-    if PartialState._shared_state and PartialState().device.type != device.type:
+    known = PartialState._shared_state.get("device")
+    if known is not None and known.type != device.type:
         # A process that ran on another device before: accelerate keeps the first one unless told.
         AcceleratorState._reset_state(reset_partial_state=True)
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
-    return Accelerator(cpu=device.type == "cpu", log_with=trackers or None, project_dir=folder)
+    return Accelerator(cpu=device.type == "cpu", log_with=[*trackers] or None, project_dir=folder)

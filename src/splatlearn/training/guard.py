@@ -38,8 +38,8 @@ class FiniteGuard:
         """How many steps were skipped so far; raises NonFiniteError when `limit` in a row were."""
         if int(self._longest) >= self.limit:
             raise NonFiniteError(
-                f"The loss or its gradient was NaN or infinite for {int(self._longest)} steps in a row up to step {step}; "
-                "none of them touched the weights, and the last checkpoint is good. Lower base_learning_rate, lengthen "
-                "warmup_epochs or use --precision fp32, and --resume"
+                f"The loss or its gradient was NaN or infinite for {int(self._longest)} steps in a row up to step "
+                f"{step}; none of them touched the weights, and the last checkpoint is good. Lower base_learning_rate, "
+                "lengthen warmup_epochs or use --precision fp32, and --resume"
             )
         return int(self._skipped)

@@ -93,7 +93,7 @@ def _keep_until(path: Path, step: int) -> None:
             entry = json.loads(line)
         except json.JSONDecodeError:
             continue
-        if entry.get("step", 0) <= step:
+        if entry.get("step", entry.get("step_of_status", 0)) <= step:
             kept.append(line)
     beside = path.with_suffix(".jsonl.tmp")
     beside.write_text("".join(line + "\n" for line in kept))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -188,7 +188,7 @@ class _Pretraining:
             reconstruction = self.model(images, mask)
         return self.objective(reconstruction, images)
 
-    def _batches(self) -> Iterator[Batch]:
+    def _batches(self) -> Generator[Batch, None, None]:
         """Micro-batches from where the run stands, epoch after epoch."""
         per_step = self.recipe.optimizer.accumulate
         epoch, first = divmod(self.step, self.steps_per_epoch)
@@ -250,8 +250,8 @@ class _Pretraining:
         normalized = self.recipe.objective.normalize_targets
         if normalized and self.recipe.method == "gmae":
             self.logbook.say(
-                "normalize_targets is on: GMAE paints colours in [0, 1] and cannot reach standardised targets; the paper's "
-                "ablation loses half of the linear-probe accuracy with it"
+                "normalize_targets is on: GMAE paints colours in [0, 1] and cannot reach standardised targets; the "
+                "paper's ablation loses half of the linear-probe accuracy with it"
             )
         elif normalized:
             self.logbook.say(

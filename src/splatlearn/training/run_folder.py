@@ -23,8 +23,8 @@ class RunFolderError(ValueError):
 def open_run_folder(recipe: Recipe) -> Path:
     """Make the run's folder, or accept one to resume; nothing in it is changed when this raises.
 
-    Raises RunFolderError when it already holds a run and `resume` is off, when it holds a run of another recipe, when it
-    holds something else, or when it cannot be written.
+    Raises RunFolderError when it already holds a run and `resume` is off, when it holds a run of another recipe, when
+    it holds something else, or when it cannot be written.
     """
     folder = Path(recipe.run.out)
     if folder.exists() and not folder.is_dir():

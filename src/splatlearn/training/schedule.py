@@ -31,7 +31,7 @@ class CosineSchedule:
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
-    """Two groups for AdamW: matrices decay; biases, norms, tokens and embeddings of queries do not."""
+    """Two groups for AdamW: matrices decay; biases, norms, tokens, queries and anchors do not."""
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     decays = [p for name, p in named if _decays(name, p)]
     rest = [p for name, p in named if not _decays(name, p)]
@@ -40,4 +40,4 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
 
 def _decays(name: str, parameter: torch.Tensor) -> bool:
     # Tokens are stored as [1, n, width]; what is one vector in spirit does not decay.
-    return parameter.ndim >= 2 and "token" not in name and "quer" not in name
+    return parameter.ndim >= 2 and not any(word in name for word in ("token", "query", "anchors"))

@@ -1,0 +1,78 @@
+// What the driver hands to a kernel, and the table of functions that each instruction set fills in.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace splat {
+
+constexpr int TILE = 16;          // pixels a side of a tile
+constexpr int MOMENTS = 6;        // 1, x, y, xx, xy, yy
+constexpr int MAX_CHANNELS = 16;
+
+// The formula's constants; splatlearn/render/formula.py has the same, and a test compares them.
+constexpr float ALPHA_MAX = 0.999f;
+constexpr float ALPHA_MIN = 1.0f / 255.0f;
+constexpr float TRANSMITTANCE_MIN = 1e-4f;
+
+// One image's splats, near to far, as they come from PyTorch: row-major, contiguous.
+struct Scene {
+    const float* centers;     // [count, 2]
+    const float* conics;      // [count, 3]
+    const float* opacities;   // [count]
+    const float* colors;      // [count, channels]
+    const float* background;  // [channels]
+    int count, channels, height, width;
+};
+
+// How α of a splat is evaluated.
+enum Path : int32_t {
+    RECURRENCE,  // wide down the rows: two multiplications a row
+    DIRECT,      // narrow down the rows: an exponential a row
+    GENERAL,     // conic not positive definite: the plain quadratic, clamped at 0
+};
+
+// Splats that can colour a pixel at all, in the order of depth, as arrays of equal length `count` padded to PAD.
+// The power in units of log 2 is (u·dx + v·dy)² + w·dy²: sums of squares, so thin tilted splats lose no digits.
+struct Prepared {
+    static constexpr int PAD = 16;
+    static constexpr int ARRAYS = 11;
+    int count = 0;
+    bool finite = true;
+    std::vector<float> storage;
+    std::vector<int32_t> index;  // place in the input
+    std::vector<int32_t> path;
+    float *x, *y, *u, *v, *w, *level, *reach, *extent_x, *extent_y, *slope_x, *slope_y;
+
+    void allocate(int length) {
+        const int padded = (length + PAD - 1) / PAD * PAD + PAD;
+        storage.assign(static_cast<size_t>(padded) * ARRAYS, 0.0f);
+        index.assign(padded, 0);
+        path.assign(padded, RECURRENCE);
+        float** arrays[ARRAYS] = {&x, &y, &u, &v, &w, &level, &reach, &extent_x, &extent_y, &slope_x, &slope_y};
+        for (int i = 0; i < ARRAYS; ++i) *arrays[i] = storage.data() + static_cast<size_t>(i) * padded;
+    }
+};
+
+struct Rows {
+    int first, last;  // pixel rows [first, last) of a band; first is a multiple of TILE
+};
+
+struct Kernel {
+    const char* name;
+    void (*prepare)(const Scene&, Prepared&);
+    // Writes the rows of color [C, H, W] and transmittance [H, W].
+    void (*forward)(const Scene&, const Prepared&, Rows, float* color, float* transmittance);
+    // Adds to moments [count, MOMENTS + C] and background_gradient [C] what the rows contribute.
+    void (*backward)(const Scene&, const Prepared&, Rows, const float* color, const float* transmittance,
+                     const float* color_gradient, const float* transmittance_gradient, float* moments,
+                     float* background_gradient);
+};
+
+extern const Kernel baseline_kernel;
+#ifdef SPLAT_X86
+extern const Kernel avx2_kernel;
+extern const Kernel avx512_kernel;
+#endif
+
+}  // namespace splat
