@@ -7,8 +7,12 @@ import jaxtyping
 import matplotlib
 import pytest
 import torch
+from hypothesis import settings
 
 matplotlib.use("Agg")
+# Machines differ in speed; nothing in the tests is timed.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 if "OMP_NUM_THREADS" in os.environ:
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 

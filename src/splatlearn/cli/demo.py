@@ -41,7 +41,7 @@ def demo(out: str = "runs/demo", short: bool = False, seed: int = 0, device: str
 
     Args:
         out: Folder for report.html and summary.json; an earlier demo in it is replaced.
-        short: A tenth of the training, to see that everything works.
+        short: A fifth of the training, to see that everything works.
         seed: Fixes weights, crops and masks.
         device: auto, cpu, cuda, mps.
     """
@@ -67,14 +67,14 @@ def demo(out: str = "runs/demo", short: bool = False, seed: int = 0, device: str
 
 
 def demo_recipe(out: Path, short: bool, seed: int, device: str) -> Recipe:
-    """The recipe of the demo: a small GMAE, many short epochs, a learning rate for a short run."""
+    """The recipe of the demo: a small GMAE, small batches for many steps, a learning rate for a short run."""
     return Recipe(
         method="gmae",
         model=f"gmae_vit_tiny_patch4_{SIDE}",
-        options=ModelOptions(gaussians=64, gaussians_per_query=4, decoder_depth=2),
+        options=ModelOptions(gaussians=64, gaussians_per_query=4, decoder_depth=2, scale_limit=2.0),
         data=DataOptions(data="the photographs of scikit-image and scikit-learn", crop_scale=(0.3, 1.0)),
         optimizer=OptimizerOptions(
-            epochs=6 if short else 60, batch_size=64, base_learning_rate=4e-3, warmup_epochs=1.0 if short else 3.0
+            epochs=1 if short else 5, batch_size=16, base_learning_rate=1.6e-2, warmup_epochs=0.5
         ),
         run=RunOptions(out=str(out), seed=seed, device=device, checkpoint_every=10_000, trackers=()),
     ).resolved()

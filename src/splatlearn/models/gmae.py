@@ -168,7 +168,12 @@ def _grid_shape(queries: int, per_query: int) -> tuple[int, int, int, int]:
         for down in range(1, per_query + 1)
         if queries % rows == 0 and per_query % down == 0
     ]
-    return min(shapes, key=lambda shape: abs(math.log(shape[0] * shape[2] / (shape[1] * shape[3]))))
+
+    def lengthiness(shape: tuple[int, int, int, int]) -> tuple[float, float]:
+        rows, columns, down, across = shape
+        return abs(math.log(rows * down / (columns * across))), abs(math.log(down / across))
+
+    return min(shapes, key=lengthiness)
 
 
 def gaussians_from_numbers(numbers: Float[Tensor, "*B K 14"], config: GMAEConfig) -> Gaussians:
