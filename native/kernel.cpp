@@ -115,7 +115,7 @@ void cull_band(const Prepared& from, Rows rows, int width, Prepared& to) {
 
 // Which splats reach α ≥ ALPHA_MIN somewhere in a box: the least power over the box lies on the side that faces the centre.
 int cull_tile(const Prepared& band, Box box, int32_t* list) {
-    const vfloat zero = splat(0.0f);
+    const vfloat zero = spread(0.0f);
     int length = 0;
     for (int i = 0; i < band.count; i += LANES) {
         const vfloat x = load(band.x + i), y = load(band.y + i), u = load(band.u + i), v = load(band.v + i);
@@ -150,14 +150,14 @@ inline vfloat direct_alpha(const Prepared& splats, int i, vfloat dx, float dy) {
     vfloat power;
     if (splats.path[i] == GENERAL) {
         power = splats.u[i] * dx * dx + splats.v[i] * dx * dy + splats.w[i] * (dy * dy);
-        power = select(power < 0.0f, splat(0.0f), power);
+        power = select(power < 0.0f, spread(0.0f), power);
     } else {
         const vfloat t = splats.u[i] * dx + splats.v[i] * dy;
         power = t * t + splats.w[i] * (dy * dy);
     }
     const vfloat exponent = splats.level[i] - power;
     // The first argument may be NaN after an overflow; then the limit wins, and the splat is not seen.
-    return exp2_in_range(smaller(larger(exponent, splat(-126.0f)), splat(126.0f)));
+    return exp2_in_range(smaller(larger(exponent, spread(-126.0f)), spread(126.0f)));
 }
 
 inline void start(Column& column, const Prepared& splats, int i, float dy) {
@@ -166,9 +166,9 @@ inline void start(Column& column, const Prepared& splats, int i, float dy) {
     const vfloat power = t * t + w * (dy * dy);
     const vfloat exponent = splats.level[i] - power;
     const vfloat change = -(2.0f * v * t) - (v * v + w * (2.0f * dy + 1.0f));
-    const vfloat bounded = smaller(larger(exponent, splat(-126.0f)), splat(126.0f));
-    column.raw = select(power > FLUSH, splat(0.0f), exp2_in_range(bounded));
-    column.ratio = exp2_in_range(smaller(larger(change, splat(-STEEPEST)), splat(STEEPEST)));
+    const vfloat bounded = smaller(larger(exponent, spread(-126.0f)), spread(126.0f));
+    column.raw = select(power > FLUSH, spread(0.0f), exp2_in_range(bounded));
+    column.ratio = exp2_in_range(smaller(larger(change, spread(-STEEPEST)), spread(STEEPEST)));
     column.step = std::exp2(-2.0f * curvature);
 }
 
@@ -201,7 +201,7 @@ inline void blend(ForwardTile<C>& tile, int cell, int channels, const vfloat* ra
         for (int c = 0; c < KEPT; ++c) sums[c] = tile.color[c * CELLS + cell];
     for (int g = 0; g < N; ++g) {
         const vint seen = (raw[g] >= ALPHA_MIN) & (t >= TRANSMITTANCE_MIN);
-        const vfloat weight = select(seen, t * smaller(raw[g], splat(ALPHA_MAX)), splat(0.0f));
+        const vfloat weight = select(seen, t * smaller(raw[g], spread(ALPHA_MAX)), spread(0.0f));
         if (C)
             for (int c = 0; c < KEPT; ++c) sums[c] += weight * colors[g][c];
         else
@@ -265,8 +265,8 @@ template <int C>
 void forward_tile(const Scene& scene, const Prepared& splats, const int32_t* list, int length, Box box, int height,
                   ForwardTile<C>& tile) {
     const int channels = C ? C : scene.channels;
-    for (int cell = 0; cell < CELLS; ++cell) tile.transmittance[cell] = splat(1.0f);
-    for (int cell = 0; cell < CELLS * channels; ++cell) tile.color[cell] = splat(0.0f);
+    for (int cell = 0; cell < CELLS; ++cell) tile.transmittance[cell] = spread(1.0f);
+    for (int cell = 0; cell < CELLS * channels; ++cell) tile.color[cell] = spread(0.0f);
     int looked = 0;
     for (int i = 0; i < length;) {
         int run = 0;
@@ -362,7 +362,7 @@ void read_tile(const Scene& scene, int left, int top, int width, int height, con
         return load(lanes);
     };
     vfloat background[C ? C : MAX_CHANNELS];
-    for (int c = 0; c < channels; ++c) background[c] = splat(0.0f);
+    for (int c = 0; c < channels; ++c) background[c] = spread(0.0f);
     for (int row = 0; row < TILE; ++row)
         for (int across = 0; across < WIDE; ++across) {
             const int cell = row * WIDE + across;
@@ -375,7 +375,7 @@ void read_tile(const Scene& scene, int left, int top, int width, int height, con
                 background[c] += gradient * last;
             }
             tile.behind[cell] = behind;
-            tile.transmittance[cell] = splat(1.0f);
+            tile.transmittance[cell] = spread(1.0f);
         }
     for (int c = 0; c < channels; ++c) background_gradient[c] += sum(background[c]);
 }
@@ -385,9 +385,9 @@ template <int C>
 inline vfloat unblend(BackwardTile<C>& tile, int cell, int channels, vfloat raw, const float* color, vfloat* color_sums) {
     const vfloat t = tile.transmittance[cell];
     const vint seen = (raw >= ALPHA_MIN) & (t >= TRANSMITTANCE_MIN);
-    const vfloat alpha = select(seen, smaller(raw, splat(ALPHA_MAX)), splat(0.0f));
+    const vfloat alpha = select(seen, smaller(raw, spread(ALPHA_MAX)), spread(0.0f));
     const vfloat weight = t * alpha;
-    vfloat toward = splat(0.0f);
+    vfloat toward = spread(0.0f);
     for (int c = 0; c < (C ? C : channels); ++c) {
         const vfloat gradient = tile.gradient[c * CELLS + cell];
         toward += gradient * color[c];
@@ -398,7 +398,7 @@ inline vfloat unblend(BackwardTile<C>& tile, int cell, int channels, vfloat raw,
     tile.behind[cell] = behind;
     tile.transmittance[cell] = t - weight;
     const vfloat v = contribution - alpha / (1.0f - alpha) * behind;
-    return select(raw <= ALPHA_MAX, v, splat(0.0f));
+    return select(raw <= ALPHA_MAX, v, spread(0.0f));
 }
 
 template <int C>
@@ -412,12 +412,12 @@ void backward_splat(BackwardTile<C>& tile, const Scene& scene, const Prepared& s
     float lanes[LANES];
     for (int lane = 0; lane < LANES; ++lane) lanes[lane] = static_cast<float>(lane);
     Sums<C> sums;
-    sums.one = sums.x = sums.y = sums.xx = sums.xy = sums.yy = splat(0.0f);
-    for (int c = 0; c < channels; ++c) sums.color[c] = splat(0.0f);
+    sums.one = sums.x = sums.y = sums.xx = sums.xy = sums.yy = spread(0.0f);
+    for (int c = 0; c < channels; ++c) sums.color[c] = spread(0.0f);
     for (int across = 0; across < WIDE; ++across) {
         Column column;
         column.dx = load(lanes) + (box.left + across * LANES) - splats.x[i];
-        vfloat one = splat(0.0f), y = splat(0.0f), yy = splat(0.0f);
+        vfloat one = spread(0.0f), y = spread(0.0f), yy = spread(0.0f);
         const auto gather = [&](vfloat raw, int row) {
             const vfloat v = unblend<C>(tile, row * WIDE + across, channels, raw, color, sums.color);
             const float j = row - MIDDLE;

@@ -1,6 +1,7 @@
 // What the driver hands to a kernel, and the table of functions that each instruction set fills in.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -46,11 +47,11 @@ struct Prepared {
 
     void allocate(int length) {
         const int padded = (length + PAD - 1) / PAD * PAD + PAD;
-        storage.assign(static_cast<size_t>(padded) * ARRAYS, 0.0f);
+        storage.assign(static_cast<std::size_t>(padded) * ARRAYS, 0.0f);
         index.assign(padded, 0);
         path.assign(padded, RECURRENCE);
         float** arrays[ARRAYS] = {&x, &y, &u, &v, &w, &level, &reach, &extent_x, &extent_y, &slope_x, &slope_y};
-        for (int i = 0; i < ARRAYS; ++i) *arrays[i] = storage.data() + static_cast<size_t>(i) * padded;
+        for (int i = 0; i < ARRAYS; ++i) *arrays[i] = storage.data() + static_cast<std::size_t>(i) * padded;
     }
 };
 

@@ -11,7 +11,7 @@
 typedef float vfloat __attribute__((vector_size(4 * LANES)));
 typedef int32_t vint __attribute__((vector_size(4 * LANES)));
 
-static inline vfloat splat(float value) { return value - (vfloat){}; }
+static inline vfloat spread(float value) { return value - (vfloat){}; }
 
 static inline vfloat load(const float* from) {
     vfloat value;

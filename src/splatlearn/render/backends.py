@@ -10,10 +10,11 @@ from types import ModuleType
 
 from torch import Tensor
 
-from splatlearn.render import backend_torch
+from splatlearn.render import backend_cpu, backend_torch
 
-BACKENDS: dict[str, ModuleType] = {"torch": backend_torch}
-PREFERENCE = ("torch",)
+BACKENDS: dict[str, ModuleType] = {"torch": backend_torch, "cpu": backend_cpu}
+PREFERENCE = ("cpu", "torch")
+"""Fastest first."""
 
 
 def available_backends() -> dict[str, str]:

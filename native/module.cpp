@@ -1,0 +1,225 @@
+// The driver: chooses the instruction set, spreads images and bands over threads, and binds to Python.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+#include <omp.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "kernel.h"
+
+namespace nb = nanobind;
+using namespace splat;
+
+namespace {
+
+template <int D>
+using Input = nb::ndarray<const float, nb::ndim<D>, nb::c_contig, nb::device::cpu>;
+template <int D>
+using Output = nb::ndarray<float, nb::ndim<D>, nb::c_contig, nb::device::cpu>;
+
+std::vector<const Kernel*> usable_kernels() {
+    std::vector<const Kernel*> kernels{&baseline_kernel};
+#ifdef SPLAT_X86
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) kernels.push_back(&avx2_kernel);
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vl"))
+        kernels.push_back(&avx512_kernel);
+#endif
+    return kernels;
+}
+
+const Kernel* active = usable_kernels().back();
+
+// Bands depend on the image's height alone, never on the threads: sums over bands are the same for any number of threads.
+constexpr int BAND = 2 * TILE;
+constexpr int MOST_BANDS = 8;
+
+std::vector<Rows> bands_of(int height) {
+    const int tiles = (height + TILE - 1) / TILE;
+    const int count = std::min(MOST_BANDS, (height + BAND - 1) / BAND);
+    std::vector<Rows> bands;
+    for (int i = 0; i < count; ++i) {
+        const int first = tiles * i / count * TILE, last = std::min(height, tiles * (i + 1) / count * TILE);
+        if (first < last) bands.push_back({first, last});
+    }
+    return bands;
+}
+
+struct Batch {
+    Input<3> centers, conics, colors;
+    Input<2> opacities, background;
+    int height, width;
+
+    int images() const { return static_cast<int>(centers.shape(0)); }
+    int count() const { return static_cast<int>(centers.shape(1)); }
+    int channels() const { return static_cast<int>(background.shape(1)); }
+
+    Scene scene(int image) const {
+        const size_t n = static_cast<size_t>(image) * count();
+        return {centers.data() + 2 * n, conics.data() + 3 * n, opacities.data() + n, colors.data() + n * channels(),
+                background.data() + static_cast<size_t>(image) * channels(), count(), channels(), height, width};
+    }
+};
+
+std::vector<Prepared> prepare_all(const Batch& batch, int threads) {
+    std::vector<Prepared> prepared(batch.images());
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (int image = 0; image < batch.images(); ++image) active->prepare(batch.scene(image), prepared[image]);
+    return prepared;
+}
+
+constexpr float NOT_A_NUMBER = std::numeric_limits<float>::quiet_NaN();
+
+void forward(Input<3> centers, Input<3> conics, Input<2> opacities, Input<3> colors, Input<2> background, Output<4> color,
+             Output<3> transmittance, int threads) {
+    const Batch batch{centers, conics, colors, opacities, background, static_cast<int>(color.shape(2)),
+                      static_cast<int>(color.shape(3))};
+    nb::gil_scoped_release unlocked;
+    const std::vector<Rows> bands = bands_of(batch.height);
+    const std::vector<Prepared> prepared = prepare_all(batch, threads);
+    const size_t pixels = static_cast<size_t>(batch.height) * batch.width;
+    const int tasks = batch.images() * static_cast<int>(bands.size());
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (int task = 0; task < tasks; ++task) {
+        const int image = task / static_cast<int>(bands.size());
+        const Rows rows = bands[task % bands.size()];
+        float* out = color.data() + image * batch.channels() * pixels;
+        float* left = transmittance.data() + image * pixels;
+        if (prepared[image].finite) {
+            active->forward(batch.scene(image), prepared[image], rows, out, left);
+            continue;
+        }
+        // What is not finite stays visible: a guard downstream must see it.
+        const size_t from = static_cast<size_t>(rows.first) * batch.width, to = static_cast<size_t>(rows.last) * batch.width;
+        for (int c = 0; c < batch.channels(); ++c) std::fill(out + c * pixels + from, out + c * pixels + to, NOT_A_NUMBER);
+        std::fill(left + from, left + to, NOT_A_NUMBER);
+    }
+}
+
+struct Gradients {
+    float *centers, *conics, *opacities, *colors, *background;
+};
+
+// Turns the moments of one image's splats, summed over its bands in order, into gradients.
+void finish(const Scene& scene, const float* moments, const float* background, int bands, Gradients out) {
+    const int width = MOMENTS + scene.channels;
+    for (int k = 0; k < scene.count; ++k) {
+        float sums[MOMENTS + MAX_CHANNELS] = {};
+        for (int band = 0; band < bands; ++band) {
+            const float* part = moments + (static_cast<size_t>(band) * scene.count + k) * width;
+            for (int i = 0; i < width; ++i) sums[i] += part[i];
+        }
+        const float a = scene.conics[3 * k], b = scene.conics[3 * k + 1], c = scene.conics[3 * k + 2];
+        out.centers[2 * k] = a * sums[1] + b * sums[2];
+        out.centers[2 * k + 1] = b * sums[1] + c * sums[2];
+        out.conics[3 * k] = -0.5f * sums[3];
+        out.conics[3 * k + 1] = -sums[4];
+        out.conics[3 * k + 2] = -0.5f * sums[5];
+        out.opacities[k] = sums[0] == 0.0f ? 0.0f : sums[0] / scene.opacities[k];
+        std::copy_n(sums + MOMENTS, scene.channels, out.colors + static_cast<size_t>(k) * scene.channels);
+    }
+    for (int c = 0; c < scene.channels; ++c) {
+        out.background[c] = 0.0f;
+        for (int band = 0; band < bands; ++band) out.background[c] += background[band * scene.channels + c];
+    }
+}
+
+void backward(Input<3> centers, Input<3> conics, Input<2> opacities, Input<3> colors, Input<2> background, Input<4> color,
+              Input<3> transmittance, Input<4> color_gradient, Input<3> transmittance_gradient, Output<3> centers_out,
+              Output<3> conics_out, Output<2> opacities_out, Output<3> colors_out, Output<2> background_out, int threads) {
+    const Batch batch{centers, conics, colors, opacities, background, static_cast<int>(color.shape(2)),
+                      static_cast<int>(color.shape(3))};
+    nb::gil_scoped_release unlocked;
+    const std::vector<Rows> bands = bands_of(batch.height);
+    const std::vector<Prepared> prepared = prepare_all(batch, threads);
+    const size_t pixels = static_cast<size_t>(batch.height) * batch.width;
+    const int count = batch.count(), channels = batch.channels(), parts = static_cast<int>(bands.size());
+    const size_t part_size = static_cast<size_t>(count) * (MOMENTS + channels);
+    const auto gradients = [&](int image) {
+        const size_t n = static_cast<size_t>(image) * count;
+        return Gradients{centers_out.data() + 2 * n, conics_out.data() + 3 * n, opacities_out.data() + n,
+                         colors_out.data() + n * channels, background_out.data() + static_cast<size_t>(image) * channels};
+    };
+    // As many images at a time as keep the threads busy: memory for moments does not grow with the batch.
+    const int at_once = std::max(1, (4 * threads + parts - 1) / std::max(1, parts));
+    std::vector<float> moments(at_once * parts * part_size), backgrounds(static_cast<size_t>(at_once) * parts * channels);
+    for (int first = 0; first < batch.images(); first += at_once) {
+        const int here = std::min(at_once, batch.images() - first);
+#pragma omp parallel num_threads(threads)
+        {
+#pragma omp for schedule(dynamic)
+            for (int task = 0; task < here * parts; ++task) {
+                const int image = first + task / parts;
+                float* own = moments.data() + task * part_size;
+                float* own_background = backgrounds.data() + static_cast<size_t>(task) * channels;
+                std::fill_n(own, part_size, 0.0f);
+                std::fill_n(own_background, channels, 0.0f);
+                if (prepared[image].finite)
+                    active->backward(batch.scene(image), prepared[image], bands[task % parts],
+                                     color.data() + image * channels * pixels, transmittance.data() + image * pixels,
+                                     color_gradient.data() + image * channels * pixels,
+                                     transmittance_gradient.data() + image * pixels, own, own_background);
+            }
+#pragma omp for schedule(static)
+            for (int i = 0; i < here; ++i) {
+                const int image = first + i;
+                const Gradients out = gradients(image);
+                if (prepared[image].finite) {
+                    finish(batch.scene(image), moments.data() + i * parts * part_size,
+                           backgrounds.data() + static_cast<size_t>(i) * parts * channels, parts, out);
+                    continue;
+                }
+                std::fill_n(out.centers, 2 * count, NOT_A_NUMBER);
+                std::fill_n(out.conics, 3 * count, NOT_A_NUMBER);
+                std::fill_n(out.opacities, count, NOT_A_NUMBER);
+                std::fill_n(out.colors, count * channels, NOT_A_NUMBER);
+                std::fill_n(out.background, channels, NOT_A_NUMBER);
+            }
+        }
+    }
+}
+
+std::vector<std::string> instruction_sets() {
+    std::vector<std::string> names;
+    for (const Kernel* kernel : usable_kernels()) names.emplace_back(kernel->name);
+    return names;
+}
+
+void use(const std::string& name) {
+    for (const Kernel* kernel : usable_kernels())
+        if (name == kernel->name) {
+            active = kernel;
+            return;
+        }
+    throw nb::value_error(("instruction set: this processor has no " + name).c_str());
+}
+
+}  // namespace
+
+NB_MODULE(_native, m) {
+    // noconvert: a silent copy would receive the results in place of the caller's array.
+    m.def("forward", &forward, nb::arg("centers").noconvert(), nb::arg("conics").noconvert(), nb::arg("opacities").noconvert(),
+          nb::arg("colors").noconvert(), nb::arg("background").noconvert(), nb::arg("color").noconvert(),
+          nb::arg("transmittance").noconvert(), nb::arg("threads"));
+    m.def("backward", &backward, nb::arg("centers").noconvert(), nb::arg("conics").noconvert(),
+          nb::arg("opacities").noconvert(), nb::arg("colors").noconvert(), nb::arg("background").noconvert(),
+          nb::arg("color").noconvert(), nb::arg("transmittance").noconvert(), nb::arg("color_gradient").noconvert(),
+          nb::arg("transmittance_gradient").noconvert(), nb::arg("centers_out").noconvert(), nb::arg("conics_out").noconvert(),
+          nb::arg("opacities_out").noconvert(), nb::arg("colors_out").noconvert(), nb::arg("background_out").noconvert(),
+          nb::arg("threads"));
+    m.def("instruction_sets", &instruction_sets);
+    m.def("instruction_set", [] { return std::string(active->name); });
+    m.def("use_instruction_set", &use, nb::arg("name"));
+    m.attr("ALPHA_MAX") = ALPHA_MAX;
+    m.attr("ALPHA_MIN") = ALPHA_MIN;
+    m.attr("TRANSMITTANCE_MIN") = TRANSMITTANCE_MIN;
+    m.attr("MAX_CHANNELS") = MAX_CHANNELS;
+}
