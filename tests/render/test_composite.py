@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from render.brute_force import composite_brute_force
+from render.thresholds import clear_of_thresholds
 from scenes import random_splats
 from splatlearn.render import Splats, backend_torch, composite
 from splatlearn.render.backend_torch import composite_pixels
@@ -32,24 +33,10 @@ def test_equals_a_brute_force_loop_over_pixels(seed: int) -> None:
     torch.testing.assert_close(left64, expected_left, atol=1e-12, rtol=0)
 
     color, left = composite(single, 9, 11, BACKGROUND, backend="torch")
-    decided = clear_of_thresholds(rounded, 9, 11)
+    decided = clear_of_thresholds(rounded.centers, rounded.conics, rounded.opacities, (9, 11))
     assert decided.double().mean() > 0.95
     assert (color - expected_color).abs().amax(1)[decided].max() <= 1e-6
     assert (left - expected_left).abs()[decided].max() <= 1e-6
-
-
-def clear_of_thresholds(splats: Splats, height: int, width: int) -> torch.Tensor:
-    """Pixels [B, H, W] where no α or transmittance lies within rounding of a threshold of the formula."""
-    rows, columns = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
-    pixels = torch.stack([columns, rows], dim=-1).reshape(1, 1, -1, 2).double()
-    offset = pixels - splats.centers[:, :, None]
-    a, b, c = splats.conics.unsqueeze(2).unbind(-1)
-    dx, dy = offset.unbind(-1)
-    alpha = splats.opacities.unsqueeze(-1) * torch.exp(-(a * dx * dx + 2 * b * dx * dy + c * dy * dy) / 2)
-    near_skip = ((alpha * 255 - 1).abs() < 1e-4).any(1)
-    kept = torch.where(alpha >= 1 / 255, alpha.clamp_max(0.999), 0.0)
-    near_stop = ((torch.cumprod(1 - kept, 1) / 1e-4 - 1).abs() < 1e-3).any(1)
-    return ~(near_skip | near_stop).reshape(-1, height, width)
 
 
 def test_gradients_in_float64(generator: torch.Generator) -> None:
@@ -73,7 +60,7 @@ def test_backward_equals_autograd_through_the_formula(generator: torch.Generator
     weight_left = torch.randn(2, 63, generator=generator, dtype=torch.float64)
 
     direct = [t.clone().requires_grad_() for t in (*tensors(splats), background)]
-    color, left = composite_pixels(*direct, pixels)
+    color, left = composite_pixels(direct[0], direct[1], direct[2], direct[3], direct[4], pixels)
     ((color * weight).sum() + (left * weight_left).sum()).backward()
 
     through = [t.clone().requires_grad_() for t in (*tensors(splats), background)]

@@ -1,0 +1,72 @@
+"""Checks that need a process of their own: forked workers, and tracing, which cannot see through run-time shape checks.
+
+Run as a script with the name of a check; it prints "ok" when the check has passed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from splatlearn.camera import Camera
+from splatlearn.gaussians import Gaussians
+from splatlearn.render import render
+
+NAMES = ("means", "scales", "quaternions", "colors", "opacities")
+
+
+def some_gaussians(seed: int) -> Gaussians:
+    generator = torch.Generator().manual_seed(seed)
+
+    def uniform(*shape: int) -> torch.Tensor:
+        return torch.rand(4, 30, *shape, generator=generator)
+
+    return Gaussians(uniform(3) * 2 - 1, uniform(3) + 0.1, uniform(4) - 0.5, uniform(3), uniform())
+
+
+class Pictures(Dataset):
+    """A data set that renders, where its workers do."""
+
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return render(some_gaussians(index), Camera.gmae(40, 40), backend="cpu").color
+
+
+def check_workers() -> None:
+    """Workers forked after their parent rendered on two threads render the same pictures, and the parent goes on."""
+    torch.set_num_threads(2)
+    pictures = Pictures()
+    before = [pictures[index] for index in range(6)]
+    for _ in range(2):
+        loader = DataLoader(pictures, batch_size=None, num_workers=2, multiprocessing_context="fork")
+        assert all(torch.equal(one, other) for one, other in zip(before, loader, strict=True))
+        assert torch.equal(pictures[0], before[0])
+
+
+def check_compile() -> None:
+    """A compiled function with `render` in it is one graph and has the same values and gradients."""
+    gaussians, camera = some_gaussians(0), Camera.gmae(24, 20)
+
+    def loss(*tensors: torch.Tensor) -> torch.Tensor:
+        rendering = render(Gaussians(*tensors), camera, backend="cpu")
+        assert rendering.depth is not None
+        return rendering.color.square().sum() + rendering.alpha.sum() + rendering.depth.sum()
+
+    def values(function: Callable[..., torch.Tensor]) -> list[torch.Tensor]:
+        inputs = [getattr(gaussians, name).clone().requires_grad_() for name in NAMES]
+        value = function(*inputs)
+        return [value.detach(), *torch.autograd.grad(value, inputs)]
+
+    traced = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    for plain, compiled in zip(values(loss), values(traced), strict=True):
+        torch.testing.assert_close(compiled, plain, atol=1e-6, rtol=1e-5)
+
+
+if __name__ == "__main__":
+    {"workers": check_workers, "compile": check_compile}[sys.argv[1]]()
+    print("ok")
