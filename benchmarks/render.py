@@ -14,6 +14,7 @@ import datetime
 import json
 import os
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -178,7 +179,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main() -> int:
     """Measure, write the JSON file, print the tables last; returns 1 when a contender's result is wrong."""
     options = parse()
-    facts = {**environment(), "processors": os.cpu_count(), "load_average_before": os.getloadavg()[0]}
+    facts = {
+        **environment(),
+        "numba": version("numba"),
+        "processors": os.cpu_count(),
+        "load_average_before": os.getloadavg()[0],
+    }
     composited, rendered, megabytes = [], [], {}
     for scene in (SCENES[name] for name in options.scenes):
         print(f"{scene.name}: {scene.images} images, sigma {scene.sigma:g} px, {scene.count} splats", file=sys.stderr)
