@@ -8,14 +8,14 @@ import torch
 from render.compiled import NAMES, Compiled, assert_matches, expected, expected_of, relative_error
 from render.scenes_hard import OPAQUE, SCENES, Scene, conics_of, scene
 
-# Relative L2 where float32 sums do not reach 1e-5, measured on x86 with the AVX2 and the baseline kernel (the worst of 25
-# seeds in brackets). Everywhere else 1e-5 holds.
+# Relative L2 where float32 sums do not reach 1e-5, measured on x86 with the AVX2 and the baseline kernel (the worst of
+# 25 seeds in brackets). Everywhere else 1e-5 holds.
 
 # 2.1e-5 (7e-5) in the conics of a single pixel: squared distances are differences about the middle of a 16 px tile.
 GRADIENT_TOLERANCE = {"1×1": 4e-5}
 
-# α / (1 − α) amplifies up to 1000 times the rounding of what lies behind a splat: 4e-6 (1.5e-5), 8e-6 (1e-4), 6e-6 (7e-5)
-# and 1.4e-5 in opacities; 1.8e-5 (2e-4) in the centres of "indefinite", whose images are opaque all over.
+# α / (1 − α) amplifies up to 1000 times the rounding of what lies behind a splat: in opacities 4e-6 (1.5e-5),
+# 8e-6 (1e-4), 6e-6 (7e-5) and 1.4e-5; 1.8e-5 (2e-4) in the centres of "indefinite", whose images are opaque all over.
 OPAQUE_TOLERANCE = {
     "opacity 0.99 to 1": 2e-5,
     "opacity 1 to 1.5": 5e-5,
