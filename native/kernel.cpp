@@ -1,8 +1,8 @@
-// Tiles of 16 × 16 pixels; a vector holds LANES neighbours of a row. This file is compiled once for each instruction set.
+// Tiles are one vector of LANES pixels wide and TILE rows high. This file is compiled once for each instruction set.
 //
 // A tile walks its splats near to far. Down a column of pixels the power is a quadratic in the row, so that
 // α(y + 1) = α(y) · r(y) and r(y + 1) = r(y) · s with a constant s: two multiplications in place of an exponential. The
-// recurrence starts anew every BLOCK rows, which bounds its rounding, and narrow splats take the exponential directly.
+// recurrence starts anew after a few rows, which bounds its rounding, and narrow splats take the exponential directly.
 #include "kernel.h"
 
 #include <algorithm>
@@ -14,15 +14,31 @@
 namespace splat {
 namespace {
 
-constexpr int WIDE = TILE / LANES;    // vectors across a tile
-constexpr int CELLS = TILE * WIDE;    // vectors in a tile
-constexpr int BLOCK = 8;              // rows between restarts of the recurrence
-constexpr int GROUP = LANES >= 8 ? 4 : 2;  // splats in lockstep in the forward pass
+constexpr float MIDDLE = 0.5f * (TILE - 1);
+
+// Rows counted from the tile's middle.
+struct RowNumbers {
+    float number[TILE] = {};
+    constexpr RowNumbers() {
+        for (int i = 0; i < TILE; ++i) number[i] = i - MIDDLE;
+    }
+};
+constexpr RowNumbers ROWS;
+
+// A function: an initialiser would run at load, with instructions that the processor may not have.
+inline vfloat lane_numbers() {
+    vfloat numbers;
+    for (int lane = 0; lane < LANES; ++lane) numbers[lane] = static_cast<float>(lane);
+    return numbers;
+}
+
 constexpr int LOOK_EVERY = 8;         // splats between looks whether a tile is opaque
 
-// Curvature down the rows, in log2 units per row², up to which the recurrence is exact enough: below it a lane that matters
-// anywhere in a block of 8 rows starts above 2^-44, far from underflow.
-constexpr float RECURRENCE_CURVATURE = 0.3f;
+// The recurrence runs over so many rows before it starts anew, by the curvature down the rows in log2 units per row². Within a
+// block, a lane that matters in any row then starts above 2^-60, far from underflow, and the rounding of the ratios, which grows
+// with the square of the rows, stays below 4e-6.
+constexpr int LONG_BLOCK = 16, SHORT_BLOCK = 8;
+constexpr float LONG_CURVATURE = 0.1f, SHORT_CURVATURE = 0.3f;
 constexpr float FLUSH = 100.0f;       // a start below 2^-100 is 0, and stays so
 constexpr float STEEPEST = 60.0f;     // the exponent of a ratio is clamped to this
 constexpr float CULL_SLACK = 0.02f;   // the rounding of a power, in log2 units, at which culling stays on the safe side
@@ -59,11 +75,16 @@ void prepare_splat(const Scene& scene, int k, Prepared& out) {
         out.extent_x[i] = static_cast<float>(std::sqrt(2 * reach / LOG2_E * c / determinant));
         out.extent_y[i] = static_cast<float>(std::sqrt(2 * reach / LOG2_E * a / determinant));
         out.slope_x[i] = static_cast<float>(-b / c);
-        out.slope_y[i] = static_cast<float>(-b / a);
+        out.peak[i] = static_cast<float>(-b / a * out.extent_y[i]);
+        out.step[i] = static_cast<float>(std::expm1(-2 * curvature / LOG2_E));
+        out.narrowing[i] = static_cast<float>(0.5 * LOG2_E * determinant / c);
+        out.flatness[i] = static_cast<float>(1 / curvature);
         const bool usable = std::isfinite(out.u[i]) && std::isfinite(out.v[i]) && std::isfinite(out.w[i]) &&
-                            std::isfinite(out.slope_x[i]) && std::isfinite(out.slope_y[i]);
+                            std::isfinite(out.slope_x[i]) && std::isfinite(out.peak[i]) &&
+                            std::isfinite(out.flatness[i]);
         if (usable) {
-            out.path[i] = curvature <= RECURRENCE_CURVATURE ? RECURRENCE : DIRECT;
+            out.path[i] = curvature <= SHORT_CURVATURE ? RECURRENCE : DIRECT;
+            out.block[i] = curvature <= LONG_CURVATURE ? LONG_BLOCK : SHORT_BLOCK;
             return;
         }
     }
@@ -73,7 +94,8 @@ void prepare_splat(const Scene& scene, int k, Prepared& out) {
     out.v[i] = static_cast<float>(LOG2_E * b);
     out.w[i] = static_cast<float>(0.5 * LOG2_E * c);
     out.reach[i] = out.extent_x[i] = out.extent_y[i] = std::numeric_limits<float>::max();
-    out.slope_x[i] = out.slope_y[i] = 0.0f;
+    out.slope_x[i] = out.peak[i] = out.narrowing[i] = 0.0f;
+    out.flatness[i] = 1.0f;
 }
 
 void prepare(const Scene& scene, Prepared& out) {
@@ -89,10 +111,6 @@ void prepare(const Scene& scene, Prepared& out) {
 
 // ---------------------------------------------------------------------------------------------------- culling
 
-struct Box {
-    float left, right, top, bottom;  // the outermost pixel centres
-};
-
 // The splats of `from` whose extent meets the rows of a band and the image.
 void cull_band(const Prepared& from, Rows rows, int width, Prepared& to) {
     to.allocate(from.count);
@@ -104,35 +122,46 @@ void cull_band(const Prepared& from, Rows rows, int width, Prepared& to) {
         if (outside) continue;
         const int n = to.count++;
         const float* source[] = {from.x, from.y, from.u, from.v, from.w, from.level, from.reach,
-                                 from.extent_x, from.extent_y, from.slope_x, from.slope_y};
+                                 from.extent_x, from.extent_y, from.slope_x, from.peak, from.step, from.narrowing, from.flatness};
         float* target[] = {to.x, to.y, to.u, to.v, to.w, to.level, to.reach,
-                           to.extent_x, to.extent_y, to.slope_x, to.slope_y};
+                           to.extent_x, to.extent_y, to.slope_x, to.peak, to.step, to.narrowing, to.flatness};
         for (int j = 0; j < Prepared::ARRAYS; ++j) target[j][n] = source[j][i];
         to.index[n] = from.index[i];
         to.path[n] = from.path[i];
+        to.block[n] = from.block[i];
     }
 }
 
-// Which splats reach α ≥ ALPHA_MIN somewhere in a box: the least power over the box lies on the side that faces the centre.
-int cull_tile(const Prepared& band, Box box, int32_t* list) {
-    const vfloat zero = spread(0.0f);
+// A splat that can be seen in a tile, and the rows in which it can, counted from the tile's first.
+struct Visit {
+    int32_t splat, first, last;
+};
+
+// Which splats are seen in a tile, near to far, and in which rows: within the tile's columns the ellipse is highest and lowest
+// where it is so on the whole, or at the column that is nearest to there.
+int cull_tile(const Prepared& band, float left, float top, int height, Visit* visits) {
     int length = 0;
+    const vfloat zero = spread(0.0f), bottom = spread(static_cast<float>(height));
     for (int i = 0; i < band.count; i += LANES) {
-        const vfloat x = load(band.x + i), y = load(band.y + i), u = load(band.u + i), v = load(band.v + i);
-        const vfloat w = load(band.w + i);
-        const vfloat left = box.left - x, right = box.right - x, top = box.top - y, bottom = box.bottom - y;
-        const vfloat near_x = larger(left, smaller(right, zero)), near_y = larger(top, smaller(bottom, zero));
-        const vfloat best_y = larger(top, smaller(bottom, load(band.slope_x + i) * near_x));
-        const vfloat best_x = larger(left, smaller(right, load(band.slope_y + i) * near_y));
-        const vfloat one = u * near_x + v * best_y, other = u * best_x + v * near_y;
-        const vfloat least = smaller(one * one + w * best_y * best_y, other * other + w * near_y * near_y);
-        vint keep = least <= load(band.reach + i);
-        int32_t kept[LANES];
-        std::memcpy(kept, &keep, sizeof keep);
+        const vfloat from = left - load(band.x + i), to = from + (LANES - 1), peak = load(band.peak + i);
+        const vfloat reach = load(band.reach + i), narrowing = load(band.narrowing + i), flatness = load(band.flatness + i);
+        const vfloat slope = load(band.slope_x + i), middle = load(band.y + i) - top;
+        const vfloat high = smaller(larger(-peak, from), to), low = smaller(larger(peak, from), to);
+        const vfloat room_high = reach - narrowing * high * high, room_low = reach - narrowing * low * low;
+        // A hundredth of a pixel and more for the rounding of these few operations.
+        const vfloat slack = 0.01f + 1e-5f * load(band.extent_y + i);
+        const vfloat above = middle + slope * high - root(larger(room_high, zero) * flatness) - slack;
+        const vfloat below = middle + slope * low + root(larger(room_low, zero) * flatness) + slack;
+        int32_t first[LANES], last[LANES], seen[LANES];
+        // Truncation after clamping at 0; just under 1 more makes it round up.
+        store_whole(first, smaller(larger(above + 0.999f, zero), bottom));
+        store_whole(last, smaller(larger(below + 1.0f, zero), bottom));
+        const vint somewhere = (room_high > 0.0f) | (room_low > 0.0f);
+        std::memcpy(seen, &somewhere, sizeof seen);
         const int lanes = std::min(LANES, band.count - i);
         for (int lane = 0; lane < lanes; ++lane) {
-            list[length] = i + lane;
-            length += (kept[lane] != 0) | (band.path[i + lane] == GENERAL);
+            visits[length] = {i + lane, first[lane], last[lane]};
+            length += (seen[lane] != 0) & (first[lane] < last[lane]);
         }
     }
     return length;
@@ -161,127 +190,75 @@ inline vfloat direct_alpha(const Prepared& splats, int i, vfloat dx, float dy) {
 }
 
 inline void start(Column& column, const Prepared& splats, int i, float dy) {
-    const float u = splats.u[i], v = splats.v[i], w = splats.w[i], curvature = v * v + w;
+    const float u = splats.u[i], v = splats.v[i], w = splats.w[i];
     const vfloat t = u * column.dx + v * dy;
     const vfloat power = t * t + w * (dy * dy);
     const vfloat exponent = splats.level[i] - power;
     const vfloat change = -(2.0f * v * t) - (v * v + w * (2.0f * dy + 1.0f));
     const vfloat bounded = smaller(larger(exponent, spread(-126.0f)), spread(126.0f));
-    column.raw = select(power > FLUSH, spread(0.0f), exp2_in_range(bounded));
+    column.raw = only(exponent >= -FLUSH, exp2_in_range(bounded));
     column.ratio = exp2_in_range(smaller(larger(change, spread(-STEEPEST)), spread(STEEPEST)));
-    column.step = std::exp2(-2.0f * curvature);
+    column.step = splats.step[i];
 }
 
-struct TileRows {
-    int first, last;
-};
-
-// The rows of a tile, counted from its top, that a splat can reach.
-inline TileRows rows_of(const Prepared& splats, int i, float top, int height) {
-    const float above = splats.y[i] - splats.extent_y[i] - top, below = splats.y[i] + splats.extent_y[i] - top;
-    const int first = above > 0 ? static_cast<int>(std::min(above, static_cast<float>(height))) : 0;
-    const int last = below < height ? static_cast<int>(std::max(below, -1.0f)) + 1 : height;
-    return {std::min(first, height), std::max(0, last)};
+// Calls use(α before the clamp, row) down the rows of a visit; `top` is the tile's first pixel centre.
+template <typename Use>
+inline void walk(const Prepared& splats, Visit visit, vfloat dx, float top, Use use) {
+    const int i = visit.splat;
+    const float y = top - splats.y[i];
+    if (splats.path[i] != RECURRENCE) {
+        for (int row = visit.first; row < visit.last; ++row) use(direct_alpha(splats, i, dx, y + row), row);
+        return;
+    }
+    Column column;
+    column.dx = dx;
+    const int block = splats.block[i];
+    for (int begin = visit.first; begin < visit.last; begin += block) {
+        start(column, splats, i, y + begin);
+        const int end = std::min(begin + block, visit.last);
+        for (int row = begin; row < end; ++row) {
+            use(column.raw, row);
+            column.raw *= column.ratio;
+            column.ratio += column.ratio * column.step;
+        }
+    }
 }
 
 // ---------------------------------------------------------------------------------------------------- forward
 
 template <int C>
 struct ForwardTile {
-    vfloat transmittance[CELLS];
-    vfloat color[(C ? C : MAX_CHANNELS) * CELLS];
+    vfloat transmittance[TILE];
+    vfloat color[(C ? C : MAX_CHANNELS) * TILE];
 };
 
-template <int C, int N>
-inline void blend(ForwardTile<C>& tile, int cell, int channels, const vfloat* raw, const float* const* colors) {
-    constexpr int KEPT = C ? C : 1;
-    vfloat t = tile.transmittance[cell];
-    vfloat sums[KEPT];
-    if (C)
-        for (int c = 0; c < KEPT; ++c) sums[c] = tile.color[c * CELLS + cell];
-    for (int g = 0; g < N; ++g) {
-        const vint seen = (raw[g] >= ALPHA_MIN) & (t >= TRANSMITTANCE_MIN);
-        const vfloat weight = select(seen, t * smaller(raw[g], spread(ALPHA_MAX)), spread(0.0f));
-        if (C)
-            for (int c = 0; c < KEPT; ++c) sums[c] += weight * colors[g][c];
-        else
-            for (int c = 0; c < channels; ++c) tile.color[c * CELLS + cell] += weight * colors[g][c];
-        t -= weight;
-    }
-    tile.transmittance[cell] = t;
-    if (C)
-        for (int c = 0; c < KEPT; ++c) tile.color[c * CELLS + cell] = sums[c];
-}
-
-template <int C, int N>
-void forward_group(ForwardTile<C>& tile, const Scene& scene, const Prepared& splats, const int32_t* list, Box box, int height) {
-    TileRows rows{height, 0};
-    const float* colors[N];
-    for (int g = 0; g < N; ++g) {
-        const TileRows own = rows_of(splats, list[g], box.top - 0.5f, height);
-        rows.first = std::min(rows.first, own.first);
-        rows.last = std::max(rows.last, own.last);
-        colors[g] = scene.colors + static_cast<size_t>(splats.index[list[g]]) * scene.channels;
-    }
-    float lanes[LANES];
-    for (int lane = 0; lane < LANES; ++lane) lanes[lane] = static_cast<float>(lane);
-    for (int across = 0; across < WIDE; ++across) {
-        const vfloat x = load(lanes) + (box.left + across * LANES);
-        if (N == 1 && splats.path[list[0]] != RECURRENCE) {
-            const vfloat dx = x - splats.x[list[0]];
-            for (int row = rows.first; row < rows.last; ++row) {
-                const vfloat raw = direct_alpha(splats, list[0], dx, box.top + row - splats.y[list[0]]);
-                blend<C, 1>(tile, row * WIDE + across, scene.channels, &raw, colors);
-            }
-            continue;
-        }
-        for (int block = rows.first; block < rows.last; block += BLOCK) {
-            Column columns[N];
-            for (int g = 0; g < N; ++g) {
-                columns[g].dx = x - splats.x[list[g]];
-                start(columns[g], splats, list[g], box.top + block - splats.y[list[g]]);
-            }
-            const int end = std::min(block + BLOCK, rows.last);
-            for (int row = block; row < end; ++row) {
-                vfloat raw[N];
-                for (int g = 0; g < N; ++g) {
-                    raw[g] = columns[g].raw;
-                    columns[g].raw *= columns[g].ratio;
-                    columns[g].ratio *= columns[g].step;
-                }
-                blend<C, N>(tile, row * WIDE + across, scene.channels, raw, colors);
-            }
-        }
-    }
+template <int C>
+inline void blend(ForwardTile<C>& tile, int row, int channels, vfloat raw, const float* color) {
+    const vfloat t = tile.transmittance[row];
+    const vint seen = (raw >= ALPHA_MIN) & (t >= TRANSMITTANCE_MIN);
+    const vfloat weight = only(seen, t * smaller(raw, spread(ALPHA_MAX)));
+    for (int c = 0; c < (C ? C : channels); ++c) tile.color[c * TILE + row] += weight * color[c];
+    tile.transmittance[row] = t - weight;
 }
 
 bool opaque(const vfloat* transmittance) {
     vfloat most = transmittance[0];
-    for (int cell = 1; cell < CELLS; ++cell) most = larger(most, transmittance[cell]);
+    for (int cell = 1; cell < TILE; ++cell) most = larger(most, transmittance[cell]);
     return largest(most) < TRANSMITTANCE_MIN;
 }
 
 template <int C>
-void forward_tile(const Scene& scene, const Prepared& splats, const int32_t* list, int length, Box box, int height,
+void forward_tile(const Scene& scene, const Prepared& splats, const Visit* visits, int length, float left, float top, int height,
                   ForwardTile<C>& tile) {
     const int channels = C ? C : scene.channels;
-    for (int cell = 0; cell < CELLS; ++cell) tile.transmittance[cell] = spread(1.0f);
-    for (int cell = 0; cell < CELLS * channels; ++cell) tile.color[cell] = spread(0.0f);
-    int looked = 0;
-    for (int i = 0; i < length;) {
-        int run = 0;
-        while (run < GROUP && i + run < length && splats.path[list[i + run]] == RECURRENCE) ++run;
-        if (run == GROUP) {
-            forward_group<C, GROUP>(tile, scene, splats, list + i, box, height);
-            i += GROUP;
-        } else {
-            forward_group<C, 1>(tile, scene, splats, list + i, box, height);
-            i += 1;
-        }
-        if (i - looked >= LOOK_EVERY) {
-            if (opaque(tile.transmittance)) break;
-            looked = i;
-        }
+    for (int row = 0; row < TILE; ++row) tile.transmittance[row] = spread(row < height ? 1.0f : 0.0f);
+    for (int i = 0; i < TILE * channels; ++i) tile.color[i] = spread(0.0f);
+    for (int n = 0; n < length; ++n) {
+        const int i = visits[n].splat;
+        const float* color = scene.colors + static_cast<size_t>(splats.index[i]) * channels;
+        walk(splats, visits[n], lane_numbers() + (left - splats.x[i]), top,
+             [&](vfloat raw, int row) { blend<C>(tile, row, channels, raw, color); });
+        if (n % LOOK_EVERY == LOOK_EVERY - 1 && opaque(tile.transmittance)) break;
     }
 }
 
@@ -292,15 +269,10 @@ void write_tile(const Scene& scene, const ForwardTile<C>& tile, int left, int to
     const size_t pixels = static_cast<size_t>(scene.height) * scene.width;
     for (int row = 0; row < height; ++row) {
         const size_t at = static_cast<size_t>(top + row) * scene.width + left;
-        float line[TILE];
-        for (int c = -1; c < channels; ++c) {
-            for (int across = 0; across < WIDE; ++across) {
-                const int cell = row * WIDE + across;
-                const vfloat t = tile.transmittance[cell];
-                store(line + across * LANES, c < 0 ? t : tile.color[c * CELLS + cell] + t * scene.background[c]);
-            }
-            std::memcpy((c < 0 ? transmittance : color + c * pixels) + at, line, sizeof(float) * width);
-        }
+        const vfloat t = tile.transmittance[row];
+        store_first(transmittance + at, t, width);
+        for (int c = 0; c < channels; ++c)
+            store_first(color + c * pixels + at, tile.color[c * TILE + row] + t * scene.background[c], width);
     }
 }
 
@@ -308,15 +280,14 @@ template <int C>
 void forward_rows(const Scene& scene, const Prepared& all, Rows rows, float* color, float* transmittance) {
     Prepared band;
     cull_band(all, rows, scene.width, band);
-    std::vector<int32_t> list(band.count + LANES);
+    std::vector<Visit> visits(band.count + LANES);
     ForwardTile<C> tile;
     for (int top = rows.first; top < rows.last; top += TILE) {
         const int height = std::min(TILE, rows.last - top);
-        for (int left = 0; left < scene.width; left += TILE) {
-            const int width = std::min(TILE, scene.width - left);
-            const Box box{left + 0.5f, left + width - 0.5f, top + 0.5f, top + height - 0.5f};
-            const int length = cull_tile(band, box, list.data());
-            forward_tile<C>(scene, band, list.data(), length, box, height, tile);
+        for (int left = 0; left < scene.width; left += LANES) {
+            const int width = std::min(LANES, scene.width - left);
+            const int length = cull_tile(band, left + 0.5f, top + 0.5f, height, visits.data());
+            forward_tile<C>(scene, band, visits.data(), length, left + 0.5f, top + 0.5f, height, tile);
             write_tile<C>(scene, tile, left, top, width, height, color, transmittance);
         }
     }
@@ -337,16 +308,28 @@ void forward(const Scene& scene, const Prepared& all, Rows rows, float* color, f
 // and the transmittance's own gradient add; g, the colour's gradient.
 template <int C>
 struct BackwardTile {
-    vfloat transmittance[CELLS];
-    vfloat behind[CELLS];
-    vfloat gradient[(C ? C : MAX_CHANNELS) * CELLS];
+    vfloat transmittance[TILE];
+    vfloat behind[TILE];
+    vfloat gradient[(C ? C : MAX_CHANNELS) * TILE];
 };
 
 template <int C>
-struct Sums {
-    vfloat one, x, y, xx, xy, yy;
-    vfloat color[C ? C : MAX_CHANNELS];
-};
+constexpr int SUMS = MOMENTS + (C ? C : MAX_CHANNELS);
+
+// Sums over lanes, LANES vectors at a time, and what is left one by one.
+template <int N>
+inline void sum_each(vfloat* values, float* totals) {
+    int i = 0;
+    for (; i + LANES <= N; i += LANES) store(totals + i, sums_of(values + i));
+    if (2 * (N - i) > LANES) {
+        vfloat rest[LANES] = {};
+        std::copy(values + i, values + N, rest);
+        const vfloat sums = sums_of(rest);
+        std::memcpy(totals + i, &sums, sizeof(float) * (N - i));
+        return;
+    }
+    for (; i < N; ++i) totals[i] = sum(values[i]);
+}
 
 template <int C>
 void read_tile(const Scene& scene, int left, int top, int width, int height, const float* color, const float* transmittance,
@@ -354,29 +337,22 @@ void read_tile(const Scene& scene, int left, int top, int width, int height, con
                float* background_gradient) {
     const int channels = C ? C : scene.channels;
     const size_t pixels = static_cast<size_t>(scene.height) * scene.width;
-    const auto line = [&](const float* image, int row, int across) {
-        float lanes[LANES] = {};  // outside the image the gradient is 0, and so is all that follows from it
-        const int here = std::min(LANES, width - across * LANES);
-        if (row < height && here > 0)
-            std::memcpy(lanes, image + static_cast<size_t>(top + row) * scene.width + left + across * LANES, sizeof(float) * here);
-        return load(lanes);
-    };
-    vfloat background[C ? C : MAX_CHANNELS];
-    for (int c = 0; c < channels; ++c) background[c] = spread(0.0f);
-    for (int row = 0; row < TILE; ++row)
-        for (int across = 0; across < WIDE; ++across) {
-            const int cell = row * WIDE + across;
-            const vfloat last = line(transmittance, row, across);
-            vfloat behind = line(transmittance_gradient, row, across) * last;
-            for (int c = 0; c < channels; ++c) {
-                const vfloat gradient = line(color_gradient + c * pixels, row, across);
-                tile.gradient[c * CELLS + cell] = gradient;
-                behind += gradient * line(color + c * pixels, row, across);
-                background[c] += gradient * last;
-            }
-            tile.behind[cell] = behind;
-            tile.transmittance[cell] = spread(1.0f);
+    vfloat background[C ? C : MAX_CHANNELS] = {};
+    for (int row = 0; row < height; ++row) {
+        // Lanes outside the image have gradient 0, and so is all that follows from it.
+        const size_t at = static_cast<size_t>(top + row) * scene.width + left;
+        const vfloat last = load_first(transmittance + at, width);
+        vfloat behind = load_first(transmittance_gradient + at, width) * last;
+        for (int c = 0; c < channels; ++c) {
+            const vfloat gradient = load_first(color_gradient + c * pixels + at, width);
+            tile.gradient[c * TILE + row] = gradient;
+            behind += gradient * load_first(color + c * pixels + at, width);
+            background[c] += gradient * last;
         }
+        tile.behind[row] = behind;
+        tile.transmittance[row] = spread(1.0f);
+    }
+    for (int row = height; row < TILE; ++row) tile.transmittance[row] = spread(0.0f);
     for (int c = 0; c < channels; ++c) background_gradient[c] += sum(background[c]);
 }
 
@@ -385,11 +361,11 @@ template <int C>
 inline vfloat unblend(BackwardTile<C>& tile, int cell, int channels, vfloat raw, const float* color, vfloat* color_sums) {
     const vfloat t = tile.transmittance[cell];
     const vint seen = (raw >= ALPHA_MIN) & (t >= TRANSMITTANCE_MIN);
-    const vfloat alpha = select(seen, smaller(raw, spread(ALPHA_MAX)), spread(0.0f));
+    const vfloat alpha = only(seen, smaller(raw, spread(ALPHA_MAX)));
     const vfloat weight = t * alpha;
     vfloat toward = spread(0.0f);
     for (int c = 0; c < (C ? C : channels); ++c) {
-        const vfloat gradient = tile.gradient[c * CELLS + cell];
+        const vfloat gradient = tile.gradient[c * TILE + cell];
         toward += gradient * color[c];
         color_sums[c] += gradient * weight;
     }
@@ -398,64 +374,46 @@ inline vfloat unblend(BackwardTile<C>& tile, int cell, int channels, vfloat raw,
     tile.behind[cell] = behind;
     tile.transmittance[cell] = t - weight;
     const vfloat v = contribution - alpha / (1.0f - alpha) * behind;
-    return select(raw <= ALPHA_MAX, v, spread(0.0f));
+    return only(raw <= ALPHA_MAX, v);
 }
 
 template <int C>
-void backward_splat(BackwardTile<C>& tile, const Scene& scene, const Prepared& splats, int i, Box box, int height,
+void backward_splat(BackwardTile<C>& tile, const Scene& scene, const Prepared& splats, Visit visit, float left, float top,
                     float* moments) {
-    const int channels = C ? C : scene.channels;
-    const TileRows rows = rows_of(splats, i, box.top - 0.5f, height);
+    const int channels = C ? C : scene.channels, i = visit.splat;
     const float* color = scene.colors + static_cast<size_t>(splats.index[i]) * channels;
-    // Rows are counted from the tile's middle: the shift to the splat's own centre comes after the sums.
-    constexpr float MIDDLE = 0.5f * (TILE - 1);
-    float lanes[LANES];
-    for (int lane = 0; lane < LANES; ++lane) lanes[lane] = static_cast<float>(lane);
-    Sums<C> sums;
-    sums.one = sums.x = sums.y = sums.xx = sums.xy = sums.yy = spread(0.0f);
-    for (int c = 0; c < channels; ++c) sums.color[c] = spread(0.0f);
-    for (int across = 0; across < WIDE; ++across) {
-        Column column;
-        column.dx = load(lanes) + (box.left + across * LANES) - splats.x[i];
-        vfloat one = spread(0.0f), y = spread(0.0f), yy = spread(0.0f);
-        const auto gather = [&](vfloat raw, int row) {
-            const vfloat v = unblend<C>(tile, row * WIDE + across, channels, raw, color, sums.color);
-            const float j = row - MIDDLE;
-            one += v;
-            y += v * j;
-            yy += v * (j * j);
-        };
-        if (splats.path[i] != RECURRENCE) {
-            for (int row = rows.first; row < rows.last; ++row)
-                gather(direct_alpha(splats, i, column.dx, box.top + row - splats.y[i]), row);
-        } else {
-            for (int block = rows.first; block < rows.last; block += BLOCK) {
-                start(column, splats, i, box.top + block - splats.y[i]);
-                const int end = std::min(block + BLOCK, rows.last);
-                for (int row = block; row < end; ++row) {
-                    gather(column.raw, row);
-                    column.raw *= column.ratio;
-                    column.ratio *= column.step;
-                }
-            }
-        }
-        sums.one += one;
-        sums.y += y;
-        sums.yy += yy;
-        sums.x += column.dx * one;
-        sums.xx += column.dx * column.dx * one;
-        sums.xy += column.dx * y;
-    }
-    const float shift = box.top + MIDDLE - splats.y[i];
-    const float one = sum(sums.one), x = sum(sums.x), y = sum(sums.y), xy = sum(sums.xy), yy = sum(sums.yy);
+    // Moments of wide splats are taken about the tile's middle and shifted to the splat's centre after the sums; for narrow
+    // ones that would cancel, so theirs are about a row near the centre.
+    const float center = splats.y[i] - top - MIDDLE;
+    const float origin = splats.path[i] == RECURRENCE ? 0.0f : std::min(std::max(center, -MIDDLE), MIDDLE);
+    vfloat sums[SUMS<C>] = {};
+    vfloat* color_sums = sums + MOMENTS;
+    const vfloat dx = lane_numbers() + (left - splats.x[i]);
+    vfloat sum_one = spread(0.0f), sum_y = spread(0.0f), sum_yy = spread(0.0f);
+    walk(splats, visit, dx, top, [&](vfloat raw, int row) {
+        const vfloat v = unblend<C>(tile, row, channels, raw, color, color_sums);
+        const float number = ROWS.number[row] - origin;
+        sum_one += v;
+        sum_y += v * number;
+        sum_yy += v * (number * number);
+    });
+    sums[0] = sum_one;
+    sums[1] = dx * sum_one;
+    sums[2] = sum_y;
+    sums[3] = dx * dx * sum_one;
+    sums[4] = dx * sum_y;
+    sums[5] = sum_yy;
+    float totals[SUMS<C>];
+    sum_each<SUMS<C>>(sums, totals);
+    const float shift = origin - center, one = totals[0], x = totals[1], y = totals[2];
     float* out = moments + static_cast<size_t>(splats.index[i]) * (MOMENTS + channels);
     out[0] += one;
     out[1] += x;
     out[2] += y + shift * one;
-    out[3] += sum(sums.xx);
-    out[4] += xy + shift * x;
-    out[5] += yy + 2.0f * shift * y + shift * shift * one;
-    for (int c = 0; c < channels; ++c) out[MOMENTS + c] += sum(sums.color[c]);
+    out[3] += totals[3];
+    out[4] += totals[4] + shift * x;
+    out[5] += totals[5] + 2.0f * shift * y + shift * shift * one;
+    for (int c = 0; c < channels; ++c) out[MOMENTS + c] += totals[MOMENTS + c];
 }
 
 template <int C>
@@ -464,19 +422,18 @@ void backward_rows(const Scene& scene, const Prepared& all, Rows rows, const flo
                    float* background_gradient) {
     Prepared band;
     cull_band(all, rows, scene.width, band);
-    std::vector<int32_t> list(band.count + LANES);
+    std::vector<Visit> visits(band.count + LANES);
     BackwardTile<C> tile;
     for (int top = rows.first; top < rows.last; top += TILE) {
         const int height = std::min(TILE, rows.last - top);
-        for (int left = 0; left < scene.width; left += TILE) {
-            const int width = std::min(TILE, scene.width - left);
-            const Box box{left + 0.5f, left + width - 0.5f, top + 0.5f, top + height - 0.5f};
+        for (int left = 0; left < scene.width; left += LANES) {
+            const int width = std::min(LANES, scene.width - left);
             read_tile<C>(scene, left, top, width, height, color, transmittance, color_gradient, transmittance_gradient, tile,
                          background_gradient);
-            const int length = cull_tile(band, box, list.data());
-            for (int i = 0; i < length; ++i) {
-                backward_splat<C>(tile, scene, band, list[i], box, height, moments);
-                if (i % LOOK_EVERY == LOOK_EVERY - 1 && opaque(tile.transmittance)) break;
+            const int length = cull_tile(band, left + 0.5f, top + 0.5f, height, visits.data());
+            for (int n = 0; n < length; ++n) {
+                backward_splat<C>(tile, scene, band, visits[n], left + 0.5f, top + 0.5f, moments);
+                if (n % LOOK_EVERY == LOOK_EVERY - 1 && opaque(tile.transmittance)) break;
             }
         }
     }

@@ -7,7 +7,7 @@
 
 namespace splat {
 
-constexpr int TILE = 16;          // pixels a side of a tile
+constexpr int TILE = 32;          // rows of a tile, which is one vector wide
 constexpr int MOMENTS = 6;        // 1, x, y, xx, xy, yy
 constexpr int MAX_CHANNELS = 16;
 
@@ -35,22 +35,29 @@ enum Path : int32_t {
 
 // Splats that can colour a pixel at all, in the order of depth, as arrays of equal length `count` padded to PAD.
 // The power in units of log 2 is (u·dx + v·dy)² + w·dy²: sums of squares, so thin tilted splats lose no digits.
+// - level: log₂ of the opacity; reach: the largest power that is still seen; extent_x, extent_y: half the sides of the
+//   smallest box around the ellipse of that power.
+// - slope_x·dx is the dy at which a column's power is least; peak is the dx of the ellipse's lowest point on the image.
+// - step: the constant ratio of ratios down a column, less 1: near 1 a float could not tell wide splats apart.
+// - narrowing·dx² is the least power of a column, and sqrt((reach − that)·flatness) half its height in the ellipse.
 struct Prepared {
     static constexpr int PAD = 16;
-    static constexpr int ARRAYS = 11;
+    static constexpr int ARRAYS = 14;
     int count = 0;
     bool finite = true;
     std::vector<float> storage;
     std::vector<int32_t> index;  // place in the input
     std::vector<int32_t> path;
-    float *x, *y, *u, *v, *w, *level, *reach, *extent_x, *extent_y, *slope_x, *slope_y;
+    std::vector<int32_t> block;  // rows between restarts of the recurrence
+    float *x, *y, *u, *v, *w, *level, *reach, *extent_x, *extent_y, *slope_x, *peak, *step, *narrowing, *flatness;
 
     void allocate(int length) {
-        const int padded = (length + PAD - 1) / PAD * PAD + PAD;
+        const int padded = (length + PAD - 1) / PAD * PAD + PAD;  // a last vector may read past the end
         storage.assign(static_cast<std::size_t>(padded) * ARRAYS, 0.0f);
         index.assign(padded, 0);
         path.assign(padded, RECURRENCE);
-        float** arrays[ARRAYS] = {&x, &y, &u, &v, &w, &level, &reach, &extent_x, &extent_y, &slope_x, &slope_y};
+        block.assign(padded, 1);
+        float** arrays[ARRAYS] = {&x, &y, &u, &v, &w, &level, &reach, &extent_x, &extent_y, &slope_x, &peak, &step, &narrowing, &flatness};
         for (int i = 0; i < ARRAYS; ++i) *arrays[i] = storage.data() + static_cast<std::size_t>(i) * padded;
     }
 };

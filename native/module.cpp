@@ -39,7 +39,7 @@ std::vector<const Kernel*> usable_kernels() {
 const Kernel* active = usable_kernels().back();
 
 // Bands depend on the image's height alone, never on the threads: sums over bands are the same for any number of threads.
-constexpr int BAND = 2 * TILE;
+constexpr int BAND = TILE;
 constexpr int MOST_BANDS = 8;
 
 std::vector<Rows> bands_of(int height) {

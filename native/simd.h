@@ -1,8 +1,13 @@
 // Vectors of LANES floats through the compiler's vector extensions: one source for SSE, AVX2, AVX-512 and NEON.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <cstring>
+
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
 
 #ifndef LANES
 #define LANES 4
@@ -23,9 +28,53 @@ static inline void store(float* to, vfloat value) { std::memcpy(to, &value, size
 
 static inline vfloat select(vint where, vfloat yes, vfloat no) { return where ? yes : no; }
 
-// Both return b when a is NaN.
+// The first `count` lanes alone; the others are read as 0, and not written.
+static inline vfloat load_first(const float* from, int count) {
+    if (count >= LANES) return load(from);
+    vfloat value = {};
+    for (int lane = 0; lane < count; ++lane) value[lane] = from[lane];
+    return value;
+}
+
+static inline void store_first(float* to, vfloat value, int count) {
+    if (count >= LANES) return store(to, value);
+    for (int lane = 0; lane < count; ++lane) to[lane] = value[lane];
+}
+
+// The value where the mask, which must be the result of comparisons, holds, and 0 elsewhere.
+static inline vfloat only(vint where, vfloat value) {
+    vint bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    bits &= where;
+    std::memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+// Both return b when a is NaN. Compilers do not see one instruction in the ternary, since it must keep NaN's place.
+#if defined(__AVX512F__) && LANES == 16
+static inline vfloat larger(vfloat a, vfloat b) { return (vfloat)_mm512_max_ps((__m512)a, (__m512)b); }
+static inline vfloat smaller(vfloat a, vfloat b) { return (vfloat)_mm512_min_ps((__m512)a, (__m512)b); }
+#elif defined(__AVX2__) && LANES == 8
+static inline vfloat larger(vfloat a, vfloat b) { return (vfloat)_mm256_max_ps((__m256)a, (__m256)b); }
+static inline vfloat smaller(vfloat a, vfloat b) { return (vfloat)_mm256_min_ps((__m256)a, (__m256)b); }
+#elif defined(__SSE2__) && LANES == 4
+static inline vfloat larger(vfloat a, vfloat b) { return (vfloat)_mm_max_ps((__m128)a, (__m128)b); }
+static inline vfloat smaller(vfloat a, vfloat b) { return (vfloat)_mm_min_ps((__m128)a, (__m128)b); }
+#else
 static inline vfloat larger(vfloat a, vfloat b) { return a > b ? a : b; }
 static inline vfloat smaller(vfloat a, vfloat b) { return a < b ? a : b; }
+#endif
+
+static inline vfloat root(vfloat value) {
+    for (int lane = 0; lane < LANES; ++lane) value[lane] = std::sqrt(value[lane]);
+    return value;
+}
+
+// Whole parts of numbers within the range of int32.
+static inline void store_whole(int32_t* to, vfloat value) {
+    const vint whole = __builtin_convertvector(value, vint);
+    std::memcpy(to, &whole, sizeof whole);
+}
 
 static inline float sum(vfloat value) {
     float lanes[LANES];
@@ -36,20 +85,37 @@ static inline float sum(vfloat value) {
     return lanes[0];
 }
 
+// One level of summing LANES vectors at once: in groups of 2·S lanes, the first S come from pairs of a, the others of b.
+template <int S>
+static inline vfloat fold(vfloat a, vfloat b) {
+    vint low, high;
+    for (int i = 0; i < LANES; ++i) {
+        low[i] = i % (2 * S) < S ? i : LANES + i - S;
+        high[i] = low[i] + S;
+    }
+    return __builtin_shuffle(a, b, low) + __builtin_shuffle(a, b, high);
+}
+
+template <int S>
+static inline void fold_all(vfloat* values) {
+    if constexpr (S < LANES) {
+        for (int i = 0; i < LANES / S / 2; ++i) values[i] = fold<S>(values[2 * i], values[2 * i + 1]);
+        fold_all<2 * S>(values);
+    }
+}
+
+// The sums over the lanes of `values[0..LANES)`, one in each lane of the result; `values` is overwritten.
+static inline vfloat sums_of(vfloat* values) {
+    fold_all<1>(values);
+    return values[0];
+}
+
 static inline float largest(vfloat value) {
     float lanes[LANES];
     store(lanes, value);
     float most = lanes[0];
     for (int i = 1; i < LANES; ++i) most = lanes[i] > most ? lanes[i] : most;
     return most;
-}
-
-static inline bool any(vint where) {
-    int32_t lanes[LANES];
-    std::memcpy(lanes, &where, sizeof where);
-    int32_t some = 0;
-    for (int i = 0; i < LANES; ++i) some |= lanes[i];
-    return some != 0;
 }
 
 // 2^x for x in [-126, 126], relative error below 1.2e-7: round to the nearest integer, a degree-5 minimax polynomial on the
