@@ -1,7 +1,8 @@
 // Tiles are one vector of LANES pixels wide and TILE rows high. This file is compiled once for each instruction set.
 //
 // A tile walks its splats near to far. Down a column of pixels the power is a quadratic in the row, so that
-// α(y + 1) = α(y) · r(y) and r(y + 1) = r(y) · s with a constant s: two multiplications in place of an exponential. The
+// α(y + 1) = α(y) · r(y) and r(y + 1) = r(y) · s with a constant s: two multiply-adds in place of an exponential, on r − 1 and
+// s − 1, since next to 1 a float has few digits to tell wide splats apart. The
 // recurrence starts anew after a few rows, which bounds its rounding, and narrow splats take the exponential directly.
 #include "kernel.h"
 
@@ -35,10 +36,9 @@ inline vfloat lane_numbers() {
 constexpr int LOOK_EVERY = 8;         // splats between looks whether a tile is opaque
 
 // The recurrence runs over so many rows before it starts anew, by the curvature down the rows in log2 units per row². Within a
-// block, a lane that matters in any row then starts above 2^-60, far from underflow, and the rounding of the ratios, which grows
-// with the square of the rows, stays below 4e-6.
-constexpr int LONG_BLOCK = 16, SHORT_BLOCK = 8;
-constexpr float LONG_CURVATURE = 0.1f, SHORT_CURVATURE = 0.3f;
+// block, a lane that matters in any row then starts above 2^-60, far from underflow, and rounding stays near 1e-6.
+constexpr int LONG_BLOCK = TILE, MIDDLE_BLOCK = 16, SHORT_BLOCK = 8;
+constexpr float LONG_CURVATURE = 0.02f, MIDDLE_CURVATURE = 0.1f, SHORT_CURVATURE = 0.3f;
 constexpr float FLUSH = 100.0f;       // a start below 2^-100 is 0, and stays so
 constexpr float STEEPEST = 60.0f;     // the exponent of a ratio is clamped to this
 constexpr float CULL_SLACK = 0.02f;   // the rounding of a power, in log2 units, at which culling stays on the safe side
@@ -84,7 +84,9 @@ void prepare_splat(const Scene& scene, int k, Prepared& out) {
                             std::isfinite(out.flatness[i]);
         if (usable) {
             out.path[i] = curvature <= SHORT_CURVATURE ? RECURRENCE : DIRECT;
-            out.block[i] = curvature <= LONG_CURVATURE ? LONG_BLOCK : SHORT_BLOCK;
+            out.block[i] = curvature <= LONG_CURVATURE     ? LONG_BLOCK
+                           : curvature <= MIDDLE_CURVATURE ? MIDDLE_BLOCK
+                                                           : SHORT_BLOCK;
             return;
         }
     }
@@ -171,7 +173,7 @@ int cull_tile(const Prepared& band, float left, float top, int height, Visit* vi
 
 // α before the clamp, down a column of pixels, for one splat: `raw` is the value of the row at hand.
 struct Column {
-    vfloat raw, ratio, dx;
+    vfloat raw, growth, dx;
     float step;
 };
 
@@ -197,7 +199,7 @@ inline void start(Column& column, const Prepared& splats, int i, float dy) {
     const vfloat change = -(2.0f * v * t) - (v * v + w * (2.0f * dy + 1.0f));
     const vfloat bounded = smaller(larger(exponent, spread(-126.0f)), spread(126.0f));
     column.raw = only(exponent >= -FLUSH, exp2_in_range(bounded));
-    column.ratio = exp2_in_range(smaller(larger(change, spread(-STEEPEST)), spread(STEEPEST)));
+    column.growth = exp2_less_1_in_range(smaller(larger(change, spread(-STEEPEST)), spread(STEEPEST)));
     column.step = splats.step[i];
 }
 
@@ -213,13 +215,14 @@ inline void walk(const Prepared& splats, Visit visit, vfloat dx, float top, Use 
     Column column;
     column.dx = dx;
     const int block = splats.block[i];
+    const float ratio = 1.0f + splats.step[i];
     for (int begin = visit.first; begin < visit.last; begin += block) {
         start(column, splats, i, y + begin);
         const int end = std::min(begin + block, visit.last);
         for (int row = begin; row < end; ++row) {
             use(column.raw, row);
-            column.raw *= column.ratio;
-            column.ratio += column.ratio * column.step;
+            column.raw += column.raw * column.growth;
+            column.growth = column.growth * ratio + column.step;
         }
     }
 }
@@ -236,9 +239,9 @@ template <int C>
 inline void blend(ForwardTile<C>& tile, int row, int channels, vfloat raw, const float* color) {
     const vfloat t = tile.transmittance[row];
     const vint seen = (raw >= ALPHA_MIN) & (t >= TRANSMITTANCE_MIN);
-    const vfloat weight = only(seen, t * smaller(raw, spread(ALPHA_MAX)));
+    const vfloat alpha = only(seen, smaller(raw, spread(ALPHA_MAX))), weight = t * alpha;
     for (int c = 0; c < (C ? C : channels); ++c) tile.color[c * TILE + row] += weight * color[c];
-    tile.transmittance[row] = t - weight;
+    tile.transmittance[row] = pass_on(t, alpha);
 }
 
 bool opaque(const vfloat* transmittance) {
@@ -372,7 +375,7 @@ inline vfloat unblend(BackwardTile<C>& tile, int cell, int channels, vfloat raw,
     const vfloat contribution = weight * toward;
     const vfloat behind = tile.behind[cell] - contribution;
     tile.behind[cell] = behind;
-    tile.transmittance[cell] = t - weight;
+    tile.transmittance[cell] = pass_on(t, alpha);
     const vfloat v = contribution - alpha / (1.0f - alpha) * behind;
     return only(raw <= ALPHA_MAX, v);
 }
@@ -382,10 +385,10 @@ void backward_splat(BackwardTile<C>& tile, const Scene& scene, const Prepared& s
                     float* moments) {
     const int channels = C ? C : scene.channels, i = visit.splat;
     const float* color = scene.colors + static_cast<size_t>(splats.index[i]) * channels;
-    // Moments of wide splats are taken about the tile's middle and shifted to the splat's centre after the sums; for narrow
-    // ones that would cancel, so theirs are about a row near the centre.
+    // Moments are taken about the tile's row that is nearest to the centre, and shifted to the centre after the sums: from any
+    // other row the shift would cancel.
     const float center = splats.y[i] - top - MIDDLE;
-    const float origin = splats.path[i] == RECURRENCE ? 0.0f : std::min(std::max(center, -MIDDLE), MIDDLE);
+    const float origin = std::min(std::max(center, -MIDDLE), MIDDLE);
     vfloat sums[SUMS<C>] = {};
     vfloat* color_sums = sums + MOMENTS;
     const vfloat dx = lane_numbers() + (left - splats.x[i]);

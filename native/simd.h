@@ -65,6 +65,17 @@ static inline vfloat larger(vfloat a, vfloat b) { return a > b ? a : b; }
 static inline vfloat smaller(vfloat a, vfloat b) { return a < b ? a : b; }
 #endif
 
+// t·(1 − α), rounded once or twice relative to the result: t − (t·α) would lose the digits of what is left behind opaque splats.
+static inline vfloat pass_on(vfloat t, vfloat alpha) {
+#if defined(__AVX512F__) && LANES == 16
+    return (vfloat)_mm512_fnmadd_ps((__m512)t, (__m512)alpha, (__m512)t);
+#elif defined(__AVX2__) && defined(__FMA__) && LANES == 8
+    return (vfloat)_mm256_fnmadd_ps((__m256)t, (__m256)alpha, (__m256)t);
+#else
+    return t * (1.0f - alpha);
+#endif
+}
+
 static inline vfloat root(vfloat value) {
     for (int lane = 0; lane < LANES; ++lane) value[lane] = std::sqrt(value[lane]);
     return value;
@@ -118,21 +129,37 @@ static inline float largest(vfloat value) {
     return most;
 }
 
-// 2^x for x in [-126, 126], relative error below 1.2e-7: round to the nearest integer, a degree-5 minimax polynomial on the
-// rest in [-1/2, 1/2], and the integer into the exponent's bits. x must be clamped by the caller.
-static inline vfloat exp2_in_range(vfloat x) {
+// 2^x as 2^n·(1 + rest), for x in [-126, 126]: n is the nearest integer, and the rest, 2^(x − n) − 1, a minimax polynomial in
+// x − n with a relative error of 2^(x − n) below 2e-9. x must be clamped by the caller.
+struct Exponential {
+    vfloat power, rest;
+};
+
+static inline Exponential exponential(vfloat x) {
     const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer in the low mantissa bits
-    vfloat shifted = x + magic;
-    vfloat f = x - (shifted - magic);
-    vfloat p = f * 1.3276471520e-03f + 9.6755413307e-03f;
-    p = p * f + 5.5507132750e-02f;
-    p = p * f + 2.4022119724e-01f;
-    p = p * f + 6.9314696706e-01f;
-    p = p * f + 1.0f;
-    vint bits, scale;
-    std::memcpy(&bits, &p, sizeof p);
-    std::memcpy(&scale, &shifted, sizeof shifted);
-    bits += scale << 23;  // the magic number's own bits leave at the top
-    std::memcpy(&p, &bits, sizeof p);
-    return p;
+    const vfloat shifted = x + magic;
+    const vfloat f = x - (shifted - magic);
+    vfloat p = f * 1.5353361908e-04f + 1.3398874414e-03f;
+    p = p * f + 9.6184373577e-03f;
+    p = p * f + 5.5503324711e-02f;
+    p = p * f + 2.4022647914e-01f;
+    p = p * f + 6.9314720286e-01f;
+    vint bits;
+    std::memcpy(&bits, &shifted, sizeof shifted);
+    bits = (bits << 23) + 0x3f800000;  // the magic number's own bits leave at the top; 1.0 is the exponent's zero
+    Exponential result;
+    std::memcpy(&result.power, &bits, sizeof bits);
+    result.rest = p * f;
+    return result;
+}
+
+static inline vfloat exp2_in_range(vfloat x) {
+    const Exponential e = exponential(x);
+    return e.rest * e.power + e.power;
+}
+
+// 2^x − 1, with all digits where x is small.
+static inline vfloat exp2_less_1_in_range(vfloat x) {
+    const Exponential e = exponential(x);
+    return e.rest * e.power + (e.power - 1.0f);
 }
