@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "kernel.h"
+#include "projection.h"
 
 namespace nb = nanobind;
 using namespace splat;
@@ -23,6 +24,8 @@ template <int D>
 using Input = nb::ndarray<const float, nb::ndim<D>, nb::c_contig, nb::device::cpu>;
 template <int D>
 using Output = nb::ndarray<float, nb::ndim<D>, nb::c_contig, nb::device::cpu>;
+template <typename T>
+using Order = nb::ndarray<T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
 std::vector<const Kernel*> usable_kernels() {
     std::vector<const Kernel*> kernels{&baseline_kernel};
@@ -187,6 +190,67 @@ void backward(Input<3> centers, Input<3> conics, Input<2> opacities, Input<3> co
     }
 }
 
+// Gaussians of a batch, each image with a view of its own or all with one.
+struct Clouds {
+    Input<3> means, scales, quaternions, colors;
+    Input<2> opacities;
+    Input<3> views;
+
+    int images() const { return static_cast<int>(means.shape(0)); }
+    int count() const { return static_cast<int>(means.shape(1)); }
+    int channels() const { return static_cast<int>(colors.shape(2)); }
+    size_t first(int image) const { return static_cast<size_t>(image) * count(); }
+
+    Cloud cloud(int image) const {
+        const size_t n = first(image), view = views.shape(0) == 1 ? 0 : image;
+        return {means.data() + 3 * n, scales.data() + 3 * n, quaternions.data() + 4 * n, colors.data() + n * channels(),
+                opacities.data() + n, views.data() + 16 * view, count(), channels()};
+    }
+};
+
+// `numbers` are fx, fy, cx, cy, near, limit_x, limit_y.
+Lens lens_of(const std::string& model, const std::vector<float>& numbers) {
+    const Model chosen = model == "pinhole"        ? Model::PINHOLE
+                         : model == "orthographic" ? Model::ORTHOGRAPHIC
+                                                   : Model::GMAE;
+    if (numbers.size() != 7) throw nb::value_error("lens: expected 7 numbers");
+    return {chosen, numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5], numbers[6]};
+}
+
+void project_all(Input<3> means, Input<3> scales, Input<3> quaternions, Input<3> colors, Input<2> opacities, Input<3> views,
+                 const std::string& model, const std::vector<float>& numbers, Output<3> centers_out, Output<3> conics_out,
+                 Output<2> depths_out, Output<3> colors_out, Output<2> opacities_out, Order<int32_t> order_out, int threads) {
+    const Clouds clouds{means, scales, quaternions, colors, opacities, views};
+    const Lens lens = lens_of(model, numbers);
+    nb::gil_scoped_release unlocked;
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int image = 0; image < clouds.images(); ++image) {
+        const size_t n = clouds.first(image);
+        project(clouds.cloud(image), lens,
+                {centers_out.data() + 2 * n, conics_out.data() + 3 * n, depths_out.data() + n,
+                 colors_out.data() + n * clouds.channels(), opacities_out.data() + n, order_out.data() + n});
+    }
+}
+
+// No gradient depends on the clouds' colours and opacities: those of the splats' gradients fill their places.
+void project_all_backward(Input<3> means, Input<3> scales, Input<3> quaternions, Input<3> views, Order<const int32_t> order,
+                          const std::string& model, const std::vector<float>& numbers, Input<3> centers, Input<3> conics,
+                          Input<2> depths, Input<3> colors, Input<2> opacities, Output<3> means_out, Output<3> scales_out,
+                          Output<3> quaternions_out, Output<3> colors_out, Output<2> opacities_out, int threads) {
+    const Clouds clouds{means, scales, quaternions, colors, opacities, views};
+    const Lens lens = lens_of(model, numbers);
+    nb::gil_scoped_release unlocked;
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int image = 0; image < clouds.images(); ++image) {
+        const size_t n = clouds.first(image), c = n * clouds.channels();
+        project_backward(clouds.cloud(image), lens,
+                         {centers.data() + 2 * n, conics.data() + 3 * n, depths.data() + n, colors.data() + c,
+                          opacities.data() + n, order.data() + n},
+                         {means_out.data() + 3 * n, scales_out.data() + 3 * n, quaternions_out.data() + 4 * n,
+                          colors_out.data() + c, opacities_out.data() + n});
+    }
+}
+
 std::vector<std::string> instruction_sets() {
     std::vector<std::string> names;
     for (const Kernel* kernel : usable_kernels()) names.emplace_back(kernel->name);
@@ -215,6 +279,17 @@ NB_MODULE(_native, m) {
           nb::arg("transmittance_gradient").noconvert(), nb::arg("centers_out").noconvert(), nb::arg("conics_out").noconvert(),
           nb::arg("opacities_out").noconvert(), nb::arg("colors_out").noconvert(), nb::arg("background_out").noconvert(),
           nb::arg("threads"));
+    m.def("project", &project_all, nb::arg("means").noconvert(), nb::arg("scales").noconvert(),
+          nb::arg("quaternions").noconvert(), nb::arg("colors").noconvert(), nb::arg("opacities").noconvert(),
+          nb::arg("views").noconvert(), nb::arg("model"), nb::arg("lens"), nb::arg("centers_out").noconvert(),
+          nb::arg("conics_out").noconvert(), nb::arg("depths_out").noconvert(), nb::arg("colors_out").noconvert(),
+          nb::arg("opacities_out").noconvert(), nb::arg("order_out").noconvert(), nb::arg("threads"));
+    m.def("project_backward", &project_all_backward, nb::arg("means").noconvert(), nb::arg("scales").noconvert(),
+          nb::arg("quaternions").noconvert(), nb::arg("views").noconvert(), nb::arg("order").noconvert(), nb::arg("model"),
+          nb::arg("lens"), nb::arg("centers").noconvert(), nb::arg("conics").noconvert(), nb::arg("depths").noconvert(),
+          nb::arg("colors").noconvert(), nb::arg("opacities").noconvert(), nb::arg("means_out").noconvert(),
+          nb::arg("scales_out").noconvert(), nb::arg("quaternions_out").noconvert(), nb::arg("colors_out").noconvert(),
+          nb::arg("opacities_out").noconvert(), nb::arg("threads"));
     m.def("instruction_sets", &instruction_sets);
     m.def("instruction_set", [] { return std::string(active->name); });
     m.def("use_instruction_set", &use, nb::arg("name"));
@@ -222,4 +297,5 @@ NB_MODULE(_native, m) {
     m.attr("ALPHA_MIN") = ALPHA_MIN;
     m.attr("TRANSMITTANCE_MIN") = TRANSMITTANCE_MIN;
     m.attr("MAX_CHANNELS") = MAX_CHANNELS;
+    m.attr("BLUR") = BLUR;
 }

@@ -21,9 +21,9 @@ from splatlearn.report.demo_picture import demo_picture
 from splatlearn.training import DataOptions, OptimizerOptions, Recipe, RunOptions, RunResult, pretrain
 from splatlearn.training.run_folder import RECIPE, environment
 
-SIDE = 32
-"""Pixels of a training crop; the dense renderer affords these."""
-CROP_SIDE = 64
+SIDE, PATCH = 64, 8
+"""Pixels a side of a training crop and of its patches."""
+CROP_SIDE = 128
 """Pixels of the stored crops from which the random crops of SIDE are taken."""
 
 
@@ -70,8 +70,8 @@ def demo_recipe(out: Path, short: bool, seed: int, device: str) -> Recipe:
     """The recipe of the demo: a small GMAE, small batches for many steps, a learning rate for a short run."""
     return Recipe(
         method="gmae",
-        model=f"gmae_vit_tiny_patch4_{SIDE}",
-        options=ModelOptions(gaussians=64, gaussians_per_query=4, decoder_depth=2, scale_limit=2.0),
+        model=f"gmae_vit_tiny_patch{PATCH}_{SIDE}",
+        options=ModelOptions(gaussians=256, gaussians_per_query=16, decoder_depth=2, scale_limit=2.0),
         data=DataOptions(data="the photographs of scikit-image and scikit-learn", crop_scale=(0.3, 1.0)),
         optimizer=OptimizerOptions(
             epochs=1 if short else 5, batch_size=16, base_learning_rate=1.6e-2, warmup_epochs=0.5
@@ -95,7 +95,7 @@ def _unseen(photos: list[Photo], ratio: float) -> _Unseen:
     samples = [squares[index] for index in range(len(squares))]
     pixels = [torch.from_numpy(resize_center_crop(sample.image, SIDE, SIDE)) for sample in samples]
     images = torch.stack(pixels).float() / 255
-    grid = (SIDE // 4, SIDE // 4)
+    grid = (SIDE // PATCH, SIDE // PATCH)
     mask = random_mask(len(images), grid, ratio, torch.Generator().manual_seed(0))
     return _Unseen(images, mask, [sample.name for sample in samples])
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from splatlearn.camera import Camera
 from splatlearn.gaussians import Gaussians, quaternions_to_matrices
+from splatlearn.render import project_op
 from splatlearn.render.formula import BLUR, JACOBIAN_LIMIT
 from splatlearn.render.splats import Splats
 
@@ -17,15 +18,21 @@ def project(gaussians: Gaussians, camera: Camera) -> Splats:
 
     Covariances are carried by the EWA linearisation, J W Σ Wᵀ Jᵀ + BLUR·I (Zwicker et al. 2001, eq. 26), where J is
     the perspective Jacobian for `"pinhole"` and `"gmae"` and constant for `"orthographic"`. Half precision is
-    computed in float32. Gaussians nearer than `camera.near` get opacity 0.
+    computed in float32. Gaussians nearer than `camera.near` get opacity 0. On the CPU float32 is projected by the
+    compiled kernel where it is built and the camera needs no gradient; what follows here is its specification.
 
     Raises ValueError when the Gaussians have no or more than one batch dimension, or the camera's matrices do not fit.
     """
     if len(gaussians.batch_shape) != 1:
         raise ValueError(f"gaussians: expected means of shape [B, K, 3], got {list(gaussians.means.shape)}")
+    dtype = working_dtype(gaussians.means.dtype)
+    if any(tensor.dtype != dtype for tensor in vars(gaussians).values()):
+        gaussians = gaussians.to(dtype)
+    view = _view(gaussians, camera).to(gaussians.means)
+    if project_op.takes(gaussians, camera):
+        return project_op.project(gaussians, view, camera)
     with torch.autocast(gaussians.means.device.type, enabled=False):
-        splats = _project(gaussians.to(working_dtype(gaussians.means.dtype)), camera)
-        return _sort_near_to_far(splats)
+        return _sort_near_to_far(_project(gaussians, view, camera))
 
 
 def working_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -33,13 +40,17 @@ def working_dtype(dtype: torch.dtype) -> torch.dtype:
     return dtype if dtype == torch.float64 else torch.float32
 
 
-def _project(gaussians: Gaussians, camera: Camera) -> Splats:
-    view = camera.world_to_camera.to(gaussians.means)
+def _view(gaussians: Gaussians, camera: Camera) -> Tensor:
+    view = camera.world_to_camera
     if view.ndim > 3 or (view.ndim == 3 and view.shape[0] != gaussians.means.shape[0]):
         raise ValueError(
             f"world_to_camera: expected shape [4, 4] or [{gaussians.means.shape[0]}, 4, 4] for these Gaussians, "
             f"got {list(view.shape)}"
         )
+    return view
+
+
+def _project(gaussians: Gaussians, view: Float[Tensor, "*B 4 4"], camera: Camera) -> Splats:
     turn, shift = view[..., :3, :3], view[..., :3, 3]
     x, y, z = (gaussians.means @ turn.mT + shift.unsqueeze(-2)).unbind(-1)
     drawn = z >= camera.near

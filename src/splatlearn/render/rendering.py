@@ -51,9 +51,11 @@ def render(
     Raises ValueError naming the argument that is non-finite or does not fit, RuntimeError for an unusable backend.
     """
     shape = gaussians.batch_shape
-    flat = gaussians.reshape_batch(math.prod(shape))
+    is_flat = len(shape) == 1
+    flat = gaussians if is_flat else gaussians.reshape_batch(math.prod(shape))
     if check and flat.means.device.type == "cpu" and not torch.compiler.is_compiling():
-        check_finite(**vars(flat))
+        with torch.no_grad():
+            check_finite(**vars(flat))
     if isinstance(background, Tensor) and background.ndim > 2:
         background = background.reshape(-1, background.shape[-1])
     if camera.world_to_camera.ndim > 3:
@@ -69,9 +71,11 @@ def render(
     alpha = 1.0 - transmittance
     depth_map = None
     if depth:
-        image, depth_map = image[:, :-1], image[:, -1] / alpha.clamp_min(torch.finfo(alpha.dtype).eps)
+        # One node for autograd: each slice would write its gradient into an image of zeros of its own.
+        image, summed = image.split([image.shape[1] - 1, 1], dim=1)
+        depth_map = summed.squeeze(1) / alpha.clamp_min(torch.finfo(alpha.dtype).eps)
 
     def batched(values: Tensor) -> Tensor:
-        return values.reshape(*shape, *values.shape[1:])
+        return values if is_flat else values.reshape(*shape, *values.shape[1:])
 
     return Rendering(batched(image), batched(alpha), None if depth_map is None else batched(depth_map))

@@ -1,0 +1,49 @@
+// Projection of one image's Gaussians to splats sorted near to far, and back: splatlearn/render/projection.py, fused.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace splat {
+
+constexpr float BLUR = 0.3f;  // splatlearn/render/formula.py has the same, and a test compares them
+
+enum class Model { PINHOLE, ORTHOGRAPHIC, GMAE };
+
+struct Lens {
+    Model model;
+    float fx, fy, cx, cy, near;
+    float limit_x, limit_y;  // of the tangents at which the perspective Jacobian is taken
+};
+
+// One image's Gaussians and what turns the world to its camera, as they come from PyTorch: row-major, contiguous.
+struct Cloud {
+    const float* means;        // [count, 3]
+    const float* scales;       // [count, 3]
+    const float* quaternions;  // [count, 4]
+    const float* colors;       // [count, channels]
+    const float* opacities;    // [count]
+    const float* view;         // [4, 4]
+    int count, channels;
+};
+
+// Sorted near to far; order[k] is the place in the cloud of the k-th splat.
+struct Sorted {
+    float *centers, *conics, *depths, *colors, *opacities;
+    int32_t* order;
+};
+
+struct SortedGradients {
+    const float *centers, *conics, *depths, *colors, *opacities;
+    const int32_t* order;
+};
+
+struct CloudGradients {
+    float *means, *scales, *quaternions, *colors, *opacities;
+};
+
+void project(const Cloud& cloud, const Lens& lens, const Sorted& out);
+// Reads neither colours nor opacities of the cloud: no gradient depends on them.
+void project_backward(const Cloud& cloud, const Lens& lens, const SortedGradients& in, const CloudGradients& out);
+
+}  // namespace splat

@@ -1,0 +1,137 @@
+"""Projection on the CPU as one operation that autograd, torch.compile and export see as a single node.
+
+The arithmetic is that of `splatlearn.render.projection`, compiled; see `native/projection.cpp`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from splatlearn.camera import Camera
+from splatlearn.gaussians import Gaussians
+from splatlearn.render import backend_cpu
+from splatlearn.render.formula import JACOBIAN_LIMIT
+from splatlearn.render.splats import Splats
+
+try:
+    from splatlearn.render import _native
+except ImportError:
+    _native = None
+
+
+def takes(gaussians: Gaussians, camera: Camera) -> bool:
+    """Whether the compiled projection can be used: float32 on the CPU, and no gradient asked for the camera."""
+    return (
+        backend_cpu.status() == "ok"
+        and gaussians.means.device.type == "cpu"
+        and all(tensor.dtype == torch.float32 for tensor in vars(gaussians).values())
+        and not camera.world_to_camera.requires_grad
+    )
+
+
+def project(gaussians: Gaussians, view: Tensor, camera: Camera) -> Splats:
+    """Project and sort Gaussians [B, K] by views [4, 4] or [B, 4, 4] and the camera's intrinsics."""
+    limits = JACOBIAN_LIMIT * camera.width / 2 / camera.fx, JACOBIAN_LIMIT * camera.height / 2 / camera.fy
+    centers, conics, depths, colors, opacities, _ = torch.ops.splatlearn.project(
+        gaussians.means,
+        gaussians.scales,
+        gaussians.quaternions,
+        gaussians.colors,
+        gaussians.opacities,
+        view if view.ndim == 3 else view.unsqueeze(0),
+        camera.model,
+        (camera.fx, camera.fy, camera.cx, camera.cy, camera.near, *limits),
+    )
+    return Splats(centers, conics, depths, colors, opacities)
+
+
+def _arrays(*tensors: Tensor) -> list:
+    return [tensor.detach().contiguous().numpy() for tensor in tensors]
+
+
+# Schemas are spelled out: inferring them would evaluate annotations, which shape-checking import hooks wrap.
+@torch.library.custom_op(
+    "splatlearn::project",
+    mutates_args=(),
+    schema="(Tensor means, Tensor scales, Tensor quaternions, Tensor colors, Tensor opacities, Tensor views, "
+    "str model, float[] lens) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+)
+def _project(
+    means: torch.Tensor,
+    scales: torch.Tensor,
+    quaternions: torch.Tensor,
+    colors: torch.Tensor,
+    opacities: torch.Tensor,
+    views: torch.Tensor,
+    model: str,
+    lens: list[float],
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    assert _native is not None, backend_cpu.status()
+    outputs = _empty_outputs(means, colors)
+    inputs = _arrays(means, scales, quaternions, colors, opacities, views)
+    _native.project(*inputs, model, lens, *(output.numpy() for output in outputs), torch.get_num_threads())
+    return outputs
+
+
+def _empty_outputs(means: Tensor, colors: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Centers, conics, depths, colors, opacities, and the place in the input of each splat."""
+    leading = means.shape[:2]
+    return (
+        means.new_empty(*leading, 2),
+        means.new_empty(*leading, 3),
+        means.new_empty(leading),
+        means.new_empty(*leading, colors.shape[-1]),
+        means.new_empty(leading),
+        means.new_empty(leading, dtype=torch.int32),
+    )
+
+
+@_project.register_fake
+def _(means, scales, quaternions, colors, opacities, views, model, lens):
+    return _empty_outputs(means, colors)
+
+
+@torch.library.custom_op(
+    "splatlearn::project_backward",
+    mutates_args=(),
+    schema="(Tensor[] inputs, Tensor[] gradients, str model, float[] lens) "
+    "-> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+)
+def _project_backward(
+    inputs: list[torch.Tensor], gradients: list[torch.Tensor], model: str, lens: list[float]
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """From (means, scales, quaternions, views, order) and the gradients of the splats to those of the Gaussians."""
+    assert _native is not None, backend_cpu.status()
+    results = _empty_gradients(inputs, gradients)
+    arrays = [result.numpy() for result in results]
+    threads = torch.get_num_threads()
+    _native.project_backward(*_arrays(*inputs), model, lens, *_arrays(*gradients), *arrays, threads)
+    return results
+
+
+def _empty_gradients(inputs: list[Tensor], gradients: list[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    means, scales, quaternions, _, _ = inputs
+    _, _, _, colors, opacities = gradients
+    like = [means.new_empty(tensor.shape) for tensor in (means, scales, quaternions, colors, opacities)]
+    return like[0], like[1], like[2], like[3], like[4]
+
+
+@_project_backward.register_fake
+def _(inputs, gradients, model, lens):
+    return _empty_gradients(inputs, gradients)
+
+
+def _setup_context(ctx, inputs, output):
+    means, scales, quaternions, _, _, views, model, lens = inputs
+    ctx.save_for_backward(means, scales, quaternions, views, output[-1])
+    ctx.model, ctx.lens = model, lens
+
+
+def _backward(ctx, *gradients):
+    *of_splats, _ = gradients
+    results = torch.ops.splatlearn.project_backward([*ctx.saved_tensors], of_splats, ctx.model, ctx.lens)
+    return *results, None, None, None
+
+
+_project.register_autograd(_backward, setup_context=_setup_context)
