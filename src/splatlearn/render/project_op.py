@@ -5,6 +5,8 @@ The arithmetic is that of `splatlearn.render.projection`, compiled; see `native/
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import torch
 from torch import Tensor
 
@@ -13,11 +15,6 @@ from splatlearn.gaussians import Gaussians
 from splatlearn.render import backend_cpu
 from splatlearn.render.formula import JACOBIAN_LIMIT
 from splatlearn.render.splats import Splats
-
-try:
-    from splatlearn.render import _native
-except ImportError:
-    _native = None
 
 
 def takes(gaussians: Gaussians, camera: Camera) -> bool:
@@ -46,6 +43,11 @@ def project(gaussians: Gaussians, view: Tensor, camera: Camera) -> Splats:
     return Splats(centers, conics, depths, colors, opacities)
 
 
+def _kernel() -> ModuleType:
+    assert backend_cpu._native is not None, backend_cpu.status()
+    return backend_cpu._native
+
+
 def _arrays(*tensors: Tensor) -> list:
     return [tensor.detach().contiguous().numpy() for tensor in tensors]
 
@@ -67,10 +69,9 @@ def _project(
     model: str,
     lens: list[float],
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    assert _native is not None, backend_cpu.status()
     outputs = _empty_outputs(means, colors)
     inputs = _arrays(means, scales, quaternions, colors, opacities, views)
-    _native.project(*inputs, model, lens, *(output.numpy() for output in outputs), torch.get_num_threads())
+    _kernel().project(*inputs, model, lens, *(output.numpy() for output in outputs), torch.get_num_threads())
     return outputs
 
 
@@ -95,18 +96,16 @@ def _(means, scales, quaternions, colors, opacities, views, model, lens):
 @torch.library.custom_op(
     "splatlearn::project_backward",
     mutates_args=(),
-    schema="(Tensor[] inputs, Tensor[] gradients, str model, float[] lens) "
-    "-> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+    schema="(Tensor[] inputs, Tensor[] gradients, str model, float[] lens) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
 )
 def _project_backward(
     inputs: list[torch.Tensor], gradients: list[torch.Tensor], model: str, lens: list[float]
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """From (means, scales, quaternions, views, order) and the gradients of the splats to those of the Gaussians."""
-    assert _native is not None, backend_cpu.status()
     results = _empty_gradients(inputs, gradients)
     arrays = [result.numpy() for result in results]
     threads = torch.get_num_threads()
-    _native.project_backward(*_arrays(*inputs), model, lens, *_arrays(*gradients), *arrays, threads)
+    _kernel().project_backward(*_arrays(*inputs), model, lens, *_arrays(*gradients), *arrays, threads)
     return results
 
 
