@@ -182,6 +182,7 @@ def test_a_grid_layout_covers_the_image_at_the_start(gaussians: int, per_query: 
     model = create_model(
         "gmae_vit_tiny_patch4_32", seed=0, gaussians=gaussians, gaussians_per_query=per_query, scale_limit=4.0
     )
+    assert isinstance(model, GMAE) and model.anchors is not None
     made = model.gaussians(torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
     assert render(made, model.camera(32, 32), depth=False).alpha.mean() > 0.45
     # Every quarter of the image has about a fourth of the centres.
@@ -192,4 +193,5 @@ def test_a_grid_layout_covers_the_image_at_the_start(gaussians: int, per_query: 
 
 
 def test_the_papers_layout_has_no_anchors() -> None:
-    assert create_model("gmae_vit_tiny_patch4_32", "paper", seed=0).anchors is None
+    model = create_model("gmae_vit_tiny_patch4_32", "paper", seed=0)
+    assert isinstance(model, GMAE) and model.anchors is None

@@ -19,7 +19,7 @@ except ImportError as error:
 
 
 def status() -> str:
-    """"ok", or why the kernel is not there and what to install."""
+    """ "ok", or why the kernel is not there and what to install."""
     if _native is not None:
         return "ok"
     return (

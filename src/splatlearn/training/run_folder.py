@@ -8,6 +8,7 @@ import shlex
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from splatlearn.training.checkpoint import checkpoint_folders
 from splatlearn.training.recipe import Recipe
@@ -61,7 +62,7 @@ def _check_same_run(folder: Path, recipe: Recipe) -> None:
         )
 
 
-def environment() -> dict[str, object]:
+def environment() -> dict[str, Any]:
     """Versions, machine and command line, for `environment.json` and `splatlearn doctor`."""
     versions = {}
     for package in PACKAGES:
