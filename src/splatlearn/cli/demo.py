@@ -28,7 +28,7 @@ CROP_SIDE = 128
 
 
 @dataclass(frozen=True)
-class _Unseen:
+class UnseenSquares:
     """Squares of held-out photographs, with the masks under which they are judged."""
 
     images: Tensor
@@ -55,7 +55,7 @@ def demo(out: str = "runs/demo", short: bool = False, seed: int = 0, device: str
         highlight=False,
     )
     result = pretrain(recipe, crops)
-    unseen = _unseen(held_out, recipe.objective.mask_ratio)
+    unseen = unseen_squares(held_out, recipe.objective.mask_ratio)
     summary = _summarise(result, unseen, began)
     _write(Path(out), result, unseen, summary, training + held_out)
     console.print(
@@ -89,18 +89,18 @@ def _empty_folder(out: Path) -> Path:
     return out
 
 
-def _unseen(photos: list[Photo], ratio: float) -> _Unseen:
-    """All squares at half the height of the held-out photographs, and each photograph as a whole."""
+def unseen_squares(photos: list[Photo], ratio: float) -> UnseenSquares:
+    """Squares of three sizes that tile the held-out photographs, with fixed masks of a share `ratio` of the patches."""
     squares: ImageList = photo_crops(photos, SIDE, scales=(1.0, 0.5, 0.25), overlap=0.0)
     samples = [squares[index] for index in range(len(squares))]
     pixels = [torch.from_numpy(resize_center_crop(sample.image, SIDE, SIDE)) for sample in samples]
     images = torch.stack(pixels).float() / 255
     grid = (SIDE // PATCH, SIDE // PATCH)
     mask = random_mask(len(images), grid, ratio, torch.Generator().manual_seed(0))
-    return _Unseen(images, mask, [sample.name for sample in samples])
+    return UnseenSquares(images, mask, [sample.name for sample in samples])
 
 
-def _summarise(result: RunResult, unseen: _Unseen, began: float) -> dict[str, float | int | str]:
+def _summarise(result: RunResult, unseen: UnseenSquares, began: float) -> dict[str, float | int | str]:
     model = load_model(result.folder)
     scores = masked_psnr(model, unseen.images, unseen.mask)
     return {
@@ -116,7 +116,7 @@ def _summarise(result: RunResult, unseen: _Unseen, began: float) -> dict[str, fl
     }
 
 
-def _write(out: Path, result: RunResult, unseen: _Unseen, summary: dict, photos: list[Photo]) -> None:
+def _write(out: Path, result: RunResult, unseen: UnseenSquares, summary: dict, photos: list[Photo]) -> None:
     (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     model = load_model(result.folder)
     shown = _spread(len(unseen.images), 6)

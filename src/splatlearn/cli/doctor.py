@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from splatlearn.render import available_backends
+from splatlearn.render.backend_cpu import instruction_sets
 from splatlearn.training.device import choose_device, choose_precision
 from splatlearn.training.run_folder import environment
 
@@ -30,5 +31,7 @@ def doctor() -> int:
     table.add_row("device", f"{name} (precision auto: {choose_precision('auto', device)})")
     for backend, state in available_backends().items():
         table.add_row(f"backend {backend}", state)
+    if instruction_sets():
+        table.add_row("kernel", f"{instruction_sets()[-1]} (compiled for {', '.join(instruction_sets())} of this CPU)")
     console.print(table)
     return 0
