@@ -13,7 +13,15 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from splatlearn.data import ImageList, Photo, photo_crops, resize_center_crop, sample_photos, split_photos
+from splatlearn.data import (
+    HELD_OUT_PHOTOS,
+    ImageList,
+    Photo,
+    photo_crops,
+    resize_center_crop,
+    sample_photos,
+    split_photos,
+)
 from splatlearn.evaluation import masked_psnr
 from splatlearn.models import Mask, ModelOptions, load_model, random_mask
 from splatlearn.report import model_sections, run_sections, write_page
@@ -127,10 +135,11 @@ def _write(out: Path, result: RunResult, unseen: UnseenSquares, summary: dict, p
         *model_sections(model, images, mask, names),
         *run_sections(out, str(facts["command"]), facts["versions"]),
     ]
+    seen = sum(photo.name not in HELD_OUT_PHOTOS for photo in photos)
     lead = (
-        f"A {result.steps}-step pre-training run on {SIDE}-pixel crops of {len(photos)} photographs, two of which it "
-        f"never saw. On their hidden pixels it reaches {summary['masked_psnr_model']:.2f} dB, where the mean of the "
-        f"visible pixels reaches {summary['masked_psnr_mean']:.2f} dB."
+        f"A {result.steps}-step pre-training run on {SIDE}-pixel crops of {seen} photographs. The pictures below are of two "
+        f"others that it never saw. On their hidden pixels it reaches {summary['masked_psnr_model']:.2f} dB, where the mean "
+        f"of the visible pixels reaches {summary['masked_psnr_mean']:.2f} dB."
     )
     write_page(out / "report.html", "splatlearn demo", lead, sections)
     picture: matplotlib.figure.Figure = demo_picture(
