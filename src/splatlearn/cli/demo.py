@@ -137,9 +137,10 @@ def _write(out: Path, result: RunResult, unseen: UnseenSquares, summary: dict, p
     ]
     seen = sum(photo.name not in HELD_OUT_PHOTOS for photo in photos)
     lead = (
-        f"A {result.steps}-step pre-training run on {SIDE}-pixel crops of {seen} photographs. The pictures below are of two "
-        f"others that it never saw. On their hidden pixels it reaches {summary['masked_psnr_model']:.2f} dB, where the mean "
-        f"of the visible pixels reaches {summary['masked_psnr_mean']:.2f} dB."
+        f"A {result.steps}-step pre-training run on {SIDE}-pixel crops of {seen} photographs. The pictures below are "
+        f"of two others that it never saw. On their hidden pixels it reaches "
+        f"{summary['masked_psnr_model']:.2f} dB, where the "
+        f"mean of the visible pixels reaches {summary['masked_psnr_mean']:.2f} dB."
     )
     write_page(out / "report.html", "splatlearn demo", lead, sections)
     picture: matplotlib.figure.Figure = demo_picture(
