@@ -93,6 +93,13 @@ def test_a_truncated_image_is_skipped_counted_and_named(tmp_path: Path) -> None:
         pretrain(dataclasses.replace(recipe, data=strict, run=run))
 
 
+def test_images_smaller_than_the_crop_are_enlarged_and_named(tmp_path: Path) -> None:
+    assert pretrain(small_recipe(tmp_path / "run"), pictures(side=10)).steps == 9
+    entries = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    named = [entry["enlarged"] for entry in entries if "enlarged" in entry]
+    assert len(named) == 1 and named[0].startswith("picture ")
+
+
 class TestFolders:
     def test_another_run_is_in_the_way(self, tmp_path: Path) -> None:
         pretrain(small_recipe(tmp_path / "run"), pictures())

@@ -94,6 +94,7 @@ class _Pretraining:
         self.unreadable = UnreadableCounter()
         self.fresh_unreadable: list[tuple[str, str]] = []
         self.enlarged: set[str] = set()
+        self.told_of_enlarged = False
         self.step = self._resume()
         self.started_at = self.step
         self.logbook = Logbook(self.folder, self.accelerator, self.step, self.total)
@@ -228,6 +229,14 @@ class _Pretraining:
         for name, reason in self.fresh_unreadable:
             self.logbook.write({"step_of_status": self.step, "unreadable": name, "reason": reason})
             self.logbook.say(f"skipped an unreadable image: {name} ({reason})")
+        if self.enlarged and not self.told_of_enlarged:
+            name = min(self.enlarged)
+            self.logbook.write({"step_of_status": self.step, "enlarged": name})
+            self.logbook.say(
+                f"some images are smaller than the crop of {self.grid[0] * self.patch} × {self.grid[1] * self.patch} px and "
+                f"are enlarged, {name} for one; a model of a smaller image size would see them as they are"
+            )
+            self.told_of_enlarged = True
         self.logbook.flush(self.step, f"loss {self.last_loss:.4f} · {speed:.0f} images/s · data wait {share:.0%}")
         self.losses, self.waited, self.fresh_unreadable = [], 0.0, []
         # A share of very few images says little: one bad file in the first batch is not a bad data set.
