@@ -233,8 +233,8 @@ class _Pretraining:
             name = min(self.enlarged)
             self.logbook.write({"step_of_status": self.step, "enlarged": name})
             self.logbook.say(
-                f"some images are smaller than the crop of {self.grid[0] * self.patch} × {self.grid[1] * self.patch} px "
-                f"and are enlarged, {name} for one; a model of a smaller image size would see them as they are"
+                f"some images are smaller than the crop of {self.grid[0] * self.patch} × {self.grid[1] * self.patch} "
+                f"px and are enlarged, {name} for one; a model of a smaller image size would see them as they are"
             )
             self.told_of_enlarged = True
         self.logbook.flush(self.step, f"loss {self.last_loss:.4f} · {speed:.0f} images/s · data wait {share:.0%}")
