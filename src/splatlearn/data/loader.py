@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import cast
+from functools import partial
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 import torch
@@ -15,12 +17,60 @@ from splatlearn.data.batch import Batch, Example, collate
 from splatlearn.data.images import UnreadableImage
 from splatlearn.data.order import sample_order
 from splatlearn.data.randomness import Purpose, generator
-from splatlearn.data.samples import DataError, ImageSource
+from splatlearn.data.samples import DataError, ImageSource, Sample
 
 TRIES = 100
 
+AnyExample = TypeVar("AnyExample")
+AnyBatch = TypeVar("AnyBatch")
 
-class PretrainingDataset(Dataset[Example]):
+
+class TrainingDataset(Dataset[AnyExample], ABC, Generic[AnyExample, AnyBatch]):
+    """Samples of a source as training sees them: a pure function of (epoch, index) and the arguments.
+
+    - `crop`: how images are cropped.
+    - `seed`: in [0, 2**64).
+
+    Raises ValueError for a seed out of range.
+    """
+
+    def __init__(self, source: ImageSource, crop: RandomResizedCrop, seed: int) -> None:
+        generator(seed, 0, 0, Purpose.CROP)
+        self.source = source
+        self.crop = crop
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @abstractmethod
+    def __getitem__(self, index: tuple[int, int]) -> AnyExample:
+        """The example of an epoch and a sample, given as a pair."""
+
+    @staticmethod
+    @abstractmethod
+    def collate(examples: list[Any]) -> Any:
+        """Put examples together to a batch."""
+
+    def read(self, wanted: int) -> tuple[Sample, tuple[tuple[str, str], ...]]:
+        """The wanted sample, or where it is unreadable the next readable one; and (name, reason) of the unreadable.
+
+        Raises DataError when a hundred samples in a row are unreadable.
+        """
+        unreadable: list[tuple[str, str]] = []
+        for step in range(min(TRIES, len(self))):
+            try:
+                return self.source[(wanted + step) % len(self)], tuple(unreadable)
+            except UnreadableImage as error:
+                unreadable.append((error.name, error.reason))
+        name, reason = unreadable[0]
+        raise DataError(
+            f"data: expected readable images in {self.source.description}, got {len(unreadable)} unreadable ones in a "
+            f"row, the first {name}: {reason}; repair or remove them"
+        )
+
+
+class PretrainingDataset(TrainingDataset[Example, Batch]):
     """Samples of a source as pre-training sees them: a pure function of (epoch, index) and the arguments.
 
     - `crop`: how images are cropped.
@@ -33,14 +83,8 @@ class PretrainingDataset(Dataset[Example]):
     def __init__(self, source: ImageSource, crop: RandomResizedCrop, patches: int, seed: int) -> None:
         if patches < 1:
             raise ValueError(f"patches: expected a positive number of patches, got {patches}")
-        generator(seed, 0, 0, Purpose.CROP)
-        self.source = source
-        self.crop = crop
+        super().__init__(source, crop, seed)
         self.patches = patches
-        self.seed = seed
-
-    def __len__(self) -> int:
-        return len(self.source)
 
     def __getitem__(self, index: tuple[int, int]) -> Example:
         """The example of an epoch and a sample, given as a pair.
@@ -49,28 +93,22 @@ class PretrainingDataset(Dataset[Example]):
         for. Raises DataError when a hundred samples in a row are unreadable.
         """
         epoch, wanted = index
-        unreadable: list[tuple[str, str]] = []
-        for step in range(min(TRIES, len(self))):
-            try:
-                sample = self.source[(wanted + step) % len(self)]
-            except UnreadableImage as error:
-                unreadable.append((error.name, error.reason))
-                continue
-            return Example(
-                image=self.crop(sample.image, generator(self.seed, epoch, wanted, Purpose.CROP)),
-                noise=generator(self.seed, epoch, wanted, Purpose.MASK).random(self.patches, dtype=np.float32),
-                index=wanted,
-                unreadable=tuple(unreadable),
-                enlarged=sample.name if self.crop.enlarges(sample.image) else None,
-            )
-        name, reason = unreadable[0]
-        raise DataError(
-            f"data: expected readable images in {self.source.description}, got {len(unreadable)} unreadable ones in a "
-            f"row, the first {name}: {reason}; repair or remove them"
+        sample, unreadable = self.read(wanted)
+        return Example(
+            image=self.crop(sample.image, generator(self.seed, epoch, wanted, Purpose.CROP)),
+            noise=generator(self.seed, epoch, wanted, Purpose.MASK).random(self.patches, dtype=np.float32),
+            index=wanted,
+            unreadable=unreadable,
+            enlarged=sample.name if self.crop.enlarges(sample.image) else None,
         )
 
+    @staticmethod
+    def collate(examples: list[Example]) -> Batch:
+        """Put examples together to a batch."""
+        return collate(examples)
 
-class PretrainingLoader:
+
+class PretrainingLoader(Generic[AnyBatch]):
     """Batches of an epoch, in the order that `sample_order` gives its samples.
 
     - `batch_size`: B, samples in a batch of this process.
@@ -83,7 +121,7 @@ class PretrainingLoader:
 
     def __init__(
         self,
-        dataset: PretrainingDataset,
+        dataset: TrainingDataset[Any, AnyBatch],
         batch_size: int,
         workers: int = 0,
         process: int = 0,
@@ -119,7 +157,7 @@ class PretrainingLoader:
         order = sample_order(len(self.dataset), self.dataset.seed, epoch)
         return order(np.arange(start, start + self.batch_size)).tolist()
 
-    def batches(self, epoch: int, first_step: int = 0, epochs: int = 1) -> Iterator[Batch]:
+    def batches(self, epoch: int, first_step: int = 0, epochs: int = 1) -> Iterator[AnyBatch]:
         """Read the batches of an epoch from a step on, or of several epochs that follow each other.
 
         Workers live as long as the iterator, so that asking for several epochs at once spares starting them anew.
@@ -131,18 +169,18 @@ class PretrainingLoader:
             raise ValueError(f"first_step: expected a step in [0, {self.steps_per_epoch}], got {first_step}")
         return self._read(_Plan(self, epoch, first_step, epochs))
 
-    def _read(self, plan: _Plan) -> Iterator[Batch]:
+    def _read(self, plan: _Plan) -> Iterator[AnyBatch]:
         loader = DataLoader(
             _Shielded(self.dataset),
             batch_sampler=plan,
             num_workers=self.workers,
-            collate_fn=_collate_unless_failed,
+            collate_fn=partial(_collate_unless_failed, self.dataset),
             pin_memory=self.pin_memory and torch.cuda.is_available(),
             worker_init_fn=_leave_interrupts_to_parent,
             # DataLoader draws a number for its workers: not from the global generator, whose state is the caller's.
             generator=torch.Generator().manual_seed(0),
         )
-        for batch in cast("Iterator[Batch | DataError]", iter(loader)):
+        for batch in cast("Iterator[AnyBatch | DataError]", iter(loader)):
             if isinstance(batch, DataError):
                 raise batch
             yield batch
@@ -163,26 +201,24 @@ class _Plan:
                 yield [(epoch, index) for index in self._loader.indices(epoch, step)]
 
 
-class _Shielded(Dataset["Example | DataError"]):
+class _Shielded(Dataset[Any]):
     """Returns a DataError instead of raising it: DataLoader would wrap the message into a worker's traceback."""
 
-    def __init__(self, dataset: PretrainingDataset) -> None:
+    def __init__(self, dataset: TrainingDataset[Any, Any]) -> None:
         self._dataset = dataset
 
-    def __getitem__(self, index: tuple[int, int]) -> Example | DataError:
+    def __getitem__(self, index: tuple[int, int]) -> Any:
         try:
             return self._dataset[index]
         except DataError as error:
             return error
 
 
-def _collate_unless_failed(examples: list[Example | DataError]) -> Batch | DataError:
-    read: list[Example] = []
+def _collate_unless_failed(dataset: TrainingDataset[Any, Any], examples: list[Any]) -> Any:
     for example in examples:
         if isinstance(example, DataError):
             return example
-        read.append(example)
-    return collate(read)
+    return dataset.collate(examples)
 
 
 def _leave_interrupts_to_parent(worker: int) -> None:
