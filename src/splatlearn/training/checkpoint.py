@@ -1,7 +1,8 @@
 """Checkpoints: folders with everything a run needs to go on, written beside and renamed into place.
 
 `RUN/checkpoints/step-00001000/` holds the model (`config.json`, `model.safetensors`), the optimiser's moments
-(`optimizer.safetensors`) and `training.json`. Nothing is pickled.
+(`optimizer.safetensors`) and `training.json`, and what else a kind of training needs, each in a safetensors file.
+Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -47,10 +49,16 @@ def checkpoint_folders(run: Path) -> list[Path]:
 
 
 def save_checkpoint(
-    run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, keep: int
+    run: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    keep: int,
+    more: Mapping[str, dict[str, Tensor]] | None = None,
 ) -> Path:
     """Write the checkpoint of `progress.step` and remove all but the newest `keep`.
 
+    `more`: further tensors by name, by name of the file `NAME.safetensors` that takes them.
     The folder gets its name by one rename after its files reached the disk, so a crash leaves either all of it or
     a `.tmp` folder that the next save clears away.
     """
@@ -61,6 +69,8 @@ def save_checkpoint(
     beside = target.parent / f".tmp-{target.name}"
     save_model(model, beside)
     save_file(optimizer_tensors(model, optimizer), beside / "optimizer.safetensors")
+    for name, tensors in (more or {}).items():
+        save_file({key: value.contiguous() for key, value in tensors.items()}, beside / f"{name}.safetensors")
     (beside / "training.json").write_text(json.dumps({"schema": SCHEMA, **asdict(progress)}, indent=2))
     for path in [*beside.iterdir(), beside]:
         _sync(path)
@@ -90,6 +100,14 @@ def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
         raise CheckpointError(f"{folder} is a checkpoint of another model: {error}") from error
     _restore_optimizer(model, optimizer, load_file(folder / "optimizer.safetensors"))
     return Progress(**state)
+
+
+def load_more(folder: Path, name: str) -> dict[str, Tensor]:
+    """Further tensors of a checkpoint, as they went in; raises CheckpointError when it has no such file."""
+    path = folder / f"{name}.safetensors"
+    if not path.is_file():
+        raise CheckpointError(f"{folder}: expected {path.name} in the checkpoint, found none; start the run anew")
+    return load_file(path)
 
 
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
