@@ -130,7 +130,7 @@ class TestErrors:
         with pytest.raises(ValueError, match="expected schema_version 1, got 7, written by splatlearn 9.9; update"):
             load_model(tmp_path)
         rewrite(tmp_path, schema_version=1, kind="vqgan")
-        with pytest.raises(ValueError, match="kind: expected one of mae, gmae, got 'vqgan'"):
+        with pytest.raises(ValueError, match="kind: expected one of mae, gmae, classifier, got 'vqgan'"):
             load_model(tmp_path)
         rewrite(tmp_path, kind="mae", config={"encoder": {"width": 10}})
         with pytest.raises(ValueError, match="config.json: width, depth, heads: .* got width 10"):

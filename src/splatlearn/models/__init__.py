@@ -1,8 +1,9 @@
 """Masked autoencoders: masks, a Vision Transformer, MAE and GMAE, by name and on disk."""
 
+from splatlearn.models.classifier import Classifier, ClassifierConfig, classifier_from
 from splatlearn.models.decoder import Decoder, DecoderConfig, MaskedAutoencoder, Reconstruction
 from splatlearn.models.gmae import GMAE, GMAEConfig, gaussians_from_numbers
-from splatlearn.models.io import load_model, load_weights, save_model
+from splatlearn.models.io import load_classifier, load_model, load_weights, save_model
 from splatlearn.models.mae import MAE, MAEConfig
 from splatlearn.models.masking import (
     Mask,
@@ -18,6 +19,8 @@ from splatlearn.models.vit import ViT, ViTConfig
 __all__ = [
     "GMAE",
     "MAE",
+    "Classifier",
+    "ClassifierConfig",
     "Decoder",
     "DecoderConfig",
     "GMAEConfig",
@@ -28,8 +31,10 @@ __all__ = [
     "Reconstruction",
     "ViT",
     "ViTConfig",
+    "classifier_from",
     "create_model",
     "gaussians_from_numbers",
+    "load_classifier",
     "load_model",
     "load_weights",
     "mask_from_noise",

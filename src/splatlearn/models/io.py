@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from splatlearn.models.classifier import Classifier, ClassifierConfig
 from splatlearn.models.config_file import config_from_dict
 from splatlearn.models.gmae import GMAE, GMAEConfig
 from splatlearn.models.mae import MAE, MAEConfig
@@ -25,24 +26,27 @@ SCHEMA_VERSION = 1
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 
+CONFIGS = {"mae": MAEConfig, "gmae": GMAEConfig, "classifier": ClassifierConfig}
+"""Kinds of models on disk, and their configurations."""
+
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _CHECKPOINT = re.compile(r"step-(\d+)")
 
 
 def save_model(model: nn.Module, folder: str | Path) -> None:
-    """Write a MAE or GMAE, encoder and decoder, into a folder, made when missing.
+    """Write a MAE or GMAE, encoder and decoder, or a classifier into a folder, made when missing.
 
     Each file is written beside and renamed, `config.json` last, so that a folder that has it is complete. Raises
     TypeError for other modules, such as a model still wrapped for distributed training.
     """
-    if not isinstance(model, MAE | GMAE):
+    if not isinstance(model, MAE | GMAE | Classifier):
         raise TypeError(f"model: expected a MAE or a GMAE, got {type(model).__name__}; unwrap it first")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     description = {
         "schema_version": SCHEMA_VERSION,
         "splatlearn_version": importlib.metadata.version("splatlearn"),
-        "kind": "gmae" if isinstance(model, GMAE) else "mae",
+        "kind": next(kind for kind, config in CONFIGS.items() if type(model.config) is config),
         "config": asdict(model.config),
     }
     weights = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
@@ -57,12 +61,26 @@ def load_model(path_or_hub_id: str | Path, device: str | torch.device = "cpu") -
 
     `path_or_hub_id`: a folder that `save_model` wrote, a checkpoint folder, a run folder (its newest complete
     checkpoint), or the id `owner/name` of a Hub repository. Raises FileNotFoundError when there is no model there,
-    and ValueError for a schema, configuration or weights that do not fit this version.
+    and ValueError for a schema, configuration or weights that do not fit this version, and for a classifier.
     """
     folder = _find(path_or_hub_id)
     config = _read_config(folder)
+    if isinstance(config, ClassifierConfig):
+        raise ValueError(f"{folder}: expected a MAE or a GMAE, got a classifier; read it with load_classifier")
     with torch.random.fork_rng(devices=[]):
         model = MAE(config) if isinstance(config, MAEConfig) else GMAE(config)
+    load_weights(model, folder)
+    return model.to(device).eval()
+
+
+def load_classifier(path_or_hub_id: str | Path, device: str | torch.device = "cpu") -> Classifier:
+    """Load a classifier, in evaluation mode; finds it and raises as `load_model` does."""
+    folder = _find(path_or_hub_id)
+    config = _read_config(folder)
+    if not isinstance(config, ClassifierConfig):
+        raise ValueError(f"{folder}: expected a classifier, got a masked autoencoder; read it with load_model")
+    with torch.random.fork_rng(devices=[]):
+        model = Classifier(config)
     load_weights(model, folder)
     return model.to(device).eval()
 
@@ -135,7 +153,7 @@ def _download(hub_id: str | Path) -> Path:
         ) from error
 
 
-def _read_config(folder: Path) -> MAEConfig | GMAEConfig:
+def _read_config(folder: Path) -> MAEConfig | GMAEConfig | ClassifierConfig:
     path = folder / CONFIG_NAME
     if not path.is_file():
         raise FileNotFoundError(f"{folder}: expected a model folder with {CONFIG_NAME}, found none")
@@ -152,11 +170,10 @@ def _read_config(folder: Path) -> MAEConfig | GMAEConfig:
             f"{path}: expected schema_version {SCHEMA_VERSION}, got {version}, written by splatlearn {writer}; "
             "update splatlearn to read it"
         )
-    kinds = {"mae": MAEConfig, "gmae": GMAEConfig}
-    if description.get("kind") not in kinds:
-        raise ValueError(f"{path}: kind: expected one of {', '.join(kinds)}, got {description.get('kind')!r}")
+    if description.get("kind") not in CONFIGS:
+        raise ValueError(f"{path}: kind: expected one of {', '.join(CONFIGS)}, got {description.get('kind')!r}")
     try:
-        return config_from_dict(kinds[description["kind"]], description.get("config"))
+        return config_from_dict(CONFIGS[description["kind"]], description.get("config"))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
 

@@ -1,0 +1,104 @@
+"""A classifier: an encoder, pooling, and one linear layer, with timm's names `fc_norm` and `head`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from splatlearn.models.decoder import MaskedAutoencoder
+from splatlearn.models.vit import ViT, ViTConfig
+
+Pooling = Literal["mean", "cls"]
+
+HEAD_STD = 2e-5
+"""Standard deviation of the head's first weights (He et al. 2022, official fine-tuning code)."""
+
+
+@dataclass(frozen=True)
+class ClassifierConfig:
+    """Sizes of a classifier.
+
+    - `classes`: their names, by number.
+    - `encoder`: its sizes.
+    - `pooling`: `"mean"` normalises the mean of the patches' tokens, `"cls"` takes the normalised class token.
+
+    Raises ValueError for fewer than two classes and an unknown pooling.
+    """
+
+    classes: tuple[str, ...]
+    encoder: ViTConfig = field(default_factory=ViTConfig)
+    pooling: Pooling = "mean"
+
+    def __post_init__(self) -> None:
+        if len(self.classes) < 2:
+            raise ValueError(f"classes: expected at least two, got {list(self.classes)}")
+        if self.pooling not in get_args(Pooling):
+            raise ValueError(f"pooling: expected one of {', '.join(get_args(Pooling))}, got {self.pooling!r}")
+
+
+class Classifier(nn.Module):
+    """An encoder whose pooled tokens a linear head turns into a logit for each class.
+
+    Weights are drawn from `generator` (PyTorch's global one by default): the encoder's as in the official MAE, the
+    head's so small that all classes start alike. Source: He et al. 2022, appendix A.1 (global pooling).
+    """
+
+    def __init__(self, config: ClassifierConfig, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.config = config
+        width = config.encoder.width
+        self.encoder = ViT(config.encoder, generator)
+        self.fc_norm: nn.LayerNorm | nn.Identity = (
+            nn.LayerNorm(width, eps=1e-6) if config.pooling == "mean" else nn.Identity()
+        )
+        if config.pooling == "mean":
+            # As in timm, the norm moves behind the pooling.
+            self.encoder.register_module("norm", nn.Identity())
+        self.head = nn.Linear(width, len(config.classes))
+        nn.init.trunc_normal_(self.head.weight, std=HEAD_STD, generator=generator)
+        nn.init.zeros_(self.head.bias)
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Native height and width, pixels; other multiples of the patch work too."""
+        return self.config.encoder.image_size
+
+    def forward(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B L"]:
+        """Logits [B, L] of L classes for images in [0, 1].
+
+        Raises TypeError for images that are not floating-point and ValueError for shapes that do not fit the patch.
+        """
+        tokens = self.encoder(images)
+        pooled = tokens[:, 1:].mean(dim=1) if self.config.pooling == "mean" else tokens[:, 0]
+        return self.head(self.fc_norm(pooled))
+
+    def save(self, folder: str | Path) -> None:
+        """Write `config.json` and `model.safetensors` into a folder, which `load_classifier` reads."""
+        # Loading has to know the models, so that only a late import breaks the circle.
+        from splatlearn.models.io import save_model
+
+        save_model(self, folder)
+
+
+def classifier_from(
+    model: MaskedAutoencoder,
+    classes: tuple[str, ...],
+    pooling: Pooling = "mean",
+    generator: torch.Generator | None = None,
+) -> Classifier:
+    """A classifier with a copy of a masked autoencoder's encoder, and a fresh head drawn from `generator`.
+
+    With `"mean"` pooling the norm starts afresh too, as in the official code. Raises ValueError as `ClassifierConfig`.
+    """
+    with torch.random.fork_rng(devices=[]):
+        classifier = Classifier(ClassifierConfig(classes, model.encoder.config, pooling), generator)
+    weights = model.encoder.state_dict()
+    if pooling == "mean":
+        weights = {name: value for name, value in weights.items() if not name.startswith("norm.")}
+    classifier.encoder.load_state_dict(weights)
+    return classifier
