@@ -5,7 +5,10 @@ Letters in shapes: B images, N patches, V visible patches, M = N − V hidden pa
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -13,6 +16,9 @@ from torch import Tensor
 
 Grid = tuple[int, int]
 """Rows and columns of patches."""
+
+MaskPattern = Literal["random", "block", "grid"]
+"""How the visible patches of one of several masks lie: anywhere, side by side, or on a lattice."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,46 +90,145 @@ def mask_from_noise(noise: Float[Tensor, "B N"], grid: Grid, ratio: float = 0.75
     Raises ValueError when the noise does not fit the grid, for a ratio outside (0, 1), and for one that leaves no
     patch visible or none hidden.
     """
-    order = _order(noise, grid)
-    if not 0.0 < ratio < 1.0:
-        raise ValueError(f"ratio: expected a share of hidden patches between 0 and 1, got {ratio}")
-    count = noise.shape[1]
-    keep = int(count * (1 - ratio))
-    if keep in (0, count):
-        rows, columns = grid
-        raise ValueError(
-            f"ratio: expected at least one visible and one hidden patch; {ratio} of a {rows}×{columns} grid keeps "
-            f"int({count}·(1 − {ratio})) = {keep} of {count} patches; change the ratio or use smaller patches"
-        )
+    order, keep = _order(noise, grid), _kept(grid, ratio)
     return Mask(order[:, :keep], order[:, keep:], grid)
 
 
-def orthogonal_masks(batch: int, grid: Grid, count: int = 4, generator: torch.Generator | None = None) -> list[Mask]:
-    """Draw `count` masks whose visible patches tile each image: no patch is visible twice (MI-MAE, arXiv 2502.19718).
+def orthogonal_masks(
+    batch: int,
+    grid: Grid,
+    count: int = 4,
+    generator: torch.Generator | None = None,
+    ratio: float | None = None,
+    pattern: MaskPattern = "random",
+) -> list[Mask]:
+    """Draw `count` masks of each image such that no patch is visible in two of them (MI-MAE, arXiv 2502.19718).
 
-    Raises ValueError as `orthogonal_masks_from_noise` does.
+    See `orthogonal_masks_from_noise`, also for what it raises; the masks lie on the generator's device.
     """
-    return orthogonal_masks_from_noise(_noise(batch, grid, generator), grid, count)
+    return orthogonal_masks_from_noise(_noise(batch, grid, generator), grid, count, ratio, pattern)
 
 
-def orthogonal_masks_from_noise(noise: Float[Tensor, "B N"], grid: Grid, count: int = 4) -> list[Mask]:
-    """Cut the order of the noise into `count` visible sets, whose sizes differ by one where N does not divide.
+def orthogonal_masks_from_noise(
+    noise: Float[Tensor, "B N"],
+    grid: Grid,
+    count: int = 4,
+    ratio: float | None = None,
+    pattern: MaskPattern = "random",
+) -> list[Mask]:
+    """Cut the patches of each image into `count` disjoint visible sets.
 
-    Raises ValueError when the noise does not fit the grid, and for a count outside 2 … N.
+    - `ratio`: share of hidden patches in every mask: each keeps int(N·(1 − ratio)), and what is left over is hidden in
+      all of them. None lets the sets tile the grid; their sizes then differ by one where N does not divide. One mask
+      with a ratio is `mask_from_noise`.
+    - `pattern`: `"random"` cuts the patches in the order of their noise; `"block"` makes a set of neighbours, rectangles on
+      a torus at a random place; `"grid"` of every so many patches along both axes, with a random offset.
+
+    Raises ValueError when the noise does not fit the grid, for an unknown pattern, a ratio as `mask_from_noise` does, a
+    count for which there are too few patches, and `"grid"` where its steps do not divide the grid.
     """
-    order = _order(noise, grid)
-    if not 2 <= count <= noise.shape[1]:
-        raise ValueError(f"count: expected 2 to {noise.shape[1]} masks for as many patches, got {count}")
-    parts = order.tensor_split(count, dim=1)
+    if pattern not in get_args(MaskPattern):
+        raise ValueError(f"pattern: expected one of {', '.join(get_args(MaskPattern))}, got {pattern!r}")
+    order, ends = _order(noise, grid), _ends(grid, count, ratio)
+    if pattern == "block":
+        order = _block_order(order, noise, grid, ends)
+    elif pattern == "grid":
+        order = _lattice_order(order, noise, grid, ends)
     return [
-        Mask(visible, torch.cat([*parts[:index], *parts[index + 1 :]], dim=1), grid)
-        for index, visible in enumerate(parts)
+        Mask(order[:, start:end], torch.cat([order[:, :start], order[:, end:]], dim=1), grid)
+        for start, end in zip([0, *ends], ends[:count], strict=False)
     ]
+
+
+def join_masks(masks: Sequence[Mask]) -> Mask:
+    """One mask of a batch as long as those of all masks together, mask after mask.
+
+    Raises ValueError for no mask, and for masks of different grids or numbers of visible patches.
+    """
+    kinds = {(mask.grid, mask.visible.shape[1]) for mask in masks}
+    if len(kinds) != 1:
+        found = ", ".join(f"{visible} of {grid[0]}×{grid[1]}" for grid, visible in sorted(kinds)) or "no mask"
+        raise ValueError(
+            f"masks: expected masks of one grid with equally many visible patches, got {found}; "
+            "draw them with a ratio, which leaves the patches over hidden in all of them"
+        )
+    visible, hidden = (torch.cat([getattr(mask, name) for mask in masks]) for name in ("visible", "hidden"))
+    return Mask(visible, hidden, masks[0].grid)
+
+
+def _ends(grid: Grid, count: int, ratio: float | None) -> list[int]:
+    """Where the visible sets end in the order of the patches: of `count` masks, and of others that would fit."""
+    total = grid[0] * grid[1]
+    if ratio is None:
+        if not 2 <= count <= total:
+            raise ValueError(f"count: expected 2 to {total} masks for as many patches, got {count}")
+        return list(accumulate(total // count + (index < total % count) for index in range(count)))
+    keep = _kept(grid, ratio)
+    if not 1 <= count <= total // keep:
+        raise ValueError(
+            f"count: expected 1 to {total // keep} masks that hide {ratio} of a {grid[0]}×{grid[1]} grid, got {count}: "
+            f"each shows int({total}·(1 − {ratio})) = {keep} patches, and {count}·{keep} = {count * keep} of {total} "
+            "cannot be disjoint; ask for fewer masks or a larger ratio"
+        )
+    return list(range(keep, total + 1, keep))
+
+
+def _block_order(order: Tensor, noise: Tensor, grid: Grid, ends: list[int]) -> Tensor:
+    """Patches slab by slab of rows, and column by column within one; noise decides within a row or column."""
+    row, column = _shifted_places(noise, grid)
+    down = _rows_of_cell(len(ends))
+    limits = torch.tensor(ends[len(ends) // down - 1 :: len(ends) // down], device=noise.device)
+    count = noise.shape[1]
+    finer = order.argsort(dim=1)
+    slab = torch.bucketize((row * count + finer).argsort(dim=1).argsort(dim=1), limits, right=True)
+    return ((slab * grid[1] + column) * count + finer).argsort(dim=1)
+
+
+def _lattice_order(order: Tensor, noise: Tensor, grid: Grid, ends: list[int]) -> Tensor:
+    """Patches lattice by lattice, in the order of their noise; what a lattice has too many comes last."""
+    row, column = _shifted_places(noise, grid)
+    down = _rows_of_cell(len(ends))
+    across = len(ends) // down
+    if grid[0] % down or grid[1] % across:
+        raise ValueError(
+            f"pattern: expected patches in rows and columns that {down} and {across} divide, as {len(ends)} lattices "
+            f"need, got {grid[0]}×{grid[1]}; choose another pattern, image size or ratio"
+        )
+    lattice = row % down * across + column % across
+    lattices = (lattice * noise.shape[1] + order.argsort(dim=1)).argsort(dim=1).unflatten(1, (len(ends), -1))
+    return torch.cat([lattices[..., : ends[0]].flatten(1), lattices[..., ends[0] :].flatten(1)], dim=1)
+
+
+def _shifted_places(noise: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
+    """Row and column of each patch on a torus, counted from the patch of least noise."""
+    rows, columns = grid
+    start = noise.argmin(dim=1, keepdim=True)
+    places = torch.arange(rows * columns, device=noise.device)
+    return (places // columns - start // columns) % rows, (places - start) % columns
+
+
+def _rows_of_cell(parts: int) -> int:
+    """In how many rows to arrange parts such that the arrangement is as square as it can be."""
+    return max(rows for rows in range(1, int(parts**0.5) + 1) if parts % rows == 0)
 
 
 def _noise(batch: int, grid: Grid, generator: torch.Generator | None) -> Tensor:
     device = "cpu" if generator is None else generator.device
     return torch.rand(batch, grid[0] * grid[1], generator=generator, device=device)
+
+
+def _kept(grid: Grid, ratio: float) -> int:
+    """How many patches stay visible."""
+    if not 0.0 < ratio < 1.0:
+        raise ValueError(f"ratio: expected a share of hidden patches between 0 and 1, got {ratio}")
+    count = grid[0] * grid[1]
+    keep = int(count * (1 - ratio))
+    if keep in (0, count):
+        raise ValueError(
+            f"ratio: expected at least one visible and one hidden patch; {ratio} of a {grid[0]}×{grid[1]} grid keeps "
+            f"int({count}·(1 − {ratio})) = {keep} of {count} patches; change the ratio or use smaller patches"
+        )
+    return keep
 
 
 def _order(noise: Tensor, grid: Grid) -> Tensor:
