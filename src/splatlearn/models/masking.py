@@ -121,8 +121,8 @@ def orthogonal_masks_from_noise(
     - `ratio`: share of hidden patches in every mask: each keeps int(N·(1 − ratio)), and what is left over is hidden in
       all of them. None lets the sets tile the grid; their sizes then differ by one where N does not divide. One mask
       with a ratio is `mask_from_noise`.
-    - `pattern`: `"random"` cuts the patches in the order of their noise; `"block"` makes a set of neighbours, rectangles on
-      a torus at a random place; `"grid"` of every so many patches along both axes, with a random offset.
+    - `pattern`: `"random"` cuts patches in the order of their noise; `"block"` makes a set of neighbours, rectangles
+      on a torus at a random place; `"grid"` of every so many patches along both axes, with a random offset.
 
     Raises ValueError when the noise does not fit the grid, for an unknown pattern, a ratio as `mask_from_noise` does, a
     count for which there are too few patches, and `"grid"` where its steps do not divide the grid.
