@@ -61,7 +61,7 @@ class TrainingLoop(ABC):
         self.device = choose_device(recipe.run.device)
         self.precision = choose_precision(recipe.run.precision, self.device)
         self._make_loader(dataset)
-        self.folder = open_run_folder(recipe)
+        self.folder = open_run_folder(recipe, recipe.run)
         self.accelerator = make_accelerator(self.device, list(recipe.run.trackers), str(self.folder))
         self.model = self.accelerator.prepare(model)
         self.optimizer = torch.optim.AdamW(

@@ -7,15 +7,14 @@ The fields are the command-line options, their docstrings its help. `None` stand
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Literal, get_args
 
 from tyro.conf import Positional
 
 from splatlearn.models import ModelOptions
+from splatlearn.training.stored_recipe import StoredRecipe, filled
 
 Method = Literal["gmae", "mae"]
 Precision = Literal["auto", "fp32", "bf16"]
@@ -104,7 +103,7 @@ class RunOptions:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(StoredRecipe):
     """Everything that fixes a pre-training run."""
 
     method: Positional[Method]
@@ -129,65 +128,10 @@ class Recipe:
         return dataclasses.replace(
             self,
             model=self.model or f"{self.method}_vit_base_patch16_224",
-            data=_filled(self.data, crop_scale=(0.2, 1.0) if mae else (0.08, 1.0)),
-            objective=_filled(self.objective, normalize_targets=mae),
-            optimizer=_filled(self.optimizer, base_learning_rate=1.5e-4 if mae else 1e-4, warmup_epochs=warmup),
+            data=filled(self.data, crop_scale=(0.2, 1.0) if mae else (0.08, 1.0)),
+            objective=filled(self.objective, normalize_targets=mae),
+            optimizer=filled(self.optimizer, base_learning_rate=1.5e-4 if mae else 1e-4, warmup_epochs=warmup),
         )
-
-    def to_json(self) -> str:
-        """The recipe as JSON text."""
-        return json.dumps(dataclasses.asdict(self), indent=2)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Recipe:
-        """Read what `to_json` wrote; raises ValueError naming an unknown or missing key."""
-        return _build(cls, values, "")
-
-    @classmethod
-    def read(cls, path: str | Path) -> Recipe:
-        """Read a `recipe.json`."""
-        return cls.from_dict(json.loads(Path(path).read_text()))
-
-    def differences(self, other: Recipe) -> list[str]:
-        """What makes the two train differently, each as "key: mine, theirs".
-
-        Where a run is computed, how often it is saved and logged, and where it stops for now are no differences.
-        """
-        free = {"run.out", "run.device", "run.precision", "run.checkpoint_every", "run.keep_checkpoints"}
-        free |= {"run.log_every", "run.trackers", "run.resume", "run.stop_after", "data.workers", "data.data"}
-        mine, theirs = _flat(dataclasses.asdict(self)), _flat(dataclasses.asdict(other))
-        return [f"{key}: {mine[key]}, {theirs[key]}" for key in mine if key not in free and mine[key] != theirs[key]]
-
-
-def _filled(options: Any, **defaults: Any) -> Any:
-    missing = {name: value for name, value in defaults.items() if getattr(options, name) is None}
-    return dataclasses.replace(options, **missing)
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
-    return flat
-
-
-def _build(cls: type, values: dict[str, Any], path: str) -> Any:
-    hints = get_type_hints(cls)
-    fields = {each.name: each for each in dataclasses.fields(cls)}
-    for key in values:
-        if key not in fields:
-            raise ValueError(f"Unknown key: '{path}{key}'; known here: {', '.join(fields)}")
-    made: dict[str, Any] = {}
-    for name, each in fields.items():
-        if name not in values:
-            required = each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
-            if required:
-                raise ValueError(f"Missing key: '{path}{name}'")
-        elif dataclasses.is_dataclass(hints[name]):
-            made[name] = _build(hints[name], values[name], f"{path}{name}.")
-        else:
-            made[name] = tuple(values[name]) if isinstance(values[name], list) else values[name]
-    return cls(**made)
 
 
 def _check(recipe: Recipe) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from splatlearn.training.checkpoint import checkpoint_folders
-from splatlearn.training.recipe import Recipe
+from splatlearn.training.recipe import RunOptions
+from splatlearn.training.stored_recipe import StoredRecipe
 
 RECIPE = "recipe.json"
 PACKAGES = ("splatlearn", "torch", "numpy", "pillow", "accelerate", "datasets", "safetensors")
@@ -21,17 +22,17 @@ class RunFolderError(ValueError):
     """The output folder cannot take this run."""
 
 
-def open_run_folder(recipe: Recipe) -> Path:
+def open_run_folder(recipe: StoredRecipe, run: RunOptions) -> Path:
     """Make the run's folder, or accept one to resume; nothing in it is changed when this raises.
 
     Raises RunFolderError when it already holds a run and `resume` is off, when it holds a run of another recipe, when
     it holds something else, or when it cannot be written.
     """
-    folder = Path(recipe.run.out)
+    folder = Path(run.out)
     if folder.exists() and not folder.is_dir():
         raise RunFolderError(f"out: expected a folder, got the file {folder}")
     if (folder / RECIPE).exists():
-        _check_same_run(folder, recipe)
+        _check_same_run(folder, recipe, run.resume)
         return folder
     if folder.exists() and any(folder.iterdir()):
         raise RunFolderError(
@@ -47,14 +48,21 @@ def open_run_folder(recipe: Recipe) -> Path:
     return folder
 
 
-def _check_same_run(folder: Path, recipe: Recipe) -> None:
-    if not recipe.run.resume:
+def _check_same_run(folder: Path, recipe: StoredRecipe, resume: bool) -> None:
+    if not resume:
         saved = checkpoint_folders(folder)
         state = f"newest checkpoint {saved[-1].name}" if saved else "no checkpoint yet"
         raise RunFolderError(
             f"out: {folder} already holds a run ({state}); add --resume to go on with it, or choose another folder"
         )
-    differences = Recipe.read(folder / RECIPE).differences(recipe)
+    try:
+        stored = type(recipe).read(folder / RECIPE)
+    except ValueError as error:
+        raise RunFolderError(
+            f"out: expected the recipe of such a run in {folder / RECIPE}, got another one ({error}); choose another "
+            "folder"
+        ) from error
+    differences = stored.differences(recipe)
     if differences:
         raise RunFolderError(
             f"out: the run in {folder} has another recipe (there, here): {'; '.join(differences)}; "
