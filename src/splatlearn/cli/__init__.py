@@ -10,6 +10,7 @@ import tyro
 
 from splatlearn.cli.demo import demo
 from splatlearn.cli.doctor import doctor
+from splatlearn.cli.finetune import finetune_command
 from splatlearn.cli.pretrain import pretrain_command
 from splatlearn.training import NonFiniteError
 
@@ -18,7 +19,12 @@ CONFIG = (tyro.conf.OmitArgPrefixes, tyro.conf.CascadeSubcommandArgs)
 
 def commands(arguments: Sequence[str]) -> dict[str, Callable]:
     """The verbs; the arguments are needed because a resumed run supplies its own defaults."""
-    return {"demo": demo, "pretrain": pretrain_command(arguments), "doctor": doctor}
+    return {
+        "demo": demo,
+        "pretrain": pretrain_command(arguments),
+        "finetune": finetune_command(arguments),
+        "doctor": doctor,
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from splatlearn.cli.resuming import resumed_recipe
 from splatlearn.report import write_run_report
 from splatlearn.training import Recipe, pretrain
-from splatlearn.training.run_folder import RECIPE
 
 INTERRUPTED = 130
 
 
 def pretrain_command(arguments: Sequence[str]) -> Callable[..., int]:
     """The command; with `--resume`, what the run's recipe says is the default of every option."""
-    stored = _stored_recipe(arguments)
+    stored = resumed_recipe("pretrain", Recipe, arguments)
 
     def command(recipe: Annotated[Recipe, tyro.conf.arg(name="")]) -> int:
         """Pre-train a Gaussian masked autoencoder (gmae) or a masked autoencoder (mae) on your own images."""
@@ -31,20 +29,10 @@ def pretrain_command(arguments: Sequence[str]) -> Callable[..., int]:
         return 0
 
     if stored is not None:
-        defaults = dataclasses.replace(stored, run=dataclasses.replace(stored.run, resume=True))
 
-        def resumed(recipe: Annotated[Recipe, tyro.conf.arg(name="")] = defaults) -> int:
+        def resumed(recipe: Annotated[Recipe, tyro.conf.arg(name="")] = stored) -> int:
             return command(recipe)
 
         resumed.__doc__ = command.__doc__
         return resumed
     return command
-
-
-def _stored_recipe(arguments: Sequence[str]) -> Recipe | None:
-    """The recipe in the folder named by --out, if --resume is given and there is one."""
-    arguments = list(arguments)
-    if "--resume" not in arguments or "--out" not in arguments[:-1]:
-        return None
-    path = Path(arguments[arguments.index("--out") + 1]) / RECIPE
-    return Recipe.read(path) if path.is_file() else None

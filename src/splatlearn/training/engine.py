@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
 from abc import ABC, abstractmethod
@@ -19,6 +20,7 @@ from splatlearn.data.loader import TrainingDataset
 from splatlearn.objectives import ObjectiveValue
 from splatlearn.training.checkpoint import Progress, checkpoint_folders, load_checkpoint, save_checkpoint
 from splatlearn.training.device import choose_device, choose_precision, make_accelerator
+from splatlearn.training.finetune_recipe import FinetuneRecipe
 from splatlearn.training.guard import FiniteGuard
 from splatlearn.training.logbook import Logbook
 from splatlearn.training.recipe import Recipe
@@ -56,7 +58,7 @@ class TrainingLoop(ABC):
     Raises ValueError or a subclass for a recipe, data or folder that cannot work.
     """
 
-    def __init__(self, recipe: Recipe, model: nn.Module, dataset: TrainingDataset[Any, Any]) -> None:
+    def __init__(self, recipe: Recipe | FinetuneRecipe, model: nn.Module, dataset: TrainingDataset[Any, Any]) -> None:
         self.recipe = recipe
         self.device = choose_device(recipe.run.device)
         self.precision = choose_precision(recipe.run.precision, self.device)
@@ -110,6 +112,7 @@ class TrainingLoop(ABC):
     def _make_loader(self, dataset: TrainingDataset[Any, Any]) -> None:
         optimizer, device = self.recipe.optimizer, self.device
         assert optimizer.base_learning_rate is not None and optimizer.warmup_epochs is not None
+        assert optimizer.epochs is not None
         workers = _workers(self.recipe.data.workers, device)
         self.loader = PretrainingLoader(dataset, optimizer.batch_size, workers, pin_memory=device.type == "cuda")
         self.steps_per_epoch = self.loader.steps_per_epoch // optimizer.accumulate
@@ -119,7 +122,8 @@ class TrainingLoop(ABC):
                 f"{optimizer.batch_size}, got {optimizer.accumulate}"
             )
         self.images_per_step = optimizer.batch_size * optimizer.accumulate
-        self.total = self.steps_per_epoch * optimizer.epochs
+        self.epochs = optimizer.epochs
+        self.total = self.steps_per_epoch * self.epochs
         self.schedule = CosineSchedule(
             peak=optimizer.base_learning_rate * self.images_per_step / 256,
             warmup=optimizer.warmup_epochs * self.steps_per_epoch,
@@ -185,7 +189,8 @@ class TrainingLoop(ABC):
                 self.accelerator.backward(value.loss / len(batches))
             for name, part in {"loss": value.loss.detach(), **_named_parts(value)}.items():
                 parts[name] = parts.get(name, 0.0) + part / len(batches)
-        parts["grad_norm"] = self.guard.clip(self.model, self.optimizer, self.recipe.optimizer.clip_norm)
+        limit = self.recipe.optimizer.clip_norm
+        parts["grad_norm"] = self.guard.clip(self.model, self.optimizer, math.inf if limit is None else limit)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.losses.append(parts)
@@ -195,7 +200,7 @@ class TrainingLoop(ABC):
         per_step = self.recipe.optimizer.accumulate
         epoch, first = divmod(self.step, self.steps_per_epoch)
         used, whole = self.steps_per_epoch * per_step, self.loader.steps_per_epoch
-        batches = self.loader.batches(epoch, first * per_step, self.recipe.optimizer.epochs - epoch)
+        batches = self.loader.batches(epoch, first * per_step, self.epochs - epoch)
         for place, batch in enumerate(batches, first * per_step):
             # With accumulation an epoch's last batches may not fill a step.
             if place % whole < used:

@@ -1,0 +1,38 @@
+"""`splatlearn finetune RUN --data LABELLED --out FT`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+import tyro
+
+from splatlearn.cli.pretrain import INTERRUPTED
+from splatlearn.cli.resuming import resumed_recipe
+from splatlearn.report import write_run_report
+from splatlearn.training import FinetuneRecipe, finetune
+
+
+def finetune_command(arguments: Sequence[str]) -> Callable[..., int]:
+    """The command; with `--resume`, what the run's recipe says is the default of every option."""
+    stored = resumed_recipe("finetune", FinetuneRecipe, arguments)
+
+    def command(recipe: Annotated[FinetuneRecipe, tyro.conf.arg(name="")]) -> int:
+        """Fine-tune a pre-trained encoder to classify labelled images, by the official MAE recipe."""
+        result = finetune(recipe)
+        report = write_run_report(result.folder)
+        if result.interrupted:
+            print(f"stopped at step {result.steps} of {result.total}; go on with the same command and --resume")
+            return INTERRUPTED if recipe.run.stop_after is None else 0
+        averaged = "" if result.top1_average is None else f" (averaged weights {result.top1_average:.1%})"
+        print(f"done: {result.steps} steps, top-1 {result.top1:.1%}{averaged} on the validation images; {report}")
+        return 0
+
+    if stored is not None:
+
+        def resumed(recipe: Annotated[FinetuneRecipe, tyro.conf.arg(name="")] = stored) -> int:
+            return command(recipe)
+
+        resumed.__doc__ = command.__doc__
+        return resumed
+    return command

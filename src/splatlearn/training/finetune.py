@@ -1,0 +1,236 @@
+"""Fine-tuning: a pre-trained encoder and a fresh head learn to classify labelled images."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy.stats import binomtest
+from torch import Tensor, nn
+
+from splatlearn.data import Purpose, RandomResizedCrop, generator
+from splatlearn.data.labelled import Labelled, open_labelled
+from splatlearn.models import Classifier, classifier_from, load_classifier, load_model, save_model
+from splatlearn.objectives import ObjectiveValue
+from splatlearn.training.checkpoint import checkpoint_folders, load_more
+from splatlearn.training.engine import RunResult, TrainingLoop
+from splatlearn.training.finetune_augment import check_kornia, rand_augment
+from splatlearn.training.finetune_data import FinetuneDataset, LabelledBatch
+from splatlearn.training.finetune_mixing import draw_mix, erase, mix_images, soft_targets
+from splatlearn.training.finetune_recipe import FinetuneRecipe
+from splatlearn.training.finetune_validation import ValidationImages
+from splatlearn.training.finetune_weights import layer_decay_groups, moving_average
+
+SCORES = "finetune.json"
+AVERAGE = "average"
+"""Folder in a finished run with the averaged weights, for `load_classifier`."""
+SCHEMA = 1
+"""Version of what `finetune.json` holds."""
+
+
+@dataclass(frozen=True)
+class FinetuneResult(RunResult):
+    """How a fine-tuning run ended."""
+
+    top1: float | None
+    """Share of the validation images that the last epoch's weights classify rightly; None before the first epoch."""
+    top1_average: float | None
+    """The same of the weights' moving average; None without one."""
+
+
+def finetune(recipe: FinetuneRecipe, data: Labelled | None = None) -> FinetuneResult:
+    """Fine-tune a pre-trained encoder as the recipe says, into its run folder, and say how it went.
+
+    `data` replaces `recipe.data.data` by images in memory or of one's own making. Raises ValueError (or a subclass
+    that names the thing) for a recipe, model, data or folder that cannot work, before the first step; NonFiniteError
+    when training diverges. An interruption (Ctrl-C) ends after the step at hand, with a checkpoint.
+    """
+    if recipe.augment.rand_augment > 0:
+        check_kornia()
+    options = recipe.data
+    data = data or open_labelled(options.data, options.image_column, options.label_column)
+    model = _start(recipe, data.classes)
+    recipe = recipe.resolved(len(model.encoder.blocks))
+    return _Finetuning(recipe, model, data).finish()
+
+
+def _start(recipe: FinetuneRecipe, classes: tuple[str, ...]) -> Classifier:
+    """The classifier that the run starts from, or that its checkpoint holds."""
+    run = recipe.run
+    saved = checkpoint_folders(Path(run.out)) if run.resume else []
+    if not saved:
+        pretrained = load_model(recipe.model)
+        return classifier_from(pretrained, classes, recipe.pooling, torch.Generator().manual_seed(run.seed))
+    model = load_classifier(saved[-1])
+    if model.config.classes != classes:
+        raise ValueError(
+            f"data: expected the classes that the run in {run.out} began with, {_some(model.config.classes)}, got "
+            f"{_some(classes)}; resume with the same data, or choose another folder"
+        )
+    return model
+
+
+class _Finetuning(TrainingLoop):
+    """What fine-tuning adds to the loop: augmentation, layer-wise rates, a moving average and validation."""
+
+    recipe: FinetuneRecipe
+
+    def __init__(self, recipe: FinetuneRecipe, model: Classifier, data: Labelled) -> None:
+        assert recipe.optimizer.drop_path is not None
+        self.classes = data.classes
+        self.size, self.fill = model.image_size, model.config.encoder.input_mean
+        model.encoder.set_drop_path(recipe.optimizer.drop_path)
+        self.average = moving_average(model, recipe.optimizer.ema_decay) if recipe.optimizer.ema_decay else None
+        options = recipe.augment
+        crop = RandomResizedCrop(*self.size, scale=options.crop_scale, flip=options.flip)
+        self.validation = ValidationImages(data.val, self.size, recipe.data.center_crop, recipe.data.max_unreadable)
+        self.split = data.split
+        self.chance = float(np.bincount(data.val.labels).max()) / len(data.val)
+        super().__init__(recipe, model, FinetuneDataset(data.train, crop, options, recipe.run.seed))
+        if self.average is not None:
+            self.average.to(self.device)
+        self.scores = _known_scores(self.folder, self.step)
+
+    def finish(self) -> FinetuneResult:
+        """Train to the end, or to where the run is told to stop."""
+        result = self.run()
+        if self.average is not None and not result.interrupted and self.accelerator.is_main_process:
+            save_model(self.average.module, self.folder / AVERAGE)
+        return FinetuneResult(
+            **vars(result), top1=self.scores.get("top1"), top1_average=self.scores.get("top1_average")
+        )
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        options = self.recipe.optimizer
+        assert options.layer_decay is not None
+        return layer_decay_groups(self._classifier(), options.weight_decay, options.layer_decay)
+
+    def _classifier(self) -> Classifier:
+        return self.accelerator.unwrap_model(self.model)
+
+    def _forward(self, batch: LabelledBatch, epoch: int, place: int) -> ObjectiveValue:
+        rng = generator(self.recipe.run.seed, epoch, place, Purpose.NOISE)
+        options = self.recipe.augment
+        mix = draw_mix(rng, options.mixup, options.cutmix, options.mix, *self.size)
+        with _seeded(int(rng.integers(2**63)), self.device):
+            images = mix_images(self._augmented(batch), mix)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+                logits = self.model(images)
+        labels = batch.labels.to(self.device, non_blocking=True)
+        targets = soft_targets(labels, len(self.classes), self.recipe.optimizer.smoothing, mix.share)
+        return ObjectiveValue(F.cross_entropy(logits.float(), targets), {})
+
+    def _augmented(self, batch: LabelledBatch) -> Tensor:
+        images = batch.images.to(self.device, non_blocking=True).float() / 255
+        if batch.operations.shape[1]:
+            strengths = batch.strengths.to(self.device, non_blocking=True)
+            images = rand_augment(images, batch.operations, strengths, self.fill)
+        if self.recipe.augment.erase == 0:
+            return images
+        encoder = self._classifier().encoder
+        # Standard normal once the encoder has normalised it.
+        noise = encoder.mean[:, None, None] + encoder.std[:, None, None] * torch.randn_like(images)
+        return erase(images, batch.boxes.to(self.device, non_blocking=True), noise)
+
+    def _after_step(self) -> None:
+        if self.average is not None:
+            self.average.update_parameters(self._classifier())
+
+    def _more_state(self) -> dict[str, dict[str, Tensor]]:
+        return {} if self.average is None else {"average": self.average.state_dict()}
+
+    def _restore(self, folder: Path) -> None:
+        if self.average is not None:
+            self.average.load_state_dict(load_more(folder, "average"))
+
+    def _after_epoch(self) -> None:
+        """Score the weights and their average on the validation images."""
+        if self.losses:
+            self._flush()
+        began = time.perf_counter()
+        scores = self._scores(self._classifier(), "")
+        if self.average is not None:
+            scores |= self._scores(self.average, "_average")
+        self._classifier().train()
+        epoch = self.step // self.steps_per_epoch
+        self.logbook.write(
+            {
+                "step": self.step,
+                "epoch": epoch,
+                **{f"validation_{name}": value for name, value in scores.items()},
+                "validation_seconds": time.perf_counter() - began,
+            }
+        )
+        self._write(scores, epoch)
+        note = f"epoch {epoch} · top-1 {scores['top1']:.1%}"
+        self.logbook.flush(
+            self.step, note + (f", averaged weights {scores['top1_average']:.1%}" if self.average else "")
+        )
+        self.clock = time.perf_counter()
+
+    def _scores(self, model: nn.Module, suffix: str) -> dict[str, float]:
+        batch_size = self.recipe.optimizer.batch_size
+        scores = self.validation.score(model, batch_size, self.device, self.precision == "bf16")
+        return {f"top1{suffix}": scores.top1, f"loss{suffix}": scores.loss}
+
+    def _write(self, scores: dict[str, float], epoch: int) -> None:
+        """Write `finetune.json`, the scores of the newest epoch and what they are to be read with."""
+        images = len(self.validation.source) - len(self.validation.unreadable)
+        # Of all draws of so many images (Wilson, 95 %).
+        interval = binomtest(round(scores["top1"] * images), images).proportion_ci(method="wilson")
+        self.scores = {
+            "schema": SCHEMA,
+            "model": self.recipe.model,
+            "data": self.loader.dataset.source.description,
+            "validation": self.split,
+            "classes": list(self.classes),
+            "train_images": len(self.loader.dataset),
+            "validation_images": images,
+            "epochs": epoch,
+            "epochs_of": self.epochs,
+            "steps": self.step,
+            **scores,
+            "top1_interval": [interval.low, interval.high],
+            "chance": self.chance,
+        }
+        if self.accelerator.is_main_process:
+            beside = self.folder / f"{SCORES}.tmp"
+            beside.write_text(json.dumps(self.scores, indent=2) + "\n")
+            os.replace(beside, self.folder / SCORES)
+
+    def _greet(self) -> None:
+        count = sum(parameter.numel() for parameter in self.model.parameters())
+        self.logbook.say(
+            f"{self.recipe.model}, {count / 1e6:.1f} M parameters, on {self.device.type}, {self.precision}: "
+            f"{len(self.loader.dataset)} images of {len(self.classes)} classes, {len(self.validation.source)} to "
+            f"validate on ({self.split}), {self.steps_per_epoch} steps an epoch, {self.total} steps"
+            + (f", going on from step {self.step}" if self.step else "")
+        )
+
+
+def _known_scores(folder: Path, step: int) -> dict[str, Any]:
+    """What `finetune.json` says, unless it is of a step that will be done again."""
+    path = folder / SCORES
+    known = json.loads(path.read_text()) if path.is_file() else {}
+    return known if known.get("steps", 0) <= step else {}
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Generator[None, None, None]:
+    """Inside, PyTorch draws from a seed of its own; afterwards its generators go on where they were."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def _some(names: tuple[str, ...], limit: int = 3) -> str:
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")

@@ -1,0 +1,62 @@
+"""A fine-tuning run of a second or two: dark and bright pictures to tell apart."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from splatlearn.data import ImageList
+from splatlearn.data.labelled import Labelled, labelled_parts
+from splatlearn.models import Classifier, create_model, load_classifier
+from splatlearn.training import (
+    AugmentOptions,
+    FinetuneOptimizerOptions,
+    FinetuneRecipe,
+    LabelledOptions,
+    RunOptions,
+)
+
+PLAIN = AugmentOptions(crop_scale=(0.8, 1.0), rand_augment=0.0, erase=0.0, mixup=0.0, cutmix=0.0)
+"""Crops and flips alone."""
+
+
+def two_classes(count: int = 16, side: int = 20, seed: int = 0) -> ImageList:
+    """Noise about a dark grey (even) or a bright one (odd)."""
+    rng = np.random.default_rng(seed)
+    labels = [index % 2 for index in range(count)]
+    images = [rng.normal(80 + 90 * label, 40, (side, side, 3)).clip(0, 255).astype(np.uint8) for label in labels]
+    return ImageList(images, [f"picture {index}" for index in range(count)], labels, ["dark", "bright"])
+
+
+def labelled(count: int = 16) -> Labelled:
+    return labelled_parts(two_classes(count), two_classes(8, seed=1))
+
+
+def pretrained(folder: Path, name: str = "mae_vit_tiny_patch8_16") -> Path:
+    """A small model as pre-training leaves it behind, with fresh weights."""
+    if not folder.exists():
+        create_model(name, seed=0).save(folder)
+    return folder
+
+
+def small_finetuning(model: Path, out: Path, augment: AugmentOptions = PLAIN, **run) -> FinetuneRecipe:
+    optimizer = FinetuneOptimizerOptions(epochs=4, batch_size=4, base_learning_rate=0.02, layer_decay=0.9)
+    run = {"trackers": (), "log_every": 3, "device": "cpu", "precision": "fp32", **run}
+    return FinetuneRecipe(
+        model=str(model),
+        data=LabelledOptions(data="pictures", workers=0),
+        run=RunOptions(out=str(out), **run),
+        augment=augment,
+        optimizer=optimizer,
+    )
+
+
+def with_optimizer(recipe: FinetuneRecipe, **changes) -> FinetuneRecipe:
+    return dataclasses.replace(recipe, optimizer=dataclasses.replace(recipe.optimizer, **changes))
+
+
+def weights(folder: Path) -> dict[str, np.ndarray]:
+    model: Classifier = load_classifier(folder)
+    return {name: value.numpy() for name, value in model.state_dict().items()}
