@@ -1,0 +1,98 @@
+"""Turning what a camera of GMAE paints into a scene that pinhole viewers show alike."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from splatlearn.camera import Camera
+from splatlearn.files.frames import matrices_to_quaternions
+from splatlearn.gaussians import Gaussians, quaternions_to_matrices
+
+
+def bake_pinhole(gaussians: Gaussians, camera: Camera, blur: float = 0.0) -> tuple[Gaussians, Camera]:
+    """Gaussians [*B, K] and a pinhole camera at the same place that together give the picture of `camera`.
+
+    A GMAE camera projects centres in parallel and shrinks extents with depth; a viewer has one kind of projection.
+    So each Gaussian at depth z moves sideways in proportion to z, and its extents across the line of sight shrink to
+    what the camera shows of them; depths stay. The focal length is such that positions at the origin's depth stay,
+    with square pixels: for GMAE's camera 8 units back, half the image is seen under the tangent 1/8.
+
+    At the camera's size and place the projected centres, covariances and depths are the same to rounding, where the
+    perspective Jacobian is not clamped (centres within 1.3 half-images). What remains different: other sizes, because
+    the renderer blurs by 0.3 px² whatever the size; other places, from which GMAE was never trained; a viewer's own
+    constants and background; a depth of the Gaussian itself that is free, and is set so that its shape is kept.
+
+    - `camera`: `"gmae"`, `"orthographic"`, or `"pinhole"`, whose Gaussians come back as they are.
+    - `blur`: variance in px² of `camera` added across the line of sight. The renderer's own BLUR makes a much larger
+      picture look like an enlargement of the camera's, where 0 makes it sharper, with gaps between thin Gaussians.
+
+    Computed in float64 without gradients. Raises ValueError for a blur below 0, a batch of cameras, or an origin that
+    is not before the camera. Source: arXiv 2501.03229, section 3, for the hybrid camera.
+    """
+    if not blur >= 0:
+        raise ValueError(f"blur: expected a variance in px² of 0 or more, got {blur}")
+    if camera.world_to_camera.ndim != 2:
+        raise ValueError(f"camera: expected one matrix [4, 4], got {list(camera.world_to_camera.shape)}")
+    view = camera.world_to_camera.detach().double().to(gaussians.means.device)
+    if camera.model == "pinhole" and not blur:
+        return gaussians, camera
+    exact = gaussians.detach().to(torch.float64)
+    turn, shift = view[:3, :3], view[:3, 3]
+    distance = float(shift[2])
+    if camera.model != "pinhole" and distance <= camera.near:
+        raise ValueError(f"camera: expected the origin before it, got it at the depth {distance:.4g}")
+    pinhole = camera if camera.model == "pinhole" else _pinhole(camera, distance)
+    x, y, z = (exact.means @ turn.T + shift).unbind(-1)
+    moved, local = _moved(x, y, z, camera, pinhole)
+    axes = local @ turn @ quaternions_to_matrices(exact.quaternions) * exact.scales.unsqueeze(-2)
+    if blur:
+        axes = torch.cat([axes, _blur_axes(z.clamp_min(camera.near), pinhole, blur)], dim=-1)
+    # The left singular vectors and the singular values of the axes are those of the covariance.
+    rotations, scales, _ = torch.linalg.svd(turn.T @ axes, full_matrices=False)
+    rotations = rotations * torch.linalg.det(rotations).sign()[..., None, None]
+    baked = Gaussians(
+        means=(moved - shift) @ turn,
+        scales=scales,
+        quaternions=matrices_to_quaternions(rotations),
+        colors=exact.colors,
+        opacities=exact.opacities,
+    )
+    return baked.to(gaussians.means.dtype), pinhole
+
+
+def _pinhole(camera: Camera, distance: float) -> Camera:
+    focal = camera.fx * distance
+    return replace(camera, fx=focal, fy=focal, model="pinhole")
+
+
+def _moved(
+    x: Float[Tensor, "*B K"], y: Float[Tensor, "*B K"], z: Float[Tensor, "*B K"], camera: Camera, pinhole: Camera
+) -> tuple[Float[Tensor, "*B K 3"], Float[Tensor, "*B K 3 3"]]:
+    """Where centres go in camera space, and the matrices that go with them to extents.
+
+    The pinhole sees f/z (across − X/z·along) of an extent. Setting that to what `camera` sees of it leaves the
+    extent along the axis free: it is scaled by `depth`.
+    """
+    unit = torch.ones_like(z)
+    zero = torch.zeros_like(z)
+    across, down = camera.fx / pinhole.fx * unit, camera.fy / pinhole.fy * unit
+    if camera.model == "pinhole":
+        return torch.stack([x, y, z], dim=-1), torch.eye(3).to(z).expand(*z.shape, 3, 3)
+    moved = torch.stack([across * x * z, down * y * z, z], dim=-1)
+    if camera.model == "gmae":
+        # With this depth the extents keep their axes: the tilt towards the line of sight cancels.
+        return moved, torch.diag_embed(torch.stack([across, down, 1.0 / z.clamp_min(camera.near)], dim=-1))
+    rows = [across * z, zero, across * x, zero, down * z, down * y, zero, zero, unit]
+    return moved, torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
+
+
+def _blur_axes(z: Float[Tensor, "*B K"], pinhole: Camera, blur: float) -> Float[Tensor, "*B K 3 2"]:
+    """Two further axes across the line of sight, whose projection is a disc of the blur's variance."""
+    size = blur**0.5 * z
+    zero = torch.zeros_like(z)
+    rows = [size / pinhole.fx, zero, zero, size / pinhole.fy, zero, zero]
+    return torch.stack(rows, dim=-1).unflatten(-1, (3, 2))

@@ -1,0 +1,101 @@
+"""3DGS PLY: the training output of 3D Gaussian splatting (Kerbl et al. 2023), all degrees of harmonics."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from splatlearn.files.cloud import SplatCloud
+from splatlearn.files.errors import Malformed, check_count
+from splatlearn.files.harmonics import degree_of
+from splatlearn.files.ply import Ply, columns, ply_bytes
+from splatlearn.files.stored import Stored, from_stored, logits, sigmoids, to_stored
+
+MEANS = ["x", "y", "z"]
+NORMALS = ["nx", "ny", "nz"]
+DIRECT = [f"f_dc_{number}" for number in range(3)]
+SCALES = [f"scale_{number}" for number in range(3)]
+ROTATIONS = [f"rot_{number}" for number in range(4)]
+
+# How Brush and Postshot mark clouds that were fitted with antialiasing.
+ANTIALIASED = {"splatrendermode: mip": True, "splatrendermode: default": False, "antialiased 1": True}
+MARK = "SplatRenderMode: mip"
+
+
+def read_gaussian_ply(ply: Ply, frame: str, limit: int) -> SplatCloud:
+    """The cloud of a parsed file; positions, colours, opacities, scales and rotations in any order of properties.
+
+    Raises Malformed without an element `vertex` of such properties, or with an impossible number of harmonics.
+    """
+    if "vertex" not in ply.tables:
+        raise Malformed(f"expected an element vertex of Gaussians, found {', '.join(ply.tables) or 'no table'}")
+    table = ply.tables["vertex"]
+    check_count(len(table), limit)
+    stored = Stored(
+        means=columns(table, MEANS, "vertex"),
+        log_scales=columns(table, SCALES, "vertex"),
+        quaternions=columns(table, ROTATIONS, "vertex"),
+        opacities=_opacities(columns(table, ["opacity"], "vertex")[:, 0]),
+        harmonics=_harmonics(table),
+    )
+    return from_stored(stored, frame, is_antialiased(ply.comments))
+
+
+def gaussian_ply_bytes(cloud: SplatCloud) -> bytes:
+    """The file of a cloud, with normals of zero as the original code writes them."""
+    stored = to_stored(cloud)
+    rest = stored.harmonics[:, 1:].transpose(0, 2, 1).reshape(cloud.count, -1)
+    names = [*MEANS, *NORMALS, *DIRECT, *rest_names(rest.shape[1]), "opacity", *SCALES, *ROTATIONS]
+    numbers = np.concatenate(
+        [
+            stored.means,
+            np.zeros_like(stored.means),
+            stored.harmonics[:, 0],
+            rest,
+            logits(stored.opacities)[:, None],
+            stored.log_scales,
+            stored.quaternions,
+        ],
+        axis=1,
+    ).astype("<f4")
+    table = numbers.view(np.dtype([(name, "<f4") for name in names]))[:, 0]
+    return ply_bytes({"vertex": table}, [MARK] if cloud.antialiased else [])
+
+
+def rest_names(count: int) -> list[str]:
+    """The properties of the harmonics above degree 0, channel after channel."""
+    return [f"f_rest_{number}" for number in range(count)]
+
+
+def is_antialiased(comments: list[str]) -> bool:
+    """Whether the last comment that says so marks a cloud fitted with antialiasing."""
+    marks = [ANTIALIASED[comment.lower()] for comment in comments if comment.lower() in ANTIALIASED]
+    return bool(marks) and marks[-1]
+
+
+def rest_degree(names: tuple[str, ...]) -> int:
+    """The degree of the harmonics whose f_rest properties a table has; raises Malformed for an impossible number."""
+    count = sum(name.startswith("f_rest_") for name in names)
+    degree = degree_of(count // 3 + 1) if count % 3 == 0 else None
+    if degree is None:
+        raise Malformed(f"expected 0, 9, 24, 45 or 72 properties f_rest_, got {count}")
+    return degree
+
+
+def split_rest(rest: np.ndarray, direct: np.ndarray) -> np.ndarray:
+    """Harmonics [K, M, 3] from those above degree 0, channel after channel [K, 3 (M − 1)], and those of it [K, 3]."""
+    high = rest.reshape(len(rest), 3, -1).transpose(0, 2, 1)
+    return np.concatenate([direct[:, None], high], axis=1)
+
+
+def _harmonics(table: np.ndarray) -> np.ndarray:
+    degree = rest_degree(table.dtype.names or ())
+    direct = columns(table, DIRECT, "vertex")
+    if degree == 0:
+        return direct[:, None]
+    return split_rest(columns(table, rest_names(3 * degree * (degree + 2)), "vertex"), direct)
+
+
+def _opacities(numbers: np.ndarray) -> np.ndarray:
+    if np.isnan(numbers).any():
+        raise Malformed(f"opacity: expected logits, got {int(np.isnan(numbers).sum())} of {numbers.size} that are NaN")
+    return sigmoids(numbers)

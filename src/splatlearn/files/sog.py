@@ -1,0 +1,72 @@
+"""SOG (PlayCanvas): `meta.json` and lossless images whose pixels are Gaussians, in a folder or a ZIP bundle."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from splatlearn.files.cloud import SplatCloud
+from splatlearn.files.errors import Malformed
+from splatlearn.files.sog_meta import PALETTE_COLUMNS, SogMeta, parse_meta
+from splatlearn.files.sog_store import SogStore, read_pixels
+from splatlearn.files.stored import Stored, from_stored, unpack_smallest_three
+
+FIRST_TAG = 252
+"""The alpha of a rotation's pixel says which of w, x, y, z is largest: 252 to 255; others mean no rotation."""
+
+
+def read_sog(store: SogStore, frame: str, limit: int) -> SplatCloud:
+    """The cloud of a scene of version 2.
+
+    Raises Malformed for a meta.json that does not describe one, and images that are missing, of the wrong size or do
+    not decode.
+    """
+    meta = parse_meta(store.read_meta(), limit)
+
+    def pixels(number: int, part: tuple[str, ...]) -> np.ndarray:
+        return read_pixels(store, part[number], meta.count)
+
+    rotations = pixels(0, meta.quats)
+    color = pixels(0, meta.sh0)
+    direct = meta.color_codebook[color[:, :3]]
+    stored = Stored(
+        means=_means(pixels(0, meta.means), pixels(1, meta.means), meta),
+        log_scales=meta.scale_codebook[pixels(0, meta.scales)[:, :3]],
+        quaternions=_rotations(rotations),
+        opacities=color[:, 3] / np.float32(255),
+        harmonics=np.concatenate([direct[:, None], _high(store, meta)], axis=1),
+    )
+    return from_stored(stored, frame, meta.antialiased)
+
+
+def _means(low: np.ndarray, high: np.ndarray, meta: SogMeta) -> np.ndarray:
+    steps = low[:, :3].astype(np.float64) + 256.0 * high[:, :3]
+    logs = meta.mins + (meta.maxs - meta.mins) * (steps / 65535)
+    with np.errstate(over="ignore"):
+        return (np.sign(logs) * np.expm1(np.abs(logs))).astype(np.float32)
+
+
+def _rotations(pixels: np.ndarray) -> np.ndarray:
+    others = (pixels[:, :3] / np.float32(127.5) - 1) / np.float32(math.sqrt(2))
+    tags = pixels[:, 3].astype(np.int64) - FIRST_TAG
+    quaternions = unpack_smallest_three(np.maximum(tags, 0), others)
+    quaternions[tags < 0] = (1, 0, 0, 0)
+    return quaternions
+
+
+def _high(store: SogStore, meta: SogMeta) -> np.ndarray:
+    """Harmonics above degree 0 [K, M − 1, 3]: a palette of Gaussians' harmonics, and each Gaussian's place in it."""
+    if meta.palette is None:
+        return np.empty((meta.count, 0, 3), np.float32)
+    size = meta.degree * (meta.degree + 2)
+    rows = math.ceil(meta.palette.count / PALETTE_COLUMNS)
+    width = PALETTE_COLUMNS * size
+    centroids = read_pixels(store, meta.palette.centroids, rows * width, width)
+    labels = read_pixels(store, meta.palette.labels, meta.count)
+    places = labels[:, 0].astype(np.int64) + 256 * labels[:, 1].astype(np.int64)
+    if int(places.max()) >= meta.palette.count:
+        raise Malformed(f"{meta.palette.labels}: expected labels below {meta.palette.count}, got {int(places.max())}")
+    # Entries of the palette lie beside each other: the table is its pixels cut into rows of one entry each.
+    table = meta.palette.codebook[centroids[:, :3].reshape(-1, size, 3)]
+    return table[places]

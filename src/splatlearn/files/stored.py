@@ -1,0 +1,151 @@
+"""Between what files store (logarithms, logits, bytes) and the activated numbers of a cloud."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from splatlearn.checks import check_finite
+from splatlearn.files.cloud import TENSORS, SplatCloud
+from splatlearn.files.errors import Malformed
+
+SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
+"""Scales below this are raised to it: some writers store the logarithm of zero."""
+LARGEST_LOGIT = 16.0
+"""Logits are kept within this: beyond, float32 no longer tells an opacity from 1."""
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """The numbers of K Gaussians between a file and a cloud, float32.
+
+    - `means` [K, 3]; `log_scales` [K, 3]; `quaternions` [K, 4], w first, any length; `opacities` [K] in [0, 1];
+      `harmonics` [K, M, 3].
+    """
+
+    means: Float[np.ndarray, "K 3"]
+    log_scales: Float[np.ndarray, "K 3"]
+    quaternions: Float[np.ndarray, "K 4"]
+    opacities: Float[np.ndarray, " K"]
+    harmonics: Float[np.ndarray, "K M 3"]
+
+    def reordered(self, order: np.ndarray) -> Stored:
+        """The Gaussians in another order, given as indices [K]."""
+        return Stored(**{name: values[order] for name, values in vars(self).items()})
+
+
+def from_stored(stored: Stored, frame: str, antialiased: bool = False) -> SplatCloud:
+    """Activate: exponentials of scales, quaternions of unit length (a zero one is the identity).
+
+    Raises Malformed naming the numbers that are NaN or infinite, or whose exponential is; an infinite negative
+    logarithm of a scale is a scale of nearly zero.
+    """
+    with np.errstate(over="ignore"):
+        scales = np.exp(stored.log_scales.astype(np.float32))
+    numbers = {
+        "positions": stored.means,
+        "scales": scales,
+        "rotations": stored.quaternions,
+        "opacities": stored.opacities,
+        "colours": stored.harmonics,
+    }
+    for name, values in numbers.items():
+        bad = values.size - int(np.count_nonzero(np.isfinite(values)))
+        if bad:
+            raise Malformed(f"{name}: expected finite numbers, got {bad} of {values.size} that are NaN or infinite")
+    return SplatCloud(
+        means=_tensor(stored.means),
+        scales=_tensor(np.maximum(scales, SMALLEST_SCALE)),
+        quaternions=_tensor(unit_quaternions(stored.quaternions)),
+        opacities=_tensor(stored.opacities.clip(0.0, 1.0)),
+        harmonics=_tensor(stored.harmonics),
+        frame=frame,
+        antialiased=antialiased,
+    )
+
+
+def to_stored(cloud: SplatCloud) -> Stored:
+    """The inverse, for writers.
+
+    Raises ValueError for numbers that are not finite, scales below 0 and opacities outside [0, 1].
+    """
+    check_finite(**{name: getattr(cloud, name) for name in TENSORS})
+    if not cloud.count:
+        raise ValueError("cloud: expected at least one Gaussian, got none")
+    if bool((cloud.scales < 0).any()):
+        raise ValueError(f"scales: expected standard deviations above 0, got {float(cloud.scales.min()):.4g}")
+    lowest, highest = float(cloud.opacities.min()), float(cloud.opacities.max())
+    if lowest < 0 or highest > 1:
+        raise ValueError(f"opacities: expected numbers in [0, 1], got {lowest:.4g} to {highest:.4g}")
+    arrays = {name: getattr(cloud, name).detach().float().cpu().numpy() for name in TENSORS}
+    return Stored(
+        means=arrays["means"],
+        log_scales=np.log(np.maximum(arrays["scales"], SMALLEST_SCALE)),
+        quaternions=unit_quaternions(arrays["quaternions"]),
+        opacities=arrays["opacities"],
+        harmonics=arrays["harmonics"],
+    )
+
+
+def unit_quaternions(quaternions: Float[np.ndarray, "K 4"]) -> Float[np.ndarray, "K 4"]:
+    """Quaternions (w first) of length 1 with w ≥ 0 where any sign serves; a zero one becomes the identity."""
+    # The largest entry is divided out first: squares of huge or tiny entries leave float32.
+    largest = np.abs(quaternions).max(axis=-1, keepdims=True)
+    identity = np.array([1.0, 0.0, 0.0, 0.0], dtype=np.float32)
+    scaled = np.where(largest > 0, quaternions / np.where(largest > 0, largest, 1.0), identity)
+    return (scaled / np.linalg.norm(scaled, axis=-1, keepdims=True)).astype(np.float32)
+
+
+def logits(opacities: Float[np.ndarray, " K"]) -> Float[np.ndarray, " K"]:
+    """Logits of opacities, kept finite."""
+    exact = opacities.astype(np.float64)
+    with np.errstate(divide="ignore"):
+        return np.clip(np.log(exact) - np.log1p(-exact), -LARGEST_LOGIT, LARGEST_LOGIT).astype(np.float32)
+
+
+def sigmoids(numbers: Float[np.ndarray, " K"]) -> Float[np.ndarray, " K"]:
+    """Opacities of logits; infinite ones, which quantised files decode to, are 0 and 1."""
+    exact = np.clip(numbers.astype(np.float64), -700.0, 700.0)
+    return (1.0 / (1.0 + np.exp(-exact))).astype(np.float32)
+
+
+def pack_smallest_three(
+    quaternions: Float[np.ndarray, "K 4"],
+) -> tuple[np.ndarray, Float[np.ndarray, "K 3"]]:
+    """Where the largest of four entries stands, and the three others in order, signed so that the largest is ≥ 0."""
+    largest = np.abs(quaternions).argmax(axis=-1)
+    rows = np.arange(len(quaternions))
+    signed = np.where(quaternions[rows, largest, None] < 0, -quaternions, quaternions)
+    return largest, signed[~np.eye(4, dtype=bool)[largest]].reshape(-1, 3)
+
+
+def unpack_smallest_three(largest: np.ndarray, others: Float[np.ndarray, "K 3"]) -> Float[np.ndarray, "K 4"]:
+    """The inverse: the largest entry makes the length 1."""
+    quaternions = np.empty((len(others), 4), dtype=np.float32)
+    places = np.eye(4, dtype=bool)[largest]
+    quaternions[places] = np.sqrt(np.maximum(0.0, 1.0 - np.square(others).sum(axis=-1)))
+    quaternions[~places] = others.ravel()
+    return quaternions
+
+
+def quantise(numbers: np.ndarray, levels: int) -> np.ndarray:
+    """Whole numbers 0 to `levels`, nearest to numbers in [0, 1] times `levels`."""
+    return np.rint(np.clip(numbers, 0.0, 1.0) * levels).astype(np.uint32)
+
+
+def morton_order(means: Float[np.ndarray, "K 3"]) -> np.ndarray:
+    """Indices [K] that walk through space along a Morton curve of 2¹⁰ steps a side, so that neighbours stay near."""
+    low, span = means.min(axis=0), np.ptp(means.astype(np.float64), axis=0)
+    cells = quantise((means.astype(np.float64) - low) / np.where(span > 0, span, 1.0), 1023).astype(np.uint64)
+    code = np.zeros(len(means), dtype=np.uint64)
+    for bit in range(10):
+        for axis in range(3):
+            code |= ((cells[:, axis] >> np.uint64(bit)) & np.uint64(1)) << np.uint64(3 * bit + axis)
+    return np.argsort(code, kind="stable")
+
+
+def _tensor(values: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
