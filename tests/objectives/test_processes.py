@@ -1,0 +1,33 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from splatlearn.objectives.processes import gather_images, process_and_count
+
+TESTS = Path(__file__).parents[1]
+
+
+def test_two_processes_are_one_with_the_joint_batch(tmp_path: Path) -> None:
+    command = [sys.executable, str(TESTS / "objectives" / "two_processes.py")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    file = str(tmp_path / "store")
+    started = [
+        subprocess.Popen([*command, str(number), file], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for number in range(2)
+    ]
+    try:
+        for process in started:
+            out, error = process.communicate(timeout=120)
+            assert process.returncode == 0 and out.decode().strip() == "ok", error.decode()
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+
+
+def test_alone_there_is_nothing_to_gather() -> None:
+    values = torch.zeros(2, 3, 4)
+    assert process_and_count() == (0, 1) and gather_images(values) is values

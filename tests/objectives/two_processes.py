@@ -1,0 +1,68 @@
+"""One of two processes that share a batch: its losses and gradients are those of one process with the joint batch.
+
+Run as a script with the process's number and a file that is not there yet; it prints "ok" when all checks have passed.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from splatlearn.objectives import info_nce
+from splatlearn.objectives.processes import gather_images, process_and_count
+
+IMAGES = 5
+"""Of each process."""
+
+
+def data(*shape: int, dtype: torch.dtype) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0), dtype=dtype)
+
+
+def check_contrast(process: int, dtype: torch.dtype, tolerance: float) -> None:
+    """The mean of the processes' InfoNCE and the mean of their encoders' gradients are those of the joint batch."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        encoder = nn.Linear(6, 4).to(dtype)
+    everything = data(3, 2 * IMAGES, 6, dtype=dtype)
+    loss = info_nce(encoder(everything[:, process * IMAGES : (process + 1) * IMAGES]))
+    gradients = torch.autograd.grad(loss, list(encoder.parameters()))
+    joint = info_nce_of_one(encoder(everything))
+    expected = torch.autograd.grad(joint, list(encoder.parameters()))
+    for value, wanted in zip((loss.detach(), *gradients), (joint.detach(), *expected), strict=True):
+        mean = value.clone()
+        dist.all_reduce(mean)
+        torch.testing.assert_close(mean / 2, wanted, rtol=tolerance, atol=tolerance)
+
+
+def info_nce_of_one(latents: Tensor) -> Tensor:
+    """InfoNCE written out, without other processes."""
+    latents = latents / latents.norm(dim=-1, keepdim=True)
+    masks, images, _ = latents.shape
+    pairs = [(m, n) for m in range(masks) for n in range(masks) if m != n]
+    losses = [nn.functional.cross_entropy(latents[m] @ latents[n].T / 0.07, torch.arange(images)) for m, n in pairs]
+    return torch.stack(losses).mean()
+
+
+def check_order(process: int) -> None:
+    """Images are gathered in the order of the processes, and a gradient comes back to each from all."""
+    mine = torch.full((2, 3, 1), float(process)).requires_grad_()
+    everyone = gather_images(mine)
+    assert everyone[0, :, 0].tolist() == [0.0] * 3 + [1.0] * 3
+    (everyone * torch.arange(6.0).reshape(1, 6, 1) * (process + 1)).sum().backward()
+    assert mine.grad is not None
+    assert mine.grad[1, :, 0].tolist() == [3.0 * (3 * process + place) for place in range(3)]
+
+
+if __name__ == "__main__":
+    number, file = int(sys.argv[1]), sys.argv[2]
+    dist.init_process_group("gloo", init_method=f"file://{file}", rank=number, world_size=2)
+    assert process_and_count() == (number, 2)
+    check_contrast(number, torch.float32, 1e-6)
+    check_contrast(number, torch.float64, 1e-12)
+    check_order(number)
+    dist.destroy_process_group()
+    print("ok")
