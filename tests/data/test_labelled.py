@@ -138,6 +138,12 @@ class TestSources:
         assert data.train.labels.tolist() == [1, 0, 1] and data.val.labels.tolist() == [0, 1]
         assert data.train[0].label == 1 and data.split == "a source of its own"
 
+    def test_classes_that_share_a_name_stay_apart(self):
+        names = ["crane", "owl", "crane"]
+        data = labelled_parts(in_memory([0, 1, 2], names), in_memory([2, 1, 0], names))
+        assert data.classes == ("crane (0)", "owl (1)", "crane (2)")
+        assert data.val.labels.tolist() == [2, 1, 0]
+
     def test_label_beyond_the_names(self):
         with pytest.raises(DataError, match="^data: expected labels below 2, the number of class names of .*, got 2"):
             labelled_parts(in_memory([0, 1, 2], ["a", "b"]))

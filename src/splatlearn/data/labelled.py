@@ -181,7 +181,7 @@ def _names(source: ImageSource, labels: list[int | None]) -> dict[int, str]:
             "two or more class folders (FOLDER/train/CLASS/*.jpg, FOLDER/val/CLASS/*.jpg), or name a table's column "
             "of labels: label_column"
         )
-    known = source.class_names
+    known = _distinct(source.class_names)
     if known is None:
         return {number: str(number) for number in numbers}
     if numbers[-1] >= len(known):
@@ -192,9 +192,16 @@ def _names(source: ImageSource, labels: list[int | None]) -> dict[int, str]:
     return {number: known[number] for number in numbers}
 
 
+def _distinct(names: list[str] | None) -> list[str] | None:
+    """Class names with their numbers where two classes share one, as the two cranes of ImageNet do."""
+    if names is None or len(set(names)) == len(names):
+        return names
+    return [f"{name} ({number})" for number, name in enumerate(names)]
+
+
 def _ordered(names: set[str], sources: Iterable[ImageSource]) -> list[str]:
     """Class names in the order that the sources give them, or by number."""
-    known = [name for source in sources for name in source.class_names or ()]
+    known = [name for source in sources for name in _distinct(source.class_names) or ()]
     if known:
         return [name for name in dict.fromkeys(known) if name in names] + sorted(names - set(known))
     return sorted(names, key=int)
