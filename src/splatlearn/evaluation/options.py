@@ -1,0 +1,60 @@
+"""The options of an evaluation, which are those of `splatlearn evaluate`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from splatlearn.evaluation.embedders import Pooling
+from splatlearn.evaluation.few_shot import DRAWS, SHARES
+from splatlearn.evaluation.knn import NEIGHBOURS, TEMPERATURE
+
+Probe = Literal["knn", "linear", "naive-bayes", "few-shot"]
+Linear = Literal["auto", "logistic", "lars"]
+
+PROBES: tuple[Probe, ...] = ("knn", "linear", "naive-bayes", "few-shot")
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """What is asked of the features."""
+
+    probes: tuple[Probe, ...] = PROBES
+    """Which probes: knn, linear, naive-bayes, few-shot."""
+    pooling: Pooling = "cls"
+    """One vector of an image: the class token (cls) or the mean of the patches' tokens (mean)."""
+    block: int | None = None
+    """Block of the encoder, from 1, whose tokens are taken. Default: the last."""
+    controls: bool = True
+    """Give a random-weights encoder and raw pixels the same probes."""
+    neighbours: int = NEIGHBOURS
+    """Nearest images that vote (knn); at most as many as there are."""
+    temperature: float = TEMPERATURE
+    """Of the votes (knn)."""
+    linear: Linear = "auto"
+    """logistic: scikit-learn's, regularisation swept; lars: MAE's recipe; auto: logistic up to 50,000 images."""
+    shots: tuple[int, ...] | None = None
+    """Images of each class (few-shot). Default: 1, 5 and 10, as far as there are as many."""
+    shares: tuple[float, ...] = SHARES
+    """Shares of the images (few-shot)."""
+    draws: int = DRAWS
+    """Draws of each budget (few-shot)."""
+    seed: int = 0
+    """Fixes draws, splits and orders; the same images are drawn for every model."""
+
+    def __post_init__(self) -> None:
+        for name, values, known in (("probes", self.probes, Probe), ("linear", (self.linear,), Linear)):
+            for value in values:
+                if value not in get_args(known):
+                    raise ValueError(f"{name}: expected some of {', '.join(get_args(known))}, got {value!r}")
+        if not self.probes:
+            raise ValueError(f"probes: expected at least one of {', '.join(PROBES)}, got none")
+        for name, value in (("neighbours", self.neighbours), ("draws", self.draws)):
+            if value < 1:
+                raise ValueError(f"{name}: expected a positive number, got {value}")
+
+    @property
+    def features_name(self) -> str:
+        """What reports call the features that are asked for."""
+        pooled = "class token" if self.pooling == "cls" else "mean of patch tokens"
+        return pooled if self.block is None else f"{pooled}, block {self.block}"

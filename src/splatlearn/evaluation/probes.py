@@ -1,0 +1,111 @@
+"""The probes on features that are standardised, and what they scored."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from splatlearn.evaluation.features import Features, Progress
+from splatlearn.evaluation.few_shot import Budget, budget_name, few_shot_draw, possible_shots
+from splatlearn.evaluation.knn import knn_scores
+from splatlearn.evaluation.linear import LarsRecipe, lars_scores, logistic_scores
+from splatlearn.evaluation.naive_bayes import diagonal_scores, shared_scores
+from splatlearn.evaluation.options import EvaluationOptions
+from splatlearn.evaluation.results import Score, Setting
+
+LOGISTIC_UP_TO = 50_000
+"""Images up to which "auto" takes logistic regression, and beyond which LARS."""
+
+FEW_LABELS: dict[str, Callable[[Features], Tensor]] = {
+    "few-shot linear": lambda features: logistic_scores(features).scores,
+    "few-shot naive Bayes, diagonal": diagonal_scores,
+    "few-shot naive Bayes, shared": shared_scores,
+}
+"""The classifiers that are given few labels."""
+
+
+def probe_scores(
+    features: Features, options: EvaluationOptions, name: str = "model", progress: Progress | None = None
+) -> tuple[Score, ...]:
+    """The scores of the probes that the options ask for, on standardised features.
+
+    `name` is what `progress` is told they are of. Raises ValueError for shots that there are not as many images for.
+    """
+    told = progress or (lambda what, done, total: None)
+    scores: list[Score] = []
+    if "knn" in options.probes:
+        told(f"{name}: knn", 0, 1)
+        scores.append(_knn(features, options))
+    if "linear" in options.probes:
+        told(f"{name}: linear", 0, 1)
+        scores.append(_linear(features, options))
+    if "naive-bayes" in options.probes:
+        told(f"{name}: naive Bayes", 0, 1)
+        scores.append(_score("naive Bayes, diagonal", diagonal_scores(features), features))
+        scores.append(_score("naive Bayes, shared", shared_scores(features), features))
+    if "few-shot" in options.probes:
+        budgets = budgets_of(features, options)
+        for number, budget in enumerate(budgets):
+            told(f"{name}: few-shot", number, len(budgets))
+            scores.extend(_few_shot(features, budget, options))
+    return tuple(scores)
+
+
+def budgets_of(features: Features, options: EvaluationOptions) -> tuple[Budget, ...]:
+    """The budgets of few-shot probes: the shots asked for, else the usual ones that are possible, and the shares."""
+    shots = possible_shots(features.train_labels, features.classes) if options.shots is None else options.shots
+    return (*shots, *options.shares)
+
+
+def accuracy(scores: Float[Tensor, "M C"], features: Features, best: int = 1) -> float:
+    """Share of the images whose class is among the `best` likeliest."""
+    likeliest = scores.topk(best, dim=1).indices
+    return float((likeliest == features.val_labels.unsqueeze(1)).any(dim=1).double().mean())
+
+
+def _knn(features: Features, options: EvaluationOptions) -> Score:
+    neighbours = min(options.neighbours, len(features.train))
+    scores = knn_scores(features, neighbours, options.temperature)
+    return _score("knn", scores, features, {"neighbours": neighbours, "temperature": options.temperature})
+
+
+def _linear(features: Features, options: EvaluationOptions) -> Score:
+    small = len(features.train) <= LOGISTIC_UP_TO
+    if options.linear == "logistic" or (options.linear == "auto" and small):
+        found = logistic_scores(features, options.seed)
+        settings: dict[str, Setting] = {"by": "logistic", "C": found.strength, "converged": found.converged}
+        return _score("linear", found.scores, features, settings)
+    recipe = LarsRecipe(seed=options.seed)
+    settings = {"by": "lars", "epochs": recipe.epochs, "batch_size": recipe.batch(len(features.train))}
+    return _score("linear", lars_scores(features, recipe), features, settings)
+
+
+def _few_shot(features: Features, budget: Budget, options: EvaluationOptions) -> list[Score]:
+    labels, classes = features.train_labels, features.classes
+    draws = [few_shot_draw(labels, classes, budget, draw, options.seed) for draw in range(options.draws)]
+    right = {
+        probe: [accuracy(classify(features.chosen(chosen)), features) for chosen in draws]
+        for probe, classify in FEW_LABELS.items()
+    }
+    return [
+        Score(
+            probe,
+            statistics.fmean(values),
+            budget_name(budget),
+            deviation=statistics.stdev(values) if len(values) > 1 else None,
+            draws=tuple(values),
+            settings={"images": len(draws[0])},
+        )
+        for probe, values in right.items()
+    ]
+
+
+def _score(probe: str, scores: Tensor, features: Features, settings: dict[str, Setting] | None = None) -> Score:
+    if not bool(torch.isfinite(scores.max(dim=1).values).all()):
+        raise ValueError(f"{probe}: expected finite scores, got NaN or infinity; the features may be too large")
+    top5 = accuracy(scores, features, 5) if len(features.classes) > 5 else None
+    return Score(probe, accuracy(scores, features), top5=top5, settings=settings or {})

@@ -1,0 +1,141 @@
+"""What an evaluation found, and the `evaluation.json` that keeps it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+EVALUATION_NAME = "evaluation.json"
+SCHEMA_VERSION = 1
+
+Setting = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well a probe did.
+
+    - `probe`, `budget`: which probe, on which part of the labels ("all", "5 per class", "10%").
+    - `value`: accuracy, or mean IoU, in [0, 1]; where there were several draws, the mean of theirs.
+    - `deviation`, `draws`: standard deviation over draws, and each draw's value.
+    - `top5`: share of images whose class is among the five likeliest, where there are more than five classes.
+    - `settings`: what was fixed or chosen on train.
+    """
+
+    probe: str
+    value: float
+    budget: str = "all"
+    metric: str = "accuracy"
+    deviation: float | None = None
+    draws: tuple[float, ...] = ()
+    top5: float | None = None
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """A name by which the same score of other models is found."""
+        return self.probe if self.budget == "all" else f"{self.probe}, {self.budget}"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One kind of features: their name, how many numbers they are, their scores and label-free diagnostics."""
+
+    name: str
+    numbers: int
+    scores: tuple[Score, ...]
+    diagnostics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Probes of a model on one labelled set, beside the same probes of its controls.
+
+    - `data`, `split`: what it was evaluated on, and where the validation part is from; `contents` a hash of it.
+    - `features`: which features were taken; `weights` a hash of the encoder's weights.
+    - `chance`: score of knowing nothing: accuracy of the commonest class, or mean IoU of calling all background.
+    - `subjects`: the model first.
+    - `unreadable`: name and reason of images that were left out.
+    """
+
+    data: str
+    split: str
+    contents: str
+    classes: tuple[str, ...]
+    train_images: int
+    val_images: int
+    features: str
+    weights: str
+    chance: float
+    seed: int
+    subjects: tuple[Subject, ...]
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def model(self) -> Subject:
+        """The model's own scores."""
+        return self.subjects[0]
+
+    @property
+    def title(self) -> str:
+        """What it was evaluated on, and which features."""
+        return f"{self.data}, {self.features}"
+
+    def replaces(self, other: Evaluation) -> bool:
+        """Whether the other one is of the same data, by its name or its contents, and the same features."""
+        return self.features == other.features and (self.data == other.data or self.contents == other.contents)
+
+
+def save_evaluation(folder: str | Path, evaluation: Evaluation) -> Path:
+    """Put an evaluation into the `evaluation.json` of a folder, in place of one on the same data and features.
+
+    Written beside and renamed; evaluations on other data stay. Returns the file's path. Raises ValueError when the file
+    that is there cannot be read.
+    """
+    path = Path(folder) / EVALUATION_NAME
+    kept = [each for each in read_evaluations(folder) if not evaluation.replaces(each)]
+    ordered = sorted([*kept, evaluation], key=lambda each: each.title)
+    text = json.dumps({"schema_version": SCHEMA_VERSION, "evaluations": [asdict(each) for each in ordered]}, indent=2)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        beside.write_text(text + "\n", encoding="utf-8")
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    return path
+
+
+def read_evaluations(folder: str | Path) -> list[Evaluation]:
+    """The evaluations in a folder's `evaluation.json`; none where there is no such file.
+
+    Raises ValueError when the file is torn, or of another version.
+    """
+    path = Path(folder) / EVALUATION_NAME
+    if not path.is_file():
+        return []
+    try:
+        found: Any = json.loads(path.read_text(encoding="utf-8"))
+        version = found["schema_version"]
+        if version == SCHEMA_VERSION:
+            return [_evaluation(each) for each in found["evaluations"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path}: expected what `splatlearn evaluate` writes, got a file that cannot be read ({error}); "
+            "move it away and evaluate again"
+        ) from error
+    raise ValueError(f"{path}: expected schema_version {SCHEMA_VERSION}, got {version}; update splatlearn to read it")
+
+
+def _evaluation(values: dict[str, Any]) -> Evaluation:
+    subjects = tuple(
+        Subject(
+            **{**each, "scores": tuple(Score(**{**score, "draws": tuple(score["draws"])}) for score in each["scores"])}
+        )
+        for each in values["subjects"]
+    )
+    return Evaluation(**{**values, "classes": tuple(values["classes"]), "subjects": subjects})
