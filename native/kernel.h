@@ -1,13 +1,14 @@
 // What the driver hands to a kernel, and the table of functions that each instruction set fills in.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <vector>
+#include <memory>
 
 namespace splat {
 
-constexpr int TILE = 32;          // rows of a tile, which is one vector wide
+constexpr int TILE = 64;          // rows of a tile, which is one vector wide
 constexpr int MOMENTS = 6;        // 1, x, y, xx, xy, yy
 constexpr int MAX_CHANNELS = 16;
 
@@ -41,24 +42,31 @@ enum Path : int32_t {
 // - step: the constant ratio of ratios down a column, less 1: near 1 a float could not tell wide splats apart.
 // - narrowing·dx² is the least power of a column, and sqrt((reach − that)·flatness) half its height in the ellipse.
 struct Prepared {
-    static constexpr int PAD = 16;
-    static constexpr int ARRAYS = 14;
+    static constexpr int PAD = 16;  // the widest vector: the last one may reach past the end
     int count = 0;
     bool finite = true;
-    std::vector<float> storage;
-    std::vector<int32_t> index;  // place in the input
-    std::vector<int32_t> path;
-    std::vector<int32_t> block;  // rows between restarts of the recurrence
+    std::unique_ptr<float[]> storage;
+    std::unique_ptr<int32_t[]> whole_storage;
     float *x, *y, *u, *v, *w, *level, *reach, *extent_x, *extent_y, *slope_x, *peak, *step, *narrowing, *flatness;
+    int32_t *index;  // place in the input
+    int32_t *path;
+    int32_t *block;  // rows between restarts of the recurrence
 
+    std::array<float*, 14> arrays() const {
+        return {x, y, u, v, w, level, reach, extent_x, extent_y, slope_x, peak, step, narrowing, flatness};
+    }
+
+    // Room for so many splats, not filled.
     void allocate(int length) {
-        const int padded = (length + PAD - 1) / PAD * PAD + PAD;  // a last vector may read past the end
-        storage.assign(static_cast<std::size_t>(padded) * ARRAYS, 0.0f);
-        index.assign(padded, 0);
-        path.assign(padded, RECURRENCE);
-        block.assign(padded, 1);
-        float** arrays[ARRAYS] = {&x, &y, &u, &v, &w, &level, &reach, &extent_x, &extent_y, &slope_x, &peak, &step, &narrowing, &flatness};
-        for (int i = 0; i < ARRAYS; ++i) *arrays[i] = storage.data() + static_cast<std::size_t>(i) * padded;
+        const std::size_t padded = static_cast<std::size_t>(length) + PAD;
+        storage.reset(new float[padded * 14]);
+        whole_storage.reset(new int32_t[padded * 3]);
+        float** floats[] = {&x,        &y,        &u,       &v,    &w,    &level,     &reach,
+                            &extent_x, &extent_y, &slope_x, &peak, &step, &narrowing, &flatness};
+        for (std::size_t i = 0; i < 14; ++i) *floats[i] = storage.get() + i * padded;
+        index = whole_storage.get();
+        path = index + padded;
+        block = path + padded;
     }
 };
 

@@ -15,6 +15,7 @@
 
 typedef float vfloat __attribute__((vector_size(4 * LANES)));
 typedef int32_t vint __attribute__((vector_size(4 * LANES)));
+typedef double vdouble __attribute__((vector_size(8 * LANES)));
 
 static inline vfloat spread(float value) { return value - (vfloat){}; }
 
@@ -26,7 +27,11 @@ static inline vfloat load(const float* from) {
 
 static inline void store(float* to, vfloat value) { std::memcpy(to, &value, sizeof value); }
 
+static inline vint spread_whole(int32_t value) { return value - (vint){}; }
+
 static inline vfloat select(vint where, vfloat yes, vfloat no) { return where ? yes : no; }
+
+static inline vint choose(vint where, vint yes, vint no) { return where ? yes : no; }
 
 // The first `count` lanes alone; the others are read as 0, and not written.
 static inline vfloat load_first(const float* from, int count) {
@@ -81,10 +86,29 @@ static inline vfloat root(vfloat value) {
     return value;
 }
 
+static inline vdouble widen(vfloat value) { return __builtin_convertvector(value, vdouble); }
+
+static inline vfloat narrow(vdouble value) { return __builtin_convertvector(value, vfloat); }
+
+// The result of comparing doubles, as one of comparing floats.
+static inline vint narrow_mask(decltype(vdouble{} > vdouble{}) mask) { return __builtin_convertvector(mask, vint); }
+
 // Whole parts of numbers within the range of int32.
-static inline void store_whole(int32_t* to, vfloat value) {
-    const vint whole = __builtin_convertvector(value, vint);
-    std::memcpy(to, &whole, sizeof whole);
+static inline vint whole(vfloat value) { return __builtin_convertvector(value, vint); }
+
+// One bit for each lane, the first lane lowest, of a mask that is the result of comparisons.
+static inline unsigned lane_bits(vint mask) {
+#if defined(__AVX512DQ__) && LANES == 16
+    return _mm512_movepi32_mask((__m512i)mask);
+#elif defined(__AVX2__) && LANES == 8
+    return static_cast<unsigned>(_mm256_movemask_ps((__m256)mask));
+#elif defined(__SSE2__) && LANES == 4
+    return static_cast<unsigned>(_mm_movemask_ps((__m128)mask));
+#else
+    unsigned bits = 0;
+    for (int lane = 0; lane < LANES; ++lane) bits |= static_cast<unsigned>(mask[lane] & 1) << lane;
+    return bits;
+#endif
 }
 
 static inline float sum(vfloat value) {
@@ -121,14 +145,6 @@ static inline vfloat sums_of(vfloat* values) {
     return values[0];
 }
 
-static inline float largest(vfloat value) {
-    float lanes[LANES];
-    store(lanes, value);
-    float most = lanes[0];
-    for (int i = 1; i < LANES; ++i) most = lanes[i] > most ? lanes[i] : most;
-    return most;
-}
-
 // 2^x as 2^n·(1 + rest), for x in [-126, 126]: n is the nearest integer, and the rest, 2^(x − n) − 1, a minimax polynomial in
 // x − n with a relative error of 2^(x − n) below 2e-9. x must be clamped by the caller.
 struct Exponential {
@@ -162,4 +178,21 @@ static inline vfloat exp2_in_range(vfloat x) {
 static inline vfloat exp2_less_1_in_range(vfloat x) {
     const Exponential e = exponential(x);
     return e.rest * e.power + (e.power - 1.0f);
+}
+
+// log₂ of positive normal numbers to about 1e-7: the exponent, and of the mantissa m in [√½, √2) the odd series of
+// log₂ m = 2/ln 2 · artanh((m − 1)/(m + 1)).
+static inline vfloat log2_of(vfloat x) {
+    vint bits;
+    std::memcpy(&bits, &x, sizeof x);
+    const vint exponent = (bits - 0x3f3504f3) >> 23;
+    bits -= exponent << 23;
+    vfloat m;
+    std::memcpy(&m, &bits, sizeof bits);
+    const vfloat s = (m - 1.0f) / (m + 1.0f), z = s * s;
+    vfloat series = z * 0.26230818f + 0.32059890f;
+    series = series * z + 0.41219858f;
+    series = series * z + 0.57707802f;
+    series = series * z + 0.96179669f;
+    return __builtin_convertvector(exponent, vfloat) + (s * z * series + s * 2.8853901f);
 }

@@ -37,7 +37,9 @@ class _Dense:
     dx: Tensor
     dy: Tensor
     falloff: Tensor
-    """exp(−power), 1 where rounding made the power negative."""
+    """exp(−power), 1 where the power is negative, by rounding or because the conic is not positive definite."""
+    moves: Tensor
+    """Whether the power was not negative, so that α depends on centre and conic."""
     raw: Tensor
     """opacity · falloff, before the clamp."""
     alpha: Tensor
@@ -55,14 +57,15 @@ def _dense(
     dx = pixels[:, 0] - centers[..., 0:1]
     dy = pixels[:, 1] - centers[..., 1:2]
     a, b, c = (conics[..., i : i + 1] for i in range(3))
-    falloff = torch.exp(-(0.5 * (a * dx * dx + c * dy * dy) + b * dx * dy).clamp_min(0.0))
+    power = 0.5 * (a * dx * dx + c * dy * dy) + b * dx * dy
+    falloff = torch.exp(-power.clamp_min(0.0))
     raw = opacities.unsqueeze(-1) * falloff
     alpha = raw.clamp_max(ALPHA_MAX)
     alpha = torch.where(alpha >= ALPHA_MIN, alpha, 0.0)
     ones = alpha.new_ones(alpha.shape[0], 1, alpha.shape[2])
     before = torch.cat([ones, torch.cumprod(1.0 - alpha, dim=1)], dim=1)[:, :-1]
     alpha = torch.where(before >= TRANSMITTANCE_MIN, alpha, 0.0)
-    return _Dense(dx, dy, falloff, raw, alpha, before)
+    return _Dense(dx, dy, falloff, power >= 0, raw, alpha, before)
 
 
 def composite_pixels(
@@ -103,7 +106,7 @@ def pixel_gradients(
     from_alpha = torch.where((dense.alpha > 0) & (dense.raw <= ALPHA_MAX), from_alpha, 0.0)
 
     # ∂L/∂power; the centre, conic and opacity gradients are its moments.
-    from_power = -from_alpha * dense.raw
+    from_power = torch.where(dense.moves, -from_alpha * dense.raw, 0.0)
     x, y = from_power * dense.dx, from_power * dense.dy
     moment_x, moment_y = x.sum(-1), y.sum(-1)
     a, b, c = conics.unbind(-1)
