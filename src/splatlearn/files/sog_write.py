@@ -16,7 +16,7 @@ from splatlearn.files.sog_meta import LARGEST_PALETTE, LEVELS, META_NAME, PALETT
 from splatlearn.files.stored import Stored, morton_order, pack_smallest_three, quantise, to_stored
 
 HIGHEST_DEGREE = 3
-BINS = 4096
+BINS = 1 << 14
 """Steps of the histogram whose bins are clustered into a codebook."""
 CLUSTERS = 4096
 """Entries of the palette where there are more Gaussians than a palette can hold."""
@@ -69,14 +69,14 @@ def codebook(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     book = np.unique(values).astype(np.float64)
     if len(book) > LEVELS:
         counts, edges = np.histogram(values, BINS)
-        middles = (edges[:-1] + edges[1:])[counts > 0] / 2
-        start = np.linspace(middles[0], middles[-1], LEVELS)
-        if len(middles) > LEVELS:
+        book = ((edges[:-1] + edges[1:]) / 2)[counts > 0]
+        if len(book) > LEVELS:
             # The square root keeps rare values, such as the largest scales, from being rounded the most.
             weights = np.sqrt(counts[counts > 0])
-            means = KMeans(LEVELS, init=start[:, None], max_iter=30).fit(middles[:, None], None, weights)
-            start = np.sort(means.cluster_centers_[:, 0])
-        book = start
+            start = np.interp(np.linspace(0, 1, LEVELS), np.cumsum(weights) / weights.sum(), book)
+            means = KMeans(LEVELS, init=start[:, None], max_iter=30)  # pyright: ignore[reportArgumentType]
+            means.fit(book[:, None], None, weights)
+            book = np.sort(means.cluster_centers_[:, 0])
     book = np.pad(book, (0, LEVELS - len(book)), mode="edge")
     nearest = np.searchsorted((book[:-1] + book[1:]) / 2, values.astype(np.float64))
     return book.astype(np.float32), nearest.astype(np.uint8)
