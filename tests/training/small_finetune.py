@@ -6,10 +6,11 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from splatlearn.data import ImageList
 from splatlearn.data.labelled import Labelled, labelled_parts
-from splatlearn.models import Classifier, create_model, load_classifier
+from splatlearn.models import GMAE, MAE, Classifier, DecoderConfig, GMAEConfig, MAEConfig, ViTConfig, load_classifier
 from splatlearn.training import (
     AugmentOptions,
     FinetuneOptimizerOptions,
@@ -34,10 +35,14 @@ def labelled(count: int = 16) -> Labelled:
     return labelled_parts(two_classes(count), two_classes(8, seed=1))
 
 
-def pretrained(folder: Path, name: str = "mae_vit_tiny_patch8_16") -> Path:
+def pretrained(folder: Path, kind: str = "mae") -> Path:
     """A small model as pre-training leaves it behind, with fresh weights."""
-    if not folder.exists():
-        create_model(name, seed=0).save(folder)
+    encoder = ViTConfig(width=48, depth=2, heads=3, patch=4, image_size=(16, 16))
+    decoder, generator = DecoderConfig(width=16, depth=1, heads=2), torch.Generator().manual_seed(0)
+    if kind == "mae":
+        MAE(MAEConfig(encoder, decoder), generator).save(folder)
+    else:
+        GMAE(GMAEConfig(encoder, decoder, gaussians=16), generator).save(folder)
     return folder
 
 
