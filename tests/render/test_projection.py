@@ -6,7 +6,8 @@ import torch
 from scenes import random_gaussians
 from splatlearn.camera import Camera
 from splatlearn.gaussians import Gaussians, quaternions_to_matrices
-from splatlearn.render import project
+from splatlearn.render import Splats, project
+from splatlearn.render.formula import BLUR
 
 
 def one_gaussian(mean, scales=(0.1, 0.2, 0.3), quaternion=(1.0, 0.0, 0.0, 0.0)) -> Gaussians:
@@ -146,3 +147,18 @@ def test_pixel_jacobian_is_limited_off_the_axis() -> None:
     far = project(one_gaussian((50.0, 0.0, 1.0)), camera)
     limit = project(one_gaussian((1.3, 0.0, 1.0)), camera)
     torch.testing.assert_close(far.conics, limit.conics)
+
+
+@pytest.mark.parametrize("camera", [Camera.gmae, Camera.orthographic, Camera.pinhole])
+def test_a_camera_three_times_as_large_makes_splats_three_times_as_large(generator: torch.Generator, camera) -> None:
+    """Centres by 3, covariances by 9 but for the blur, which is a pixel's and does not grow."""
+    gaussians = random_gaussians(generator, dtype=torch.float64)
+    small, large = project(gaussians, camera(20, 24)), project(gaussians, camera(60, 72))
+    torch.testing.assert_close(large.centers, 3 * small.centers)
+    torch.testing.assert_close(covariances(large) - BLUR * torch.eye(2), 9 * (covariances(small) - BLUR * torch.eye(2)))
+    torch.testing.assert_close(large.depths, small.depths)
+
+
+def covariances(splats: Splats) -> torch.Tensor:
+    a, b, c = splats.conics.unbind(-1)
+    return torch.linalg.inv(torch.stack([torch.stack([a, b], -1), torch.stack([b, c], -1)], -2))
