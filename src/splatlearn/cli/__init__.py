@@ -10,6 +10,7 @@ import tyro
 
 from splatlearn.cli.demo import demo
 from splatlearn.cli.doctor import doctor
+from splatlearn.cli.export import export_command
 from splatlearn.cli.finetune import finetune_command
 from splatlearn.cli.pretrain import pretrain_command
 from splatlearn.training import NonFiniteError
@@ -23,6 +24,7 @@ def commands(arguments: Sequence[str]) -> dict[str, Callable]:
         "demo": demo,
         "pretrain": pretrain_command(arguments),
         "finetune": finetune_command(arguments),
+        "export": export_command,
         "doctor": doctor,
     }
 
