@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from data.pictures import save, truncated_jpeg
 from splatlearn.data import DataError, ImageList
 from splatlearn.data.labelled import labelled_parts
 from splatlearn.models import load_classifier, load_model
@@ -146,6 +147,26 @@ def test_the_scores_are_those_of_the_saved_models(tmp_path: Path, model: Path) -
         assert scores[f"loss{suffix}"] == pytest.approx(
             float(torch.nn.functional.cross_entropy(logits, labels)), rel=1e-4
         )
+
+
+def test_an_unreadable_validation_image_is_left_out_and_named_once(tmp_path: Path, model: Path) -> None:
+    for index in range(20):
+        save(tmp_path / "photos" / ("train", "val")[index >= 10] / "ab"[index % 2] / f"{index:02d}.png", seed=index)
+    (tmp_path / "photos" / "val" / "b" / "torn.jpg").write_bytes(truncated_jpeg())
+    recipe = with_optimizer(small_finetuning(model, tmp_path / "run"), epochs=2)
+    data = dataclasses.replace(recipe.data, data=str(tmp_path / "photos"), max_unreadable=0.2)
+    finetune(dataclasses.replace(recipe, data=data))
+    named = [entry["unreadable"] for entry in logged(tmp_path / "run") if "unreadable" in entry]
+    assert named == ["val/b/torn.jpg"]
+    assert json.loads((tmp_path / "run" / "finetune.json").read_text())["validation_images"] == 10
+
+
+def test_resuming_a_finished_run_changes_nothing(tmp_path: Path, model: Path) -> None:
+    first = finetune(small_finetuning(model, tmp_path / "run"), labelled())
+    before = weights(tmp_path / "run")
+    again = finetune(small_finetuning(model, tmp_path / "run", resume=True), labelled())
+    assert (again.steps, again.top1, again.top1_average) == (first.steps, first.top1, first.top1_average)
+    assert all(np.array_equal(before[name], value) for name, value in weights(tmp_path / "run").items())
 
 
 def test_without_an_average(tmp_path: Path, model: Path) -> None:

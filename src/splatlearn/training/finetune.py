@@ -93,7 +93,7 @@ class _Finetuning(TrainingLoop):
         options = recipe.augment
         crop = RandomResizedCrop(*self.size, scale=options.crop_scale, flip=options.flip)
         self.validation = ValidationImages(data.val, self.size, recipe.data.center_crop, recipe.data.max_unreadable)
-        self.split = data.split
+        self.named, self.split = 0, data.split
         self.chance = float(np.bincount(data.val.labels).max()) / len(data.val)
         super().__init__(recipe, model, FinetuneDataset(data.train, crop, options, recipe.run.seed))
         if self.average is not None:
@@ -161,6 +161,7 @@ class _Finetuning(TrainingLoop):
         if self.average is not None:
             scores |= self._scores(self.average, "_average")
         self._classifier().train()
+        self._name_unreadable()
         epoch = self.step // self.steps_per_epoch
         self.logbook.write(
             {
@@ -172,15 +173,23 @@ class _Finetuning(TrainingLoop):
         )
         self._write(scores, epoch)
         note = f"epoch {epoch} · top-1 {scores['top1']:.1%}"
-        self.logbook.flush(
-            self.step, note + (f", averaged weights {scores['top1_average']:.1%}" if self.average else "")
-        )
+        if self.average is not None:
+            note += f", averaged weights {scores['top1_average']:.1%}"
+        self.logbook.flush(self.step, note)
         self.clock = time.perf_counter()
 
     def _scores(self, model: nn.Module, suffix: str) -> dict[str, float]:
         batch_size = self.recipe.optimizer.batch_size
         scores = self.validation.score(model, batch_size, self.device, self.precision == "bf16")
         return {f"top1{suffix}": scores.top1, f"loss{suffix}": scores.loss}
+
+    def _name_unreadable(self) -> None:
+        """Name the validation images that cannot be read, each once."""
+        reasons = list(self.validation.unreadable.reasons.items())
+        for name, reason in reasons[self.named :]:
+            self.logbook.write({"step_of_status": self.step, "unreadable": name, "reason": reason})
+            self.logbook.say(f"left out an unreadable validation image: {name} ({reason})")
+        self.named = len(reasons)
 
     def _write(self, scores: dict[str, float], epoch: int) -> None:
         """Write `finetune.json`, the scores of the newest epoch and what they are to be read with."""
