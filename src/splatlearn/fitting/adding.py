@@ -1,0 +1,59 @@
+"""More Gaussians where a fit is worst."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from splatlearn.camera import Camera
+from splatlearn.fitting.initial import gaussians_at
+from splatlearn.fitting.parameters import Parameters
+from splatlearn.render import Rendering
+
+FORWARD = 0.02
+"""World units by which an added Gaussian lies in front of what is seen at its place."""
+SIGMA = 1.5
+"""Standard deviation of an added Gaussian, pixels."""
+
+
+def new_parameters(
+    rendering: Rendering,
+    images: Float[Tensor, "B 3 H W"],
+    count: int,
+    camera: Camera,
+    generator: torch.Generator,
+) -> Parameters:
+    """`count` Gaussians at pixels drawn by their squared error, in the images' colours, in front of what is there.
+
+    `rendering` needs a depth map.
+    """
+    assert rendering.depth is not None
+    wrong = (rendering.color.detach() - images).square().sum(dim=1, keepdim=True)
+    # One Gaussian covers a few pixels: an average over as many keeps single noisy ones from being chosen.
+    wrong = F.avg_pool2d(wrong, 3, stride=1, padding=1, count_include_pad=False).flatten(1)
+    chance = (wrong + 1e-12).cpu()
+    sites = torch.multinomial(chance, count, replacement=count > chance.shape[1], generator=generator)
+    sites = sites.to(images.device)
+    depth, alpha = rendering.depth.detach().flatten(1), rendering.alpha.detach().flatten(1)
+    empty = depth.new_tensor(float(camera.world_to_camera[..., 2, 3].min())).clamp_min(1.0)
+    depths = torch.where(alpha > 0.05, depth, empty).gather(1, sites) - FORWARD
+    return Parameters.of(gaussians_at(images, sites, depths, SIGMA, camera))
+
+
+def join_state(before: torch.optim.Adam, after: torch.optim.Adam, count: int) -> torch.optim.Adam:
+    """Give `after` what `before` knows of the Gaussians that it already had; `count` new ones start without moments."""
+    for old, new in zip(before.param_groups, after.param_groups, strict=True):
+        (value,), (longer,) = old["params"], new["params"]
+        state = before.state[value]
+
+        def longer_by(moments: Tensor) -> Tensor:
+            return torch.cat([moments, moments.new_zeros(moments.shape[0], count, *moments.shape[2:])], dim=1)
+
+        after.state[longer] = {
+            "step": state["step"],
+            "exp_avg": longer_by(state["exp_avg"]),
+            "exp_avg_sq": longer_by(state["exp_avg_sq"]),
+        }
+    return after

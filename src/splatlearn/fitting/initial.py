@@ -1,0 +1,105 @@
+"""A plain start for fitting an image without a model."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from splatlearn.camera import Camera
+from splatlearn.checks import check_floating
+from splatlearn.gaussians import Gaussians
+
+UNIFORM_SHARE = 0.3
+"""Share of the centres that are spread without looking at the image."""
+START_OPACITY = 0.8
+START_SIGMA = 0.5
+"""Standard deviation in mean distances between neighbouring centres."""
+
+
+def initial_gaussians(
+    images: Float[Tensor, "B 3 H W"],
+    count: int,
+    generator: torch.Generator | None = None,
+    camera: Camera | None = None,
+) -> Gaussians:
+    """Round Gaussians [B, count] at random pixels, more where the image changes, in the colours found there.
+
+    - `images`: in [0, 1].
+    - `generator`: on the CPU; the default is PyTorch's global one.
+    - `camera`: who looks; `Camera.gmae` of the images' size by default.
+
+    Centres are drawn with a probability that is part uniform, part proportional to the size of the image's gradient
+    (Image-GS, Zhang et al. 2025, section 4). Depths are random: fitting has no gradient to the order. Raises TypeError
+    for images that are not floating-point and ValueError for other shapes or a count below 1.
+    """
+    check_images(images)
+    if count < 1:
+        raise ValueError(f"count: expected at least 1 Gaussian, got {count}")
+    height, width = images.shape[-2:]
+    camera = camera or Camera.gmae(height, width)
+    strength = gradient_size(images).flatten(1)
+    flat = torch.full_like(strength, 1.0 / strength.shape[1])
+    share = strength / strength.sum(dim=1, keepdim=True).clamp_min(1e-12)
+    chance = UNIFORM_SHARE * flat + (1 - UNIFORM_SHARE) * torch.where(share.sum(1, keepdim=True) > 0, share, flat)
+    # More Gaussians than pixels: some pixels get several.
+    repeated = count > strength.shape[1]
+    sites = torch.multinomial(chance.cpu(), count, replacement=repeated, generator=generator).to(images.device)
+    depth = torch.rand(sites.shape, generator=generator).to(images.device) - 0.5
+    sigma = START_SIGMA * (height * width / count) ** 0.5
+    return gaussians_at(images, sites, depth - _distance(camera), sigma, camera)
+
+
+def gaussians_at(
+    images: Float[Tensor, "B 3 H W"],
+    sites: Int64[Tensor, "B K"],
+    depths: Float[Tensor, "B K"],
+    sigma: float,
+    camera: Camera,
+) -> Gaussians:
+    """Round Gaussians centred on pixels, in their colours.
+
+    - `sites`: indices of pixels, row by row; `depths`: along the camera's axis, world units.
+    - `sigma`: standard deviation, pixels along x.
+    """
+    width = images.shape[-1]
+    x = (sites % width + 0.5 - camera.cx) / camera.fx
+    y = (sites // width + 0.5 - camera.cy) / camera.fy
+    if camera.model == "pinhole":
+        x, y = x * depths, y * depths
+    seen = torch.stack([x, y, depths], dim=-1).to(images.dtype)
+    view = camera.world_to_camera.to(images)
+    means = (seen - view[..., None, :3, 3]) @ view[..., :3, :3]
+    size = sigma / camera.fx * (torch.ones_like(depths) if camera.model == "orthographic" else depths)
+    quaternions = torch.zeros(*sites.shape, 4, dtype=images.dtype, device=images.device)
+    quaternions[..., 0] = 1.0
+    colors = images.flatten(2).gather(2, sites.unsqueeze(1).expand(-1, images.shape[1], -1)).transpose(1, 2)
+    return Gaussians(
+        means=means,
+        scales=size.to(images.dtype).unsqueeze(-1).expand(-1, -1, 3).contiguous(),
+        quaternions=quaternions,
+        colors=colors.contiguous(),
+        opacities=torch.full(sites.shape, START_OPACITY, dtype=images.dtype, device=images.device),
+    )
+
+
+def gradient_size(images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B H W"]:
+    """The root of the summed squares of central differences over all channels; 0 along a side of one pixel."""
+    total = images.new_zeros(images.shape[0], *images.shape[-2:])
+    for axis in (-2, -1):
+        if images.shape[axis] > 1:
+            total = total + torch.gradient(images, dim=axis)[0].square().sum(dim=1)
+    return total.sqrt()
+
+
+def check_images(images: Tensor) -> None:
+    """Raise TypeError or ValueError unless images are floating-point [B, 3, H, W]."""
+    check_floating("images", images)
+    if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
+        raise ValueError(f"images: expected shape [B, 3, H, W], got {list(images.shape)}")
+
+
+def _distance(camera: Camera) -> float:
+    """Minus the depth of the world's origin, or of a point two units ahead where the origin is not in front."""
+    depth = float(camera.world_to_camera[..., 2, 3].min())
+    return -depth if depth > 1.0 else -2.0

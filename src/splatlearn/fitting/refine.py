@@ -1,0 +1,144 @@
+"""A few gradient steps through the renderer, for each image on its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from splatlearn.camera import Camera
+from splatlearn.fitting.adding import join_state, new_parameters
+from splatlearn.fitting.initial import check_images
+from splatlearn.fitting.parameters import Parameters, Rates
+from splatlearn.gaussians import Gaussians
+from splatlearn.render import Rendering, render
+from splatlearn.render.composite import Background
+
+Watcher = Callable[[int, Tensor], None]
+"""Told the number of steps done and the mean squared errors [B] before the next."""
+
+
+@dataclass(frozen=True)
+class RefineOptions:
+    """Choices of `refine`.
+
+    - `add`: Gaussians that each image gets beside those it has, in `rounds` rounds over the first half of the steps,
+      where the error is largest.
+    - `last_rate`: share of the rates that is left at the end of their cosine decay, in (0, 1].
+    - `background`, `backend`: see `splatlearn.render`.
+    - `seed`: of the places where Gaussians are added.
+
+    Raises ValueError for numbers out of range.
+    """
+
+    rates: Rates = field(default_factory=Rates)
+    add: int = 0
+    rounds: int = 5
+    last_rate: float = 0.1
+    background: Background = "white"
+    backend: str = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.add < 0 or self.rounds < 1:
+            raise ValueError(f"add, rounds: expected at least 0 and 1, got {self.add} and {self.rounds}")
+        if not 0.0 < self.last_rate <= 1.0:
+            raise ValueError(f"last_rate: expected a share in (0, 1], got {self.last_rate}")
+
+
+def refine(
+    gaussians: Gaussians,
+    images: Float[Tensor, "B 3 H W"],
+    steps: int = 200,
+    options: RefineOptions | None = None,
+    camera: Camera | None = None,
+    watch: Watcher | None = None,
+) -> Gaussians:
+    """Fit Gaussians [B, K] to images by `steps` steps of Adam on the squared error of their rendering.
+
+    - `images`: in [0, 1], of any size: Gaussians have none of their own.
+    - `camera`: `Camera.gmae` of the images' size by default.
+    - `watch`: called before each step and after the last with the steps done and each image's mean squared error.
+
+    Images do not influence one another. Depths stay as they are unless `options.rates.depth` says otherwise. Returns
+    detached Gaussians, those added last. Raises ValueError for shapes that do not fit, a negative number of steps,
+    and an error that is no longer finite.
+    """
+    check_images(images)
+    options = options or RefineOptions()
+    if steps < 0:
+        raise ValueError(f"steps: expected at least 0, got {steps}")
+    if gaussians.batch_shape != (images.shape[0],) or gaussians.colors.shape[-1] != 3:
+        raise ValueError(
+            f"gaussians: expected {images.shape[0]} sets of Gaussians with 3 colours, one for each image, "
+            f"got means {list(gaussians.means.shape)} and colors {list(gaussians.colors.shape)}"
+        )
+    camera = camera or Camera.gmae(images.shape[-2], images.shape[-1])
+    if (camera.height, camera.width) != tuple(images.shape[-2:]):
+        raise ValueError(f"camera: expected {images.shape[-2:]} pixels like images, got {camera.height, camera.width}")
+    with torch.enable_grad():
+        return _descend(gaussians, images, steps, options, camera, watch)
+
+
+def _descend(
+    gaussians: Gaussians,
+    images: Float[Tensor, "B 3 H W"],
+    steps: int,
+    options: RefineOptions,
+    camera: Camera,
+    watch: Watcher | None,
+) -> Gaussians:
+    parameters = Parameters.of(gaussians)
+    optimizer = parameters.adam(options.rates)
+    adding = _schedule(steps, options)
+    places = torch.Generator().manual_seed(options.seed)
+    for step in range(steps):
+        rate = options.last_rate + (1 - options.last_rate) * 0.5 * (1 + math.cos(math.pi * step / steps))
+        for group in optimizer.param_groups:
+            group["lr"] = group["full_lr"] * rate
+        count = adding.get(step, 0)
+        rendering = _show(parameters, camera, options, depth=count > 0)
+        errors = (rendering.color - images).square().mean(dim=(1, 2, 3))
+        _tell(watch, step, errors, steps)
+        optimizer.zero_grad()
+        errors.sum().backward()
+        optimizer.step()
+        if count:
+            news = new_parameters(rendering, images, count, camera, places)
+            joined = parameters.join(news)
+            optimizer = join_state(optimizer, joined.adam(options.rates), count)
+            parameters = joined
+    with torch.no_grad():
+        if watch is not None:
+            rendering = _show(parameters, camera, options, depth=False)
+            _tell(watch, steps, (rendering.color - images).square().mean(dim=(1, 2, 3)), steps)
+        return parameters.gaussians().detach()
+
+
+def _schedule(steps: int, options: RefineOptions) -> dict[int, int]:
+    """How many Gaussians are added after which step; they add up to `options.add` where there is a step at all."""
+    if options.add == 0 or steps == 0:
+        return {}
+    rounds = min(options.rounds, max(1, steps // 2), options.add)
+    counts = [options.add * (index + 1) // rounds - options.add * index // rounds for index in range(rounds)]
+    return {(index + 1) * (steps // 2) // (rounds + 1): count for index, count in enumerate(counts)}
+
+
+def _show(parameters: Parameters, camera: Camera, options: RefineOptions, depth: bool) -> Rendering:
+    return render(parameters.gaussians(), camera, options.background, options.backend, depth=depth, check=False)
+
+
+def _tell(watch: Watcher | None, step: int, errors: Float[Tensor, " B"], steps: int) -> None:
+    errors = errors.detach()
+    # A look at every step would stall a GPU.
+    if (step % 50 == 0 or step == steps) and not bool(torch.isfinite(errors).all()):
+        raise ValueError(
+            f"gaussians: expected a finite error, got {errors.tolist()} after {step} of {steps} steps; "
+            "look for non-finite Gaussians or images, or lower the rates"
+        )
+    if watch is not None:
+        watch(step, errors)
