@@ -1,0 +1,105 @@
+"""Figures without Gaussians: what a method must beat to have found anything."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from scipy.linalg import eigh
+from scipy.ndimage import gaussian_filter
+from skimage.color import rgb2gray, rgb2lab
+from skimage.filters import threshold_otsu
+from skimage.transform import resize
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
+from torch import Tensor
+
+CENTER_SIGMA = 0.3
+"""Standard deviation of the centre prior, in sides of the image."""
+CENTER_AREA = 0.25
+"""Share of the image that the centre prior's binary mask covers."""
+AFFINITY = 0.2
+"""Cosine above which TokenCut joins two patches (Wang et al. 2022, section 4.1)."""
+WEAK = 1e-5
+"""Affinity of patches that are not joined."""
+
+
+def center_prior(height: int, width: int) -> Float[np.ndarray, "H W"]:
+    """A Gaussian hill in the middle, the same for every image; 0.5 at the outline of CENTER_AREA of the image."""
+    y = ((np.arange(height) + 0.5) / height - 0.5)[:, None]
+    x = (np.arange(width) + 0.5) / width - 0.5
+    squared = (x * x + y * y) / (2 * CENTER_SIGMA**2)
+    outline = CENTER_AREA / np.pi / (2 * CENTER_SIGMA**2)
+    return np.exp(-squared * np.log(2) / outline).astype(np.float32)
+
+
+def otsu_figure(image: Float[np.ndarray, "H W 3"]) -> Float[np.ndarray, "H W"]:
+    """Otsu's cut of the grey image; figure is the side that holds less of the border. 1 or 0."""
+    grey = rgb2gray(image)
+    if grey.max() == grey.min():
+        return np.zeros(grey.shape, np.float32)
+    bright = grey > threshold_otsu(grey)
+    return (bright != (_border(bright).mean() > bright.mean())).astype(np.float32)
+
+
+def color_mixtures(image: Float[np.ndarray, "H W 3"], rounds: int = 4, seed: int = 0) -> Float[np.ndarray, "H W"]:
+    """GrabCut without hands (Rother et al. 2004): two mixtures of colours, refitted in turn from a central box.
+
+    The box leaves an eighth of each side out, which stays ground. Posteriors are smoothed in place of a graph cut.
+    Fitted on at most 96 pixels a side and enlarged.
+    """
+    share = min(1.0, 96 / max(image.shape[:2]))
+    size = tuple(max(2, round(side * share)) for side in image.shape[:2])
+    small = rgb2lab(resize(image, (*size, 3), anti_aliasing=True))
+    points = small.reshape(-1, 3)
+    box = np.zeros(size, dtype=bool)
+    box[size[0] // 8 : size[0] - size[0] // 8, size[1] // 8 : size[1] - size[1] // 8] = True
+    figure = box.astype(np.float64)
+    for _ in range(rounds):
+        inside, outside = figure.reshape(-1) >= 0.5, figure.reshape(-1) < 0.5
+        if min(inside.sum(), outside.sum()) < 10:
+            break
+        likelihoods = []
+        for chosen in (inside, outside):
+            mixture: Any = GaussianMixture(
+                min(5, len(np.unique(points[chosen], axis=0))), reg_covar=1.0, random_state=seed
+            )
+            likelihoods.append(mixture.fit(points[chosen]).score_samples(points))
+        # Clipped, so that no pixel decides over its neighbours alone.
+        odds = gaussian_filter((likelihoods[0] - likelihoods[1]).clip(-5, 5).reshape(size), 1.5)
+        figure = np.where(box, 1.0 / (1.0 + np.exp(-odds)), 0.0)
+    grown = np.asarray(resize(figure, image.shape[:2], order=1), dtype=np.float32)
+    return grown.clip(0.0, 1.0)
+
+
+def token_cut(features: Float[Tensor, "D h w"], size: tuple[int, int]) -> Float[np.ndarray, "H W"]:
+    """TokenCut (Wang et al. 2022): a normalised cut of patches by the cosine of their features, at an image's size.
+
+    The second eigenvector of the graph's Laplacian is cut at its mean; figure is the side of its largest absolute
+    value. Its distance from the mean makes the mask soft.
+    """
+    rows, columns = features.shape[-2:]
+    tokens = F.normalize(features.flatten(1).double().T, dim=-1).cpu().numpy()
+    affinity = np.where(tokens @ tokens.T > AFFINITY, 1.0, WEAK)
+    degree = affinity.sum(axis=1)
+    _, vectors = eigh(np.diag(degree) - affinity, np.diag(degree), subset_by_index=[1, 1])
+    cut = vectors[:, 0] - vectors[:, 0].mean()
+    cut = cut * np.sign(cut[np.abs(vectors[:, 0]).argmax()])
+    soft = 0.5 + 0.5 * cut / max(np.abs(cut).max(), 1e-12)
+    grown = F.interpolate(torch.from_numpy(soft.reshape(1, 1, rows, columns)), size, mode="bilinear")
+    return grown[0, 0].clamp(0.0, 1.0).float().numpy()
+
+
+def _mixture(points: Float[np.ndarray, "N 3"], seed: int) -> Any:
+    parts = min(5, len(np.unique(points, axis=0)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return GaussianMixture(parts, reg_covar=1.0, random_state=seed).fit(points)
+
+
+def _border(mask: np.ndarray) -> np.ndarray:
+    return np.concatenate([mask[0], mask[-1], mask[1:-1, 0], mask[1:-1, -1]])

@@ -1,0 +1,46 @@
+"""Photographs with the masks of their figures, read at their own size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+
+from splatlearn.data import DataError, decode
+from splatlearn.evaluation.masked_images import open_masked_images
+
+Pair = tuple[Path, Path]
+
+
+def open_figure_ground(folder: str | Path, limit: int | None = None) -> dict[str, list[Pair]]:
+    """Groups of photographs and masks: a folder with `images` and `masks`, or one with several such folders in it.
+
+    Groups and pairs are in the order of their names; `limit` keeps the first pairs of each group. Raises DataError
+    for a folder of neither kind, missing masks, and a limit below 1.
+    """
+    root = Path(folder).expanduser()
+    if limit is not None and limit < 1:
+        raise DataError(f"limit: expected at least 1 image, got {limit}")
+    if not root.is_dir():
+        raise DataError(f"data: expected a folder of images and masks, got {root}, which does not exist")
+    inside = sorted(each for each in root.iterdir() if (each / "images").is_dir() and (each / "masks").is_dir())
+    groups = [root] if (root / "images").is_dir() else inside
+    if not groups:
+        raise DataError(f"data: expected sub-folders images and masks in {root}, or in folders of it, found neither")
+    return {group.name: list(open_masked_images(group).pairs[:limit]) for group in groups}
+
+
+def read_figure(pair: Pair) -> tuple[UInt8[np.ndarray, "H W 3"], Bool[np.ndarray, "H W"]]:
+    """A photograph and where its figure is: what is above half in the mask.
+
+    Raises UnreadableImage for files that cannot be decoded and DataError for a mask of another size.
+    """
+    photo = np.asarray(decode(pair[0], pair[0].name))
+    mask = np.asarray(decode(pair[1], pair[1].name).convert("L")) > 127
+    if mask.shape != photo.shape[:2]:
+        raise DataError(
+            f"data: expected a mask of {photo.shape[1]}×{photo.shape[0]} pixels like {pair[0].name}, got "
+            f"{mask.shape[1]}×{mask.shape[0]} in {pair[1].name}"
+        )
+    return photo, mask
