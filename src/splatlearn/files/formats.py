@@ -9,6 +9,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Literal, get_args
 
+import numpy as np
+
 from splatlearn.files import ply_compressed, sog_write
 from splatlearn.files.cloud import SplatCloud
 from splatlearn.files.errors import MAX_GAUSSIANS, Malformed, SplatFileError
@@ -58,7 +60,9 @@ def read_splats(
     if stored_frame is not None:
         check_frame("stored_frame", stored_frame)
     try:
-        cloud = _read(Path(path), stored_frame, max_gaussians)
+        # Numbers that overflow on the way are found where the cloud is made.
+        with np.errstate(all="ignore"):
+            cloud = _read(Path(path), stored_frame, max_gaussians)
     except Malformed as error:
         raise SplatFileError(path, str(error)) from None
     except MemoryError:

@@ -77,8 +77,7 @@ def columns(table: np.ndarray, names: list[str], element: str) -> np.ndarray:
     missing = [name for name in names if name not in (table.dtype.names or ())]
     if missing:
         raise Malformed(f"element {element}: expected the property {missing[0]}, found none")
-    with np.errstate(over="ignore", invalid="ignore"):
-        return np.stack([table[name].astype(np.float32) for name in names], axis=-1)
+    return np.stack([table[name].astype(np.float32) for name in names], axis=-1)
 
 
 def ply_bytes(tables: dict[str, np.ndarray], comments: list[str]) -> bytes:
@@ -144,8 +143,7 @@ def _ascii_table(words: list[bytes], dtype: np.dtype, element: Element) -> np.nd
     for number, (name, kind) in enumerate(element.columns.items()):
         if kind[0] != "f" and not _fits(numbers[:, number], np.dtype(kind)):
             raise Malformed(f"element {element.name}: expected whole numbers for {name} ({kind}), got others")
-        with np.errstate(over="ignore"):
-            table[name] = numbers[:, number]
+        table[name] = numbers[:, number]
     return table
 
 

@@ -137,5 +137,4 @@ def _pack(shares: np.ndarray, bits: tuple[int, ...]) -> np.ndarray:
 
 
 def _between(low: np.ndarray, high: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore", invalid="ignore"):
-        return low * (1 - shares) + high * shares
+    return low * (1 - shares) + high * shares

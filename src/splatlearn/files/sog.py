@@ -43,8 +43,7 @@ def read_sog(store: SogStore, frame: str, limit: int) -> SplatCloud:
 def _means(low: np.ndarray, high: np.ndarray, meta: SogMeta) -> np.ndarray:
     steps = low[:, :3].astype(np.float64) + 256.0 * high[:, :3]
     logs = meta.mins + (meta.maxs - meta.mins) * (steps / 65535)
-    with np.errstate(over="ignore"):
-        return (np.sign(logs) * np.expm1(np.abs(logs))).astype(np.float32)
+    return (np.sign(logs) * np.expm1(np.abs(logs))).astype(np.float32)
 
 
 def _rotations(pixels: np.ndarray) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,7 @@ LARGEST_META = 1 << 20
 LEVELS = 256
 PALETTE_COLUMNS = 64
 LARGEST_PALETTE = 65536
+LARGEST_NUMBER = 1e38
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,14 +104,15 @@ def _whole(part: dict[str, Any], name: str) -> int:
 
 def _numbers(part: dict[str, Any], name: str, count: int) -> np.ndarray:
     values = part.get(name)
-    if not isinstance(values, list) or len(values) != count or not all(_is_number(value) for value in values):
+    is_list = isinstance(values, list) and len(values) == count and all(type(value) in (int, float) for value in values)
+    try:
+        numbers = np.array(values if is_list else [np.nan], dtype=np.float64)
+    except OverflowError:  # whole numbers have no largest
+        numbers = np.array([np.inf])
+    # What float32 cannot hold would turn infinite further on.
+    if not (np.abs(numbers) < LARGEST_NUMBER).all():
         raise Malformed(f"{META_NAME}: {name}: expected {count} finite numbers, got {str(values)[:60]}")
-    return np.array(values, dtype=np.float64)
-
-
-def _is_number(value: object) -> bool:
-    # Wider than float32 would turn infinite further on.
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e38 and math.isfinite(value)
+    return numbers
 
 
 def _files(part: dict[str, Any], count: int) -> tuple[str, ...]:

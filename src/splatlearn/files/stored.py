@@ -43,8 +43,7 @@ def from_stored(stored: Stored, frame: str, antialiased: bool = False) -> SplatC
     Raises Malformed naming the numbers that are NaN or infinite, or whose exponential is; an infinite negative
     logarithm of a scale is a scale of nearly zero.
     """
-    with np.errstate(over="ignore"):
-        scales = np.exp(stored.log_scales.astype(np.float32))
+    scales = np.exp(stored.log_scales.astype(np.float32))
     numbers = {
         "positions": stored.means,
         "scales": scales,
