@@ -8,7 +8,7 @@ from PIL import Image
 
 from splatlearn.cli import main
 from splatlearn.models import ModelOptions
-from splatlearn.training import DataOptions, ObjectiveOptions, OptimizerOptions, RunOptions
+from splatlearn.training import DataOptions, MutualInformationOptions, ObjectiveOptions, OptimizerOptions, RunOptions
 from splatlearn.training.recipe import Recipe
 
 SMALL = [
@@ -37,13 +37,14 @@ def photos(tmp_path: Path) -> Path:
 def test_every_field_of_the_recipe_is_an_option_with_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("pretrain", "--help") == 0
     text = capsys.readouterr().out
-    names = {field.name for cls in (DataOptions, ObjectiveOptions, OptimizerOptions, RunOptions, ModelOptions)
-             for field in dataclasses.fields(cls)}  # fmt: skip
+    groups = (DataOptions, ObjectiveOptions, MutualInformationOptions, OptimizerOptions, RunOptions, ModelOptions)
+    names = {field.name for cls in groups for field in dataclasses.fields(cls)}
     names |= {field.name for field in dataclasses.fields(Recipe)} - {
         "method",
         "data",
         "run",
         "objective",
+        "mutual",
         "optimizer",
         "options",
     }
@@ -51,6 +52,20 @@ def test_every_field_of_the_recipe_is_an_option_with_help(capsys: pytest.Capture
         assert f"--{name.replace('_', '-')}" in text, name
     for words in ("Share of the patches", "Steps between checkpoints", "Passes over the data"):
         assert words in " ".join(text.split())
+
+
+@pytest.mark.parametrize("method", ["mi-mae", "mi-gmae"])
+@pytest.mark.parametrize("preset", ["default", "paper"])
+def test_pretrain_several_masks_in_any_preset(photos: Path, tmp_path: Path, method: str, preset: str) -> None:
+    sizes = [word for word in SMALL if word not in {"--model", "--gaussians", "16", "gmae_vit_tiny_patch4_16"}]
+    out, model = tmp_path / "run", f"{method.removeprefix('mi-')}_vit_tiny_patch4_16"
+    options = ["--model", model, "--preset", preset, "--estimator", "leave-one-out", "--stop-after", "1"]
+    assert run("pretrain", method, "--data", str(photos), "--out", str(out), *options, *sizes) == 0
+    stored = json.loads((out / "recipe.json").read_text())
+    assert stored["method"] == method and stored["mutual"]["masks"] == 4
+    assert stored["mutual"]["estimator"] == "leave-one-out"
+    (line,) = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines() if "loss_maximize" in line]
+    assert {"loss", "loss_reconstruction", "loss_maximize", "loss_minimize", "estimator_fit"} <= line.keys()
 
 
 def test_an_unknown_option_is_named(capsys: pytest.CaptureFixture[str]) -> None:

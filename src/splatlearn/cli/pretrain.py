@@ -1,4 +1,4 @@
-"""`splatlearn pretrain gmae|mae --data PHOTOS --out RUN`."""
+"""`splatlearn pretrain gmae|mae|mi-gmae|mi-mae --data PHOTOS --out RUN`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ def pretrain_command(arguments: Sequence[str]) -> Callable[..., int]:
     stored = resumed_recipe("pretrain", Recipe, arguments)
 
     def command(recipe: Annotated[Recipe, tyro.conf.arg(name="")]) -> int:
-        """Pre-train a Gaussian masked autoencoder (gmae) or a masked autoencoder (mae) on your own images."""
+        """Pre-train a Gaussian masked autoencoder (gmae) or a masked autoencoder (mae) on your own images.
+
+        mi-gmae and mi-mae see every image through several masks and learn what these have in common.
+        """
         result = pretrain(recipe)
         report = write_run_report(result.folder)
         if result.interrupted:

@@ -7,7 +7,6 @@ M masks, B images, A images of all processes, T tokens, D width, X numbers of a 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from splatlearn.models.classifier import Pooling
 from splatlearn.models.decoder import Reconstruction
 from splatlearn.models.gmae import at_least_float32
 from splatlearn.models.masking import Mask
@@ -23,8 +23,6 @@ from splatlearn.models.positions import gather_tokens
 from splatlearn.objectives.bounds import contrastive_loss
 from splatlearn.objectives.estimators import Estimate, Estimator
 from splatlearn.objectives.processes import gather_images, process_and_count
-
-Pooling = Literal["mean", "cls"]
 
 
 def info_nce(latents: Float[Tensor, "M B D"], temperature: float = 0.07) -> Float[Tensor, ""]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from jaxtyping import Float
 from torch import Tensor
@@ -16,10 +16,11 @@ Term = Callable[[Reconstruction, Tensor], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class ObjectiveValue:
-    """A loss to differentiate, and its terms before weighting, by name."""
+    """A loss to differentiate, its terms before weighting by name, and other scalars for the log."""
 
     loss: Float[Tensor, ""]
     parts: dict[str, Tensor]
+    measures: dict[str, Tensor] = field(default_factory=dict)
 
 
 class WeightedSum:

@@ -11,6 +11,7 @@ from splatlearn.training.finetune_recipe import (
 )
 from splatlearn.training.guard import NonFiniteError
 from splatlearn.training.loop import pretrain
+from splatlearn.training.mutual_recipe import MutualInformationOptions
 from splatlearn.training.recipe import DataOptions, ObjectiveOptions, OptimizerOptions, Recipe, RunOptions
 from splatlearn.training.run_folder import RunFolderError
 
@@ -22,6 +23,7 @@ __all__ = [
     "FinetuneRecipe",
     "FinetuneResult",
     "LabelledOptions",
+    "MutualInformationOptions",
     "NonFiniteError",
     "ObjectiveOptions",
     "OptimizerOptions",

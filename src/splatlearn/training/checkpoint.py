@@ -98,7 +98,7 @@ def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
         load_weights(model, folder)
     except ValueError as error:
         raise CheckpointError(f"{folder} is a checkpoint of another model: {error}") from error
-    _restore_optimizer(model, optimizer, load_file(folder / "optimizer.safetensors"))
+    restore_optimizer(model, optimizer, load_file(folder / "optimizer.safetensors"))
     return Progress(**state)
 
 
@@ -119,7 +119,8 @@ def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dic
     }
 
 
-def _restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put back what `optimizer_tensors` gave; raises CheckpointError for tensors of another model."""
     parameters = dict(model.named_parameters())
     for key, value in tensors.items():
         entry, _, name = key.partition(".")

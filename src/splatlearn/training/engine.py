@@ -93,6 +93,15 @@ class TrainingLoop(ABC):
     def _greet(self) -> None:
         """Say what begins."""
 
+    def _clip(self) -> Tensor:
+        """Called when the gradients are there: clip them; returns their norm before."""
+        limit = self.recipe.optimizer.clip_norm
+        return self.guard.clip(self._trained(), self.optimizer, math.inf if limit is None else limit)
+
+    def _trained(self) -> nn.Module:
+        """What the optimiser trains."""
+        return self.model
+
     def _after_step(self) -> None:
         """Called when a step is done and counted."""
         return None
@@ -187,10 +196,9 @@ class TrainingLoop(ABC):
             with contextlib.nullcontext() if last else self.accelerator.no_sync(self.model):
                 value = self._forward(batch, epoch, place * len(batches) + index)
                 self.accelerator.backward(value.loss / len(batches))
-            for name, part in {"loss": value.loss.detach(), **_named_parts(value)}.items():
+            for name, part in {"loss": value.loss.detach(), **_named_parts(value), **value.measures}.items():
                 parts[name] = parts.get(name, 0.0) + part / len(batches)
-        limit = self.recipe.optimizer.clip_norm
-        parts["grad_norm"] = self.guard.clip(self.model, self.optimizer, math.inf if limit is None else limit)
+        parts["grad_norm"] = self._clip()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.losses.append(parts)

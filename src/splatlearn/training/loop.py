@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from splatlearn.data import ImageSource, PretrainingDataset, RandomResizedCrop, open_source
 from splatlearn.data.loader import Batch
-from splatlearn.models import create_model, mask_from_noise
-from splatlearn.objectives import ObjectiveValue, WeightedSum, masked_mse
+from splatlearn.models import Mask, Reconstruction, create_model, orthogonal_masks_from_noise
+from splatlearn.models.masking import join_masks
+from splatlearn.objectives import ObjectiveValue, Term, WeightedSum, masked_mse
+from splatlearn.training.checkpoint import load_more
+from splatlearn.training.device import choose_device
 from splatlearn.training.engine import RunResult, TrainingLoop
+from splatlearn.training.mutual_information import MutualInformation, average_gradients
 from splatlearn.training.recipe import Recipe
 from splatlearn.training.schedule import parameter_groups
+
+STATE = "mutual_information"
+"""File of a checkpoint with the projector, the estimator and their optimisers' moments."""
 
 
 def pretrain(recipe: Recipe, source: ImageSource | None = None) -> RunResult:
@@ -40,21 +49,61 @@ class _Pretraining(TrainingLoop):
         height, width = model.image_size
         self.grid = (height // model.patch, width // model.patch)
         patches = self.grid[0] * self.grid[1]
-        mask_from_noise(torch.zeros(1, patches), self.grid, recipe.objective.mask_ratio)
-        self.objective = reconstruction_objective(recipe, model.patch)
+        self._mask(torch.zeros(1, patches), recipe)
+        self.mutual = MutualInformation(recipe.mutual, model, recipe.run.seed, choose_device(recipe.run.device))
+        self.objective = WeightedSum({**reconstruction_term(recipe, model.patch), **self.mutual.terms})
+        self.told_of_estimator = False
         crop = RandomResizedCrop(height, width, scale=recipe.data.crop_scale, flip=recipe.data.flip)
         super().__init__(recipe, model, PretrainingDataset(source, crop, patches, recipe.run.seed))
 
+    def _mask(self, noise: Tensor, recipe: Recipe) -> Mask:
+        """All masks of a batch of images, mask after mask."""
+        count, ratio, pattern = recipe.mutual.masks, recipe.objective.mask_ratio, recipe.mutual.mask_pattern
+        assert count is not None
+        return join_masks(orthogonal_masks_from_noise(noise, self.grid, count, ratio, pattern))
+
     def _parameter_groups(self) -> list[dict[str, Any]]:
-        return parameter_groups(self.model, self.recipe.optimizer.weight_decay)
+        return parameter_groups(self._trained(), self.recipe.optimizer.weight_decay)
+
+    def _trained(self) -> nn.Module:
+        return nn.ModuleList([self.model, self.mutual.projector])
+
+    def _clip(self) -> Tensor:
+        average_gradients(self.mutual.projector)
+        return super()._clip()
 
     def _forward(self, batch: Batch, epoch: int, place: int) -> ObjectiveValue:
+        mask = self._mask(batch.noise.to(self.device, non_blocking=True), self.recipe)
         images = batch.images.to(self.device, non_blocking=True).float() / 255
-        noise = batch.noise.to(self.device, non_blocking=True)
-        mask = mask_from_noise(noise, self.grid, self.recipe.objective.mask_ratio)
+        images = images.expand(mask.batch // len(images), *images.shape).flatten(0, 1)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             reconstruction = self.model(images, mask)
-        return self.objective(reconstruction, images)
+        if self.mutual.estimator is None:
+            return self.objective(reconstruction, images)
+        fit = self.mutual.estimator.learn(reconstruction, images)
+        return dataclasses.replace(self.objective(reconstruction, images), measures={"estimator_fit": fit})
+
+    def _more_state(self) -> dict[str, dict[str, Tensor]]:
+        tensors = self.mutual.tensors(self.optimizer)
+        return {STATE: tensors} if tensors else {}
+
+    def _restore(self, folder: Path) -> None:
+        if self.mutual.tensors(self.optimizer):
+            self.mutual.restore(load_more(folder, STATE), self.optimizer)
+
+    def _flush(self) -> None:
+        losses = [entry["loss_minimize"] for entry in self.losses if "loss_minimize" in entry]
+        super()._flush()
+        if not losses:
+            return
+        off = (torch.stack(losses) == 0).double().mean().item()
+        self.logbook.write({"step_of_status": self.step, "minimize_off": off})
+        if off > 0.5 and not self.told_of_estimator:
+            self.logbook.say(
+                f"the minimise term was off in {off:.0%} of the last steps: its estimator described the latents no "
+                "better than it did untrained; lower estimator_learning_rate or raise estimator_steps"
+            )
+            self.told_of_estimator = True
 
     def _greet(self) -> None:
         count = sum(parameter.numel() for parameter in self.model.parameters())
@@ -64,7 +113,7 @@ class _Pretraining(TrainingLoop):
             + (f", going on from step {self.step}" if self.step else "")
         )
         normalized = self.recipe.objective.normalize_targets
-        if normalized and self.recipe.method == "gmae":
+        if normalized and self.recipe.kind == "gmae":
             self.logbook.say(
                 "normalize_targets is on: GMAE paints colours in [0, 1] and cannot reach standardised targets; the "
                 "paper's ablation loses half of the linear-probe accuracy with it"
@@ -76,11 +125,11 @@ class _Pretraining(TrainingLoop):
             )
 
 
-def reconstruction_objective(recipe: Recipe, patch: int) -> WeightedSum:
-    """The objective of a resolved recipe: masked mean squared error with its options."""
+def reconstruction_term(recipe: Recipe, patch: int) -> dict[str, tuple[float, Term]]:
+    """The masked mean squared error of a resolved recipe, as a weighted term."""
     options = recipe.objective
 
-    def reconstruction(made, target: Tensor) -> Tensor:
+    def reconstruction(made: Reconstruction, target: Tensor) -> Tensor:
         return masked_mse(made.image, target, made.mask, patch, bool(options.normalize_targets), options.visible_weight)
 
-    return WeightedSum({"reconstruction": (1.0, reconstruction)})
+    return {"reconstruction": (1.0, reconstruction)}

@@ -9,14 +9,21 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, get_args
 
 from tyro.conf import Positional
 
 from splatlearn.models import ModelOptions
+from splatlearn.training.mutual_recipe import (
+    MAXIMIZE_WEIGHT,
+    MINIMIZE_WEIGHT,
+    MutualInformationOptions,
+    check_mutual_information,
+)
 from splatlearn.training.stored_recipe import StoredRecipe, filled
 
-Method = Literal["gmae", "mae"]
+Method = Literal["gmae", "mae", "mi-gmae", "mi-mae"]
 Precision = Literal["auto", "fp32", "bf16"]
 
 
@@ -111,6 +118,7 @@ class Recipe(StoredRecipe):
     data: DataOptions
     run: RunOptions
     objective: ObjectiveOptions = field(default_factory=ObjectiveOptions)
+    mutual: MutualInformationOptions = field(default_factory=MutualInformationOptions)
     optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
     model: str | None = None
     """Name such as gmae_vit_base_patch16_224. Default: that one, or its MAE twin."""
@@ -121,15 +129,31 @@ class Recipe(StoredRecipe):
     def __post_init__(self) -> None:
         _check(self)
 
+    @property
+    def kind(self) -> str:
+        """The kind of model that the method trains, mae or gmae."""
+        return self.method.removeprefix("mi-")
+
+    @classmethod
+    def read(cls, path: str | Path) -> Recipe:
+        """Read a `recipe.json`; what an older version did not know yet gets the method's own values."""
+        return super().read(path).resolved()
+
     def resolved(self) -> Recipe:
         """This recipe with the method's own values in place of None (numbers: the papers' pre-training recipes)."""
-        mae = self.method == "mae"
+        mae, several = self.kind == "mae", self.method != self.kind
         warmup = min(40.0 if mae else 5.0, self.optimizer.epochs / 10)
         return dataclasses.replace(
             self,
-            model=self.model or f"{self.method}_vit_base_patch16_224",
+            model=self.model or f"{self.kind}_vit_base_patch16_224",
             data=filled(self.data, crop_scale=(0.2, 1.0) if mae else (0.08, 1.0)),
             objective=filled(self.objective, normalize_targets=mae),
+            mutual=filled(
+                self.mutual,
+                masks=4 if several else 1,
+                maximize_weight=MAXIMIZE_WEIGHT if several else 0.0,
+                minimize_weight=MINIMIZE_WEIGHT if several else 0.0,
+            ),
             optimizer=filled(self.optimizer, base_learning_rate=1.5e-4 if mae else 1e-4, warmup_epochs=warmup),
         )
 
@@ -139,9 +163,8 @@ def _check(recipe: Recipe) -> None:
     data, objective, optimizer, run = recipe.data, recipe.objective, recipe.optimizer, recipe.run
     if recipe.method not in get_args(Method):
         raise ValueError(f"method: expected one of {', '.join(get_args(Method))}, got {recipe.method!r}")
-    kind = (recipe.model or recipe.method).split("_")[0]
-    if kind != recipe.method:
-        raise ValueError(f"model: expected a name that starts with {recipe.method}_, got {recipe.model!r}")
+    if (recipe.model or recipe.kind).split("_")[0] != recipe.kind:
+        raise ValueError(f"model: expected a name that starts with {recipe.kind}_, got {recipe.model!r}")
     positive = {
         "epochs": optimizer.epochs,
         "batch_size": optimizer.batch_size,
@@ -172,3 +195,4 @@ def _check(recipe: Recipe) -> None:
             raise ValueError(f"{name}: expected a number ≥ 0, got {value}")
     if data.crop_scale is not None and not 0 < data.crop_scale[0] <= data.crop_scale[1] <= 1:
         raise ValueError(f"crop_scale: expected 0 < smallest ≤ largest ≤ 1, got {data.crop_scale}")
+    check_mutual_information(recipe.mutual, optimizer.batch_size)

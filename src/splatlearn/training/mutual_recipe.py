@@ -1,0 +1,72 @@
+"""The part of the recipe about several masks of an image, and what is learned between and within them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import get_args
+
+from splatlearn.models.classifier import Pooling
+from splatlearn.models.masking import MaskPattern
+from splatlearn.objectives.estimators import EstimatorName
+
+MAXIMIZE_WEIGHT, MINIMIZE_WEIGHT = 0.01, 0.0001
+"""The terms' weights in mi-mae and mi-gmae."""
+
+
+@dataclass(frozen=True)
+class MutualInformationOptions:
+    """Several masks of an image, and terms between and within them (arXiv 2502.19718).
+
+    The paper fixes masks and temperature; the other values are this project's.
+    """
+
+    masks: int | None = None
+    """Masks of an image, no patch visible in two of them. Default: 4 for mi-mae and mi-gmae, else 1."""
+    mask_pattern: MaskPattern = "random"
+    """Whether a mask shows patches anywhere, side by side (block), or on a lattice (grid)."""
+    maximize_weight: float | None = None
+    """Weight of InfoNCE between an image's masks. Default: 0.01 for mi-mae and mi-gmae, else 0."""
+    minimize_weight: float | None = None
+    """Weight of the bound on a latent's information about its visible input. Default: 0.0001 for mi-*, else 0."""
+    temperature: float = 0.07
+    """InfoNCE's: cosines are divided by it."""
+    pooling: Pooling = "mean"
+    """What the terms see of a mask: the mean of its patches' tokens, which the decoder reads too, or the cls token."""
+    projector: int = 0
+    """Width of a network of two layers that latents pass before InfoNCE; 0 for none."""
+    estimator: EstimatorName = "club"
+    """What bounds the information to minimise; club and leave-one-out from above, mine from below."""
+    estimator_width: int = 512
+    """Hidden width of the estimator's networks of two layers."""
+    estimator_steps: int = 1
+    """Steps of the estimator, by its own optimiser, in each forward pass of the model."""
+    estimator_learning_rate: float = 1e-3
+    """Learning rate of the estimator's AdamW."""
+
+
+def check_mutual_information(options: MutualInformationOptions, images: int) -> None:
+    """Raise ValueError naming the first field that is out of range, or that batches of `images` images do not allow."""
+    for name, kind in {"mask_pattern": MaskPattern, "pooling": Pooling, "estimator": EstimatorName}.items():
+        value = getattr(options, name)
+        if value not in get_args(kind):
+            raise ValueError(f"{name}: expected one of {', '.join(get_args(kind))}, got {value!r}")
+    for name in ("masks", "temperature", "estimator_width", "estimator_steps", "estimator_learning_rate"):
+        value = getattr(options, name)
+        if value is not None and not (value > 0 and math.isfinite(value)):
+            raise ValueError(f"{name}: expected a number above 0, got {value}")
+    for name in ("maximize_weight", "minimize_weight", "projector"):
+        value = getattr(options, name)
+        if value is not None and not (value >= 0 and math.isfinite(value)):
+            raise ValueError(f"{name}: expected a number ≥ 0, got {value}")
+    if options.masks == 1 and options.maximize_weight:
+        raise ValueError(
+            "masks: expected at least 2, between which maximize_weight finds something to maximise, got 1; ask for "
+            "more masks or set maximize_weight to 0"
+        )
+    weights = [name for name in ("maximize_weight", "minimize_weight") if getattr(options, name)]
+    if weights and images < 2:
+        raise ValueError(
+            f"batch_size: expected at least 2 with {' and '.join(weights)}, which compare an image with the others of "
+            f"its batch, got {images}; use larger batches or set the weights to 0"
+        )
