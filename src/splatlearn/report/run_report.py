@@ -17,6 +17,7 @@ CURVES = {
     "learning_rate": "learning rate",
     "images_per_second": "images per second",
     "data_wait": "share of time waiting for data",
+    "validation_top1": "top-1 on validation images",
 }
 """Keys of the log that are drawn beside the loss, with the names to show."""
 STEP_KEYS = ("step", "step_of_status")
