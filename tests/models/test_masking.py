@@ -5,12 +5,13 @@ from hypothesis import strategies as st
 
 from splatlearn.models import (
     Mask,
+    MaskPattern,
+    join_masks,
     mask_from_noise,
     orthogonal_masks,
     orthogonal_masks_from_noise,
     random_mask,
 )
-from splatlearn.models.masking import MaskPattern, join_masks
 
 SIDES = st.integers(1, 9)
 

@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 from models.small_models import small_gmae, small_mae
 from objectives.correlated import CorrelatedGaussians
-from splatlearn.models import GMAE, MAE, orthogonal_masks, patchify
+from splatlearn.models import GMAE, MAE, join_masks, orthogonal_masks, patchify
 from splatlearn.models.classifier import Pooling
-from splatlearn.models.masking import join_masks
 from splatlearn.objectives import MaximizeTerm, MinimizeTerm, create_estimator, frozen_bound, info_nce
 from splatlearn.objectives.estimators import Estimator, EstimatorName, two_layers
 from splatlearn.objectives.mutual_information import pool_latent, pool_visible

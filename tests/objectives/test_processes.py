@@ -4,8 +4,9 @@ import sys
 from pathlib import Path
 
 import torch
+from torch import nn
 
-from splatlearn.objectives.processes import gather_images, process_and_count
+from splatlearn.objectives.processes import average_gradients, gather_images, process_and_count
 
 TESTS = Path(__file__).parents[1]
 
@@ -31,3 +32,7 @@ def test_two_processes_are_one_with_the_joint_batch(tmp_path: Path) -> None:
 def test_alone_there_is_nothing_to_gather() -> None:
     values = torch.zeros(2, 3, 4)
     assert process_and_count() == (0, 1) and gather_images(values) is values
+    layer = nn.Linear(2, 1)
+    layer(torch.ones(1, 2)).sum().backward()
+    average_gradients(layer)
+    assert layer.weight.grad is not None and layer.weight.grad.tolist() == [[1.0, 1.0]]

@@ -11,8 +11,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from splatlearn.objectives import info_nce
-from splatlearn.objectives.processes import gather_images, process_and_count
+from splatlearn.objectives import create_estimator, info_nce
+from splatlearn.objectives.processes import average_gradients, gather_images, process_and_count
 
 IMAGES = 5
 """Of each process."""
@@ -57,6 +57,19 @@ def check_order(process: int) -> None:
     assert mine.grad[1, :, 0].tolist() == [3.0 * (3 * process + place) for place in range(3)]
 
 
+def check_estimator(process: int) -> None:
+    """An estimator that learns from both halves takes the step of one that learns from the joint batch."""
+    inputs, latents = data(2, 2 * IMAGES, 4, dtype=torch.float64), data(2, 2 * IMAGES, 3, dtype=torch.float64)
+    half = slice(process * IMAGES, (process + 1) * IMAGES)
+    alone, shared = (create_estimator("club", (4, 3), 8, torch.Generator().manual_seed(1)).double() for _ in range(2))
+    (-alone(inputs, latents).fit).backward()
+    (-shared(inputs[:, half], latents[:, half]).fit).backward()
+    average_gradients(shared)
+    for one, other in zip(alone.parameters(), shared.parameters(), strict=True):
+        torch.testing.assert_close(other.grad, one.grad)
+    assert any(bool(parameter.grad.abs().sum() > 0) for parameter in shared.parameters() if parameter.grad is not None)
+
+
 if __name__ == "__main__":
     number, file = int(sys.argv[1]), sys.argv[2]
     dist.init_process_group("gloo", init_method=f"file://{file}", rank=number, world_size=2)
@@ -64,5 +77,6 @@ if __name__ == "__main__":
     check_contrast(number, torch.float32, 1e-6)
     check_contrast(number, torch.float64, 1e-12)
     check_order(number)
+    check_estimator(number)
     dist.destroy_process_group()
     print("ok")

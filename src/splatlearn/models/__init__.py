@@ -7,6 +7,8 @@ from splatlearn.models.io import load_classifier, load_model, load_weights, save
 from splatlearn.models.mae import MAE, MAEConfig
 from splatlearn.models.masking import (
     Mask,
+    MaskPattern,
+    join_masks,
     mask_from_noise,
     orthogonal_masks,
     orthogonal_masks_from_noise,
@@ -26,6 +28,7 @@ __all__ = [
     "GMAEConfig",
     "MAEConfig",
     "Mask",
+    "MaskPattern",
     "MaskedAutoencoder",
     "ModelOptions",
     "Reconstruction",
@@ -34,6 +37,7 @@ __all__ = [
     "classifier_from",
     "create_model",
     "gaussians_from_numbers",
+    "join_masks",
     "load_classifier",
     "load_model",
     "load_weights",

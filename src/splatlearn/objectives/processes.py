@@ -1,4 +1,4 @@
-"""Latents of all training processes, with gradients to each."""
+"""What training processes share: latents, with gradients to each, and gradients of small networks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def process_and_count() -> tuple[int, int]:
@@ -29,6 +29,17 @@ def gather_images(values: Float[Tensor, "M B D"]) -> Float[Tensor, "M A D"]:
     gathered = _GatherImages.apply(values)
     assert isinstance(gathered, Tensor)
     return gathered
+
+
+def average_gradients(module: nn.Module) -> None:
+    """Average a module's gradients over all processes, which must call it together."""
+    _, count = process_and_count()
+    if count == 1:
+        return
+    for parameter in module.parameters():
+        if parameter.grad is not None:
+            dist.all_reduce(parameter.grad)
+            parameter.grad /= count
 
 
 class _GatherImages(torch.autograd.Function):

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from splatlearn.data import ImageSource, PretrainingDataset, RandomResizedCrop, open_source
 from splatlearn.data.loader import Batch
-from splatlearn.models import Mask, Reconstruction, create_model, orthogonal_masks_from_noise
-from splatlearn.models.masking import join_masks
+from splatlearn.models import Mask, Reconstruction, create_model, join_masks, orthogonal_masks_from_noise
 from splatlearn.objectives import ObjectiveValue, Term, WeightedSum, masked_mse
+from splatlearn.objectives.processes import average_gradients
 from splatlearn.training.checkpoint import load_more
 from splatlearn.training.device import choose_device
 from splatlearn.training.engine import RunResult, TrainingLoop
-from splatlearn.training.mutual_information import MutualInformation, average_gradients
+from splatlearn.training.mutual_information import MutualInformation
 from splatlearn.training.recipe import Recipe
 from splatlearn.training.schedule import parameter_groups
 

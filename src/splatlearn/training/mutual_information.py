@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -13,7 +12,7 @@ from splatlearn.models import GMAE, MAE, Reconstruction
 from splatlearn.models.vit import initialize
 from splatlearn.objectives import MaximizeTerm, MinimizeTerm, Term, create_estimator
 from splatlearn.objectives.estimators import two_layers
-from splatlearn.objectives.processes import process_and_count
+from splatlearn.objectives.processes import average_gradients
 from splatlearn.training.checkpoint import optimizer_tensors, restore_optimizer
 from splatlearn.training.guard import FiniteGuard
 from splatlearn.training.mutual_recipe import MutualInformationOptions
@@ -81,17 +80,6 @@ class EstimatorTraining:
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
         return fit.detach()
-
-
-def average_gradients(module: nn.Module) -> None:
-    """Average the gradients of a module over all processes, which must call it together."""
-    _, count = process_and_count()
-    if count == 1:
-        return
-    for parameter in module.parameters():
-        if parameter.grad is not None:
-            dist.all_reduce(parameter.grad)
-            parameter.grad /= count
 
 
 def _projector(width: int, hidden: int, generator: torch.Generator) -> nn.Module:

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import get_args
 
+from splatlearn.models import MaskPattern
 from splatlearn.models.classifier import Pooling
-from splatlearn.models.masking import MaskPattern
 from splatlearn.objectives.estimators import EstimatorName
 
 MAXIMIZE_WEIGHT, MINIMIZE_WEIGHT = 0.01, 0.0001
