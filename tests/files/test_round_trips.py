@@ -13,15 +13,15 @@ from splatlearn.files import SPLAT_FORMATS, SplatCloud, SplatFileError, bake_pin
 from splatlearn.files.spz import SpzVersion
 from splatlearn.render import render
 
-# dB; measured 126, 54, 44, 50, 50, 60 and 60 for the scenes below.
+# dB; measured 139, 51, 46, 52, 52, 61 and 61 for the scenes below.
 LOWEST: dict[tuple[str, SpzVersion], float] = {
-    ("a.ply", 3): 100,
-    ("a.compressed.ply", 3): 45,
-    ("a.spz", 2): 36,
-    ("a.spz", 3): 42,
-    ("a.spz", 4): 42,
-    ("a.sog", 3): 42,
-    ("meta.json", 3): 42,
+    ("a.ply", 3): 120,
+    ("a.compressed.ply", 3): 47,
+    ("a.spz", 2): 43,
+    ("a.spz", 3): 48,
+    ("a.spz", 4): 48,
+    ("a.sog", 3): 57,
+    ("meta.json", 3): 57,
 }
 
 
@@ -42,7 +42,8 @@ def test_writing_again_changes_next_to_nothing(name: str, version: SpzVersion, t
     write_splats(cloud, first / name, spz_version=version)
     once = read_splats(first / name)
     write_splats(once, second / name, spz_version=version)
-    assert psnr(picture(once), picture(read_splats(second / name))) > LOWEST[name, version]
+    # Numbers already lie on the format's steps, but for SOG's codebook of the many harmonics.
+    assert psnr(picture(once), picture(read_splats(second / name))) > 90
 
 
 @pytest.mark.parametrize("name", ["a.ply", "a.compressed.ply", "a.spz", "a.sog"])
@@ -51,7 +52,7 @@ def test_a_baked_picture_survives(name: str, tmp_path: Path, generator: torch.Ge
     baked, pinhole = bake_pinhole(gaussians, camera)
     write_splats(SplatCloud.from_gaussians(baked), tmp_path / name)
     shown = render(read_splats(tmp_path / name).gaussians(pinhole), pinhole).color
-    assert psnr(shown, render(gaussians, camera).color) > LOWEST[name, 3] - 5
+    assert psnr(shown, render(gaussians, camera).color) > LOWEST[name, 3]
 
 
 @pytest.mark.parametrize("format", SPLAT_FORMATS)

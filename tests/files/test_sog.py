@@ -247,7 +247,7 @@ def test_zip_tricks(tmp_path: Path) -> None:
         (twice.getvalue(), "bundle: expected at most 64 members of different names, got 2"),
         (bundle({str(number): b"" for number in range(65)}), "bundle: expected at most 64 members"),
         (bytes(encrypted), "meta.json: File 'meta.json' is encrypted, password required"),
-        (bytes(unknown), "meta.json: That compression method is not supported"),
+        (bytes(unknown), "meta.json: expected a member that is stored or deflated, got method 99"),
         (bytes(overlapping), "meta.json: "),
     ]:
         with pytest.raises(SplatFileError) as caught:
@@ -265,4 +265,13 @@ def test_a_member_that_unpacks_to_a_large_one(tmp_path: Path) -> None:
         for name, content in (scene() | {"sh0.webp": bytes(100_000_000)}).items():
             archive.writestr(name, json.dumps(content) if isinstance(content, dict) else content)
     with pytest.raises(SplatFileError, match="sh0.webp: expected at most 4194336 bytes, got more"):
+        read(buffer.getvalue(), tmp_path)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_methods_that_unpack_all_at_once(method: int, tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        archive.writestr("meta.json", bytes(1_000_000))
+    with pytest.raises(SplatFileError, match=f"meta.json: expected a member that is stored or .* got method {method}"):
         read(buffer.getvalue(), tmp_path)

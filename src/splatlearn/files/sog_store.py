@@ -19,6 +19,8 @@ MOST_PIXELS_BESIDE = 1 << 18
 LARGEST_PER_PIXEL = 16
 """Bytes of a file for each of its pixels and those beside, at most."""
 MOST_MEMBERS = 64
+UNPACKED_IN_STEPS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Methods that are unpacked only as far as asked; of the others a few bytes may fill the memory."""
 
 
 class Folder:
@@ -62,12 +64,16 @@ class Bundle:
     def read(self, name: str, largest: int) -> bytes:
         """The content of a member; raises as for a folder, and for members that do not unpack."""
         try:
-            with self.archive.open(name) as member:
-                content = member.read(largest + 1)
+            info = self.archive.getinfo(name)
         except KeyError:
             raise Malformed(f"{name}: expected a member of the bundle, found none") from None
+        if info.compress_type not in UNPACKED_IN_STEPS:
+            raise Malformed(f"{name}: expected a member that is stored or deflated, got method {info.compress_type}")
+        try:
+            with self.archive.open(name) as member:
+                content = member.read(largest + 1)
         except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError) as error:
-            # RuntimeError is what an encrypted member raises, and NotImplementedError an unknown compression.
+            # RuntimeError is what an encrypted member raises.
             raise Malformed(f"{name}: {error}") from None
         if len(content) > largest:
             raise Malformed(f"{name}: expected at most {largest} bytes, got more")
