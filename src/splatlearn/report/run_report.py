@@ -17,6 +17,8 @@ CURVES = {
     "learning_rate": "learning rate",
     "images_per_second": "images per second",
     "data_wait": "share of time waiting for data",
+    "probe_knn": "kNN accuracy on held-out images",
+    "probe_linear": "linear-probe accuracy on held-out images",
     "validation_top1": "top-1 on validation images",
 }
 """Keys of the log that are drawn beside the loss, with the names to show."""

@@ -77,6 +77,7 @@ class TrainingLoop(ABC):
         self.fresh_unreadable: list[tuple[str, str]] = []
         self.enlarged: set[str] = set()
         self.told_of_enlarged = False
+        self.note = ""  # what else the bar says
         self.step = self._resume()
         self.started_at = self.step
         self.logbook = Logbook(self.folder, self.accelerator, self.step, self.total)
@@ -241,7 +242,8 @@ class TrainingLoop(ABC):
         status = {"images_per_second": speed, "data_wait": share, "skipped_steps": skipped}
         self.logbook.write({"step_of_status": self.step, **status})
         self._report_images()
-        self.logbook.flush(self.step, f"loss {self.last_loss:.4f} · {speed:.0f} images/s · data wait {share:.0%}")
+        line = f"loss {self.last_loss:.4f} · {speed:.0f} images/s · data wait {share:.0%}"
+        self.logbook.flush(self.step, line + self.note)
         self.losses, self.waited = [], 0.0
         # A share of very few images says little: one bad file in the first batch is not a bad data set.
         sure = min(len(self.loader.dataset), 1000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from splatlearn.data import ImageSource, PretrainingDataset, RandomResizedCrop, open_source
 from splatlearn.data.loader import Batch
+from splatlearn.evaluation.features import Extraction
 from splatlearn.models import Mask, Reconstruction, create_model, join_masks, orthogonal_masks_from_noise
 from splatlearn.objectives import ObjectiveValue, Term, WeightedSum, masked_mse
 from splatlearn.objectives.processes import average_gradients
@@ -18,6 +20,7 @@ from splatlearn.training.checkpoint import load_more
 from splatlearn.training.device import choose_device
 from splatlearn.training.engine import RunResult, TrainingLoop
 from splatlearn.training.mutual_information import MutualInformation
+from splatlearn.training.online_probe import OnlineProbe
 from splatlearn.training.recipe import Recipe
 from splatlearn.training.schedule import parameter_groups
 
@@ -53,6 +56,7 @@ class _Pretraining(TrainingLoop):
         self.mutual = MutualInformation(recipe.mutual, model, recipe.run.seed, choose_device(recipe.run.device))
         self.objective = WeightedSum({**reconstruction_term(recipe, model.patch), **self.mutual.terms})
         self.told_of_estimator = False
+        self.probe = OnlineProbe(recipe.probe, source) if recipe.probe.probe_every else None
         crop = RandomResizedCrop(height, width, scale=recipe.data.crop_scale, flip=recipe.data.flip)
         super().__init__(recipe, model, PretrainingDataset(source, crop, patches, recipe.run.seed))
 
@@ -90,6 +94,19 @@ class _Pretraining(TrainingLoop):
     def _restore(self, folder: Path) -> None:
         if self.mutual.tensors(self.optimizer):
             self.mutual.restore(load_more(folder, STATE), self.optimizer)
+
+    def _after_epoch(self) -> None:
+        epoch = self.step // self.steps_per_epoch
+        if self.probe is None or not self.probe.due(epoch, self.epochs):
+            return
+        began = time.perf_counter()
+        model = self.accelerator.unwrap_model(self.model)
+        precision = "bf16" if self.precision == "bf16" else "fp32"
+        scores = self.probe(model, Extraction(device=self.device, precision=precision))
+        self.logbook.write({"step_of_status": self.step, "probe_epoch": epoch, **scores})
+        self.note = f" · kNN {scores['probe_knn']:.1%}, linear {scores['probe_linear']:.1%}"
+        # The probes' time is not the training's.
+        self.clock += time.perf_counter() - began
 
     def _flush(self) -> None:
         losses = [entry["loss_minimize"] for entry in self.losses if "loss_minimize" in entry]

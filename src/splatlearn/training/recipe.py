@@ -21,6 +21,7 @@ from splatlearn.training.mutual_recipe import (
     MutualInformationOptions,
     check_mutual_information,
 )
+from splatlearn.training.online_probe import ProbeOptions
 from splatlearn.training.stored_recipe import StoredRecipe, filled
 
 Method = Literal["gmae", "mae", "mi-gmae", "mi-mae"]
@@ -90,7 +91,7 @@ class RunOptions:
     out: str
     """Folder of the run."""
     seed: int = 0
-    """Fixes the weights, the order, every crop and every mask."""
+    """Fixes the weights, the order and all that is random."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
     precision: Precision = "auto"
@@ -125,6 +126,7 @@ class Recipe(StoredRecipe):
     preset: Literal["default", "paper"] = "default"
     """The project's choices, or those of the paper to the letter."""
     options: ModelOptions = field(default_factory=ModelOptions)
+    probe: ProbeOptions = field(default_factory=ProbeOptions)
 
     def __post_init__(self) -> None:
         _check(self)
