@@ -37,7 +37,7 @@ SIDES = {"cifar10": (32, 4), "tiny_imagenet50": (64, 8)}
 """Pixels of an image and of a patch: 64 patches in both."""
 IMAGES = 10_000
 """Training images at scale 1; all that there are, at most."""
-EPOCHS = 6
+EPOCHS = 12
 """Passes over them at scale 1."""
 JUDGED = 500
 """Validation images whose hidden pixels are compared."""

@@ -82,7 +82,7 @@ def demo_recipe(out: Path, short: bool, seed: int, device: str) -> Recipe:
         options=ModelOptions(gaussians=256, gaussians_per_query=16, decoder_depth=2, scale_limit=2.0),
         data=DataOptions(data="the photographs of scikit-image and scikit-learn", crop_scale=(0.3, 1.0)),
         optimizer=OptimizerOptions(
-            epochs=1 if short else 6, batch_size=16, base_learning_rate=1.6e-2, warmup_epochs=0.5
+            epochs=1 if short else 8, batch_size=16, base_learning_rate=1.6e-2, warmup_epochs=0.5
         ),
         run=RunOptions(out=str(out), seed=seed, device=device, checkpoint_every=10_000, trackers=()),
     ).resolved()
