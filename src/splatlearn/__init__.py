@@ -1,6 +1,8 @@
 """splatlearn: image representations learned by painting with Gaussians."""
 
+from splatlearn import zero_shot
 from splatlearn.camera import Camera
+from splatlearn.fitting import refine
 from splatlearn.gaussians import Gaussians
 from splatlearn.models import GMAE, MAE, Mask, ModelOptions, Reconstruction, create_model, orthogonal_masks, random_mask
 from splatlearn.models import load_model as load
@@ -24,6 +26,8 @@ __all__ = [
     "orthogonal_masks",
     "project",
     "random_mask",
+    "refine",
     "render",
     "save",
+    "zero_shot",
 ]

@@ -1,0 +1,108 @@
+"""`splatlearn fit IMAGE... --gaussians K --out DIR`: Gaussians of single images, without a model or from one's."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import tyro
+from torch import Tensor
+
+from splatlearn.camera import Camera
+from splatlearn.cli.pictures import Pictures, output_folder, progress_bar, write_png
+from splatlearn.files import SplatCloud, bake_pinhole, write_splats
+from splatlearn.fitting import RefineOptions, initial_gaussians, refine
+from splatlearn.gaussians import Gaussians
+from splatlearn.models import GMAE, load_model
+from splatlearn.render import render
+from splatlearn.training.device import choose_device
+from splatlearn.zero_shot import read_scene
+
+TRACE_POINTS = 20
+"""Steps at which fit.json has the error."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """Fitted Gaussians of one image [1, 3, H, W], and PSNR (dB) with seconds since the start, by steps done."""
+
+    gaussians: Gaussians
+    trace: list[dict[str, float]]
+
+
+def fit_command(
+    images: tyro.conf.Positional[tuple[str, ...]],
+    *,
+    out: str,
+    gaussians: int = 1000,
+    steps: int = 300,
+    add: int = 0,
+    run: str | None = None,
+    seed: int = 0,
+    device: str = "auto",
+) -> int:
+    """Fit Gaussians to each image through the renderer: NAME-fit.png, NAME.ply and, for all, fit.json.
+
+    Args:
+        images: Image files, or folders of them.
+        out: Folder for the results.
+        gaussians: Gaussians of an image at the start, where there is no RUN.
+        steps: Gradient steps (Adam).
+        add: Gaussians added on the way where the error is largest.
+        run: Start from what this GMAE predicts: a run folder, model folder or Hub id.
+        seed: Fixes where Gaussians start.
+        device: auto, cpu, cuda, cuda:1, mps.
+    """
+    on = choose_device(device)
+    model = None if run is None else load_model(run, on)
+    if model is not None and not isinstance(model, GMAE):
+        raise ValueError(f"run: expected a GMAE, whose pictures are made of Gaussians, got a MAE in {run}")
+    options = RefineOptions(add=add, seed=seed, background="white" if model is None else model.config.background)
+    pictures = Pictures(images, 1, 1 if model is None else model.patch)
+    folder = output_folder(out)
+    results = []
+    with progress_bar("fit", len(pictures.files)) as told:
+        for batch in pictures:
+            image = batch.images.to(on)
+            start = _start(model, image, gaussians, seed)
+            fit = fit_image(start, image, steps, options)
+            _write(folder, batch.names[0], fit, image, options)
+            results.append({"image": batch.names[0], "gaussians": fit.gaussians.count, "trace": fit.trace})
+            told(len(results) + len(pictures.failures))
+    if results:
+        (folder / "fit.json").write_text(json.dumps(results, indent=2) + "\n")
+    for result in results:
+        last = result["trace"][-1]
+        print(f"{result['image']}: {result['gaussians']} Gaussians, {last['psnr']:.2f} dB in {last['seconds']:.1f} s")
+    pictures.finish()
+    return 0
+
+
+def fit_image(start: Gaussians, image: Tensor, steps: int, options: RefineOptions) -> Fit:
+    """Refine the Gaussians of one image [1, 3, H, W], and note PSNR and seconds on the way."""
+    trace: list[dict[str, float]] = []
+    every = max(1, steps // TRACE_POINTS)
+    began = time.perf_counter()
+
+    def watch(step: int, errors: Tensor) -> None:
+        if step % every == 0 or step == steps:
+            psnr = float(-10.0 * errors[0].double().log10())
+            trace.append({"step": step, "psnr": psnr, "seconds": time.perf_counter() - began})
+
+    return Fit(refine(start, image, steps, options, watch=watch), trace)
+
+
+def _start(model: GMAE | None, image: Tensor, count: int, seed: int) -> Gaussians:
+    if model is None:
+        return initial_gaussians(image, count, torch.Generator().manual_seed(seed))
+    return read_scene(model, image).gaussians
+
+
+def _write(folder: Path, name: str, fit: Fit, image: Tensor, options: RefineOptions) -> None:
+    camera = Camera.gmae(image.shape[-2], image.shape[-1])
+    write_png(folder / f"{name}-fit.png", render(fit.gaussians, camera, options.background).color[0])
+    baked, _ = bake_pinhole(fit.gaussians[0].to("cpu"), camera)
+    write_splats(SplatCloud.from_gaussians(baked), folder / f"{name}.ply", "ply")

@@ -1,0 +1,132 @@
+"""Image files in, PNG files out: what the commands that take images share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+from splatlearn.data import UnreadableImage, decode
+from splatlearn.data.folder import IMAGE_EXTENSIONS
+
+
+@dataclass(frozen=True, eq=False)
+class PictureBatch:
+    """Images [B, 3, H, W] in [0, 1] of one size, and the names that their outputs get."""
+
+    names: list[str]
+    images: Float[Tensor, "B 3 H W"]
+
+
+class Pictures:
+    """Image files, and the images of folders, in batches of equal size.
+
+    Files that cannot be used are named on stderr when their turn comes, and left out; `finish` raises for them.
+    """
+
+    def __init__(self, paths: Sequence[str], batch_size: int = 8, smallest: int = 1) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size: expected at least 1 image, got {batch_size}")
+        self.files = [file for path in paths for file in _files(Path(path))]
+        if not self.files:
+            raise ValueError("image: expected at least one image file or a folder of them, got none")
+        self.batch_size = batch_size
+        self.smallest = smallest
+        self.failures: list[str] = []
+        self._names = _names(self.files)
+
+    def __iter__(self) -> Iterator[PictureBatch]:
+        names: list[str] = []
+        images: list[Tensor] = []
+        for file, name in zip(self.files, self._names, strict=True):
+            image = self._read(file)
+            if image is None:
+                continue
+            if images and (len(images) == self.batch_size or images[0].shape != image.shape):
+                yield PictureBatch(names, torch.stack(images))
+                names, images = [], []
+            names.append(name)
+            images.append(image)
+        if images:
+            yield PictureBatch(names, torch.stack(images))
+
+    def finish(self) -> None:
+        """Raise ValueError when files were left out; all others are done by then."""
+        if self.failures:
+            raise ValueError(
+                f"image: {len(self.failures)} of {len(self.files)} could not be used: {'; '.join(self.failures[:3])}"
+                f"{'; …' if len(self.failures) > 3 else ''}"
+            )
+
+    def _read(self, file: Path) -> Float[Tensor, "3 H W"] | None:
+        try:
+            image = decode(file, str(file))
+            if min(image.size) < self.smallest:
+                least = f"at least {self.smallest}×{self.smallest} pixels, one patch of the model"
+                raise UnreadableImage(str(file), f"expected {least}, got {image.height}×{image.width}")
+        except UnreadableImage as error:
+            self.failures.append(str(error))
+            print(f"splatlearn: {error}", file=sys.stderr)
+            return None
+        with Image.open(file) as opened:
+            if getattr(opened, "n_frames", 1) > 1:
+                print(f"splatlearn: {file}: several frames, of which the first is used", file=sys.stderr)
+        return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
+
+
+@contextmanager
+def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr, where that is a terminal; it is told how many of `total` are done."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda done: progress.update(task, completed=done)
+
+
+def output_folder(out: str) -> Path:
+    """Make the folder for results. Raises ValueError for a file of that name."""
+    folder = Path(out)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"out: expected a folder, got the file {folder}")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def write_png(path: Path, pixels: Float[Tensor, "H W"] | Float[Tensor, "C H W"]) -> None:
+    """Write grey [H, W], RGB or RGBA [C, H, W] values in [0, 1] as a PNG of 8 bits."""
+    values = (pixels.detach().float().cpu().clamp(0.0, 1.0) * 255).round().byte().numpy()
+    Image.fromarray(values if values.ndim == 2 else np.ascontiguousarray(values.transpose(1, 2, 0))).save(path)
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_dir():
+        found = sorted(each for each in path.iterdir() if each.suffix.lower() in IMAGE_EXTENSIONS)
+        if not found:
+            raise ValueError(f"image: expected images in the folder {path}, found none")
+        return found
+    return [path]
+
+
+def _names(files: Sequence[Path]) -> list[str]:
+    """Stems, numbered where they repeat, so that no output replaces another's."""
+    taken: set[str] = set()
+    names = []
+    for file in files:
+        name, number = file.stem, 1
+        while name in taken:
+            number += 1
+            name = f"{file.stem}-{number}"
+        taken.add(name)
+        names.append(name)
+    return names

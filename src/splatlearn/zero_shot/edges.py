@@ -1,0 +1,149 @@
+"""Edges: where the index of the depth layer jumps (arXiv 2501.03229, section 4.3), and a version without thresholds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from splatlearn.render.composite import background_colors
+from splatlearn.zero_shot.gradients import gradient_map, thin_lines
+from splatlearn.zero_shot.scene import ReadOptions, Scene, principal_tokens, read_scene
+from splatlearn.zero_shot.slabs import cut_slabs, paint, slab_of
+
+Method = Literal["soft", "index"]
+Cue = Literal["layers", "depth", "color", "tokens"]
+
+HALF = 0.25
+"""Gradient that counts as half an edge: strengths g become g / (g + HALF), which keeps their order."""
+
+THIN = 0.05
+"""Cover of a pixel that weighs as much as the distance behind it."""
+
+
+@dataclass(frozen=True)
+class EdgeOptions:
+    """How edges are read out.
+
+    - `method`: `"index"` is the paper's: paint layer over layer, far to near, note for each pixel the last layer that
+      changed it by more than `change`, and mark the jumps. `"soft"` composites `cues` as channels and takes their
+      gradient; it needs no threshold.
+    - `layers`: numbers of equal-count layers, all of which are combined.
+    - `cues`: of `"soft"`: layer indices, depth (both relative to the scene's), colour, and the decoder's tokens.
+    - `sigma`: smoothing before the gradient, pixels.
+    - `thin`: keep the crests alone (`"soft"`).
+    - `change`: difference of a colour, in (0, 1); what the paper calls significant is not published.
+
+    Raises ValueError for unknown names, empty lists and numbers out of range.
+    """
+
+    method: Method = "soft"
+    layers: tuple[int, ...] = (32, 16, 8, 4)
+    cues: tuple[Cue, ...] = ("layers", "depth", "color")
+    sigma: float = 2.0
+    thin: bool = True
+    change: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.method not in get_args(Method):
+            raise ValueError(f"method: expected one of {', '.join(get_args(Method))}, got {self.method!r}")
+        unknown = [cue for cue in self.cues if cue not in get_args(Cue)]
+        if unknown or not self.cues:
+            raise ValueError(f"cues: expected some of {', '.join(get_args(Cue))}, got {self.cues}")
+        if not self.layers or min(self.layers) < 2:
+            raise ValueError(f"layers: expected numbers of layers of at least 2, got {self.layers}")
+        if self.sigma <= 0 or not 0.0 < self.change < 1.0:
+            raise ValueError(
+                f"sigma, change: expected a positive number and one in (0, 1), got {self.sigma} and {self.change}"
+            )
+
+
+def edges(
+    model: Any,
+    images: Float[Tensor, "B 3 H W"],
+    edge_options: EdgeOptions | None = None,
+    options: ReadOptions | None = None,
+) -> Float[Tensor, "B H W"]:
+    """The edges of images [B, 3, H, W] in [0, 1], as `edges_of` the Gaussians that a GMAE predicts; raises as it and
+    `read_scene` do."""
+    return edges_of(read_scene(model, images, options), edge_options)
+
+
+@torch.no_grad()
+def edges_of(scene: Scene, options: EdgeOptions | None = None) -> Float[Tensor, "B H W"]:
+    """Strengths of edges in [0, 1], by the chosen method.
+
+    Numbers of layers beyond that of the Gaussians are left out. Raises ValueError when none is left, and for tokens
+    as a cue where the scene has none.
+    """
+    options = options or EdgeOptions()
+    counts = [count for count in options.layers if count <= scene.splats.count]
+    if not counts:
+        raise ValueError(
+            f"layers: expected a number of layers up to {scene.splats.count}, the Gaussians, got {options.layers}"
+        )
+    if options.method == "index":
+        jumps = [_jumps(layer_index(scene, count, options.change)) for count in counts]
+        return torch.stack(jumps).mean(dim=0)
+    strength, direction = gradient_map(_cue_maps(scene, counts, options.cues), options.sigma)
+    if options.thin:
+        strength = thin_lines(strength, direction)
+    return strength / (strength + HALF)
+
+
+def layer_index(scene: Scene, count: int, change: float) -> Int64[Tensor, "B H W"]:
+    """For each pixel the nearest of `count` equal-count layers that changes a colour there by more than `change`.
+
+    Layers are painted far to near over the scene's background; `count` where none does.
+    """
+    index = slab_of(scene.splats, count, "count", scene.size)
+    slabs = cut_slabs(scene.splats, index, count, scene.size)
+    picture = background_colors(scene.background, scene.splats.colors)[:, :, None, None]
+    written = torch.full_like(index[:, :1, None], count).expand(-1, *scene.size)
+    for layer in reversed(range(count)):
+        after = slabs.color[:, layer] + picture * slabs.transmittance[:, layer].unsqueeze(1)
+        changed = (after - picture).abs().amax(dim=1) > change
+        written = torch.where(changed, layer, written)
+        picture = after
+    return written
+
+
+def _jumps(index: Int64[Tensor, "B H W"]) -> Float[Tensor, "B H W"]:
+    """1 where the index differs from that of the pixel to the right or below, else 0."""
+    right = F.pad((index[..., :, 1:] != index[..., :, :-1]).float(), (0, 1))
+    below = F.pad((index[..., 1:, :] != index[..., :-1, :]).float(), (0, 0, 0, 1))
+    return torch.maximum(right, below)
+
+
+def _cue_maps(scene: Scene, counts: list[int], cues: tuple[Cue, ...]) -> Float[Tensor, "B C H W"]:
+    """Every cue as channels that span about 1 over a scene, each cue with the same total weight."""
+    maps = []
+    for cue in cues:
+        features = _features(scene, counts, cue)
+        painted, alpha = paint(scene.splats, features, scene.size)
+        if cue == "color":
+            behind = background_colors(scene.background, scene.splats.colors)[:, :, None, None]
+            shown = painted + behind * (1.0 - alpha).unsqueeze(1)
+        else:
+            # The mean of what covers a pixel; where little does, all of it is as far as the farthest.
+            cover = alpha.unsqueeze(1)
+            shown = (painted + THIN) / (cover + THIN)
+        maps.append(shown / features.shape[-1] ** 0.5)
+    return torch.cat(maps, dim=1)
+
+
+def _features(scene: Scene, counts: list[int], cue: Cue) -> Float[Tensor, "B K C"]:
+    splats = scene.splats
+    if cue == "color":
+        return splats.colors
+    if cue == "depth":
+        near, far = splats.depths.quantile(0.02, dim=1, keepdim=True), splats.depths.quantile(0.98, dim=1, keepdim=True)
+        return ((splats.depths - near) / (far - near).clamp_min(1e-6)).clamp(0.0, 1.0).unsqueeze(-1)
+    if cue == "layers":
+        indices = [slab_of(splats, count, "count", scene.size) / (count - 1) for count in counts]
+        return torch.stack(indices, dim=-1)
+    return principal_tokens(scene, 8)

@@ -1,0 +1,137 @@
+"""Figure and ground: from the depth order, from composited depth, or from groups of Gaussians."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from skimage.filters import threshold_otsu
+from torch import Tensor
+
+from splatlearn.zero_shot.grouping import figure_likeness, group_gaussians
+from splatlearn.zero_shot.scene import ReadOptions, Scene, read_scene
+from splatlearn.zero_shot.slabs import cut_slabs, paint, slab_of, visible_weights
+
+Method = Literal["groups", "order", "depth"]
+Side = Literal["border", "near"]
+
+
+@dataclass(frozen=True)
+class FigureOptions:
+    """How the figure is found.
+
+    - `method`: `"order"` cuts the depth order once, where the mean colours of the two sides differ most (Otsu's
+      criterion, weighted by cover); `"depth"` composites depth and cuts it by Otsu's threshold; `"groups"` clusters
+      Gaussians and paints how little each group touches the image's border.
+    - `side`: which side of a cut in depth is figure: `"near"`, or the one that holds less of the `"border"`.
+    - `cuts`: places of the depth order that are tried; `groups`: clusters of Gaussians; `seed`: of the clustering.
+
+    Raises ValueError for unknown names and numbers out of range.
+    """
+
+    method: Method = "groups"
+    side: Side = "near"
+    cuts: int = 32
+    groups: int = 8
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.method not in get_args(Method):
+            raise ValueError(f"method: expected one of {', '.join(get_args(Method))}, got {self.method!r}")
+        if self.side not in get_args(Side):
+            raise ValueError(f"side: expected one of {', '.join(get_args(Side))}, got {self.side!r}")
+        if self.cuts < 2 or self.groups < 2:
+            raise ValueError(f"cuts, groups: expected at least 2 each, got {self.cuts} and {self.groups}")
+
+
+def figure_ground(
+    model: Any,
+    images: Float[Tensor, "B 3 H W"],
+    figure_options: FigureOptions | None = None,
+    options: ReadOptions | None = None,
+) -> Float[Tensor, "B H W"]:
+    """The figures of images [B, 3, H, W] in [0, 1], as `figure_ground_of` the Gaussians that a GMAE predicts; raises as
+    it and `read_scene` do."""
+    return figure_ground_of(read_scene(model, images, options), figure_options)
+
+
+@torch.no_grad()
+def figure_ground_of(scene: Scene, options: FigureOptions | None = None) -> Float[Tensor, "B H W"]:
+    """A soft mask in [0, 1], 1 for figure; the binary one is where it is at least 0.5.
+
+    An image in which nothing can be told apart is all ground.
+    """
+    options = options or FigureOptions()
+    if options.method == "groups":
+        return calibrated(_from_groups(scene, options))
+    if options.method == "depth":
+        closeness = _closeness(scene)
+        return _sided(calibrated(closeness), options.side)
+    return _sided(_from_order(scene, options.cuts), options.side)
+
+
+def calibrated(values: Float[Tensor, "B H W"]) -> Float[Tensor, "B H W"]:
+    """Stretch each map over [0, 1] such that Otsu's threshold becomes 0.5; 0 for a map without differences."""
+    stretched = []
+    for each in values:
+        low, high = float(each.min()), float(each.max())
+        if high - low < 1e-6:
+            stretched.append(torch.zeros_like(each))
+            continue
+        cut = float(threshold_otsu(each.double().cpu().numpy()))
+        cut = min(max(cut, low + 1e-3 * (high - low)), high - 1e-3 * (high - low))
+        below, above = 0.5 * (each - low) / (cut - low), 0.5 + 0.5 * (each - cut) / (high - cut)
+        stretched.append(torch.where(each < cut, below, above).clamp(0.0, 1.0))
+    return torch.stack(stretched)
+
+
+def border_share(masks: Float[Tensor, "B H W"]) -> Float[Tensor, " B"]:
+    """Mean of masks over the outermost ring of pixels."""
+    ring = torch.ones_like(masks)
+    ring[:, 1:-1, 1:-1] = 0.0
+    return (masks * ring).sum(dim=(1, 2)) / ring.sum(dim=(1, 2))
+
+
+def _sided(masks: Float[Tensor, "B H W"], side: Side) -> Float[Tensor, "B H W"]:
+    """Turn masks of the near side round where their border is more figure than their whole, if the border decides."""
+    if side == "near":
+        return masks
+    turned = border_share(masks) > masks.mean(dim=(1, 2))
+    return torch.where(turned[:, None, None], 1.0 - masks, masks)
+
+
+def _closeness(scene: Scene) -> Float[Tensor, "B H W"]:
+    """Minus the composited depth; what nothing covers is as far as the farthest Gaussian."""
+    rendering = scene.rendering
+    assert rendering.depth is not None
+    farthest = scene.splats.depths[:, -1, None, None]
+    return -(rendering.depth * rendering.alpha + farthest * (1.0 - rendering.alpha))
+
+
+def _from_order(scene: Scene, cuts: int) -> Float[Tensor, "B H W"]:
+    """Cover by the nearest Gaussians, as many as make the colours of the two sides differ most."""
+    count = min(cuts, scene.splats.count)
+    slabs = cut_slabs(scene.splats, slab_of(scene.splats, count, "count", scene.size), count, scene.size)
+    near = 1.0 - slabs.transmittance.cumprod(dim=1)
+    colors = scene.rendering.color
+    total = colors.mean(dim=(2, 3)).unsqueeze(1)
+    area = near.mean(dim=(2, 3))
+    inside = torch.einsum("blhw,bchw->blc", near, colors) / (near.shape[-1] * near.shape[-2])
+    # Between-class variance of two classes: (μ·ω − μ_near)² / (ω (1 − ω)), Otsu 1979, eq. 18.
+    spread = (inside - area.unsqueeze(-1) * total).square().sum(-1) / (area * (1.0 - area)).clamp_min(1e-6)
+    best = spread.argmax(dim=1)
+    return near[torch.arange(len(best), device=best.device), best]
+
+
+def _from_groups(scene: Scene, options: FigureOptions) -> Float[Tensor, "B H W"]:
+    splats = scene.splats
+    labels = group_gaussians(scene, options.groups, options.seed)
+    members = F.one_hot(labels, options.groups).to(splats.colors.dtype)
+    weights = members * visible_weights(splats, scene.size).unsqueeze(-1)
+    sums = torch.einsum("bkg,bkc->bgc", weights, splats.colors)
+    colors = sums / weights.sum(dim=1).clamp_min(1e-9).unsqueeze(-1)
+    painted, _ = paint(splats, members, scene.size)
+    return torch.einsum("bghw,bg->bhw", painted, figure_likeness(painted, colors))

@@ -1,0 +1,51 @@
+"""Layers: slabs of the depth order as transparent pictures (arXiv 2501.03229, section 4.3)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from splatlearn.render.composite import Background, background_colors
+from splatlearn.zero_shot.scene import ReadOptions, Scene, read_scene
+from splatlearn.zero_shot.slabs import Rule, cut_slabs, slab_of
+
+
+def layers(
+    model: Any,
+    images: Float[Tensor, "B 3 H W"],
+    count: int = 8,
+    rule: Rule = "count",
+    options: ReadOptions | None = None,
+) -> Float[Tensor, "B count 4 H W"]:
+    """The layers of images [B, 3, H, W] in [0, 1], as `layers_of` the Gaussians that a GMAE predicts; raises as it and
+    `read_scene` do."""
+    return layers_of(read_scene(model, images, options), count, rule)
+
+
+@torch.no_grad()
+def layers_of(scene: Scene, count: int = 8, rule: Rule = "count") -> Float[Tensor, "B count 4 H W"]:
+    """Cut the depth order into `count` slabs and render each: RGBA, near to far, alpha not multiplied into colours.
+
+    - `rule`: `"count"` puts as many Gaussians into each slab; `"visible"` cuts at quantiles of the depth of what is
+      seen, so that each slab paints as much of the picture; `"clusters"` groups depths by k-means.
+
+    `composite_layers` gives the full rendering back, up to the renderer's rule that nothing behind a transmittance of
+    1e-4 is looked at, and up to rounding. Raises ValueError for an unknown rule and a count outside 1 … K.
+    """
+    slabs = cut_slabs(scene.splats, slab_of(scene.splats, count, rule, scene.size), count, scene.size)
+    alpha = (1.0 - slabs.transmittance).unsqueeze(2)
+    color = torch.where(alpha > 0, slabs.color / alpha.clamp_min(torch.finfo(alpha.dtype).tiny), 0.0)
+    return torch.cat([color, alpha], dim=2)
+
+
+def composite_layers(layers: Float[Tensor, "B L 4 H W"], background: Background = "white") -> Float[Tensor, "B 3 H W"]:
+    """Put RGBA layers, near to far, back over one another and over a background."""
+    picture = background_colors(background, layers.new_zeros(layers.shape[0], 1, 3))[:, :, None, None]
+    picture = picture.expand(-1, -1, *layers.shape[-2:])
+    for layer in layers.flip(1).unbind(1):
+        color, alpha = layer.split([3, 1], dim=1)
+        picture = color * alpha + picture * (1.0 - alpha)
+    return picture

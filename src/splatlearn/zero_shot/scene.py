@@ -1,0 +1,168 @@
+"""The Gaussians of images of any size, ready to be read out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from splatlearn.camera import Camera
+from splatlearn.checks import check_floating
+from splatlearn.fitting import RefineOptions, refine
+from splatlearn.gaussians import Gaussians
+from splatlearn.models import GMAE
+from splatlearn.render import Rendering, Splats, project, render
+from splatlearn.render.composite import Background
+from splatlearn.zero_shot.windows import Window, merge_windows, resize, windows_over
+
+Sizing = Literal["resize", "windows"]
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How a model looks at images that are not of its own size, and what happens before the read-out.
+
+    - `sizing`: `"resize"` shows the model the whole image at its native size, whatever the aspect; `"windows"` shows
+      it overlapping windows of its native aspect and merges their Gaussians, blended where windows overlap.
+    - `window`: height of a window in pixels of the image; None for the largest that fits.
+    - `overlap`: smallest share of a window that its neighbour covers too, in [0, 1).
+    - `refine`: gradient steps through the renderer, at the image's own size.
+
+    Either way the Gaussians are rendered at the image's own size. Raises ValueError for an unknown name or numbers out
+    of range.
+    """
+
+    sizing: Sizing = "resize"
+    window: int | None = None
+    overlap: float = 0.5
+    refine: int = 0
+
+    def __post_init__(self) -> None:
+        if self.sizing not in get_args(Sizing):
+            raise ValueError(f"sizing: expected one of {', '.join(get_args(Sizing))}, got {self.sizing!r}")
+        if self.window is not None and self.window < 1:
+            raise ValueError(f"window: expected a positive number of pixels, got {self.window}")
+        if not 0.0 <= self.overlap < 1.0:
+            raise ValueError(f"overlap: expected a share in [0, 1), got {self.overlap}")
+        if self.refine < 0:
+            raise ValueError(f"refine: expected at least 0 steps, got {self.refine}")
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """Gaussians [B, K], the camera that sees them at the image's size, and what lies behind.
+
+    `tokens` [B, K, D]: what the decoder said where it emitted each Gaussian; None without a model.
+    """
+
+    gaussians: Gaussians
+    camera: Camera
+    background: Background = "white"
+    tokens: Float[Tensor, "B K D"] | None = None
+
+    @cached_property
+    def splats(self) -> Splats:
+        """The projected Gaussians, near to far."""
+        return project(self.gaussians, self.camera)
+
+    @cached_property
+    def order(self) -> Tensor:
+        """Which Gaussian each of `splats` is, [B, K]."""
+        means = self.gaussians.means
+        numbers = torch.arange(means.shape[1], dtype=torch.float32, device=means.device)
+        numbered = replace(self.gaussians, colors=numbers.expand(means.shape[:2]).unsqueeze(-1))
+        return project(numbered, self.camera).colors.squeeze(-1).long()
+
+    @cached_property
+    def rendering(self) -> Rendering:
+        """All of it, with its depth map."""
+        return render(self.gaussians, self.camera, self.background)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.camera.height, self.camera.width
+
+
+@torch.no_grad()
+def read_scene(model: Any, images: Float[Tensor, "B 3 H W"], options: ReadOptions | None = None) -> Scene:
+    """Let a GMAE predict the Gaussians of whole images, without masking.
+
+    `images`: in [0, 1], at least as large as a patch. The model runs in evaluation mode and is left as it was. Raises
+    TypeError for images that are not floating-point, and ValueError for a model that predicts no Gaussians, other
+    shapes and images smaller than a patch.
+    """
+    options = options or ReadOptions()
+    if not isinstance(model, GMAE):
+        raise ValueError(
+            f"model: expected a GMAE, which paints with Gaussians, got {_kind(model)}; "
+            "zero-shot outputs need a run of `splatlearn pretrain gmae`"
+        )
+    _check(images, model.patch)
+    height, width = images.shape[-2:]
+    windows = [Window(0, 0, height, width)]
+    if options.sizing == "windows":
+        windows = windows_over(height, width, model.image_size, options.window, options.overlap)
+    parts = [_predict(model, resize(window.cut(images), model.image_size)) for window in windows]
+    gaussians = merge_windows([part[0] for part in parts], windows, (height, width))
+    tokens = torch.cat([part[1] for part in parts], dim=1)
+    camera, background = model.camera(height, width), model.config.background
+    if options.refine:
+        gaussians = refine(gaussians, images, options.refine, RefineOptions(background=background), camera)
+    return Scene(gaussians, camera, background, tokens)
+
+
+def principal_tokens(scene: Scene, count: int) -> Float[Tensor, "B K count"]:
+    """The tokens of the splats along their first principal axes, in the depth order, each axis scaled into [0, 1].
+
+    Raises ValueError where the scene has no tokens.
+    """
+    if scene.tokens is None:
+        raise ValueError("scene: expected one with the decoder's tokens, got one of Gaussians alone; use other cues")
+    each = torch.arange(scene.tokens.shape[0], device=scene.tokens.device).unsqueeze(-1)
+    tokens = scene.tokens[each, scene.order].float()
+    centred = tokens - tokens.mean(dim=1, keepdim=True)
+    _, lengths, axes = torch.linalg.svd(centred, full_matrices=False)
+    kept = min(count, axes.shape[1])
+    found = centred @ axes[:, :kept].mT
+    spread = lengths[:, None, :1].clamp_min(1e-12) / tokens.shape[1] ** 0.5
+    return (0.5 + found / (4.0 * spread)).clamp(0.0, 1.0)
+
+
+def _predict(model: GMAE, images: Float[Tensor, "B 3 h w"]) -> tuple[Gaussians, Float[Tensor, "B K D"]]:
+    """The Gaussians, and for each the decoder token that emitted it."""
+    decoded: list[Tensor] = []
+
+    def keep(module: nn.Module, inputs: Any, output: Any) -> None:
+        decoded.append(output)
+
+    hook = model.decoder.register_forward_hook(keep)
+    training = model.training
+    model.eval()
+    try:
+        gaussians = model.gaussians(images)
+    finally:
+        hook.remove()
+        model.train(training)
+    tokens = decoded[0][:, -model.config.queries :].float()
+    return gaussians, tokens.repeat_interleave(model.config.gaussians_per_query, dim=1)
+
+
+def _check(images: Tensor, patch: int) -> None:
+    check_floating("images", images)
+    if images.ndim != 4 or images.shape[1] != 3:
+        raise ValueError(f"images: expected shape [B, 3, H, W], got {list(images.shape)}")
+    height, width = images.shape[-2:]
+    if height < patch or width < patch:
+        raise ValueError(
+            f"images: expected at least {patch}×{patch} pixels, one patch of the model, got {height}×{width}"
+        )
+
+
+def _kind(model: object) -> str:
+    name = type(model).__name__
+    return f"a {name}" if name == "MAE" else f"an object of type {name}"

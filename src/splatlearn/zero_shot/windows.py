@@ -1,0 +1,125 @@
+"""Overlapping windows of an image, and one set of Gaussians made of what each window shows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from scipy.spatial.transform import Rotation
+from torch import Tensor
+
+from splatlearn.gaussians import Gaussians, quaternions_to_matrices
+
+
+@dataclass(frozen=True)
+class Window:
+    """A box of an image, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    def cut(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C h w"]:
+        """The window's pixels."""
+        return images[..., self.top : self.top + self.height, self.left : self.left + self.width]
+
+
+def windows_over(
+    height: int, width: int, native: tuple[int, int], window: int | None = None, overlap: float = 0.5
+) -> list[Window]:
+    """Windows of the native aspect, spread evenly from edge to edge of an image.
+
+    - `window`: their height in pixels; the largest that fits by default, and never more than that.
+    - `overlap`: smallest share of a window that its neighbour covers too.
+    """
+    largest = min(height, width * native[0] / native[1])
+    tall = min(largest, largest if window is None else window)
+    rows = max(1, round(tall))
+    columns = min(width, max(1, round(tall * native[1] / native[0])))
+    return [
+        Window(top, left, rows, columns)
+        for top in _starts(height, rows, overlap)
+        for left in _starts(width, columns, overlap)
+    ]
+
+
+def merge_windows(parts: list[Gaussians], windows: list[Window], size: tuple[int, int]) -> Gaussians:
+    """One set of Gaussians over an image of `size` (height, width) out of the sets of its windows.
+
+    Each set is that of GMAE's camera on its window. Where windows overlap, an opacity o becomes 1 − (1 − o)^w with
+    weights w that add up to 1 over the windows at the Gaussian's centre, so that windows that agree let through
+    together what one would.
+    """
+    if len(windows) == 1 and (windows[0].height, windows[0].width) == size:
+        return parts[0]
+    placed = [_placed(part, window, size) for part, window in zip(parts, windows, strict=True)]
+    faded = []
+    for gaussians, own in zip(placed, windows, strict=True):
+        tapers = torch.stack([_taper(gaussians, window, size) for window in windows])
+        share = _taper(gaussians, own, size) / tapers.sum(dim=0).clamp_min(1e-12)
+        opacities = 1.0 - (1.0 - gaussians.opacities).pow(share)
+        faded.append(Gaussians(gaussians.means, gaussians.scales, gaussians.quaternions, gaussians.colors, opacities))
+    joined = {name: torch.cat([getattr(each, name) for each in faded], dim=1) for name in vars(faded[0])}
+    return Gaussians(**joined)
+
+
+def resize(images: Float[Tensor, "B C H W"], size: tuple[int, int]) -> Float[Tensor, "B C h w"]:
+    """Bicubic, smoothed where it shrinks, in [0, 1]."""
+    if tuple(images.shape[-2:]) == size:
+        return images
+    resized = F.interpolate(images, size=size, mode="bicubic", align_corners=False, antialias=True)
+    return resized.clamp(0.0, 1.0)
+
+
+def _starts(length: int, side: int, overlap: float) -> list[int]:
+    room = length - side
+    gaps = math.ceil(room / max(1.0, side * (1.0 - overlap)))
+    return [round(room * number / gaps) for number in range(gaps + 1)] if gaps else [0]
+
+
+def _taper(gaussians: Gaussians, window: Window, size: tuple[int, int]) -> Float[Tensor, "B K"]:
+    """A window's weight at centres: a pyramid, highest in its middle, and almost 0 beyond its edges.
+
+    A margin of 1e-3 keeps centres on the image's outermost rows with some window.
+    """
+    shares = []
+    for axis, start, side in ((0, window.left, window.width), (1, window.top, window.height)):
+        place = (gaussians.means[..., axis] + 1.0) / 2.0 * size[1 - axis]
+        shares.append((1.0 - 2.0 * (place - start - side / 2).abs() / side).clamp_min(0.0) + 1e-3)
+    return shares[0] * shares[1]
+
+
+def _placed(gaussians: Gaussians, window: Window, size: tuple[int, int]) -> Gaussians:
+    """Gaussians of a window in the coordinates of the image, in which GMAE's camera projects them to the same pixels.
+
+    Pixels per unit are those of the window's camera times these shares; depth extents shrink by their mean.
+    """
+    across, down = window.width / size[1], window.height / size[0]
+    shift_x = (2 * window.left + window.width) / size[1] - 1.0
+    shift_y = (2 * window.top + window.height) / size[0] - 1.0
+    means = gaussians.means
+    moved = torch.stack([means[..., 0] * across + shift_x, means[..., 1] * down + shift_y, means[..., 2]], dim=-1)
+    if math.isclose(across, down, rel_tol=1e-6):
+        scales, quaternions = gaussians.scales * across, gaussians.quaternions
+    else:
+        shrink = means.new_tensor([across, down, math.sqrt(across * down)])
+        scales, quaternions = _stretched(gaussians, shrink)
+    return Gaussians(moved, scales, quaternions, gaussians.colors, gaussians.opacities)
+
+
+def _stretched(
+    gaussians: Gaussians, shrink: Float[Tensor, " 3"]
+) -> tuple[Float[Tensor, "B K 3"], Float[Tensor, "B K 4"]]:
+    """Scales and quaternions of the covariances D Σ D, for the diagonal D."""
+    axes = quaternions_to_matrices(gaussians.quaternions) * gaussians.scales.unsqueeze(-2)
+    turned, scales, _ = torch.linalg.svd(shrink.unsqueeze(-1) * axes)
+    # A rotation, not a reflection: an axis may be turned round without changing the covariance.
+    sign = torch.linalg.det(turned).sign()[..., None, None]
+    turned = torch.cat([turned[..., :2], turned[..., 2:] * sign], dim=-1)
+    flat = Rotation.from_matrix(turned.flatten(0, 1).double().cpu().numpy()).as_quat()
+    quaternions = torch.from_numpy(flat[:, [3, 0, 1, 2]]).to(turned).unflatten(0, turned.shape[:2])
+    return scales, quaternions

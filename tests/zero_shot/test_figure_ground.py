@@ -1,0 +1,86 @@
+"""Masks of known Gaussians are those of their shapes."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from splatlearn.zero_shot import FigureOptions, Scene, figure_ground_of
+from splatlearn.zero_shot.figure_ground import border_share, calibrated
+from splatlearn.zero_shot.grouping import figure_likeness, group_gaussians
+from zero_shot.shapes import SIZE, overlap, shape_masks, shape_scene
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        FigureOptions(method="groups", groups=12),
+        FigureOptions(method="groups", groups=6),
+        FigureOptions(method="depth"),
+        FigureOptions(method="order"),
+        FigureOptions(method="order", side="border"),
+    ],
+)
+def test_known_order_gives_the_mask(options):
+    ground, disc, square = shape_masks()
+    mask = figure_ground_of(shape_scene(), options)[0]
+    assert mask.shape == SIZE and 0 <= float(mask.min()) and float(mask.max()) <= 1
+    # One cut of three depths may lie in front of the disc or behind it.
+    wanted = [disc | square] if options.method == "groups" else [disc | square, square]
+    assert max(overlap(mask >= 0.5, each) for each in wanted) > 0.9
+
+
+def test_shuffled_depths_lose_the_mask_of_the_order(generator):
+    scene = shape_scene()
+    means = scene.gaussians.means.clone()
+    means[..., 2] = means[:, torch.randperm(means.shape[1], generator=generator), 2]
+    shuffled = Scene(replace(scene.gaussians, means=means), scene.camera)
+    _, disc, square = shape_masks()
+    mask = figure_ground_of(shuffled, FigureOptions(method="order"))[0] >= 0.5
+    assert max(overlap(mask, disc | square), overlap(mask, square)) < 0.6
+
+
+def test_the_border_decides_where_it_is_asked():
+    scene = shape_scene()
+    means = scene.gaussians.means * torch.tensor([1.0, 1.0, -1.0])
+    behind = Scene(replace(scene.gaussians, means=means), scene.camera)
+    # The ground now hides the figures, and only the white of nothing is left behind it.
+    near = figure_ground_of(behind, FigureOptions(method="depth"))[0]
+    far = figure_ground_of(behind, FigureOptions(method="depth", side="border"))[0]
+    assert float(border_share(far.unsqueeze(0))) <= float(far.mean()) + 1e-6
+    torch.testing.assert_close(torch.minimum((far - near).abs(), (far - 1 + near).abs()), torch.zeros(SIZE))
+
+
+def test_no_group_mixes_shapes():
+    scene = shape_scene()
+    labels, depths = group_gaussians(scene, 8)[0], scene.splats.depths[0]
+    for group in labels.unique():
+        _, counts = depths[labels == group].unique(return_counts=True)
+        assert float(counts.max() / counts.sum()) > 0.95
+
+
+def test_a_region_that_fills_the_border_is_ground_though_it_is_cut_up():
+    members = torch.zeros(1, 3, 40, 40)
+    members[0, 0, 10:20, 10:20] = 1
+    members[0, 1, :, :25] = 1 - members[0, 0, :, :25]
+    members[0, 2, :, 25:] = 1
+    colors = torch.tensor([[[0.9, 0.1, 0.1], [0.3, 0.3, 0.3], [0.32, 0.3, 0.3]]])
+    figure, left, right = figure_likeness(members, colors)[0].tolist()
+    assert figure > 0.99 and left < 0.01 and right < 0.01
+
+
+def test_otsu_s_threshold_becomes_one_half():
+    values = torch.cat([torch.linspace(0.0, 0.2, 50), torch.linspace(0.7, 0.8, 20)]).reshape(1, 7, 10)
+    stretched = calibrated(values)
+    assert torch.equal(stretched >= 0.5, values > 0.4)
+    assert (float(stretched.min()), float(stretched.max())) == (0.0, 1.0)
+    assert float(calibrated(torch.full((1, 4, 4), 0.3)).max()) == 0.0
+
+
+def test_wrong_options_are_named(no_shape_checks):
+    with pytest.raises(ValueError, match="method: expected one of groups, order, depth, got 'magic'"):
+        FigureOptions(method="magic")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="side: expected one of border, near, got 'far'"):
+        FigureOptions(side="far")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="cuts, groups: expected at least 2"):
+        FigureOptions(groups=1)

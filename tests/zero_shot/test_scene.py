@@ -1,0 +1,128 @@
+"""Reading images of any size with a model: resized, in windows, refined, and refused."""
+
+import pytest
+import torch
+
+from models.small_models import small_gmae, small_mae
+from scenes import random_gaussians
+from splatlearn.camera import Camera
+from splatlearn.gaussians import Gaussians
+from splatlearn.models import GMAEConfig
+from splatlearn.render import project, render
+from splatlearn.zero_shot import ReadOptions, Scene, edges, figure_ground, layers, read_scene
+from splatlearn.zero_shot.windows import Window, merge_windows, windows_over
+
+
+def test_native_images_are_read_as_the_model_predicts(generator):
+    model, images = small_gmae().train(), torch.rand(2, 3, 16, 24, generator=generator)
+    scene = read_scene(model, images)
+    assert model.training
+    expected = model.eval().gaussians(images)
+    assert torch.equal(scene.gaussians.means, expected.means)
+    assert scene.tokens is not None and scene.tokens.shape == (2, 12, 16)
+    # One token emits three Gaussians.
+    assert torch.equal(scene.tokens[:, 0], scene.tokens[:, 2]) and not torch.equal(
+        scene.tokens[:, 2], scene.tokens[:, 3]
+    )
+
+
+@pytest.mark.parametrize("sizing", ["resize", "windows"])
+@pytest.mark.parametrize("size", [(16, 24), (37, 21), (5, 90), (4, 4)])
+def test_every_read_out_has_the_size_of_the_image(generator, sizing, size):
+    model, images = small_gmae(), torch.rand(2, 3, *size, generator=generator)
+    options = ReadOptions(sizing=sizing)
+    assert layers(model, images, 3, options=options).shape == (2, 3, 4, *size)
+    for found in (edges(model, images, options=options), figure_ground(model, images, options=options)):
+        assert found.shape == (2, *size) and bool(torch.isfinite(found).all())
+
+
+def test_order_names_the_gaussian_behind_each_splat(generator):
+    gaussians = random_gaussians(generator, (2,), 15)
+    scene = Scene(gaussians, Camera.gmae(10, 12))
+    each = torch.arange(2).unsqueeze(-1)
+    assert torch.equal(gaussians.colors[each, scene.order], scene.splats.colors)
+
+
+def test_refining_brings_the_rendering_nearer(generator):
+    model, images = small_gmae(), torch.rand(1, 3, 20, 30, generator=generator)
+    before, after = (read_scene(model, images, ReadOptions(refine=steps)) for steps in (0, 30))
+    errors = [float((scene.rendering.color - images).square().mean()) for scene in (before, after)]
+    assert errors[1] < 0.8 * errors[0]
+
+
+@pytest.mark.parametrize("window", [None, 7, 16])
+@pytest.mark.parametrize("overlap", [0.0, 0.5])
+def test_windows_reach_from_edge_to_edge_and_overlap(window, overlap):
+    windows = windows_over(40, 55, (16, 24), window, overlap)
+    covered = torch.zeros(40, 55)
+    for each in windows:
+        assert each.top >= 0 and each.left >= 0 and each.top + each.height <= 40 and each.left + each.width <= 55
+        assert abs(each.width / each.height - 1.5) < 0.1
+        covered[each.top : each.top + each.height, each.left : each.left + each.width] += 1
+    assert int(covered.min()) >= 1
+    tops = sorted({each.top for each in windows})
+    assert all(
+        second - first <= windows[0].height * (1 - overlap) + 1 for first, second in zip(tops, tops[1:], strict=False)
+    )
+
+
+@pytest.mark.parametrize("window", [Window(3, 5, 20, 30), Window(3, 5, 20, 20), Window(0, 0, 40, 10)])
+def test_gaussians_of_a_window_are_drawn_where_its_pixels_are(generator, window):
+    gaussians = random_gaussians(generator, (1,), 6)
+    # Beside the axis the two cameras look at extents along the depth from other sides: none here.
+    flat = gaussians.scales * torch.tensor([1.0, 1.0, 1e-3])
+    turned = torch.nn.functional.normalize(gaussians.quaternions * torch.tensor([1.0, 0, 0, 1.0]), dim=-1)
+    gaussians = Gaussians(gaussians.means, flat, turned, gaussians.colors, gaussians.opacities)
+    whole = merge_windows([gaussians], [window], (48, 64))
+    expected = project(gaussians, Camera.gmae(window.height, window.width))
+    found = project(whole, Camera.gmae(48, 64))
+    shift = torch.tensor([float(window.left), float(window.top)])
+    torch.testing.assert_close(found.centers, expected.centers + shift, atol=1e-3, rtol=0)
+    torch.testing.assert_close(found.conics, expected.conics, atol=2e-3, rtol=2e-2)
+
+
+def test_windows_that_agree_give_the_picture_of_one():
+    """The same Gaussians seen by two overlapping windows let through what they let through alone."""
+    y, x = torch.meshgrid(torch.linspace(-0.95, 0.95, 12), torch.linspace(-0.95, 0.95, 18), indexing="ij")
+    means = torch.stack([x.reshape(-1), y.reshape(-1), 0 * x.reshape(-1)], dim=-1).unsqueeze(0)
+    one = Gaussians(
+        means,
+        torch.full_like(means, 0.4),
+        torch.tensor([1.0, 0, 0, 0]).expand(1, len(means[0]), 4).contiguous(),
+        torch.full_like(means, 0.3),
+        torch.full(means.shape[:2], 0.6),
+    )
+    windows = [Window(0, 0, 20, 40), Window(0, 20, 20, 40)]
+    parts = []
+    for window in windows:
+        shift = (2 * window.left + window.width) / 60 - 1
+        local = means.clone()
+        local[..., 0] = (means[..., 0] - shift) / (window.width / 60)
+        keep = local[0, :, 0].abs() < 1
+        scales = one.scales * torch.tensor([60 / window.width, 1.0, 1.0])
+        parts.append(Gaussians(local, scales, one.quaternions, one.colors, one.opacities).select(keep))
+    camera = Camera.gmae(20, 60)
+    merged = render(merge_windows(parts, windows, (20, 60)), camera).color
+    # Exact at the centres of Gaussians; their flanks let through a little more or less.
+    torch.testing.assert_close(merged, render(one, camera).color, atol=0.05, rtol=0)
+
+
+def test_wrong_input_is_one_sentence(generator, no_shape_checks):
+    images = torch.rand(1, 3, 16, 24, generator=generator)
+    with pytest.raises(ValueError, match="model: expected a GMAE, which paints with Gaussians, got a MAE"):
+        read_scene(small_mae(), images)
+    with pytest.raises(ValueError, match=r"images: expected at least 4×4 pixels, one patch of the model, got 16×1"):
+        read_scene(small_gmae(), images[..., :1])
+    with pytest.raises(ValueError, match=r"images: expected shape \[B, 3, H, W\], got \[3, 16, 24\]"):
+        read_scene(small_gmae(), images[0])
+    with pytest.raises(TypeError, match="images: expected a floating-point tensor"):
+        read_scene(small_gmae(), images.byte())
+    for wrong, message in (
+        ({"sizing": "crop"}, "sizing: expected one of resize, windows"),
+        ({"window": 0}, "window: expected a positive number"),
+        ({"overlap": 1.0}, "overlap: expected a share"),
+        ({"refine": -1}, "refine: expected at least 0 steps"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ReadOptions(**wrong)  # pyright: ignore[reportArgumentType]
+    assert GMAEConfig().background == "white"
