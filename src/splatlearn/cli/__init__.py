@@ -12,7 +12,9 @@ from splatlearn.cli.demo import demo
 from splatlearn.cli.doctor import doctor
 from splatlearn.cli.export import export_command
 from splatlearn.cli.finetune import finetune_command
+from splatlearn.cli.fit import fit_command
 from splatlearn.cli.pretrain import pretrain_command
+from splatlearn.cli.zero_shot import edges_command, layers_command, segment_command
 from splatlearn.training import NonFiniteError
 
 CONFIG = (tyro.conf.OmitArgPrefixes, tyro.conf.CascadeSubcommandArgs)
@@ -25,6 +27,10 @@ def commands(arguments: Sequence[str]) -> dict[str, Callable]:
         "pretrain": pretrain_command(arguments),
         "finetune": finetune_command(arguments),
         "export": export_command,
+        "layers": layers_command,
+        "segment": segment_command,
+        "edges": edges_command,
+        "fit": fit_command,
         "doctor": doctor,
     }
 
