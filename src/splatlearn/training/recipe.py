@@ -15,12 +15,7 @@ from typing import Literal, get_args
 from tyro.conf import Positional
 
 from splatlearn.models import ModelOptions
-from splatlearn.training.mutual_recipe import (
-    MAXIMIZE_WEIGHT,
-    MINIMIZE_WEIGHT,
-    MutualInformationOptions,
-    check_mutual_information,
-)
+from splatlearn.training.mutual_recipe import WEIGHTS, MutualInformationOptions, check_mutual_information
 from splatlearn.training.online_probe import ProbeOptions
 from splatlearn.training.stored_recipe import StoredRecipe, filled
 
@@ -144,6 +139,7 @@ class Recipe(StoredRecipe):
     def resolved(self) -> Recipe:
         """This recipe with the method's own values in place of None (numbers: the papers' pre-training recipes)."""
         mae, several = self.kind == "mae", self.method != self.kind
+        weights = WEIGHTS[self.kind] if several else (0.0, 0.0)
         warmup = min(40.0 if mae else 5.0, self.optimizer.epochs / 10)
         return dataclasses.replace(
             self,
@@ -153,8 +149,8 @@ class Recipe(StoredRecipe):
             mutual=filled(
                 self.mutual,
                 masks=4 if several else 1,
-                maximize_weight=MAXIMIZE_WEIGHT if several else 0.0,
-                minimize_weight=MINIMIZE_WEIGHT if several else 0.0,
+                maximize_weight=weights[0],
+                minimize_weight=weights[1],
             ),
             optimizer=filled(self.optimizer, base_learning_rate=1.5e-4 if mae else 1e-4, warmup_epochs=warmup),
         )
