@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scipy import stats
+from scipy.special import stdtrit
 
 from splatlearn.evaluation.results import EVALUATION_NAME, Evaluation, read_evaluations
 
@@ -126,7 +126,7 @@ def paired_difference(first: Mapping[int | None, float], other: Mapping[int | No
     if len(differences) == 1:
         return Difference(1, mean)
     deviation = statistics.stdev(differences)
-    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(differences) - 1)) * deviation / math.sqrt(len(differences))
+    reach = float(stdtrit(len(differences) - 1, (1 + CONFIDENCE) / 2)) * deviation / math.sqrt(len(differences))
     return Difference(len(differences), mean, deviation, mean - reach, mean + reach)
 
 

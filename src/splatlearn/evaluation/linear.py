@@ -5,19 +5,21 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from splatlearn.data import sample_order
 from splatlearn.data.randomness import Purpose, generator
 from splatlearn.evaluation.features import Features
 from splatlearn.evaluation.lars import LARS
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """Values of scikit-learn's C, the inverse of regularisation, that are tried."""
@@ -27,8 +29,9 @@ HELD_OUT = 0.2
 """Share of each class of train on which C is chosen."""
 FEWEST = 5
 """Images that the smallest class needs for that."""
-MOST_ITERATIONS = 300
-"""Of L-BFGS; features are standardised, so that few fits need more."""
+SWEEP_ITERATIONS = 300
+FINAL_ITERATIONS = 1000
+"""Of L-BFGS, at most, for each C that is tried and for the last fit."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +78,13 @@ def logistic_scores(features: Features, seed: int = 0) -> Regression:
 
     Of equally accurate values the smallest wins. Where a class has fewer than five images, C is 0.1.
     """
+    from sklearn.linear_model import LogisticRegression
+
     x, y = features.train.double().numpy(), features.train_labels.numpy()
     strength = FEW_STRENGTH
     if np.bincount(y, minlength=len(features.classes)).min() >= FEWEST:
         strength = _choose_strength(x, y, len(features.classes), seed)
-    model = LogisticRegression(C=strength, max_iter=MOST_ITERATIONS)
+    model = LogisticRegression(C=strength, max_iter=FINAL_ITERATIONS)
     converged = _fit(model, x, y)
     scores = torch.zeros(len(features.val), len(features.classes), dtype=torch.float64)
     scores[:, torch.from_numpy(model.classes_)] = torch.from_numpy(model.predict_proba(features.val.double().numpy()))
@@ -87,9 +92,11 @@ def logistic_scores(features: Features, seed: int = 0) -> Regression:
 
 
 def _choose_strength(x: np.ndarray, y: np.ndarray, classes: int, seed: int) -> float:
+    from sklearn.linear_model import LogisticRegression
+
     held_out = _held_out(y, classes, seed)
     # Each fit starts from the one before, which was regularised more.
-    model = LogisticRegression(warm_start=True, max_iter=MOST_ITERATIONS)
+    model = LogisticRegression(warm_start=True, max_iter=SWEEP_ITERATIONS)
     right = []
     for strength in STRENGTHS:
         model.set_params(C=strength)
@@ -108,10 +115,12 @@ def _held_out(y: np.ndarray, classes: int, seed: int) -> np.ndarray:
 
 
 def _fit(model: LogisticRegression, x: np.ndarray, y: np.ndarray) -> bool:
+    from sklearn.exceptions import ConvergenceWarning
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(x, y)
-    return int(np.max(model.n_iter_)) < MOST_ITERATIONS
+    return int(np.max(model.n_iter_)) < FINAL_ITERATIONS
 
 
 def lars_scores(features: Features, recipe: LarsRecipe | None = None) -> Float[Tensor, "M C"]:

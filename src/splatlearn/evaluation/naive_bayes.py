@@ -7,11 +7,9 @@ discriminative vs. generative classifiers", NIPS 2001). Letters in shapes: M ima
 from __future__ import annotations
 
 import math
-import warnings
 
 import torch
 from jaxtyping import Float
-from sklearn.covariance import ledoit_wolf_shrinkage
 from torch import Tensor
 
 from splatlearn.evaluation.features import Features
@@ -75,10 +73,9 @@ def shared_scores(features: Features, shrinkage: float | None = None) -> Float[T
 
 
 def _shrinkage(residuals: Tensor) -> float:
-    with warnings.catch_warnings():
-        # A single image is nothing to warn of: its residual is zero and never comes here.
-        warnings.simplefilter("ignore", UserWarning)
-        return float(ledoit_wolf_shrinkage(residuals.numpy(), assume_centered=True))
+    from sklearn.covariance import ledoit_wolf_shrinkage
+
+    return float(ledoit_wolf_shrinkage(residuals.numpy(), assume_centered=True))
 
 
 def _solved(covariance: Tensor, targets: Tensor) -> Tensor:
