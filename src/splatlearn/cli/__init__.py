@@ -8,12 +8,16 @@ from collections.abc import Callable, Sequence
 
 import tyro
 
+from splatlearn.cli.benchmark import benchmark_command
+from splatlearn.cli.compare import compare_command
 from splatlearn.cli.demo import demo
 from splatlearn.cli.doctor import doctor
+from splatlearn.cli.evaluate import evaluate_command
 from splatlearn.cli.export import export_command
 from splatlearn.cli.finetune import finetune_command
 from splatlearn.cli.fit import fit_command
 from splatlearn.cli.pretrain import pretrain_command
+from splatlearn.cli.view import view_command
 from splatlearn.cli.zero_shot import edges_command, layers_command, segment_command
 from splatlearn.training import NonFiniteError
 
@@ -26,11 +30,15 @@ def commands(arguments: Sequence[str]) -> dict[str, Callable]:
         "demo": demo,
         "pretrain": pretrain_command(arguments),
         "finetune": finetune_command(arguments),
+        "evaluate": evaluate_command,
+        "compare": compare_command,
         "export": export_command,
         "layers": layers_command,
         "segment": segment_command,
         "edges": edges_command,
         "fit": fit_command,
+        "benchmark": benchmark_command,
+        "view": view_command,
         "doctor": doctor,
     }
 

@@ -1,0 +1,185 @@
+"""`splatlearn evaluate RUN --data LABELLED`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+import tyro
+from rich.console import Console
+from rich.measure import Measurement
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from splatlearn.data.labelled import Labelled, open_labelled
+from splatlearn.evaluation import (
+    Evaluation,
+    EvaluationOptions,
+    Extraction,
+    evaluate,
+    evaluate_segmentation,
+    save_evaluation,
+)
+from splatlearn.evaluation.features import Progress as Told
+from splatlearn.models import GMAE, MAE, load_model
+from splatlearn.report import write_page, write_run_report
+from splatlearn.report.evaluation import evaluation_sections, few_shot_table, score_table, shown
+from splatlearn.training.device import choose_device, choose_precision
+
+CACHE_NAME = "features"
+
+
+@dataclass(frozen=True)
+class EvaluationInput:
+    """What is evaluated on, and where the results go."""
+
+    data: str | None = None
+    """Labelled images: a folder class/*.jpg, with train and val above or without, a parquet file, a Hub name."""
+    image_column: str | None = None
+    """Column with the images of parquet or Hub data. Default: found by its type."""
+    label_column: str | None = None
+    """Column with the labels of parquet or Hub data, numbers or text. Default: found by its type or name."""
+    segmentation: str | None = None
+    """Folder with images/NAME.jpg and masks/NAME.png: a linear segmentation probe on patch tokens."""
+    out: str | None = None
+    """Folder of evaluation.json and the report. Default: RUN."""
+    cache: str | None = None
+    """Folder that keeps features for the next time. Default: "features" in the folder of the results."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where it is computed."""
+
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """auto takes bf16 where the device multiplies it natively, else fp32."""
+    batch_size: int = 64
+    """Images of one forward pass."""
+    workers: int | None = None
+    """Threads that decode and crop. Default: one on a CPU run, as many as cores (at most 16) beside a GPU."""
+    max_unreadable: float = 0.05
+    """Unreadable images are left out and named; above this share it stops."""
+
+    def extraction(self) -> Extraction:
+        """The same with what "auto" stands for on this machine."""
+        device = choose_device(self.device)
+        precision = "bf16" if choose_precision(self.precision, device) == "bf16" else "fp32"
+        workers = self.workers if self.workers is not None else _workers(device)
+        return Extraction(self.batch_size, device, precision, workers, self.max_unreadable)
+
+
+def evaluate_command(
+    run: tyro.conf.Positional[str],
+    data: Annotated[EvaluationInput, tyro.conf.arg(name="")] = EvaluationInput(),
+    options: Annotated[EvaluationOptions, tyro.conf.arg(name="")] = EvaluationOptions(),  # noqa: B008
+    machine: Annotated[Machine, tyro.conf.arg(name="")] = Machine(),
+) -> int:
+    """Probe what a pre-trained model's features know about labelled images, and put it into the run's report.
+
+    Args:
+        run: A run folder, checkpoint folder, model folder or Hub id.
+    """
+    if data.data is None and data.segmentation is None:
+        raise ValueError("data: expected labelled images (--data) or images with masks (--segmentation), got neither")
+    out = _folder(run, data.out)
+    extraction = machine.extraction()
+    model = load_model(run, extraction.device)
+    labelled = None if data.data is None else open_labelled(data.data, data.image_column, data.label_column)
+    cache = out / CACHE_NAME if data.cache is None else Path(data.cache)
+    console = Console(stderr=True, soft_wrap=True)
+    for evaluation in _evaluations(model, labelled, data, options, extraction, cache, console):
+        save_evaluation(out, evaluation)
+        _print(evaluation)
+    print(f"done: {out / 'evaluation.json'}, {_report(out)}")
+    return 0
+
+
+def _evaluations(
+    model: MAE | GMAE,
+    labelled: Labelled | None,
+    data: EvaluationInput,
+    options: EvaluationOptions,
+    extraction: Extraction,
+    cache: Path,
+    console: Console,
+) -> Iterator[Evaluation]:
+    if labelled is not None:
+        with progress_bar(console) as told:
+            evaluation = evaluate(model, labelled, options, extraction, cache, told)
+        yield evaluation
+    if data.segmentation is not None:
+        with progress_bar(console) as told:
+            evaluation = evaluate_segmentation(
+                model, data.segmentation, options.controls, extraction=extraction, progress=told
+            )
+        yield evaluation
+
+
+@contextmanager
+def progress_bar(console: Console) -> Iterator[Told]:
+    """A bar that shows what an evaluation is doing, where there is a terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("start", total=1)
+
+        def told(what: str, done: int, total: int) -> None:
+            if progress.tasks[0].description != what:
+                progress.reset(task, description=what, total=total)
+            progress.update(task, completed=done, total=total)
+
+        yield told
+
+
+def _folder(run: str, out: str | None) -> Path:
+    if out is not None:
+        return Path(out)
+    if not Path(run).exists():
+        raise ValueError(
+            f"out: expected a folder for the results of {run}, which is no folder on this machine, got none; "
+            "name one with --out"
+        )
+    return Path(run)
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table whose rows are lines, however narrow the terminal is."""
+    table = Table(*columns, box=None, pad_edge=False, title=title, title_justify="left", title_style="")
+    for row in rows:
+        table.add_row(*("–" if cell is None else str(cell) for cell in row))
+    console = Console()
+    wanted = Measurement.get(console, console.options.update(width=10_000), table).maximum
+    Console(width=max(wanted, len(title))).print(table, highlight=False, markup=False)
+
+
+def _print(evaluation: Evaluation) -> None:
+    for table in (score_table(evaluation), few_shot_table(evaluation)):
+        if table.rows:
+            print_table(f"{evaluation.title}, percent", table.columns, table.rows)
+            print()
+    console = Console(soft_wrap=True)
+    console.print(f"chance {shown(evaluation.chance)} %", highlight=False)
+    if evaluation.unreadable:
+        name, reason = next(iter(evaluation.unreadable.items()))
+        console.print(
+            f"left out {len(evaluation.unreadable)} unreadable images, {name} ({reason}) for one",
+            highlight=False, markup=False,
+        )  # fmt: skip
+
+
+def _report(out: Path) -> Path:
+    """The run's report, or a page of its own where the folder is no run's."""
+    if (out / "recipe.json").is_file():
+        return write_run_report(out)
+    return write_page(out / "evaluation.html", f"splatlearn evaluate {out.name}", "", evaluation_sections(out))
+
+
+def _workers(device: torch.device) -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(16, cores) if device.type == "cuda" else 1
