@@ -1,0 +1,58 @@
+"""Reader of packed image sets: JPEG files one after the other in .npz, and photographs with masks.
+
+The packs lie in `shared/data` beside the checkout; their README files say what they hold and under which terms.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from splatlearn.data import DataError, Sample, decode
+from splatlearn.data.labelled import Labelled, labelled_parts
+
+FOLDER = Path(__file__).parents[2] / "shared" / "data"
+PACKS = {"cifar10": "test", "tiny_imagenet50": "val", "imagenette224": "val"}
+"""Labelled packs, and what their validation part is called."""
+
+
+class Pack:
+    """An ImageSource over one .npz of a pack; `images` takes the first so many, which go round the classes in turn.
+
+    Raises DataError for a pack or part that is not there.
+    """
+
+    def __init__(self, name: str, part: str = "train", images: int | None = None, folder: Path = FOLDER) -> None:
+        path = folder / name / f"{part}.npz"
+        if not path.is_file():
+            raise DataError(f"name, part: expected a pack in {folder}, got {name!r} and {part!r}: no file {path}")
+        with np.load(path) as stored:
+            self._data, self._offsets = stored["data"], stored["offsets"]
+            self._names = [str(each) for each in stored["filenames"][:images]]
+            self.labels = stored["labels"][:images].astype(np.int64)
+        self.class_names = _class_names(path.with_name("classes.json"))
+        self.description = f"{len(self.labels)} images of {name}, {part}"
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int, /) -> Sample:
+        content = self._data[self._offsets[index] : self._offsets[index + 1]].tobytes()
+        return Sample(decode(content, self._names[index]), self._names[index], int(self.labels[index]))
+
+
+def labelled_pack(
+    name: str, train_images: int | None = None, val_images: int | None = None, folder: Path = FOLDER
+) -> Labelled:
+    """The training and validation parts of a labelled pack, or their first images."""
+    if name not in PACKS:
+        raise DataError(f"name: expected one of {', '.join(PACKS)}, got {name!r}")
+    part = PACKS[name]
+    return labelled_parts(Pack(name, "train", train_images, folder), Pack(name, part, val_images, folder), part)
+
+
+def _class_names(path: Path) -> list[str]:
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    return [each["name"] if isinstance(each, dict) else str(each) for each in stored]
