@@ -92,6 +92,8 @@ def run(method: Method, data: str, plan: Plan, seed: int, out: Path) -> Path:
     if (folder / "checkpoints").exists():
         recipe = Recipe.from_dict({**asdict(recipe), "run": {**asdict(recipe.run), "resume": True}})
     result = pretrain(recipe, labelled.train.source)
+    if result.interrupted:
+        raise SystemExit(f"stopped at step {result.steps} of {result.total}; the same command goes on from there")
     save_evaluation(folder, evaluate(folder, labelled, EvaluationOptions(pooling="mean")))
     save_evaluation(folder, evaluate(folder, labelled, EvaluationOptions(pooling="cls")))
     facts = {
