@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 
 import tyro
 
-from splatlearn.cli.benchmark import benchmark_command
 from splatlearn.cli.compare import compare_command
 from splatlearn.cli.demo import demo
 from splatlearn.cli.doctor import doctor
@@ -17,7 +16,6 @@ from splatlearn.cli.export import export_command
 from splatlearn.cli.finetune import finetune_command
 from splatlearn.cli.fit import fit_command
 from splatlearn.cli.pretrain import pretrain_command
-from splatlearn.cli.view import view_command
 from splatlearn.cli.zero_shot import edges_command, layers_command, segment_command
 from splatlearn.training import NonFiniteError
 
@@ -37,8 +35,6 @@ def commands(arguments: Sequence[str]) -> dict[str, Callable]:
         "segment": segment_command,
         "edges": edges_command,
         "fit": fit_command,
-        "benchmark": benchmark_command,
-        "view": view_command,
         "doctor": doctor,
     }
 
