@@ -18,7 +18,7 @@ from splatlearn.evaluation.bsds import (
     map_counts,
     thresholds,
 )
-from splatlearn.evaluation.bsds_data import open_bsds, read_boundaries, score_edges
+from splatlearn.evaluation.bsds_data import bounded_map, open_bsds, read_boundaries, score_edges
 from splatlearn.evaluation.bsds_matching import match_boundaries
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "bsds500"
@@ -145,17 +145,35 @@ def test_processes_change_nothing(bsds: Path):
     assert [image.name for image in images] == ["12", "7"]
     edges = np.random.default_rng(1).random((2, 24, 32))
     edges[0, 12], edges[1, 7] = 0.97, 0.8
-    done = []
-    alone = score_edges(edges, images, 9, advance=lambda: done.append(1))
-    together = score_edges(edges, images, 9, processes=2)
-    assert alone.summary() == together.summary()
-    assert alone.ods.f > 0.3 and len(done) == 2
+    panels = [{"noisy": each, "empty": 0 * each} for each in edges]
+    alone = score_edges(panels, images, 9)
+    together = score_edges(panels, images, 9, processes=2)
+    assert {name: each.summary() for name, each in alone.items()} == {
+        name: each.summary() for name, each in together.items()
+    }
+    assert alone["noisy"].ods.f > 0.3 and alone["empty"].ods.f == 0
+
+
+def test_no_more_jobs_are_made_than_are_needed_ahead():
+    made: list[int] = []
+
+    def numbers():
+        for number in range(40):
+            made.append(number)
+            yield -number
+
+    taken = bounded_map(abs, numbers(), 2, ahead=3)
+    assert next(taken) == 0
+    assert len(made) == 6
+    assert list(taken) == list(range(1, 40))
+    with pytest.raises(ValueError, match="processes: expected at least 1, got 0"):
+        next(bounded_map(abs, [1], 0))
 
 
 def test_wrong_data_is_named(bsds: Path):
     images = open_bsds(bsds, limit=1)
     with pytest.raises(ValueError, match=r"edges: expected 24×32 pixels for 12, got \[32, 24\]"):
-        score_edges([np.zeros((32, 24))], images)
+        score_edges([{"edges": np.zeros((32, 24))}], images)
     with pytest.raises(DataError, match="expected BSDS500 with images/val and groundTruth/val"):
         open_bsds(bsds, "val")
     (bsds / "groundTruth" / "test" / "7.mat").write_bytes(b"not a file of MATLAB")

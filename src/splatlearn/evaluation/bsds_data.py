@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import scipy.io
@@ -23,8 +25,15 @@ from splatlearn.evaluation.bsds import (
     thresholds,
 )
 
-PUBLISHED = {"gPb-owt-ucm": {"ods": 0.726, "ois": 0.760, "ap": 0.727}, "human": {"ods": 0.80}}
-"""Figures on the 200 test images from Arbelaez et al. 2011, table 1 (AP from the results they distribute)."""
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+PUBLISHED = {
+    "gPb-owt-ucm": {"ods": 0.726, "ois": 0.760, "ap": 0.727},
+    "Canny": {"ods": 0.60, "ois": 0.63, "ap": 0.58},
+    "human": {"ods": 0.80},
+}
+"""Figures on the 200 test images from Arbelaez et al. 2011, table 1; those of gPb-owt-ucm as they distribute them."""
 
 
 @dataclass(frozen=True)
@@ -71,49 +80,58 @@ def read_boundaries(path: Path) -> list[Bool[np.ndarray, "H W"]]:
 
 
 def score_edges(
-    edges: Iterable[Float[np.ndarray, "H W"]],
-    images: list[AnnotatedImage],
+    panels: Iterable[Mapping[str, Float[np.ndarray, "H W"]]],
+    images: Sequence[AnnotatedImage],
     levels: int = THRESHOLDS,
     processes: int = 1,
-    advance: Callable[[], object] | None = None,
-) -> BoundaryScores:
-    """Score edge maps of the images' own sizes, in their order.
+) -> dict[str, BoundaryScores]:
+    """Score the edge maps that methods made of images, by the methods' names.
 
-    - `edges`: strengths in [0, 1]; may be made while earlier ones are scored.
+    - `panels`: for each of the images, in their order, every method's strengths in [0, 1] at the image's own size;
+      may be made while earlier ones are scored.
     - `levels`: number of thresholds; the benchmark has 99.
     - `processes`: that count, beside this one; 1 counts here.
-    - `advance`: called when an image is done.
 
     Raises ValueError when a map's shape is not its image's, and as `boundary_counts` does.
     """
+    at = thresholds(levels)
+    jobs = (
+        (name, each, image, at) for panel, image in zip(panels, images, strict=True) for name, each in panel.items()
+    )
+    counts: dict[str, list[BoundaryCounts]] = {}
+    for name, each in bounded_map(_count, jobs, processes):
+        counts.setdefault(name, []).append(each)
+    return {name: boundary_scores(each, at) for name, each in counts.items()}
+
+
+def bounded_map(
+    function: Callable[[Job], Result], jobs: Iterable[Job], processes: int, ahead: int = 4
+) -> Iterator[Result]:
+    """`map` over processes, in order, that takes at most `ahead` jobs more for each than are done.
+
+    One process works here. Raises ValueError for fewer.
+    """
     if processes < 1:
         raise ValueError(f"processes: expected at least 1, got {processes}")
-    at = thresholds(levels)
-    counts = []
-    for each in _counted(edges, images, at, processes):
-        counts.append(each)
-        if advance is not None:
-            advance()
-    return boundary_scores(counts, at)
-
-
-def _counted(
-    edges: Iterable[Float[np.ndarray, "H W"]], images: list[AnnotatedImage], at: np.ndarray, processes: int
-) -> Iterator[BoundaryCounts]:
-    jobs = ((each, image, at) for each, image in zip(edges, images, strict=True))
     if processes == 1:
-        yield from map(_count, jobs)
+        yield from map(function, jobs)
         return
     # Forked processes would inherit torch's threads in an undefined state.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        yield from pool.map(_count, jobs)
+        waiting: deque[Future[Result]] = deque()
+        for job in jobs:
+            waiting.append(pool.submit(function, job))
+            if len(waiting) >= ahead * processes:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
-def _count(job: tuple[np.ndarray, AnnotatedImage, np.ndarray]) -> BoundaryCounts:
-    edges, image, at = job
+def _count(job: tuple[str, np.ndarray, AnnotatedImage, np.ndarray]) -> tuple[str, BoundaryCounts]:
+    name, edges, image, at = job
     annotations = read_boundaries(image.annotations)
     if edges.shape != annotations[0].shape:
         height, width = annotations[0].shape
         raise ValueError(f"edges: expected {height}×{width} pixels for {image.name}, got {list(edges.shape)}")
-    return boundary_counts(edges, annotations, at)
+    return name, boundary_counts(edges, annotations, at)

@@ -1,0 +1,129 @@
+"""`splatlearn benchmark bsds500|figure-ground RUN --data DIR`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from splatlearn.cli.pictures import output_folder, progress_bar
+from splatlearn.cli.zero_shot import Reading
+from splatlearn.data import decode
+from splatlearn.evaluation.bsds import THRESHOLDS
+from splatlearn.evaluation.bsds_contenders import EdgeContender, gmae_edges, plain_edges
+from splatlearn.evaluation.bsds_data import PUBLISHED, AnnotatedImage, open_bsds, score_edges
+from splatlearn.evaluation.figure_ground_contenders import (
+    FigureContender,
+    gmae_figures,
+    plain_figures,
+    score_figures,
+)
+from splatlearn.evaluation.figure_ground_data import open_figure_ground
+from splatlearn.models import GMAE, load_model
+from splatlearn.training.device import choose_device
+
+Rows = Mapping[str, Mapping[str, float]]
+"""Scores by name, of methods by name."""
+
+
+@dataclass(frozen=True)
+class BenchmarkInput:
+    """What is scored, on what, and how."""
+
+    data: str
+    """BSDS500 with images/test and groundTruth/test; or a folder with images and masks, or of such folders."""
+    out: str | None = None
+    """Folder for benchmark-NAME.json. Default: RUN."""
+    limit: int | None = None
+    """The first so many images (of each folder)."""
+    processes: int = 2
+    """That score, beside the one that runs the model; 1 does both."""
+    thresholds: int = THRESHOLDS
+    """Of the edges' strengths; the benchmark has 99."""
+    baselines: bool = True
+    """Score methods without learning too."""
+
+
+def benchmark_command(
+    name: tyro.conf.Positional[Literal["bsds500", "figure-ground"]],
+    run: tyro.conf.Positional[str],
+    given: Annotated[BenchmarkInput, tyro.conf.arg(name="")],
+    reading: Annotated[Reading, tyro.conf.arg(name="")] = Reading(),  # noqa: B008
+) -> int:
+    """Score a GMAE's zero-shot edges on BSDS500, or its figures on photographs with masks, beside simple methods.
+
+    Args:
+        name: bsds500: ODS, OIS and AP of edges; figure-ground: IoU, max F, accuracy, CorLoc and boundary F of masks.
+        run: A run folder, checkpoint folder, model folder or Hub id of a GMAE.
+    """
+    if given.out is None and not Path(run).is_dir():
+        raise ValueError(f"out: expected a folder for the results of {run}, which is no folder here; name one")
+    model = load_model(run, choose_device(reading.device))
+    if not isinstance(model, GMAE):
+        raise ValueError(f"run: expected a GMAE, whose pictures are made of Gaussians, got a MAE in {run}")
+    options = reading.options()
+    if name == "bsds500":
+        tables = edge_tables([gmae_edges(model, options=options), *(plain_edges() if given.baselines else [])], given)
+    else:
+        tables = figure_tables(
+            [gmae_figures(model, options=options), *(plain_figures() if given.baselines else [])], given
+        )
+    path = output_folder(run if given.out is None else given.out) / f"benchmark-{name}.json"
+    path.write_text(json.dumps(tables, indent=2) + "\n")
+    for title, rows in tables.items():
+        print_table(title, rows)
+    print(path)
+    return 0
+
+
+def edge_tables(contenders: list[EdgeContender], given: BenchmarkInput) -> dict[str, Rows]:
+    """The scores of edges by every contender, and published ones where all test images are scored."""
+    images = open_bsds(given.data, limit=given.limit)
+    with progress_bar("edges", len(images)) as told:
+        panels = _watched(_edge_panels(contenders, images), told)
+        scores = score_edges(panels, images, given.thresholds, given.processes)
+    rows: dict[str, Mapping[str, float]] = {name: score.summary() for name, score in scores.items()}
+    rows |= {f"{name} (published, 200 images)": figures for name, figures in PUBLISHED.items()}
+    return {f"BSDS500, {len(images)} test images, {given.thresholds} thresholds": rows}
+
+
+def figure_tables(contenders: list[FigureContender], given: BenchmarkInput) -> dict[str, Rows]:
+    """The scores of figures by every contender, for each group of photographs."""
+    tables: dict[str, Rows] = {}
+    for group, pairs in open_figure_ground(given.data, given.limit).items():
+        with progress_bar(group, len(pairs)) as told:
+            scores = score_figures(contenders, pairs, given.processes, told)
+        tables[f"{group}, {len(pairs)} photographs"] = {name: score.summary() for name, score in scores.items()}
+    return tables
+
+
+def print_table(title: str, rows: Rows) -> None:
+    """One row a method; figures that a method lacks are dashes."""
+    names = list(dict.fromkeys(name for figures in rows.values() for name in figures))
+    table = Table(title=title, title_justify="left")
+    table.add_column("method")
+    for name in names:
+        table.add_column(name.replace("_", " "), justify="right")
+    for method, figures in rows.items():
+        table.add_row(method, *(f"{figures[name]:.3f}" if name in figures else "-" for name in names))
+    Console(soft_wrap=True).print(table)
+
+
+def _edge_panels(contenders: list[EdgeContender], images: list[AnnotatedImage]) -> Iterator[dict[str, np.ndarray]]:
+    for image in images:
+        photo = np.asarray(decode(image.image, str(image.image)))
+        panels = [contender.panel(photo) for contender in contenders]
+        yield {name: edges for panel in panels for name, edges in panel.items()}
+
+
+def _watched(panels: Iterator[dict[str, np.ndarray]], told: Callable[[int], None]) -> Iterator[dict[str, np.ndarray]]:
+    for number, panel in enumerate(panels):
+        told(number)
+        yield panel

@@ -1,0 +1,69 @@
+"""The zero-shot and fitting benchmarks run and write their figures; their times are not looked at."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from models.small_models import small_gmae, small_mae
+
+ROOT = Path(__file__).parents[2]
+
+
+def run_benchmark(name: str, *arguments: str) -> str:
+    command = [sys.executable, "-m", f"benchmarks.{name}", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_control_is_scored(tmp_path: Path):
+    small_gmae().save(tmp_path / "gmae")
+    small_mae().save(tmp_path / "mae")
+    for kind in ("images", "masks"):
+        (tmp_path / "data" / kind).mkdir(parents=True)
+    mask = np.zeros((24, 32), dtype=bool)
+    mask[8:16, 10:22] = True
+    for name in ("1", "2"):
+        Image.fromarray(np.where(mask[..., None], (200, 30, 30), (20, 60, 90)).astype(np.uint8)).save(
+            tmp_path / "data" / "images" / f"{name}.png"
+        )
+        Image.fromarray(mask).save(tmp_path / "data" / "masks" / f"{name}.png")
+    arguments = ["--run", tmp_path / "gmae", "--mae", tmp_path / "mae", "--figure-ground", tmp_path / "data"]
+    options = [
+        "--limit",
+        "2",
+        "--refine",
+        "3",
+        "--window",
+        "16",
+        "--processes",
+        "1",
+        "--json-file",
+        tmp_path / "f.json",
+    ]
+    shown = run_benchmark("zero_shot", *map(str, [*arguments, *options]))
+    (rows,) = json.loads((tmp_path / "f.json").read_text())["tables"].values()
+    starts = {name.split(", ")[0] for name in rows}
+    assert starts == {
+        "GMAE", "GMAE in windows", "GMAE refined 3", "shuffled depths", "random weights", "MAE",
+        "centre prior", "Otsu", "colour mixtures",
+    }  # fmt: skip
+    assert {"GMAE, TokenCut", "MAE, TokenCut", "random weights, TokenCut"} < set(rows)
+    assert rows["Otsu"]["iou"] == 1.0 and "centre prior" in shown
+
+
+def test_fits_are_traced_from_both_starts(tmp_path: Path):
+    small_gmae().save(tmp_path / "gmae")
+    small = ["--run", tmp_path / "gmae", "--side", "32", "--steps", "5", "--limit", "1"]
+    large = ["--large", "48", "32", "--large-gaussians", "20", "--large-steps", "4"]
+    shown = run_benchmark("fitting", *map(str, [*small, *large, "--json-file", tmp_path / "f.json"]))
+    fits = json.loads((tmp_path / "f.json").read_text())["fits"]
+    assert [(fit["start"], fit["gaussians"]) for fit in fits] == [
+        ("prediction", 12), ("scratch", 12), ("scratch", 20), ("scratch, half added", 20),
+    ]  # fmt: skip
+    assert all(fit["trace"][-1]["psnr"] > fit["trace"][0]["psnr"] for fit in fits)
+    assert "china 48x32" in shown
