@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import tyro
 
+from splatlearn.cli.benchmark import benchmark_command
 from splatlearn.cli.compare import compare_command
 from splatlearn.cli.demo import demo
 from splatlearn.cli.doctor import doctor
@@ -35,6 +36,7 @@ def commands(arguments: Sequence[str]) -> dict[str, Callable]:
         "segment": segment_command,
         "edges": edges_command,
         "fit": fit_command,
+        "benchmark": benchmark_command,
         "doctor": doctor,
     }
 
