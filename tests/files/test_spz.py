@@ -34,7 +34,7 @@ def content(
     flags = 2 if extensions else 0
     pieces = parts(version)
     if version < 4:
-        return gzip.compress((header or head(version, flags=flags)) + b"".join(pieces) + extensions)
+        return gzip.compress((header or head(version, flags=flags)) + b"".join(pieces) + extensions, mtime=0)
     small = [pyarrow.compress(piece, codec="zstd", asbytes=True) for piece in pieces] if streams is None else streams
     toc = b"".join(struct.pack("<QQ", len(after), len(before)) for after, before in zip(small, pieces, strict=True))
     start = (header or head(4, flags=flags, streams=6)) + struct.pack("<I12x", 32 + len(extensions))
@@ -156,6 +156,7 @@ def test_antialiasing_is_a_flag(tmp_path: Path, generator: torch.Generator) -> N
         (content(3, extensions=struct.pack("<III", 0xADBE0003, 4, 17)), "expected the number of a frame, got 17"),
         (content(4, extensions=struct.pack("<II", 7, 99)), "extension 0x7: expected 99 bytes, got 0"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
 def test_errors(data: bytes, message: str, tmp_path: Path) -> None:
     with pytest.raises(SplatFileError) as caught:
