@@ -11,8 +11,8 @@ from splatlearn.models.classifier import Pooling
 from splatlearn.objectives.estimators import EstimatorName
 
 WEIGHTS = {"mae": (1e-2, 1e-4), "gmae": (1e-3, 1e-5)}
-"""Of the terms to maximise and to minimise. Either's gradient in the encoder is then about a fifth of reconstruction's
-after the first steps of a tiny ViT; errors of raw colours, which GMAE learns from, are ten times smaller than MAE's."""
+"""Of the terms to maximise and to minimise: either's gradient in a tiny ViT is then a tenth to a third of that of the
+reconstruction. Errors of raw colours, which GMAE learns from, have gradients ten times smaller than MAE's."""
 
 
 @dataclass(frozen=True)

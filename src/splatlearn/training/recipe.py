@@ -110,7 +110,7 @@ class Recipe(StoredRecipe):
     """Everything that fixes a pre-training run."""
 
     method: Positional[Method]
-    """What to pre-train."""
+    """What to pre-train; mi- sees an image through several masks, with terms of mutual information."""
     data: DataOptions
     run: RunOptions
     objective: ObjectiveOptions = field(default_factory=ObjectiveOptions)
