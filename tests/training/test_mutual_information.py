@@ -44,7 +44,7 @@ def test_every_term_is_learned_and_logged(tmp_path: Path, method: str) -> None:
         assert line["loss"] == pytest.approx(total, rel=1e-5)
     first, last = lines[:4], lines[-4:]
     for name in ("loss_reconstruction", "loss_maximize"):
-        assert sum(line[name] for line in last) < 0.9 * sum(line[name] for line in first), name
+        assert sum(line[name] for line in last) < 0.95 * sum(line[name] for line in first), name
     assert min(line["estimator_fit"] for line in last) > max(0.0, lines[0]["estimator_fit"])
     assert entries(tmp_path / "run", "minimize_off")[-1]["minimize_off"] == 0.0
     assert load_model(tmp_path / "run").encode(torch.rand(1, 3, 16, 16)).shape == (1, 17, 192)
