@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from splatlearn.zero_shot import FigureOptions, Scene, figure_ground_of
-from splatlearn.zero_shot.figure_ground import border_share, calibrated
+from splatlearn.zero_shot.figure_ground import border_share, calibrated, center_hill
 from splatlearn.zero_shot.grouping import figure_likeness, group_gaussians
 from zero_shot.shapes import SIZE, overlap, shape_masks, shape_scene
 
@@ -49,6 +49,21 @@ def test_the_border_decides_where_it_is_asked():
     far = figure_ground_of(behind, FigureOptions(method="depth", side="border"))[0]
     assert float(border_share(far.unsqueeze(0))) <= float(far.mean()) + 1e-6
     torch.testing.assert_close(torch.minimum((far - near).abs(), (far - 1 + near).abs()), torch.zeros(SIZE))
+
+
+def test_the_centre_weighs_what_lies_there_more():
+    scene = shape_scene()
+    plain, centred = (figure_ground_of(scene, FigureOptions(center=center))[0] for center in (False, True))
+    y, x = torch.meshgrid(torch.arange(SIZE[0]) - 47.5, torch.arange(SIZE[1]) - 63.5, indexing="ij")
+    distance = (x.square() + y.square()).sqrt()
+
+    def spread(mask: torch.Tensor) -> float:
+        return float((mask * distance).sum() / mask.sum())
+
+    assert spread(centred) < spread(plain)
+    hill = center_hill(*SIZE)
+    assert float(hill.max()) > 0.999
+    assert float((hill >= 0.5).float().mean()) == pytest.approx(0.25, abs=0.01)
 
 
 def test_no_group_mixes_shapes():

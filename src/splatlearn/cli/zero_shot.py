@@ -90,6 +90,7 @@ def segment_command(
     out: str,
     method: FigureMethod = "groups",
     side: Side = "near",
+    center: bool = False,
     groups: int = 8,
     reading: Read = Reading(),
 ) -> int:
@@ -101,10 +102,11 @@ def segment_command(
         out: Folder for the PNG files.
         method: groups: clusters of Gaussians; order: one cut of the depth order; depth: a cut of composited depth.
         side: Which side of a cut in depth is figure: the near one, or the one that holds less of the border.
+        center: Weigh by how near the image's middle a pixel is.
         groups: Number of clusters.
     """
     folder = output_folder(out)
-    options = FigureOptions(method, side, groups=groups)
+    options = FigureOptions(method, side, center, groups=groups)
     for batch, scene in _scenes(run, images, reading, "figure and ground"):
         for name, image, soft in zip(batch.names, batch.images, figure_ground_of(scene, options).cpu(), strict=True):
             write_png(folder / f"{name}-soft.png", soft)

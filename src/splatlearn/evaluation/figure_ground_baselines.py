@@ -18,10 +18,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
-CENTER_SIGMA = 0.3
-"""Standard deviation of the centre prior, in sides of the image."""
-CENTER_AREA = 0.25
-"""Share of the image that the centre prior's binary mask covers."""
+from splatlearn.zero_shot.figure_ground import center_hill
+
 AFFINITY = 0.2
 """Cosine above which TokenCut joins two patches (Wang et al. 2022, section 4.1)."""
 WEAK = 1e-5
@@ -29,12 +27,8 @@ WEAK = 1e-5
 
 
 def center_prior(height: int, width: int) -> Float[np.ndarray, "H W"]:
-    """A Gaussian hill in the middle, the same for every image; 0.5 at the outline of CENTER_AREA of the image."""
-    y = ((np.arange(height) + 0.5) / height - 0.5)[:, None]
-    x = (np.arange(width) + 0.5) / width - 0.5
-    squared = (x * x + y * y) / (2 * CENTER_SIGMA**2)
-    outline = CENTER_AREA / np.pi / (2 * CENTER_SIGMA**2)
-    return np.exp(-squared * np.log(2) / outline).astype(np.float32)
+    """`center_hill`, the same for every image: its binary mask is a quarter of the image."""
+    return center_hill(height, width).numpy()
 
 
 def otsu_figure(image: Float[np.ndarray, "H W 3"]) -> Float[np.ndarray, "H W"]:

@@ -24,6 +24,7 @@ Panel = Mapping[str, Float[np.ndarray, "H W"]]
 
 READ_OUTS = {
     "groups": FigureOptions(),
+    "groups, centre": FigureOptions(center=True),
     "order": FigureOptions(method="order"),
     "order, border": FigureOptions(method="order", side="border"),
     "depth": FigureOptions(method="depth"),
