@@ -2,9 +2,20 @@
 
 from splatlearn import zero_shot
 from splatlearn.camera import Camera
+from splatlearn.files import SplatCloud, SplatFileError, bake_pinhole, read_splats, write_splats
 from splatlearn.fitting import refine
 from splatlearn.gaussians import Gaussians
-from splatlearn.models import GMAE, MAE, Mask, ModelOptions, Reconstruction, create_model, orthogonal_masks, random_mask
+from splatlearn.models import (
+    GMAE,
+    MAE,
+    Mask,
+    ModelOptions,
+    Reconstruction,
+    create_model,
+    load_classifier,
+    orthogonal_masks,
+    random_mask,
+)
 from splatlearn.models import load_model as load
 from splatlearn.models import save_model as save
 from splatlearn.render import Rendering, Splats, available_backends, composite, project, render
@@ -18,16 +29,22 @@ __all__ = [
     "ModelOptions",
     "Reconstruction",
     "Rendering",
+    "SplatCloud",
+    "SplatFileError",
     "Splats",
     "available_backends",
+    "bake_pinhole",
     "composite",
     "create_model",
     "load",
+    "load_classifier",
     "orthogonal_masks",
     "project",
     "random_mask",
+    "read_splats",
     "refine",
     "render",
     "save",
+    "write_splats",
     "zero_shot",
 ]
