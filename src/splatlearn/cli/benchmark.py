@@ -108,12 +108,14 @@ def print_table(title: str, rows: Rows) -> None:
     """One row a method; figures that a method lacks are dashes."""
     names = list(dict.fromkeys(name for figures in rows.values() for name in figures))
     table = Table(title=title, title_justify="left")
-    table.add_column("method")
+    table.add_column("method", no_wrap=True)
     for name in names:
         table.add_column(name.replace("_", " "), justify="right")
     for method, figures in rows.items():
         table.add_row(method, *(f"{figures[name]:.3f}" if name in figures else "-" for name in names))
-    Console(soft_wrap=True).print(table)
+    console = Console()
+    # Into a file or a pipe, a table is as wide as it needs to be.
+    (console if console.is_terminal else Console(width=160)).print(table)
 
 
 def _edge_panels(contenders: list[EdgeContender], images: list[AnnotatedImage]) -> Iterator[dict[str, np.ndarray]]:
