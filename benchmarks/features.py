@@ -4,6 +4,7 @@
 
 Both use the same model, batches and precision in turn; the bare pass has its pixels ready in memory, the extraction
 reads and decodes JPEG files of the packs (or of synthetic photographs where there are none) while the model works.
+Beside the speeds stand processor seconds, which other programs on the machine disturb less.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import io
 import json
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -48,27 +50,32 @@ class SyntheticPhotos:
 
 
 def measure(model: str, images: int, rounds: int, extraction: Extraction) -> dict[str, object]:
-    """Images per second of both, in turn, and the medians' ratio."""
+    """Images per second of both, in turn, and the medians' ratio; likewise of the processor time of all threads."""
     encoder = create_model(model, seed=0).encoder.to(extraction.device).eval()
     embedder = EncoderFeatures(encoder)
     source = _photos(CASES.get(model, ""), images, embedder.image_size[0])
     pixels = np.stack([resize_center_crop(source[index].image, *embedder.image_size) for index in range(len(source))])
     ready = torch.from_numpy(pixels).to(extraction.device)
-    speeds: dict[str, list[float]] = {"forward": [], "extraction": []}
+    calls: dict[str, Callable[[], object]] = {
+        "forward": lambda: _forward(embedder, ready, extraction),
+        "extraction": lambda: extract(embedder, source, extraction),
+    }
+    speeds: dict[str, list[float]] = {name: [] for name in calls}
+    processor: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(rounds + 1):
-        seconds = {
-            "forward": _seconds(lambda: _forward(embedder, ready, extraction)),
-            "extraction": _seconds(lambda: extract(embedder, source, extraction)),
-        }
-        if turn:  # the first warms up
-            for name, value in seconds.items():
-                speeds[name].append(len(source) / value)
-    medians = {name: statistics.median(values) for name, values in speeds.items()}
+        for name, call in calls.items():
+            wall, busy = _seconds(call)
+            if turn:  # the first warms up
+                speeds[name].append(len(source) / wall)
+                processor[name].append(busy / len(source))
+    medians, busy = ({name: statistics.median(values) for name, values in each.items()} for each in (speeds, processor))
     return {
         "model": model,
         "images": source.description,
         "images_per_second": medians,
         "share_of_forward": medians["extraction"] / medians["forward"],
+        "processor_seconds_per_image": busy,
+        "share_of_forward_by_processor_time": busy["forward"] / busy["extraction"],
         "all_rounds": speeds,
     }
 
@@ -92,10 +99,11 @@ def main(
         result = measure(model, images, rounds, extraction)
         results.append(result)
         speeds = result["images_per_second"]
-        assert isinstance(speeds, dict) and isinstance(result["share_of_forward"], float)
+        assert isinstance(speeds, dict)
         print(
             f"{model:28s} forward {speeds['forward']:8.1f}/s   extraction {speeds['extraction']:8.1f}/s   "
-            f"{result['share_of_forward']:.1%}   ({result['images']})"
+            f"{result['share_of_forward']:.1%}, by processor time {result['share_of_forward_by_processor_time']:.1%}   "
+            f"({result['images']})"
         )
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
@@ -124,10 +132,11 @@ def _jpeg(rng: np.random.Generator, side: int) -> bytes:
     return buffer.getvalue()
 
 
-def _seconds(call) -> float:
-    start = time.perf_counter()
+def _seconds(call: Callable[[], object]) -> tuple[float, float]:
+    """By the clock, and of all threads' processor time."""
+    start, busy = time.perf_counter(), time.process_time()
     call()
-    return time.perf_counter() - start
+    return time.perf_counter() - start, time.process_time() - busy
 
 
 if __name__ == "__main__":
