@@ -89,10 +89,18 @@ def readings(options: Options) -> dict[str, ReadOptions]:
     return found | {f"GMAE refined {steps}": ReadOptions(refine=steps) for steps in options.refine}
 
 
+def control_readings(options: Options) -> dict[str, ReadOptions]:
+    """The same for random weights: refined, they say what the fit alone finds."""
+    refined = {f"random weights refined {steps}": ReadOptions(refine=steps) for steps in options.refine}
+    return {"random weights": ReadOptions()} | refined
+
+
 def edge_contenders(model: GMAE, mae: MAE | None, options: Options) -> list[EdgeContender]:
     """Everything that finds edges."""
     found = [gmae_edges(model, name, reading) for name, reading in readings(options).items()]
-    found += [shuffled_edges(model), gmae_edges(untrained(model), "random weights"), *plain_edges()]
+    fresh = untrained(model)
+    found += [shuffled_edges(model), *plain_edges()]
+    found += [gmae_edges(fresh, name, reading) for name, reading in control_readings(options).items()]
     return found if mae is None else [*found, mae_edges(mae, normalized_targets(options.mae))]
 
 
@@ -100,8 +108,9 @@ def figure_contenders(model: GMAE, mae: MAE | None, options: Options) -> list[Fi
     """Everything that finds figures."""
     found = [gmae_figures(model, name, reading) for name, reading in readings(options).items()]
     fresh = untrained(model)
-    found += [shuffled_figures(model), gmae_figures(fresh, "random weights"), token_cuts(model, "GMAE")]
-    found += [token_cuts(fresh, "random weights"), *plain_figures()]
+    found += [shuffled_figures(model), token_cuts(model, "GMAE"), *plain_figures()]
+    found += [gmae_figures(fresh, name, reading) for name, reading in control_readings(options).items()]
+    found.append(token_cuts(fresh, "random weights"))
     return found if mae is None else [*found, token_cuts(mae, "MAE")]
 
 

@@ -49,7 +49,8 @@ def test_every_control_is_scored(tmp_path: Path):
     (rows,) = json.loads((tmp_path / "f.json").read_text())["tables"].values()
     starts = {name.split(", ")[0] for name in rows}
     assert starts == {
-        "GMAE", "GMAE in windows", "GMAE refined 3", "shuffled depths", "random weights", "MAE",
+        "GMAE", "GMAE in windows", "GMAE refined 3", "shuffled depths", "random weights",
+        "random weights refined 3", "MAE",
         "centre prior", "Otsu", "colour mixtures",
     }  # fmt: skip
     assert {"GMAE, TokenCut", "MAE, TokenCut", "random weights, TokenCut"} < set(rows)

@@ -18,7 +18,7 @@ from splatlearn.zero_shot.slabs import cut_slabs, paint, slab_of
 Method = Literal["soft", "index"]
 Cue = Literal["layers", "depth", "color", "tokens"]
 
-HALF = 0.25
+HALF = 0.1
 """Gradient that counts as half an edge: strengths g become g / (g + HALF), which keeps their order."""
 
 THIN = 0.05

@@ -1,0 +1,96 @@
+"""A grid of unchosen photographs, the first by name: what a GMAE makes of each, and what is read out of it.
+
+python -m benchmarks.zero_shot_picture --run runs/gmae --photos DIR --out picture.png
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import torch
+import tyro
+from matplotlib.figure import Figure
+
+from splatlearn.data import decode
+from splatlearn.data.folder import IMAGE_EXTENSIONS
+from splatlearn.evaluation.bsds_contenders import as_images
+from splatlearn.models import GMAE, load_model
+from splatlearn.zero_shot import (
+    EdgeOptions,
+    FigureOptions,
+    ReadOptions,
+    Scene,
+    composite_layers,
+    edges_of,
+    figure_ground_of,
+    layers_of,
+    read_scene,
+)
+
+COLUMNS = ("photo", "painted", "depth", "nearest third", "middle third", "farthest third", "figure", "edges")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is shown."""
+
+    run: str
+    """A run or model folder of a GMAE."""
+    photos: Path
+    """A folder of images."""
+    out: Path
+    """The picture."""
+    count: int = 24
+    """The first so many images by name."""
+    refine: int = 0
+    """Gradient steps before the read-out."""
+    center: bool = True
+    """Weigh figures by the image's middle."""
+
+
+def main(options: Options) -> None:
+    """Read out every photograph and draw the grid."""
+    matplotlib.use("Agg")
+    model = load_model(options.run)
+    if not isinstance(model, GMAE):
+        raise SystemExit(f"run: expected a GMAE, got a MAE in {options.run}")
+    files = sorted(path for path in options.photos.iterdir() if path.suffix.lower() in IMAGE_EXTENSIONS)
+    rows = [panels(model, np.asarray(decode(path, path.name)), options) for path in files[: options.count]]
+    figure = Figure(figsize=(1.4 * len(COLUMNS), 1.4 * len(rows)), layout="constrained")
+    for axes, row in zip(figure.subplots(len(rows), len(COLUMNS), squeeze=False), rows, strict=True):
+        for axis, panel in zip(axes, row, strict=True):
+            axis.imshow(panel, cmap="gray")
+            axis.set_axis_off()
+    for axis, title in zip(figure.axes, COLUMNS, strict=False):
+        axis.set_title(title, fontsize=8, color="#444444")
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(options.out, dpi=110)
+
+
+@torch.no_grad()
+def panels(model: GMAE, photo: np.ndarray, options: Options) -> list[np.ndarray]:
+    """One row: colours [H, W, 3] or grey values [H, W]."""
+    scene = read_scene(model, as_images(photo, model), ReadOptions(refine=options.refine))
+    # Each layer on white, alone.
+    thirds = [composite_layers(layer.unsqueeze(1))[0] for layer in layers_of(scene, 3, "visible").unbind(1)]
+    colors = [scene.rendering.color[0], *thirds]
+    painted, *slabs = (image.clamp(0, 1).permute(1, 2, 0).numpy() for image in colors)
+    mask = figure_ground_of(scene, FigureOptions(center=options.center))[0].numpy()
+    edges = edges_of(scene, EdgeOptions())[0].numpy()
+    return [photo, painted, shown_depth(scene), *slabs, mask, edges]
+
+
+def shown_depth(scene: Scene) -> np.ndarray:
+    """Depth where something is painted, its outermost hundredths clipped; the farthest elsewhere."""
+    depth, alpha = scene.rendering.depth, scene.rendering.alpha
+    assert depth is not None
+    covered = depth[alpha > 0.05]
+    near, far = (float(covered.quantile(share)) for share in (0.01, 0.99))
+    return torch.where(alpha > 0.05, depth, far)[0].clamp(near, far).numpy()
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))
