@@ -17,6 +17,7 @@ from splatlearn.cli.export import export_command
 from splatlearn.cli.finetune import finetune_command
 from splatlearn.cli.fit import fit_command
 from splatlearn.cli.pretrain import pretrain_command
+from splatlearn.cli.view import view_command
 from splatlearn.cli.zero_shot import edges_command, layers_command, segment_command
 from splatlearn.training import NonFiniteError
 
@@ -37,6 +38,7 @@ def commands(arguments: Sequence[str]) -> dict[str, Callable]:
         "edges": edges_command,
         "fit": fit_command,
         "benchmark": benchmark_command,
+        "view": view_command,
         "doctor": doctor,
     }
 

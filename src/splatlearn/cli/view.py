@@ -1,0 +1,80 @@
+"""`splatlearn view RUN IMAGE... --out page.html`: what a model paints, to walk around in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tyro
+from jaxtyping import Float
+from rich.console import Console
+from torch import Tensor
+
+from splatlearn.cli.evaluate import progress_bar
+from splatlearn.cli.pictures import Pictures
+from splatlearn.cli.zero_shot import Images, Read, Reading
+from splatlearn.models import GMAE, load_model
+from splatlearn.training.device import choose_device
+from splatlearn.viewer import ViewedImage, viewed_images, write_view
+from splatlearn.zero_shot import read_scene
+from splatlearn.zero_shot.windows import resize
+
+READING = Reading()
+
+
+def view_command(
+    run: tyro.conf.Positional[str],
+    images: Images,
+    *,
+    out: str = "view.html",
+    side: int = 512,
+    groups: int = 8,
+    overwrite: bool = False,
+    reading: Read = READING,
+) -> int:
+    """Write one page that shows the Gaussians of images: tilt them, peel them off, pick one, compare with the input.
+
+    Args:
+        run: A run folder, checkpoint folder, model folder or Hub id of a GMAE.
+        images: Image files, or folders of them; several become a gallery.
+        out: The page (HTML). It needs no network and no other file.
+        side: Pixels of the longer side that larger images are shrunk to.
+        groups: Clusters of Gaussians to colour by, 2 to 10.
+        overwrite: Replace a file that exists.
+    """
+    path = Path(out)
+    if path.is_dir():
+        raise ValueError(f"out: expected a file such as {path / 'view.html'}, got the folder {path}")
+    if path.exists() and not overwrite:
+        raise ValueError(f"out: {path} exists; choose another with --out, or give --overwrite")
+    on = choose_device(reading.device)
+    model = load_model(run, on)
+    if not isinstance(model, GMAE):
+        raise ValueError(f"run: expected a GMAE, whose pictures are made of Gaussians, got a MAE in {run}")
+    if side < model.patch:
+        raise ValueError(f"side: expected at least {model.patch} pixels, one patch of the model, got {side}")
+    pictures = Pictures(images, reading.batch_size, model.patch)
+    found: list[ViewedImage] = []
+    with progress_bar(Console(stderr=True)) as told:
+        told("view", 0, len(pictures.files))
+        for batch in pictures:
+            shrunk = at_most(batch.images, side, model.patch)
+            scene = read_scene(model, shrunk.to(on), reading.options())
+            found += viewed_images(scene, shrunk, batch.names, groups)
+            told("view", len(found) + len(pictures.failures), len(pictures.files))
+    if found:
+        lead = "What the model paints of whole images, nothing hidden. Drag the picture to tilt it."
+        write_view(path, f"Gaussians of {_title(run)}", lead, found)
+        print(f"{path}: {len(found)} image{'s' if len(found) > 1 else ''}, {path.stat().st_size / 1e6:.1f} MB")
+    pictures.finish()
+    return 0
+
+
+def at_most(images: Float[Tensor, "B C H W"], side: int, least: int) -> Float[Tensor, "B C h w"]:
+    """Shrink images whose longer side has more than `side` pixels; no side gets below `least`."""
+    size = images.shape[-2:]
+    scale = min(1.0, side / max(size))
+    return resize(images, (max(least, round(size[0] * scale)), max(least, round(size[1] * scale))))
+
+
+def _title(run: str) -> str:
+    return Path(run).resolve().name if Path(run).exists() else run
