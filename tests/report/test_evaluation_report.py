@@ -95,7 +95,7 @@ def test_a_comparison_tells_means_differences_and_verdicts(tmp_path):
     (comparison,) = compare_runs(runs(tmp_path))
     assert columns(comparison) == ["probe", "m0", "m1", "m1 − m0", "verdict"]
     # Differences of 10.0, 10.1 and 10.2 points: t(0.975, 2) · 0.1 / √3 = 0.248.
-    assert cells(comparison.rows[0]) == ["knn", "50.1 ± 0.1", "60.2 ± 0.2", "+10.1 [+9.9, +10.3]", "higher"]
+    assert cells(comparison.rows[0]) == ["knn", "50.1 ± 0.1", "60.2 ± 0.2", "+10.1 ± 0.2", "higher"]
     (alone,) = compare_runs(runs(tmp_path, seeds=1))
     assert cells(alone.rows[0]) == ["knn", "50.0", "60.0", "+10.0", "one pair cannot tell"]
 

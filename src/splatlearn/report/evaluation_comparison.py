@@ -14,10 +14,10 @@ from splatlearn.report.page import Block, Figure, Section, Table, write_page
 from splatlearn.report.style import TEXT, THEME, WIDTH
 
 RULE = (
-    "Differences are paired by seed. A difference exceeds the noise where the 95 % interval of its mean, by Student's "
-    "t over the pairs, leaves out 0; one pair cannot tell. The interval is that of the training seeds on these very "
-    "validation images. Rows are not corrected for being many: of twenty without a difference, one is expected to "
-    "look like one."
+    "Differences are paired by seed; ± is half the 95 % interval of their mean, by Student's t over the pairs. A "
+    "difference exceeds the noise where that interval leaves out 0; one pair cannot tell. The interval is that of the "
+    "training seeds on these very validation images. Rows are not corrected for being many: of twenty without a "
+    "difference, one is expected to look like one."
 )
 
 
@@ -37,9 +37,8 @@ def comparison_section(comparison: Comparison) -> Section:
     intro = (
         f"Accuracy or mean IoU on {comparison.val_images:,} validation images, mean ± standard deviation over seeds."
     )
-    # Numbers stay on one line: a wide table scrolls rather than breaks them.
-    rows = [[key, *(text.replace(" ", "\u00a0") for text in texts)] for key, *texts in map(cells, comparison.rows)]
-    blocks: list[Block] = [Table(columns(comparison), rows, caption="Percent and percentage points.")]
+    caption = "Percent and percentage points; differences with half the width of their 95 % intervals."
+    blocks: list[Block] = [Table(columns(comparison), [cells(row) for row in comparison.rows], caption=caption)]
     if len(comparison.arms) > 1:
         blocks.append(
             Figure(
@@ -109,4 +108,4 @@ def _interval(difference: Difference) -> str:
         return "–"
     if difference.low is None or difference.high is None:
         return f"{100 * difference.mean:+.1f}"
-    return f"{100 * difference.mean:+.1f} [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]"
+    return f"{100 * difference.mean:+.1f} ± {50 * (difference.high - difference.low):.1f}"
