@@ -12,8 +12,6 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from splatlearn.render import Splats, composite
@@ -132,6 +130,10 @@ def k_means(
     seed: int = 0,
 ) -> Any:
     """scikit-learn's k-means, fitted: from given centres, or the best of four random starts."""
+    # Takes about as long to import as torch, and most of the package does without it.
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
     estimator: Any = KMeans
     given = {"n_init": 4} if start is None else {"n_init": 1, "init": start}
     with warnings.catch_warnings():

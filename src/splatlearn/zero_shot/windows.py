@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from splatlearn.gaussians import Gaussians, quaternions_to_matrices
@@ -115,6 +114,9 @@ def _stretched(
     gaussians: Gaussians, shrink: Float[Tensor, " 3"]
 ) -> tuple[Float[Tensor, "B K 3"], Float[Tensor, "B K 4"]]:
     """Scales and quaternions of the covariances D Σ D, for the diagonal D."""
+    # Slow to import, and seldom needed.
+    from scipy.spatial.transform import Rotation
+
     axes = quaternions_to_matrices(gaussians.quaternions) * gaussians.scales.unsqueeze(-2)
     turned, scales, _ = torch.linalg.svd(shrink.unsqueeze(-1) * axes)
     # A rotation, not a reflection: an axis may be turned round without changing the covariance.
