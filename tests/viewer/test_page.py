@@ -217,9 +217,10 @@ def test_the_handle_can_be_dragged(visit, generator):
 
 @pytest.mark.parametrize(("width", "height"), [(360, 740), (844, 390), (1400, 900)])
 def test_it_fits_windows_of_all_widths(width, height, visit, generator):
-    page = visit(*(viewed(generator, name="a" * 80) for _ in range(3)), width=width, height=height)
+    camera = Camera.gmae(600, 900)
+    page = visit(*(viewed(generator, 60, camera, "a" * 80) for _ in range(3)), width=width, height=height)
     page.click(0.5, 0.5)
-    page.set(compare="input", colour="group")
+    page.set(compare="input", colour="group", pixels=True)
     assert page.page.evaluate("document.documentElement.scrollWidth") == width
     box = page.page.locator("canvas").bounding_box()
     assert 0 <= box["x"] and box["x"] + box["width"] <= width

@@ -27,7 +27,8 @@ class Stage {
     const tall = this.roomBelow();
     const density = window.devicePixelRatio || 1;
     let scale = Math.min(room / width, Math.max(tall, 160) / height);
-    if (pixels) scale = Math.max(1, Math.floor(scale * density)) / density;
+    // Whole blocks of the screen's pixels, unless the picture has more than the screen has room for.
+    if (pixels && scale * density >= 1) scale = Math.floor(scale * density) / density;
     const shown = [Math.max(1, Math.floor(width * scale)), Math.max(1, Math.floor(height * scale))];
     this.root.style.width = `${pixels ? width * scale : shown[0]}px`;
     this.root.style.height = `${pixels ? height * scale : shown[1]}px`;
