@@ -53,6 +53,10 @@ class Plan:
     """Images of a step."""
     learning_rate: float = 5e-4
     """Peak, at that batch size; the same for both methods."""
+    probe_train: int = 5000
+    """Labelled images that the last probes learn from, at most."""
+    probe_val: int = 2500
+    """Validation images that they are judged on, at most."""
 
     @property
     def size(self) -> str:
@@ -94,8 +98,10 @@ def run(method: Method, data: str, plan: Plan, seed: int, out: Path) -> Path:
     result = pretrain(recipe, labelled.train.source)
     if result.interrupted:
         raise SystemExit(f"stopped at step {result.steps} of {result.total}; the same command goes on from there")
-    save_evaluation(folder, evaluate(folder, labelled, EvaluationOptions(pooling="mean")))
-    save_evaluation(folder, evaluate(folder, labelled, EvaluationOptions(pooling="cls")))
+    # The controls are the same for all runs on the data: the encoder's size and the images are.
+    controls = method == METHODS[0] and seed == 0
+    probed = labelled_pack(data, plan.probe_train, plan.probe_val)
+    save_evaluation(folder, evaluate(folder, probed, EvaluationOptions(pooling="mean", controls=controls)))
     facts = {
         **_reconstruction(folder, labelled, method == "mae", SIDES[data]),
         "images_per_second": result.images_per_second,
