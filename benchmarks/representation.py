@@ -11,8 +11,6 @@ by seed with a 95 % interval by Student's t. The packs lie in `shared/data` besi
 from __future__ import annotations
 
 import json
-import statistics
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,10 +18,11 @@ import torch
 import tyro
 
 from benchmarks.packs import labelled_pack
+from benchmarks.representation_tables import controls, picture, record, table
 from splatlearn.data import resize_center_crop
 from splatlearn.data.labelled import Labelled
 from splatlearn.evaluation import masked_psnr
-from splatlearn.evaluation.comparison import Comparison, compare_runs, read_run
+from splatlearn.evaluation.comparison import compare_runs, read_run
 from splatlearn.evaluation.options import EvaluationOptions
 from splatlearn.evaluation.results import save_evaluation
 from splatlearn.evaluation.suite import evaluate
@@ -31,6 +30,7 @@ from splatlearn.models import ModelOptions, load_model, random_mask
 from splatlearn.training import DataOptions, OptimizerOptions, Recipe, RunOptions, pretrain
 from splatlearn.training.online_probe import ProbeOptions
 from splatlearn.training.recipe import Method
+from splatlearn.training.run_folder import environment
 
 METHODS: tuple[Method, ...] = ("mae", "gmae")
 SIDES = {"cifar10": (32, 4), "tiny_imagenet50": (64, 8)}
@@ -121,57 +121,35 @@ def _reconstruction(folder: Path, labelled: Labelled, normalized: bool, sides: t
     return masked_psnr(load_model(folder), pixels.float() / 255, mask, normalized)
 
 
-def tables(comparison: Comparison, folders: Sequence[Path]) -> str:
-    """The comparison as Markdown: each score in both arms, and the difference."""
-    lines = [
-        f"**{comparison.title}**, {comparison.val_images} validation images",
-        "",
-        "| probe | MAE | GMAE | GMAE − MAE | |",
-        "|---|---|---|---|---|",
-    ]
-    for row in comparison.rows:
-        difference = row.differences[0]
-        interval = (
-            "" if difference.low is None else f" [{100 * difference.low:+.1f}, {100 * (difference.high or 0):+.1f}]"
-        )
-        cells = [_mean(list(values.values())) for values in row.values]
-        lines.append(
-            f"| {row.key} | {cells[0]} | {cells[1]} | {100 * difference.mean:+.1f}{interval} | {difference.verdict} |"
-        )
-    facts = {folder.name: json.loads((folder / "done.json").read_text()) for folder in folders}
-    for method in METHODS:
-        own = [each for name, each in facts.items() if name.startswith(f"{method}-")]
-        psnr = statistics.fmean(each["masked_psnr_model"] for each in own)
-        speed = statistics.median(each["images_per_second"] for each in own)
-        lines.append("")
-        lines.append(
-            f"{method.upper()}: {psnr:.2f} dB on hidden pixels (mean of the visible ones: "
-            f"{own[0]['masked_psnr_mean']:.2f} dB), {speed:.0f} images/s, {own[0]['steps']} steps"
-        )
-    return "\n".join(lines)
-
-
-def _mean(values: list[float]) -> str:
-    spread = f" ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else ""
-    return f"{100 * statistics.fmean(values):.1f}{spread}"
-
-
 def main(
     data: tuple[str, ...] = ("cifar10", "tiny_imagenet50"),
     seeds: tuple[int, ...] = (0, 1, 2),
     plan: Plan = Plan(),
     out: str = "runs/representation",
+    json_file: Path | None = None,
+    picture_file: Path | None = None,
 ) -> None:
-    """Pre-train both methods on each pack and seed, probe them, and print the tables."""
+    """Pre-train both methods on each pack and seed, probe them, and print the tables.
+
+    `json_file` takes every figure, and `picture_file` the probes by epoch as a PNG.
+    """
     # Seeds outside, so that an interrupted comparison has both methods of the seeds that are done.
+    folders: dict[str, list[Path]] = {name: [] for name in data}
     for name in data:
         for seed in seeds:
-            for method in METHODS:
-                run(method, name, plan, seed, Path(out))
+            folders[name] += [run(method, name, plan, seed, Path(out)) for method in METHODS]
+    found = []
     for name in data:
-        folders = [Path(out) / name / f"{method}-{seed}" for method in METHODS for seed in seeds]
-        for comparison in compare_runs([read_run(folder) for folder in folders]):
-            print(tables(comparison, folders), end="\n\n")
+        ordered = sorted(folders[name], key=lambda folder: METHODS.index(folder.name.split("-")[0]))
+        runs = [read_run(folder) for folder in ordered]
+        comparison = compare_runs(runs)[0]
+        found.append(record(name, comparison, ordered))
+        print(table(comparison, ordered), controls(runs), sep="\n\n", end="\n\n")
+    if json_file is not None:
+        facts = {"plan": asdict(plan), "found": found, "environment": environment()}
+        json_file.write_text(json.dumps(facts, indent=1, default=str) + "\n")
+    if picture_file is not None:
+        picture(folders).savefig(picture_file, dpi=150)
 
 
 if __name__ == "__main__":
