@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from data.pictures import array, encode, save, truncated_jpeg
-from splatlearn.data import DataError, ImageSource, UnreadableImage, open_source
+from splatlearn.data import DataError, ImageSource, StoredSource, UnreadableImage, open_source
 
 
 def pixels(source: ImageSource, index: int) -> np.ndarray:
@@ -110,6 +110,18 @@ class TestTables:
         source = open_source(path, label_column="species")
         assert source.class_names == ["tit", "wren"]
         assert [source[index].label for index in range(3)] == [1, 0, None]
+
+    def test_files_and_labels_are_had_without_decoding(self, tmp_path: Path):
+        cells: dict[str, list[object]] = {"image": [png(0), None, b"no image"], "label": [2, -1, 0]}
+        source = open_source(write(tmp_path / "t.parquet", cells))
+        assert isinstance(source, StoredSource)
+        assert source.labels == [2, None, 0]
+        assert [stored.content() for stored in source.stored([2, 0, 1])] == [b"no image", png(0), b""]
+        assert [(stored.name, stored.label) for stored in source.stored([0, 1])] == [("row 0", 2), ("row 1", None)]
+        save(tmp_path / "folder" / "a.png", 4)
+        folder = open_source(tmp_path / "folder")
+        assert isinstance(folder, StoredSource)
+        assert folder.stored([0])[0].content() == (tmp_path / "folder" / "a.png").read_bytes()
 
     def test_folder_of_files_in_order_and_by_split(self, tmp_path: Path):
         for seed, name in enumerate(["train-0.parquet", "train-1.parquet", "test-0.parquet"]):

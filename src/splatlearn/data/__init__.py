@@ -3,11 +3,12 @@
 from splatlearn.data.augment import RandomResizedCrop, resize_center_crop
 from splatlearn.data.batch import Batch, Example, UnreadableCounter
 from splatlearn.data.images import UnreadableImage, decode
+from splatlearn.data.labelled import Labelled, LabelledImages, labelled_parts, open_labelled
 from splatlearn.data.loader import PretrainingDataset, PretrainingLoader
 from splatlearn.data.order import KeyedPermutation, sample_order
 from splatlearn.data.photos import HELD_OUT_PHOTOS, Photo, photo_crops, sample_photos, split_photos
 from splatlearn.data.randomness import Purpose, generator
-from splatlearn.data.samples import DataError, ImageList, ImageSource, Sample
+from splatlearn.data.samples import DataError, ImageList, ImageSource, Sample, StoredImage, StoredSource
 from splatlearn.data.source import open_source
 
 __all__ = [
@@ -18,16 +19,22 @@ __all__ = [
     "ImageList",
     "ImageSource",
     "KeyedPermutation",
+    "Labelled",
+    "LabelledImages",
     "Photo",
     "PretrainingDataset",
     "PretrainingLoader",
     "Purpose",
     "RandomResizedCrop",
     "Sample",
+    "StoredImage",
+    "StoredSource",
     "UnreadableCounter",
     "UnreadableImage",
     "decode",
     "generator",
+    "labelled_parts",
+    "open_labelled",
     "open_source",
     "photo_crops",
     "resize_center_crop",

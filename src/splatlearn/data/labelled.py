@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Int64
 
 from splatlearn.data.images import UnreadableImage
 from splatlearn.data.randomness import Purpose, generator
-from splatlearn.data.samples import DataError, ImageSource, Sample
+from splatlearn.data.samples import DataError, ImageSource, Sample, StoredSource
 from splatlearn.data.source import open_source
-
-if TYPE_CHECKING:
-    from splatlearn.data.table import DatasetSource
 
 VAL_SHARE = 0.2
 """Share of each class that is held out where the data has no validation part."""
@@ -122,10 +118,9 @@ def stored_contents(source: ImageSource, indices: Sequence[int]) -> list[bytes]:
     """The bytes of the image files behind samples of a source, or of their pixels; empty for those without either."""
     if isinstance(source, LabelledImages):
         return stored_contents(source.source, source.indices[list(indices)].tolist())
-    table = _table(source)
-    if table is None:
-        return [_pixels(source, index) for index in indices]
-    return [_file_bytes(cell) for cell in table._rows[list(indices)][table._image]]
+    if isinstance(source, StoredSource):
+        return [stored.content() for stored in source.stored(indices)]
+    return [_pixels(source, index) for index in indices]
 
 
 def _open(data: str | Path, split: str, image_column: str | None, label_column: str | None) -> ImageSource:
@@ -149,20 +144,7 @@ def _labels(source: ImageSource) -> list[int | None]:
     known = getattr(source, "labels", None)
     if known is not None:
         return [None if label is None or label < 0 else int(label) for label in known]
-    table = _table(source)
-    if table is None:
-        return [_label(source, index) for index in range(len(source))]
-    column = table._label
-    if column is None:
-        return [None] * len(source)
-    return [table._label_of({column: value}) for value in table._rows.select_columns([column])[:][column]]
-
-
-def _table(source: ImageSource) -> DatasetSource | None:
-    """The source as one whose rows can be read in part; None for those that are not in memory-mapped tables."""
-    from splatlearn.data.table import DatasetSource
-
-    return source if isinstance(source, DatasetSource) else None
+    return [_label(source, index) for index in range(len(source))]
 
 
 def _label(source: ImageSource, index: int) -> int | None:
@@ -248,13 +230,3 @@ def _pixels(source: ImageSource, index: int) -> bytes:
     except UnreadableImage:
         return b""
     return f"{image.width}x{image.height} ".encode() + image.tobytes()
-
-
-def _file_bytes(cell: object) -> bytes:
-    content, path = (cell.get("bytes"), cell.get("path")) if isinstance(cell, dict) else (cell, None)
-    if isinstance(content, bytes):
-        return content
-    try:
-        return b"" if path is None else Path(str(path)).read_bytes()
-    except OSError:
-        return b""

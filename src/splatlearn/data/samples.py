@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from PIL import Image
 
-from splatlearn.data.images import to_rgb
+from splatlearn.data.images import UnreadableImage, decode, to_rgb
 
 
 class DataError(ValueError):
@@ -23,6 +24,34 @@ class Sample:
     image: Image.Image
     name: str
     label: int | None
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """An image file as a source keeps it: its content or its path, None where there is neither; not yet decoded."""
+
+    file: bytes | str | None
+    name: str
+    label: int | None
+
+    def sample(self) -> Sample:
+        """The image decoded. Raises UnreadableImage."""
+        return Sample(decode(self.checked(), self.name), self.name, self.label)
+
+    def checked(self) -> bytes | str:
+        """The content or path. Raises UnreadableImage where there is none."""
+        if self.file is None:
+            raise UnreadableImage(self.name, "the row holds no image")
+        return self.file
+
+    def content(self) -> bytes:
+        """The bytes of the file; none where it cannot be read."""
+        if isinstance(self.file, bytes):
+            return self.file
+        try:
+            return b"" if self.file is None else Path(self.file).read_bytes()
+        except OSError:
+            return b""
 
 
 @runtime_checkable
@@ -41,6 +70,16 @@ class ImageSource(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> Sample: ...
+
+
+@runtime_checkable
+class StoredSource(ImageSource, Protocol):
+    """An ImageSource of image files, which can be had without decoding them; `labels` are those of all samples."""
+
+    @property
+    def labels(self) -> list[int | None]: ...
+
+    def stored(self, indices: Sequence[int], /) -> list[StoredImage]: ...
 
 
 class ImageList:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import datasets
 
-from splatlearn.data.images import UnreadableImage, decode
-from splatlearn.data.samples import DataError, Sample
+from splatlearn.data.samples import DataError, Sample, StoredImage
 
 BINARY_NAMES = ("image", "img", "jpg", "jpeg", "png", "webp", "picture", "photo")
 LABEL_NAMES = ("label", "labels", "class", "target", "category")
@@ -49,22 +49,34 @@ class DatasetSource:
         return len(self._rows)
 
     def __getitem__(self, index: int, /) -> Sample:
-        row = self._rows[index]
-        cell = row[self._image]
+        return self.stored([index])[0].sample()
+
+    def stored(self, indices: Sequence[int], /) -> list[StoredImage]:
+        """The image files of some rows, as they are stored."""
+        rows = self._rows[list(indices)]
+        labels = [None] * len(indices) if self._label is None else rows[self._label]
+        return [
+            self._stored(index, cell, label)
+            for index, cell, label in zip(indices, rows[self._image], labels, strict=True)
+        ]
+
+    @property
+    def labels(self) -> list[int | None]:
+        """The class numbers of all rows, read without the images."""
+        if self._label is None:
+            return [None] * len(self)
+        return [self._number(value) for value in self._rows.select_columns([self._label])[:][self._label]]
+
+    def _stored(self, index: int, cell: Any, label: Any) -> StoredImage:
         content, path = (cell.get("bytes"), cell.get("path")) if isinstance(cell, dict) else (cell, None)
-        name = self._name(index, path)
-        stored = path if content is None else bytes(content)
-        if stored is None:
-            raise UnreadableImage(name, "the row holds no image")
-        return Sample(decode(stored, name), name, self._label_of(row))
+        return StoredImage(path if content is None else content, self._name(index, path), self._number(label))
 
     def _name(self, index: int, path: str | None) -> str:
         if self._root is not None and path is not None:
             return Path(path).relative_to(self._root).as_posix()
         return f"row {index}" if path is None else f"row {index} ({path})"
 
-    def _label_of(self, row: dict[str, Any]) -> int | None:
-        value = None if self._label is None else row[self._label]
+    def _number(self, value: Any) -> int | None:
         if isinstance(value, str):
             return self._numbers[value]
         # -1 is how data sets without public test labels mark them.
