@@ -2,7 +2,9 @@
 
 from splatlearn.models.classifier import Classifier, ClassifierConfig, classifier_from
 from splatlearn.models.decoder import Decoder, DecoderConfig, MaskedAutoencoder, Reconstruction
-from splatlearn.models.gmae import GMAE, GMAEConfig, gaussians_from_numbers
+from splatlearn.models.gaussian_numbers import gaussians_from_numbers
+from splatlearn.models.gmae import GMAE
+from splatlearn.models.gmae_config import GMAEConfig
 from splatlearn.models.io import load_classifier, load_model, load_weights, save_model
 from splatlearn.models.mae import MAE, MAEConfig
 from splatlearn.models.masking import (

@@ -1,4 +1,4 @@
-"""Models on disk: a folder of `config.json` and `model.safetensors`."""
+"""Models on disk: a folder of `config.json`, `model.safetensors` and a model card."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,13 @@ import torch
 from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
+from splatlearn.models.card import CARD_NAME, CardFacts, model_card
 from splatlearn.models.classifier import Classifier, ClassifierConfig
 from splatlearn.models.config_file import config_from_dict
-from splatlearn.models.gmae import GMAE, GMAEConfig
+from splatlearn.models.gmae import GMAE
+from splatlearn.models.gmae_config import GMAEConfig
 from splatlearn.models.mae import MAE, MAEConfig
 
 SCHEMA_VERSION = 1
@@ -33,11 +35,12 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _CHECKPOINT = re.compile(r"step-(\d+)")
 
 
-def save_model(model: nn.Module, folder: str | Path) -> None:
-    """Write a MAE or GMAE, encoder and decoder, or a classifier into a folder, made when missing.
+def save_model(model: nn.Module, folder: str | Path, facts: CardFacts | None = None) -> None:
+    """Write a MAE or GMAE, encoder and decoder, or a classifier into a folder, made when missing, with a model card.
 
-    Each file is written beside and renamed, `config.json` last, so that a folder that has it is complete. Raises
-    TypeError for other modules, such as a model still wrapped for distributed training.
+    `facts`: what the card says beside the model's sizes; without them a card that is there stays. Each file is written
+    beside and renamed, `config.json` last, so that a folder that has it is complete. Raises TypeError for other
+    modules, such as a model still wrapped for distributed training.
     """
     if not isinstance(model, MAE | GMAE | Classifier):
         raise TypeError(f"model: expected a MAE or a GMAE, got {type(model).__name__}; unwrap it first")
@@ -52,6 +55,9 @@ def save_model(model: nn.Module, folder: str | Path) -> None:
     weights = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
     save_file(weights, folder / f"{WEIGHTS_NAME}.tmp", metadata={"format": "pt"})
     os.replace(folder / f"{WEIGHTS_NAME}.tmp", folder / WEIGHTS_NAME)
+    if facts is not None or not (folder / CARD_NAME).exists():
+        (folder / f"{CARD_NAME}.tmp").write_text(model_card(model, facts), encoding="utf-8")
+        os.replace(folder / f"{CARD_NAME}.tmp", folder / CARD_NAME)
     (folder / f"{CONFIG_NAME}.tmp").write_text(json.dumps(description, indent=2) + "\n")
     os.replace(folder / f"{CONFIG_NAME}.tmp", folder / CONFIG_NAME)
 
@@ -98,7 +104,15 @@ def load_weights(model: nn.Module, folder: str | Path) -> None:
         found = load_file(path)
     except SafetensorError as error:
         raise ValueError(f"{path}: expected a readable safetensors file, got {error}") from error
-    wanted = model.state_dict()
+    try:
+        check_weights(model.state_dict(), found)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    model.load_state_dict(found)
+
+
+def check_weights(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+    """Raise ValueError naming what is missing, unexpected or of another shape."""
     shared = wanted.keys() & found.keys()
     reshaped = [
         f"{name} {list(found[name].shape)} instead of {list(wanted[name].shape)}"
@@ -112,8 +126,12 @@ def load_weights(model: nn.Module, folder: str | Path) -> None:
     }
     problems = [f"{what}: {_some(names)}" for what, names in wrong.items() if names]
     if problems:
-        raise ValueError(f"{path}: expected the weights of this configuration, got {'; '.join(problems)}")
-    model.load_state_dict(found)
+        raise ValueError(f"expected the weights of this configuration, got {'; '.join(problems)}")
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a name could be that of a Hub repository, `owner/name`."""
+    return _HUB_ID.fullmatch(name) is not None
 
 
 def _find(path_or_hub_id: str | Path) -> Path:
@@ -142,7 +160,7 @@ def _holds_model(folder: Path) -> bool:
 
 
 def _download(hub_id: str | Path) -> Path:
-    if not isinstance(hub_id, str) or not _HUB_ID.fullmatch(hub_id):
+    if not isinstance(hub_id, str) or not is_hub_id(hub_id):
         raise FileNotFoundError(f"{hub_id}: expected an existing folder or a Hub id owner/name, found no such folder")
     try:
         return Path(snapshot_download(hub_id, allow_patterns=[CONFIG_NAME, WEIGHTS_NAME]))
@@ -162,7 +180,10 @@ def _read_config(folder: Path) -> MAEConfig | GMAEConfig | ClassifierConfig:
     except ValueError as error:
         raise ValueError(f"{path}: expected JSON, got {error}") from error
     if not isinstance(description, dict) or "schema_version" not in description:
-        raise ValueError(f"{path}: expected a model saved by splatlearn, got a file without a schema_version")
+        raise ValueError(
+            f"{path}: expected a model saved by splatlearn, got a file without a schema_version; "
+            "`splatlearn import` reads models of timm and transformers"
+        )
     version = description["schema_version"]
     if version != SCHEMA_VERSION:
         writer = description.get("splatlearn_version", "of unknown version")

@@ -10,7 +10,8 @@ from typing import Any, Literal, get_args
 import torch
 
 from splatlearn.models.decoder import DecoderConfig
-from splatlearn.models.gmae import GMAE, Background, GMAEConfig, Layout, Rotation
+from splatlearn.models.gmae import GMAE
+from splatlearn.models.gmae_config import Background, GMAEConfig, Layout, Rotation
 from splatlearn.models.mae import MAE, MAEConfig
 from splatlearn.models.vit import ViTConfig
 

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from splatlearn.models.gmae import at_least_float32
+from splatlearn.models.gaussian_numbers import at_least_float32
 from splatlearn.models.vit import initialize
 from splatlearn.objectives.bounds import club, donsker_varadhan, leave_one_out
 

@@ -16,7 +16,7 @@ from torch.func import functional_call
 
 from splatlearn.models.classifier import Pooling
 from splatlearn.models.decoder import Reconstruction
-from splatlearn.models.gmae import at_least_float32
+from splatlearn.models.gaussian_numbers import at_least_float32
 from splatlearn.models.masking import Mask
 from splatlearn.models.patches import patchify
 from splatlearn.models.positions import gather_tokens

@@ -1,0 +1,92 @@
+"""What a GMAE's head predicts, 14 numbers for each Gaussian, and what they mean."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from splatlearn.camera import GMAE_DISTANCE
+from splatlearn.gaussians import Gaussians
+from splatlearn.models.gmae_config import GMAEConfig
+
+NUMBERS = (3, 3, 4, 3, 1)
+"""How many of a Gaussian's 14 numbers are its centre, scale, rotation, colour and opacity, in this order."""
+
+
+def grid_numbers(config: GMAEConfig) -> Float[Tensor, "K 14"]:
+    """The numbers of Gaussians whose centres form a grid over the image and whose extents overlap a little.
+
+    The Gaussians of one query lie beside each other. Depth, colour and opacity start in the middle of their ranges.
+    """
+    shape = _grid_shape(config.queries, config.gaussians_per_query)
+    rows, columns, down, across = shape
+    y = (torch.arange(rows)[:, None, None, None] * down + torch.arange(down)[:, None] + 0.5) / (rows * down)
+    x = (torch.arange(columns)[:, None, None] * across + torch.arange(across) + 0.5) / (columns * across)
+    numbers = torch.zeros(config.gaussians, sum(NUMBERS))
+    numbers[:, 0] = torch.logit(x.expand(shape).reshape(-1))
+    numbers[:, 1] = torch.logit(y.expand(shape).reshape(-1))
+    # Seen from a distance of 8, a standard deviation of 8 would span half the image: this is half a grid spacing.
+    scale = 0.5 * GMAE_DISTANCE * 2.0 / math.sqrt(config.gaussians)
+    share = min(0.9, scale / config.scale_limit)
+    numbers[:, 3:6] = math.log(share / (1.0 - share))
+    return numbers
+
+
+def _grid_shape(queries: int, per_query: int) -> tuple[int, int, int, int]:
+    """Rows and columns of queries, and of the Gaussians within one, such that the whole is as square as it can be."""
+    shapes = [
+        (rows, queries // rows, down, per_query // down)
+        for rows in range(1, queries + 1)
+        for down in range(1, per_query + 1)
+        if queries % rows == 0 and per_query % down == 0
+    ]
+
+    def lengthiness(shape: tuple[int, int, int, int]) -> tuple[float, float]:
+        rows, columns, down, across = shape
+        return abs(math.log(rows * down / (columns * across))), abs(math.log(down / across))
+
+    return min(shapes, key=lengthiness)
+
+
+def gaussians_from_numbers(numbers: Float[Tensor, "*B K 14"], config: GMAEConfig) -> Gaussians:
+    """Turn the head's numbers [*B, K, 14] into Gaussians (arXiv 2501.03229, section 3, and the authors' code).
+
+    Centres 2·(sigmoid − 0.5) in (−1, 1), scales c·sigmoid in (0, c), colours and opacities sigmoid, unit quaternions.
+    Computed in float32, in float64 for float64 numbers.
+    """
+    center, scale, rotation, color, opacity = at_least_float32(numbers).split(NUMBERS, dim=-1)
+    turn = uniform_quaternions if config.rotation == "uniform" else unit_quaternions
+    return Gaussians(
+        means=2.0 * (center.sigmoid() - 0.5),
+        scales=config.scale_limit * scale.sigmoid(),
+        quaternions=turn(rotation),
+        colors=color.sigmoid(),
+        opacities=opacity.sigmoid().squeeze(-1),
+    )
+
+
+def unit_quaternions(numbers: Float[Tensor, "*B 4"]) -> Float[Tensor, "*B 4"]:
+    """Normalise quaternions (w first); one shorter than 1e-4 becomes the identity, without a gradient."""
+    identity = torch.eye(4, dtype=numbers.dtype, device=numbers.device)[0]
+    tiny = numbers.square().sum(-1, keepdim=True) < 1e-8
+    # Replacing before dividing keeps NaN out of the backward pass too.
+    return F.normalize(torch.where(tiny, identity, numbers), dim=-1)
+
+
+def uniform_quaternions(numbers: Float[Tensor, "*B 4"]) -> Float[Tensor, "*B 4"]:
+    """Map the sigmoids (u, v, w) of the first 3 numbers to a rotation, uniform where they are (Shoemake 1992)."""
+    u, v, w = numbers[..., :3].sigmoid().unbind(-1)
+    # The square roots have no finite slope at 0 and 1, where a saturated sigmoid ends up.
+    u = u.clamp(1e-6, 1.0 - 1e-6)
+    v, w = 2.0 * math.pi * v, 2.0 * math.pi * w
+    first, second = (1.0 - u).sqrt(), u.sqrt()
+    return torch.stack([first * v.sin(), first * v.cos(), second * w.sin(), second * w.cos()], dim=-1)
+
+
+def at_least_float32(values: Tensor) -> Tensor:
+    """Half precision as float32; float32 and float64 as they are."""
+    return values if values.dtype == torch.float64 else values.float()
