@@ -47,6 +47,7 @@ def test_purposes_keep_their_numbers():
         ("MASK", 2),
         ("NOISE", 3),
         ("SPLIT", 4),
+        ("WINDOW", 5),
     ]
 
 

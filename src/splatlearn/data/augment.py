@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-TRIES = 10
+from splatlearn.data.reduced import Box, decode_region
+from splatlearn.data.samples import StoredImage
 
-Number = int | float
-Box = tuple[Number, Number, Number, Number]  # left, top, right, bottom
+TRIES = 10
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,23 @@ class RandomResizedCrop:
         self, image: Image.Image, rng: np.random.Generator
     ) -> UInt8[np.ndarray, "3 {self.height} {self.width}"]:
         """Crop, resize and perhaps flip an RGB image; smaller images are enlarged."""
-        box = self.sample_box(image.width, image.height, rng)
+        return self._pixels(image, self.sample_box(image.width, image.height, rng), rng)
+
+    def of_file(
+        self, stored: StoredImage, rng: np.random.Generator
+    ) -> tuple[UInt8[np.ndarray, "3 {self.height} {self.width}"], tuple[int, int]]:
+        """The same crop of an image file, decoded no larger than it needs; and the image's full width and height.
+
+        The pixels are near those of decoding the whole and cropping it, and the same where the box is not large enough
+        to be decoded at a smaller scale. Raises UnreadableImage.
+        """
+        region = decode_region(
+            stored.checked(), stored.name, lambda width, height: self.sample_box(width, height, rng),
+            self.width, self.height,
+        )  # fmt: skip
+        return self._pixels(region.image, region.box, rng), region.size
+
+    def _pixels(self, image: Image.Image, box: Box, rng: np.random.Generator) -> UInt8[np.ndarray, "3 H W"]:
         pixels = _resized(image, self.height, self.width, box)
         return np.ascontiguousarray(pixels[:, :, ::-1]) if rng.random() < self.flip else pixels
 
@@ -72,7 +88,11 @@ class RandomResizedCrop:
 
     def enlarges(self, image: Image.Image) -> bool:
         """Whether the image is smaller than the target on a side, so that even the whole of it is enlarged."""
-        return image.width < self.width or image.height < self.height
+        return self.enlarges_size(image.width, image.height)
+
+    def enlarges_size(self, width: int, height: int) -> bool:
+        """The same of an image of that size."""
+        return width < self.width or height < self.height
 
 
 def resize_center_crop(image: Image.Image, height: int, width: int) -> UInt8[np.ndarray, "3 {height} {width}"]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from os import PathLike
 
 import numpy as np
@@ -43,12 +45,18 @@ def decode(source: bytes | str | PathLike[str], name: str) -> Image.Image:
     """
     if isinstance(source, bytes) and not source:
         raise UnreadableImage(name, "the file is empty")
+    with decoding(name), Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+        image.load()
+        turn = TURNED.get(orientation(image))
+        upright = to_rgb(image)
+        return upright if turn is None else upright.transpose(turn)
+
+
+@contextmanager
+def decoding(name: str) -> Iterator[None]:
+    """Turn whatever goes wrong inside into UnreadableImage of that name."""
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-            image.load()
-            turn = TURNED.get(_orientation(image))
-            upright = to_rgb(image)
-            return upright if turn is None else upright.transpose(turn)
+        yield
     except UnidentifiedImageError:
         raise UnreadableImage(name, "not an image in a format that Pillow reads") from None
     except FileNotFoundError:
@@ -75,7 +83,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB") if image.mode != "RGB" else image.copy()
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation(image: Image.Image) -> int:
+    """The EXIF orientation of an image file, 1 to 8; 1 where it says none."""
     try:
         return int(image.getexif().get(ORIENTATION_TAG, 1))
     except Exception:  # broken EXIF data says nothing about the pixels

@@ -17,6 +17,7 @@ class Purpose(IntEnum):
     MASK = 2
     NOISE = 3
     SPLIT = 4
+    WINDOW = 5
 
 
 def generator(seed: int, epoch: int, index: int, purpose: Purpose) -> np.random.Generator:
