@@ -37,7 +37,9 @@ def test_round_trip(model: MAE | GMAE, tmp_path: Path, generator: torch.Generato
     assert type(loaded) is type(model) and loaded.config == model.config and not loaded.training
     images, mask = torch.rand(1, 3, 16, 24, generator=generator), random_mask(1, (4, 6), generator=generator)
     assert torch.equal(loaded(images, mask).image, model.eval()(images, mask).image)
-    assert sorted(path.name for path in (tmp_path / "deep" / "model").iterdir()) == ["config.json", "model.safetensors"]
+    assert sorted(path.name for path in (tmp_path / "deep" / "model").iterdir()) == [
+        "README.md", "config.json", "model.safetensors",
+    ]  # fmt: skip
 
 
 def test_saving_again_replaces(tmp_path: Path) -> None:

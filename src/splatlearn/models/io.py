@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from splatlearn.models.card import CARD_NAME, CardFacts, model_card
+from splatlearn.models.card import CARD_NAME, CardFacts, may_write_card, model_card
 from splatlearn.models.classifier import Classifier, ClassifierConfig
 from splatlearn.models.config_file import config_from_dict
 from splatlearn.models.gmae import GMAE
@@ -38,7 +38,7 @@ _CHECKPOINT = re.compile(r"step-(\d+)")
 def save_model(model: nn.Module, folder: str | Path, facts: CardFacts | None = None) -> None:
     """Write a MAE or GMAE, encoder and decoder, or a classifier into a folder, made when missing, with a model card.
 
-    `facts`: what the card says beside the model's sizes; without them a card that is there stays. Each file is written
+    `facts`: what the card says beside the model's sizes; a README.md of a person's own stays. Each file is written
     beside and renamed, `config.json` last, so that a folder that has it is complete. Raises TypeError for other
     modules, such as a model still wrapped for distributed training.
     """
@@ -55,7 +55,7 @@ def save_model(model: nn.Module, folder: str | Path, facts: CardFacts | None = N
     weights = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
     save_file(weights, folder / f"{WEIGHTS_NAME}.tmp", metadata={"format": "pt"})
     os.replace(folder / f"{WEIGHTS_NAME}.tmp", folder / WEIGHTS_NAME)
-    if facts is not None or not (folder / CARD_NAME).exists():
+    if may_write_card(folder):
         (folder / f"{CARD_NAME}.tmp").write_text(model_card(model, facts), encoding="utf-8")
         os.replace(folder / f"{CARD_NAME}.tmp", folder / CARD_NAME)
     (folder / f"{CONFIG_NAME}.tmp").write_text(json.dumps(description, indent=2) + "\n")

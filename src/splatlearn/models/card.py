@@ -1,0 +1,203 @@
+"""Model cards: the README.md of a model folder, as the Hugging Face Hub shows it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from huggingface_hub import EvalResult, ModelCardData
+
+from splatlearn.models.classifier import Classifier
+from splatlearn.models.gmae import GMAE
+from splatlearn.models.mae import MAE
+
+CARD_NAME = "README.md"
+MARK = "<!-- Written by splatlearn and replaced when the model is saved again; remove this line to keep your words. -->"
+_PAPERS = {
+    "GMAE": "Gaussian Masked Autoencoders, [arXiv 2501.03229](https://arxiv.org/abs/2501.03229)",
+    "MAE": "Masked Autoencoders Are Scalable Vision Learners, [arXiv 2111.06377](https://arxiv.org/abs/2111.06377)",
+}
+
+
+@dataclass(frozen=True)
+class CardScore:
+    """One result of an evaluation.
+
+    - `data`, `probe`, `metric`: on what, how and in what it was measured.
+    - `value`: of the model, in [0, 1]; `controls`: of what it is compared with, by name.
+    """
+
+    data: str
+    probe: str
+    metric: str
+    value: float
+    controls: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What a model does not know of itself.
+
+    - `name`: of the run; `data`: what it learned from; `recipe`: every choice, by its name; `command`: that started it.
+    - `steps`, `loss`: how far it came; `scores`: what evaluations found; `versions`: of the packages.
+    - `licence`: of the weights, as the Hub's identifiers name it; None says that none was chosen.
+    """
+
+    name: str | None = None
+    data: str | None = None
+    recipe: Mapping[str, object] = field(default_factory=dict)
+    command: str | None = None
+    steps: int | None = None
+    loss: float | None = None
+    scores: tuple[CardScore, ...] = ()
+    versions: Mapping[str, object] = field(default_factory=dict)
+    licence: str | None = None
+
+
+@dataclass(frozen=True)
+class CardUsage:
+    """The library that loads a folder, the code that does so, and what there is to know about it."""
+
+    library: str = "splatlearn"
+    code: str = 'import splatlearn as sl\n\nmodel = sl.load("FOLDER_OR_HUB_ID")'
+    note: str = ""
+
+
+def model_card(model: MAE | GMAE | Classifier, facts: CardFacts | None = None, usage: CardUsage | None = None) -> str:
+    """The text of a model card: what the model is, how to load it, its data, recipe, scores and licence.
+
+    Whatever the facts hold appears as text: names cannot become markup.
+    """
+    facts = facts or CardFacts()
+    usage = usage or _own_usage(model)
+    parts = [
+        f"---\n{_metadata(model, facts, usage)}\n---",
+        f"# {_text(facts.name) if facts.name else type(model).__name__}",
+        _summary(model),
+        f"## Use\n\n{_fenced(usage.code, 'python')}" + (f"\n\n{usage.note}" if usage.note else ""),
+        f"## Data\n\n{_code(facts.data) if facts.data else 'Not recorded.'}",
+        f"## Recipe\n\n{_recipe(facts)}",
+        f"## Results\n\n{_results(facts)}",
+        f"## Licence\n\n{_licence(facts)}",
+    ]
+    return "\n\n".join([*parts, MARK]) + "\n"
+
+
+def may_write_card(folder: Path) -> bool:
+    """Whether a folder has no README.md, or one that `model_card` wrote and nobody took over."""
+    card = folder / CARD_NAME
+    return not card.exists() or MARK in card.read_text(encoding="utf-8", errors="replace")
+
+
+def _own_usage(model: MAE | GMAE | Classifier) -> CardUsage:
+    if isinstance(model, Classifier):
+        return CardUsage(code='import splatlearn as sl\n\nmodel = sl.load_classifier("FOLDER_OR_HUB_ID")')
+    return CardUsage()
+
+
+def _metadata(model: MAE | GMAE | Classifier, facts: CardFacts, usage: CardUsage) -> str:
+    pretrained = not isinstance(model, Classifier)
+    results = [
+        EvalResult(
+            task_type="image-feature-extraction" if pretrained else "image-classification",
+            dataset_type=re.sub(r"[^\w./-]+", "-", score.data) or "data", dataset_name=score.data,
+            metric_type=score.metric, metric_name=f"{score.probe} {score.metric}", metric_value=round(score.value, 4),
+        )
+        for score in facts.scores
+    ]  # fmt: skip
+    data = ModelCardData(
+        library_name=usage.library,
+        license=facts.licence,
+        pipeline_tag="image-feature-extraction" if pretrained else "image-classification",
+        tags=["splatlearn", "masked-autoencoder", *(["gaussian-splatting"] if isinstance(model, GMAE) else [])],
+        model_name=(facts.name or type(model).__name__) if results else None,
+        eval_results=results or None,
+    )
+    return data.to_yaml()
+
+
+def _summary(model: MAE | GMAE | Classifier) -> str:
+    encoder = model.config.encoder
+    lines = [
+        f"- Encoder: Vision Transformer, {encoder.depth} blocks of width {encoder.width}, {encoder.heads} heads, "
+        f"patches of {encoder.patch} px",
+        f"- Images: {encoder.image_size[0]} × {encoder.image_size[1]} px, {encoder.channels} channels in [0, 1]",
+    ]
+    if isinstance(model, Classifier):
+        kind = f"A classifier of {len(model.config.classes)} classes on a masked autoencoder's encoder"
+    else:
+        decoder = model.config.decoder
+        lines.append(f"- Decoder: {decoder.depth} blocks of width {decoder.width}, {decoder.heads} heads")
+        kind = f"A masked autoencoder: {_PAPERS[type(model).__name__]}"
+    if isinstance(model, GMAE):
+        lines.append(f"- Gaussians: {model.config.gaussians} an image")
+    lines.append(f"- Parameters: {sum(each.numel() for each in model.parameters()):,}")
+    return f"{kind}. Made with splatlearn.\n\n" + "\n".join(lines)
+
+
+def _recipe(facts: CardFacts) -> str:
+    if not facts.recipe:
+        return "Not recorded."
+    parts = []
+    if facts.command:
+        parts.append(_fenced(facts.command, "sh"))
+    if facts.steps is not None:
+        parts.append(f"{facts.steps:,} steps" + ("." if facts.loss is None else f", loss {facts.loss:.4g} at the end."))
+    parts.append(_table(["field", "value"], [[_code(name), _code(value)] for name, value in facts.recipe.items()]))
+    if facts.versions:
+        parts.append("Versions: " + ", ".join(f"{_text(k)} {_text(v)}" for k, v in facts.versions.items()) + ".")
+    return "\n\n".join(parts)
+
+
+def _results(facts: CardFacts) -> str:
+    if not facts.scores:
+        return "Not evaluated."
+    controls = list(dict.fromkeys(name for score in facts.scores for name in score.controls))
+    rows = [
+        [_code(score.data), _text(score.probe), _text(score.metric), _percent(score.value)]
+        + [_percent(score.controls.get(name)) for name in controls]
+        for score in facts.scores
+    ]
+    columns = ["data", "probe", "metric", "model", *map(_text, controls)]
+    return f"Percent; the other columns are controls without training.\n\n{_table(columns, rows)}"
+
+
+def _licence(facts: CardFacts) -> str:
+    if facts.licence is None:
+        return "No licence was chosen for these weights. The code that made them is under Apache-2.0."
+    return f"Weights: {_code(facts.licence)}. The code that made them is under Apache-2.0."
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+def _table(columns: list[str], rows: list[list[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _one_line(value: object) -> str:
+    return " ".join(str(value).split())
+
+
+def _text(value: object) -> str:
+    """Words, with whatever Markdown or HTML would read as markup escaped."""
+    return re.sub(r"([\\`*_{}\[\]<>#|~&!()])", r"\\\1", _one_line(value))
+
+
+def _code(value: object) -> str:
+    """Words in a code span, fenced by more backticks than they hold; bars are escaped for tables."""
+    line = _one_line(value).replace("|", "\\|")
+    if not line:
+        return "–"
+    fence = "`" * (max((len(run) for run in re.findall("`+", line)), default=0) + 1)
+    space = " " if "`" in line else ""
+    return f"{fence}{space}{line}{space}{fence}"
+
+
+def _fenced(text: str, language: str) -> str:
+    fence = "`" * max(3, max((len(run) for run in re.findall("`+", text)), default=0) + 1)
+    return f"{fence}{language}\n{text}\n{fence}"
