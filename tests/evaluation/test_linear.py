@@ -8,7 +8,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from evaluation.planted import planted, right, right_when_shuffled
-from splatlearn.evaluation import LarsRecipe, lars_scores, logistic_scores
+from splatlearn.evaluation import Features, LarsRecipe, lars_scores, logistic_scores
 from splatlearn.evaluation.linear import STRENGTHS, learning_rate
 
 
@@ -89,3 +89,21 @@ def test_numbers_out_of_range_are_named():
         LarsRecipe(epochs=0)
     with pytest.raises(ValueError, match="train: expected at least 2 images"):
         lars_scores(planted().chosen(torch.tensor([0])))
+
+
+def test_fewer_images_than_features_give_the_fit_of_all_features() -> None:
+    rng = np.random.default_rng(0)
+    train, val = rng.normal(size=(20, 50)), rng.normal(size=(30, 50))
+    labels = np.arange(20) % 4  # five of each class, so that C is chosen too
+    features = Features(
+        torch.from_numpy(train).float(),
+        torch.from_numpy(labels),
+        torch.from_numpy(val).float(),
+        torch.zeros(30, dtype=torch.int64),
+        ("a", "b", "c", "d"),
+    )
+    found = logistic_scores(features)
+    whole = LogisticRegression(C=found.strength, max_iter=1000, tol=1e-8)
+    whole.fit(features.train.double().numpy(), labels)
+    expected = torch.from_numpy(whole.predict_proba(features.val.double().numpy())).float()
+    torch.testing.assert_close(found.scores, expected, rtol=0, atol=2e-3)

@@ -29,6 +29,8 @@ HELD_OUT = 0.2
 """Share of each class of train on which C is chosen."""
 FEWEST = 5
 """Images that the smallest class needs for that."""
+FEW_NUMBERS = 10**7
+"""Images × features × classes up to which a fit takes one thread: more would wait for one another."""
 SWEEP_ITERATIONS = 300
 FINAL_ITERATIONS = 1000
 """Of L-BFGS, at most, for each C that is tried and for the last fit."""
@@ -84,14 +86,27 @@ def logistic_scores(features: Features, seed: int = 0) -> Regression:
     from sklearn.linear_model import LogisticRegression
 
     x, y = features.train.double().numpy(), features.train_labels.numpy()
+    val = features.val.double().numpy()
+    if len(x) < x.shape[1]:
+        x, val = _in_span(x, val)
     strength = FEW_STRENGTH
     if np.bincount(y, minlength=len(features.classes)).min() >= FEWEST:
         strength = _choose_strength(x, y, len(features.classes), seed)
     model = LogisticRegression(C=strength, max_iter=FINAL_ITERATIONS)
     converged = _fit(model, x, y)
     scores = torch.zeros(len(features.val), len(features.classes), dtype=torch.float64)
-    scores[:, torch.from_numpy(model.classes_)] = torch.from_numpy(model.predict_proba(features.val.double().numpy()))
+    scores[:, torch.from_numpy(model.classes_)] = torch.from_numpy(model.predict_proba(val))
     return Regression(scores.float(), strength, converged)
+
+
+def _in_span(x: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both in coordinates of the space that the rows of `x` span.
+
+    The best weights lie in that space, because weights outside it cost and change no score of `x`; and turning the
+    coordinates changes no length. So the fit is the same, in as many numbers as there are images.
+    """
+    axes = np.linalg.svd(x, full_matrices=False)[2].T
+    return x @ axes, others @ axes
 
 
 def _choose_strength(x: np.ndarray, y: np.ndarray, classes: int, seed: int) -> float:
@@ -119,8 +134,10 @@ def _held_out(y: np.ndarray, classes: int, seed: int) -> np.ndarray:
 
 def _fit(model: LogisticRegression, x: np.ndarray, y: np.ndarray) -> bool:
     from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits
 
-    with warnings.catch_warnings():
+    few = x.size * (int(y.max()) + 1) <= FEW_NUMBERS
+    with warnings.catch_warnings(), threadpool_limits(limits=1 if few else None):
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(x, y)
     return int(np.max(model.n_iter_)) < FINAL_ITERATIONS
