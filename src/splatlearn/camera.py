@@ -80,6 +80,19 @@ class Camera:
         return cls(width, height, width / 2, height / 2, width / 2, height / 2, "orthographic", view)
 
     @classmethod
+    def pinhole_window(cls, height: int, width: int, distance: float) -> Camera:
+        """A pinhole camera `distance` back on the z axis for which (−1, 1) spans the image at z = 0 along each axis.
+
+        Raises ValueError for a distance that is not positive.
+        """
+        if not (distance > 0 and math.isfinite(distance)):
+            raise ValueError(f"distance: expected a positive number, got {distance}")
+        view = torch.eye(4)
+        view[2, 3] = distance
+        fx, fy = distance * width / 2, distance * height / 2
+        return cls(width, height, fx, fy, width / 2, height / 2, "pinhole", view)
+
+    @classmethod
     def pinhole(
         cls,
         height: int,

@@ -27,9 +27,10 @@ def grid_numbers(config: GMAEConfig) -> Float[Tensor, "K 14"]:
     y = (torch.arange(rows)[:, None, None, None] * down + torch.arange(down)[:, None] + 0.5) / (rows * down)
     x = (torch.arange(columns)[:, None, None] * across + torch.arange(across) + 0.5) / (columns * across)
     numbers = torch.zeros(config.gaussians, sum(NUMBERS))
-    numbers[:, 0] = torch.logit(x.expand(shape).reshape(-1))
-    numbers[:, 1] = torch.logit(y.expand(shape).reshape(-1))
-    # Seen from a distance of 8, a standard deviation of 8 would span half the image: this is half a grid spacing.
+    for axis, place in enumerate((x, y)):
+        centred = (place.expand(shape).reshape(-1) - 0.5) / config.reach
+        numbers[:, axis] = torch.logit(centred + 0.5)
+    # For the paper's camera, 8 away, a standard deviation of 8 would span half the image: this is half a grid spacing.
     scale = 0.5 * GMAE_DISTANCE * 2.0 / math.sqrt(config.gaussians)
     share = min(0.9, scale / config.scale_limit)
     numbers[:, 3:6] = math.log(share / (1.0 - share))
@@ -56,17 +57,22 @@ def gaussians_from_numbers(numbers: Float[Tensor, "*B K 14"], config: GMAEConfig
     """Turn the head's numbers [*B, K, 14] into Gaussians (arXiv 2501.03229, section 3, and the authors' code).
 
     Centres 2·(sigmoid − 0.5) in (−1, 1), scales c·sigmoid in (0, c), colours and opacities sigmoid, unit quaternions.
-    Computed in float32, in float64 for float64 numbers.
+    Other choices of `config.depth` than the paper's stretch or shrink these ranges. Computed in float32, in float64 for
+    float64 numbers.
     """
     center, scale, rotation, color, opacity = at_least_float32(numbers).split(NUMBERS, dim=-1)
     turn = uniform_quaternions if config.rotation == "uniform" else unit_quaternions
     return Gaussians(
-        means=2.0 * (center.sigmoid() - 0.5),
-        scales=config.scale_limit * scale.sigmoid(),
+        means=_stretched(2.0 * (center.sigmoid() - 0.5), config.reach),
+        scales=config.largest_scale * scale.sigmoid(),
         quaternions=turn(rotation),
         colors=color.sigmoid(),
         opacities=opacity.sigmoid().squeeze(-1),
     )
+
+
+def _stretched(means: Float[Tensor, "*B 3"], reach: float) -> Float[Tensor, "*B 3"]:
+    return means if reach == 1.0 else means * means.new_tensor((reach, reach, 1.0))
 
 
 def unit_quaternions(numbers: Float[Tensor, "*B 4"]) -> Float[Tensor, "*B 4"]:

@@ -72,7 +72,7 @@ class GMAE(MaskedAutoencoder):
 
     def camera(self, height: int, width: int) -> Camera:
         """The camera that renders images of this height and width in pixels."""
-        return Camera.gmae(height, width)
+        return self.config.camera(height, width)
 
     def _numbers(self, decoded: Tensor) -> Tensor:
         # In bfloat16 a centre would move in steps of half a pixel at 224 px.

@@ -6,12 +6,17 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from splatlearn.camera import GMAE_DISTANCE, Camera
 from splatlearn.models.decoder import DecoderConfig
 from splatlearn.models.vit import ViTConfig
 
 Rotation = Literal["quaternion", "uniform"]
 Layout = Literal["grid", "free"]
+Depth = Literal["paper", "soft-order", "pinhole", "orthographic"]
 Background = Literal["white", "black"] | tuple[float, float, float]
+
+PINHOLE_DISTANCE = 4.0
+"""World units between the pinhole camera and the middle of the Gaussians: near ones move 5/3 as fast as far ones."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,11 @@ class GMAEConfig:
     - `background`: `"white"`, `"black"` or an RGB colour in [0, 1].
     - `layout`: `"grid"` adds learnable numbers to the head's, which start as a grid of Gaussians that covers the image;
       `"free"` has no such numbers, so that all Gaussians start near the centre, as in the paper.
+    - `depth`: what a Gaussian's depth does. `"paper"`: it sorts and shrinks, and only the shrinking has a gradient;
+      `"soft-order"`: the same, and training adds a rendering whose order is soft (`objectives.SoftOrder`), so that
+      occlusion has a gradient too; `"pinhole"`: it also moves centres, as in a pinhole camera 4 units away;
+      `"orthographic"`: it sorts, nothing else. In the last two an extent is divided by 8, so that `scale_limit` bounds
+      the same extent in pixels at the middle depth as in the paper's camera.
 
     Raises ValueError for numbers that are not positive or do not divide, and unknown names.
     """
@@ -37,6 +47,7 @@ class GMAEConfig:
     rotation: Rotation = "quaternion"
     background: Background = "white"
     layout: Layout = "grid"
+    depth: Depth = "paper"
 
     def __post_init__(self) -> None:
         if self.encoder.channels != 3:
@@ -52,9 +63,27 @@ class GMAEConfig:
             raise ValueError(f"rotation: expected one of {', '.join(get_args(Rotation))}, got {self.rotation!r}")
         if self.layout not in get_args(Layout):
             raise ValueError(f"layout: expected one of {', '.join(get_args(Layout))}, got {self.layout!r}")
+        if self.depth not in get_args(Depth):
+            raise ValueError(f"depth: expected one of {', '.join(get_args(Depth))}, got {self.depth!r}")
         named = self.background in ("white", "black")
         if not named and (isinstance(self.background, str) or len(self.background) != 3):
             raise ValueError(f"background: expected 'white', 'black' or 3 numbers, got {self.background!r}")
+
+    @property
+    def reach(self) -> float:
+        """Bound of the centres' x and y; beyond 1 only where the far plane is wider than the image."""
+        return (PINHOLE_DISTANCE + 1.0) / PINHOLE_DISTANCE if self.depth == "pinhole" else 1.0
+
+    @property
+    def largest_scale(self) -> float:
+        """Bound of the standard deviations, world units."""
+        return self.scale_limit / (1.0 if self.depth in ("paper", "soft-order") else GMAE_DISTANCE)
+
+    def camera(self, height: int, width: int) -> Camera:
+        """The camera that renders images of this height and width in pixels."""
+        if self.depth == "pinhole":
+            return Camera.pinhole_window(height, width, PINHOLE_DISTANCE)
+        return Camera.orthographic(height, width) if self.depth == "orthographic" else Camera.gmae(height, width)
 
     @property
     def queries(self) -> int:

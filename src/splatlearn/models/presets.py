@@ -11,7 +11,7 @@ import torch
 
 from splatlearn.models.decoder import DecoderConfig
 from splatlearn.models.gmae import GMAE
-from splatlearn.models.gmae_config import Background, GMAEConfig, Layout, Rotation
+from splatlearn.models.gmae_config import Background, Depth, GMAEConfig, Layout, Rotation
 from splatlearn.models.mae import MAE, MAEConfig
 from splatlearn.models.vit import ViTConfig
 
@@ -58,6 +58,8 @@ class ModelOptions:
     """Colour behind the Gaussians (GMAE)."""
     layout: Layout | None = None
     """Whether the Gaussians start as a grid over the image or near its centre (GMAE)."""
+    depth: Depth | None = None
+    """What a Gaussian's depth does: paper, soft-order, pinhole or orthographic (GMAE)."""
 
 
 def create_model(
@@ -76,6 +78,7 @@ def create_model(
     rotation: Rotation | None = None,
     background: Background | None = None,
     layout: Layout | None = None,
+    depth: Depth | None = None,
 ) -> MAE | GMAE:
     """Build a model with fresh weights.
 
@@ -89,7 +92,7 @@ def create_model(
     """
     keywords = ModelOptions(
         image_size, decoder_width, decoder_depth, decoder_heads,
-        gaussians, gaussians_per_query, scale_limit, rotation, background, layout,
+        gaussians, gaussians_per_query, scale_limit, rotation, background, layout, depth,
     )  # fmt: skip
     config = model_config(name, preset, replace(options or ModelOptions(), **_given(keywords)))
     generator = None if seed is None else torch.Generator().manual_seed(seed)

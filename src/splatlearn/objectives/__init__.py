@@ -4,6 +4,7 @@ from splatlearn.objectives.bounds import club, contrastive_loss, donsker_varadha
 from splatlearn.objectives.estimators import Estimate, Estimator, create_estimator
 from splatlearn.objectives.mutual_information import MaximizeTerm, MinimizeTerm, frozen_bound, info_nce
 from splatlearn.objectives.reconstruction import denormalize_patches, masked_mse, normalize_patches
+from splatlearn.objectives.soft_order import SoftOrder
 from splatlearn.objectives.weighted import ObjectiveValue, Term, WeightedSum
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "MaximizeTerm",
     "MinimizeTerm",
     "ObjectiveValue",
+    "SoftOrder",
     "Term",
     "WeightedSum",
     "club",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import time
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +9,26 @@ import torch
 from torch import Tensor, nn
 
 from splatlearn.data import ImageSource, PretrainingDataset, RandomResizedCrop, open_source
-from splatlearn.data.loader import Batch
 from splatlearn.evaluation.features import Extraction
-from splatlearn.models import Mask, Reconstruction, create_model, join_masks, orthogonal_masks_from_noise
-from splatlearn.objectives import ObjectiveValue, Term, WeightedSum, masked_mse
+from splatlearn.models import GMAE, MAE, create_model
 from splatlearn.objectives.processes import average_gradients
-from splatlearn.training.checkpoint import load_more
-from splatlearn.training.device import choose_device
+from splatlearn.training.checkpoint import open_tensors
+from splatlearn.training.device import choose_device, choose_precision
 from splatlearn.training.engine import RunResult, TrainingLoop
-from splatlearn.training.mutual_information import MutualInformation
+from splatlearn.training.gaussian_measures import gaussian_measures
 from splatlearn.training.online_probe import OnlineProbe
+from splatlearn.training.pretraining_cost import PretrainingCost, reconstruction_term
+from splatlearn.training.processes import Processes, is_sharded, share_out
 from splatlearn.training.recipe import Recipe
 from splatlearn.training.schedule import parameter_groups
+from splatlearn.training.state import whole_weights
+
+__all__ = ["pretrain", "reconstruction_term"]
 
 STATE = "mutual_information"
 """File of a checkpoint with the projector, the estimator and their optimisers' moments."""
+MEASURED = 8
+"""Images of a batch whose Gaussians are measured for the log."""
 
 
 def pretrain(recipe: Recipe, source: ImageSource | None = None) -> RunResult:
@@ -33,38 +36,38 @@ def pretrain(recipe: Recipe, source: ImageSource | None = None) -> RunResult:
 
     `source` replaces `recipe.data.data` by images in memory or of one's own making. Raises ValueError (or a subclass
     that names the thing) for a recipe, data or folder that cannot work, before the first step; NonFiniteError when
-    training diverges. An interruption (Ctrl-C) ends after the step at hand, with a checkpoint.
+    training diverges; CheckpointError where the folder takes no more. An interruption (Ctrl-C, SIGTERM, SIGUSR1) ends
+    after the step at hand, with a checkpoint. Under torchrun every process calls it alike.
     """
     recipe = recipe.resolved()
-    return _Pretraining(
-        recipe, source or open_source(recipe.data.data, recipe.data.split, recipe.data.image_column)
-    ).run()
+    source = source or open_source(recipe.data.data, recipe.data.split, recipe.data.image_column)
+    return _Pretraining(recipe, source).run()
 
 
 class _Pretraining(TrainingLoop):
-    """What pre-training adds to the loop: masks and their objective."""
+    """What pre-training adds to the loop: its objective's networks, and probes."""
 
     recipe: Recipe
+    cost: PretrainingCost
 
     def __init__(self, recipe: Recipe, source: ImageSource) -> None:
-        assert recipe.model is not None and recipe.data.crop_scale is not None
-        model = create_model(recipe.model, recipe.preset, recipe.run.seed, recipe.options)
-        height, width = model.image_size
-        self.grid = (height // model.patch, width // model.patch)
-        patches = self.grid[0] * self.grid[1]
-        self._mask(torch.zeros(1, patches), recipe)
-        self.mutual = MutualInformation(recipe.mutual, model, recipe.run.seed, choose_device(recipe.run.device))
-        self.objective = WeightedSum({**reconstruction_term(recipe, model.patch), **self.mutual.terms})
+        assert recipe.data.crop_scale is not None
+        model = new_model(recipe)
+        processes = Processes(choose_device(recipe.run.device))
+        cost = PretrainingCost(
+            recipe, model, processes.device, choose_precision(recipe.run.precision, processes.device)
+        )
+        self.mutual = cost.mutual
         self.told_of_estimator = False
-        self.probe = OnlineProbe(recipe.probe, source) if recipe.probe.probe_every else None
-        crop = RandomResizedCrop(height, width, scale=recipe.data.crop_scale, flip=recipe.data.flip)
-        super().__init__(recipe, model, PretrainingDataset(source, crop, patches, recipe.run.seed))
+        # One process probes, and the others wait for it.
+        probes = recipe.probe.probe_every and processes.main
+        self.probe = OnlineProbe(recipe.probe, source) if probes else None
+        crop = RandomResizedCrop(*model.image_size, scale=recipe.data.crop_scale, flip=recipe.data.flip)
+        dataset = PretrainingDataset(source, crop, cost.patches, recipe.run.seed)
+        super().__init__(recipe, model, dataset, cost, processes)
 
-    def _mask(self, noise: Tensor, recipe: Recipe) -> Mask:
-        """All masks of a batch of images, mask after mask."""
-        count, ratio, pattern = recipe.mutual.masks, recipe.objective.mask_ratio, recipe.mutual.mask_pattern
-        assert count is not None
-        return join_masks(orthogonal_masks_from_noise(noise, self.grid, count, ratio, pattern))
+    def _share_networks(self) -> None:
+        share_out(self.mutual.projector, self.model)
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         return parameter_groups(self._trained(), self.recipe.optimizer.weight_decay)
@@ -72,20 +75,13 @@ class _Pretraining(TrainingLoop):
     def _trained(self) -> nn.Module:
         return nn.ModuleList([self.model, self.mutual.projector])
 
-    def _clip(self) -> Tensor:
-        average_gradients(self.mutual.projector)
-        return super()._clip()
+    def _compares_images(self) -> bool:
+        return bool(self.mutual.terms)
 
-    def _forward(self, batch: Batch, epoch: int, place: int) -> ObjectiveValue:
-        mask = self._mask(batch.noise.to(self.device, non_blocking=True), self.recipe)
-        images = batch.images.to(self.device, non_blocking=True).float() / 255
-        images = images.expand(mask.batch // len(images), *images.shape).flatten(0, 1)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            reconstruction = self.model(images, mask)
-        if self.mutual.estimator is None:
-            return self.objective(reconstruction, images)
-        fit = self.mutual.estimator.learn(reconstruction, images)
-        return dataclasses.replace(self.objective(reconstruction, images), measures={"estimator_fit": fit})
+    def _clip(self) -> Tensor:
+        if not is_sharded(self.mutual.projector):
+            average_gradients(self.mutual.projector)
+        return super()._clip()
 
     def _more_state(self) -> dict[str, dict[str, Tensor]]:
         tensors = self.mutual.tensors(self.optimizer)
@@ -93,23 +89,41 @@ class _Pretraining(TrainingLoop):
 
     def _restore(self, folder: Path) -> None:
         if self.mutual.tensors(self.optimizer):
-            self.mutual.restore(load_more(folder, STATE), self.optimizer)
+            self.mutual.restore(open_tensors(folder, STATE), self.optimizer)
+
+    def _whole_model(self) -> nn.Module:
+        model = self._unwrapped()
+        if not is_sharded(model):
+            return model
+        weights = whole_weights(model)
+        copy = new_model(self.recipe)
+        copy.load_state_dict(weights)
+        return copy.to(self.device)
+
+    def _measures(self) -> dict[str, Tensor]:
+        model, gaussians = self._unwrapped(), self.cost.gaussians
+        if gaussians is None or not isinstance(model, GMAE):
+            return {}
+        return gaussian_measures(gaussians[:MEASURED], model.camera(*model.image_size), model.config.scale_limit)
 
     def _after_epoch(self) -> None:
-        epoch = self.step // self.steps_per_epoch
-        if self.probe is None or not self.probe.due(epoch, self.epochs):
+        epoch, options = self.step // self.steps_per_epoch, self.recipe.probe
+        if not options.due(epoch, self.epochs):
             return
-        began = time.perf_counter()
-        model = self.accelerator.unwrap_model(self.model)
-        precision = "bf16" if self.precision == "bf16" else "fp32"
-        scores = self.probe(model, Extraction(device=self.device, precision=precision))
+        with self.log.pause():
+            model = self._whole_model()
+            scores = self.processes.first(lambda: self._scores(model))
         self.logbook.write({"step_of_status": self.step, "probe_epoch": epoch, **scores})
-        self.note = f" · kNN {scores['probe_knn']:.1%}, linear {scores['probe_linear']:.1%}"
-        # The probes' time is not the training's.
-        self.clock += time.perf_counter() - began
+        self.log.note = f" · kNN {scores['probe_knn']:.1%}, linear {scores['probe_linear']:.1%}"
+
+    def _scores(self, model: nn.Module) -> dict[str, float]:
+        assert self.probe is not None and isinstance(model, MAE | GMAE)
+        return self.probe(
+            model, Extraction(device=self.device, precision="bf16" if self.precision == "bf16" else "fp32")
+        )
 
     def _flush(self) -> None:
-        losses = [entry["loss_minimize"] for entry in self.losses if "loss_minimize" in entry]
+        losses = [entry["loss_minimize"] for entry in self.log.steps if "loss_minimize" in entry]
         super()._flush()
         if not losses:
             return
@@ -124,9 +138,11 @@ class _Pretraining(TrainingLoop):
 
     def _greet(self) -> None:
         count = sum(parameter.numel() for parameter in self.model.parameters())
+        shape, processes = self.shape, self.processes.count
+        shared = f", {shape.batch_size} images at a time in each of {processes} processes" if processes > 1 else ""
         self.logbook.say(
             f"{self.recipe.model} ({count / 1e6:.1f} M parameters) on {self.device.type}, {self.precision}: "
-            f"{len(self.loader.dataset)} images, {self.steps_per_epoch} steps an epoch, {self.total} steps"
+            f"{len(self.loader.dataset)} images, {self.steps_per_epoch} steps an epoch, {self.total} steps{shared}"
             + (f", going on from step {self.step}" if self.step else "")
         )
         normalized = self.recipe.objective.normalize_targets
@@ -142,11 +158,7 @@ class _Pretraining(TrainingLoop):
             )
 
 
-def reconstruction_term(recipe: Recipe, patch: int) -> dict[str, tuple[float, Term]]:
-    """The masked mean squared error of a resolved recipe, as a weighted term."""
-    options = recipe.objective
-
-    def reconstruction(made: Reconstruction, target: Tensor) -> Tensor:
-        return masked_mse(made.image, target, made.mask, patch, bool(options.normalize_targets), options.visible_weight)
-
-    return {"reconstruction": (1.0, reconstruction)}
+def new_model(recipe: Recipe) -> MAE | GMAE:
+    """The model of a resolved recipe with fresh weights."""
+    assert recipe.model is not None
+    return create_model(recipe.model, recipe.preset, recipe.run.seed, recipe.options)

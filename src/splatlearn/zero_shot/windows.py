@@ -46,20 +46,26 @@ def windows_over(
     ]
 
 
-def merge_windows(parts: list[Gaussians], windows: list[Window], size: tuple[int, int]) -> Gaussians:
+def merge_windows(
+    parts: list[Gaussians], windows: list[Window], size: tuple[int, int], distance: float | None = None
+) -> Gaussians:
     """One set of Gaussians over an image of `size` (height, width) out of the sets of its windows.
 
     Each set is that of GMAE's camera on its window. Where windows overlap, an opacity o becomes 1 − (1 − o)^w with
     weights w that add up to 1 over the windows at the Gaussian's centre, so that windows that agree let through
     together what one would.
+
+    `distance`: of a pinhole camera whose window (−1, 1) at z = 0 is the image; None for cameras that project centres
+    orthographically. Through a pinhole what is moved off the axis is also seen from the side, which thin Gaussians along
+    the axis show.
     """
     if len(windows) == 1 and (windows[0].height, windows[0].width) == size:
         return parts[0]
-    placed = [_placed(part, window, size) for part, window in zip(parts, windows, strict=True)]
+    placed = [_placed(part, window, size, distance) for part, window in zip(parts, windows, strict=True)]
     faded = []
     for gaussians, own in zip(placed, windows, strict=True):
-        tapers = torch.stack([_taper(gaussians, window, size) for window in windows])
-        share = _taper(gaussians, own, size) / tapers.sum(dim=0).clamp_min(1e-12)
+        tapers = torch.stack([_taper(gaussians, window, size, distance) for window in windows])
+        share = _taper(gaussians, own, size, distance) / tapers.sum(dim=0).clamp_min(1e-12)
         opacities = 1.0 - (1.0 - gaussians.opacities).pow(share)
         faded.append(Gaussians(gaussians.means, gaussians.scales, gaussians.quaternions, gaussians.colors, opacities))
     joined = {name: torch.cat([getattr(each, name) for each in faded], dim=1) for name in vars(faded[0])}
@@ -80,28 +86,35 @@ def _starts(length: int, side: int, overlap: float) -> list[int]:
     return [round(room * number / gaps) for number in range(gaps + 1)] if gaps else [0]
 
 
-def _taper(gaussians: Gaussians, window: Window, size: tuple[int, int]) -> Float[Tensor, "B K"]:
+def _taper(gaussians: Gaussians, window: Window, size: tuple[int, int], distance: float | None) -> Float[Tensor, "B K"]:
     """A window's weight at centres: a pyramid, highest in its middle, and almost 0 beyond its edges.
 
     A margin of 1e-3 keeps centres on the image's outermost rows with some window.
     """
     shares = []
     for axis, start, side in ((0, window.left, window.width), (1, window.top, window.height)):
-        place = (gaussians.means[..., axis] + 1.0) / 2.0 * size[1 - axis]
+        seen = gaussians.means[..., axis] / _magnified(gaussians, distance)
+        place = (seen + 1.0) / 2.0 * size[1 - axis]
         shares.append((1.0 - 2.0 * (place - start - side / 2).abs() / side).clamp_min(0.0) + 1e-3)
     return shares[0] * shares[1]
 
 
-def _placed(gaussians: Gaussians, window: Window, size: tuple[int, int]) -> Gaussians:
-    """Gaussians of a window in the coordinates of the image, in which GMAE's camera projects them to the same pixels.
+def _magnified(gaussians: Gaussians, distance: float | None) -> Tensor | float:
+    """How wide (−1, 1) is at the depth of each Gaussian, over how wide it is at z = 0."""
+    return 1.0 if distance is None else (gaussians.means[..., 2] + distance) / distance
+
+
+def _placed(gaussians: Gaussians, window: Window, size: tuple[int, int], distance: float | None) -> Gaussians:
+    """Gaussians of a window in the coordinates of the image, in which its camera projects them to the same pixels.
 
     Pixels per unit are those of the window's camera times these shares; depth extents shrink by their mean.
     """
     across, down = window.width / size[1], window.height / size[0]
     shift_x = (2 * window.left + window.width) / size[1] - 1.0
     shift_y = (2 * window.top + window.height) / size[0] - 1.0
-    means = gaussians.means
-    moved = torch.stack([means[..., 0] * across + shift_x, means[..., 1] * down + shift_y, means[..., 2]], dim=-1)
+    means, wide = gaussians.means, _magnified(gaussians, distance)
+    x, y = means[..., 0] * across + shift_x * wide, means[..., 1] * down + shift_y * wide
+    moved = torch.stack([x, y, means[..., 2]], dim=-1)
     if math.isclose(across, down, rel_tol=1e-6):
         scales, quaternions = gaussians.scales * across, gaussians.quaternions
     else:
