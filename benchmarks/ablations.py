@@ -1,0 +1,256 @@
+"""Which choices make a GMAE good: one factor at a time, equal steps, figures of merit for paint, labels and space.
+
+    python -m benchmarks.ablations --factors depth --seeds 0 1 2 [--steps 900] [--out FOLDER] [--json-file FILE]
+
+Every arm is the base recipe with one thing changed; the base is trained once for all factors. Runs that are there are
+not made again. The packs and the benchmarks' photographs lie in `shared/data` beside the checkout.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import statistics
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import tyro
+from skimage.metrics import structural_similarity
+
+from benchmarks.packs import FOLDER, labelled_pack
+from splatlearn.cli.benchmark import BenchmarkInput, edge_tables, figure_tables
+from splatlearn.data import resize_center_crop
+from splatlearn.data.labelled import Labelled
+from splatlearn.evaluation import masked_psnr
+from splatlearn.evaluation.bsds_contenders import gmae_edges
+from splatlearn.evaluation.comparison import paired_difference
+from splatlearn.evaluation.figure_ground_contenders import gmae_figures
+from splatlearn.evaluation.options import EvaluationOptions
+from splatlearn.evaluation.reconstruction import evaluating, shown_image
+from splatlearn.evaluation.suite import evaluate
+from splatlearn.models import GMAE, ModelOptions, load_model, random_mask
+from splatlearn.models.decoder import MaskedAutoencoder
+from splatlearn.training import DataOptions, ObjectiveOptions, OptimizerOptions, Recipe, RunOptions, pretrain
+from splatlearn.training.run_folder import environment
+
+Change = Callable[[Recipe], Recipe]
+BASE = "base"
+SIDE, PATCH = 64, 8
+JUDGED = 256
+"""Validation images whose hidden pixels are compared."""
+LONG = ("psnr", "ssim", "knn", "linear", "ods", "iou cats", "iou people")
+"""Figures of merit; of read-outs, those named below."""
+EDGES, FIGURE = "GMAE, soft", "GMAE, groups"
+
+
+def options(**changes: object) -> Change:
+    """Other options of the model."""
+    return lambda recipe: dataclasses.replace(recipe, options=dataclasses.replace(recipe.options, **changes))
+
+
+def objective(**changes: object) -> Change:
+    """Other options of the objective."""
+    return lambda recipe: dataclasses.replace(recipe, objective=dataclasses.replace(recipe.objective, **changes))
+
+
+def mutual(**changes: object) -> Change:
+    """Other masks."""
+    return lambda recipe: dataclasses.replace(recipe, mutual=dataclasses.replace(recipe.mutual, **changes))
+
+
+FACTORS: dict[str, dict[str, Change]] = {
+    "gaussians": {
+        "64": options(gaussians=64),
+        "1024": options(gaussians=1024, gaussians_per_query=64),
+        "2048": options(gaussians=2048, gaussians_per_query=128),
+    },
+    "per-query": {
+        "1": options(gaussians_per_query=1),
+        "4": options(gaussians_per_query=4),
+    },
+    "scale": {"0.5": options(scale_limit=0.5), "2": options(scale_limit=2.0), "4": options(scale_limit=4.0)},
+    "background": {"black": options(background="black"), "grey": options(background=(0.5, 0.5, 0.5))},
+    "depth": {
+        "soft-order": options(depth="soft-order"),
+        "pinhole": options(depth="pinhole"),
+        "orthographic": options(depth="orthographic"),
+    },
+    "layout": {"free": options(layout="free")},
+    "loss": {"all pixels": objective(visible_weight=1.0), "visible at 0.3": objective(visible_weight=0.3)},
+    "mask ratio": {"0.6": objective(mask_ratio=0.625), "0.9": objective(mask_ratio=0.875)},
+    "mask pattern": {"block": mutual(mask_pattern="block"), "grid": mutual(mask_pattern="grid")},
+    "decoder": {"1 block": options(decoder_depth=1), "4 blocks": options(decoder_depth=4)},
+    "paper": {"paper": lambda recipe: dataclasses.replace(recipe, preset="paper", options=PAPER)},
+}
+"""What is changed, by the factor's name and the level's."""
+PAPER = ModelOptions(decoder_depth=2, decoder_width=192, decoder_heads=3, gaussians=256)
+"""The paper's choices beside the base's decoder, so that a step costs no more than it must."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is trained and how it is judged."""
+
+    factors: tuple[str, ...] = tuple(FACTORS)
+    """Factors whose levels are compared with the base."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Of weights, order, crops and masks."""
+    steps: int = 900
+    """Of every arm, about: whole epochs."""
+    batch_size: int = 32
+    """Images of a step."""
+    images: int = 10_000
+    """Training images of tiny_imagenet50."""
+    learning_rate: float = 5e-4
+    """Peak."""
+    photos: int = 20
+    """Photographs of each benchmark of space, the first by name; 0 leaves space out."""
+    probed: int = 4000
+    """Labelled images that the probes learn from."""
+    out: Path = Path("runs/ablations")
+    """Folder of the runs."""
+    json_file: Path | None = None
+    """Where the figures go."""
+
+
+def base_recipe(given: Options, folder: Path, seed: int) -> Recipe:
+    """What every arm starts from."""
+    return Recipe(
+        method="gmae",
+        model=f"gmae_vit_tiny_patch{PATCH}_{SIDE}",
+        options=ModelOptions(decoder_depth=2, gaussians=256, gaussians_per_query=16),
+        data=DataOptions(data=f"tiny_imagenet50, {given.images} images", crop_scale=(0.3, 1.0)),
+        objective=ObjectiveOptions(),
+        optimizer=OptimizerOptions(
+            epochs=max(1, round(given.steps * given.batch_size / given.images)),
+            batch_size=given.batch_size,
+            base_learning_rate=given.learning_rate * 256 / given.batch_size,
+            warmup_epochs=0.5,
+        ),
+        run=RunOptions(out=str(folder), seed=seed, trackers=(), checkpoint_every=500, keep_checkpoints=1),
+    )
+
+
+def arms(given: Options) -> dict[str, Change]:
+    """Every arm by name, the base first. Raises ValueError for an unknown factor."""
+    for name in given.factors:
+        if name not in FACTORS:
+            raise ValueError(f"factors: expected some of {', '.join(FACTORS)}, got {name!r}")
+    found: dict[str, Change] = {BASE: lambda recipe: recipe}
+    for factor in given.factors:
+        found |= {f"{factor} {level}": change for level, change in FACTORS[factor].items()}
+    return found
+
+
+def judged(name: str, change: Change, seed: int, given: Options) -> dict[str, float]:
+    """Train an arm with a seed and judge it, unless that is done."""
+    folder = given.out / f"{name.replace(' ', '-')}-{seed}"
+    stored = folder / "judged.json"
+    if stored.is_file():
+        return json.loads(stored.read_text(encoding="utf-8"))
+    labelled = labelled_pack("tiny_imagenet50", train_images=given.images)
+    recipe = change(base_recipe(given, folder, seed))
+    if (folder / "checkpoints").exists():
+        recipe = dataclasses.replace(recipe, run=dataclasses.replace(recipe.run, resume=True))
+    result = pretrain(recipe, labelled.train.source)
+    if result.interrupted:
+        raise SystemExit(f"stopped at step {result.steps} of {result.total}; the same command goes on from there")
+    model = load_model(folder)
+    assert isinstance(model, GMAE)
+    found = {"images per second": result.images_per_second, **painted(model, labelled), **learned(model, given)}
+    if given.photos:
+        found |= seen(model, given)
+    stored.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    return found
+
+
+def painted(model: MaskedAutoencoder, labelled: Labelled) -> dict[str, float]:
+    """PSNR on hidden pixels in dB, and SSIM, of validation images."""
+    images = labelled.val.source
+    pixels = torch.stack(
+        [
+            torch.from_numpy(resize_center_crop(images[index].image, SIDE, SIDE))
+            for index in range(min(JUDGED, len(images)))
+        ]
+    )
+    shown = pixels.float() / 255
+    mask = random_mask(len(shown), (SIDE // PATCH, SIDE // PATCH), 0.75, torch.Generator().manual_seed(0))
+    found = masked_psnr(model, shown, mask)
+    with evaluating(model):
+        rebuilt = shown_image(model(shown, mask).image, shown, PATCH)
+    # Typed by scikit-image as a number or one of its tuples.
+    similar: list[Any] = [
+        structural_similarity(first.numpy(), second.numpy(), channel_axis=0, data_range=1.0)
+        for first, second in zip(rebuilt, shown, strict=True)
+    ]
+    return {
+        "psnr": found["masked_psnr_model"],
+        "psnr of the mean": found["masked_psnr_mean"],
+        "ssim": statistics.fmean(similar),
+    }
+
+
+def learned(model: MaskedAutoencoder, given: Options) -> dict[str, float]:
+    """Accuracies of kNN and of the linear probe on the mean of the patches' tokens."""
+    probed = labelled_pack("tiny_imagenet50", given.probed)
+    wanted = EvaluationOptions(probes=("knn", "linear"), pooling="mean", controls=False)
+    return {score.probe: score.value for score in evaluate(model, probed, wanted).model.scores}
+
+
+def seen(model: GMAE, given: Options) -> dict[str, float]:
+    """ODS of edges on BSDS500 and IoU of figures in both groups, zero-shot and without refinement."""
+    edges = edge_tables([gmae_edges(model)], BenchmarkInput(str(FOLDER / "bsds500"), limit=given.photos, thresholds=33))
+    figures = figure_tables([gmae_figures(model)], BenchmarkInput(str(FOLDER / "figure_ground"), limit=given.photos))
+    found = {"ods": next(iter(edges.values()))[EDGES]["ods"]}
+    for title, rows in figures.items():
+        found[f"iou {title.split(',')[0]}"] = rows[FIGURE]["iou"]
+    every = [rows for tables in (edges, figures) for rows in tables.values()]
+    for rows in every:
+        found |= {f"{name}: {key}": value for name, each in rows.items() for key, value in each.items()}
+    return found
+
+
+def table(found: Mapping[str, Mapping[int, Mapping[str, float]]]) -> str:
+    """Mean ± sd of every arm, and below each the difference from the base, paired by seed, with its 95 % interval."""
+    keys = [key for key in LONG if all(key in each for arm in found.values() for each in arm.values())]
+    lines = ["| arm | images/s | " + " | ".join(keys) + " |", "|---" * (len(keys) + 2) + "|"]
+    for name, arm in found.items():
+        speed = statistics.median(each["images per second"] for each in arm.values())
+        cells = []
+        for key in keys:
+            values: dict[int | None, float] = {seed: each[key] for seed, each in arm.items()}
+            cell = f"{statistics.fmean(values.values()):.3f}"
+            if len(values) > 1:
+                cell += f" ± {statistics.stdev(values.values()):.3f}"
+            if name != BASE:
+                base: dict[int | None, float] = {seed: each[key] for seed, each in found[BASE].items()}
+                difference = paired_difference(base, values)
+                mark = "\\*" if difference.exceeds_noise else ""
+                cell += f" ({difference.mean:+.3f}{mark})"
+            cells.append(cell)
+        lines.append(f"| {name} | {speed:.0f} | " + " | ".join(cells) + " |")
+    lines.append("")
+    lines.append(
+        "In brackets: difference from the base, paired by seed; \\*: its 95 % interval by Student's t leaves 0 out."
+    )
+    return "\n".join(lines)
+
+
+def main(given: Options) -> None:
+    """Train and judge every arm with every seed, and print the table."""
+    found: dict[str, dict[int, dict[str, float]]] = {}
+    # Seeds outside: an interrupted study has all arms of the seeds that are done.
+    for seed in given.seeds:
+        for name, change in arms(given).items():
+            found.setdefault(name, {})[seed] = judged(name, change, seed, given)
+    print(table(found))
+    if given.json_file is not None:
+        facts = {"options": dataclasses.asdict(given), "found": found, "environment": environment()}
+        given.json_file.write_text(json.dumps(facts, indent=1, default=str) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))

@@ -1,0 +1,44 @@
+"""The study of choices: every arm can be built, and the table compares with the base by seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.ablations import BASE, FACTORS, Options, arms, base_recipe, table
+from splatlearn.models import GMAEConfig, model_config
+
+
+@pytest.mark.parametrize("factor", FACTORS)
+def test_every_level_changes_the_base_and_can_be_built(factor: str, tmp_path: Path) -> None:
+    given = Options(factors=(factor,))
+    base = base_recipe(given, tmp_path, seed=1)
+    made = arms(given)
+    assert next(iter(made)) == BASE and made[BASE](base) == base
+    assert len(made) == 1 + len(FACTORS[factor])
+    for name, change in made.items():
+        recipe = change(base).resolved()
+        assert recipe.model is not None
+        assert isinstance(model_config(recipe.model, recipe.preset, recipe.options), GMAEConfig)
+        assert name == BASE or change(base) != base
+        assert recipe.optimizer.epochs == base.optimizer.epochs and recipe.run.seed == 1
+
+
+def test_unknown_factors_are_named() -> None:
+    with pytest.raises(ValueError, match="factors: expected some of .*, got 'colour'"):
+        arms(Options(factors=("colour",)))
+
+
+def test_table_pairs_by_seed_and_marks_what_exceeds_the_noise() -> None:
+    base = {0: {"psnr": 15.0, "knn": 0.30}, 1: {"psnr": 16.0, "knn": 0.31}, 2: {"psnr": 17.0, "knn": 0.29}}
+    other = {0: {"psnr": 16.0, "knn": 0.25}, 1: {"psnr": 17.1, "knn": 0.36}, 2: {"psnr": 18.05, "knn": 0.30}}
+    found = {
+        name: {seed: {**each, "images per second": 90.0 + seed} for seed, each in arm.items()}
+        for name, arm in ((BASE, base), ("depth pinhole", other))
+    }
+    lines = table(found).splitlines()
+    assert lines[0] == "| arm | images/s | psnr | knn |"
+    assert lines[2] == "| base | 91 | 16.000 ± 1.000 | 0.300 ± 0.010 |"
+    # A shift of one dB in every seed is no noise, whatever the seeds differ by.
+    assert "(+1.050\\*)" in lines[3] and "(+0.003)" in lines[3]
