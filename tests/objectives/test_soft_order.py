@@ -13,8 +13,8 @@ from splatlearn.objectives import SoftOrder, masked_mse
 from splatlearn.objectives.soft_order import COLD, WARM, lattice
 
 
-def reconstruction(depth: str = "soft-order") -> tuple[GMAE, Reconstruction, torch.Tensor]:
-    model = create_model("gmae_vit_tiny_patch8_32", seed=0, gaussians=16, decoder_depth=1, depth=depth)
+def reconstruction() -> tuple[GMAE, Reconstruction, torch.Tensor]:
+    model = create_model("gmae_vit_tiny_patch8_32", seed=0, gaussians=16, decoder_depth=1, depth="soft-order")
     assert isinstance(model, GMAE)
     generator = torch.Generator().manual_seed(1)
     images = torch.rand(2, 3, 32, 32, generator=generator)

@@ -56,8 +56,8 @@ def merge_windows(
     together what one would.
 
     `distance`: of a pinhole camera whose window (−1, 1) at z = 0 is the image; None for cameras that project centres
-    orthographically. Through a pinhole what is moved off the axis is also seen from the side, which thin Gaussians along
-    the axis show.
+    orthographically. Through a pinhole what is moved off the axis is also seen from the side, which Gaussians that are
+    long along the axis show.
     """
     if len(windows) == 1 and (windows[0].height, windows[0].width) == size:
         return parts[0]
