@@ -1,65 +1,266 @@
+import dataclasses
 import json
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
-from splatlearn.models import create_model, random_mask
+from splatlearn.models import GMAE, MAE, DecoderConfig, GMAEConfig, MAEConfig, ViTConfig, load_model, random_mask
+from splatlearn.training import pretrain
 from splatlearn.training.checkpoint import (
     CheckpointError,
     Progress,
-    checkpoint_folders,
+    Training,
+    good_checkpoint,
     load_checkpoint,
-    optimizer_tensors,
+    read_progress,
     save_checkpoint,
 )
+from splatlearn.training.checkpoint_files import Retention, checkpoint_folders, checksum
+from splatlearn.training.migrations import MIGRATIONS, SCHEMA, migrate
+from splatlearn.training.processes import Processes
+from splatlearn.training.recipe import Recipe
+from splatlearn.training.state import optimizer_tensors
+from training.small_run import losses, pictures, small_recipe
+
+ENCODER = ViTConfig(width=12, depth=1, heads=1, patch=4, image_size=(8, 8))
+STORED = Path(__file__).parent / "stored"
+PROCESSES = Processes(torch.device("cpu"))
+KEEP_ALL = Retention(9)
 
 
-def trained(name: str = "mae_vit_tiny_patch4_8") -> tuple[torch.nn.Module, torch.optim.Optimizer]:
-    model = create_model(name, seed=0)
-    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+def fresh(seed: int = 0, kind: str = "mae") -> tuple[nn.Module, torch.optim.Optimizer]:
+    decoder, generator = DecoderConfig(8, 1, 1), torch.Generator().manual_seed(seed)
+    if kind == "mae":
+        model: MAE | GMAE = MAE(MAEConfig(ENCODER, decoder), generator)
+    else:
+        model = GMAE(GMAEConfig(ENCODER, decoder, gaussians=4), generator)
+    return model, torch.optim.AdamW(model.parameters(), lr=1e-2, fused=True)
+
+
+def learn(model: nn.Module, optimizer: torch.optim.Optimizer, steps: int = 1) -> None:
     images = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    model(images, random_mask(2, (2, 2), 0.5, torch.Generator().manual_seed(0))).image.square().mean().backward()
-    optimizer.step()
-    return model, optimizer
+    for _ in range(steps):
+        mask = random_mask(2, (2, 2), 0.5, torch.Generator().manual_seed(0))
+        model(images, mask).image.square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+def saved(run: Path, *steps: int, keep: Retention = KEEP_ALL) -> Path:
+    """Checkpoints of these steps; returns the folder of the last."""
+    model, optimizer = fresh()
+    for step in steps:
+        learn(model, optimizer)
+        progress = Progress(step, {"a.jpg": "truncated"}, 14, 7)
+        folder = save_checkpoint(run, Training(model, optimizer, {}, '{"a": 1}'), progress, keep, PROCESSES)
+    return folder
 
 
 def test_everything_comes_back(tmp_path: Path) -> None:
-    model, optimizer = trained()
-    progress = Progress(step=7, samples=14, unreadable={"a.jpg": "truncated"})
-    folder = save_checkpoint(tmp_path, model, optimizer, progress, keep=2)
-    other = create_model("mae_vit_tiny_patch4_8", seed=1)
-    other_optimizer = torch.optim.AdamW(other.parameters(), fused=True)
+    model, optimizer = fresh()
+    learn(model, optimizer)
+    progress = Progress(7, {"a.jpg": "truncated"}, images_per_step=14, images_per_pass=7)
+    folder = save_checkpoint(tmp_path, Training(model, optimizer, {}, "{}"), progress, Retention(2), PROCESSES)
+    other, other_optimizer = fresh(1)
     assert load_checkpoint(folder, other, other_optimizer) == progress
     for one, two in zip(model.parameters(), other.parameters(), strict=True):
         assert torch.equal(one, two)
-    saved, read = optimizer_tensors(model, optimizer), optimizer_tensors(other, other_optimizer)
-    assert saved.keys() == read.keys() and all(torch.equal(saved[key], read[key]) for key in saved)
+    before, after = optimizer_tensors(model, optimizer), optimizer_tensors(other, other_optimizer)
+    assert len(before) == 3 * len(list(model.parameters()))
+    assert before.keys() == after.keys() and all(torch.equal(before[key], after[key]) for key in before)
+
+
+def test_a_checkpoint_says_what_wrote_it(tmp_path: Path) -> None:
+    pretrain(small_recipe(tmp_path / "run", stop_after=1), pictures())
+    (folder,) = checkpoint_folders(tmp_path / "run")
+    state = json.loads((folder / "training.json").read_text())
+    assert state["schema"] == SCHEMA and state["splatlearn"]
+    assert Recipe.read(folder / "recipe.json") == Recipe.read(tmp_path / "run" / "recipe.json")
+    assert (state["images_per_step"], state["images_per_pass"]) == (8, 8)
+    kept = {path.name for path in folder.iterdir() if path.suffix in {".json", ".safetensors"}}
+    assert set(state["files"]) == kept - {"training.json"} and "optimizer.safetensors" in kept
 
 
 def test_a_folder_that_was_not_finished_does_not_count(tmp_path: Path) -> None:
-    model, optimizer = trained()
-    save_checkpoint(tmp_path, model, optimizer, Progress(3, 3, {}), keep=2)
+    saved(tmp_path, 3)
     half = tmp_path / "checkpoints" / ".tmp-step-00000009"
     half.mkdir()
     (half / "config.json").write_text("{")
     assert [path.name for path in checkpoint_folders(tmp_path)] == ["step-00000003"]
-    save_checkpoint(tmp_path, model, optimizer, Progress(4, 4, {}), keep=2)
+    saved(tmp_path, 4)
     assert not half.exists()
 
 
+def test_a_checkpoint_that_was_being_replaced_comes_back(tmp_path: Path) -> None:
+    folder = saved(tmp_path, 3)
+    folder.rename(folder.with_name(f".tmp-old-{folder.name}"))
+    saved(tmp_path, 4)
+    assert [path.name for path in checkpoint_folders(tmp_path)] == ["step-00000003", "step-00000004"]
+
+
+@pytest.mark.parametrize(
+    ("keep", "steps"), [(Retention(2), [5, 6]), (Retention(1, every=2), [2, 4, 6]), (Retention(2, every=3), [3, 5, 6])]
+)
+def test_the_newest_and_every_so_many_stay(tmp_path: Path, keep: Retention, steps: list[int]) -> None:
+    saved(tmp_path, 1, 2, 3, 4, 5, 6, keep=keep)
+    assert [int(path.name[5:]) for path in checkpoint_folders(tmp_path)] == steps
+
+
+def test_every_second_checkpoint_of_a_run_stays(tmp_path: Path) -> None:
+    pretrain(small_recipe(tmp_path / "run", checkpoint_every=2, keep_checkpoints=1, keep_every=2), pictures())
+    assert [int(path.name[5:]) for path in checkpoint_folders(tmp_path / "run")] == [4, 8, 9]
+
+
 def test_a_checkpoint_of_another_model(tmp_path: Path) -> None:
-    model, optimizer = trained()
-    folder = save_checkpoint(tmp_path, model, optimizer, Progress(3, 3, {}), keep=2)
-    other = create_model("gmae_vit_tiny_patch4_8", seed=1)
-    with pytest.raises(CheckpointError, match="is a checkpoint of another model"):
-        load_checkpoint(folder, other, torch.optim.AdamW(other.parameters()))
+    folder = saved(tmp_path, 3)
+    with pytest.raises(CheckpointError, match="is a checkpoint of another model: missing: anchors, head.bias"):
+        load_checkpoint(folder, *fresh(kind="gmae"))
 
 
-def test_a_newer_schema(tmp_path: Path) -> None:
-    model, optimizer = trained()
-    folder = save_checkpoint(tmp_path, model, optimizer, Progress(3, 3, {}), keep=2)
-    state = json.loads((folder / "training.json").read_text()) | {"schema": 99}
+class TestSchemas:
+    def test_a_newer_one(self, tmp_path: Path) -> None:
+        folder = saved(tmp_path, 3)
+        state = json.loads((folder / "training.json").read_text()) | {"schema": 99}
+        (folder / "training.json").write_text(json.dumps(state))
+        for read in (lambda: load_checkpoint(folder, *fresh()), lambda: good_checkpoint(tmp_path)):
+            with pytest.raises(CheckpointError, match=f"expected checkpoint schema {SCHEMA} or older, got 99; update"):
+                read()
+
+    def test_each_older_one_has_a_migration_that_leaves_its_argument_alone(self) -> None:
+        assert sorted(MIGRATIONS) == list(range(1, SCHEMA))
+        first = {"schema": 1, "step": 5, "samples": 40, "unreadable": {"a": "b"}}
+        before = json.dumps(first)
+        now = migrate(first)
+        assert json.dumps(first) == before
+        assert (now["schema"], now["step"], now["unreadable"], now["images_per_step"]) == (SCHEMA, 5, {"a": "b"}, 8)
+        assert migrate({**first, "step": 0, "samples": 0})["images_per_step"] == 0
+
+    def test_a_stored_checkpoint_of_schema_1(self) -> None:
+        folder = STORED / "checkpoint_schema_1"
+        model, optimizer = fresh(5, "gmae")
+        assert load_checkpoint(folder, model, optimizer) == Progress(3, {"a.jpg": "truncated"}, 8, 0)
+        # It was made by three steps of just this model from another seed.
+        again, its_optimizer = fresh(0, "gmae")
+        learn(again, its_optimizer, 3)
+        for one, other in zip(model.parameters(), again.parameters(), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
+        assert {float(state["step"]) for state in optimizer.state.values()} == {3.0}
+        assert load_model(folder).config == again.config
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(bytes(content))
+
+
+class TestDamage:
+    @pytest.mark.parametrize("damage", [cut, flip, Path.unlink])
+    @pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "config.json", "recipe.json"])
+    def test_it_is_named_and_the_one_before_is_used(
+        self, tmp_path: Path, name: str, damage: Callable[[Path], None]
+    ) -> None:
+        newest = saved(tmp_path, 3, 4, 5)
+        damage(newest / name)
+        folder, problems = good_checkpoint(tmp_path)
+        assert folder is not None and folder.name == "step-00000004"
+        assert list(problems) == [newest] and name in problems[newest]
+
+    def test_a_torn_description(self, tmp_path: Path) -> None:
+        newest = saved(tmp_path, 3, 4)
+        (newest / "training.json").write_text('{"schema": 2, "st')
+        folder, problems = good_checkpoint(tmp_path)
+        assert folder is not None and folder.name == "step-00000003" and "training.json" in problems[newest]
+
+    def test_none_is_whole(self, tmp_path: Path) -> None:
+        for folder in (saved(tmp_path, 3), saved(tmp_path, 4)):
+            cut(folder / "model.safetensors")
+        with pytest.raises(CheckpointError, match=r"no checkpoint of .* is whole: .*step-00000004.*step-00000003"):
+            good_checkpoint(tmp_path)
+
+    def test_a_run_says_so_and_trains_as_if_it_had_never_stopped(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        pretrain(small_recipe(tmp_path / "whole"), pictures())
+        pretrain(small_recipe(tmp_path / "run", checkpoint_every=2, stop_after=6), pictures())
+        newest = checkpoint_folders(tmp_path / "run")[-1]
+        cut(newest / "optimizer.safetensors")
+        pretrain(small_recipe(tmp_path / "run", resume=True), pictures())
+        assert losses(tmp_path / "run") == losses(tmp_path / "whole")
+        said = " ".join(capsys.readouterr().err.split())
+        assert "optimizer.safetensors: expected the bytes that were written" in said
+        assert "renamed it to damaged-step-00000006 and went on from step 4" in said
+        assert newest.with_name("damaged-step-00000006").is_dir()
+
+    def test_a_mistake_in_the_recipe_renames_nothing(self, tmp_path: Path) -> None:
+        pretrain(small_recipe(tmp_path / "run", checkpoint_every=1, stop_after=2), pictures())
+        newest = checkpoint_folders(tmp_path / "run")[-1]
+        cut(newest / "model.safetensors")
+        with pytest.raises(ValueError, match="another recipe"):
+            pretrain(small_recipe(tmp_path / "run", resume=True, seed=5), pictures())
+        assert newest.is_dir()
+
+
+class Bomb:
+    """Unpickling it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.path,)
+
+
+class TestPickles:
+    @pytest.mark.parametrize("write", [pickle.dump, torch.save])
+    @pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "training.json"])
+    def test_a_malicious_one_does_not_run(self, tmp_path: Path, name: str, write: Callable) -> None:
+        mark = tmp_path / "it ran"
+        folder = saved(tmp_path / "run", 3)
+        with (folder / name).open("wb") as file:
+            write(Bomb(mark), file)
+        if name != "training.json":
+            state = json.loads((folder / "training.json").read_text())
+            state["files"][name] = checksum(folder / name)
+            (folder / "training.json").write_text(json.dumps(state))
+        for read in (lambda: load_checkpoint(folder, *fresh()), lambda: good_checkpoint(tmp_path / "run")):
+            with pytest.raises(CheckpointError, match=name):
+                read()
+        if name == "model.safetensors":
+            with pytest.raises(ValueError, match=name):
+                load_model(folder)
+        assert not mark.exists()
+        # The bomb itself works.
+        pickle.loads(pickle.dumps(Bomb(mark)))
+        assert mark.exists()
+
+    def test_one_beside_the_others_is_never_looked_at(self, tmp_path: Path) -> None:
+        folder = saved(tmp_path / "run", 3)
+        for name in ("pytorch_model.bin", "optimizer.bin", "random_states_0.pkl", "scheduler.bin"):
+            with (folder / name).open("wb") as file:
+                pickle.dump(Bomb(tmp_path / "it ran"), file)
+        assert good_checkpoint(tmp_path / "run")[0] == folder
+        assert load_checkpoint(folder, *fresh()).step == 3
+        assert not (tmp_path / "it ran").exists()
+
+
+def test_progress_without_a_field(tmp_path: Path) -> None:
+    folder = saved(tmp_path, 3)
+    state = json.loads((folder / "training.json").read_text())
+    del state["step"]
     (folder / "training.json").write_text(json.dumps(state))
-    with pytest.raises(CheckpointError, match="expected checkpoint schema 1"):
-        load_checkpoint(folder, model, optimizer)
+    with pytest.raises(CheckpointError, match="training.json: 'step'"):
+        read_progress(folder)
+
+
+def test_progress_is_what_is_stored() -> None:
+    names = {field.name for field in dataclasses.fields(Progress)}
+    assert names == {"step", "unreadable", "images_per_step", "images_per_pass"}

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import tyro
 
-from splatlearn.cli.pretrain import INTERRUPTED
 from splatlearn.cli.resuming import resumed_recipe
+from splatlearn.cli.stopped import how_it_stopped
 from splatlearn.report import write_run_report
 from splatlearn.training import FinetuneRecipe, finetune
 
@@ -20,10 +20,11 @@ def finetune_command(arguments: Sequence[str]) -> Callable[..., int]:
     def command(recipe: Annotated[FinetuneRecipe, tyro.conf.arg(name="")]) -> int:
         """Fine-tune a pre-trained encoder to classify labelled images, by the official MAE recipe."""
         result = finetune(recipe)
-        report = write_run_report(result.folder)
+        report = write_run_report(result.folder) if result.main else None
         if result.interrupted:
-            print(f"stopped at step {result.steps} of {result.total}; go on with the same command and --resume")
-            return INTERRUPTED if recipe.run.stop_after is None else 0
+            return how_it_stopped(result, recipe.run)
+        if not result.main:
+            return 0
         averaged = "" if result.top1_average is None else f" (averaged weights {result.top1_average:.1%})"
         print(f"done: {result.steps} steps, top-1 {result.top1:.1%}{averaged} on the validation images; {report}")
         return 0

@@ -8,10 +8,9 @@ from typing import Annotated
 import tyro
 
 from splatlearn.cli.resuming import resumed_recipe
+from splatlearn.cli.stopped import how_it_stopped
 from splatlearn.report import write_run_report
 from splatlearn.training import Recipe, pretrain
-
-INTERRUPTED = 130
 
 
 def pretrain_command(arguments: Sequence[str]) -> Callable[..., int]:
@@ -21,14 +20,16 @@ def pretrain_command(arguments: Sequence[str]) -> Callable[..., int]:
     def command(recipe: Annotated[Recipe, tyro.conf.arg(name="")]) -> int:
         """Pre-train a Gaussian masked autoencoder (gmae) or a masked autoencoder (mae) on your own images.
 
-        mi-gmae and mi-mae see every image through several masks and learn what these have in common.
+        mi-gmae and mi-mae see every image through several masks and learn what these have in common. SIGTERM and
+        SIGUSR1 end the run after the step at hand with a checkpoint and exit code 75: start it again with --resume.
         """
         result = pretrain(recipe)
-        report = write_run_report(result.folder)
+        report = write_run_report(result.folder) if result.main else None
         if result.interrupted:
-            print(f"stopped at step {result.steps} of {result.total}; go on with the same command and --resume")
-            return INTERRUPTED if recipe.run.stop_after is None else 0
-        print(f"done: {result.steps} steps, loss {result.loss:.4f}, {result.images_per_second:.0f} images/s; {report}")
+            return how_it_stopped(result, recipe.run)
+        if result.main:
+            done = f"{result.steps} steps, loss {result.loss:.4f}, {result.images_per_second:.0f} images/s"
+            print(f"done: {done}; {report}")
         return 0
 
     if stored is not None:

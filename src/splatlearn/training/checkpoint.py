@@ -1,139 +1,176 @@
 """Checkpoints: folders with everything a run needs to go on, written beside and renamed into place.
 
 `RUN/checkpoints/step-00001000/` holds the model (`config.json`, `model.safetensors`), the optimiser's moments
-(`optimizer.safetensors`) and `training.json`, and what else a kind of training needs, each in a safetensors file.
-Nothing is pickled.
+(`optimizer.safetensors`), what else a kind of training needs, each in a safetensors file, the run's `recipe.json`, and
+`training.json`: how far the run had come, versions, and the checksums of the other files. A model that is shared out
+over processes leaves files of rows instead (`tensor_files`), which `consolidate` puts together. Nothing is pickled.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
-import os
-import re
-import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from splatlearn.models import load_weights, save_model
+from splatlearn.models import save_model
+from splatlearn.models.io import WEIGHTS_NAME
+from splatlearn.training.checkpoint_files import (
+    FOLDER,
+    RECIPE,
+    STATE,
+    CheckpointError,
+    Retention,
+    checkpoint_folders,
+    checksum,
+    place_folder,
+    prune,
+    verify,
+)
+from splatlearn.training.migrations import SCHEMA, NewerSchemaError, migrate
+from splatlearn.training.processes import Processes, is_sharded
+from splatlearn.training.state import optimizer_tensors, restore_optimizer, restore_weights
+from splatlearn.training.tensor_files import TensorFiles, write_rows, write_tensors
 
-SCHEMA = 1
-"""Version of the layout of a checkpoint folder."""
-
-FOLDER = "checkpoints"
-_NAME = re.compile(r"step-(\d{8,})")
+OPTIMIZER = "optimizer"
+MODEL = WEIGHTS_NAME.removesuffix(".safetensors")
 
 
-class CheckpointError(ValueError):
-    """A checkpoint is missing, incomplete, or belongs to another model."""
+class UnknownCheckpointError(CheckpointError):
+    """A checkpoint was written by a newer version."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run has come: optimiser steps and images so far, and the unreadable images met (name → reason)."""
+    """How far a run has come: optimiser steps, the unreadable images met (name → reason), and how large its steps are.
+
+    `images_per_step` and `images_per_pass` count over all processes, the second those that one forward pass compares
+    with each other; 0 where an older checkpoint does not say.
+    """
 
     step: int
-    samples: int
     unreadable: dict[str, str]
+    images_per_step: int = 0
+    images_per_pass: int = 0
 
 
-def checkpoint_folders(run: Path) -> list[Path]:
-    """The complete checkpoints of a run, oldest first."""
-    folders = (each for each in (run / FOLDER).glob("step-*") if _NAME.fullmatch(each.name))
-    complete = (each for each in folders if (each / "training.json").is_file())
-    return sorted(complete, key=lambda each: int(each.name.removeprefix("step-")))
+@dataclass(frozen=True, eq=False)
+class Training:
+    """What a checkpoint keeps: a model, its optimiser, further tensors by name of their file, and the recipe's text."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    more: Mapping[str, dict[str, Tensor]]
+    recipe: str
 
 
-def save_checkpoint(
-    run: Path,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    progress: Progress,
-    keep: int,
-    more: Mapping[str, dict[str, Tensor]] | None = None,
-) -> Path:
-    """Write the checkpoint of `progress.step` and remove all but the newest `keep`.
+def save_checkpoint(run: Path, training: Training, progress: Progress, keep: Retention, processes: Processes) -> Path:
+    """Write the checkpoint of `progress.step` and remove those that do not stay; every process must call it.
 
-    `more`: further tensors by name, by name of the file `NAME.safetensors` that takes them.
-    The folder gets its name by one rename after its files reached the disk, so a crash leaves either all of it or
-    a `.tmp` folder that the next save clears away.
+    Raises CheckpointError where the folder cannot be written; older checkpoints are as they were.
     """
     target = run / FOLDER / f"step-{progress.step:08d}"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in target.parent.glob(".tmp-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-    beside = target.parent / f".tmp-{target.name}"
-    save_model(model, beside)
-    save_file(optimizer_tensors(model, optimizer), beside / "optimizer.safetensors")
-    for name, tensors in (more or {}).items():
-        save_file({key: value.contiguous() for key, value in tensors.items()}, beside / f"{name}.safetensors")
-    (beside / "training.json").write_text(json.dumps({"schema": SCHEMA, **asdict(progress)}, indent=2))
-    for path in [*beside.iterdir(), beside]:
-        _sync(path)
-    if target.exists():
-        shutil.rmtree(target)
-    os.replace(beside, target)
-    _sync(target.parent)
-    for old in checkpoint_folders(run)[:-keep]:
-        shutil.rmtree(old)
+    sharded = is_sharded(training.model)
+    moments = optimizer_tensors(training.model, training.optimizer)
+
+    def write(folder: Path) -> list[Path]:
+        if sharded:
+            named = {MODEL: training.model.state_dict(), OPTIMIZER: moments, **training.more}
+            return [write_rows(folder, name, tensors, processes) for name, tensors in named.items()]
+        if not processes.main:
+            return []
+        try:
+            save_model(training.model, folder)
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
+        named = {OPTIMIZER: moments, **training.more}
+        return [*folder.iterdir(), *(write_tensors(folder, name, tensors) for name, tensors in named.items())]
+
+    def finish(folder: Path, files: dict[str, str]) -> list[Path]:
+        (folder / RECIPE).write_text(training.recipe)
+        return [folder / RECIPE, write_state(folder, progress, {**files, RECIPE: checksum(folder / RECIPE)})]
+
+    try:
+        place_folder(target, write, finish, processes)
+        processes.first(lambda: prune(run, keep))
+    except OSError as error:
+        saved = checkpoint_folders(run)
+        good = f"the last good checkpoint, {saved[-1].name}, is as it was" if saved else "there is no earlier one"
+        raise CheckpointError(
+            f"out: cannot write the checkpoint of step {progress.step} into {target.parent}: "
+            f"{error.strerror or error}; {good}. Make room, or let the folder be written, and --resume"
+        ) from error
     return target
+
+
+def write_state(folder: Path, progress: Progress, files: dict[str, str]) -> Path:
+    """Write a checkpoint's `training.json` with the checksums of its files, and return it."""
+    version = importlib.metadata.version("splatlearn")
+    state = {"schema": SCHEMA, "splatlearn": version, **asdict(progress), "files": files}
+    (folder / STATE).write_text(json.dumps(state, indent=2))
+    return folder / STATE
+
+
+def read_progress(folder: Path) -> tuple[Progress, dict[str, str]]:
+    """What `training.json` says: progress and checksums; raises CheckpointError for one that cannot be understood."""
+    try:
+        state = migrate(json.loads((folder / STATE).read_text()))
+        progress = Progress(**{each.name: state[each.name] for each in fields(Progress)})
+        return progress, dict(state["files"])
+    except OSError as error:
+        raise CheckpointError(f"{folder}: expected a readable {STATE}, got {error}") from error
+    except NewerSchemaError as error:
+        raise UnknownCheckpointError(f"{folder}: {error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{folder}: {STATE}: {error or type(error).__name__}") from error
+
+
+def good_checkpoint(run: Path) -> tuple[Path | None, dict[Path, str]]:
+    """The newest checkpoint of a run that is whole, and what is wrong with newer ones.
+
+    None where the run has no checkpoint. Raises CheckpointError where none is whole, and for one that a newer version
+    wrote.
+    """
+    problems: dict[Path, str] = {}
+    for folder in reversed(checkpoint_folders(run)):
+        try:
+            _, files = read_progress(folder)
+            verify(folder, files)
+            for name in (MODEL, OPTIMIZER):
+                open_tensors(folder, name)
+            return folder, problems
+        except UnknownCheckpointError:
+            raise
+        except CheckpointError as error:
+            problems[folder] = str(error)
+    if problems:
+        raise CheckpointError(f"out: no checkpoint of {run} is whole: {'; '.join(problems.values())}")
+    return None, {}
 
 
 def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
     """Put a checkpoint's weights and moments into a model and its optimiser, and say how far the run had come.
 
-    Raises CheckpointError when the folder has another schema, or holds another model.
+    Whole and sharded checkpoints fit whole and sharded models alike. Raises CheckpointError when the folder has a newer
+    schema, cannot be read, or holds another model.
     """
+    progress, _ = read_progress(folder)
+    restore_weights(model, open_tensors(folder, MODEL))
+    restore_optimizer(model, optimizer, open_tensors(folder, OPTIMIZER))
+    return progress
+
+
+def open_tensors(folder: Path, name: str) -> TensorFiles:
+    """The tensors of a name in a checkpoint; raises CheckpointError where they are missing or cannot be read."""
     try:
-        state = json.loads((folder / "training.json").read_text())
-    except (OSError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{folder}: expected a readable training.json, got {error}") from error
-    if state.pop("schema", None) != SCHEMA:
-        raise CheckpointError(f"{folder}: expected checkpoint schema {SCHEMA}; update splatlearn to read newer ones")
-    try:
-        load_weights(model, folder)
+        return TensorFiles(folder, name)
+    except FileNotFoundError as error:
+        message = f"{folder}: expected {name}.safetensors in the checkpoint, found none; start the run anew"
+        raise CheckpointError(message) from error
     except ValueError as error:
-        raise CheckpointError(f"{folder} is a checkpoint of another model: {error}") from error
-    restore_optimizer(model, optimizer, load_file(folder / "optimizer.safetensors"))
-    return Progress(**state)
-
-
-def load_more(folder: Path, name: str) -> dict[str, Tensor]:
-    """Further tensors of a checkpoint, as they went in; raises CheckpointError when it has no such file."""
-    path = folder / f"{name}.safetensors"
-    if not path.is_file():
-        raise CheckpointError(f"{folder}: expected {path.name} in the checkpoint, found none; start the run anew")
-    return load_file(path)
-
-
-def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimiser's state as tensors named `<entry>.<parameter name>`."""
-    return {
-        f"{entry}.{name}": value.contiguous()
-        for name, parameter in model.named_parameters()
-        for entry, value in optimizer.state.get(parameter, {}).items()
-    }
-
-
-def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` gave; raises CheckpointError for tensors of another model."""
-    parameters = dict(model.named_parameters())
-    for key, value in tensors.items():
-        entry, _, name = key.partition(".")
-        if name not in parameters:
-            raise CheckpointError(f"optimizer.safetensors: expected moments of this model's parameters, got {name!r}")
-        parameter = parameters[name]
-        # The step counter of fused AdamW lies on the parameter's device in float32, the moments in its dtype.
-        optimizer.state[parameter][entry] = value.to(parameter.device)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        raise CheckpointError(str(error)) from error

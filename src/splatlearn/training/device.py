@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, PartialState
+from accelerate.utils import DistributedDataParallelKwargs
 
 
 def choose_device(name: str) -> torch.device:
@@ -47,10 +47,8 @@ def choose_precision(name: str, device: torch.device) -> str:
 
 def make_accelerator(device: torch.device, trackers: list[str], folder: str) -> Accelerator:
     """An Accelerator on the device; precision stays with the loop, since accelerate fixes it once per process."""
-    known = PartialState._shared_state.get("device")
-    if known is not None and known.type != device.type:
-        # A process that ran on another device before: accelerate keeps the first one unless told.
-        AcceleratorState._reset_state(reset_partial_state=True)
-    if device.type == "cuda" and device.index is not None:
-        torch.cuda.set_device(device)
-    return Accelerator(cpu=device.type == "cpu", log_with=[*trackers] or None, project_dir=folder)
+    # The models' buffers are constants, alike in all processes from the start.
+    ddp = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
+    return Accelerator(
+        cpu=device.type == "cpu", log_with=[*trackers] or None, project_dir=folder, kwargs_handlers=[ddp]
+    )

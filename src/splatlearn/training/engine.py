@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,18 +14,32 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from splatlearn.data import PretrainingLoader, UnreadableCounter
+from splatlearn.data import PretrainingLoader
 from splatlearn.data.loader import TrainingDataset
 from splatlearn.objectives import ObjectiveValue
-from splatlearn.training.checkpoint import Progress, checkpoint_folders, load_checkpoint, save_checkpoint
-from splatlearn.training.device import choose_device, choose_precision, make_accelerator
+from splatlearn.training.checkpoint import (
+    Progress,
+    Training,
+    good_checkpoint,
+    load_checkpoint,
+    read_progress,
+    save_checkpoint,
+)
+from splatlearn.training.checkpoint_files import Retention, set_aside
+from splatlearn.training.cost import Cost
+from splatlearn.training.device import choose_precision, make_accelerator
 from splatlearn.training.finetune_recipe import FinetuneRecipe
-from splatlearn.training.guard import FiniteGuard
+from splatlearn.training.guard import FiniteGuard, finite_or_nan
 from splatlearn.training.logbook import Logbook
+from splatlearn.training.nonfinite import Captures, TakenStep
+from splatlearn.training.processes import Processes, distribute, gradients_stay
 from splatlearn.training.recipe import Recipe
 from splatlearn.training.run_folder import open_run_folder
 from splatlearn.training.schedule import CosineSchedule
-from splatlearn.training.signals import StopRequest
+from splatlearn.training.signals import ASKED_BY_SCHEDULER, SharedStop, StopRequest
+from splatlearn.training.step_log import StepLog
+from splatlearn.training.step_shape import StepShape, step_shape
+from splatlearn.training.update_ratio import UpdateRatio
 
 
 @dataclass(frozen=True)
@@ -45,50 +58,63 @@ class RunResult:
     images_per_second: float
     interrupted: bool
     """Whether it stopped before the end."""
+    requeue: bool
+    """Whether it stopped because SIGTERM or SIGUSR1 asked it to."""
+    main: bool
+    """Whether this is the process that speaks for the run."""
 
 
 class TrainingLoop(ABC):
-    """A run: its model, optimiser, batches, log and folder; made once and run once.
+    """A run: its model, optimiser, batches, log and folder; made once and run once, in every process of it.
 
     - `recipe`: a resolved one.
     - `model`: what is trained, with fresh or pre-trained weights; a resumed run's come from its checkpoint.
-    - `dataset`: what it is trained on.
+    - `dataset`: what it is trained on; `cost`: what a batch of it costs.
 
     The folder comes after everything that can be wrong with the recipe, so that a mistake leaves nothing behind.
     Raises ValueError or a subclass for a recipe, data or folder that cannot work.
     """
 
-    def __init__(self, recipe: Recipe | FinetuneRecipe, model: nn.Module, dataset: TrainingDataset[Any, Any]) -> None:
-        self.recipe = recipe
-        self.device = choose_device(recipe.run.device)
-        self.precision = choose_precision(recipe.run.precision, self.device)
-        self._make_loader(dataset)
-        self.folder = open_run_folder(recipe, recipe.run)
+    def __init__(
+        self,
+        recipe: Recipe | FinetuneRecipe,
+        model: nn.Module,
+        dataset: TrainingDataset[Any, Any],
+        cost: Cost,
+        processes: Processes,
+    ) -> None:
+        self.recipe, self.cost, self.processes = recipe, cost, processes
+        self.device = processes.device
+        checkpoint, damaged = processes.first(self._newest_checkpoint)
+        progress = None if checkpoint is None else read_progress(checkpoint)[0]
+        self._make_loader(dataset, progress)
+        self.folder = processes.first(lambda: open_run_folder(recipe, recipe.run))
         self.accelerator = make_accelerator(self.device, list(recipe.run.trackers), str(self.folder))
-        self.model = self.accelerator.prepare(model)
+        self.model = distribute(model, self.accelerator, processes, recipe.run.parallel)
+        self._share_networks()
         self.optimizer = torch.optim.AdamW(
             self._parameter_groups(),
             lr=0.0,
             betas=recipe.optimizer.betas,
             fused=self.device.type in {"cpu", "cuda"},
         )
-        self.guard = FiniteGuard(self.device)
-        self.unreadable = UnreadableCounter()
-        self.fresh_unreadable: list[tuple[str, str]] = []
-        self.enlarged: set[str] = set()
-        self.told_of_enlarged = False
-        self.note = ""  # what else the bar says
-        self.step = self._resume()
+        self.guard = FiniteGuard(self.device, recipe.run.max_skipped)
+        self.step = 0 if progress is None else progress.step
+        if checkpoint is not None:
+            load_checkpoint(checkpoint, self._unwrapped(), self.optimizer)
+            self._restore(checkpoint)
         self.started_at = self.step
         self.logbook = Logbook(self.folder, self.accelerator, self.step, self.total)
+        self.log = StepLog(self.logbook, self.loader, processes, self.shape.images_per_step, recipe.data.max_unreadable)
+        self.log.unreadable.add(() if progress is None else progress.unreadable.items())
+        self.captures = Captures(self.folder, recipe, self.precision, processes)
+        self.ratio = UpdateRatio(processes)
+        self.taken: TakenStep | None = None
+        processes.first(lambda: self._set_aside(damaged))
 
     @abstractmethod
     def _parameter_groups(self) -> list[dict[str, Any]]:
         """The optimiser's groups of `self.model`; `lr_scale` in one is a factor of the learning rate."""
-
-    @abstractmethod
-    def _forward(self, batch: Any, epoch: int, place: int) -> ObjectiveValue:
-        """The loss of the batch that comes at a place in an epoch."""
 
     @abstractmethod
     def _greet(self) -> None:
@@ -97,11 +123,24 @@ class TrainingLoop(ABC):
     def _clip(self) -> Tensor:
         """Called when the gradients are there: clip them; returns their norm before."""
         limit = self.recipe.optimizer.clip_norm
-        return self.guard.clip(self._trained(), self.optimizer, math.inf if limit is None else limit)
+        parameters = self._trained().parameters()
+        return self.guard.clip(parameters, self.optimizer, math.inf if limit is None else limit)
 
     def _trained(self) -> nn.Module:
         """What the optimiser trains."""
         return self.model
+
+    def _share_networks(self) -> None:
+        """Called before the optimiser is made, to treat further networks as the model is."""
+        return None
+
+    def _compares_images(self) -> bool:
+        """Whether the loss depends on which images share a forward pass."""
+        return False
+
+    def _measures(self) -> dict[str, Tensor]:
+        """Further scalars of the step at hand, for the log; asked for when a log is due."""
+        return {}
 
     def _after_step(self) -> None:
         """Called when a step is done and counted."""
@@ -119,94 +158,131 @@ class TrainingLoop(ABC):
         """Take back what `_more_state` gave to a checkpoint."""
         return None
 
-    def _make_loader(self, dataset: TrainingDataset[Any, Any]) -> None:
-        optimizer, device = self.recipe.optimizer, self.device
+    def _whole_model(self) -> nn.Module:
+        """The model as it is where one process holds all of it; every process must ask for it."""
+        return self._unwrapped()
+
+    def _unwrapped(self) -> nn.Module:
+        return self.accelerator.unwrap_model(self.model)
+
+    def _newest_checkpoint(self) -> tuple[Path | None, dict[Path, str]]:
+        return good_checkpoint(Path(self.recipe.run.out)) if self.recipe.run.resume else (None, {})
+
+    def _set_aside(self, damaged: dict[Path, str]) -> None:
+        for folder, problem in damaged.items():
+            name = set_aside(folder).name
+            self.logbook.say(f"{problem}; renamed it to {name} and went on from step {self.step}")
+            self.logbook.write({"step_of_status": self.step, "damaged_checkpoint": folder.name, "problem": problem})
+
+    def _make_loader(self, dataset: TrainingDataset[Any, Any], progress: Progress | None) -> None:
+        optimizer, processes = self.recipe.optimizer, self.processes
         assert optimizer.base_learning_rate is not None and optimizer.warmup_epochs is not None
         assert optimizer.epochs is not None
-        workers = _workers(self.recipe.data.workers, device)
-        self.loader = PretrainingLoader(dataset, optimizer.batch_size, workers, pin_memory=device.type == "cuda")
-        self.steps_per_epoch = self.loader.steps_per_epoch // optimizer.accumulate
+        self.precision = choose_precision(self.recipe.run.precision, self.device)
+        given = StepShape(optimizer.batch_size, optimizer.accumulate, processes.count)
+        self.shape = step_shape(given, Path(self.recipe.run.out), progress, self._compares_images())
+        self.loader = PretrainingLoader(
+            dataset,
+            self.shape.batch_size,
+            _workers(self.recipe.data.workers, self.device),
+            processes.rank,
+            processes.count,
+            pin_memory=self.device.type == "cuda",
+        )
+        self.steps_per_epoch = self.loader.steps_per_epoch // self.shape.accumulate
         if not self.steps_per_epoch:
             raise ValueError(
                 f"accumulate: expected at most {self.loader.steps_per_epoch} for {len(dataset)} images in batches of "
-                f"{optimizer.batch_size}, got {optimizer.accumulate}"
+                f"{self.shape.images_per_pass}, got {self.shape.accumulate}"
             )
-        self.images_per_step = optimizer.batch_size * optimizer.accumulate
         self.epochs = optimizer.epochs
         self.total = self.steps_per_epoch * self.epochs
         self.schedule = CosineSchedule(
-            peak=optimizer.base_learning_rate * self.images_per_step / 256,
+            peak=optimizer.base_learning_rate * self.shape.images_per_step / 256,
             warmup=optimizer.warmup_epochs * self.steps_per_epoch,
             total=self.total,
             minimum=optimizer.min_learning_rate,
         )
 
-    def _resume(self) -> int:
-        saved = checkpoint_folders(self.folder) if self.recipe.run.resume else []
-        if not saved:
-            return 0
-        model = self.accelerator.unwrap_model(self.model)
-        progress = load_checkpoint(saved[-1], model, self.optimizer)
-        self._restore(saved[-1])
-        self.unreadable.add(progress.unreadable.items())
-        return progress.step
-
     def run(self) -> RunResult:
         """Train to the end, or to where the run is told to stop."""
         self._greet()
         end = min(self.total, self.recipe.run.stop_after or self.total)
+        run = self.recipe.run
         self.model.train()
-        self.losses: list[dict[str, Tensor]] = []
-        self.clock, self.waited, self.seconds, self.last_loss = time.perf_counter(), 0.0, 0.0, float("nan")
         with contextlib.ExitStack() as stack:
             stack.callback(self.logbook.close)
-            stop = stack.enter_context(StopRequest())
+            request = stack.enter_context(StopRequest())
+            stop = SharedStop(request, self.processes)
             batches = self._batches()
-            while self.step < end and not stop:
-                self._train_step([self._next(batches) for _ in range(self.recipe.optimizer.accumulate)])
+            self.log.start()
+            heard = 0
+            while self.step < end and not (heard := stop.heard()):
+                due = (self.step + 1) % run.log_every == 0 or self.step + 1 == end
+                self._train_step([self.log.next(batches) for _ in range(self.shape.accumulate)], due)
                 self.step += 1
                 self._after_step()
-                if self.step % self.recipe.run.log_every == 0 or self.step == end or stop:
+                if due:
                     self._flush()
                 if self.step % self.steps_per_epoch == 0:
                     self._after_epoch()
-                if self.step % self.recipe.run.checkpoint_every == 0 and self.step < end and not stop:
+                if self.step % run.checkpoint_every == 0 and self.step < end:
                     self._save()
             batches.close()
+            stop.close()
             if self.step > self.started_at:
                 self._save()
-        done = self.step - self.started_at
+        return self._result(heard)
+
+    def _result(self, heard: int) -> RunResult:
+        done, seconds = self.step - self.started_at, self.log.seconds
         return RunResult(
             folder=self.folder,
             steps=self.step,
             total=self.total,
-            loss=self.last_loss,
-            seconds=self.seconds,
-            images_per_second=done * self.images_per_step / self.seconds if self.seconds else 0.0,
+            loss=self.log.last_loss,
+            seconds=seconds,
+            images_per_second=done * self.shape.images_per_step / seconds if seconds else 0.0,
             interrupted=self.step < self.total,
+            requeue=heard in ASKED_BY_SCHEDULER,
+            main=self.processes.main,
         )
 
-    def _train_step(self, batches: list[Any]) -> None:
+    def _train_step(self, batches: list[Any], due: bool) -> None:
         rate = self.schedule(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group.get("lr_scale", 1.0)
         epoch, place = divmod(self.step, self.steps_per_epoch)
+        self.cost.at(self.step / self.total, self.step)
+        before = {name: value.detach().clone() for name, value in self.cost.networks().items()}
         parts: dict[str, Tensor] = {}
         for index, batch in enumerate(batches):
-            last = index == len(batches) - 1
-            with contextlib.nullcontext() if last else self.accelerator.no_sync(self.model):
-                value = self._forward(batch, epoch, place * len(batches) + index)
-                self.accelerator.backward(value.loss / len(batches))
+            with gradients_stay(self.model, index < len(batches) - 1):
+                at = (place * len(batches) + index) * self.processes.count + self.processes.rank
+                value = self.cost(self.model, batch, epoch, at)
+                self.accelerator.backward(finite_or_nan(value.loss) / len(batches))
             for name, part in {"loss": value.loss.detach(), **_named_parts(value), **value.measures}.items():
                 parts[name] = parts.get(name, 0.0) + part / len(batches)
+        self._look_back()
+        if self.guard.exhausted:
+            self._flush()
         parts["grad_norm"] = self._clip()
-        self.optimizer.step()
+        self.taken = TakenStep(self.step, self.step / self.total, epoch, place, batches, before, parts)
+        with self.ratio.of(self._trained()) if due else contextlib.nullcontext():
+            self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self.losses.append(parts)
+        self.log.steps.append(parts)
+
+    def _look_back(self) -> None:
+        """Save the step before for a replay if it was skipped: the weights are still those it was taken with."""
+        if self.taken is None or not self.guard.look():
+            return
+        if self.guard.in_a_row == 1:
+            self.logbook.say(self.captures.save(self._whole_model(), self.taken))
 
     def _batches(self) -> Generator[Any, None, None]:
         """Micro-batches from where the run stands, epoch after epoch."""
-        per_step = self.recipe.optimizer.accumulate
+        per_step = self.shape.accumulate
         epoch, first = divmod(self.step, self.steps_per_epoch)
         used, whole = self.steps_per_epoch * per_step, self.loader.steps_per_epoch
         batches = self.loader.batches(epoch, first * per_step, self.epochs - epoch)
@@ -215,62 +291,36 @@ class TrainingLoop(ABC):
             if place % whole < used:
                 yield batch
 
-    def _next(self, batches: Iterator[Any]) -> Any:
-        began = time.perf_counter()
-        batch = next(batches)
-        self.waited += time.perf_counter() - began
-        self.fresh_unreadable += self.unreadable.add(batch.unreadable)
-        self.enlarged.update(batch.enlarged)
-        return batch
-
     def _flush(self) -> None:
-        """Write the lines of the steps since the last flush; the one place that waits for the device."""
-        names = list(self.losses[0])
-        rows = torch.stack([torch.stack([entry[name].float() for name in names]) for entry in self.losses]).tolist()
-        now = time.perf_counter()
-        elapsed, self.clock = now - self.clock, now
-        self.seconds += elapsed
-        first = self.step - len(rows)
-        for offset, row in enumerate(rows):
-            step = first + offset
-            entry = {"step": step + 1, "epoch": step / self.steps_per_epoch, **dict(zip(names, row, strict=True))}
-            self.logbook.write({**entry, "learning_rate": self.schedule(step)})
-        speed = len(rows) * self.images_per_step / elapsed
-        share = self.waited / elapsed
-        self.last_loss = sum(row[0] for row in rows) / len(rows)
-        skipped = self.guard.check(self.step)
-        status = {"images_per_second": speed, "data_wait": share, "skipped_steps": skipped}
-        self.logbook.write({"step_of_status": self.step, **status})
-        self._report_images()
-        line = f"loss {self.last_loss:.4f} · {speed:.0f} images/s · data wait {share:.0%}"
-        self.logbook.flush(self.step, line + self.note)
-        self.losses, self.waited = [], 0.0
-        # A share of very few images says little: one bad file in the first batch is not a bad data set.
-        sure = min(len(self.loader.dataset), 1000)
-        seen = min(len(self.loader.dataset), max(sure, self.step * self.images_per_step))
-        self.unreadable.check(self.recipe.data.max_unreadable, seen)
-
-    def _report_images(self) -> None:
-        """Name the images met since the last flush that cannot be read, and once one that is small."""
-        for name, reason in self.fresh_unreadable:
-            self.logbook.write({"step_of_status": self.step, "unreadable": name, "reason": reason})
-            self.logbook.say(f"skipped an unreadable image: {name} ({reason})")
-        self.fresh_unreadable = []
-        if self.enlarged and not self.told_of_enlarged:
-            name, crop = min(self.enlarged), self.loader.dataset.crop
-            self.logbook.write({"step_of_status": self.step, "enlarged": name})
-            self.logbook.say(
-                f"some images are smaller than the crop of {crop.height} × {crop.width} "
-                f"px and are enlarged, {name} for one; a model of a smaller image size would see them as they are"
-            )
-            self.told_of_enlarged = True
+        """Write what is known of the steps since the last flush; every process must call it."""
+        if not self.log.steps:
+            return
+        numbers = {**self.ratio.measured(), **self._measures()}
+        values = self.processes.mean(torch.tensor([float(value) for value in numbers.values()], dtype=torch.float64))
+        status = dict(zip(numbers, values.tolist(), strict=True))
+        self._look_back()
+        skipped = {"skipped_steps": float(self.guard.skipped)}
+        first = self.step - len(self.log.steps)
+        own = {
+            step: {"epoch": step / self.steps_per_epoch, "learning_rate": self.schedule(step)}
+            for step in range(first, self.step)
+        }
+        self.log.flush(self.step, {**skipped, **status}, own)
+        self.guard.check(self.step)
 
     def _save(self) -> None:
-        model = self.accelerator.unwrap_model(self.model)
-        progress = Progress(self.step, self.step * self.images_per_step, dict(self.unreadable.reasons))
-        save_checkpoint(
-            self.folder, model, self.optimizer, progress, self.recipe.run.keep_checkpoints, self._more_state()
+        # What the log knows of the steps before a checkpoint must not be lost with those after it.
+        self._flush()
+        progress = Progress(
+            self.step,
+            dict(self.log.unreadable.reasons),
+            self.shape.images_per_step,
+            self.shape.images_per_pass,
         )
+        run = self.recipe.run
+        keep = Retention(run.keep_checkpoints, run.keep_every * run.checkpoint_every)
+        training = Training(self._unwrapped(), self.optimizer, self._more_state(), self.recipe.to_json())
+        save_checkpoint(self.folder, training, progress, keep, self.processes)
 
 
 def _named_parts(value: ObjectiveValue) -> dict[str, Tensor]:

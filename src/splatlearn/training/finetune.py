@@ -5,30 +5,28 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from scipy.stats import binomtest
 from torch import Tensor, nn
 
-from splatlearn.data import Purpose, RandomResizedCrop, generator
+from splatlearn.data import RandomResizedCrop
 from splatlearn.data.labelled import Labelled, open_labelled
 from splatlearn.models import Classifier, classifier_from, load_classifier, load_model, save_model
-from splatlearn.objectives import ObjectiveValue
-from splatlearn.training.checkpoint import checkpoint_folders, load_more
+from splatlearn.training.checkpoint import good_checkpoint, open_tensors
+from splatlearn.training.device import choose_device, choose_precision
 from splatlearn.training.engine import RunResult, TrainingLoop
-from splatlearn.training.finetune_augment import check_kornia, rand_augment
-from splatlearn.training.finetune_data import FinetuneDataset, LabelledBatch
-from splatlearn.training.finetune_mixing import draw_mix, erase, mix_images, soft_targets
+from splatlearn.training.finetune_augment import check_kornia
+from splatlearn.training.finetune_cost import FinetuneCost
+from splatlearn.training.finetune_data import FinetuneDataset
 from splatlearn.training.finetune_recipe import FinetuneRecipe
 from splatlearn.training.finetune_validation import ValidationImages
 from splatlearn.training.finetune_weights import layer_decay_groups, moving_average
+from splatlearn.training.processes import Processes
 
 SCORES = "finetune.json"
 AVERAGE = "average"
@@ -66,11 +64,11 @@ def finetune(recipe: FinetuneRecipe, data: Labelled | None = None) -> FinetuneRe
 def _start(recipe: FinetuneRecipe, classes: tuple[str, ...]) -> Classifier:
     """The classifier that the run starts from, or that its checkpoint holds."""
     run = recipe.run
-    saved = checkpoint_folders(Path(run.out)) if run.resume else []
-    if not saved:
+    saved = good_checkpoint(Path(run.out))[0] if run.resume else None
+    if saved is None:
         pretrained = load_model(recipe.model)
         return classifier_from(pretrained, classes, recipe.pooling, torch.Generator().manual_seed(run.seed))
-    model = load_classifier(saved[-1])
+    model = load_classifier(saved)
     if model.config.classes != classes:
         raise ValueError(
             f"data: expected the classes that the run in {run.out} began with, {_some(model.config.classes)}, got "
@@ -87,15 +85,19 @@ class _Finetuning(TrainingLoop):
     def __init__(self, recipe: FinetuneRecipe, model: Classifier, data: Labelled) -> None:
         assert recipe.optimizer.drop_path is not None
         self.classes = data.classes
-        self.size, self.fill = model.image_size, model.config.encoder.input_mean
+        processes = Processes(choose_device(recipe.run.device))
+        cost = FinetuneCost(recipe, model, processes.device, choose_precision(recipe.run.precision, processes.device))
         model.encoder.set_drop_path(recipe.optimizer.drop_path)
         self.average = moving_average(model, recipe.optimizer.ema_decay) if recipe.optimizer.ema_decay else None
         options = recipe.augment
-        crop = RandomResizedCrop(*self.size, scale=options.crop_scale, flip=options.flip)
-        self.validation = ValidationImages(data.val, self.size, recipe.data.center_crop, recipe.data.max_unreadable)
+        crop = RandomResizedCrop(*model.image_size, scale=options.crop_scale, flip=options.flip)
+        self.validation = ValidationImages(
+            data.val, model.image_size, recipe.data.center_crop, recipe.data.max_unreadable
+        )
         self.named, self.split = 0, data.split
         self.chance = float(np.bincount(data.val.labels).max()) / len(data.val)
-        super().__init__(recipe, model, FinetuneDataset(data.train, crop, options, recipe.run.seed))
+        dataset = FinetuneDataset(data.train, crop, options, recipe.run.seed)
+        super().__init__(recipe, model, dataset, cost, processes)
         if self.average is not None:
             self.average.to(self.device)
         self.scores = _known_scores(self.folder, self.step)
@@ -103,7 +105,7 @@ class _Finetuning(TrainingLoop):
     def finish(self) -> FinetuneResult:
         """Train to the end, or to where the run is told to stop."""
         result = self.run()
-        if self.average is not None and not result.interrupted and self.accelerator.is_main_process:
+        if self.average is not None and not result.interrupted and self.processes.main:
             save_model(self.average.module, self.folder / AVERAGE)
         return FinetuneResult(
             **vars(result), top1=self.scores.get("top1"), top1_average=self.scores.get("top1_average")
@@ -115,31 +117,9 @@ class _Finetuning(TrainingLoop):
         return layer_decay_groups(self._classifier(), options.weight_decay, options.layer_decay)
 
     def _classifier(self) -> Classifier:
-        return self.accelerator.unwrap_model(self.model)
-
-    def _forward(self, batch: LabelledBatch, epoch: int, place: int) -> ObjectiveValue:
-        rng = generator(self.recipe.run.seed, epoch, place, Purpose.NOISE)
-        options = self.recipe.augment
-        mix = draw_mix(rng, options.mixup, options.cutmix, options.mix, *self.size)
-        with _seeded(int(rng.integers(2**63)), self.device):
-            images = mix_images(self._augmented(batch), mix)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-                logits = self.model(images)
-        labels = batch.labels.to(self.device, non_blocking=True)
-        targets = soft_targets(labels, len(self.classes), self.recipe.optimizer.smoothing, mix.share)
-        return ObjectiveValue(F.cross_entropy(logits.float(), targets), {})
-
-    def _augmented(self, batch: LabelledBatch) -> Tensor:
-        images = batch.images.to(self.device, non_blocking=True).float() / 255
-        if batch.operations.shape[1]:
-            strengths = batch.strengths.to(self.device, non_blocking=True)
-            images = rand_augment(images, batch.operations, strengths, self.fill)
-        if self.recipe.augment.erase == 0:
-            return images
-        encoder = self._classifier().encoder
-        # Standard normal once the encoder has normalised it.
-        noise = encoder.mean[:, None, None] + encoder.std[:, None, None] * torch.randn_like(images)
-        return erase(images, batch.boxes.to(self.device, non_blocking=True), noise)
+        model = self._unwrapped()
+        assert isinstance(model, Classifier)
+        return model
 
     def _after_step(self) -> None:
         if self.average is not None:
@@ -150,12 +130,11 @@ class _Finetuning(TrainingLoop):
 
     def _restore(self, folder: Path) -> None:
         if self.average is not None:
-            self.average.load_state_dict(load_more(folder, "average"))
+            self.average.load_state_dict(open_tensors(folder, "average").all())
 
     def _after_epoch(self) -> None:
         """Score the weights and their average on the validation images."""
-        if self.losses:
-            self._flush()
+        self._flush()
         began = time.perf_counter()
         scores = self._scores(self._classifier(), "")
         if self.average is not None:
@@ -176,11 +155,11 @@ class _Finetuning(TrainingLoop):
         if self.average is not None:
             note += f", averaged weights {scores['top1_average']:.1%}"
         self.logbook.flush(self.step, note)
-        self.clock = time.perf_counter()
+        self.log.start()
 
     def _scores(self, model: nn.Module, suffix: str) -> dict[str, float]:
         batch_size = self.recipe.optimizer.batch_size
-        scores = self.validation.score(model, batch_size, self.device, self.precision == "bf16")
+        scores = self.validation.score(model, batch_size, self.device, self.precision == "bf16", self.processes)
         return {f"top1{suffix}": scores.top1, f"loss{suffix}": scores.loss}
 
     def _name_unreadable(self) -> None:
@@ -211,7 +190,7 @@ class _Finetuning(TrainingLoop):
             "top1_interval": [interval.low, interval.high],
             "chance": self.chance,
         }
-        if self.accelerator.is_main_process:
+        if self.processes.main:
             beside = self.folder / f"{SCORES}.tmp"
             beside.write_text(json.dumps(self.scores, indent=2) + "\n")
             os.replace(beside, self.folder / SCORES)
@@ -231,14 +210,6 @@ def _known_scores(folder: Path, step: int) -> dict[str, Any]:
     path = folder / SCORES
     known = json.loads(path.read_text()) if path.is_file() else {}
     return known if known.get("steps", 0) <= step else {}
-
-
-@contextmanager
-def _seeded(seed: int, device: torch.device) -> Generator[None, None, None]:
-    """Inside, PyTorch draws from a seed of its own; afterwards its generators go on where they were."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
 
 
 def _some(names: tuple[str, ...], limit: int = 3) -> str:

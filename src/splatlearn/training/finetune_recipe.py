@@ -138,6 +138,7 @@ def _check(recipe: FinetuneRecipe) -> None:
         "checkpoint_every": run.checkpoint_every,
         "keep_checkpoints": run.keep_checkpoints,
         "log_every": run.log_every,
+        "max_skipped": run.max_skipped,
     }
     for name, value in positive.items():
         if value is not None and not value > 0:
@@ -167,11 +168,14 @@ def _check(recipe: FinetuneRecipe) -> None:
         "warmup_epochs": optimizer.warmup_epochs,
         "workers": data.workers,
         "seed": run.seed,
+        "keep_every": run.keep_every,
     }
     for name, value in not_negative.items():
         if value is not None and not (value >= 0 and math.isfinite(value)):
             raise ValueError(f"{name}: expected a number ≥ 0, got {value}")
     if augment.rand_augment > 10:
         raise ValueError(f"rand_augment: expected a magnitude up to 10, got {augment.rand_augment}")
+    if run.parallel != "ddp":
+        raise ValueError(f"parallel: expected ddp, the one way to fine-tune in several processes, got {run.parallel!r}")
     if not 0 < augment.crop_scale[0] <= augment.crop_scale[1] <= 1:
         raise ValueError(f"crop_scale: expected 0 < smallest ≤ largest ≤ 1, got {augment.crop_scale}")

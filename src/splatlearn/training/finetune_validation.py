@@ -17,6 +17,7 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor, nn
 
 from splatlearn.data import DataError, ImageSource, UnreadableCounter, UnreadableImage, resize_center_crop
+from splatlearn.training.processes import Processes
 
 READ_AHEAD = 4
 """Batches that are read before they are asked for."""
@@ -46,18 +47,22 @@ class ValidationImages:
         self.max_unreadable = max_unreadable
         self.unreadable = UnreadableCounter()
 
-    def batches(self, batch_size: int, threads: int) -> Iterator[tuple[UInt8[Tensor, "B 3 H W"], Int64[Tensor, " B"]]]:
-        """Images uint8 [B, 3, H, W] and labels int64 [B], in the source's order."""
-        starts = range(0, len(self.source), batch_size)
+    def batches(
+        self, batch_size: int, threads: int, part: slice = slice(None)
+    ) -> Iterator[tuple[UInt8[Tensor, "B 3 H W"], Int64[Tensor, " B"]]]:
+        """Images uint8 [B, 3, H, W] and labels int64 [B], of all images or a part, in the source's order."""
+        wanted = range(len(self.source))[part]
+        starts = range(0, len(wanted), batch_size)
         with ThreadPoolExecutor(max(1, threads)) as pool:
-            indices = (range(start, min(start + batch_size, len(self.source))) for start in starts)
+            indices = (wanted[start : start + batch_size] for start in starts)
             reading = ([pool.submit(self._read, index) for index in each] for each in indices)
             for futures in _ahead(reading, READ_AHEAD):
                 read = [result for future in futures if (result := future.result()) is not None]
                 if read:
                     images, labels = zip(*read, strict=True)
                     yield torch.from_numpy(np.stack(images)), torch.tensor(labels)
-        self.unreadable.check(self.max_unreadable, len(self.source))
+        if len(wanted) == len(self.source):
+            self.unreadable.check(self.max_unreadable, len(self.source))
 
     def _read(self, index: int) -> tuple[np.ndarray, int] | None:
         try:
@@ -73,23 +78,38 @@ class ValidationImages:
         return larger[:, top : top + height, left : left + width], sample.label
 
     @torch.no_grad()
-    def score(self, model: nn.Module, batch_size: int, device: torch.device, bf16: bool = False) -> Scores:
-        """Classify all images, with the model in evaluation mode, in which it stays.
+    def score(
+        self,
+        model: nn.Module,
+        batch_size: int,
+        device: torch.device,
+        bf16: bool = False,
+        processes: Processes | None = None,
+    ) -> Scores:
+        """Classify all images, shared by the processes, with the model in evaluation mode, in which it stays.
 
         Raises DataError where too few images can be read.
         """
         model.eval()
         right, loss, count = torch.zeros((), device=device), torch.zeros((), device=device), 0
-        for pixels, labels in self.batches(batch_size, os.cpu_count() or 1):
+        share = slice(None) if processes is None else slice(processes.rank, None, processes.count)
+        for pixels, labels in self.batches(batch_size, os.cpu_count() or 1, share):
             images, wanted = pixels.to(device).float() / 255, labels.to(device)
             with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                 logits = model(images).float()
             right += (logits.argmax(dim=1) == wanted).sum()
             loss += F.cross_entropy(logits, wanted, reduction="sum")
             count += len(labels)
-        if not count:
+        mine = (float(right), float(loss), count, list(self.unreadable.reasons.items()))
+        shares = [mine] if processes is None else processes.gather(mine)
+        for *_, unreadable in shares:
+            self.unreadable.add(unreadable)
+        self.unreadable.check(self.max_unreadable, len(self.source))
+        images_in_all = sum(share[2] for share in shares)
+        if not images_in_all:
             raise DataError(f"data: expected readable images to validate on in {self.source.description}, got none")
-        return Scores(float(right) / count, float(loss) / count, count)
+        top1 = sum(share[0] for share in shares) / images_in_all
+        return Scores(top1, sum(share[1] for share in shares) / images_in_all, images_in_all)
 
 
 def _ahead(items: Iterable[Item], count: int) -> Iterator[Item]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
+
+from splatlearn.training.processes import whole
 
 
 class NonFiniteError(RuntimeError):
@@ -11,35 +15,75 @@ class NonFiniteError(RuntimeError):
 
 
 class FiniteGuard:
-    """Skips the optimiser steps whose gradient is not finite, without a host sync in the step.
+    """Skips the optimiser steps whose gradient is not finite, without waiting for the device in the step.
 
     Fused AdamW reads `found_inf` on the device and leaves weights and moments alone where it is 1; the guard sets it
-    from the gradient's norm. `check` looks at the counts, which does wait for the device, so call it when logging.
+    from the gradient's norm. `look` says afterwards what became of a step: asked when the next step's work is queued,
+    it waits for the older step alone, so that the device never idles.
+
+    `limit`: steps in a row that may be skipped, before `check` raises.
     """
 
     def __init__(self, device: torch.device, limit: int = 10) -> None:
         self.limit = limit
-        self._in_a_row = torch.zeros((), device=device)
-        self._longest = torch.zeros((), device=device)
-        self._skipped = torch.zeros((), device=device)
+        self.skipped = 0
+        self.in_a_row = 0
+        self._cuda = device.type == "cuda"
+        self._flag: tuple[Tensor, torch.cuda.Event | None] | None = None
 
-    def clip(self, model: nn.Module, optimizer: torch.optim.Optimizer, clip_norm: float) -> Tensor:
+    def clip(self, parameters: Iterable[nn.Parameter], optimizer: torch.optim.Optimizer, clip_norm: float) -> Tensor:
         """Clip the gradient to a norm, arm the optimiser against a non-finite one, return the norm before clipping."""
-        norm = nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
-        bad = (~torch.isfinite(norm)).float()
-        optimizer.found_inf = bad  # type: ignore[attr-defined]
-        optimizer.grad_scale = None  # type: ignore[attr-defined]
-        self._in_a_row = (self._in_a_row + 1) * bad
-        self._longest = torch.maximum(self._longest, self._in_a_row)
-        self._skipped = self._skipped + bad
+        norm, bad = clip_and_arm(parameters, optimizer, clip_norm)
+        if self._cuda:
+            copy = torch.empty((), pin_memory=True).copy_(bad, non_blocking=True)
+            event = torch.cuda.Event()
+            event.record()
+            self._flag = (copy, event)
+        else:
+            self._flag = (bad, None)
         return norm
 
-    def check(self, step: int) -> int:
-        """How many steps were skipped so far; raises NonFiniteError when `limit` in a row were."""
-        if int(self._longest) >= self.limit:
+    def look(self) -> bool:
+        """Whether the last step that was clipped is skipped; False where that was asked before."""
+        if self._flag is None:
+            return False
+        (bad, event), self._flag = self._flag, None
+        if event is not None:
+            event.synchronize()
+        skipped = bool(bad)
+        self.skipped += skipped
+        self.in_a_row = self.in_a_row + 1 if skipped else 0
+        return skipped
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether `limit` steps in a row were skipped."""
+        return self.in_a_row >= self.limit
+
+    def check(self, step: int) -> None:
+        """Raise NonFiniteError when `limit` steps in a row up to this one were skipped."""
+        if self.exhausted:
             raise NonFiniteError(
-                f"The loss or its gradient was NaN or infinite for {int(self._longest)} steps in a row up to step "
-                f"{step}; none of them touched the weights, and the last checkpoint is good. Lower base_learning_rate, "
-                "lengthen warmup_epochs or use --precision fp32, and --resume"
+                f"The loss or its gradient was NaN or infinite for {self.in_a_row} steps in a row up to step {step}; "
+                "none of them touched the weights, and the last checkpoint is good. Lower base_learning_rate, lengthen "
+                "warmup_epochs or use --precision fp32, and --resume"
             )
-        return int(self._skipped)
+
+
+def clip_and_arm(
+    parameters: Iterable[nn.Parameter], optimizer: torch.optim.Optimizer, clip_norm: float
+) -> tuple[Tensor, Tensor]:
+    """Clip a gradient and have fused AdamW pass over a non-finite one; returns the norm before, and 1 for such."""
+    norm = whole(nn.utils.clip_grad_norm_(parameters, clip_norm).detach())
+    bad = (~torch.isfinite(norm)).float()
+    optimizer.found_inf = bad  # type: ignore[attr-defined]
+    optimizer.grad_scale = None  # type: ignore[attr-defined]
+    return norm, bad
+
+
+def finite_or_nan(loss: Tensor) -> Tensor:
+    """The loss, so that a non-finite one has a gradient of NaN everywhere, which all processes then see; else itself.
+
+    An infinite loss may have a finite gradient in the process that met it.
+    """
+    return loss * torch.where(torch.isfinite(loss.detach()), 1.0, torch.nan)

@@ -6,6 +6,8 @@ import json
 import math
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,6 +17,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 QUIET_SECONDS = 30.0
 """Where there is no terminal, a line of progress is printed this often."""
+
+
+class LogError(ValueError):
+    """The log of a run cannot be written."""
 
 
 class Logbook:
@@ -28,10 +34,11 @@ class Logbook:
         self._progress: Progress | None = None
         self._printed = time.monotonic()
         self._total = total
+        self._path = folder / "log.jsonl"
         if self._main:
-            path = folder / "log.jsonl"
-            _keep_until(path, step)
-            self._file = path.open("a")
+            with self._told():
+                _keep_until(self._path, step)
+                self._file = self._path.open("a")
             self._start_progress(step)
 
     def _start_progress(self, step: int) -> None:
@@ -46,16 +53,29 @@ class Logbook:
         """Append an entry; numbers of entries with a step go to the trackers too."""
         if self._file is None:
             return
-        self._file.write(json.dumps({key: _plain(value) for key, value in entry.items()}) + "\n")
+        with self._told():
+            self._file.write(json.dumps({key: _plain(value) for key, value in entry.items()}) + "\n")
         numbers = {key: value for key, value in entry.items() if isinstance(value, int | float) and key != "step"}
         if "step" in entry and numbers and self._accelerator.trackers:
             self._accelerator.log(numbers, step=entry["step"])
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Inside, a disk that takes no more is a sentence about what to do."""
+        try:
+            yield
+        except OSError as error:
+            raise LogError(
+                f"out: cannot write {self._path}: {error.strerror or error}; the checkpoints are as they were. Make "
+                "room, or let the folder be written, and --resume"
+            ) from error
 
     def flush(self, step: int, note: str) -> None:
         """Make what was written visible to readers, and move the progress bar."""
         if self._file is None:
             return
-        self._file.flush()
+        with self._told():
+            self._file.flush()
         if self._progress is not None:
             self._progress.update(self._task, completed=step, note=note)
         elif time.monotonic() - self._printed > QUIET_SECONDS:
@@ -72,7 +92,9 @@ class Logbook:
         if self._progress is not None:
             self._progress.stop()
         if self._file is not None:
-            self._file.close()
+            # What cannot be written now could not before, which was said then.
+            with suppress(OSError):
+                self._file.close()
             self._file = None
         self._accelerator.end_training()
         sys.stderr.flush()

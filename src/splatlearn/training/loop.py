@@ -104,7 +104,7 @@ class _Pretraining(TrainingLoop):
         model, gaussians = self._unwrapped(), self.cost.gaussians
         if gaussians is None or not isinstance(model, GMAE):
             return {}
-        return gaussian_measures(gaussians[:MEASURED], model.camera(*model.image_size), model.config.scale_limit)
+        return gaussian_measures(gaussians[:MEASURED], model.camera(*model.image_size), model.config.largest_scale)
 
     def _after_epoch(self) -> None:
         epoch, options = self.step // self.steps_per_epoch, self.recipe.probe

@@ -13,9 +13,10 @@ from splatlearn.models.vit import initialize
 from splatlearn.objectives import MaximizeTerm, MinimizeTerm, Term, create_estimator
 from splatlearn.objectives.estimators import two_layers
 from splatlearn.objectives.processes import average_gradients
-from splatlearn.training.checkpoint import optimizer_tensors, restore_optimizer
-from splatlearn.training.guard import FiniteGuard
+from splatlearn.training.guard import clip_and_arm
 from splatlearn.training.mutual_recipe import MutualInformationOptions
+from splatlearn.training.state import optimizer_tensors, restore_optimizer, restore_weights
+from splatlearn.training.tensor_files import TensorFiles
 
 
 class MutualInformation:
@@ -41,18 +42,18 @@ class MutualInformation:
             self.terms["minimize"] = (options.minimize_weight, term)
             self.estimator = EstimatorTraining(term, options.estimator_steps, options.estimator_learning_rate)
 
-    def tensors(self, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-        """The state of networks and optimisers, by name; `optimizer` is the projector's."""
+    def tensors(self, optimizer: torch.optim.Optimizer | None) -> dict[str, Tensor]:
+        """The state of networks and optimisers, by name; `optimizer` is the projector's, None to leave that out."""
         state = _state("projector", self.projector, optimizer)
         if self.estimator is not None:
             state |= _state("estimator", self.estimator.term.estimator, self.estimator.optimizer)
         return state
 
-    def restore(self, tensors: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
-        """Take back what `tensors` gave."""
-        _restore("projector", self.projector, optimizer, tensors)
+    def restore(self, files: TensorFiles, optimizer: torch.optim.Optimizer | None) -> None:
+        """Take back what `tensors` gave; raises CheckpointError for networks of other sizes."""
+        _restore("projector", self.projector, optimizer, files)
         if self.estimator is not None:
-            _restore("estimator", self.estimator.term.estimator, self.estimator.optimizer, tensors)
+            _restore("estimator", self.estimator.term.estimator, self.estimator.optimizer, files)
 
 
 class EstimatorTraining:
@@ -65,7 +66,6 @@ class EstimatorTraining:
         self.optimizer = torch.optim.AdamW(
             term.estimator.parameters(), lr=learning_rate, weight_decay=0.0, fused=device.type in {"cpu", "cuda"}
         )
-        self.guard = FiniteGuard(device)
 
     def learn(self, reconstruction: Reconstruction, images: Float[Tensor, "B C H W"]) -> Float[Tensor, ""]:
         """Take the steps, without a gradient to the encoder; returns the fit before the last of them, in nats."""
@@ -76,7 +76,7 @@ class EstimatorTraining:
             (-fit).backward()
             average_gradients(self.term.estimator)
             # Adam's steps are short whatever the gradient's length; only non-finite ones must be kept out.
-            self.guard.clip(self.term.estimator, self.optimizer, math.inf)
+            clip_and_arm(self.term.estimator.parameters(), self.optimizer, math.inf)
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
         return fit.detach()
@@ -92,16 +92,13 @@ def _projector(width: int, hidden: int, generator: torch.Generator) -> nn.Module
     return projector
 
 
-def _state(name: str, network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def _state(name: str, network: nn.Module, optimizer: torch.optim.Optimizer | None) -> dict[str, Tensor]:
     weights = {f"{name}.weights.{key}": value for key, value in network.state_dict().items()}
-    moments = optimizer_tensors(network, optimizer)
+    moments = {} if optimizer is None else optimizer_tensors(network, optimizer)
     return weights | {f"{name}.optimizer.{key}": value for key, value in moments.items()}
 
 
-def _restore(name: str, network: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    def part(kind: str) -> dict[str, Tensor]:
-        prefix = f"{name}.{kind}."
-        return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-
-    network.load_state_dict(part("weights"))
-    restore_optimizer(network, optimizer, part("optimizer"))
+def _restore(name: str, network: nn.Module, optimizer: torch.optim.Optimizer | None, files: TensorFiles) -> None:
+    restore_weights(network, files, f"{name}.weights.")
+    if optimizer is not None:
+        restore_optimizer(network, optimizer, files, f"{name}.optimizer.")

@@ -37,6 +37,10 @@ class ProbeOptions:
         if self.probe_images < 2:
             raise ValueError(f"probe_images: expected at least 2 images, got {self.probe_images}")
 
+    def due(self, epoch: int, epochs: int) -> bool:
+        """Whether a probe follows so many finished epochs of all."""
+        return self.probe_every > 0 and (epoch % self.probe_every == 0 or epoch == epochs)
+
 
 class OnlineProbe:
     """Two probes on a fixed choice of labelled images: weighted kNN and logistic regression.
@@ -54,10 +58,6 @@ class OnlineProbe:
         self.train = _some(labelled.train, options.probe_images)
         self.val = _some(labelled.val, options.probe_images)
         self.classes = labelled.classes
-
-    def due(self, epoch: int, epochs: int) -> bool:
-        """Whether a probe follows so many finished epochs of all."""
-        return epoch % self.options.probe_every == 0 or epoch == epochs
 
     def __call__(self, model: MaskedAutoencoder, extraction: Extraction) -> dict[str, float]:
         """Accuracies `probe_knn` and `probe_linear` in [0, 1]; the model is left as it was."""

@@ -17,6 +17,7 @@ from tyro.conf import Positional
 from splatlearn.models import ModelOptions
 from splatlearn.training.mutual_recipe import WEIGHTS, MutualInformationOptions, check_mutual_information
 from splatlearn.training.online_probe import ProbeOptions
+from splatlearn.training.processes import Parallel
 from splatlearn.training.stored_recipe import StoredRecipe, filled
 
 Method = Literal["gmae", "mae", "mi-gmae", "mi-mae"]
@@ -95,6 +96,8 @@ class RunOptions:
     """Steps between checkpoints; the last step always has one."""
     keep_checkpoints: int = 3
     """How many of the newest checkpoints stay."""
+    keep_every: int = 0
+    """Every m-th checkpoint stays for good, beside the newest; 0: none does."""
     log_every: int = 10
     """Steps between writes of the log (each step has its line)."""
     trackers: tuple[str, ...] = ("tensorboard",)
@@ -103,6 +106,10 @@ class RunOptions:
     """Go on from the run's newest checkpoint."""
     stop_after: int | None = None
     """Stop with a checkpoint after this many steps in all, as an interruption would; --resume goes on."""
+    max_skipped: int = 10
+    """Steps whose loss or gradient is not finite are skipped, and saved for replay; so many in a row end the run."""
+    parallel: Parallel = "ddp"
+    """Whether each of several processes holds the whole model (ddp) or they share it out (fsdp)."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +178,7 @@ def _check(recipe: Recipe) -> None:
         "checkpoint_every": run.checkpoint_every,
         "keep_checkpoints": run.keep_checkpoints,
         "log_every": run.log_every,
+        "max_skipped": run.max_skipped,
     }
     for name, value in positive.items():
         if not value > 0:
@@ -188,9 +196,12 @@ def _check(recipe: Recipe) -> None:
         "warmup_epochs": optimizer.warmup_epochs or 0.0,
         "workers": data.workers or 0,
         "seed": run.seed,
+        "keep_every": run.keep_every,
     }.items():
         if not (value >= 0 and math.isfinite(value)):
             raise ValueError(f"{name}: expected a number ≥ 0, got {value}")
     if data.crop_scale is not None and not 0 < data.crop_scale[0] <= data.crop_scale[1] <= 1:
         raise ValueError(f"crop_scale: expected 0 < smallest ≤ largest ≤ 1, got {data.crop_scale}")
+    if run.parallel not in get_args(Parallel):
+        raise ValueError(f"parallel: expected one of {', '.join(get_args(Parallel))}, got {run.parallel!r}")
     check_mutual_information(recipe.mutual, optimizer.batch_size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import shlex
 import sys
@@ -10,11 +11,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from splatlearn.training.checkpoint import checkpoint_folders
+from splatlearn.training.checkpoint_files import RECIPE, checkpoint_folders
 from splatlearn.training.recipe import RunOptions
 from splatlearn.training.stored_recipe import StoredRecipe
 
-RECIPE = "recipe.json"
+UNFINISHED = f"{RECIPE}.tmp"
 PACKAGES = ("splatlearn", "torch", "numpy", "pillow", "accelerate", "datasets", "safetensors")
 
 
@@ -34,14 +35,16 @@ def open_run_folder(recipe: StoredRecipe, run: RunOptions) -> Path:
     if (folder / RECIPE).exists():
         _check_same_run(folder, recipe, run.resume)
         return folder
-    if folder.exists() and any(folder.iterdir()):
+    # A run that was killed as it began leaves its unfinished recipe, and nothing else.
+    if folder.exists() and any(each.name != UNFINISHED for each in folder.iterdir()):
         raise RunFolderError(
             f"out: expected a new or empty folder, got {folder}, which holds "
             f"{', '.join(sorted(each.name for each in folder.iterdir())[:3])} and no run; choose another folder"
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / RECIPE).write_text(recipe.to_json())
+        (folder / UNFINISHED).write_text(recipe.to_json())
+        os.replace(folder / UNFINISHED, folder / RECIPE)
         (folder / "environment.json").write_text(json.dumps(environment(), indent=2))
     except OSError as error:
         raise RunFolderError(f"out: cannot write into {folder}: {error.strerror or error}") from error

@@ -1,4 +1,4 @@
-"""Interruptions end a run between two steps, with a checkpoint."""
+"""Interruptions end a run between two steps, with a checkpoint, in all of its processes at the same step."""
 
 from __future__ import annotations
 
@@ -7,32 +7,72 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
+import torch
+import torch.distributed as dist
+
+from splatlearn.training.processes import Processes
+
+ASKED_BY_SCHEDULER = (signal.SIGTERM, signal.SIGUSR1)
+"""What schedulers send before they take a machine away."""
+
 
 class StopRequest:
-    """True once Ctrl-C was pressed inside the `with` block; a second Ctrl-C interrupts at once.
+    """Inside the `with` block, the signal that asked the run to stop: Ctrl-C, SIGTERM or SIGUSR1; 0 before.
 
-    Outside the main thread, where Python delivers no signals, it stays False.
+    A second Ctrl-C interrupts at once. Outside the main thread, where Python delivers no signals, it stays 0.
     """
 
     def __init__(self) -> None:
-        self._asked = False
-        self._previous: Any = None
-
-    def __bool__(self) -> bool:
-        return self._asked
+        self.signal = 0
+        self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGINT, self._ask)
+            for number in (signal.SIGINT, *ASKED_BY_SCHEDULER):
+                self._previous[number] = signal.signal(number, self._ask)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self._asked:
+        if self.signal == number == signal.SIGINT:
             raise KeyboardInterrupt
-        self._asked = True
+        self.signal = number
+
+
+class SharedStop:
+    """A request to stop that any process may have got and that all of them hear at the same step.
+
+    Each step asks what was said a step ago, so that no process waits for the others; where there is one process, it
+    hears at once.
+    """
+
+    def __init__(self, request: StopRequest, processes: Processes) -> None:
+        self._request = request
+        self._processes = processes
+        self._word = torch.zeros(1, dtype=torch.int64)
+        self._work: Any = None
+
+    def heard(self) -> int:
+        """The signal to stop for, or 0; every process calls it once a step."""
+        if self._processes.count == 1:
+            return self._request.signal
+        heard = self._listen()
+        if not heard:
+            self._word = torch.tensor([self._request.signal])
+            self._work = dist.all_reduce(self._word, dist.ReduceOp.MAX, group=self._processes.control, async_op=True)
+        return heard
+
+    def close(self) -> None:
+        """Let the last word come to an end."""
+        self._listen()
+
+    def _listen(self) -> int:
+        if self._work is not None:
+            self._work.wait()
+            self._work = None
+        return int(self._word)

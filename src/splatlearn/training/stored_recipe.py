@@ -10,7 +10,8 @@ from typing import Any, TypeVar, get_type_hints
 FREE = {"run.out", "run.device", "run.precision", "run.checkpoint_every", "run.keep_checkpoints"}
 FREE |= {"probe.probe_every", "probe.probe_data", "probe.probe_images", "probe.probe_pooling"}
 FREE |= {"run.log_every", "run.trackers", "run.resume", "run.stop_after", "data.workers", "data.data"}
-"""Fields by which runs may differ and still train alike."""
+FREE |= {"run.keep_every", "run.max_skipped", "run.parallel", "optimizer.batch_size", "optimizer.accumulate"}
+"""Fields by which runs may differ and still train alike; how many images a step has is looked at elsewhere."""
 
 AnyRecipe = TypeVar("AnyRecipe", bound="StoredRecipe")
 

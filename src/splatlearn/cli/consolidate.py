@@ -1,0 +1,19 @@
+"""`splatlearn consolidate RUN`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import tyro
+
+from splatlearn.training.consolidate import consolidate
+
+
+def consolidate_command(run: Annotated[str, tyro.conf.Positional], step: int | None = None) -> None:
+    """Put a checkpoint of a run with `--parallel fsdp` together, so that everything else can read it.
+
+    Args:
+        run: Folder of the run.
+        step: Step of the checkpoint. Default: the newest.
+    """
+    print(f"{consolidate(run, step)} is whole")

@@ -1,0 +1,88 @@
+"""What a batch of pre-training costs: masks, a reconstruction and its objective."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor, nn
+
+from splatlearn.data.batch import Batch
+from splatlearn.gaussians import Gaussians
+from splatlearn.models import GMAE, MAE, Mask, Reconstruction, join_masks, orthogonal_masks_from_noise
+from splatlearn.objectives import ObjectiveValue, SoftOrder, Term, WeightedSum, masked_mse
+from splatlearn.training.cost import Cost
+from splatlearn.training.mutual_information import MutualInformation
+from splatlearn.training.recipe import Recipe
+from splatlearn.training.tensor_files import TensorFiles
+
+
+class PretrainingCost(Cost):
+    """The objective of a resolved recipe for a model; its masks are the ranks of the batch's noise.
+
+    After a call, `gaussians` are those of the batch, where the model paints with them. Raises ValueError where the
+    masks do not fit.
+    """
+
+    joins_processes = True
+
+    def __init__(self, recipe: Recipe, model: MAE | GMAE, device: torch.device, precision: str) -> None:
+        super().__init__(device, precision)
+        self.recipe = recipe
+        height, width = model.image_size
+        self.grid = (height // model.patch, width // model.patch)
+        self.patches = self.grid[0] * self.grid[1]
+        self.mask(torch.zeros(1, self.patches))
+        self.mutual = MutualInformation(recipe.mutual, model, recipe.run.seed, device)
+        soft = isinstance(model, GMAE) and model.config.depth == "soft-order"
+        self.soft_order = SoftOrder(model.config) if soft else None
+        terms = {**reconstruction_term(recipe, model.patch), **self.mutual.terms}
+        if self.soft_order is not None:
+            terms["soft_order"] = (1.0, self.soft_order)
+        self.objective = WeightedSum(terms)
+        self.gaussians: Gaussians | None = None
+
+    def mask(self, noise: Tensor) -> Mask:
+        """All masks of a batch of images, mask after mask."""
+        count, ratio, pattern = (
+            self.recipe.mutual.masks,
+            self.recipe.objective.mask_ratio,
+            self.recipe.mutual.mask_pattern,
+        )
+        assert count is not None
+        return join_masks(orthogonal_masks_from_noise(noise, self.grid, count, ratio, pattern))
+
+    def __call__(self, model: nn.Module, batch: Batch, epoch: int, place: int) -> ObjectiveValue:
+        mask = self.mask(batch.noise.to(self.device, non_blocking=True))
+        images = batch.images.to(self.device, non_blocking=True).float() / 255
+        images = images.expand(mask.batch // len(images), *images.shape).flatten(0, 1)
+        with self.autocast():
+            reconstruction: Reconstruction = model(images, mask)
+        self.gaussians = None if reconstruction.gaussians is None else reconstruction.gaussians.detach()
+        if self.mutual.estimator is None:
+            return self.objective(reconstruction, images)
+        fit = self.mutual.estimator.learn(reconstruction, images)
+        return dataclasses.replace(self.objective(reconstruction, images), measures={"estimator_fit": fit})
+
+    def at(self, done: float, step: int) -> None:
+        """Tell the term that changes while training goes on."""
+        if self.soft_order is not None:
+            self.soft_order.at(done, step)
+
+    def networks(self) -> dict[str, Tensor]:
+        """Those of the terms between and within masks."""
+        return self.mutual.tensors(None)
+
+    def restore(self, files: TensorFiles) -> None:
+        """Take back what `networks` gave; raises CheckpointError for networks of other sizes."""
+        self.mutual.restore(files, None)
+
+
+def reconstruction_term(recipe: Recipe, patch: int) -> dict[str, tuple[float, Term]]:
+    """The masked mean squared error of a resolved recipe, as a weighted term."""
+    options = recipe.objective
+
+    def reconstruction(made: Reconstruction, target: Tensor) -> Tensor:
+        return masked_mse(made.image, target, made.mask, patch, bool(options.normalize_targets), options.visible_weight)
+
+    return {"reconstruction": (1.0, reconstruction)}

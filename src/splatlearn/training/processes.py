@@ -1,0 +1,137 @@
+"""The processes that train one model: which this is, what they agree on, and how they share the model."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar, cast
+
+import torch
+import torch.distributed as dist
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, PartialState
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor
+
+Parallel = Literal["ddp", "fsdp"]
+Result = TypeVar("Result")
+
+
+class Processes:
+    """The training processes that torchrun (or whoever set RANK and WORLD_SIZE) started, or this one alone.
+
+    - `device`: the kind to compute on; `self.device` is this process's own.
+
+    `rank` is this process's number of `count`. What they tell each other about the run goes over the CPU, beside the
+    gradients, so that it waits for no device.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        known = PartialState._shared_state.get("device")
+        if known is not None and known.type != device.type:
+            # A process that ran on another device before: accelerate keeps the first one unless told.
+            AcceleratorState._reset_state(reset_partial_state=True)
+        if device.type == "cuda" and device.index is not None:
+            torch.cuda.set_device(device)
+        state = PartialState(cpu=device.type == "cpu")
+        self.rank, self.count = state.process_index, state.num_processes
+        self.device = cast("torch.device", state.device) if self.count > 1 else device
+        self.control: Any = dist.new_group(backend="gloo") if self.count > 1 else None
+
+    @property
+    def main(self) -> bool:
+        """Whether this is the process that writes, draws and speaks."""
+        return self.rank == 0
+
+    def first(self, action: Callable[[], Result]) -> Result:
+        """What the action returns on the main process, on all of them; what it raises there is raised on all."""
+        if self.count == 1:
+            return action()
+        told: list[Any] = [None, None]
+        if self.main:
+            try:
+                told[0] = action()
+            except Exception as error:
+                told[1] = error
+        dist.broadcast_object_list(told, src=0, group=self.control)
+        if told[1] is not None:
+            raise told[1]
+        return told[0]
+
+    def gather(self, value: Result) -> list[Result]:
+        """The values of all processes, in their order."""
+        if self.count == 1:
+            return [value]
+        values: list[Any] = [None] * self.count
+        dist.all_gather_object(values, value, group=self.control)
+        return values
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean of a tensor on the CPU over all processes."""
+        if self.count == 1:
+            return values
+        total = values.clone()
+        dist.all_reduce(total, group=self.control)
+        return total / self.count
+
+    def wait(self) -> None:
+        """Return when all processes are here."""
+        if self.count > 1:
+            dist.barrier(group=self.control)
+
+
+def distribute(model: nn.Module, accelerator: Accelerator, processes: Processes, parallel: Parallel) -> nn.Module:
+    """The model on its device, its gradients averaged over processes: whole in each (ddp) or shared out (fsdp).
+
+    With fsdp every transformer block is a unit of its own, gathered when it computes; one process alone has nothing to
+    share out. Raises nothing of its own.
+    """
+    if parallel == "ddp" or processes.count == 1:
+        return accelerator.prepare(model)
+    model = model.to(processes.device)
+    mesh = init_device_mesh(processes.device.type, (processes.count,))
+    for module in list(model.modules()):
+        if isinstance(module, nn.ModuleList):
+            for block in module:
+                fully_shard(block, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+    return model
+
+
+def share_out(network: nn.Module, like: nn.Module) -> None:
+    """Treat a network that learns with a model as that is treated: shared out if it is, else left whole."""
+    if isinstance(like, FSDPModule) and any(True for _ in network.parameters()):
+        fully_shard(network, mesh=init_device_mesh(next(like.parameters()).device.type, (dist.get_world_size(),)))
+
+
+def is_sharded(model: nn.Module) -> bool:
+    """Whether the model is shared out over processes."""
+    return isinstance(model, FSDPModule)
+
+
+@contextlib.contextmanager
+def gradients_stay(model: nn.Module, stay: bool):
+    """Inside, a backward pass leaves its gradients in this process if they are to stay, and shares them if not."""
+    if not stay or not isinstance(model, FSDPModule | nn.parallel.DistributedDataParallel):
+        yield
+    elif isinstance(model, FSDPModule):
+        model.set_requires_gradient_sync(False)
+        try:
+            yield
+        finally:
+            model.set_requires_gradient_sync(True)
+    else:
+        with model.no_sync():
+            yield
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor that may be shared out over processes, put together; all processes must ask for it."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def local(tensor: Tensor) -> Tensor:
+    """This process's part of a tensor that may be shared out."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor

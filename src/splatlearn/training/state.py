@@ -1,0 +1,77 @@
+"""Weights and moments as tensors by name, and back into models and optimisers, whole or shared out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from splatlearn.training.checkpoint_files import CheckpointError
+from splatlearn.training.processes import local, whole
+from splatlearn.training.tensor_files import TensorFiles
+
+
+def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimiser's state as tensors named `<entry>.<parameter name>`."""
+    return {
+        f"{entry}.{name}": value
+        for name, parameter in model.named_parameters()
+        for entry, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def whole_weights(model: nn.Module) -> dict[str, Tensor]:
+    """The state of a model, put together on the CPU; all processes must ask for it."""
+    return {name: whole(value).detach().cpu() for name, value in model.state_dict().items()}
+
+
+@torch.no_grad()
+def restore_weights(model: nn.Module, files: TensorFiles, prefix: str = "") -> None:
+    """Put stored weights into a model; raises CheckpointError naming what is missing, unexpected or of other shape."""
+    wanted = model.state_dict()
+    found = {key.removeprefix(prefix): shape for key, shape in files.shapes.items() if key.startswith(prefix)}
+    wrong = {
+        "missing": sorted(wanted.keys() - found.keys()),
+        "unexpected": sorted(found.keys() - wanted.keys()),
+        "of another shape": [
+            f"{name} {list(found[name])} instead of {list(wanted[name].shape)}"
+            for name in sorted(wanted.keys() & found.keys())
+            if found[name] != tuple(wanted[name].shape)
+        ],
+    }
+    problems = [f"{what}: {_some(names)}" for what, names in wrong.items() if names]
+    if problems:
+        raise CheckpointError(f"{files.folder} is a checkpoint of another model: {'; '.join(problems)}")
+    for name, value in wanted.items():
+        local(value).copy_(files.like(prefix + name, value))
+
+
+def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, files: TensorFiles, prefix: str = "") -> None:
+    """Put back what `optimizer_tensors` gave; raises CheckpointError for tensors of another model."""
+    parameters = dict(model.named_parameters())
+    for key in files.shapes:
+        if not key.startswith(prefix):
+            continue
+        entry, _, name = key.removeprefix(prefix).partition(".")
+        if name not in parameters:
+            raise CheckpointError(
+                f"{files.folder}: {files.name}: expected moments of this model's parameters, got {name!r}"
+            )
+        parameter = parameters[name]
+        # The step counter of fused AdamW lies on the parameter's device in float32, the moments in its dtype.
+        optimizer.state[parameter][entry] = _moment(files, key, parameter)
+
+
+def _moment(files: TensorFiles, key: str, parameter: Tensor) -> Tensor:
+    if not isinstance(parameter, DTensor) or files.shapes[key] != tuple(parameter.shape):
+        return files.whole(key).to(parameter.device)
+    rows = files.like(key, parameter).to(parameter.device)
+    mesh, shape = parameter.device_mesh, parameter.shape
+    return DTensor.from_local(rows, mesh, parameter.placements, shape=shape, stride=parameter.stride())
+
+
+def _some(names: Iterable[str], limit: int = 4) -> str:
+    names = list(names)
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
