@@ -19,6 +19,7 @@ from splatlearn.report.evaluation import (
     score_table,
 )
 from splatlearn.report.evaluation_comparison import cells, columns, difference_plot, write_comparison
+from splatlearn.report.scores import score_plot
 
 
 def subject(name: str, shift: float = 0.0) -> Subject:
@@ -71,7 +72,7 @@ def test_the_report_of_a_run_shows_its_evaluations(tmp_path):
     page = Outline(write_run_report(tmp_path).read_text(encoding="utf-8"))
     text = "".join(page.text)
     assert "What was learned: class token" in text and "What was learned: mean of patch tokens" in text
-    assert NASTY in text and page.tags.count("svg") == 2 and "script" not in page.tags
+    assert NASTY in text and page.tags.count("svg") == 4 and "script" not in page.tags
 
 
 def test_a_broken_file_does_not_break_the_report(tmp_path):
@@ -115,3 +116,14 @@ def test_rows_without_a_common_seed_are_not_drawn(tmp_path):
     (comparison,) = compare_runs(chosen)
     assert cells(comparison.rows[0])[3:] == ["–", "no seed in common"]
     assert len(difference_plot(comparison).axes[0].lines) == 1  # the line at 0
+
+
+def test_dots_stand_where_the_scores_are():
+    figure = score_plot(evaluation())
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["knn", "linear"]
+    dots = {str(line.get_label()): line.get_xydata() for line in axes.lines if line.get_marker() == "o"}
+    assert set(dots) == {"model", "random weights", "raw pixels"}
+    assert dots["model"][:, 0] == pytest.approx([50.0, 60.0]) and list(dots["model"][:, 1]) == [0.0, 1.0]
+    assert dots["raw pixels"][:, 0] == pytest.approx([30.0, 40.0])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["model", "random weights", "raw pixels"]

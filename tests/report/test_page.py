@@ -158,3 +158,12 @@ def test_bad_blocks_are_named(no_shape_checks):
         Figure(b"GIF89a", alt="")
     with pytest.raises(TypeError, match="image: expected a matplotlib figure or PNG bytes, got str"):
         Figure("photo.png", alt="")  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize(
+    ("cell", "kept"),
+    [("26.6 ± 2.3", True), ("+10.1 ± 0.2", True), ("−1 ± 0.2", True), ("a ± b", False), ("26.6", False), (None, False)],
+)
+def test_a_number_and_its_deviation_stay_on_one_line(cell, kept):
+    page = render_page("", "", [Section("s", "", [Table(["x"], [[cell]])])])
+    assert ('<td class="nowrap">' in page) == kept

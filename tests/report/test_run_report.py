@@ -117,3 +117,27 @@ def test_run_without_a_finished_step_says_so(tmp_path, entries):
 def test_missing_folder_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="run_dir: expected the folder of a run, got .*nowhere"):
         run_sections(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("last", "told"), [(10, "10 of 40 (25%)"), (40, "40, all of them"), (1, 1)], ids=["running", "done", "first"]
+)
+def test_a_running_run_says_how_far_it_is(tmp_path, last, told):
+    # Ten steps an epoch; a line tells how many epochs lay behind its step.
+    write_log(tmp_path, [{"step": step, "loss": 1.0, "epoch": (step - 1) / 10} for step in range(1, last + 1)])
+    (tmp_path / "recipe.json").write_text(json.dumps({"optimizer": {"epochs": 4}}))
+    assert summary(run_sections(tmp_path)[0])["Steps"] == told
+
+
+def test_terms_of_the_loss_are_drawn(tmp_path):
+    lines = [
+        {"step": step, "loss": 3.0, "loss_pixels": 1.0, "loss_<b>": 2.0, "grad_norm": 0.5, "fit": 1}
+        for step in (1, 2, 3)
+    ]
+    write_log(tmp_path, lines)
+    (section,) = run_sections(tmp_path)
+    titles = [axes.get_title(loc="left") for axes in section.blocks[-2].image.axes]
+    assert [axes.get_title(loc="left") for axes in section.blocks[-1].image.axes] == ["fit"]
+    assert titles == ["term of the loss: pixels", "term of the loss: <b>", "norm of the gradient, before clipping"]
+    page = write_page(tmp_path / "report.html", "Run", "", [section]).read_text(encoding="utf-8")
+    assert "&lt;b&gt;" in page and "<b>" not in page

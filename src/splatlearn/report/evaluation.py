@@ -12,13 +12,14 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from splatlearn.evaluation.results import Evaluation, Score, Subject, read_evaluations
 from splatlearn.report.page import Block, Figure, KeyValues, Section, Table
+from splatlearn.report.scores import COLORS, score_plot
 from splatlearn.report.style import TEXT, THEME, WIDTH
 
-COLORS = {"model": THEME["accent"], "random weights": THEME["second"], "raw pixels": THEME["muted"]}
 PROBES = (
     "All on standardised features, with a random-weights encoder and raw pixels as controls: what the model has above "
     "them, training added."
 )
+DOTS = "All labels, percent. Dotted: the share of the commonest class."
 FEW_SHOT = (
     "Few labels: accuracy against the number of labelled images, mean and standard deviation over the same draws for "
     "every model. Dotted: the share of the commonest class."
@@ -55,6 +56,8 @@ def evaluation_section(evaluation: Evaluation) -> Section:
     }
     blocks: list[Block] = [KeyValues(facts)]
     if (table := score_table(evaluation)).rows:
+        if len(evaluation.subjects) > 1:
+            blocks.append(Figure(score_plot(evaluation), alt="Scores of the model beside its controls", caption=DOTS))
         blocks.append(table)
     curves = few_shot_curves(evaluation)
     if curves is not None:

@@ -73,6 +73,36 @@ def depth_prefix_strip(
     return _image_table(columns, titles, [(_shortened(name, WIDTH), *blanks) for name in names])
 
 
+def zero_shot_strip(
+    images: ArrayLike,
+    figure: ArrayLike,
+    edges: ArrayLike,
+    layers: Sequence[ArrayLike],
+    names: Sequence[str],
+) -> matplotlib.figure.Figure:
+    """A row for each photo: the photo, what stands out from its ground, its edges, and its layers from near to far.
+
+    - `images`: [B, 3, H, W] in [0, 1]; `figure`: [B, H, W] in [0, 1], figure = 1; `edges`: [B, H, W] in [0, 1].
+    - `layers`: for each slab, images [B, 4, H, W] with transparency; `names`: B names.
+
+    Raises ValueError when the shapes differ.
+    """
+    photos = _images("images", images)
+    count, _, height, width = photos.shape
+    soft, lines = to_array(figure), to_array(edges)
+    check_size("figure", soft.shape, (count, height, width))
+    check_size("edges", lines.shape, (count, height, width))
+    check_size("names", (len(names),), (count,))
+    slabs = [np.clip(to_array(layer), 0.0, 1.0).astype(np.float32) for layer in layers]
+    for slab in slabs:
+        check_size("layers", slab.shape, (count, 4, height, width))
+    cut = np.concatenate([photos, np.clip(soft, 0.0, 1.0)[:, None]], axis=1).astype(np.float32)
+    drawn = np.repeat(1.0 - np.clip(lines, 0.0, 1.0)[:, None], 3, axis=1).astype(np.float32)
+    titles = ["photo", "figure", "edges", *(f"layer {number}" for number in range(1, len(slabs) + 1))]
+    blanks = ("",) * (len(titles) - 1)
+    return _image_table([photos, cut, drawn, *slabs], titles, [(_shortened(name, WIDTH), *blanks) for name in names])
+
+
 def gaussian_map(
     image: ArrayLike, centers: ArrayLike, conics: ArrayLike, colors: ArrayLike, opacities: ArrayLike
 ) -> matplotlib.figure.Figure:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -145,6 +146,7 @@ def render_page(title: str, lead: str, sections: Sequence[Section]) -> str:
         lstrip_blocks=True,
     )
     environment.filters["cell"] = format_value
+    environment.tests["figures"] = _is_figures
     return environment.get_template("report.html.j2").render(title=title, lead=lead, sections=sections)
 
 
@@ -159,6 +161,11 @@ def format_value(value: object) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(format_value(each) for each in value) or "–"
     return str(value)
+
+
+def _is_figures(value: object) -> bool:
+    """Whether a cell is a number with its deviation, which no line end may part."""
+    return isinstance(value, str) and re.fullmatch(r"[+−-]?[\d.,]+ ± [\d.,]+", value) is not None
 
 
 def _is_number(value: object) -> bool:

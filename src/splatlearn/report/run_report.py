@@ -20,8 +20,15 @@ CURVES = {
     "probe_knn": "kNN accuracy on held-out images",
     "probe_linear": "linear-probe accuracy on held-out images",
     "validation_top1": "top-1 on validation images",
+    "grad_norm": "norm of the gradient, before clipping",
 }
 """Keys of the log that are drawn beside the loss, with the names to show."""
+LEFT_OUT = ("step", "epoch", "loss", "validation_loss")
+"""Keys that are no curve, or have a picture of their own."""
+MOST_MEASURES = 12
+"""How many quantities are drawn that a log has beside those."""
+TERM = "loss_"
+"""What the names of an objective's terms begin with; they are drawn too, where there are several."""
 STEP_KEYS = ("step", "step_of_status")
 """Keys that say which step a line of the log is about: training steps, and reports on the run in between."""
 
@@ -67,12 +74,11 @@ def run_sections(
     folder = Path(run_dir)
     if not folder.is_dir():
         raise FileNotFoundError(f"run_dir: expected the folder of a run, got {str(run_dir)!r}, which is not a folder")
-    log = folder / "log.jsonl"
-    sections = [_training(read_log(log) if log.exists() else [])]
-    recipe = folder / "recipe.json"
-    if recipe.exists():
-        values = _flat(json.loads(recipe.read_text(encoding="utf-8")))
-        sections.append(Section("Recipe", "Every choice that fixes the run.", [KeyValues(values)]))
+    log, recipe = folder / "log.jsonl", folder / "recipe.json"
+    choices = flat(json.loads(recipe.read_text(encoding="utf-8"))) if recipe.exists() else {}
+    sections = [_training(read_log(log) if log.exists() else [], choices.get("optimizer.epochs"))]
+    if choices:
+        sections.append(Section("Recipe", "Every choice that fixes the run.", [KeyValues(choices)]))
     repeat: list[Block] = [Code(command)] if command else []
     if versions:
         repeat.append(KeyValues(versions))
@@ -81,7 +87,7 @@ def run_sections(
     return sections
 
 
-def _training(entries: list[dict[str, Any]]) -> Section:
+def _training(entries: list[dict[str, Any]], epochs: object = None) -> Section:
     lines = _last_of_each_step(entries, "loss")
     losses = _series(lines, "loss")
     if not np.isfinite(losses).any():
@@ -91,11 +97,12 @@ def _training(entries: list[dict[str, Any]]) -> Section:
     validation = ([line["step"] for line in checked], _series(checked, "validation_loss")) if checked else None
     known = losses[np.isfinite(losses)]
     summary: dict[str, object] = {
-        "Steps": int(steps[-1]),
+        "Steps": _progress(lines[-1], epochs),
         "Last loss": float(known[-1]),
         "Best loss": float(known.min()),
     }
-    curves = {shown: _curve(entries, key) for key, shown in CURVES.items()}
+    terms = {key: f"term of the loss: {key.removeprefix(TERM)}" for line in lines for key in line if _is_term(key)}
+    curves = {shown: _curve(entries, key) for key, shown in {**terms, **CURVES}.items()}
     curves = {shown: curve for shown, curve in curves.items() if len(curve[1])}
     if CURVES["images_per_second"] in curves:
         summary["Images per second (median)"] = float(np.median(curves[CURVES["images_per_second"]][1]))
@@ -109,10 +116,32 @@ def _training(entries: list[dict[str, Any]]) -> Section:
             caption="Loss of the objective. Pale: each step; full: its mean over the neighbouring steps.",
         ),
     ]
-    if curves:
-        caption = f"Over the same steps: {', '.join(curves)}."
-        blocks.append(Figure(small_multiples(curves), alt=caption, caption=caption))
+    measures = {key: _curve(entries, key) for key in _measures(lines)}
+    for group in (curves, measures):
+        if group:
+            caption = f"Over the same steps: {', '.join(group)}."
+            blocks.append(Figure(small_multiples(group), alt=caption, caption=caption))
     return Section("Training", "How the loss fell, and how fast the run was.", blocks)
+
+
+def _progress(last: Mapping[str, Any], epochs: object) -> int | str:
+    """The last step and, where the log and the recipe tell, how many there will be."""
+    step, epoch = int(last["step"]), last.get("epoch")
+    if not isinstance(epochs, int | float) or not epoch:
+        return step
+    # A line says how many epochs lay behind its step.
+    total = round(round((step - 1) / epoch) * epochs)
+    return f"{step:,} of {total:,} ({step / total:.0%})" if step < total else f"{step:,}, all of them"
+
+
+def _is_term(key: str) -> bool:
+    return key.startswith(TERM) and len(key) > len(TERM)
+
+
+def _measures(lines: list[dict[str, Any]]) -> list[str]:
+    """What else the lines of training steps measure, by its names in the log."""
+    named = dict.fromkeys(key for line in lines for key, value in line.items() if isinstance(value, int | float))
+    return [key for key in named if key not in (*CURVES, *LEFT_OUT) and not _is_term(key)][:MOST_MEASURES]
 
 
 def _last_of_each_step(entries: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
@@ -138,8 +167,9 @@ def _series(lines: list[dict[str, Any]], key: str) -> NDArray[np.float64]:
     return np.array([float("nan") if value is None else value for value in values], dtype=np.float64)
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
-    flat: dict[str, object] = {}
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
+    """The leaves of a tree of objects by their dotted names."""
+    leaves: dict[str, object] = {}
     for key, value in tree.items():
-        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
-    return flat
+        leaves.update(flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
+    return leaves

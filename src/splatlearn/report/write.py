@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from splatlearn.report.evaluation import evaluation_sections
-from splatlearn.report.page import write_page
+from splatlearn.report.page import Section, write_page
 from splatlearn.report.run_report import run_sections
 
 
-def write_run_report(run_dir: str | Path) -> Path:
-    """Write `report.html` into a run's folder from what lies there, also while it is training; returns its path.
+def write_run_report(run_dir: str | Path, pictures: Sequence[Section] = (), out: str | Path | None = None) -> Path:
+    """Write the report of a run from what lies in its folder, also while it is training; returns its path.
 
-    Evaluations that lie there come first. Raises FileNotFoundError when there is no such folder.
+    `pictures`: sections that come first, then evaluations that lie there. `out`: the page, by default `report.html` in
+    the folder. Raises FileNotFoundError when there is no such folder.
     """
     folder = Path(run_dir)
     environment = folder / "environment.json"
-    facts = json.loads(environment.read_text()) if environment.exists() else {}
+    facts = json.loads(environment.read_text(encoding="utf-8")) if environment.exists() else {}
     sections = [
+        *pictures,
         *evaluation_sections(folder),
         *run_sections(folder, facts.get("command"), facts.get("versions")),
     ]
-    lead = f"What the run in {folder.name} did so far."
-    return write_page(folder / "report.html", f"splatlearn run {folder.name}", lead, sections)
+    name = folder.resolve().name
+    target = folder / "report.html" if out is None else Path(out)
+    return write_page(target, f"splatlearn run {name}", f"What the run in {name} did so far.", sections)

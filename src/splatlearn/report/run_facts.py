@@ -1,0 +1,85 @@
+"""What a run's folder says for a model card."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from splatlearn.evaluation.results import Evaluation, read_evaluations
+from splatlearn.models.card import CardFacts, CardScore
+from splatlearn.models.exchange import Target
+from splatlearn.report.run_report import flat, read_log
+
+
+def run_folder_of(path: str | Path) -> Path:
+    """The folder of the run that a checkpoint folder belongs to; any other path as it is."""
+    folder = Path(path)
+    parent = folder.resolve().parent
+    return parent.parent if parent.name == "checkpoints" else folder
+
+
+def run_facts(path: str | Path, licence: str | None = None) -> CardFacts:
+    """Name, data, recipe, scores and versions of a run, as far as its folder, or that of its checkpoint, has them.
+
+    `licence`: of the weights, as the Hub names it. Raises ValueError for files that cannot be read.
+    """
+    folder = run_folder_of(path)
+    recipe = read_object(folder / "recipe.json")
+    environment = read_object(folder / "environment.json")
+    log = folder / "log.jsonl"
+    steps = [entry for entry in (read_log(log) if log.is_file() else []) if "step" in entry]
+    facts = CardFacts(
+        name=folder.resolve().name if recipe else None,
+        data=recipe.get("data", {}).get("data"),
+        recipe={name: value for name, value in flat(recipe).items() if not name.startswith("run.out")},
+        command=environment.get("command"),
+        scores=tuple(score for each in read_evaluations(folder) for score in _scores(each)),
+        versions=environment.get("versions", {}),
+        licence=licence,
+    )
+    return facts if not steps else replace(facts, steps=int(steps[-1]["step"]), loss=steps[-1].get("loss"))
+
+
+def predicted_target(path: str | Path) -> Target | None:
+    """What the MAE of a run predicts, `"colors"` or `"patches"`, by its recipe; None where there is no recipe."""
+    recipe = read_object(run_folder_of(path) / "recipe.json")
+    normalized = recipe.get("objective", {}).get("normalize_targets")
+    return None if normalized is None else "patches" if normalized else "colors"
+
+
+def hidden_share(path: str | Path) -> float:
+    """The share of patches that a run hides, by its recipe; that of the paper where there is none."""
+    recipe = read_object(run_folder_of(path) / "recipe.json")
+    return float(recipe.get("objective", {}).get("mask_ratio", 0.75))
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; an empty one without the file. Raises ValueError for anything else."""
+    if not path.is_file():
+        return {}
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: expected JSON, got {error}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: expected an object, got {type(values).__name__}")
+    return values
+
+
+def _scores(evaluation: Evaluation) -> list[CardScore]:
+    """Its scores with all labels, each with those of the controls."""
+    scores = []
+    for score in evaluation.model.scores:
+        if score.draws:
+            continue
+        controls: Mapping[str, float] = {
+            subject.name: each.value
+            for subject in evaluation.subjects[1:]
+            for each in subject.scores
+            if each.key == score.key
+        }
+        scores.append(CardScore(evaluation.title, score.key, score.metric, score.value, controls))
+    return scores

@@ -1,0 +1,70 @@
+"""Sections of a run's report that show what its newest checkpoint makes of photos."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from splatlearn.evaluation.reconstruction import evaluating
+from splatlearn.models import GMAE, MAE, random_mask
+from splatlearn.report.figures import zero_shot_strip
+from splatlearn.report.model_report import model_sections
+from splatlearn.report.page import Figure, Section
+from splatlearn.report.run_facts import hidden_share, predicted_target
+from splatlearn.zero_shot import edges_of, figure_ground_of, layers_of, read_scene
+
+LAYERS = 3
+ZERO_SHOT = (
+    "Read from the Gaussians of whole photos, without labels. Figure: what the groups of Gaussians set apart from the "
+    "ground, the rest faded. Edges: darker is stronger. Layers: as many Gaussians in each, the nearest first."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class ShownPhotos:
+    """Photos for a report.
+
+    - `images` [B, 3, H, W]: in [0, 1], of the model's size; `names`: one for each.
+    - `origin`: where they are from, in a phrase.
+    """
+
+    images: Float[Tensor, "B 3 H W"]
+    names: Sequence[str]
+    origin: str
+
+
+def run_picture_sections(
+    run_dir: str | Path, model: MAE | GMAE, photos: ShownPhotos, zero_shot: bool = False
+) -> list[Section]:
+    """Sections that show photos as the model of a run sees, paints and, with `zero_shot`, reads them.
+
+    As many patches are hidden as in training, always the same. Raises ValueError where names and images differ in
+    number, and for photos whose size the model does not take.
+    """
+    height, width = photos.images.shape[-2:]
+    grid = (height // model.patch, width // model.patch)
+    mask = random_mask(len(photos.images), grid, hidden_share(run_dir), torch.Generator().manual_seed(0))
+    device = next(model.parameters()).device
+    images = photos.images.to(device)
+    normalized = isinstance(model, MAE) and predicted_target(run_dir) == "patches"
+    first, *others = model_sections(model, images, mask.to(device), photos.names, normalized)
+    sections = [Section(first.title, f"{first.intro} {photos.origin}", first.blocks), *others]
+    if zero_shot and isinstance(model, GMAE):
+        sections.append(_zero_shot(model, images, photos.names))
+    return sections
+
+
+def _zero_shot(model: GMAE, images: Tensor, names: Sequence[str]) -> Section:
+    with evaluating(model):
+        scene = read_scene(model, images)
+        slabs = layers_of(scene, LAYERS)
+        strip = zero_shot_strip(
+            images, figure_ground_of(scene), edges_of(scene), [slabs[:, index] for index in range(LAYERS)], names
+        )
+    alt = f"{len(names)} photos with their figure, edges and layers"
+    return Section("Without labels", "What depth and grouping say.", [Figure(strip, alt=alt, caption=ZERO_SHOT)])
