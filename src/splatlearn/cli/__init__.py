@@ -16,7 +16,9 @@ from splatlearn.cli.evaluate import evaluate_command
 from splatlearn.cli.export import export_command
 from splatlearn.cli.finetune import finetune_command
 from splatlearn.cli.fit import fit_command
+from splatlearn.cli.import_ import import_command
 from splatlearn.cli.pretrain import pretrain_command
+from splatlearn.cli.report import report_command
 from splatlearn.cli.view import view_command
 from splatlearn.cli.zero_shot import edges_command, layers_command, segment_command
 from splatlearn.training import NonFiniteError
@@ -32,7 +34,9 @@ def commands(arguments: Sequence[str]) -> dict[str, Callable]:
         "finetune": finetune_command(arguments),
         "evaluate": evaluate_command,
         "compare": compare_command,
+        "report": report_command,
         "export": export_command,
+        "import": import_command,
         "layers": layers_command,
         "segment": segment_command,
         "edges": edges_command,

@@ -1,18 +1,21 @@
-"""`splatlearn export RUN IMAGE --to ply|spz`: what a model makes of a photograph, for other programs."""
+"""`splatlearn export RUN --to …`: a model, or what it makes of a photograph, for other programs."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import get_args
 
 import torch
 import tyro
 
 from splatlearn.camera import Camera
+from splatlearn.cli.export_model import ModelExport, ModelFormat, export_model
 from splatlearn.data.augment import resize_center_crop
 from splatlearn.data.images import decode
 from splatlearn.files import SplatCloud, SplatFormat, bake_pinhole, write_splats
 from splatlearn.models import GMAE, load_model
+from splatlearn.models.exchange import Target
 from splatlearn.render.formula import BLUR
 
 ENDINGS: dict[SplatFormat, str] = {
@@ -27,22 +30,36 @@ def export_command(
     run: tyro.conf.Positional[str],
     image: tyro.conf.Positional[str | None] = None,
     *,
-    to: SplatFormat,
+    to: SplatFormat | ModelFormat,
     out: str | None = None,
     blur: float = BLUR,
+    target: Target | None = None,
+    licence: str | None = None,
+    private: bool = False,
     overwrite: bool = False,
 ) -> int:
-    """Write the Gaussians that a GMAE sees in an image as a splat file, for any viewer.
+    """Write a model for timm, transformers, ONNX or the Hub; or the Gaussians that it sees in an image as a splat file.
 
     Args:
         run: A run or model folder, or a Hub id.
-        image: The photograph; its largest central box of the model's aspect is used.
-        to: ply (3D Gaussian splatting), compressed-ply and sog (PlayCanvas), spz (Niantic).
-        out: The file; by default the image's name with the format's ending, in the current folder.
-        blur: Variance in px² of the model's image added to every Gaussian, as the renderer adds it, so that a large
-            view looks like the model's picture; 0 for a sharper one.
-        overwrite: Replace a file that exists.
+        image: The photograph of a splat file; its largest central box of the model's aspect is used.
+        to: Of the model: timm and hf (the encoder), hf-mae (MAE), onnx (the encoder), onnx-gaussians (image to
+            Gaussians), hub (encoder and decoder, onto the Hugging Face Hub). Of an image: ply (3D Gaussian splatting),
+            compressed-ply and sog (PlayCanvas), spz (Niantic).
+        out: The file or folder, or owner/name on the Hub; by default named after the image or the run, in the current
+            folder.
+        blur: Variance in px² of the model's image added to every Gaussian of a splat file, as the renderer adds it, so
+            that a large view looks like the model's picture; 0 for a sharper one.
+        target: What a MAE predicts, for hf-mae. Default: as the recipe of its run says.
+        licence: Of the weights, for the model card: the Hub's name of it, such as cc-by-4.0.
+        private: Make a new Hub repository a private one.
+        overwrite: Replace a file, or the files of a folder, that exist.
     """
+    if to not in get_args(SplatFormat):
+        if image is not None:
+            raise ValueError(f"image: expected none with --to {to}, which writes the model, got {image}")
+        print(export_model(run, ModelExport(to, out, target, licence, private, overwrite)))
+        return 0
     if image is None:
         raise ValueError(f"image: expected a photograph whose Gaussians to write as {to}, got none")
     path = Path(out) if out is not None else Path(Path(image).stem + ENDINGS[to])

@@ -1,0 +1,59 @@
+"""`splatlearn import SOURCE --out FOLDER`: weights of timm, transformers or the official MAE as a model folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+
+from splatlearn.models import load_model, save_model
+from splatlearn.models.card import CardFacts
+from splatlearn.models.exchange import Imported, ImportOptions, import_model
+
+DECODERS = {
+    "imported": "with its decoder, which predicts {}",
+    "kept": "with the decoder of the model it went into",
+    "fresh": "with a fresh decoder, which has learned nothing; the encoder is ready to be evaluated and fine-tuned",
+}
+TARGETS = {
+    "colors": "colours in [0, 1]",
+    "patches": "standardised patches of normalised images",
+}
+
+
+def import_command(
+    source: tyro.conf.Positional[str],
+    *,
+    out: str,
+    into: str | None = None,
+    options: Annotated[ImportOptions, tyro.conf.arg(name="")] = ImportOptions(),  # noqa: B008
+    seed: int = 0,
+    overwrite: bool = False,
+) -> int:
+    """Make a model folder of official MAE weights (.pth), a timm encoder, or a ViTModel or ViTMAEForPreTraining.
+
+    Args:
+        source: A .pth, .bin or .safetensors file, a folder that timm or transformers wrote, or a Hub id.
+        out: The model folder to write.
+        into: A run or model folder whose encoder is replaced and whose decoder is kept.
+        seed: Fixes the weights of a decoder where none comes along.
+        overwrite: Replace the files of a folder that exist.
+    """
+    folder = Path(out)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"out: expected a folder, got the file {folder}")
+    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
+        raise ValueError(f"out: {folder} exists; choose another with --out, or give --overwrite")
+    model = None if into is None else load_model(into)
+    found = import_model(source, options, model, torch.Generator().manual_seed(seed))
+    save_model(found.model, folder, CardFacts(data=f"Imported from {source}, {_decoder(found)}."))
+    print(f"{folder}: imported {_decoder(found)}")
+    if found.left_out:
+        print(f"left out: {', '.join(found.left_out)}")
+    return 0
+
+
+def _decoder(found: Imported) -> str:
+    return DECODERS[found.decoder].format(TARGETS[found.target] if found.target else "")

@@ -1,0 +1,107 @@
+"""`splatlearn report RUN [IMAGE...]`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import tyro
+from PIL import Image
+
+from splatlearn.cli.pictures import Pictures
+from splatlearn.data import (
+    HELD_OUT_PHOTOS,
+    DataError,
+    UnreadableImage,
+    decode,
+    open_source,
+    resize_center_crop,
+    sample_photos,
+)
+from splatlearn.models import GMAE, MAE, load_model
+from splatlearn.report import write_run_report
+from splatlearn.report.page import Section
+from splatlearn.report.run_facts import read_object
+from splatlearn.report.run_pictures import ShownPhotos, run_picture_sections
+from splatlearn.training.device import choose_device
+
+SHOWN = 4
+"""Photos of the training data that are shown where no others are given."""
+DEMO = "the photographs of scikit-image and scikit-learn"
+"""What the recipe of the demo calls its data."""
+Named = tuple[str, Image.Image]
+
+
+def report_command(
+    run: tyro.conf.Positional[str],
+    images: tyro.conf.Positional[tuple[str, ...]] = (),
+    *,
+    out: str | None = None,
+    device: str = "auto",
+) -> int:
+    """Write the report of a run: what it painted and learned, its curves, recipe, versions and command.
+
+    At any time: of a run that is still training, the log so far and the newest checkpoint are shown.
+
+    Args:
+        run: The folder of a run.
+        images: Image files, or folders of them, to show with their layers, edges and figures. Default: some photos
+            that the run learns from.
+        out: The page (HTML). Default: report.html in RUN.
+        device: auto, cpu, cuda, cuda:1, mps.
+    """
+    folder = Path(run)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"run: expected the folder of a run, got {run}, which is not a folder")
+    if out is not None and Path(out).is_dir():
+        raise ValueError(f"out: expected a file such as {Path(out) / 'report.html'}, got the folder {out}")
+    given = [(file.name, decode(file, str(file))) for file in Pictures(images).files] if images else []
+    print(write_run_report(folder, _pictures(folder, given, device), out))
+    return 0
+
+
+def _pictures(folder: Path, given: list[Named], device: str) -> list[Section]:
+    """Sections with pictures, or one that says why there are none: the rest of a report must not fail over them."""
+    try:
+        model = load_model(folder, choose_device(device))
+        named, origin = (given, "The photos were given.") if given else _own_photos(folder)
+        return run_picture_sections(folder, model, _shown(model, named, origin), zero_shot=bool(given))
+    except (FileNotFoundError, ValueError) as error:
+        if given and not isinstance(error, FileNotFoundError):
+            raise
+        return [Section("Reconstruction", f"No pictures: {error}.")]
+
+
+def _own_photos(folder: Path) -> tuple[list[Named], str]:
+    """Some photos of the data that a run learns from, spread over it."""
+    data = read_object(folder / "recipe.json").get("data", {})
+    name = str(data.get("data", ""))
+    if name == DEMO:
+        held_out = [photo for photo in sample_photos() if photo.name in HELD_OUT_PHOTOS]
+        return [(photo.name, Image.fromarray(photo.array)) for photo in held_out], "It never saw these."
+    if not name or not Path(name).exists():
+        raise FileNotFoundError(f"the data of the run, {name or 'not recorded'}, is not here; name some images")
+    source = open_source(name, data.get("split", "train"), data.get("image_column"))
+    found: list[Named] = []
+    # Others stand in for those that cannot be read.
+    for index in dict.fromkeys([*_spread(SHOWN, len(source)), *_spread(4 * SHOWN, len(source))]):
+        try:
+            sample = source[index]
+        except UnreadableImage:
+            continue
+        found.append((sample.name, sample.image))
+        if len(found) == SHOWN:
+            return found, "These are of its training data."
+    if not found:
+        raise DataError(f"data: expected images in {name} that can be read, found none among {len(source)}")
+    return found, "These are of its training data."
+
+
+def _spread(count: int, length: int) -> list[int]:
+    return torch.linspace(0, length - 1, min(count, length)).long().tolist()
+
+
+def _shown(model: MAE | GMAE, named: list[Named], origin: str) -> ShownPhotos:
+    """Photos at the model's size: their largest central boxes of its aspect."""
+    pixels = [torch.from_numpy(resize_center_crop(image, *model.image_size)) for _, image in named]
+    return ShownPhotos(torch.stack(pixels).float() / 255, [name for name, _ in named], origin)
