@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import pytest
 import torch
 
+from render import gpu
 from render.scenes_hard import OPAQUE, SCENES, Scene
 from render.thresholds import clear_of_thresholds
 from splatlearn.render import backend_cpu, backend_torch
@@ -21,13 +22,19 @@ Pair = tuple[torch.Tensor, torch.Tensor]
 
 @dataclass(frozen=True)
 class Compiled:
-    """A backend with one of its instruction sets."""
+    """A backend, with one of its instruction sets where it has several."""
 
     backend: str
-    instructions: str
+    instructions: str = ""
+    most: int | None = None
+    """Splats of a scene that are kept: interpreted kernels are slow."""
 
     @contextmanager
     def active(self) -> Iterator[None]:
+        if self.backend == "triton":
+            with gpu.ready():
+                yield
+            return
         before = backend_cpu.use_instruction_set(self.instructions)
         try:
             yield
@@ -35,15 +42,43 @@ class Compiled:
             backend_cpu.use_instruction_set(before)
 
     def forward(self, scene: Scene) -> Pair:
-        return BACKENDS[self.backend].forward(*scene.tensors, scene.size)
+        function = BACKENDS[self.backend].forward
+        if self.backend == "triton":
+            color, transmittance = gpu.on_device(function, *scene.tensors, scene.size)
+            return color, transmittance
+        return function(*scene.tensors, scene.size)
 
     def backward(self, scene: Scene, outputs: Pair, upstream: Pair) -> tuple[torch.Tensor, ...]:
-        return BACKENDS[self.backend].backward(scene.tensors, outputs, upstream)
+        function = BACKENDS[self.backend].backward
+        if self.backend == "triton":
+            return gpu.on_device(function, scene.tensors, outputs, upstream)
+        return function(scene.tensors, outputs, upstream)
+
+    def thinned(self, scene: Scene) -> Scene:
+        return thinned(scene, self.most)
 
 
-COMPILED = [pytest.param(Compiled("cpu", name), id=f"cpu-{name}") for name in backend_cpu.instruction_sets()] or [
+CPU = [pytest.param(Compiled("cpu", name), id=f"cpu-{name}") for name in backend_cpu.instruction_sets()] or [
     pytest.param(None, id="cpu", marks=pytest.mark.skip(reason=backend_cpu.status()))
 ]
+TRITON = pytest.param(
+    Compiled("triton", most=gpu.MOST_SPLATS),
+    id="triton",
+    marks=pytest.mark.skipif(gpu.STATUS != "ok", reason=gpu.STATUS),
+)
+COMPILED = [*CPU, TRITON]
+
+
+def thinned(scene: Scene, most: int | None) -> Scene:
+    """The first `most` splats of a scene, all of them for None."""
+    keep = slice(most)
+    return replace(
+        scene,
+        centers=scene.centers[:, keep],
+        conics=scene.conics[:, keep],
+        opacities=scene.opacities[:, keep],
+        colors=scene.colors[:, keep],
+    )
 
 
 @dataclass(frozen=True)
@@ -58,13 +93,15 @@ class Expected:
 
 
 @cache
-def expected(name: str) -> Expected:
-    """The specification's answer to a scene of `SCENES` or `OPAQUE`."""
-    return expected_of({**SCENES, **OPAQUE}[name], torch.Generator().manual_seed(len(name)))
+def expected(name: str, most: int | None = None) -> Expected:
+    """The specification's answer to a scene of `SCENES` or `OPAQUE`, or to its first `most` splats."""
+    return expected_of({**SCENES, **OPAQUE}[name], torch.Generator().manual_seed(len(name)), most)
 
 
-def expected_of(make: Callable[[torch.Generator], Scene], generator: torch.Generator) -> Expected:
-    scene = make(generator)
+def expected_of(
+    make: Callable[[torch.Generator], Scene], generator: torch.Generator, most: int | None = None
+) -> Expected:
+    scene = thinned(make(generator), most)
     exact = scene.map(torch.Tensor.double)
     clear = clear_of_thresholds(exact.centers, exact.conics, exact.opacities, scene.size, scene.alpha_band)
     outputs = backend_torch.forward(*exact.tensors, scene.size)

@@ -9,6 +9,6 @@ from render.compiled import COMPILED, Compiled
 
 @pytest.fixture(scope="module", params=COMPILED)
 def compiled(request: pytest.FixtureRequest) -> Iterator[Compiled]:
-    """Each compiled backend with each of its instruction sets, switched on."""
+    """Each compiled backend, with each of its instruction sets where it has several, switched on."""
     with request.param.active():
         yield request.param

@@ -1,19 +1,27 @@
 """Properties of compiled backends under any input that hypothesis can think of."""
 
 import math
+from collections.abc import Iterator
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from render.compiled import NAMES, Compiled
+from render.compiled import CPU, NAMES, Compiled
 from render.scenes_hard import Scene, conics_of, scene
 from scenes import random_gaussians
 from splatlearn.camera import Camera
 from splatlearn.render import render
 
 COUNT = 3
+
+
+@pytest.fixture(scope="module", params=CPU)
+def compiled(request: pytest.FixtureRequest) -> Iterator[Compiled]:
+    """Backends that take hundreds of examples in no time; `test_triton.py` has some for the others."""
+    with request.param.active():
+        yield request.param
 
 
 def floats(limit: float) -> st.SearchStrategy[float]:

@@ -61,7 +61,9 @@ def background_colors(background: Background, colors: Float[Tensor, "B K C"]) ->
             raise ValueError(f"background: expected {names}, {channels} numbers or a tensor, got {background!r}")
         return colors.new_full((batch, channels), NAMED_BACKGROUNDS[background])
     if not isinstance(background, Tensor):
-        background = torch.tensor(tuple(background), device=colors.device, dtype=colors.dtype)
+        # Filled where they are needed: copying them to a GPU would wait for the GPU.
+        numbers = [colors.new_full((1,), float(value)) for value in background]
+        background = torch.cat(numbers) if numbers else colors.new_empty(0)
     shape = tuple(background.shape)
     if shape not in {(channels,), (1, channels), (batch, channels)}:
         raise ValueError(f"background: expected shape [{channels}] or [{batch}, {channels}], got {list(shape)}")

@@ -1,6 +1,7 @@
-"""Projection on the CPU as one operation that autograd, torch.compile and export see as a single node.
+"""Compiled projection as one operation that autograd, torch.compile and export see as a single node.
 
-The arithmetic is that of `splatlearn.render.projection`, compiled; see `native/projection.cpp`.
+The arithmetic is that of `splatlearn.render.projection`; see `native/projection.cpp` for CPUs and `triton_project` for
+GPUs.
 """
 
 from __future__ import annotations
@@ -12,23 +13,32 @@ from torch import Tensor
 
 from splatlearn.camera import Camera
 from splatlearn.gaussians import Gaussians
-from splatlearn.render import backend_cpu
+from splatlearn.render import backend_cpu, backend_triton, project_triton
 from splatlearn.render.formula import JACOBIAN_LIMIT
 from splatlearn.render.splats import Splats
 
+ENGINES = {"cpu": "native", "cuda": "triton"}
+"""What computes the operation, by the device of its inputs."""
+
 
 def takes(gaussians: Gaussians, camera: Camera) -> bool:
-    """Whether the compiled projection can be used: float32 on the CPU, and no gradient asked for the camera."""
+    """Whether a compiled projection can be used: float32 on a CPU or GPU, and no gradient asked for the camera."""
+    engine = ENGINES.get(gaussians.means.device.type)
     return (
-        backend_cpu.status() == "ok"
-        and gaussians.means.device.type == "cpu"
+        engine is not None
+        and (backend_cpu if engine == "native" else backend_triton).status() == "ok"
         and all(tensor.dtype == torch.float32 for tensor in vars(gaussians).values())
         and not camera.world_to_camera.requires_grad
     )
 
 
 def project(gaussians: Gaussians, view: Tensor, camera: Camera) -> Splats:
-    """Project and sort Gaussians [B, K] by views [4, 4] or [B, 4, 4] and the camera's intrinsics."""
+    """Project and sort Gaussians [B, K] by views [4, 4] or [B, 4, 4] and the camera's intrinsics.
+
+    One view for all may stay on the host: copying it to a GPU would wait for the GPU.
+    """
+    if view.ndim == 3 or view.device.type != "cpu":
+        view = view.to(gaussians.means.device)
     limits = JACOBIAN_LIMIT * camera.width / 2 / camera.fx, JACOBIAN_LIMIT * camera.height / 2 / camera.fy
     centers, conics, depths, colors, opacities, _ = torch.ops.splatlearn.project(
         gaussians.means,
@@ -70,6 +80,9 @@ def _project(
     lens: list[float],
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     outputs = _empty_outputs(means, colors)
+    if ENGINES[means.device.type] == "triton":
+        project_triton.project((means, scales, quaternions, colors, opacities, views), outputs, model, lens)
+        return outputs
     inputs = _arrays(means, scales, quaternions, colors, opacities, views)
     _kernel().project(*inputs, model, lens, *(output.numpy() for output in outputs), torch.get_num_threads())
     return outputs
@@ -103,6 +116,9 @@ def _project_backward(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """From (means, scales, quaternions, views, order) and the gradients of the splats to those of the Gaussians."""
     results = _empty_gradients(inputs, gradients)
+    if ENGINES[inputs[0].device.type] == "triton":
+        project_triton.project_backward(inputs, gradients, results, model, lens)
+        return results
     arrays = [result.numpy() for result in results]
     threads = torch.get_num_threads()
     _kernel().project_backward(*_arrays(*inputs), model, lens, *_arrays(*gradients), *arrays, threads)

@@ -18,8 +18,8 @@ def project(gaussians: Gaussians, camera: Camera) -> Splats:
 
     Covariances are carried by the EWA linearisation, J W Σ Wᵀ Jᵀ + BLUR·I (Zwicker et al. 2001, eq. 26), where J is
     the perspective Jacobian for `"pinhole"` and `"gmae"` and constant for `"orthographic"`. Half precision is
-    computed in float32. Gaussians nearer than `camera.near` get opacity 0. On the CPU float32 is projected by the
-    compiled kernel where it is built and the camera needs no gradient; what follows here is its specification.
+    computed in float32. Gaussians nearer than `camera.near` get opacity 0. Float32 is projected by a compiled kernel
+    where there is one for the device and the camera needs no gradient; what follows here is its specification.
 
     Raises ValueError when the Gaussians have no or more than one batch dimension, or the camera's matrices do not fit.
     """
@@ -28,9 +28,10 @@ def project(gaussians: Gaussians, camera: Camera) -> Splats:
     dtype = working_dtype(gaussians.means.dtype)
     if any(tensor.dtype != dtype for tensor in vars(gaussians).values()):
         gaussians = gaussians.to(dtype)
-    view = _view(gaussians, camera).to(gaussians.means)
+    view = _view(gaussians, camera).to(gaussians.means.dtype)
     if project_op.takes(gaussians, camera):
         return project_op.project(gaussians, view, camera)
+    view = view.to(gaussians.means.device)
     with torch.autocast(gaussians.means.device.type, enabled=False):
         return _sort_near_to_far(_project(gaussians, view, camera))
 
