@@ -26,6 +26,8 @@ from splatlearn.training.recipe import Recipe
 from splatlearn.training.state import optimizer_tensors
 from training.small_run import losses, pictures, small_recipe
 
+pytestmark = pytest.mark.usefixtures("small_encoder")
+
 ENCODER = ViTConfig(width=12, depth=1, heads=1, patch=4, image_size=(8, 8))
 STORED = Path(__file__).parent / "stored"
 PROCESSES = Processes(torch.device("cpu"))

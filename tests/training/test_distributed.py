@@ -28,7 +28,7 @@ METHODS = ("gmae", "mi-gmae")
 
 
 @pytest.fixture(scope="module")
-def small_encoder():
+def same_encoder():
     """The two processes make the same."""
     before = presets.ENCODERS["tiny"]
     presets.ENCODERS["tiny"] = SMALL
@@ -41,7 +41,7 @@ def environment() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory, small_encoder: None) -> Path:
+def runs(tmp_path_factory: pytest.TempPathFactory, same_encoder: None) -> Path:
     """What two processes trained, beside the runs of one that they are compared with."""
     folder = tmp_path_factory.mktemp("runs")
     for method in METHODS:

@@ -16,6 +16,8 @@ from splatlearn.training import RunFolderError, pretrain
 from splatlearn.training.run_folder import UNFINISHED
 from training.small_run import pictures, small_recipe
 
+pytestmark = pytest.mark.usefixtures("small_encoder")
+
 TESTS = Path(__file__).parents[1]
 
 

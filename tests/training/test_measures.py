@@ -15,6 +15,8 @@ from splatlearn.training.processes import Processes
 from splatlearn.training.update_ratio import UpdateRatio
 from training.small_run import pictures, small_recipe
 
+pytestmark = pytest.mark.usefixtures("small_encoder")
+
 CAMERA = Camera.gmae(16, 16)
 NAMES = ("clamped_gaussians", "visible_gaussians", "mean_opacity")
 

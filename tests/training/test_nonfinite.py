@@ -1,9 +1,11 @@
 import dataclasses
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from splatlearn.cli import main
 from splatlearn.models import load_model
@@ -15,6 +17,8 @@ from splatlearn.training.replay import ReplayError, replay
 from training.small_finetune import PLAIN, labelled, pretrained, small_finetuning
 from training.small_run import losses, pictures, small_recipe
 
+pytestmark = pytest.mark.usefixtures("small_encoder")
+
 
 def exploding(out: Path, **run) -> Recipe:
     """Its second step throws the weights so far that every later one is not finite."""
@@ -23,18 +27,20 @@ def exploding(out: Path, **run) -> Recipe:
 
 
 def take_for_bad(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """Have the loop save a step, counted from 1, as if it had been skipped."""
-    look, seen = FiniteGuard.look, []
+    """Have the guard skip a step, counted from 1, whatever its gradient."""
+    clip, calls = FiniteGuard.clip, []
 
-    def pretended(self: FiniteGuard) -> bool:
-        if self._flag is None:
-            return False
-        bad = look(self)
-        seen.append(bad)
-        self.in_a_row += len(seen) == step
-        return len(seen) == step
+    def pretended(
+        self: FiniteGuard, parameters: Iterable[nn.Parameter], optimizer: torch.optim.Optimizer, limit: float
+    ) -> torch.Tensor:
+        norm = clip(self, parameters, optimizer, limit)
+        calls.append(norm)
+        if len(calls) == step:
+            bad = torch.ones(())
+            optimizer.found_inf, self._flag = bad, (bad, None)  # type: ignore[attr-defined]
+        return norm
 
-    monkeypatch.setattr(FiniteGuard, "look", pretended)
+    monkeypatch.setattr(FiniteGuard, "clip", pretended)
 
 
 def entries(folder: Path) -> list[dict]:

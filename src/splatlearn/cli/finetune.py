@@ -11,6 +11,7 @@ from splatlearn.cli.resuming import resumed_recipe
 from splatlearn.cli.stopped import how_it_stopped
 from splatlearn.report import write_run_report
 from splatlearn.training import FinetuneRecipe, finetune
+from splatlearn.training.processes import part
 
 
 def finetune_command(arguments: Sequence[str]) -> Callable[..., int]:
@@ -20,6 +21,7 @@ def finetune_command(arguments: Sequence[str]) -> Callable[..., int]:
     def command(recipe: Annotated[FinetuneRecipe, tyro.conf.arg(name="")]) -> int:
         """Fine-tune a pre-trained encoder to classify labelled images, by the official MAE recipe."""
         result = finetune(recipe)
+        part()
         report = write_run_report(result.folder) if result.main else None
         if result.interrupted:
             return how_it_stopped(result, recipe.run)

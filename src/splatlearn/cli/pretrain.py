@@ -11,6 +11,7 @@ from splatlearn.cli.resuming import resumed_recipe
 from splatlearn.cli.stopped import how_it_stopped
 from splatlearn.report import write_run_report
 from splatlearn.training import Recipe, pretrain
+from splatlearn.training.processes import part
 
 
 def pretrain_command(arguments: Sequence[str]) -> Callable[..., int]:
@@ -24,6 +25,7 @@ def pretrain_command(arguments: Sequence[str]) -> Callable[..., int]:
         SIGUSR1 end the run after the step at hand with a checkpoint and exit code 75: start it again with --resume.
         """
         result = pretrain(recipe)
+        part()
         report = write_run_report(result.folder) if result.main else None
         if result.interrupted:
             return how_it_stopped(result, recipe.run)

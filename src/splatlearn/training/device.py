@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
 
 
 def choose_device(name: str) -> torch.device:
@@ -47,8 +46,4 @@ def choose_precision(name: str, device: torch.device) -> str:
 
 def make_accelerator(device: torch.device, trackers: list[str], folder: str) -> Accelerator:
     """An Accelerator on the device; precision stays with the loop, since accelerate fixes it once per process."""
-    # The models' buffers are constants, alike in all processes from the start.
-    ddp = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
-    return Accelerator(
-        cpu=device.type == "cpu", log_with=[*trackers] or None, project_dir=folder, kwargs_handlers=[ddp]
-    )
+    return Accelerator(cpu=device.type == "cpu", log_with=[*trackers] or None, project_dir=folder)

@@ -96,7 +96,9 @@ class Logbook:
             with suppress(OSError):
                 self._file.close()
             self._file = None
-        self._accelerator.end_training()
+        # Accelerate's own end of training would part the processes too, which may have another run to do.
+        for tracker in self._accelerator.trackers:
+            tracker.finish()
         sys.stderr.flush()
 
 

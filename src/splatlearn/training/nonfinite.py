@@ -35,8 +35,11 @@ MOST = 5
 
 @dataclass(frozen=True, eq=False)
 class TakenStep:
-    """A step as it was taken: its number from 0, the share of training before it, its epoch and place there, its batches, the objective's networks
-    before it, and what it measured."""
+    """A step as it was taken.
+
+    - `step`: its number from 0; `done`: the share of training before it; `epoch`, `place`: where it stands.
+    - `networks`: those of the objective, before it; `parts`: what it measured.
+    """
 
     step: int
     done: float

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, TypeVar, cast
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
+from torch.nn.parallel import DistributedDataParallel
 
 Parallel = Literal["ddp", "fsdp"]
 Result = TypeVar("Result")
@@ -82,15 +84,27 @@ class Processes:
             dist.barrier(group=self.control)
 
 
+def part() -> None:
+    """End what the processes share, when they have nothing left to do."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
 def distribute(model: nn.Module, accelerator: Accelerator, processes: Processes, parallel: Parallel) -> nn.Module:
     """The model on its device, its gradients averaged over processes: whole in each (ddp) or shared out (fsdp).
 
     With fsdp every transformer block is a unit of its own, gathered when it computes; one process alone has nothing to
-    share out. Raises nothing of its own.
+    share out.
     """
-    if parallel == "ddp" or processes.count == 1:
+    if processes.count == 1:
         return accelerator.prepare(model)
     model = model.to(processes.device)
+    if parallel == "ddp":
+        # The models' buffers are constants, alike in all processes from the start.
+        news = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
+        still: dict[str, Any] = {"forward_sync_buffers" if news else "broadcast_buffers": False}
+        devices = [processes.device] if processes.device.type == "cuda" else None
+        return DistributedDataParallel(model, device_ids=devices, gradient_as_bucket_view=True, **still)
     mesh = init_device_mesh(processes.device.type, (processes.count,))
     for module in list(model.modules()):
         if isinstance(module, nn.ModuleList):
@@ -112,9 +126,9 @@ def is_sharded(model: nn.Module) -> bool:
 
 
 @contextlib.contextmanager
-def gradients_stay(model: nn.Module, stay: bool):
+def gradients_stay(model: nn.Module, stay: bool) -> Iterator[None]:
     """Inside, a backward pass leaves its gradients in this process if they are to stay, and shares them if not."""
-    if not stay or not isinstance(model, FSDPModule | nn.parallel.DistributedDataParallel):
+    if not stay or not isinstance(model, FSDPModule | DistributedDataParallel):
         yield
     elif isinstance(model, FSDPModule):
         model.set_requires_gradient_sync(False)
