@@ -22,7 +22,7 @@ def test_files_come_in_order_of_their_names(tmp_path: Path):
     files = ["b.jpg", "a/10.png", "B.JPG", "a/9.png", "a.jpeg", "é.webp", "a [1].tif"]
     listing = list_folder(touch(tmp_path, *files))
     assert listing.splits == {"train": sorted(files)}
-    assert not listing.is_parquet
+    assert listing.kind == "images"
 
 
 def test_hidden_and_foreign_files_are_left_out(tmp_path: Path):
@@ -73,19 +73,23 @@ def test_no_classes_unless_all_images_lie_in_several_folders(tmp_path: Path, fil
 )
 def test_splits_of_parquet_folders(tmp_path: Path, files: list[str], splits: list[str]):
     listing = list_folder(touch(tmp_path, *files))
-    assert listing.is_parquet
+    assert listing.kind == "parquet"
     assert sorted(listing.splits) == splits
     assert sorted(file for names in listing.splits.values() for file in names) == sorted(files)
 
 
 def test_empty_folder(tmp_path: Path):
-    with pytest.raises(DataError, match=r"^data: expected images or parquet files in .*, it is empty; files are read"):
+    with pytest.raises(
+        DataError, match=r"^data: expected images or parquet or tar files in .*, it is empty; files are read"
+    ):
         list_folder(tmp_path)
 
 
 def test_folder_without_images_says_what_is_read_and_what_was_found(tmp_path: Path):
     touch(tmp_path, "a.txt", "b.mp4", "c/d.csv", "e.md")
-    with pytest.raises(DataError, match=r"found only a.txt, b.mp4, c/d.csv, ...; files .* \.parquet or \.jpg \.jpeg"):
+    with pytest.raises(
+        DataError, match=r"found only a.txt, b.mp4, c/d.csv, ...; files .* \.parquet \.tar or \.jpg \.jpeg"
+    ):
         list_folder(tmp_path)
 
 

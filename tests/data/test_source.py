@@ -14,6 +14,7 @@ from PIL import Image
 
 from data.pictures import array, encode, save, truncated_jpeg
 from splatlearn.data import DataError, ImageSource, StoredSource, UnreadableImage, open_source
+from splatlearn.data.table import DatasetSource
 
 
 def pixels(source: ImageSource, index: int) -> np.ndarray:
@@ -114,7 +115,7 @@ class TestTables:
     def test_files_and_labels_are_had_without_decoding(self, tmp_path: Path):
         cells: dict[str, list[object]] = {"image": [png(0), None, b"no image"], "label": [2, -1, 0]}
         source = open_source(write(tmp_path / "t.parquet", cells))
-        assert isinstance(source, StoredSource)
+        assert isinstance(source, DatasetSource) and isinstance(source, StoredSource)
         assert source.labels == [2, None, 0]
         assert [stored.content() for stored in source.stored([2, 0, 1])] == [b"no image", png(0), b""]
         assert [(stored.name, stored.label) for stored in source.stored([0, 1])] == [("row 0", 2), ("row 1", None)]

@@ -2,14 +2,17 @@
 
 from splatlearn.data.augment import RandomResizedCrop, resize_center_crop
 from splatlearn.data.batch import Batch, Example, UnreadableCounter
+from splatlearn.data.dataset import PretrainingDataset, TrainingDataset
 from splatlearn.data.images import UnreadableImage, decode
 from splatlearn.data.labelled import Labelled, LabelledImages, labelled_parts, open_labelled
-from splatlearn.data.loader import PretrainingDataset, PretrainingLoader
+from splatlearn.data.loader import PretrainingLoader
 from splatlearn.data.order import KeyedPermutation, sample_order
+from splatlearn.data.pack import PackOptions, pack_folder
 from splatlearn.data.photos import HELD_OUT_PHOTOS, Photo, photo_crops, sample_photos, split_photos
 from splatlearn.data.randomness import Purpose, generator
-from splatlearn.data.samples import DataError, ImageList, ImageSource, Sample, StoredImage, StoredSource
+from splatlearn.data.samples import DataError, ImageList, ImageSource, Sample, StoredImage, StoredSource, StreamedSource
 from splatlearn.data.source import open_source
+from splatlearn.data.windows import StreamShape
 
 __all__ = [
     "HELD_OUT_PHOTOS",
@@ -21,6 +24,7 @@ __all__ = [
     "KeyedPermutation",
     "Labelled",
     "LabelledImages",
+    "PackOptions",
     "Photo",
     "PretrainingDataset",
     "PretrainingLoader",
@@ -29,6 +33,9 @@ __all__ = [
     "Sample",
     "StoredImage",
     "StoredSource",
+    "StreamShape",
+    "StreamedSource",
+    "TrainingDataset",
     "UnreadableCounter",
     "UnreadableImage",
     "decode",
@@ -36,6 +43,7 @@ __all__ = [
     "labelled_parts",
     "open_labelled",
     "open_source",
+    "pack_folder",
     "photo_crops",
     "resize_center_crop",
     "sample_order",

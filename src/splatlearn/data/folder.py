@@ -1,4 +1,4 @@
-"""Listing of image and parquet files in folders: splits, classes and a fixed order."""
+"""Listing of image files and shards in folders: splits, classes and a fixed order."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from splatlearn.data.samples import DataError
 
@@ -18,6 +19,7 @@ SPLIT_NAMES = {
     "val": "val", "valid": "val", "validation": "val", "dev": "val",
     "test": "test", "testing": "test",
 }  # fmt: skip
+SHARD_EXTENSIONS = (".parquet", ".tar")
 SHARD_NAME = re.compile(r"([a-z]+)(?:[-._ 0-9].*)?$")
 
 
@@ -28,7 +30,7 @@ class Listing:
     root: Path
     splits: dict[str, list[str]]
     named: bool
-    is_parquet: bool
+    kind: Literal["images", "parquet", "tar"]
 
     def split(self, name: str) -> str:
         """The split that a name means ("validation" means "val"). Raises DataError listing the splits there are."""
@@ -59,29 +61,32 @@ class Listing:
 
 
 def list_folder(root: Path) -> Listing:
-    """List the images of a folder, or its parquet files, in an order that is the same on every machine.
+    """List the images of a folder, or its parquet or tar shards, in an order that is the same on every machine.
 
-    Hidden files are left out and symbolic links followed. Raises DataError for a folder with neither kind or both.
+    Hidden files are left out and symbolic links followed. Raises DataError for a folder with no such files, or with
+    files of several kinds.
     """
     files = _walk(root)
     images = [file for file in files if PurePosixPath(file).suffix.lower() in IMAGE_EXTENSIONS]
-    tables = [file for file in files if PurePosixPath(file).suffix.lower() == ".parquet"]
-    if images and tables:
+    shards = {end: [file for file in files if PurePosixPath(file).suffix.lower() == end] for end in SHARD_EXTENSIONS}
+    kinds = {"images": images, "parquet files": shards[".parquet"], "tar files": shards[".tar"]}
+    came = [f"{len(found)} {kind} ({found[0]}, ...)" for kind, found in kinds.items() if found]
+    if len(came) > 1:
         raise DataError(
-            f"data: expected images or parquet files in {root}, got {len(images)} images ({images[0]}, ...) and "
-            f"{len(tables)} parquet files ({tables[0]}, ...); name the sub-folder to read"
+            f"data: expected images or parquet or tar files in {root}, got {' and '.join(came)}; name the sub-folder "
+            "to read"
         )
-    if not images and not tables:
+    if not came:
         found = f"found only {', '.join(files[:3])}{', ...' if len(files) > 3 else ''}" if files else "it is empty"
         raise DataError(
-            f"data: expected images or parquet files in {root}, {found}; "
-            f"files are read that end in .parquet or {' '.join(IMAGE_EXTENSIONS)}"
+            f"data: expected images or parquet or tar files in {root}, {found}; "
+            f"files are read that end in {' '.join(SHARD_EXTENSIONS)} or {' '.join(IMAGE_EXTENSIONS)}"
         )
-    if tables:
-        splits, named = _table_splits(tables)
-    else:
+    if images:
         splits, named = _image_splits(images)
-    return Listing(root, splits, named, is_parquet=bool(tables))
+        return Listing(root, splits, named, "images")
+    splits, named = table_splits(shards[".parquet"] or shards[".tar"])
+    return Listing(root, splits, named, "parquet" if shards[".parquet"] else "tar")
 
 
 def _image_splits(files: list[str]) -> tuple[dict[str, list[str]], bool]:
@@ -99,8 +104,8 @@ def _image_splits(files: list[str]) -> tuple[dict[str, list[str]], bool]:
     return by_split, True
 
 
-def _table_splits(files: list[str]) -> tuple[dict[str, list[str]], bool]:
-    """Files by split, named by the top-level folder or by the file as in train-00000-of-00002.parquet."""
+def table_splits(files: list[str]) -> tuple[dict[str, list[str]], bool]:
+    """Shards by split, and whether they have splits: by top-level folder or name (train-00000-of-00002.parquet)."""
     by_split: dict[str, list[str]] = {}
     for file in files:
         path = PurePosixPath(file)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from jaxtyping import Int64
 
 from splatlearn.data.images import UnreadableImage
 from splatlearn.data.randomness import Purpose, generator
-from splatlearn.data.samples import DataError, ImageSource, Sample, StoredSource
+from splatlearn.data.samples import DataError, ImageSource, Sample, StoredImage, StoredSource
 from splatlearn.data.source import open_source
 
 VAL_SHARE = 0.2
@@ -116,11 +116,23 @@ def labelled_parts(train: ImageSource, val: ImageSource | None = None, split: st
 
 def stored_contents(source: ImageSource, indices: Sequence[int]) -> list[bytes]:
     """The bytes of the image files behind samples of a source, or of their pixels; empty for those without either."""
+    stored = stored_images(source, indices)
+    if stored is not None:
+        return [image.content() for image in stored]
     if isinstance(source, LabelledImages):
         return stored_contents(source.source, source.indices[list(indices)].tolist())
-    if isinstance(source, StoredSource):
-        return [stored.content() for stored in source.stored(indices)]
     return [_pixels(source, index) for index in indices]
+
+
+def stored_images(source: ImageSource, indices: Sequence[int]) -> list[StoredImage] | None:
+    """The image files behind samples of a source, with its labels; None for a source of something else than files."""
+    if isinstance(source, StoredSource):
+        return source.stored(indices)
+    if not isinstance(source, LabelledImages):
+        return None
+    stored = stored_images(source.source, source.indices[list(indices)].tolist())
+    labels = source.labels[list(indices)].tolist()
+    return stored and [replace(image, label=label) for image, label in zip(stored, labels, strict=True)]
 
 
 def _open(data: str | Path, split: str, image_column: str | None, label_column: str | None) -> ImageSource:

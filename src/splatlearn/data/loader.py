@@ -3,113 +3,25 @@
 from __future__ import annotations
 
 import signal
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, cast
 
 import numpy as np
 import torch
+from jaxtyping import Int64
 from torch.utils.data import DataLoader, Dataset
 
-from splatlearn.data.augment import RandomResizedCrop
-from splatlearn.data.batch import Batch, Example, collate
-from splatlearn.data.images import UnreadableImage
-from splatlearn.data.order import sample_order
-from splatlearn.data.randomness import Purpose, generator
-from splatlearn.data.samples import DataError, ImageSource, Sample
+from splatlearn.data.batch import Batch
+from splatlearn.data.dataset import AnyBatch, PretrainingDataset, Request, TrainingDataset
+from splatlearn.data.samples import DataError, Order
+from splatlearn.data.windows import WindowedOrder
 
-TRIES = 100
-
-AnyExample = TypeVar("AnyExample")
-AnyBatch = TypeVar("AnyBatch")
-
-
-class TrainingDataset(Dataset[AnyExample], ABC, Generic[AnyExample, AnyBatch]):
-    """Samples of a source as training sees them: a pure function of (epoch, index) and the arguments.
-
-    - `crop`: how images are cropped.
-    - `seed`: in [0, 2**64).
-
-    Raises ValueError for a seed out of range.
-    """
-
-    def __init__(self, source: ImageSource, crop: RandomResizedCrop, seed: int) -> None:
-        generator(seed, 0, 0, Purpose.CROP)
-        self.source = source
-        self.crop = crop
-        self.seed = seed
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    @abstractmethod
-    def __getitem__(self, index: tuple[int, int]) -> AnyExample:
-        """The example of an epoch and a sample, given as a pair."""
-
-    @staticmethod
-    @abstractmethod
-    def collate(examples: list[Any]) -> Any:
-        """Put examples together to a batch."""
-
-    def read(self, wanted: int) -> tuple[Sample, tuple[tuple[str, str], ...]]:
-        """The wanted sample, or where it is unreadable the next readable one; and (name, reason) of the unreadable.
-
-        Raises DataError when a hundred samples in a row are unreadable.
-        """
-        unreadable: list[tuple[str, str]] = []
-        for step in range(min(TRIES, len(self))):
-            try:
-                return self.source[(wanted + step) % len(self)], tuple(unreadable)
-            except UnreadableImage as error:
-                unreadable.append((error.name, error.reason))
-        name, reason = unreadable[0]
-        raise DataError(
-            f"data: expected readable images in {self.source.description}, got {len(unreadable)} unreadable ones in a "
-            f"row, the first {name}: {reason}; repair or remove them"
-        )
-
-
-class PretrainingDataset(TrainingDataset[Example, Batch]):
-    """Samples of a source as pre-training sees them: a pure function of (epoch, index) and the arguments.
-
-    - `crop`: how images are cropped.
-    - `patches`: N, the number of uniform numbers that come with an image for its mask.
-    - `seed`: in [0, 2**64).
-
-    Raises ValueError for a `patches` below one or a seed out of range.
-    """
-
-    def __init__(self, source: ImageSource, crop: RandomResizedCrop, patches: int, seed: int) -> None:
-        if patches < 1:
-            raise ValueError(f"patches: expected a positive number of patches, got {patches}")
-        super().__init__(source, crop, seed)
-        self.patches = patches
-
-    def __getitem__(self, index: tuple[int, int]) -> Example:
-        """The example of an epoch and a sample, given as a pair.
-
-        An unreadable sample is replaced by the next readable one, with the randomness of the index that was asked
-        for. Raises DataError when a hundred samples in a row are unreadable.
-        """
-        epoch, wanted = index
-        sample, unreadable = self.read(wanted)
-        return Example(
-            image=self.crop(sample.image, generator(self.seed, epoch, wanted, Purpose.CROP)),
-            noise=generator(self.seed, epoch, wanted, Purpose.MASK).random(self.patches, dtype=np.float32),
-            index=wanted,
-            unreadable=unreadable,
-            enlarged=sample.name if self.crop.enlarges(sample.image) else None,
-        )
-
-    @staticmethod
-    def collate(examples: list[Example]) -> Batch:
-        """Put examples together to a batch."""
-        return collate(examples)
+__all__ = ["Batch", "PretrainingDataset", "PretrainingLoader", "TrainingDataset"]
 
 
 class PretrainingLoader(Generic[AnyBatch]):
-    """Batches of an epoch, in the order that `sample_order` gives its samples.
+    """Batches of an epoch, in the dataset's order of its samples.
 
     - `batch_size`: B, samples in a batch of this process.
     - `workers`: processes that read and crop; 0 does it in this one. The batches are the same for any number.
@@ -153,9 +65,21 @@ class PretrainingLoader(Generic[AnyBatch]):
 
     def indices(self, epoch: int, step: int) -> list[int]:
         """The samples of this process in a step of an epoch."""
+        return self.dataset.order(epoch)(self._positions(step)).tolist()
+
+    def request(self, order: Order, epoch: int, step: int) -> Request:
+        """What a worker is asked for a step, given the epoch's order."""
+        positions = self._positions(step)
+        indices = order(positions).tolist()
+        if not isinstance(order, WindowedOrder):
+            return Request(epoch, indices)
+        # A worker comes back to a lane after so many of its batches, and keeps the lane's blocks until then.
+        per_round = self.batch_size * self.processes * max(1, self.workers)
+        return Request(epoch, indices, tuple(order.blocks(positions)), 1 + -(-order.cycle // per_round))
+
+    def _positions(self, step: int) -> Int64[np.ndarray, " B"]:
         start = (step * self.processes + self.process) * self.batch_size
-        order = sample_order(len(self.dataset), self.dataset.seed, epoch)
-        return order(np.arange(start, start + self.batch_size)).tolist()
+        return np.arange(start, start + self.batch_size)
 
     def batches(self, epoch: int, first_step: int = 0, epochs: int = 1) -> Iterator[AnyBatch]:
         """Read the batches of an epoch from a step on, or of several epochs that follow each other.
@@ -172,11 +96,11 @@ class PretrainingLoader(Generic[AnyBatch]):
     def _read(self, plan: _Plan) -> Iterator[AnyBatch]:
         loader = DataLoader(
             _Shielded(self.dataset),
-            batch_sampler=plan,
+            batch_sampler=cast("Any", plan),  # of requests in place of lists: they go to `__getitems__` as they are
             num_workers=self.workers,
             collate_fn=partial(_collate_unless_failed, self.dataset),
             pin_memory=self.pin_memory and torch.cuda.is_available(),
-            worker_init_fn=_leave_interrupts_to_parent,
+            worker_init_fn=_leave_signals_to_parent,
             # DataLoader draws a number for its workers: not from the global generator, whose state is the caller's.
             generator=torch.Generator().manual_seed(0),
         )
@@ -187,18 +111,19 @@ class PretrainingLoader(Generic[AnyBatch]):
 
 
 class _Plan:
-    """The (epoch, index) of every sample, batch by batch."""
+    """What is asked of the workers, batch by batch."""
 
     def __init__(self, loader: PretrainingLoader, epoch: int, first_step: int, epochs: int) -> None:
         self._loader = loader
         self._epochs = range(epoch, epoch + epochs)
         self._first_step = first_step
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+    def __iter__(self) -> Iterator[Request]:
         for epoch in self._epochs:
             first = self._first_step if epoch == self._epochs[0] else 0
+            order = self._loader.dataset.order(epoch)
             for step in range(first, self._loader.steps_per_epoch):
-                yield [(epoch, index) for index in self._loader.indices(epoch, step)]
+                yield self._loader.request(order, epoch, step)
 
 
 class _Shielded(Dataset[Any]):
@@ -207,11 +132,12 @@ class _Shielded(Dataset[Any]):
     def __init__(self, dataset: TrainingDataset[Any, Any]) -> None:
         self._dataset = dataset
 
-    def __getitem__(self, index: tuple[int, int]) -> Any:
+    def __getitems__(self, request: Request) -> list[Any]:
         try:
-            return self._dataset[index]
+            self._dataset.fetch(request)
+            return [self._dataset[request.epoch, index] for index in request.indices]
         except DataError as error:
-            return error
+            return [error]
 
 
 def _collate_unless_failed(dataset: TrainingDataset[Any, Any], examples: list[Any]) -> Any:
@@ -221,5 +147,9 @@ def _collate_unless_failed(dataset: TrainingDataset[Any, Any], examples: list[An
     return dataset.collate(examples)
 
 
-def _leave_interrupts_to_parent(worker: int) -> None:
+def _leave_signals_to_parent(worker: int) -> None:
+    """Schedulers signal whole process groups; the parent still needs batches to end its step."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    # The second SIGTERM is meant for the worker: it is how DataLoader ends one that hangs.
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.signal(signal.SIGTERM, signal.SIG_DFL))

@@ -21,6 +21,8 @@ SCALES = (8, 4, 2)
 SPARE = 2.0
 """Pixels of the reduced box for each of the target, at least: with 2 the crop is within 0.9 grey levels on average."""
 EXIF = b"Exif\0\0"
+MIRRORED_X, MIRRORED_Y = (2, 3, 6, 7), (3, 4, 7, 8)
+"""EXIF orientations whose upright image has its left, or its upper, edge where the file ends."""
 HEADER = 2**16
 """Bytes in which an EXIF segment begins, where there is one."""
 
@@ -61,7 +63,7 @@ def decode_region(file: bytes | str, name: str, choose: Choose, width: int, heig
 def _with_pillow(content: bytes, choose: Choose, width: int, height: int) -> Region:
     with Image.open(io.BytesIO(content)) as image:
         turn = orientation(image)
-        size = image.size if turn < 5 else image.size[::-1]
+        size = (image.width, image.height) if turn < 5 else (image.height, image.width)
         box = choose(*size)
         scale = _scale(box, width, height) if image.format == "JPEG" else 1
         if scale > 1:
@@ -69,7 +71,10 @@ def _with_pillow(content: bytes, choose: Choose, width: int, height: int) -> Reg
         image.load()
         upright = to_rgb(image)
         upright = upright.transpose(TURNED[turn]) if turn in TURNED else upright
-        return Region(upright, _reduced(box, scale, upright), size)
+        # A reduced image ends with a pixel that covers less than the others; turned, it may begin with it.
+        spare_x = upright.width - size[0] / scale if turn in MIRRORED_X else 0.0
+        spare_y = upright.height - size[1] / scale if turn in MIRRORED_Y else 0.0
+        return Region(upright, _reduced(box, scale, upright, spare_x, spare_y), size)
 
 
 def _fast(content: bytes, choose: Choose, width: int, height: int) -> Region | None:
@@ -77,7 +82,8 @@ def _fast(content: bytes, choose: Choose, width: int, height: int) -> Region | N
     if simplejpeg is None or not content.startswith(b"\xff\xd8") or _is_turned(content):
         return None
     try:
-        rows, columns, colours, _ = simplejpeg.decode_jpeg_header(content)
+        header = simplejpeg.decode_jpeg_header(content)
+        rows, columns, colours = int(header[0]), int(header[1]), header[2]
         if colours not in ("YCbCr", "Gray") or rows * columns > (Image.MAX_IMAGE_PIXELS or rows * columns):
             return None
         box = choose(columns, rows)
@@ -103,8 +109,13 @@ def _scale(box: Box, width: int, height: int) -> int:
     return next((scale for scale in SCALES if scale <= room), 1)
 
 
-def _reduced(box: Box, scale: int, image: Image.Image) -> Box:
+def _reduced(box: Box, scale: int, image: Image.Image, spare_x: float = 0.0, spare_y: float = 0.0) -> Box:
     if scale == 1:
         return box
-    left, top, right, bottom = (edge / scale for edge in box)
-    return left, top, min(right, image.width), min(bottom, image.height)
+    left, top, right, bottom = box
+    return (
+        left / scale + spare_x,
+        top / scale + spare_y,
+        min(right / scale + spare_x, image.width),
+        min(bottom / scale + spare_y, image.height),
+    )

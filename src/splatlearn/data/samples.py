@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import Integer
 from PIL import Image
 
 from splatlearn.data.images import UnreadableImage, decode, to_rgb
@@ -74,12 +75,32 @@ class ImageSource(Protocol):
 
 @runtime_checkable
 class StoredSource(ImageSource, Protocol):
-    """An ImageSource of image files, which can be had without decoding them; `labels` are those of all samples."""
+    """An ImageSource of image files, which can be had without decoding them.
 
-    @property
-    def labels(self) -> list[int | None]: ...
+    Where `labels` is an attribute, it is the class numbers of all samples. It is no member of the protocol, because
+    asking whether something is of a protocol reads its members, which for shards means to read them all.
+    """
 
     def stored(self, indices: Sequence[int], /) -> list[StoredImage]: ...
+
+
+@runtime_checkable
+class Order(Protocol):
+    """A bijection from positions in an epoch to sample indices."""
+
+    def __call__(self, positions: Integer[np.ndarray, " P"], /) -> Integer[np.ndarray, " P"]: ...
+
+
+@runtime_checkable
+class StreamedSource(StoredSource, Protocol):
+    """A StoredSource in blocks, with an order of its own that needs few of them at a time.
+
+    `announce` begins to read blocks, and keeps those that the last so many announcements named.
+    """
+
+    def order(self, seed: int, epoch: int, /) -> Order: ...
+
+    def announce(self, blocks: Sequence[int], announcements: int, /) -> None: ...
 
 
 class ImageList:

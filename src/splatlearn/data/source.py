@@ -1,4 +1,4 @@
-"""Opening of image sources: folders of images, parquet files and data sets on the Hugging Face Hub."""
+"""Opening of image sources: folders of images, shards, and data sets on the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import glob
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from splatlearn.data.folder import SPLIT_NAMES, Listing, list_folder
+from splatlearn.data.folder import SHARD_EXTENSIONS, SPLIT_NAMES, Listing, list_folder
 from splatlearn.data.samples import DataError, ImageList, ImageSource, Sample
+from splatlearn.data.shard_files import ShardFiles, attempt, find_shards, is_shard_url, shard_kind
+from splatlearn.data.windows import StreamShape
 
 if TYPE_CHECKING:
     import datasets
@@ -19,6 +23,7 @@ __all__ = ["DataError", "ImageList", "ImageSource", "Sample", "open_source"]
 
 HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 ROWS_AT_ONCE = 100
+EXPECTED = "a folder, a .parquet file or .tar file, a URL or a name on the Hub"
 HUB_TIMEOUT = 10.0  # seconds to wait for the Hub to say whether it knows a name
 
 
@@ -27,39 +32,76 @@ def open_source(
     split: str = "train",
     image_column: str | None = None,
     label_column: str | None = None,
+    window: int | None = None,
 ) -> ImageSource:
     """Open a set of images for reading in a fixed order.
 
-    - `data`: a folder of images; a parquet file or a folder of them; else a name on the Hub (`owner/name` or `name`).
+    - `data`: a folder of images; a parquet or tar file, a folder of them, their URL (of any file system that fsspec
+      knows) or pattern (`train-{000..127}.tar`); else a name on the Hub (`owner/name` or `name`).
       Sub-folders train, val and test of a folder are its splits, and folders below that its classes. Metadata files
-      in folders are not read. Parquet is converted once, in the cache of `datasets`, outside the folder.
+      in folders are not read. Tar shards are in the layout of webdataset, with class numbers in files of the ending
+      .cls.
     - `split`: "validation" and other usual spellings of a split mean the same. A folder without splits is "train".
     - `image_column`, `label_column`: columns of a table; None finds them.
+    - `window`: samples among which shards are shuffled that are read as a stream. Tar shards and URLs always are,
+      4096 samples at a time; local parquet is where a window is given, and else converted once, in the cache of
+      `datasets`, for reading in any order.
 
-    Raises DataError for paths and names that do not exist, folders without images, and unknown splits or columns.
+    Raises ValueError for a window below one, and DataError for paths and names that do not exist, folders without
+    images, and unknown splits or columns.
     """
+    columns = _Columns(image_column, label_column, window)
     path = Path(data).expanduser()
     if path.is_dir():
         listing = list_folder(path.resolve())
         found = listing.split(split)
-        files = listing.splits[found]
-        if listing.is_parquet:
-            paths = [listing.root / file for file in files]
-            return _table(_read_parquet(paths), f"{len(paths)} parquet files in {path}", image_column, label_column)
-        return _images(listing, found, str(path), image_column, label_column)
+        if listing.kind == "images":
+            return _images(listing, found, str(path), columns)
+        paths = [listing.root / file for file in listing.splits[found]]
+        return _shards(paths, listing.kind, f"{len(paths)} {listing.kind} files in {path}", columns)
     if path.is_file():
-        if path.suffix.lower() != ".parquet":
-            raise DataError(f"data: expected a folder, a .parquet file or a name on the Hub, got the file {path}")
+        kind = shard_kind(path.name)
+        if kind is None:
+            raise DataError(f"data: expected {EXPECTED}, got the file {path}")
         if split != "train":
             raise DataError(f"split: expected 'train', which is all of the file {path}, got {split!r}")
-        return _table(_read_parquet([path.resolve()]), str(path), image_column, label_column)
+        return _shards([path.resolve()], kind, str(path), columns)
     name = str(data)
-    if isinstance(data, Path) or path.suffix.lower() == ".parquet" or not HUB_NAME.fullmatch(name):
-        raise DataError(f"data: expected a folder, a .parquet file or a name on the Hub, but {name} does not exist")
-    return _table(_read_hub(name, split), f"{name} from the Hub", image_column, label_column)
+    if isinstance(data, str) and is_shard_url(name):
+        return _stream(find_shards(name, split), columns)
+    if isinstance(data, Path) or path.suffix.lower() in SHARD_EXTENSIONS or not HUB_NAME.fullmatch(name):
+        raise DataError(f"data: expected {EXPECTED}, but {name} does not exist")
+    return _table(_read_hub(name, split), f"{name} from the Hub", columns)
 
 
-def _images(listing: Listing, split: str, data: str, image_column: str | None, label_column: str | None) -> ImageSource:
+@dataclass(frozen=True)
+class _Columns:
+    """What of a table is wanted, and how."""
+
+    image: str | None
+    label: str | None
+    window: int | None
+
+
+def _shards(paths: list[Path], kind: Literal["parquet", "tar"], origin: str, columns: _Columns) -> ImageSource:
+    if kind == "parquet" and columns.window is None:
+        return _table(_read_parquet(paths), origin, columns)
+    return _stream(ShardFiles([str(path) for path in paths], kind, origin), columns)
+
+
+def _stream(files: ShardFiles, columns: _Columns) -> ImageSource:
+    from splatlearn.data.shard_parquet import ParquetShards
+    from splatlearn.data.shard_tar import TarShards
+    from splatlearn.data.stream import ShardSource
+
+    shape = StreamShape() if columns.window is None else StreamShape(columns.window)
+    if files.kind == "tar":
+        return ShardSource(files, TarShards(), shape)
+    reader = attempt(partial(ParquetShards, image_column=columns.image, label_column=columns.label), files.urls[0])
+    return ShardSource(files, reader, shape)
+
+
+def _images(listing: Listing, split: str, data: str, wanted: _Columns) -> ImageSource:
     import datasets
 
     from splatlearn.data.table import DatasetSource
@@ -72,13 +114,13 @@ def _images(listing: Listing, split: str, data: str, image_column: str | None, l
         features["label"] = datasets.ClassLabel(names=classes)
     rows = datasets.Dataset.from_dict(columns, features=datasets.Features(features))
     description = f"{len(files)} images in {data}" + (f", split {split}" if listing.named else "")
-    return DatasetSource(rows, description, image_column, label_column, root=listing.root)
+    return DatasetSource(rows, description, wanted.image, wanted.label, root=listing.root)
 
 
-def _table(rows: datasets.Dataset, origin: str, image_column: str | None, label_column: str | None) -> ImageSource:
+def _table(rows: datasets.Dataset, origin: str, columns: _Columns) -> ImageSource:
     from splatlearn.data.table import DatasetSource
 
-    return DatasetSource(rows, f"{len(rows)} images in {origin}", image_column, label_column)
+    return DatasetSource(rows, f"{len(rows)} images in {origin}", columns.image, columns.label)
 
 
 def _read_parquet(paths: list[Path]) -> datasets.Dataset:
@@ -129,7 +171,7 @@ def _hub_builder(name: str) -> datasets.DatasetBuilder:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
-    neither = f"data: expected a folder, a .parquet file or a name on the Hub, but there is no path {name}"
+    neither = f"data: expected {EXPECTED}, but there is no path {name}"
     try:
         # Asked first, because `datasets` repeats its requests for half a minute when there is no network.
         HfApi().dataset_info(name, timeout=HUB_TIMEOUT)

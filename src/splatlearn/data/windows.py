@@ -58,6 +58,7 @@ class WindowedOrder:
         self.size = int(self._starts[-1])
         self.lanes = min(shape.lanes, self.size)
         self.run = shape.run
+        self.cycle = self.lanes * self.run
         self.blocks_per_window = max(1, round(shape.window / (self.lanes * self.size / len(sizes))))
         self._windows = np.append(self._starts[: -1 : self.blocks_per_window], self.size)
         self._lane_starts = np.arange(self.lanes + 1) * self.size // self.lanes

@@ -1,0 +1,32 @@
+"""`splatlearn pack FOLDER --out SHARDS`."""
+
+from __future__ import annotations
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from splatlearn.data import PackOptions, pack_folder
+
+
+def pack_command(folder: tyro.conf.Positional[str], *, out: str, shard_size: int = 256, block_size: int = 4) -> int:
+    """Pack a folder of images into parquet shards, which are read faster than many small files and can be streamed.
+
+    The files' bytes stay as they are; class folders become labels, train, val and test stay apart. Called again after
+    an interruption, it goes on. `--data SHARDS` then reads them, and `--window 4096` streams them.
+
+    Args:
+        folder: A folder of images, with or without train, val and test, and class folders.
+        out: A folder for the shards.
+        shard_size: Megabytes of images in a shard.
+        block_size: Megabytes that a stream reads at once.
+    """
+    options = PackOptions(shard_size, block_size)
+    console = Console(stderr=True)
+    columns = (TextColumn("packing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("packing", total=None)
+        packed = pack_folder(folder, out, options, lambda done, of: bar.update(task, completed=done, total=of))
+    kept = f", {packed.kept} of them from before" if packed.kept else ""
+    print(f"{packed.images} images in {packed.shards} shards in {out}{kept}")
+    return 0

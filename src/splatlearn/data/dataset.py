@@ -1,0 +1,161 @@
+"""Samples as training sees them: a pure function of the epoch and the sample's index."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from jaxtyping import UInt8
+from torch.utils.data import Dataset
+
+from splatlearn.data.augment import RandomResizedCrop
+from splatlearn.data.batch import Batch, Example, collate
+from splatlearn.data.images import UnreadableImage
+from splatlearn.data.labelled import stored_images
+from splatlearn.data.order import sample_order
+from splatlearn.data.randomness import Purpose, generator
+from splatlearn.data.samples import DataError, ImageSource, Order, Sample, StoredImage, StreamedSource
+
+TRIES = 100
+
+AnyExample = TypeVar("AnyExample")
+AnyBatch = TypeVar("AnyBatch")
+Read = TypeVar("Read")
+
+
+@dataclass(frozen=True)
+class Request:
+    """A batch that a worker is to read: its samples, and for a stream the blocks that it and the next ones need."""
+
+    epoch: int
+    indices: list[int]
+    blocks: tuple[int, ...] = ()
+    announcements: int = 1
+
+
+@dataclass(frozen=True)
+class Cropped:
+    """A crop, uint8 [3, H, W], of which image, whether it was enlarged, and the generator as the crop left it."""
+
+    pixels: UInt8[np.ndarray, "3 H W"]
+    name: str
+    label: int | None
+    enlarged: bool
+    rng: np.random.Generator
+
+
+class TrainingDataset(Dataset[AnyExample], ABC, Generic[AnyExample, AnyBatch]):
+    """Samples of a source as training sees them: a pure function of (epoch, index) and the arguments.
+
+    - `crop`: how images are cropped.
+    - `seed`: in [0, 2**64).
+
+    Raises ValueError for a seed out of range.
+    """
+
+    def __init__(self, source: ImageSource, crop: RandomResizedCrop, seed: int) -> None:
+        generator(seed, 0, 0, Purpose.CROP)
+        self.source = source
+        self.crop = crop
+        self.seed = seed
+        self._fetched: dict[int, StoredImage] = {}
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @abstractmethod
+    def __getitem__(self, index: tuple[int, int]) -> AnyExample:
+        """The example of an epoch and a sample, given as a pair."""
+
+    @staticmethod
+    @abstractmethod
+    def collate(examples: list[Any]) -> Any:
+        """Put examples together to a batch."""
+
+    def order(self, epoch: int) -> Order:
+        """The order of an epoch: the source's own for a stream, else a keyed permutation."""
+        if isinstance(self.source, StreamedSource):
+            return self.source.order(self.seed, epoch)
+        return sample_order(len(self), self.seed, epoch)
+
+    def fetch(self, request: Request) -> None:
+        """Read the image files of a batch at once, where the source has files. Raises DataError."""
+        if isinstance(self.source, StreamedSource) and request.blocks:
+            self.source.announce(request.blocks, request.announcements)
+        stored = stored_images(self.source, request.indices)
+        self._fetched = {} if stored is None else dict(zip(request.indices, stored, strict=True))
+
+    def read(self, wanted: int) -> tuple[Sample, tuple[tuple[str, str], ...]]:
+        """The wanted sample, or where it is unreadable the next readable one; and (name, reason) of the unreadable.
+
+        Raises DataError when a hundred samples in a row are unreadable.
+        """
+        return self._first_readable(wanted, lambda index: self.source[index])
+
+    def read_crop(self, epoch: int, wanted: int) -> tuple[Cropped, tuple[tuple[str, str], ...]]:
+        """The crop of the wanted sample in an epoch; or as `read` of the next, with the wanted one's randomness."""
+        return self._first_readable(wanted, lambda index: self._cropped(epoch, wanted, index))
+
+    def _cropped(self, epoch: int, wanted: int, index: int) -> Cropped:
+        rng = generator(self.seed, epoch, wanted, Purpose.CROP)
+        stored = self._fetched.get(index) or next(iter(stored_images(self.source, [index]) or ()), None)
+        if stored is None:
+            sample = self.source[index]
+            pixels, size = self.crop(sample.image, rng), sample.image.size
+            return Cropped(pixels, sample.name, sample.label, self.crop.enlarges_size(*size), rng)
+        pixels, size = self.crop.of_file(stored, rng)
+        return Cropped(pixels, stored.name, stored.label, self.crop.enlarges_size(*size), rng)
+
+    def _first_readable(self, wanted: int, read: Callable[[int], Read]) -> tuple[Read, tuple[tuple[str, str], ...]]:
+        unreadable: list[tuple[str, str]] = []
+        for step in range(min(TRIES, len(self))):
+            try:
+                return read((wanted + step) % len(self)), tuple(unreadable)
+            except UnreadableImage as error:
+                unreadable.append((error.name, error.reason))
+        name, reason = unreadable[0]
+        raise DataError(
+            f"data: expected readable images in {self.source.description}, got {len(unreadable)} unreadable ones in a "
+            f"row, the first {name}: {reason}; repair or remove them"
+        )
+
+
+class PretrainingDataset(TrainingDataset[Example, Batch]):
+    """Samples of a source as pre-training sees them: a pure function of (epoch, index) and the arguments.
+
+    - `crop`: how images are cropped.
+    - `patches`: N, the number of uniform numbers that come with an image for its mask.
+    - `seed`: in [0, 2**64).
+
+    Raises ValueError for a `patches` below one or a seed out of range.
+    """
+
+    def __init__(self, source: ImageSource, crop: RandomResizedCrop, patches: int, seed: int) -> None:
+        if patches < 1:
+            raise ValueError(f"patches: expected a positive number of patches, got {patches}")
+        super().__init__(source, crop, seed)
+        self.patches = patches
+
+    def __getitem__(self, index: tuple[int, int]) -> Example:
+        """The example of an epoch and a sample, given as a pair.
+
+        An unreadable sample is replaced by the next readable one, with the randomness of the index that was asked
+        for. Raises DataError when a hundred samples in a row are unreadable.
+        """
+        epoch, wanted = index
+        cropped, unreadable = self.read_crop(epoch, wanted)
+        return Example(
+            image=cropped.pixels,
+            noise=generator(self.seed, epoch, wanted, Purpose.MASK).random(self.patches, dtype=np.float32),
+            index=wanted,
+            unreadable=unreadable,
+            enlarged=cropped.name if cropped.enlarged else None,
+        )
+
+    @staticmethod
+    def collate(examples: list[Example]) -> Batch:
+        """Put examples together to a batch."""
+        return collate(examples)

@@ -1,0 +1,216 @@
+"""Packing of image folders into parquet shards."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from splatlearn.data.folder import list_folder
+from splatlearn.data.order import sample_order
+from splatlearn.data.samples import DataError, StoredImage, StoredSource
+from splatlearn.data.source import open_source
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MEGABYTE = 2**20
+FORMAT = "1"
+ROWS_AT_ONCE = 10_000
+Progress = Callable[[int, int], None]
+"""Told how many images of how many are packed."""
+
+
+@dataclass(frozen=True)
+class PackOptions:
+    """How shards are cut, in units of 2**20 bytes of image files.
+
+    - `shard_size`: of a shard; the last of a split is smaller.
+    - `block_size`: of a row group, which is what a stream reads at once.
+
+    Raises ValueError for sizes below one and blocks larger than shards.
+    """
+
+    shard_size: int = 256
+    block_size: int = 4
+
+    def __post_init__(self) -> None:
+        if self.shard_size < 1:
+            raise ValueError(f"shard_size: expected a positive number of megabytes, got {self.shard_size}")
+        if not 1 <= self.block_size <= self.shard_size:
+            raise ValueError(
+                f"block_size: expected megabytes in [1, {self.shard_size}], the size of a shard, got {self.block_size}"
+            )
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What was packed: images and shards in all, and shards that were there from an earlier call."""
+
+    images: int
+    shards: int
+    kept: int
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """The images of a shard by row group, with the sizes of their files."""
+
+    name: str
+    groups: list[list[tuple[StoredImage, int]]]
+
+    def digest(self, class_names: Sequence[str]) -> str:
+        """What the shard is made of; equal for equal names, sizes, labels, classes and cuts."""
+        known = [f"{image.name}\0{size}\0{image.label}" for group in self.groups for image, size in (*group, _CUT)]
+        return hashlib.sha256("\n".join([FORMAT, *class_names, "", *known]).encode()).hexdigest()
+
+
+_CUT = (StoredImage(None, "", None), 0)
+
+
+def pack_folder(
+    folder: str | Path, out: str | Path, options: PackOptions | None = None, progress: Progress | None = None
+) -> Packed:
+    """Pack a folder of images into parquet shards: the files' bytes as they are, their names, and their class numbers.
+
+    - `folder`: as `open_source` reads it, with all its splits.
+    - `out`: a folder for `SPLIT-00000-of-00042.parquet`. Shards in it of the same images stay, so that an interrupted
+      call is gone on with.
+
+    Images are put in a keyed order, so that neighbours are of any class. The shards are the same byte for byte for the
+    same files, options and version of pyarrow. A shard has its name only when it is whole.
+    Raises DataError for folders without images, with shards, or with files that change or cannot be read, and for an
+    `out` that holds other shards; OSError for one that cannot be written.
+    """
+    options, root, out = options or PackOptions(), Path(folder).expanduser().resolve(), Path(out).expanduser()
+    if not root.is_dir():
+        raise DataError(f"folder: expected a folder of images, but {folder} is none")
+    listing = list_folder(root)
+    if listing.kind != "images":
+        raise DataError(f"folder: expected a folder of images, got {listing.kind} files in {folder}")
+    if out.resolve().is_relative_to(root):
+        raise DataError(f"out: expected a folder outside of {folder}, got {out}")
+    shards = [shard for split in listing.splits for shard in _plan(root, split, options)]
+    class_names = listing.classes() or []
+    out.mkdir(parents=True, exist_ok=True)
+    _check_others(out, shards)
+    total = sum(len(group) for shard in shards for group in shard.groups)
+    done, kept = 0, 0
+    for shard in shards:
+        if _is_there(out / shard.name, shard.digest(class_names)):
+            kept += 1
+            done += sum(map(len, shard.groups))
+        else:
+            for count in _write(out / shard.name, shard, class_names):
+                done += count
+                if progress:
+                    progress(done, total)
+        if progress:
+            progress(done, total)
+    return Packed(total, len(shards), kept)
+
+
+def _plan(root: Path, split: str, options: PackOptions) -> list[_Shard]:
+    """The shards of a split, cut by the sizes of the files alone."""
+    source = open_source(root, split)
+    assert isinstance(source, StoredSource)
+    order = sample_order(len(source), 0, 0)(np.arange(len(source))).tolist()
+    shards: list[list[list[tuple[StoredImage, int]]]] = []
+    in_shard, in_group = options.shard_size * MEGABYTE, options.block_size * MEGABYTE
+    for start in range(0, len(order), ROWS_AT_ONCE):
+        for image in source.stored(order[start : start + ROWS_AT_ONCE]):
+            size = _size(image)
+            if in_shard >= options.shard_size * MEGABYTE:
+                shards.append([])
+                in_shard, in_group = 0, options.block_size * MEGABYTE
+            if in_group >= options.block_size * MEGABYTE:
+                shards[-1].append([])
+                in_group = 0
+            shards[-1][-1].append((image, size))
+            in_shard, in_group = in_shard + size, in_group + size
+    return [_Shard(f"{split}-{n:05d}-of-{len(shards):05d}.parquet", groups) for n, groups in enumerate(shards)]
+
+
+def _size(image: StoredImage) -> int:
+    try:
+        return os.stat(str(image.file)).st_size
+    except OSError as error:
+        raise DataError(f"folder: {image.name} cannot be read: {error.strerror or error}") from error
+
+
+def _check_others(out: Path, shards: list[_Shard]) -> None:
+    names = {shard.name for shard in shards}
+    others = sorted(path.name for path in out.glob("*.parquet") if path.name not in names)
+    if others:
+        raise DataError(
+            f"out: expected an empty folder or shards of the same images in {out}, got {others[0]}"
+            f"{f' and {len(others) - 1} more' if len(others) > 1 else ''}; choose another folder or remove them"
+        )
+
+
+def _is_there(path: Path, digest: str) -> bool:
+    """Whether a whole shard of the same images is there. Raises DataError where it is one of others."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not path.exists():
+        return False
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except pa.ArrowInvalid:
+        metadata = {}
+    if metadata.get(b"splatlearn") != digest.encode():
+        raise DataError(
+            f"out: expected an empty folder or shards of the same images, got other contents in {path}; choose another "
+            "folder or remove it"
+        )
+    return True
+
+
+def _write(path: Path, shard: _Shard, class_names: Sequence[str]) -> Iterator[int]:
+    """Write a shard beside its place and rename it; yields the number of images of every row group written."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = _schema(class_names, shard.digest(class_names))
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        # Compressed image files do not shrink again, and statistics would repeat them.
+        with pq.ParquetWriter(beside, schema, compression="none", use_dictionary=False, write_statistics=False) as file:
+            for group in shard.groups:
+                cells = [{"bytes": _content(image, size), "path": image.name} for image, size in group]
+                columns = [pa.array(cells, schema.field("image").type)]
+                if class_names:
+                    columns.append(pa.array([image.label for image, _ in group], pa.int64()))
+                file.write_table(pa.Table.from_arrays(columns, schema=schema), row_group_size=len(group))
+                yield len(group)
+        with beside.open("rb") as written:
+            os.fsync(written.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _schema(class_names: Sequence[str], digest: str) -> pa.Schema:
+    import datasets
+
+    features: dict[str, datasets.Image | datasets.ClassLabel] = {"image": datasets.Image()}
+    if class_names:
+        features["label"] = datasets.ClassLabel(names=list(class_names))
+    schema = datasets.Features(features).arrow_schema
+    return schema.with_metadata({**(schema.metadata or {}), b"splatlearn": digest.encode()})
+
+
+def _content(image: StoredImage, size: int) -> bytes:
+    try:
+        content = Path(str(image.file)).read_bytes()
+    except OSError as error:
+        raise DataError(f"folder: {image.name} cannot be read: {error.strerror or error}") from error
+    if len(content) != size:
+        raise DataError(f"folder: {image.name} changed while it was packed, from {size} to {len(content)} bytes")
+    return content

@@ -1,0 +1,37 @@
+"""`splatlearn pack`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from data.pictures import save
+from splatlearn.cli import main
+from splatlearn.data import open_source
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    return int(stop.value.code or 0)
+
+
+def test_packs_a_folder_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    for seed in range(3):
+        save(tmp_path / "in" / f"{seed}.png", seed)
+    arguments = ("pack", str(tmp_path / "in"), "--out", str(tmp_path / "out"))
+    assert run(*arguments) == 0
+    captured = capsys.readouterr()
+    assert captured.out == f"3 images in 1 shards in {tmp_path / 'out'}\n"
+    assert "3/3" in captured.err
+    assert len(open_source(tmp_path / "out", window=2)) == 3
+    assert run(*arguments) == 0
+    assert capsys.readouterr().out.endswith(", 1 of them from before\n")
+
+
+def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert run("pack", str(tmp_path / "none"), "--out", str(tmp_path / "out")) == 2
+    error = capsys.readouterr().err
+    assert error.endswith("none is none\n") and "splatlearn: folder: expected a folder of images" in error
+    assert not (tmp_path / "out").exists()
