@@ -17,6 +17,7 @@ from splatlearn.cli.export import export_command
 from splatlearn.cli.finetune import finetune_command
 from splatlearn.cli.fit import fit_command
 from splatlearn.cli.import_ import import_command
+from splatlearn.cli.pack import pack_command
 from splatlearn.cli.pretrain import pretrain_command
 from splatlearn.cli.report import report_command
 from splatlearn.cli.view import view_command
@@ -30,6 +31,7 @@ def commands(arguments: Sequence[str]) -> dict[str, Callable]:
     """The verbs; the arguments are needed because a resumed run supplies its own defaults."""
     return {
         "demo": demo,
+        "pack": pack_command,
         "pretrain": pretrain_command(arguments),
         "finetune": finetune_command(arguments),
         "evaluate": evaluate_command,
