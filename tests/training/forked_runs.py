@@ -202,7 +202,7 @@ def refused(out: Path, errors: Path, reason: str, **run) -> str:
     return said
 
 
-def after_first_checkpoint(action: Callable[[Path], None]) -> None:
+def after_first_checkpoint(action: Callable[[Path], object]) -> None:
     """Do something to the run's folder once its first checkpoint is there."""
     save, done = engine.save_checkpoint, []
 
@@ -239,25 +239,25 @@ def disks(folder: Path) -> None:
             subprocess.run(["mount", "-o", f"remount,size={8 * size}", str(folder / "small")], check=True)
             goes_on(out, reference)
 
-    with small_disk(folder / "locked", 8 * size // 1024) as mounted:
-        if mounted or os.getuid():
-            out = folder / "locked" / "run"
-            lock = (
-                ["mount", "-o", "remount,ro", str(folder / "locked")] if mounted else ["chmod", "-R", "a-w", str(out)]
-            )
-            with replaced_save(lambda run: subprocess.run(lock, check=True)):
-                refused(
-                    out, folder / "locked.txt", "Read-only file system" if mounted else "Permission denied", **options
-                )
-            open_ = (
-                ["mount", "-o", "remount,rw", str(folder / "locked")] if mounted else ["chmod", "-R", "u+w", str(out)]
-            )
-            subprocess.run(open_, check=True)
-            goes_on(out, reference)
+    out = folder / "locked"
+    saved = str(out / "checkpoints")
+    if os.getuid():
+        lock, unlock, reason = [["chmod", "a-w", saved]], ["chmod", "u+w", saved], "Permission denied"
+    else:
+        # Modes do not stop root; a second view of the folder that is read-only does.
+        lock = [["mount", "--bind", saved, saved], ["mount", "-o", "remount,bind,ro", saved]]
+        unlock, reason = ["umount", "-l", saved], "Read-only file system"
+    if mounted or os.getuid():
+        with replaced_save(lambda run: [subprocess.run(command, check=True) for command in lock]):
+            try:
+                refused(out, folder / "locked.txt", reason, **options)
+            finally:
+                subprocess.run(unlock, check=True)
+        goes_on(out, reference)
 
 
 @contextlib.contextmanager
-def replaced_save(action: Callable[[Path], None]) -> Iterator[None]:
+def replaced_save(action: Callable[[Path], object]) -> Iterator[None]:
     save = engine.save_checkpoint
     after_first_checkpoint(action)
     try:

@@ -8,6 +8,7 @@ from torch import nn
 from splatlearn.camera import Camera
 from splatlearn.gaussians import Gaussians
 from splatlearn.models import load_model
+from splatlearn.render import render
 from splatlearn.training import pretrain
 from splatlearn.training.checkpoint_files import checkpoint_folders
 from splatlearn.training.gaussian_measures import gaussian_measures, pixel_weights
@@ -59,8 +60,6 @@ def test_a_scale_at_its_bound_is_clamped() -> None:
 
 def test_weights_are_what_the_pixels_got() -> None:
     """Against finite differences of the picture's sum by each colour, in which it is linear."""
-    from splatlearn.render import render
-
     gaussians = some(3, scale=1.5)
     weights = pixel_weights(gaussians, CAMERA)
     assert weights.shape == (2, 3) and not weights.requires_grad
@@ -93,7 +92,9 @@ def test_they_are_in_the_log_and_true(tmp_path: Path) -> None:
         assert 0 <= line["clamped_gaussians"] <= 1 and 1 <= line["visible_gaussians"] <= 16
         assert 0 < line["mean_opacity"] < 1
     folders = checkpoint_folders(run)
-    before, after = (torch.cat([p.flatten() for p in load_model(folders[step]).parameters()]) for step in (4, 5))
+    before, after = (
+        torch.cat([p.detach().flatten() for p in load_model(folders[step]).parameters()]) for step in (4, 5)
+    )
     assert status[6]["update_ratio"] == pytest.approx(float((after - before).norm() / before.norm()), rel=1e-4)
 
 
