@@ -8,7 +8,7 @@ from functools import partial
 
 import torch
 
-from splatlearn.render import available_backends, backend_cpu, backend_torch
+from splatlearn.render import available_backends, backend_cpu, backend_torch, backend_triton
 from splatlearn.render.backends import BACKENDS
 
 from . import scalar_kernel
@@ -40,6 +40,9 @@ def contenders() -> dict[str, Contender]:
     for name, state in available_backends().items():
         module = BACKENDS[name]
         if state != "ok" or module.refusal(torch.zeros(1, 1, 2), 3) is not None:
+            continue
+        if module is backend_triton:
+            # Its interpreter, which is for tests.
             continue
         if module is backend_cpu:
             for each in backend_cpu.instruction_sets():

@@ -25,7 +25,8 @@ ALPHA_MAX = tl.constexpr(formula.ALPHA_MAX)
 ALPHA_MIN = tl.constexpr(formula.ALPHA_MIN)
 TRANSMITTANCE_MIN = tl.constexpr(formula.TRANSMITTANCE_MIN)
 LARGEST = tl.constexpr(3.4028234663852886e38)
-LOG2_E = tl.constexpr(1.4426950408889634)
+HALF_LOG2_E = tl.constexpr(-0.5 * 1.4426950408889634)
+"""What makes twice a power the exponent of 2."""
 
 LANES = tl.constexpr(32)
 """Splats looked at together, one for each thread of a warp and each bit of a word."""
@@ -90,17 +91,40 @@ def _lowest_bit(bits):
 
 @triton.jit
 @no_type_check
+def _upper_half(value):
+    """A float with the upper twelve bits of its fraction: the product of two such is exact."""
+    return (value.to(tl.int32, bitcast=True) & -4096).to(tl.float32, bitcast=True)
+
+
+@triton.jit
+@no_type_check
+def _determinant(a, b, c):
+    """ac − b² with the roundings of both products, of which nothing else would be left for thin splats."""
+    a1, b1, c1 = _upper_half(a), _upper_half(b), _upper_half(c)
+    a2, b2, c2 = a - a1, b - b1, c - c1
+    return (a1 * c1 - b1 * b1) + ((a1 * c2 + a2 * c1 - 2.0 * b1 * b2) + (a2 * c2 - b2 * b2))
+
+
+@triton.jit
+@no_type_check
 def _falloff(centers, conics, place, xs, ys):
     """exp(−power) of a splat at pixels and whether the power is not negative; offsets from its centre.
 
-    `xs` [1, COLUMNS], `ys` [ROWS, 1]: half of the power is of the column alone and is computed once for a thread.
+    `xs` [1, COLUMNS], `ys` [ROWS, 1]: what is of the column alone is computed once for a thread.
     """
     dx = xs - tl.load(centers + 2 * place)
     dy = ys - tl.load(centers + 2 * place + 1)
-    a = tl.load(conics + 3 * place) * (-0.5 * LOG2_E)
-    b = tl.load(conics + 3 * place + 1) * -LOG2_E
-    c = tl.load(conics + 3 * place + 2) * (-0.5 * LOG2_E)
-    exponent = dy * (c * dy + b * dx) + a * dx * dx
+    a = tl.load(conics + 3 * place)
+    b = tl.load(conics + 3 * place + 1)
+    c = tl.load(conics + 3 * place + 2)
+    determinant = _determinant(a, b, c)
+    if (a > 0) & (c > 0) & (determinant > 1e-6 * a * c):
+        # A sum of squares: along a thin tilted splat the three terms of the other form cancel.
+        across = dy + tl.math.div_rn(b, c) * dx
+        exponent = (c * HALF_LOG2_E) * across * across + (tl.math.div_rn(determinant, c) * HALF_LOG2_E) * dx * dx
+    else:
+        a, b, c = a * HALF_LOG2_E, b * (2 * HALF_LOG2_E), c * HALF_LOG2_E
+        exponent = dy * (c * dy + b * dx) + a * dx * dx
     # NaN stays NaN, and fails every comparison: an overflow draws nothing.
     return tl.exp2(tl.minimum(exponent, 0.0, propagate_nan=tl.PropagateNan.ALL)), exponent <= 0, dx, dy
 

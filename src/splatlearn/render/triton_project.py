@@ -96,7 +96,7 @@ def _clamp(value, limit):
 @triton.jit
 @no_type_check
 def _rotation(quaternions, place, there):
-    """The quaternion, its factor 2/|q|², whether that was divided, the matrix, and the matrix less its diagonal's start.
+    """The quaternion, its factor 2/|q|², whether that was divided, the matrix, and that less its diagonal's start.
 
     A quaternion of any length is divided out; a zero one gives the zero matrix.
     """

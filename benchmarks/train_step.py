@@ -1,0 +1,243 @@
+"""Pre-training steps of MAE and GMAE beside transformers' ViTMAE: images/s, memory, the renderer's share.
+
+    python -m benchmarks.train_step --device cuda --precision bf16 --batches 256 --compiled --json-file train_step.json
+    python -m benchmarks.train_step --device cpu --model vit_tiny_patch16_64 --batches 4 --rounds 3
+
+Contenders have the same sizes, batch and threads and take turns in one process. A step is a random mask, forward,
+masked error, backward and fused AdamW. The renderer's share is that of rendering the same Gaussians forward and
+backward by itself. With K = 147 at 224 px the decoders of MAE and GMAE are equally long (50 visible and 147 others).
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import tyro
+from torch import nn
+
+from splatlearn.models import GMAE, MAE, create_model, random_mask
+from splatlearn.objectives import masked_mse
+from splatlearn.render import render
+
+from .common import Task, figures, interleave, table
+from .devices import device_facts, milliseconds
+
+THEIRS = "ViTMAE (transformers)"
+HEADS = ("contender", "compiled", "batch", "images/s", "ms/image", "renderer", "GB", "/ MAE")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the steps have in common."""
+
+    model: str
+    device: str
+    precision: str
+    rounds: int
+    gaussians_per_query: int | None
+
+    @property
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16")
+
+
+def largest_divisor(gaussians: int, queries: int = 256) -> int:
+    """Gaussians of one query so that there are at most `queries` queries, and a whole number of them."""
+    return next(each for each in range(max(1, -(-gaussians // queries)), gaussians + 1) if gaussians % each == 0)
+
+
+def make_model(name: str, options: Options) -> nn.Module:
+    """MAE, GMAE with K Gaussians ("gmae-K"), or transformers' model of the same sizes as our MAE."""
+    if name.startswith("gmae-"):
+        gaussians = int(name.removeprefix("gmae-"))
+        chosen = options.gaussians_per_query or largest_divisor(gaussians)
+        made = create_model(f"gmae_{options.model}", seed=0, gaussians=gaussians, gaussians_per_query=chosen)
+        return made.to(options.device)
+    ours = create_model(f"mae_{options.model}", seed=0)
+    if name == "mae":
+        return ours.to(options.device)
+    from transformers import ViTMAEConfig, ViTMAEForPreTraining
+
+    assert isinstance(ours, MAE)
+    encoder, decoder = ours.config.encoder, ours.config.decoder
+    config = ViTMAEConfig(
+        hidden_size=encoder.width, num_hidden_layers=encoder.depth, num_attention_heads=encoder.heads,
+        intermediate_size=int(encoder.width * encoder.mlp_ratio), image_size=ours.image_size[0],
+        patch_size=encoder.patch, decoder_hidden_size=decoder.width, decoder_num_hidden_layers=decoder.depth,
+        decoder_num_attention_heads=decoder.heads, decoder_intermediate_size=int(decoder.width * decoder.mlp_ratio),
+        mask_ratio=0.75,
+    )  # fmt: skip
+    return ViTMAEForPreTraining(config).to(options.device)
+
+
+def make_step(model: nn.Module, batch: int, side: int, patch: int, options: Options) -> Callable[[], None]:
+    """One optimiser step on random images that stay on the device."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(batch, 3, side, side, generator=generator).to(options.device)
+
+    def forward(mask: Any) -> torch.Tensor:
+        if isinstance(model, (MAE, GMAE)):
+            return masked_mse(model(images, mask).image, images, mask, patch)
+        return model(images).loss
+
+    def step() -> None:
+        mask = random_mask(batch, (side // patch, side // patch), 0.75, generator).to(options.device)
+        with options.autocast:
+            loss = forward(mask)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        if options.device == "cuda":
+            torch.cuda.synchronize()
+
+    return step
+
+
+def renderer_milliseconds(model: GMAE, batch: int, options: Options) -> float:
+    """Projection and compositing of a batch of the model's Gaussians, forward and backward."""
+    height, width = model.image_size
+    with torch.no_grad(), options.autocast:
+        predicted = model.gaussians(torch.rand(batch, 3, height, width, device=options.device))
+    gaussians = predicted.to(torch.float32).map(lambda tensor: tensor.detach().requires_grad_())
+    leaves, camera = list(vars(gaussians).values()), model.camera(height, width)
+
+    def call() -> object:
+        image = render(gaussians, camera, model.config.background, depth=False, check=False).color
+        return torch.autograd.grad(image, leaves, image.detach())
+
+    return statistics.median(milliseconds([call], options.device, options.rounds))
+
+
+def fits(name: str, batch: int, options: Options) -> bool:
+    """Whether a step of that many images fits into the GPU's memory."""
+    model = make_model(name, options)
+    side, patch = sizes(options)
+    try:
+        make_step(model, batch, side, patch, options)()
+    except torch.cuda.OutOfMemoryError:
+        return False
+    finally:
+        del model
+        gc.collect()
+        torch.cuda.empty_cache()
+    return True
+
+
+def sizes(options: Options) -> tuple[int, int]:
+    """Side of the images and of a patch, from the model's name."""
+    *_, patch, side = options.model.split("_")
+    return int(side), int(patch.removeprefix("patch"))
+
+
+def rows_of(names: list[str], batch: int, compiled: bool, options: Options) -> list[dict]:
+    """Time the contenders in turns; one row for each."""
+    side, patch = sizes(options)
+    models = {name: make_model(name, options) for name in names}
+    peaks: dict[str, float | None] = {}
+    tasks = []
+    for name, model in models.items():
+        if compiled:
+            model.compile()
+        step = make_step(model, batch, side, patch, options)
+        step()
+        peaks[name] = None
+        if options.device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+            step()
+            peaks[name] = torch.cuda.max_memory_allocated() / 1e9
+        tasks.append(Task(name, step, batch, options.rounds))
+    timings = interleave(tasks)
+    rows = []
+    for name, model in models.items():
+        middle = statistics.median(timings[name])
+        row = {"contender": name, "batch": batch, "compiled": compiled, "milliseconds_per_image": timings[name]}
+        row |= {"images_per_second": 1e3 / middle, "median": middle, "peak_gigabytes": peaks[name]}
+        if isinstance(model, GMAE):
+            spent = renderer_milliseconds(model, batch, options) / batch
+            row |= {"renderer_milliseconds_per_image": spent, "renderer_share": spent / middle}
+            row["gaussians_per_query"] = model.config.gaussians_per_query
+        rows.append(row)
+    mae = next((row["median"] for row in rows if row["contender"] == "mae"), None)
+    return [{**row, "times_mae": None if mae is None else row["median"] / mae} for row in rows]
+
+
+def line(row: dict) -> tuple[str, ...]:
+    """A row as text."""
+    share = row.get("renderer_share")
+    return (
+        row["contender"],
+        "yes" if row["compiled"] else "no",
+        str(row["batch"]),
+        figures(row["images_per_second"]),
+        figures(row["median"]),
+        figures(None if share is None else 100 * share, " %"),
+        figures(row["peak_gigabytes"]),
+        figures(row["times_mae"]),
+    )
+
+
+def main(
+    model: str = "vit_base_patch16_224",
+    device: str = "cuda",
+    precision: str = "bf16",
+    batches: tuple[int, ...] = (256,),
+    gaussians: tuple[int, ...] = (147, 256, 1024, 4096),
+    gaussians_per_query: int | None = None,
+    rounds: int = 10,
+    threads: int | None = None,
+    compiled: bool = False,
+    largest: bool = False,
+    theirs: bool = True,
+    json_file: Path | None = None,
+) -> None:
+    """Time training steps, print a table and write everything to a file.
+
+    Args:
+        model: Sizes of the models, without mae_ or gmae_ in front.
+        device: cuda or cpu.
+        precision: fp32, or bf16 for autocast.
+        batches: Images of a step; each is measured.
+        gaussians: K of the GMAEs.
+        gaussians_per_query: Gaussians of one token of the decoder; by default as few as keep it at 256 queries.
+        rounds: Timings of each contender.
+        threads: Threads of PyTorch.
+        compiled: Also with torch.compile.
+        largest: Also at the largest power of two that fits, for MAE and the first GMAE.
+        theirs: Also transformers' ViTMAEForPreTraining.
+        json_file: File for the raw numbers.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise SystemExit("device: no CUDA device was found; use --device cpu and a small --model")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    options = Options(model, device, precision, rounds, gaussians_per_query)
+    names = ["mae", *([THEIRS] if theirs else []), *(f"gmae-{count}" for count in gaussians)]
+    rows = []
+    for batch in batches:
+        rows += rows_of(names, batch, False, options)
+        if compiled:
+            rows += rows_of(names, batch, True, options)
+    if largest and device == "cuda":
+        pair = ["mae", *(f"gmae-{count}" for count in gaussians[:1])]
+        batch = max(batches)
+        while all(fits(name, 2 * batch, options) for name in pair):
+            batch *= 2
+        rows += rows_of(pair, batch, False, options)
+    facts = {**device_facts(device), "threads": torch.get_num_threads(), "model": model, "precision": precision}
+    if json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        json_file.write_text(json.dumps({"environment": facts, "rows": rows}, indent=1) + "\n")
+    print(f"{facts['device_name']}, {model}, {precision}, {facts['threads']} threads")
+    print(table(HEADS, [line(row) for row in rows]))
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

@@ -1,0 +1,71 @@
+"""The benchmarks that are meant for GPUs run on a CPU too; their times are not looked at."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.render_cuda import SCENES, floors, gaussians_of, pairs_of
+from benchmarks.train_step import largest_divisor
+from splatlearn.render import Splats
+
+ROOT = Path(__file__).parents[2]
+
+
+def run_benchmark(*arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
+    command = [sys.executable, "-m", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+def test_rendering(tmp_path: Path) -> None:
+    file = tmp_path / "render.json"
+    done = run_benchmark(
+        "benchmarks.render_cuda", "--device", "cpu", "--scenes", "tiny", "--rounds", "2", "--json-file", str(file)
+    )
+    assert done.returncode == 0, done.stderr
+    results = json.loads(file.read_text())
+    rows = {row["contender"]: row for row in results["rows"]}
+    assert rows.keys() == {"composite", "render"} and not results["gsplat"]
+    assert "gsplat was not measured" in done.stdout
+    for row in rows.values():
+        assert 0 < row["pairs"] <= 2 * 12 * 20 * 4 and row["times_floor"] > 0
+        assert all(len(times) == 2 and min(times) > 0 for times in row["milliseconds"].values())
+
+
+def test_pairs_and_floors_are_counted() -> None:
+    scene = SCENES["tiny"]
+    opacities = torch.tensor([0.5, 0.5, 0.0, 0.003]).expand(2, 4)
+    everywhere = Splats(torch.zeros(2, 4, 2), torch.zeros(2, 4, 3), torch.ones(2, 4), torch.ones(2, 4, 3), opacities)
+    assert pairs_of(everywhere, scene) == 2 * 12 * 20 * 2
+    limits = floors(scene, 1000, {"float32_per_second": 2e9, "bytes_per_second": 1e9})
+    assert limits["arithmetic_ms"] == pytest.approx(1e-3 * (16 + 32))
+    assert limits["memory_ms"] == pytest.approx(1e-6 * (3 * 2 * 4 * 9 * 4 + 3 * 2 * 12 * 20 * 4 * 4))
+
+
+def test_gaussians_of_the_scenes_fill_the_view() -> None:
+    gaussians, camera = gaussians_of(SCENES["tiny"], 0, "cpu")
+    assert gaussians.means.shape == (2, 4, 3) and gaussians.means.requires_grad
+    assert (camera.width, camera.height, camera.model) == (20, 12, "pinhole")
+
+
+@pytest.mark.parametrize(("gaussians", "per_query"), [(147, 1), (256, 1), (1024, 4), (4096, 16), (257, 257)])
+def test_gaussians_of_a_query(gaussians: int, per_query: int) -> None:
+    assert largest_divisor(gaussians) == per_query
+
+
+def test_steps(tmp_path: Path) -> None:
+    file = tmp_path / "step.json"
+    sizes = ("--model", "vit_tiny_patch16_32", "--batches", "2", "--gaussians", "8", "--rounds", "1")
+    done = run_benchmark(
+        "benchmarks.train_step", "--device", "cpu", "--precision", "fp32", *sizes, "--json-file", str(file)
+    )
+    assert done.returncode == 0, done.stderr
+    rows = {row["contender"]: row for row in json.loads(file.read_text())["rows"]}
+    assert rows.keys() == {"mae", "ViTMAE (transformers)", "gmae-8"}
+    assert rows["mae"]["times_mae"] == pytest.approx(1.0)
+    assert rows["gmae-8"]["renderer_share"] > 0 and rows["gmae-8"]["images_per_second"] > 0
