@@ -10,6 +10,7 @@ import tyro
 
 from splatlearn.cli.benchmark import benchmark_command
 from splatlearn.cli.compare import compare_command
+from splatlearn.cli.consolidate import consolidate_command
 from splatlearn.cli.demo import demo
 from splatlearn.cli.doctor import doctor
 from splatlearn.cli.evaluate import evaluate_command
@@ -19,6 +20,7 @@ from splatlearn.cli.fit import fit_command
 from splatlearn.cli.import_ import import_command
 from splatlearn.cli.pack import pack_command
 from splatlearn.cli.pretrain import pretrain_command
+from splatlearn.cli.replay import replay_command
 from splatlearn.cli.report import report_command
 from splatlearn.cli.view import view_command
 from splatlearn.cli.zero_shot import edges_command, layers_command, segment_command
@@ -34,6 +36,8 @@ def commands(arguments: Sequence[str]) -> dict[str, Callable]:
         "pack": pack_command,
         "pretrain": pretrain_command(arguments),
         "finetune": finetune_command(arguments),
+        "consolidate": consolidate_command,
+        "replay": replay_command,
         "evaluate": evaluate_command,
         "compare": compare_command,
         "report": report_command,
@@ -50,7 +54,7 @@ def commands(arguments: Sequence[str]) -> dict[str, Callable]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command; exits with 2 for wrong arguments or input, 130 for an interruption."""
+    """Run a command; exits with 2 for wrong arguments or input, 130 for an interruption, 75 to be queued again."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code = tyro.extras.subcommand_cli_from_dict(
