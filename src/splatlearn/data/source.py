@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from splatlearn.data.folder import SHARD_EXTENSIONS, SPLIT_NAMES, Listing, list_folder
 from splatlearn.data.samples import DataError, ImageList, ImageSource, Sample
 from splatlearn.data.shard_files import ShardFiles, attempt, find_shards, is_shard_url, shard_kind
-from splatlearn.data.windows import StreamShape
+from splatlearn.data.windows import LANES, WINDOW, StreamShape
 
 if TYPE_CHECKING:
     import datasets
@@ -33,6 +33,7 @@ def open_source(
     image_column: str | None = None,
     label_column: str | None = None,
     window: int | None = None,
+    lanes: int = LANES,
 ) -> ImageSource:
     """Open a set of images for reading in a fixed order.
 
@@ -47,10 +48,12 @@ def open_source(
       4096 samples at a time; local parquet is where a window is given, and else converted once, in the cache of
       `datasets`, for reading in any order.
 
-    Raises ValueError for a window below one, and DataError for paths and names that do not exist, folders without
-    images, and unknown splits or columns.
+    - `lanes`: streams that such shards are dealt to, as `StreamShape` says; a large run over many processes needs more.
+
+    Raises ValueError for a window or lanes below one, and DataError for paths and names that do not exist, folders
+    without images, and unknown splits or columns.
     """
-    columns = _Columns(image_column, label_column, window)
+    columns = _Columns(image_column, label_column, window, lanes)
     path = Path(data).expanduser()
     if path.is_dir():
         listing = list_folder(path.resolve())
@@ -81,6 +84,7 @@ class _Columns:
     image: str | None
     label: str | None
     window: int | None
+    lanes: int
 
 
 def _shards(paths: list[Path], kind: Literal["parquet", "tar"], origin: str, columns: _Columns) -> ImageSource:
@@ -94,7 +98,7 @@ def _stream(files: ShardFiles, columns: _Columns) -> ImageSource:
     from splatlearn.data.shard_tar import TarShards
     from splatlearn.data.stream import ShardSource
 
-    shape = StreamShape() if columns.window is None else StreamShape(columns.window)
+    shape = StreamShape(WINDOW if columns.window is None else columns.window, columns.lanes)
     if files.kind == "tar":
         return ShardSource(files, TarShards(), shape)
     reader = attempt(partial(ParquetShards, image_column=columns.image, label_column=columns.label), files.urls[0])

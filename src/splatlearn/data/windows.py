@@ -12,6 +12,7 @@ from splatlearn.data.order import KeyedPermutation, sample_order
 from splatlearn.data.randomness import Purpose, generator
 
 WINDOW = 4096
+LANES = 64
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class StreamShape:
     """
 
     window: int = WINDOW
-    lanes: int = 64
+    lanes: int = LANES
     run: int = 16
 
     def __post_init__(self) -> None:

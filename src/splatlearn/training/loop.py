@@ -40,7 +40,8 @@ def pretrain(recipe: Recipe, source: ImageSource | None = None) -> RunResult:
     after the step at hand, with a checkpoint. Under torchrun every process calls it alike.
     """
     recipe = recipe.resolved()
-    source = source or open_source(recipe.data.data, recipe.data.split, recipe.data.image_column)
+    data = recipe.data
+    source = source or open_source(data.data, data.split, data.image_column, window=data.window, lanes=data.lanes)
     return _Pretraining(recipe, source).run()
 
 

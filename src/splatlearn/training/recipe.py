@@ -29,11 +29,16 @@ class DataOptions:
     """What to learn from."""
 
     data: str
-    """Images: a folder (sub-folders are fine), a parquet file or folder, or a Hugging Face Hub name."""
+    """Images: a folder (sub-folders are fine), a parquet or tar file, folder or URL, or a Hugging Face Hub name."""
     split: str = "train"
     """The part of the data to learn from, where it has parts."""
     image_column: str | None = None
     """Column with the images of parquet or Hub data. Default: found by its type."""
+    window: int | None = None
+    """Samples that are shuffled together where shards are read as a stream. Tar shards and URLs always are (default
+    4096); local parquet is where this is given, and else read in any order."""
+    lanes: int = 64
+    """Streams that such shards are dealt to; more for many processes, see docs/scaling.md."""
     crop_scale: tuple[float, float] | None = None
     """Area of a random crop as shares of the image. Default: 0.2 1 for MAE, 0.08 1 for GMAE, as in the papers."""
     flip: float = 0.5
