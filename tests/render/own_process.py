@@ -18,11 +18,11 @@ from splatlearn.render import render
 NAMES = ("means", "scales", "quaternions", "colors", "opacities")
 
 
-def some_gaussians(seed: int) -> Gaussians:
+def some_gaussians(seed: int, count: int = 30) -> Gaussians:
     generator = torch.Generator().manual_seed(seed)
 
     def uniform(*shape: int) -> torch.Tensor:
-        return torch.rand(4, 30, *shape, generator=generator)
+        return torch.rand(4, count, *shape, generator=generator)
 
     return Gaussians(uniform(3) * 2 - 1, uniform(3) + 0.1, uniform(4) - 0.5, uniform(3), uniform())
 
@@ -48,12 +48,12 @@ def check_workers() -> None:
         assert torch.equal(pictures[0], before[0])
 
 
-def check_compile() -> None:
+def check_compile(backend: str = "cpu", count: int = 30) -> None:
     """A compiled function with `render` in it is one graph and has the same values and gradients."""
-    gaussians, camera = some_gaussians(0), Camera.gmae(24, 20)
+    gaussians, camera = some_gaussians(0, count), Camera.gmae(24, 20)
 
     def loss(*tensors: torch.Tensor) -> torch.Tensor:
-        rendering = render(Gaussians(*tensors), camera, backend="cpu")
+        rendering = render(Gaussians(*tensors), camera, backend=backend)
         assert rendering.depth is not None
         return rendering.color.square().sum() + rendering.alpha.sum() + rendering.depth.sum()
 
@@ -67,6 +67,13 @@ def check_compile() -> None:
         torch.testing.assert_close(compiled, plain, atol=1e-6, rtol=1e-5)
 
 
+def check_compile_triton() -> None:
+    """The same through the GPU kernels, which the environment may have interpreted: few Gaussians."""
+    check_compile("triton", 2)
+
+
+CHECKS = {"workers": check_workers, "compile": check_compile, "compile triton": check_compile_triton}
+
 if __name__ == "__main__":
-    {"workers": check_workers, "compile": check_compile}[sys.argv[1]]()
+    CHECKS[sys.argv[1]]()
     print("ok")

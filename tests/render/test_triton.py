@@ -177,9 +177,11 @@ class TestChoice:
         assert "pip install 'splatlearn[gpu]'" in backend_triton.status()
 
 
-def run_script(name: str, *arguments: str) -> str:
-    """What a script of this folder prints; without the interpreter, which the tests may have asked for."""
+def run_script(name: str, *arguments: str, interpreted: bool = False) -> str:
+    """What a script of this folder prints, with Triton's interpreter or without."""
     environment = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
+    if interpreted:
+        environment["TRITON_INTERPRET"] = "1"
     command = [sys.executable, str(Path(__file__).with_name(name)), *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
@@ -195,6 +197,11 @@ def test_kernels_compile_for_a_gpu_that_is_not_there() -> None:
     for name, facts in found.items():
         # Three channels fit into registers; a thread with sixteen may keep a few numbers elsewhere.
         assert facts["bytes"] > 1000 and facts["stack"] <= (0 if name.endswith(" 3") else 128), name
+
+
+@pytest.mark.skipif(gpu.HAS_CUDA, reason="on GPUs the graph is traced there")
+def test_one_graph_under_torch_compile() -> None:
+    assert run_script("own_process.py", "compile triton", interpreted=True).strip() == "ok"
 
 
 @on_gpu
@@ -220,6 +227,17 @@ class TestOnGpu:
             self.step(*leaves)
         finally:
             torch.cuda.set_sync_debug_mode(before)
+
+    def test_one_graph_under_torch_compile(self) -> None:
+        leaves, camera = self.leaves(), Camera.gmae(64, 80)
+
+        def image(*tensors: torch.Tensor) -> torch.Tensor:
+            return render(Gaussians(*tensors), camera, depth=False).color.square()
+
+        traced = torch.compile(image, fullgraph=True)
+        plain = torch.autograd.grad(image(*leaves).sum(), leaves)
+        for one, other in zip(plain, torch.autograd.grad(traced(*leaves).sum(), leaves), strict=True):
+            torch.testing.assert_close(one, other)
 
     def test_a_captured_graph_replays_on_fresh_inputs(self) -> None:
         leaves = self.leaves()
