@@ -13,7 +13,7 @@ from typing import Any
 
 from splatlearn.training.checkpoint_files import RECIPE, checkpoint_folders
 from splatlearn.training.recipe import RunOptions
-from splatlearn.training.stored_recipe import StoredRecipe
+from splatlearn.training.stored_recipe import FREE, STEP, StoredRecipe
 
 UNFINISHED = f"{RECIPE}.tmp"
 PACKAGES = ("splatlearn", "torch", "numpy", "pillow", "accelerate", "datasets", "safetensors")
@@ -65,7 +65,7 @@ def _check_same_run(folder: Path, recipe: StoredRecipe, resume: bool) -> None:
             f"out: expected the recipe of such a run in {folder / RECIPE}, got another one ({error}); choose another "
             "folder"
         ) from error
-    differences = stored.differences(recipe)
+    differences = stored.differences(recipe, FREE | STEP if checkpoint_folders(folder) else FREE)
     if differences:
         raise RunFolderError(
             f"out: the run in {folder} has another recipe (there, here): {'; '.join(differences)}; "

@@ -41,15 +41,9 @@ def step_shape(given: StepShape, out: Path, progress: Progress | None, compares:
     With other processes than before, `batch_size` is chosen anew. Raises RunFolderError where that cannot be done, or
     where the recipe asks for steps of another size.
     """
-    stored = _stored(out)
-    asked = (given.batch_size, given.accumulate)
     if progress is None or not progress.images_per_step:
-        if stored is not None and stored != asked:
-            raise RunFolderError(
-                f"out: the run in {out} has another recipe (there, here): optimizer.batch_size, optimizer.accumulate: "
-                f"{stored}, {asked}; resume with the same values, or choose another folder"
-            )
         return given
+    stored, asked = _stored(out), (given.batch_size, given.accumulate)
     per_pass = progress.images_per_pass or (stored or asked)[0]
     same_pass = given.images_per_pass == per_pass
     if given.images_per_step == progress.images_per_step and (same_pass or not compares):

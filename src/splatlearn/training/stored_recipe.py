@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Set
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 FREE = {"run.out", "run.device", "run.precision", "run.checkpoint_every", "run.keep_checkpoints"}
 FREE |= {"probe.probe_every", "probe.probe_data", "probe.probe_images", "probe.probe_pooling"}
 FREE |= {"run.log_every", "run.trackers", "run.resume", "run.stop_after", "data.workers", "data.data"}
-FREE |= {"run.keep_every", "run.max_skipped", "run.parallel", "optimizer.batch_size", "optimizer.accumulate"}
-"""Fields by which runs may differ and still train alike; how many images a step has is looked at elsewhere."""
+FREE |= {"run.keep_every", "run.max_skipped", "run.parallel"}
+"""Fields by which runs may differ and still train alike."""
+
+STEP = {"optimizer.batch_size", "optimizer.accumulate"}
+"""Fields that say how the images of a step are shared; `step_shape` looks at them where a run goes on."""
 
 AnyRecipe = TypeVar("AnyRecipe", bound="StoredRecipe")
 
@@ -34,13 +38,14 @@ class StoredRecipe:
         """Read a `recipe.json`."""
         return cls.from_dict(json.loads(Path(path).read_text()))
 
-    def differences(self, other: StoredRecipe) -> list[str]:
+    def differences(self, other: StoredRecipe, free: Set[str] = frozenset(FREE)) -> list[str]:
         """What makes the two train differently, each as "key: mine, theirs".
 
-        Where a run is computed, how often it is saved and logged, and where it stops for now are no differences.
+        Fields in `free` are no differences: where a run is computed, how often it is saved and logged, and where it
+        stops for now.
         """
         mine, theirs = _flat(dataclasses.asdict(self)), _flat(dataclasses.asdict(other))
-        return [f"{key}: {mine[key]}, {theirs[key]}" for key in mine if key not in FREE and mine[key] != theirs[key]]
+        return [f"{key}: {mine[key]}, {theirs[key]}" for key in mine if key not in free and mine[key] != theirs[key]]
 
 
 def filled(options: Any, **defaults: Any) -> Any:
