@@ -264,7 +264,7 @@ class TestErrors:
     def test_broken_shards_are_named(self, tmp_path: Path):
         whole = tar(samples(0, 3))
         (tmp_path / "cut.tar").write_bytes(whole[:2600])
-        with pytest.raises(DataError, match="^data: .*/cut.tar (ends amid|is not a whole tar file)"):
+        with pytest.raises(DataError, match="^data: .*/cut.tar is cut off after 2 files; write the shard again"):
             open_source(tmp_path / "cut.tar")
         (tmp_path / "no.tar").write_bytes(b"no tar file at all" * 100)
         with pytest.raises(DataError, match="^data: .*/no.tar is not a whole tar file: .*; write the shard again"):
