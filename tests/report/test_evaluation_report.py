@@ -118,6 +118,16 @@ def test_rows_without_a_common_seed_are_not_drawn(tmp_path):
     assert len(difference_plot(comparison).axes[0].lines) == 1  # the line at 0
 
 
+def test_budgets_of_as_many_images_are_drawn_both():
+    few = tuple(
+        Score("few-shot linear", value, budget, deviation=0.0, draws=(value,), settings={"images": 10})
+        for value, budget in ((0.4, "1 per class"), (0.5, "10%"))
+    )
+    figure = few_shot_curves(evaluation(subjects=(Subject("model", 8, (Score("knn", 0.5), *few)),)))
+    assert figure is not None
+    assert list(figure.axes[0].lines[0].get_xydata()[:, 1]) == [40.0, 50.0]
+
+
 def test_dots_stand_where_the_scores_are():
     figure = score_plot(evaluation())
     (axes,) = figure.axes

@@ -64,7 +64,7 @@ def _pictures(folder: Path, given: list[Named], device: str) -> list[Section]:
     """Sections with pictures, or one that says why there are none: the rest of a report must not fail over them."""
     try:
         model = load_model(folder, choose_device(device))
-        named, origin = (given, "The photos were given.") if given else _own_photos(folder)
+        named, origin = (given, "These photos were chosen for this report.") if given else _own_photos(folder)
         return run_picture_sections(folder, model, _shown(model, named, origin), zero_shot=bool(given))
     except (FileNotFoundError, ValueError) as error:
         if given and not isinstance(error, FileNotFoundError):

@@ -131,7 +131,8 @@ def _cells(evaluation: Evaluation, score: Score) -> list[str | None]:
 
 
 def _curve(axes: Axes, subject: Subject, scores: Sequence[Score]) -> None:
-    points = sorted((int(score.settings["images"] or 0), score) for score in scores if score.draws)
+    points = [(int(score.settings["images"] or 0), score) for score in scores if score.draws]
+    points.sort(key=lambda point: point[0])
     axes.errorbar(
         [images for images, _ in points],
         [100 * score.value for _, score in points],
