@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= 2
 
-.PHONY: setup test lint types demo demo-short check clean
+.PHONY: setup test lint types demo demo-short docs check clean
 
 setup: $(STAMP)
 
@@ -30,6 +30,10 @@ demo: setup
 
 demo-short: setup
 	$(BIN)/splatlearn demo --out runs/demo-short --short
+
+docs: setup
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
+	@echo build/docs/index.html
 
 check: lint types test
 
