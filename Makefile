@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= 2
 
-.PHONY: setup test lint types demo demo-short docs check clean
+.PHONY: setup test lint types demo demo-short docs gpu-check check clean
 
 setup: $(STAMP)
 
@@ -34,6 +34,12 @@ demo-short: setup
 docs: setup
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
 	@echo build/docs/index.html
+
+# Tests and benchmarks of the renderer on a GPU; PYTHON=python3 takes an environment of one's own.
+gpu-check: setup
+	$(BIN)/python -m pytest tests/render -q
+	$(BIN)/python -m benchmarks.render_cuda --json-file benchmarks/results/render_cuda.json
+	$(BIN)/python -m benchmarks.train_step --compiled --largest --json-file benchmarks/results/train_step_cuda.json
 
 check: lint types test
 

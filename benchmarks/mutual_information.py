@@ -24,8 +24,8 @@ from benchmarks.mutual_compare import ARMS, MASKS, CompareOptions, compare, summ
 from splatlearn.models import ModelOptions, create_model, join_masks, orthogonal_masks
 from splatlearn.objectives import WeightedSum
 from splatlearn.training import DataOptions, Recipe, RunOptions
-from splatlearn.training.loop import reconstruction_term
 from splatlearn.training.mutual_information import MutualInformation
+from splatlearn.training.pretraining_cost import reconstruction_term
 from splatlearn.training.run_folder import environment
 from splatlearn.training.schedule import parameter_groups
 

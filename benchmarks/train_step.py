@@ -74,7 +74,9 @@ def make_model(name: str, options: Options) -> nn.Module:
         decoder_num_attention_heads=decoder.heads, decoder_intermediate_size=int(decoder.width * decoder.mlp_ratio),
         mask_ratio=0.75,
     )  # fmt: skip
-    return ViTMAEForPreTraining(config).to(options.device)
+    # transformers types `.to` such that it cannot be called.
+    theirs: Any = ViTMAEForPreTraining(config)
+    return theirs.to(options.device)
 
 
 def make_step(model: nn.Module, batch: int, side: int, patch: int, options: Options) -> Callable[[], None]:

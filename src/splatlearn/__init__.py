@@ -18,6 +18,8 @@ from splatlearn.models import (
 )
 from splatlearn.models import load_model as load
 from splatlearn.models import save_model as save
+from splatlearn.models.exchange import import_model
+from splatlearn.models.hub import push_to_hub
 from splatlearn.render import Rendering, Splats, available_backends, composite, project, render
 
 __all__ = [
@@ -36,10 +38,12 @@ __all__ = [
     "bake_pinhole",
     "composite",
     "create_model",
+    "import_model",
     "load",
     "load_classifier",
     "orthogonal_masks",
     "project",
+    "push_to_hub",
     "random_mask",
     "read_splats",
     "refine",

@@ -79,7 +79,11 @@ def test_a_model_folder_and_places_of_ones_own(photos: Path, tmp_path: Path):
     assert run("evaluate", tmp_path / "model", "--data", photos, *QUICK, *places, "--probes", "knn", "linear") == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["evaluation.html", "evaluation.json"]
     assert len(list((tmp_path / "kept").iterdir())) == 4
-    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["config.json", "model.safetensors"]
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == [
+        "README.md",
+        "config.json",
+        "model.safetensors",
+    ]
     (evaluation,) = read_evaluations(tmp_path / "out")
     assert [score.key for score in evaluation.model.scores] == ["knn", "linear"]
 

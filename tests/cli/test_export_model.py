@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -34,7 +35,7 @@ def test_a_run_s_recipe_is_in_what_is_exported(
     assert "ViTMAEForPreTraining.from_pretrained" in capsys.readouterr().out
     said = json.loads((tmp_path / "birds-hf-mae" / "config.json").read_text())
     assert said["norm_pix_loss"] is True and said["mask_ratio"] == 0.5
-    card = ModelCard.load(tmp_path / "birds-hf-mae" / "README.md")
+    card: Any = ModelCard.load(tmp_path / "birds-hf-mae" / "README.md")
     assert card.data.license == "cc-by-4.0" and "# birds" in card.text and "20 steps, loss 0.05" in card.text
     checkpoint = birds / "checkpoints" / "step-00000020"
     assert run("export", str(checkpoint), "--to", "timm") == 0

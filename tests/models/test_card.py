@@ -1,6 +1,7 @@
 """Cards are read back as the Hub reads them."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ FACTS = CardFacts(
 
 
 def test_what_is_known_is_told() -> None:
-    card = ModelCard(model_card(small_gmae(), FACTS))
+    card: Any = ModelCard(model_card(small_gmae(), FACTS))
     assert card.data.license == "cc-by-4.0" and card.data.library_name == "splatlearn"
     assert "gaussian-splatting" in (card.data.tags or [])
     (result,) = card.data.eval_results or []
@@ -36,7 +37,7 @@ def test_what_is_known_is_told() -> None:
 
 
 def test_what_is_not_known_is_said_to_be_so() -> None:
-    card = ModelCard(model_card(small_mae()))
+    card: Any = ModelCard(model_card(small_mae()))
     assert card.data.license is None and card.data.eval_results is None
     for words in ("Not recorded.", "Not evaluated.", "No licence was chosen for these weights", "arXiv 2111.06377"):
         assert words in card.text
@@ -71,13 +72,13 @@ def test_a_saved_model_has_its_card(tmp_path: Path) -> None:
 def test_a_card_of_a_classifier(tmp_path: Path) -> None:
     classifier = classifier_from(small_mae(), ("a", "b"), generator=torch.Generator().manual_seed(0))
     classifier.save(tmp_path)
-    card = ModelCard.load(tmp_path / "README.md")
+    card: Any = ModelCard.load(tmp_path / "README.md")
     assert card.data.pipeline_tag == "image-classification" and "A classifier of 2 classes" in card.text
     assert "sl.load_classifier" in card.text and load_classifier(tmp_path).config.classes == ("a", "b")
 
 
 def test_usage_of_another_library() -> None:
-    card = ModelCard(model_card(small_mae(), usage=CardUsage("timm", "import timm", "Mind the mean.")))
+    card: Any = ModelCard(model_card(small_mae(), usage=CardUsage("timm", "import timm", "Mind the mean.")))
     assert card.data.library_name == "timm" and "import timm" in card.text and "Mind the mean." in card.text
 
 

@@ -23,7 +23,7 @@ WHOLE = {*triton_composite.SIZES, "view_stride"}
 LONG = {"order": "*i64", "order_out": "*i32"}
 
 
-def compiled(kernel, warps: int, backward: bool = False, **constants: object) -> bytes:
+def compiled(kernel, warps: int, backward: bool = False, **constants: int) -> bytes:
     """Machine code for compute capability 9.0 from the types that a launch has."""
     types = {}
     for name in kernel.arg_names:
@@ -58,11 +58,11 @@ def main() -> None:
         sizes = {"CHANNELS": channels, "PADDED": cut.padded}
         tile = {**sizes, "ROWS": cut.rows, "COLUMNS": backend_triton.COLUMNS}
         codes = {
-            "composite_forward": compiled(triton_composite.composite_forward, 1, **tile),
-            "composite_backward": compiled(triton_composite.composite_backward, 1, **tile),
+            "composite_forward": compiled(triton_composite.composite_forward, 1, False, **tile),
+            "composite_backward": compiled(triton_composite.composite_backward, 1, False, **tile),
         }
         if channels == 3:
-            codes["gradients_of_sums"] = compiled(triton_composite.gradients_of_sums, 4, **sizes, BLOCK=128)
+            codes["gradients_of_sums"] = compiled(triton_composite.gradients_of_sums, 4, False, **sizes, BLOCK=128)
             codes["find_poison"] = compiled(triton_composite.find_poison, 4, CHANNELS=channels, BLOCK=1024)
             codes["write_view"] = compiled(
                 triton_project.write_view,

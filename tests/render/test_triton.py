@@ -262,5 +262,7 @@ class TestOnGpu:
         made = scene(torch.Generator().manual_seed(0), (side, side), batch=1, count=3, sigmas=(60.0, 40.0))
         one = [tensor.cuda() for tensor in made.tensors]
         many = [tensor.expand(batch, *tensor.shape[1:]).contiguous() for tensor in one]
-        alone, together = backend_triton.forward(*one, made.size), backend_triton.forward(*many, made.size)
+        # Of lists, the number of arguments is not known to a type checker.
+        forward: Callable[..., tuple[torch.Tensor, torch.Tensor]] = backend_triton.forward
+        alone, together = forward(*one, made.size), forward(*many, made.size)
         assert all(torch.equal(each[0], each_of_many[-1]) for each, each_of_many in zip(alone, together, strict=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import matplotlib.figure
+import numpy as np
 import pytest
 
 from report.test_page import NASTY, Outline
@@ -125,14 +126,14 @@ def test_budgets_of_as_many_images_are_drawn_both():
     )
     figure = few_shot_curves(evaluation(subjects=(Subject("model", 8, (Score("knn", 0.5), *few)),)))
     assert figure is not None
-    assert list(figure.axes[0].lines[0].get_xydata()[:, 1]) == [40.0, 50.0]
+    assert list(np.asarray(figure.axes[0].lines[0].get_xydata())[:, 1]) == [40.0, 50.0]
 
 
 def test_dots_stand_where_the_scores_are():
     figure = score_plot(evaluation())
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["knn", "linear"]
-    dots = {str(line.get_label()): line.get_xydata() for line in axes.lines if line.get_marker() == "o"}
+    dots = {str(line.get_label()): np.asarray(line.get_xydata()) for line in axes.lines if line.get_marker() == "o"}
     assert set(dots) == {"model", "random weights", "raw pixels"}
     assert dots["model"][:, 0] == pytest.approx([50.0, 60.0]) and list(dots["model"][:, 1]) == [0.0, 1.0]
     assert dots["raw pixels"][:, 0] == pytest.approx([30.0, 40.0])

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -55,7 +56,7 @@ def test_a_strip_has_a_column_for_each_reading(generator: torch.Generator) -> No
     assert len(figure.axes) == 2 * 6
     assert [axes.get_title(loc="left") for axes in figure.axes[:4]] == ["photo", "figure", "edges", "layer 1"]
     # The ground is transparent and edges are dark.
-    shown = [axes.images[0].get_array() for axes in figure.axes]
+    shown = [np.asarray(axes.images[0].get_array()) for axes in figure.axes]
     factor = shown[0].shape[0] // 8
     torch.testing.assert_close(torch.from_numpy(shown[1][::factor, ::factor, 3].copy()), soft[0])
     torch.testing.assert_close(torch.from_numpy(shown[2][::factor, ::factor, 0].copy()), 1 - soft[0])

@@ -129,6 +129,12 @@ def test_a_running_run_says_how_far_it_is(tmp_path, last, told):
     assert summary(run_sections(tmp_path)[0])["Steps"] == told
 
 
+def drawn(block: object) -> matplotlib.figure.Figure:
+    """The plot of a part of a page."""
+    assert isinstance(block, Figure) and isinstance(block.image, matplotlib.figure.Figure)
+    return block.image
+
+
 def test_terms_of_the_loss_are_drawn(tmp_path):
     lines = [
         {"step": step, "loss": 3.0, "loss_pixels": 1.0, "loss_<b>": 2.0, "grad_norm": 0.5, "fit": 1}
@@ -136,8 +142,9 @@ def test_terms_of_the_loss_are_drawn(tmp_path):
     ]
     write_log(tmp_path, lines)
     (section,) = run_sections(tmp_path)
-    titles = [axes.get_title(loc="left") for axes in section.blocks[-2].image.axes]
-    assert [axes.get_title(loc="left") for axes in section.blocks[-1].image.axes] == ["fit"]
+    terms, measures = (drawn(block) for block in section.blocks[-2:])
+    titles = [axes.get_title(loc="left") for axes in terms.axes]
+    assert [axes.get_title(loc="left") for axes in measures.axes] == ["fit"]
     assert titles == ["term of the loss: pixels", "term of the loss: <b>", "norm of the gradient, before clipping"]
     page = write_page(tmp_path / "report.html", "Run", "", [section]).read_text(encoding="utf-8")
     assert "&lt;b&gt;" in page and "<b>" not in page

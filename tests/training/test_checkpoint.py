@@ -55,6 +55,7 @@ def learn(model: nn.Module, optimizer: torch.optim.Optimizer, steps: int = 1) ->
 def saved(run: Path, *steps: int, keep: Retention = KEEP_ALL) -> Path:
     """Checkpoints of these steps; returns the folder of the last."""
     model, optimizer = fresh()
+    folder = run
     for step in steps:
         learn(model, optimizer)
         progress = Progress(step, {"a.jpg": "truncated"}, 14, 7)

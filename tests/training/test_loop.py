@@ -9,7 +9,7 @@ from PIL import Image
 
 from splatlearn.data import DataError
 from splatlearn.models import load_model, random_mask
-from splatlearn.training import RunFolderError, pretrain
+from splatlearn.training import Recipe, RunFolderError, pretrain
 from training.small_run import losses, pictures, small_recipe
 
 
@@ -132,3 +132,19 @@ class TestFolders:
         with pytest.raises(DataError, match="batch_size"):
             pretrain(small_recipe(tmp_path / "run"), pictures(4))
         assert not (tmp_path / "run").exists()
+
+
+def test_a_soft_order_is_learned_and_resumed(tmp_path: Path) -> None:
+    """The temperature and the lattice of pixels are functions of the step."""
+
+    def recipe(name: str, **run) -> Recipe:
+        small = small_recipe(tmp_path / name, **run)
+        return dataclasses.replace(small, options=dataclasses.replace(small.options, depth="soft-order"))
+
+    whole = pretrain(recipe("whole"), pictures())
+    pretrain(recipe("cut", stop_after=4), pictures())
+    pretrain(recipe("cut", resume=True), pictures())
+    assert losses(tmp_path / "cut") == losses(whole.folder)
+    lines = [json.loads(line) for line in (whole.folder / "log.jsonl").read_text().splitlines()]
+    terms = [line["loss_soft_order"] for line in lines if "loss" in line]
+    assert len(terms) == whole.steps and all(0 < term < 1 for term in terms)

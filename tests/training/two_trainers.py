@@ -94,7 +94,7 @@ def at_step(number: int, action: Callable[[], None]) -> None:
             action()
         step(self, *arguments)
 
-    engine.TrainingLoop._train_step = hooked
+    engine.TrainingLoop._train_step = hooked  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def stops_together(out: Path) -> None:

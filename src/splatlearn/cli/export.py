@@ -8,6 +8,7 @@ from typing import get_args
 
 import torch
 import tyro
+from typing_extensions import TypeIs
 
 from splatlearn.camera import Camera
 from splatlearn.cli.export_model import ModelExport, ModelFormat, export_model
@@ -55,7 +56,7 @@ def export_command(
         private: Make a new Hub repository a private one.
         overwrite: Replace a file, or the files of a folder, that exist.
     """
-    if to not in get_args(SplatFormat):
+    if _is_model_format(to):
         if image is not None:
             raise ValueError(f"image: expected none with --to {to}, which writes the model, got {image}")
         print(export_model(run, ModelExport(to, out, target, licence, private, overwrite)))
@@ -73,6 +74,10 @@ def export_command(
     write_splats(cloud, path, to)
     print(f"{path}: {cloud.count} Gaussians. {_instructions(camera, model.config.background)}")
     return 0
+
+
+def _is_model_format(to: SplatFormat | ModelFormat) -> TypeIs[ModelFormat]:
+    return to in get_args(ModelFormat)
 
 
 def _baked(model: GMAE, image: Path, blur: float) -> tuple[SplatCloud, Camera]:

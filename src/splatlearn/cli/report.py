@@ -81,7 +81,8 @@ def _own_photos(folder: Path) -> tuple[list[Named], str]:
         return [(photo.name, Image.fromarray(photo.array)) for photo in held_out], "It never saw these."
     if not name or not Path(name).exists():
         raise FileNotFoundError(f"the data of the run, {name or 'not recorded'}, is not here; name some images")
-    source = open_source(name, data.get("split", "train"), data.get("image_column"))
+    stream = {key: data[key] for key in ("window", "lanes") if data.get(key) is not None}
+    source = open_source(name, data.get("split", "train"), data.get("image_column"), **stream)
     found: list[Named] = []
     # Others stand in for those that cannot be read.
     for index in dict.fromkeys([*_spread(SHOWN, len(source)), *_spread(4 * SHOWN, len(source))]):

@@ -17,13 +17,13 @@ from splatlearn.training.device import choose_device, choose_precision
 from splatlearn.training.engine import RunResult, TrainingLoop
 from splatlearn.training.gaussian_measures import gaussian_measures
 from splatlearn.training.online_probe import OnlineProbe
-from splatlearn.training.pretraining_cost import PretrainingCost, reconstruction_term
+from splatlearn.training.pretraining_cost import PretrainingCost
 from splatlearn.training.processes import Processes, is_sharded, share_out
 from splatlearn.training.recipe import Recipe
 from splatlearn.training.schedule import parameter_groups
 from splatlearn.training.state import whole_weights
 
-__all__ = ["pretrain", "reconstruction_term"]
+__all__ = ["pretrain"]
 
 STATE = "mutual_information"
 """File of a checkpoint with the projector, the estimator and their optimisers' moments."""

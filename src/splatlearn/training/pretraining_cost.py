@@ -34,8 +34,9 @@ class PretrainingCost(Cost):
         self.patches = self.grid[0] * self.grid[1]
         self.mask(torch.zeros(1, self.patches))
         self.mutual = MutualInformation(recipe.mutual, model, recipe.run.seed, device)
-        soft = isinstance(model, GMAE) and model.config.depth == "soft-order"
-        self.soft_order = SoftOrder(model.config) if soft else None
+        self.soft_order = None
+        if isinstance(model, GMAE) and model.config.depth == "soft-order":
+            self.soft_order = SoftOrder(model.config)
         terms = {**reconstruction_term(recipe, model.patch), **self.mutual.terms}
         if self.soft_order is not None:
             terms["soft_order"] = (1.0, self.soft_order)

@@ -35,7 +35,7 @@ def write_rows(folder: Path, name: str, tensors: Mapping[str, Tensor], processes
     rows: dict[str, list[int]] = {}
     for key, value in tensors.items():
         if isinstance(value, DTensor):
-            mine[key] = value.detach().to_local().contiguous()
+            mine[key] = value.to_local().detach().contiguous()
             rows[key] = [first_row(value), value.shape[0]]
         elif processes.main:
             mine[key] = value.detach().contiguous()

@@ -28,8 +28,8 @@ class UpdateRatio:
         parameters = [local(parameter).detach() for parameter in model.parameters() if parameter.requires_grad]
         before = [parameter.clone() for parameter in parameters]
         yield
-        moved = torch._foreach_norm([one - other for one, other in zip(parameters, before, strict=True)])
-        length = torch._foreach_norm(before)
+        moved = torch._foreach_norm([one - other for one, other in zip(parameters, before, strict=True)])  # pyright: ignore[reportPrivateImportUsage]
+        length = torch._foreach_norm(before)  # pyright: ignore[reportPrivateImportUsage]
         self._squares = torch.stack([torch.stack(moved).square().sum(), torch.stack(length).square().sum()])
         self._sharded = any(is_sharded(module) for module in model.modules())
 

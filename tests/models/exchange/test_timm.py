@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import torch
@@ -75,7 +76,7 @@ def test_the_folder_gives_our_tokens(model: MAE | GMAE, tmp_path: Path, generato
         torch.testing.assert_close(found, model.encode(images), atol=1e-5, rtol=1e-5)
     assert said["num_classes"] == said["model_args"]["num_classes"] == 0
     assert said["model_args"]["img_size"] == list(config.image_size)
-    assert ModelCard.load(tmp_path / "timm" / "README.md").data.library_name == "timm"
+    assert cast(Any, ModelCard.load(tmp_path / "timm" / "README.md")).data.library_name == "timm"
 
 
 def test_sizes_that_timm_has_a_name_for() -> None:

@@ -147,7 +147,7 @@ def _described(folder: Path) -> ImportOptions:
 
 def _of_timm(config: dict[str, Any]) -> ImportOptions:
     arguments, images = config.get("model_args") or {}, config.get("pretrained_cfg") or {}
-    size = arguments.get("img_size") or (images.get("input_size") or [None])[1:] or None
+    size: Any = arguments.get("img_size") or (images.get("input_size") or [None])[1:] or None
     mean, std = images.get("mean"), images.get("std")
     return ImportOptions(
         heads=arguments.get("num_heads"),
