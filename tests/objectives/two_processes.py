@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from splatlearn.objectives import create_estimator, info_nce
+from splatlearn.objectives import create_estimator, frozen_bound, info_nce
 from splatlearn.objectives.processes import average_gradients, gather_images, process_and_count
 
 IMAGES = 5
@@ -70,6 +70,30 @@ def check_estimator(process: int) -> None:
     assert any(bool(parameter.grad.abs().sum() > 0) for parameter in shared.parameters() if parameter.grad is not None)
 
 
+def check_bound(process: int) -> None:
+    """The frozen bound is that of the joint batch, and so is the mean of the encoders' gradients."""
+    inputs = data(2, 2 * IMAGES, 4, dtype=torch.float64)
+    estimator = create_estimator("club", (4, 3), 8, torch.Generator().manual_seed(1)).double()
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2)
+        encoder = nn.Linear(4, 3).double()
+        # Trained a little by hand: q is a narrow Gaussian near the latents, so that the gate is open.
+        wide = nn.Linear(4, 3).double()
+        wide.weight.copy_(encoder.weight + 0.1), wide.bias.copy_(encoder.bias)
+    estimator.mean = wide
+    half = slice(process * IMAGES, (process + 1) * IMAGES)
+    shared = frozen_bound(estimator, inputs[:, half], encoder(inputs[:, half]))
+    gradients = torch.autograd.grad(shared, list(encoder.parameters()))
+    joint = estimator(inputs, encoder(inputs))
+    assert float(joint.fit) > 0 and float(joint.bound) != 0
+    expected = torch.autograd.grad(joint.bound, list(encoder.parameters()))
+    torch.testing.assert_close(shared.detach(), joint.bound.detach())
+    for value, wanted in zip(gradients, expected, strict=True):
+        mean = value.clone()
+        dist.all_reduce(mean)
+        torch.testing.assert_close(mean / 2, wanted)
+
+
 if __name__ == "__main__":
     number, file = int(sys.argv[1]), sys.argv[2]
     dist.init_process_group("gloo", init_method=f"file://{file}", rank=number, world_size=2)
@@ -78,5 +102,6 @@ if __name__ == "__main__":
     check_contrast(number, torch.float64, 1e-12)
     check_order(number)
     check_estimator(number)
+    check_bound(number)
     dist.destroy_process_group()
     print("ok")

@@ -47,7 +47,7 @@ def curves(folder: Path) -> None:
             train(recipe(folder / f"{method}-{parallel}-stopped", method, 4, parallel=parallel, stop_after=4))
         # One process began it with batches of 8.
         train(recipe(folder / f"{method}-alone-stopped", method, 8, resume=True))
-    train(recipe(folder / "mi-gmae-default", "mi-gmae", 4, minimize=1e-5))
+    train(recipe(folder / "mi-gmae-default", "mi-gmae", 4, minimize=0.01))
     train(recipe(folder / "gmae-fsdp-twice", "gmae", 4, parallel="fsdp", stop_after=4))
     train(recipe(folder / "gmae-fsdp-twice", "gmae", 4, parallel="fsdp", resume=True))
     once, twice = (shared_gradients(folder / f"passes-{count}", 4 // count, count) for count in (1, 2))

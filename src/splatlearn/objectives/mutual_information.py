@@ -103,11 +103,13 @@ def frozen_bound(
 ) -> Float[Tensor, ""]:
     """The estimator's bound, with a gradient to the latents and none to the estimator's weights.
 
+    Over several processes it is the bound of their joint batch, the same in all of them.
+
     It is 0 without a gradient while the estimator describes the batch no better than it did untrained, or with numbers
     that are not finite: a bound from a network that has diverged would drive the encoder anywhere.
     """
     weights = {name: value.detach() for name, value in estimator.named_parameters()}
-    gated = latents.view_as(latents)
+    inputs, gated = gather_images(inputs), gather_images(latents.view_as(latents))
     estimate = functional_call(estimator, weights, (inputs, gated))
     assert isinstance(estimate, Estimate)
     fits = (estimate.fit.detach() > 0) & torch.isfinite(estimate.bound.detach())
