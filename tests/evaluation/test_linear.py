@@ -107,3 +107,13 @@ def test_fewer_images_than_features_give_the_fit_of_all_features() -> None:
     whole.fit(features.train.double().numpy(), labels)
     expected = torch.from_numpy(whole.predict_proba(features.val.double().numpy())).float()
     torch.testing.assert_close(found.scores, expected, rtol=0, atol=2e-3)
+
+
+def test_one_image_of_each_of_many_classes_is_no_cause_for_a_warning() -> None:
+    """Warnings are errors here."""
+    rng = np.random.default_rng(0)
+    train = torch.from_numpy(rng.normal(size=(40, 8))).float()
+    labels, names = torch.arange(40), tuple(f"class {number}" for number in range(40))
+    found = logistic_scores(Features(train, labels, train, labels, names))
+    torch.testing.assert_close(found.scores.sum(dim=1), torch.ones(40))
+    assert float((found.scores.argmax(dim=1) == labels).float().mean()) > 0.5

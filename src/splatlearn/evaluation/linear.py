@@ -139,6 +139,8 @@ def _fit(model: LogisticRegression, x: np.ndarray, y: np.ndarray) -> bool:
     few = x.size * (int(y.max()) + 1) <= FEW_NUMBERS
     with warnings.catch_warnings(), threadpool_limits(limits=1 if few else None):
         warnings.simplefilter("ignore", ConvergenceWarning)
+        # Said of one image of each class, as of labels that are really numbers.
+        warnings.filterwarnings("ignore", "The number of unique classes")
         model.fit(x, y)
     return int(np.max(model.n_iter_)) < FINAL_ITERATIONS
 
