@@ -11,6 +11,7 @@ PACKAGE = Path(splatlearn.__file__).parent
 PAGE = PACKAGE.parents[1] / "docs" / "architecture.md"
 WITHIN_A_FLOOR = {
     ("camera", "checks"),
+    ("data", "stored"),
     ("gaussians", "checks"),
     ("evaluation", "objectives"),
     ("report", "evaluation"),

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from models.small_models import small_gmae, small_mae
+from photos import noise_photos
 from splatlearn.cli import main
 from splatlearn.files import read_splats
 from splatlearn.zero_shot import composite_layers, layers
@@ -29,12 +30,7 @@ def model(tmp_path: Path) -> str:
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """Three images of two sizes, two of them with the same stem."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    for name, size in (("a.png", (20, 31)), ("b.jpg", (20, 31)), ("b.png", (33, 12))):
-        Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(folder / name)
-    return folder
+    return noise_photos(tmp_path / "photos", {"a.png": (20, 31), "b.jpg": (20, 31), "b.png": (33, 12)})
 
 
 def pixels(path: Path) -> np.ndarray:

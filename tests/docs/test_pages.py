@@ -40,8 +40,13 @@ BLOCKS = Sybil(
 @pytest.mark.filterwarnings("default")
 def test_every_code_block_of_the_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    # A block that fails raises; one that no parser took would not be seen to run.
+    text = page.read_text(encoding="utf-8")
+    ran = 0
     for example in BLOCKS.parse(page).examples():
         example.evaluate()
+        ran += 1
+    assert ran == sum(line.startswith(("```python", "```bash")) for line in text.splitlines())
 
 
 def test_pages_of_the_tutorial_and_the_concepts_have_blocks_to_run() -> None:

@@ -222,11 +222,12 @@ class TestOnGpu:
         leaves = self.leaves()
         self.step(*leaves)
         before = torch.cuda.get_sync_debug_mode()
-        torch.cuda.set_sync_debug_mode("error")
+        torch.cuda.set_sync_debug_mode("error")  # a wait raises
         try:
-            self.step(*leaves)
+            found = self.step(*leaves)
         finally:
             torch.cuda.set_sync_debug_mode(before)
+        assert all(each.isfinite().all() for each in found)
 
     def test_one_graph_under_torch_compile(self) -> None:
         leaves, camera = self.leaves(), Camera.gmae(64, 80)

@@ -4,11 +4,10 @@ import json
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from models.small_models import small_gmae, small_mae
+from photos import noise_photos
 from splatlearn.cli import main
 from viewer.browser import Visit
 
@@ -29,12 +28,7 @@ def model(tmp_path: Path) -> str:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    for name, size in ((NASTY, (20, 31)), ("wide.png", (30, 90))):
-        Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(folder / name)
-    return folder
+    return noise_photos(tmp_path / "photos", {NASTY: (20, 31), "wide.png": (30, 90)})
 
 
 def contents(page: Path) -> list[dict]:

@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from splatlearn.camera import Camera
+from splatlearn.gaussians import Gaussians
 from splatlearn.zero_shot import FigureOptions, Scene, figure_ground_of
 from splatlearn.zero_shot.figure_ground import border_share, calibrated, center_hill
 from splatlearn.zero_shot.grouping import figure_likeness, group_gaussians
@@ -14,6 +16,7 @@ from zero_shot.shapes import SIZE, overlap, shape_masks, shape_scene
 @pytest.mark.parametrize(
     "options",
     [
+        FigureOptions(method="mixtures"),
         FigureOptions(method="groups", groups=12),
         FigureOptions(method="groups", groups=6),
         FigureOptions(method="depth"),
@@ -26,7 +29,7 @@ def test_known_order_gives_the_mask(options):
     mask = figure_ground_of(shape_scene(), options)[0]
     assert mask.shape == SIZE and 0 <= float(mask.min()) and float(mask.max()) <= 1
     # One cut of three depths may lie in front of the disc or behind it.
-    wanted = [disc | square] if options.method == "groups" else [disc | square, square]
+    wanted = [disc | square] if options.method in ("mixtures", "groups") else [disc | square, square]
     assert max(overlap(mask >= 0.5, each) for each in wanted) > 0.9
 
 
@@ -53,7 +56,9 @@ def test_the_border_decides_where_it_is_asked():
 
 def test_the_centre_weighs_what_lies_there_more():
     scene = shape_scene()
-    plain, centred = (figure_ground_of(scene, FigureOptions(center=center))[0] for center in (False, True))
+    plain, centred = (
+        figure_ground_of(scene, FigureOptions(method="groups", center=center))[0] for center in (False, True)
+    )
     y, x = torch.meshgrid(torch.arange(SIZE[0]) - 47.5, torch.arange(SIZE[1]) - 63.5, indexing="ij")
     distance = (x.square() + y.square()).sqrt()
 
@@ -93,9 +98,46 @@ def test_otsu_s_threshold_becomes_one_half():
 
 
 def test_wrong_options_are_named(no_shape_checks):
-    with pytest.raises(ValueError, match="method: expected one of groups, order, depth, got 'magic'"):
+    with pytest.raises(ValueError, match="method: expected one of mixtures, groups, order, depth, got 'magic'"):
         FigureOptions(method="magic")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="side: expected one of border, near, got 'far'"):
         FigureOptions(side="far")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="cuts, groups: expected at least 2"):
         FigureOptions(groups=1)
+
+
+class TestMixtures:
+    def two_colors(self, figure: tuple[float, float, float], ground: tuple[float, float, float]) -> Scene:
+        """A grid of round splats, those in the middle of one colour and those around of another."""
+        x, y = torch.meshgrid(torch.linspace(-0.95, 0.95, 24), torch.linspace(-0.95, 0.95, 24), indexing="xy")
+        means = torch.stack([x.flatten(), y.flatten(), torch.zeros(24 * 24)], dim=-1)
+        middle = means.norm(dim=-1) < 0.4
+        colors = torch.where(middle.unsqueeze(-1), torch.tensor(figure), torch.tensor(ground))
+        turn = torch.tensor([1.0, 0.0, 0.0, 0.0]).expand(1, 24 * 24, 4)
+        scales, opacities = torch.full((1, 24 * 24, 3), 0.4), torch.full((1, 24 * 24), 0.9)
+        scene = Gaussians(means.unsqueeze(0), scales, turn, colors.unsqueeze(0), opacities)
+        return Scene(scene, Camera.gmae(96, 96))
+
+    def test_colours_in_the_middle_are_figure_however_much_ground_the_margin_holds(self):
+        soft = figure_ground_of(self.two_colors((0.9, 0.2, 0.1), (0.2, 0.4, 0.8)))[0]
+        y, x = torch.meshgrid((torch.arange(96) + 0.5) / 48 - 1, (torch.arange(96) + 0.5) / 48 - 1, indexing="ij")
+        assert overlap(soft >= 0.5, (x.square() + y.square()).sqrt() < 0.4) > 0.85
+
+    def test_depth_does_not_matter_where_colours_alone_are_compared(self, generator):
+        scene = shape_scene()
+        _, disc, square = shape_masks()
+        deeper = replace(scene.gaussians, means=scene.gaussians.means * torch.tensor([1.0, 1.0, 0.5]))
+        for each in (scene, Scene(deeper, scene.camera)):
+            assert overlap(figure_ground_of(each)[0] >= 0.5, disc | square) > 0.9
+
+    def test_the_hill_decides_where_colours_do_not(self):
+        scene = self.two_colors((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+        mask = figure_ground_of(scene, FigureOptions(center=True))[0] >= 0.5
+        hill = center_hill(96, 96) >= 0.5
+        assert overlap(mask, hill) > 0.9
+
+    def test_one_gaussian_is_no_trouble(self):
+        scene = self.two_colors((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+        one = Gaussians(*(value[:, :1] for value in vars(scene.gaussians).values()))
+        soft = figure_ground_of(Scene(one, scene.camera))
+        assert soft.shape == (1, 96, 96) and bool(soft.isfinite().all())

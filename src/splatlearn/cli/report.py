@@ -21,8 +21,8 @@ from splatlearn.data import (
 from splatlearn.models import GMAE, MAE, load_model
 from splatlearn.report import write_run_report
 from splatlearn.report.page import Section
-from splatlearn.report.run_facts import read_object
 from splatlearn.report.run_pictures import ShownPhotos, run_picture_sections
+from splatlearn.stored import read_object
 from splatlearn.training.device import choose_device
 
 SHOWN = 4

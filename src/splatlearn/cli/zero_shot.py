@@ -88,7 +88,7 @@ def segment_command(
     images: Images,
     *,
     out: str,
-    method: FigureMethod = "groups",
+    method: FigureMethod = "mixtures",
     side: Side = "near",
     center: bool = False,
     groups: int = 8,
@@ -100,7 +100,8 @@ def segment_command(
         run: A run folder, checkpoint folder, model folder or Hub id of a GMAE.
         images: Image files, or folders of them.
         out: Folder for the PNG files.
-        method: groups: clusters of Gaussians; order: one cut of the depth order; depth: a cut of composited depth.
+        method: mixtures: the Gaussians' colours inside a margin against those around; groups: clusters of Gaussians
+            that do not touch the border; order: one cut of the depth order; depth: a cut of composited depth.
         side: Which side of a cut in depth is figure: the near one, or the one that holds less of the border.
         center: Weigh by how near the image's middle a pixel is.
         groups: Number of clusters.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
@@ -17,6 +16,7 @@ from splatlearn.data.block_cache import BlockCache
 from splatlearn.data.samples import DataError, Sample, StoredImage
 from splatlearn.data.shard_files import ShardFiles, attempt, fingerprint
 from splatlearn.data.windows import StreamShape, WindowedOrder
+from splatlearn.stored import write_whole
 
 INDEX_THREADS = 16
 INDEX_VERSION = 1
@@ -115,10 +115,7 @@ def _index(files: ShardFiles, reader: ShardReader) -> list[list[tuple[int, int, 
         except (OSError, ValueError):
             index = list(pool.map(partial(attempt, reader.index), files.urls))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial_file = path.with_suffix(f".{os.getpid()}")
-        partial_file.write_text(json.dumps(index), encoding="utf-8")
-        partial_file.replace(path)
+        write_whole(path, json.dumps(index))
     except OSError:  # without a cache the next start takes as long as this one
         pass
     return index

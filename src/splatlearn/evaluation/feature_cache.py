@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +18,7 @@ from splatlearn.data.labelled import stored_contents
 from splatlearn.evaluation.embedders import Embedder
 from splatlearn.evaluation.features import Extracted, Extraction, Progress, extract
 from splatlearn.evaluation.reading import CenterCrop, Transform
+from splatlearn.stored import replacing
 
 VERSION = 1
 """Part of every key: features of another version of this code are not taken."""
@@ -107,13 +107,8 @@ def _write(path: Path, extracted: Extracted) -> None:
     tensors = {"values": extracted.values.contiguous(), "indices": extracted.indices}
     unreadable = json.dumps(extracted.unreadable)
     metadata = {"digest": _digest(tensors, unreadable), "unreadable": unreadable}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as beside:
         save_file(tensors, beside, metadata=metadata)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> Extracted | None:

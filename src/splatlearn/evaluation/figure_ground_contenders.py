@@ -23,12 +23,12 @@ Panel = Mapping[str, Float[np.ndarray, "H W"]]
 """Soft masks in [0, 1] by the method's name."""
 
 READ_OUTS = {
-    "groups": FigureOptions(),
-    "groups, centre": FigureOptions(center=True),
+    "mixtures": FigureOptions(),
+    "mixtures, centre": FigureOptions(center=True),
+    "groups": FigureOptions(method="groups"),
+    "groups, centre": FigureOptions(method="groups", center=True),
     "order": FigureOptions(method="order"),
-    "order, border": FigureOptions(method="order", side="border"),
     "depth": FigureOptions(method="depth"),
-    "depth, border": FigureOptions(method="depth", side="border"),
 }
 
 
@@ -82,12 +82,18 @@ def shuffled_figures(model: GMAE, options: ReadOptions | None = None) -> FigureC
 
 
 def token_cuts(model: MaskedAutoencoder, name: str) -> FigureContender:
-    """TokenCut on the encoder's patch features, the image at the model's size."""
+    """TokenCut on the encoder's patch features, as they are and less their mean, the image at the model's size."""
 
     def panel(photo: np.ndarray) -> Panel:
         with evaluating(model), torch.no_grad():
             features = model.feature_map(resize(as_images(photo, model), model.image_size))[0]
-        return {f"{name}, TokenCut": token_cut(features.cpu(), (photo.shape[0], photo.shape[1]))}
+        size = photo.shape[0], photo.shape[1]
+        # What all patches share makes every cosine large, unless the features were trained to be compared.
+        centered = features - features.mean(dim=(1, 2), keepdim=True)
+        return {
+            f"{name}, TokenCut": token_cut(features.cpu(), size),
+            f"{name}, TokenCut, centred": token_cut(centered.cpu(), size),
+        }
 
     return FigureContender(name, panel)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from splatlearn.stored import write_whole
 
 EVALUATION_NAME = "evaluation.json"
 SCHEMA_VERSION = 1
@@ -100,13 +101,7 @@ def save_evaluation(folder: str | Path, evaluation: Evaluation) -> Path:
     kept = [each for each in read_evaluations(folder) if not evaluation.replaces(each)]
     ordered = sorted([*kept, evaluation], key=lambda each: each.title)
     text = json.dumps({"schema_version": SCHEMA_VERSION, "evaluations": [asdict(each) for each in ordered]}, indent=2)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        beside.write_text(text + "\n", encoding="utf-8")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    write_whole(path, text + "\n")
     return path
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from io import BytesIO
 from os import PathLike
@@ -21,6 +20,7 @@ from splatlearn.files.sog import read_sog
 from splatlearn.files.sog_meta import META_NAME
 from splatlearn.files.sog_store import Bundle, Folder
 from splatlearn.files.spz import SpzVersion, is_spz, read_spz, spz_bytes
+from splatlearn.stored import replacing
 
 SplatFormat = Literal["ply", "compressed-ply", "spz", "sog"]
 SPLAT_FORMATS: tuple[SplatFormat, ...] = get_args(SplatFormat)
@@ -142,12 +142,8 @@ def _format_of(path: Path) -> SplatFormat:
 
 
 def _write(path: Path, content: bytes) -> None:
-    beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as beside:
         beside.write_bytes(content)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _write_sog(path: Path, files: dict[str, bytes]) -> None:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
@@ -23,6 +21,7 @@ from splatlearn.models.config_file import config_from_dict
 from splatlearn.models.gmae import GMAE
 from splatlearn.models.gmae_config import GMAEConfig
 from splatlearn.models.mae import MAE, MAEConfig
+from splatlearn.stored import read_object, replacing, write_whole
 
 SCHEMA_VERSION = 1
 CONFIG_NAME = "config.json"
@@ -45,7 +44,6 @@ def save_model(model: nn.Module, folder: str | Path, facts: CardFacts | None = N
     if not isinstance(model, MAE | GMAE | Classifier):
         raise TypeError(f"model: expected a MAE or a GMAE, got {type(model).__name__}; unwrap it first")
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     description = {
         "schema_version": SCHEMA_VERSION,
         "splatlearn_version": importlib.metadata.version("splatlearn"),
@@ -53,13 +51,11 @@ def save_model(model: nn.Module, folder: str | Path, facts: CardFacts | None = N
         "config": asdict(model.config),
     }
     weights = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
-    save_file(weights, folder / f"{WEIGHTS_NAME}.tmp", metadata={"format": "pt"})
-    os.replace(folder / f"{WEIGHTS_NAME}.tmp", folder / WEIGHTS_NAME)
+    with replacing(folder / WEIGHTS_NAME) as beside:
+        save_file(weights, beside, metadata={"format": "pt"})
     if may_write_card(folder):
-        (folder / f"{CARD_NAME}.tmp").write_text(model_card(model, facts), encoding="utf-8")
-        os.replace(folder / f"{CARD_NAME}.tmp", folder / CARD_NAME)
-    (folder / f"{CONFIG_NAME}.tmp").write_text(json.dumps(description, indent=2) + "\n")
-    os.replace(folder / f"{CONFIG_NAME}.tmp", folder / CONFIG_NAME)
+        write_whole(folder / CARD_NAME, model_card(model, facts))
+    write_whole(folder / CONFIG_NAME, json.dumps(description, indent=2) + "\n")
 
 
 def load_model(path_or_hub_id: str | Path, device: str | torch.device = "cpu") -> MAE | GMAE:
@@ -175,11 +171,8 @@ def _read_config(folder: Path) -> MAEConfig | GMAEConfig | ClassifierConfig:
     path = folder / CONFIG_NAME
     if not path.is_file():
         raise FileNotFoundError(f"{folder}: expected a model folder with {CONFIG_NAME}, found none")
-    try:
-        description: Any = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path}: expected JSON, got {error}") from error
-    if not isinstance(description, dict) or "schema_version" not in description:
+    description = read_object(path)
+    if "schema_version" not in description:
         raise ValueError(
             f"{path}: expected a model saved by splatlearn, got a file without a schema_version; "
             "`splatlearn import` reads models of timm and transformers"

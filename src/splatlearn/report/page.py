@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import matplotlib.figure
 from markupsafe import Markup
 
 from splatlearn.report.svg import themed_svg
+from splatlearn.stored import write_whole
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -125,14 +125,7 @@ def write_page(path: str | Path, title: str, lead: str, sections: Sequence[Secti
     never meets half of it. Missing folders are made.
     """
     target = Path(path)
-    html = render_page(title, lead, sections)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        beside.write_text(html, encoding="utf-8")
-        beside.replace(target)
-    finally:
-        beside.unlink(missing_ok=True)
+    write_whole(target, render_page(title, lead, sections))
     return target
 
 

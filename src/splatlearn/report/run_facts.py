@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from splatlearn.evaluation.results import Evaluation, read_evaluations
 from splatlearn.models.card import CardFacts, CardScore
 from splatlearn.models.exchange import Target
 from splatlearn.report.run_report import flat, read_log
+from splatlearn.stored import read_object
 
 
 def run_folder_of(path: str | Path) -> Path:
@@ -54,19 +53,6 @@ def hidden_share(path: str | Path) -> float:
     """The share of patches that a run hides, by its recipe; that of the paper where there is none."""
     recipe = read_object(run_folder_of(path) / "recipe.json")
     return float(recipe.get("objective", {}).get("mask_ratio", 0.75))
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; an empty one without the file. Raises ValueError for anything else."""
-    if not path.is_file():
-        return {}
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: expected JSON, got {error}") from error
-    if not isinstance(values, dict):
-        raise ValueError(f"{path}: expected an object, got {type(values).__name__}")
-    return values
 
 
 def _scores(evaluation: Evaluation) -> list[CardScore]:

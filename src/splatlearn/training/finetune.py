@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from splatlearn.data import RandomResizedCrop
 from splatlearn.data.labelled import Labelled, open_labelled
 from splatlearn.models import Classifier, classifier_from, load_classifier, load_model, save_model
+from splatlearn.stored import write_whole
 from splatlearn.training.checkpoint import good_checkpoint, open_tensors
 from splatlearn.training.device import choose_device, choose_precision
 from splatlearn.training.engine import RunResult, TrainingLoop
@@ -191,9 +191,7 @@ class _Finetuning(TrainingLoop):
             "chance": self.chance,
         }
         if self.processes.main:
-            beside = self.folder / f"{SCORES}.tmp"
-            beside.write_text(json.dumps(self.scores, indent=2) + "\n")
-            os.replace(beside, self.folder / SCORES)
+            write_whole(self.folder / SCORES, json.dumps(self.scores, indent=2) + "\n")
 
     def _greet(self) -> None:
         count = sum(parameter.numel() for parameter in self.model.parameters())

@@ -15,6 +15,8 @@ from accelerate import Accelerator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from splatlearn.stored import write_whole
+
 QUIET_SECONDS = 30.0
 """Where there is no terminal, a line of progress is printed this often."""
 
@@ -119,6 +121,4 @@ def _keep_until(path: Path, step: int) -> None:
             continue
         if entry.get("step", entry.get("step_of_status", 0)) <= step:
             kept.append(line)
-    beside = path.with_suffix(".jsonl.tmp")
-    beside.write_text("".join(line + "\n" for line in kept))
-    beside.replace(path)
+    write_whole(path, "".join(line + "\n" for line in kept))

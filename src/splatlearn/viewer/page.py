@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -13,6 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from splatlearn.render.formula import ALPHA_MAX, ALPHA_MIN, BLUR, JACOBIAN_LIMIT
+from splatlearn.stored import write_whole
 from splatlearn.viewer.contents import ViewedImage, palettes
 
 SCRIPTS = ("scene.js", "projection.js", "painter.js", "colours.js", "picking.js", "stage.js", "panel.js", "main.js")
@@ -27,14 +27,7 @@ def write_view(path: str | Path, title: str, lead: str, images: Sequence[ViewedI
     ValueError when there are no images.
     """
     target = Path(path)
-    html = render_view(title, lead, images)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        beside.write_text(html, encoding="utf-8")
-        beside.replace(target)
-    finally:
-        beside.unlink(missing_ok=True)
+    write_whole(target, render_view(title, lead, images))
     return target
 
 

@@ -1,4 +1,4 @@
-"""Figure and ground: from the depth order, from composited depth, or from groups of Gaussians."""
+"""Figure and ground: from the colours of Gaussians, from groups of them, from the depth order or composited depth."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from skimage.filters import threshold_otsu
 from torch import Tensor
 
 from splatlearn.zero_shot.grouping import figure_likeness, group_gaussians
+from splatlearn.zero_shot.mixtures import figure_of_mixtures
 from splatlearn.zero_shot.scene import ReadOptions, Scene, read_scene
 from splatlearn.zero_shot.slabs import cut_slabs, paint, slab_of, visible_weights
 
-Method = Literal["groups", "order", "depth"]
+Method = Literal["mixtures", "groups", "order", "depth"]
 Side = Literal["border", "near"]
 
 CENTER_AREA = 0.25
@@ -29,7 +30,8 @@ class FigureOptions:
 
     - `method`: `"order"` cuts the depth order once, where the mean colours of the two sides differ most (Otsu's
       criterion, weighted by cover), and the nearer side's cover by Otsu's threshold; `"depth"` composites depth and
-      cuts it by Otsu's threshold; `"groups"` clusters Gaussians and paints how little each group touches the border.
+      cuts it by Otsu's threshold; `"groups"` clusters Gaussians and paints how little each group touches the border;
+      `"mixtures"` sets the Gaussians' colours inside a margin against those around (`figure_of_mixtures`).
     - `side`: which side of a cut in depth is figure: `"near"`, or the one that holds less of the `"border"`.
     - `center`: weigh by a hill in the middle of the image, where photographers put figures. It is no label, but it
       says nothing about what is in the picture either: compare with the hill alone.
@@ -38,7 +40,7 @@ class FigureOptions:
     Raises ValueError for unknown names and numbers out of range.
     """
 
-    method: Method = "groups"
+    method: Method = "mixtures"
     side: Side = "near"
     center: bool = False
     cuts: int = 32
@@ -72,6 +74,9 @@ def figure_ground_of(scene: Scene, options: FigureOptions | None = None) -> Floa
     An image in which nothing can be told apart is all ground.
     """
     options = options or FigureOptions()
+    if options.method == "mixtures":
+        # Probabilities as they are: 0.5 says which side is likelier, and the hill has its place among them.
+        return figure_of_mixtures(scene, center_hill(*scene.size) if options.center else None, options.seed)
     if options.method == "groups":
         found = _from_groups(scene, options)
     else:

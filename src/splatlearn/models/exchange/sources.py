@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import pickle
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from splatlearn.models.exchange.folders import CONFIG_NAME, WEIGHTS_NAME
 from splatlearn.models.exchange.huggingface import PREPROCESSOR_NAME
 from splatlearn.models.exchange.layout import Target
 from splatlearn.models.io import is_hub_id
+from splatlearn.stored import read_object
 
 _WEIGHTS = (WEIGHTS_NAME, "pytorch_model.bin")
 _EPSILON = 1e-5
@@ -116,7 +116,7 @@ def _tensors(file: Path) -> tuple[dict[str, Tensor], ImportOptions]:
 
 def _described(folder: Path) -> ImportOptions:
     """What `config.json` and `preprocessor_config.json` of a folder say."""
-    config = _json(folder / CONFIG_NAME)
+    config = read_object(folder / CONFIG_NAME)
     if "schema_version" in config:
         raise ValueError(f"{folder}: expected another project's model, got one of splatlearn; read it with load_model")
     if "architecture" in config:
@@ -130,7 +130,7 @@ def _described(folder: Path) -> ImportOptions:
             raise ValueError(f"{folder}: {name}: expected {allowed[0]}, got {config[name]!r}; it cannot be imported")
     if not 0 <= config.get("layer_norm_eps", 1e-12) <= _EPSILON:
         raise ValueError(f"{folder}: layer_norm_eps: expected at most {_EPSILON}, got {config['layer_norm_eps']!r}")
-    preprocessor = _json(folder / PREPROCESSOR_NAME)
+    preprocessor = read_object(folder / PREPROCESSOR_NAME)
     mean, std = preprocessor.get("image_mean"), preprocessor.get("image_std")
     if preprocessor.get("do_normalize") is False:
         channels = config.get("num_channels", 3)
@@ -155,18 +155,6 @@ def _of_timm(config: dict[str, Any]) -> ImportOptions:
         input_mean=None if mean is None else tuple(mean),
         input_std=None if std is None else tuple(std),
     )
-
-
-def _json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: expected JSON, got {error}") from error
-    if not isinstance(values, dict):
-        raise ValueError(f"{path}: expected an object, got {type(values).__name__}")
-    return values
 
 
 def _size(value: int | list[int]) -> tuple[int, int]:
