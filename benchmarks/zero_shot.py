@@ -1,21 +1,29 @@
-"""Zero-shot edges and figures of a GMAE beside its controls, its MAE twin and methods without learning.
+"""Zero-shot edges and figures of GMAEs beside their controls, their MAE twins and methods without learning.
 
-python -m benchmarks.zero_shot --run runs/gmae --mae runs/mae --bsds DIR --figure-ground DIR --limit 5 \\
-    --json-file benchmarks/results/zero_shot.json
+    python -m benchmarks.zero_shot --runs GMAE-0 GMAE-1 GMAE-2 --maes MAE-0 MAE-1 MAE-2 \\
+        --bsds DIR --figure-ground DIR --out FOLDER --json-file benchmarks/results/zero_shot.json
+
+The runs are of one recipe with different seeds. Everything is scored for the first; of the others, what was trained.
+What has been scored lies in FOLDER and is not scored again. The last lines are tables in Markdown, mean ± sd over the runs.
 """
 
 from __future__ import annotations
 
 import json
+import statistics
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import tyro
 
-from splatlearn.cli.benchmark import BenchmarkInput, Rows, edge_tables, figure_tables, print_table
+from splatlearn.cli.benchmark import BenchmarkInput, Rows, edge_tables, figure_tables
+from splatlearn.evaluation.bsds_contenders import READ_OUTS as EDGES
 from splatlearn.evaluation.bsds_contenders import EdgeContender, gmae_edges, mae_edges, plain_edges, shuffled_edges
 from splatlearn.evaluation.embedders import random_twin
+from splatlearn.evaluation.figure_ground_contenders import READ_OUTS as FIGURES
 from splatlearn.evaluation.figure_ground_contenders import (
     FigureContender,
     gmae_figures,
@@ -28,90 +36,180 @@ from splatlearn.training.recipe import Recipe
 from splatlearn.training.run_folder import RECIPE, environment
 from splatlearn.zero_shot import ReadOptions
 
+LINES, COLORS, INDEX = "soft", "soft, colour alone", "layer index"
+DEPTH = "soft, depth alone"
+MIXTURES, GROUPS = ("mixtures", "mixtures, centre"), ("groups", "groups, centre")
+ORDER = ("order", "depth")
+
+Kind = TypeVar("Kind")
+
 
 @dataclass(frozen=True)
 class Options:
     """What is compared, and on what."""
 
-    run: str
-    """A run or model folder of a GMAE."""
-    mae: str | None = None
-    """Its MAE twin: a run or model folder."""
+    runs: tuple[str, ...]
+    """Run or model folders of GMAEs."""
+    maes: tuple[str, ...] = ()
+    """Their MAE twins, in the same order."""
     bsds: str | None = None
     """BSDS500, for edges."""
     figure_ground: str | None = None
     """A folder of folders with images and masks, for figures."""
     limit: int | None = None
-    """The first so many images (of each folder)."""
+    """The first so many photographs for edges."""
+    figure_limit: int | None = None
+    """The first so many photographs of each group for figures."""
     thresholds: int = 99
     """Of the edges' strengths."""
-    refine: tuple[int, ...] = (200,)
-    """Read-outs are scored without refinement and after each of these numbers of steps."""
-    window: int | None = None
-    """Read-outs are scored in windows of this height too."""
+    refine: int = 200
+    """Read-outs are scored without refinement and after so many steps; 0: without alone."""
+    window: int = 128
+    """Read-outs are scored in windows of this height too; 0: of the whole image alone."""
     processes: int = 2
     """That score, beside the one that runs the models."""
     device: str = "cpu"
     """Where the models run."""
+    out: Path = Path("runs/zero_shot")
+    """Folder of what has been scored."""
     json_file: Path | None = None
     """Where the figures go."""
 
 
 def main(options: Options) -> None:
     """Score everything, print tables, and write them as JSON."""
-    began = time.perf_counter()
-    model, mae = load_model(options.run, options.device), None
-    if not isinstance(model, GMAE):
-        raise SystemExit(f"run: expected a GMAE, got a MAE in {options.run}")
-    if options.mae is not None:
-        mae = load_model(options.mae, options.device)
-        if not isinstance(mae, MAE):
-            raise SystemExit(f"mae: expected a MAE, got a GMAE in {options.mae}")
+    if options.maes and len(options.maes) != len(options.runs):
+        raise SystemExit(f"maes: expected one for each of {len(options.runs)} runs, got {len(options.maes)}")
     given = BenchmarkInput("", None, options.limit, options.processes, options.thresholds)
-    tables: dict[str, Rows] = {}
-    if options.bsds is not None:
-        tables |= edge_tables(edge_contenders(model, mae, options), replace(given, data=options.bsds))
-    if options.figure_ground is not None:
-        tables |= figure_tables(figure_contenders(model, mae, options), replace(given, data=options.figure_ground))
-    for title, rows in tables.items():
-        print_table(title, rows)
-    facts = {"tables": tables, "seconds": time.perf_counter() - began, "environment": environment()}
+    found: dict[str, list[Rows]] = {}
+    for number in range(len(options.runs)):
+        for data, name, score in (
+            (options.bsds, "edges", lambda at, number=number: edge_tables(edge_contenders(number, options), at)),
+            (
+                options.figure_ground,
+                "figures",
+                lambda at, number=number: figure_tables(
+                    figure_contenders(number, options), replace(at, limit=options.figure_limit)
+                ),
+            ),
+        ):
+            if data is not None:
+                facts = _scored(options.out / f"{name}-{number}.json", score, replace(given, data=data))
+                for title, rows in facts["tables"].items():
+                    found.setdefault(title, []).append(rows)
+    for title, tables in found.items():
+        print(f"{title}\n\n{markdown(tables)}\n")
     if options.json_file is not None:
+        facts = {"options": asdict(options), "tables": found, "environment": environment()}
         options.json_file.parent.mkdir(parents=True, exist_ok=True)
-        options.json_file.write_text(json.dumps(facts, indent=2, default=str) + "\n")
+        options.json_file.write_text(json.dumps(facts, indent=1, default=str) + "\n")
 
 
-def readings(options: Options) -> dict[str, ReadOptions]:
-    """The ways in which images are shown to the model, by the words that the tables have for them."""
-    found = {"GMAE": ReadOptions()}
-    if options.window is not None:
-        found["GMAE in windows"] = ReadOptions(sizing="windows", window=options.window)
-    return found | {f"GMAE refined {steps}": ReadOptions(refine=steps) for steps in options.refine}
+def _scored(file: Path, score: Callable[[BenchmarkInput], dict[str, Rows]], given: BenchmarkInput) -> dict:
+    """What a file holds of an earlier time, or the scores, which it then holds."""
+    if not file.is_file():
+        began = time.perf_counter()
+        tables = score(given)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps({"tables": tables, "seconds": time.perf_counter() - began}, indent=1) + "\n")
+    return json.loads(file.read_text())
 
 
-def control_readings(options: Options) -> dict[str, ReadOptions]:
-    """The same for random weights: refined, they say what the fit alone finds."""
-    refined = {f"random weights refined {steps}": ReadOptions(refine=steps) for steps in options.refine}
-    return {"random weights": ReadOptions()} | refined
+def markdown(tables: list[Rows]) -> str:
+    """Mean ± sd over the runs of every method's scores, the best of the first score first, published ones last."""
+    rows: dict[str, list[Mapping[str, float]]] = {}
+    for table in tables:
+        for name, scores in table.items():
+            rows.setdefault(name, []).append(scores)
+    keys = [key for key in next(iter(rows.values()))[0] if key != "ods_threshold"]
+    lines = ["| method | " + " | ".join(key.replace("_", " ") for key in keys) + " |", "|---" * (len(keys) + 1) + "|"]
+    ordered = sorted(
+        rows.items(), key=lambda row: ("published" in row[0], -statistics.fmean(each[keys[0]] for each in row[1]))
+    )
+    for name, scores in ordered:
+        cells = []
+        for key in keys:
+            values = [each[key] for each in scores if key in each]
+            several = len(values) > 1 and statistics.stdev(values) > 0
+            spread = f" ± {statistics.stdev(values):.3f}" if several else ""
+            cells.append(f"{statistics.fmean(values):.3f}{spread}" if values else "–")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
-def edge_contenders(model: GMAE, mae: MAE | None, options: Options) -> list[EdgeContender]:
-    """Everything that finds edges."""
-    found = [gmae_edges(model, name, reading) for name, reading in readings(options).items()]
-    fresh = untrained(model)
-    found += [shuffled_edges(model), *plain_edges()]
-    found += [gmae_edges(fresh, name, reading) for name, reading in control_readings(options).items()]
-    return found if mae is None else [*found, mae_edges(mae, normalized_targets(options.mae))]
+def edge_contenders(number: int, options: Options) -> list[EdgeContender]:
+    """Everything that finds edges, or for runs after the first what was trained."""
+    model, first = opened(options.runs[number], options), number == 0
+    refined, windows = readings(options)
+    names = (LINES, DEPTH, COLORS, INDEX) if first else (LINES, COLORS, INDEX)
+    found = [gmae_edges(model, "GMAE", None, some(EDGES, *names))]
+    if windows is not None and first:
+        found.append(gmae_edges(model, "GMAE in windows", windows, some(EDGES, LINES, COLORS)))
+    if refined is not None:
+        found.append(gmae_edges(model, f"GMAE refined {options.refine}", refined, some(EDGES, LINES, COLORS, INDEX)))
+    if options.maes:
+        twin = options.maes[number]
+        found.append(mae_edges(opened_mae(twin, options), normalized_targets(twin)))
+    if first:
+        fresh = untrained(model)
+        found += [shuffled_edges(model), *plain_edges()]
+        found.append(gmae_edges(fresh, "random weights", None, some(EDGES, LINES, INDEX)))
+        if refined is not None:
+            name = f"random weights refined {options.refine}"
+            found.append(gmae_edges(fresh, name, refined, some(EDGES, LINES, COLORS, INDEX)))
+    return found
 
 
-def figure_contenders(model: GMAE, mae: MAE | None, options: Options) -> list[FigureContender]:
-    """Everything that finds figures."""
-    found = [gmae_figures(model, name, reading) for name, reading in readings(options).items()]
-    fresh = untrained(model)
-    found += [shuffled_figures(model), token_cuts(model, "GMAE"), *plain_figures()]
-    found += [gmae_figures(fresh, name, reading) for name, reading in control_readings(options).items()]
-    found.append(token_cuts(fresh, "random weights"))
-    return found if mae is None else [*found, token_cuts(mae, "MAE")]
+def figure_contenders(number: int, options: Options) -> list[FigureContender]:
+    """Everything that finds figures, or for runs after the first what was trained."""
+    model, first = opened(options.runs[number], options), number == 0
+    refined, windows = readings(options)
+    found = [gmae_figures(model), token_cuts(model, "GMAE")]
+    if windows is not None:
+        found.append(gmae_figures(model, "GMAE in windows", windows, some(FIGURES, *MIXTURES, *GROUPS)))
+    if refined is not None:
+        found.append(
+            gmae_figures(model, f"GMAE refined {options.refine}", refined, some(FIGURES, *MIXTURES, *GROUPS, *ORDER))
+        )
+    if options.maes:
+        found.append(token_cuts(opened_mae(options.maes[number], options), "MAE"))
+    if first:
+        fresh = untrained(model)
+        found += [shuffled_figures(model, None, some(FIGURES, *GROUPS, *ORDER)), *plain_figures()]
+        found += [gmae_figures(fresh, "random weights"), token_cuts(fresh, "random weights")]
+        if windows is not None:
+            found.append(gmae_figures(fresh, "random weights in windows", windows, some(FIGURES, *MIXTURES)))
+        if refined is not None:
+            name = f"random weights refined {options.refine}"
+            found.append(gmae_figures(fresh, name, refined, some(FIGURES, *MIXTURES, *ORDER)))
+    return found
+
+
+def readings(options: Options) -> tuple[ReadOptions | None, ReadOptions | None]:
+    """How images are read with refinement and in windows, where that is asked for."""
+    refined = ReadOptions(refine=options.refine) if options.refine else None
+    return refined, ReadOptions(sizing="windows", window=options.window) if options.window else None
+
+
+def some(every: Mapping[str, Kind], *names: str) -> dict[str, Kind]:
+    """The named ones."""
+    return {name: every[name] for name in names}
+
+
+def opened(run: str, options: Options) -> GMAE:
+    """The GMAE of a run."""
+    model = load_model(run, options.device)
+    if not isinstance(model, GMAE):
+        raise SystemExit(f"runs: expected GMAEs, got a MAE in {run}")
+    return model
+
+
+def opened_mae(run: str, options: Options) -> MAE:
+    """The MAE of a run."""
+    model = load_model(run, options.device)
+    if not isinstance(model, MAE):
+        raise SystemExit(f"maes: expected MAEs, got a GMAE in {run}")
+    return model
 
 
 def untrained(model: GMAE) -> GMAE:
@@ -121,9 +219,9 @@ def untrained(model: GMAE) -> GMAE:
     return twin
 
 
-def normalized_targets(run: str | None) -> bool:
+def normalized_targets(run: str) -> bool:
     """Whether a run's targets were normalised patches; a folder without a recipe is taken to have raw ones."""
-    path = Path(run or "") / RECIPE
+    path = Path(run) / RECIPE
     return bool(Recipe.read(path).objective.normalize_targets) if path.is_file() else False
 
 

@@ -32,29 +32,27 @@ def test_every_control_is_scored(tmp_path: Path):
             tmp_path / "data" / "images" / f"{name}.png"
         )
         Image.fromarray(mask).save(tmp_path / "data" / "masks" / f"{name}.png")
-    arguments = ["--run", tmp_path / "gmae", "--mae", tmp_path / "mae", "--figure-ground", tmp_path / "data"]
-    options = [
-        "--limit",
-        "2",
-        "--refine",
-        "3",
-        "--window",
-        "16",
-        "--processes",
-        "1",
-        "--json-file",
-        tmp_path / "f.json",
-    ]
-    shown = run_benchmark("zero_shot", *map(str, [*arguments, *options]))
-    (rows,) = json.loads((tmp_path / "f.json").read_text())["tables"].values()
-    starts = {name.split(", ")[0] for name in rows}
+    small_gmae(seed=1).save(tmp_path / "gmae-1")
+    small_mae(seed=1).save(tmp_path / "mae-1")
+    arguments = ["--runs", tmp_path / "gmae", tmp_path / "gmae-1", "--maes", tmp_path / "mae", tmp_path / "mae-1"]
+    data = ["--figure-ground", tmp_path / "data", "--figure-limit", 2, "--out", tmp_path / "out"]
+    options = ["--refine", 3, "--window", 16, "--processes", 1, "--json-file", tmp_path / "f.json"]
+    shown = run_benchmark("zero_shot", *map(str, [*arguments, *data, *options]))
+    ((first, second),) = json.loads((tmp_path / "f.json").read_text())["tables"].values()
+    starts = {name.split(", ")[0] for name in first}
     assert starts == {
-        "GMAE", "GMAE in windows", "GMAE refined 3", "shuffled depths", "random weights",
-        "random weights refined 3", "MAE",
-        "centre prior", "Otsu", "colour mixtures",
+        "GMAE", "GMAE in windows", "GMAE refined 3", "shuffled depths", "random weights", "random weights in windows",
+        "random weights refined 3", "MAE", "centre prior", "Otsu", "colour mixtures",
     }  # fmt: skip
-    assert {"GMAE, TokenCut", "MAE, TokenCut", "random weights, TokenCut"} < set(rows)
-    assert rows["Otsu"]["iou"] == 1.0 and "centre prior" in shown
+    assert {"GMAE, TokenCut", "MAE, TokenCut", "random weights, TokenCut"} < set(first)
+    assert first["Otsu"]["iou"] == 1.0 and "| centre prior |" in shown
+    assert {name.split(", ")[0] for name in second} == {"GMAE", "GMAE in windows", "GMAE refined 3", "MAE"}
+    mean = (first["GMAE, groups"]["iou"] + second["GMAE, groups"]["iou"]) / 2
+    assert f"| GMAE, groups | {mean:.3f}" in shown
+    # What is there is read, not scored again.
+    (tmp_path / "gmae" / "config.json").unlink()
+    again = run_benchmark("zero_shot", *map(str, [*arguments, *data, *options]))
+    assert again == shown
 
 
 def test_fits_are_traced_from_both_starts(tmp_path: Path):

@@ -69,13 +69,15 @@ def gmae_figures(
     return FigureContender(name, panel)
 
 
-def shuffled_figures(model: GMAE, options: ReadOptions | None = None) -> FigureContender:
+def shuffled_figures(
+    model: GMAE, options: ReadOptions | None = None, read_outs: Mapping[str, FigureOptions] = READ_OUTS
+) -> FigureContender:
     """The read-outs of Gaussians whose depths are dealt out anew: what the order itself is worth."""
 
     def panel(photo: np.ndarray) -> Panel:
         scene = shuffled(read_scene(model, as_images(photo, model), options))
         return {
-            f"shuffled depths, {each}": figure_ground_of(scene, how)[0].cpu().numpy() for each, how in READ_OUTS.items()
+            f"shuffled depths, {each}": figure_ground_of(scene, how)[0].cpu().numpy() for each, how in read_outs.items()
         }
 
     return FigureContender("shuffled depths", panel)
