@@ -4,7 +4,7 @@
         --bsds DIR --figure-ground DIR --out FOLDER --json-file benchmarks/results/zero_shot.json
 
 The runs are of one recipe with different seeds. Everything is scored for the first; of the others, what was trained.
-What has been scored lies in FOLDER and is not scored again. The last lines are tables in Markdown, mean ± sd over the runs.
+What has been scored lies in FOLDER and is not scored again. The last lines are tables in Markdown, mean ± sd.
 """
 
 from __future__ import annotations
