@@ -16,6 +16,7 @@ from splatlearn.models import (
 @pytest.mark.parametrize(
     ("size", "encoder", "decoder"),
     [
+        ("micro", (128, 6, 2), (128, 2, 2)),
         ("tiny", (192, 12, 3), (192, 4, 3)),
         ("small", (384, 12, 6), (256, 4, 8)),
         ("base", (768, 12, 12), (512, 8, 16)),
@@ -74,7 +75,7 @@ class TestErrors:
         ],
     )
     def test_names(self, name: str, closest: str) -> None:
-        with pytest.raises(ValueError, match=r"name: expected \{mae\|gmae\}_vit_\{tiny\|.*\|huge\}_patch") as caught:
+        with pytest.raises(ValueError, match=r"name: expected \{mae\|gmae\}_vit_\{micro\|.*\|huge\}_patch") as caught:
             create_model(name)
         assert str(caught.value).endswith(f"got {name!r}; did you mean {closest!r}?")
 

@@ -20,15 +20,20 @@ Preset = Literal["default", "paper"]
 PAPER_DECODER = DecoderConfig(512, 8, 16)
 
 ENCODERS = {
+    "micro": (128, 6, 2),
     "tiny": (192, 12, 3),
     "small": (384, 12, 6),
     "base": (768, 12, 12),
     "large": (1024, 24, 16),
     "huge": (1280, 32, 16),
 }
-"""Width, depth and heads of the encoders."""
+"""Width, depth and heads of the encoders; micro is for studies of many runs on a CPU."""
 
-DEFAULT_DECODERS = {"tiny": DecoderConfig(192, 4, 3), "small": DecoderConfig(256, 4, 8)}
+DEFAULT_DECODERS = {
+    "micro": DecoderConfig(128, 2, 2),
+    "tiny": DecoderConfig(192, 4, 3),
+    "small": DecoderConfig(256, 4, 8),
+}
 """Decoders of the default preset that are smaller than the paper's."""
 
 _NAME = re.compile(r"(?P<kind>mae|gmae)_vit_(?P<size>[a-z]+)_patch(?P<patch>[1-9]\d*)_(?P<side>[1-9]\d*)")
@@ -82,7 +87,7 @@ def create_model(
 ) -> MAE | GMAE:
     """Build a model with fresh weights.
 
-    - `name`: `{mae|gmae}_vit_{tiny|small|base|large|huge}_patch{P}_{image size}`, any sizes that divide.
+    - `name`: `{mae|gmae}_vit_{micro|tiny|small|base|large|huge}_patch{P}_{image size}`, any sizes that divide.
     - `preset`: `"paper"` for the published choices to the letter (arXiv 2111.06377, 2501.03229); `"default"` rotates
       by normalised quaternions, starts from a grid of Gaussians and gives tiny and small encoders smaller decoders.
     - `seed`: of the weights; None draws them from PyTorch's global generator, which is otherwise left alone.
