@@ -95,8 +95,8 @@ def test_small_images_are_enlarged_and_said_to_be():
     image = Image.fromarray(array(4, 5, 40))
     crop = RandomResizedCrop(16, 24)
     assert crop(image, np.random.default_rng(0)).shape == (3, 16, 24)
-    assert crop.enlarges(image)
-    assert not crop.enlarges(Image.fromarray(array(4, 16, 24)))
+    assert crop.enlarges(*image.size)
+    assert not crop.enlarges(24, 16)
 
 
 @pytest.mark.parametrize(

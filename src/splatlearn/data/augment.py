@@ -86,12 +86,8 @@ class RandomResizedCrop:
         left, top = (width - w) // 2, (height - h) // 2
         return left, top, left + w, top + h
 
-    def enlarges(self, image: Image.Image) -> bool:
-        """Whether the image is smaller than the target on a side, so that even the whole of it is enlarged."""
-        return self.enlarges_size(image.width, image.height)
-
-    def enlarges_size(self, width: int, height: int) -> bool:
-        """The same of an image of that size."""
+    def enlarges(self, width: int, height: int) -> bool:
+        """Whether an image of that size is smaller than the target on a side, so that even the whole is enlarged."""
         return width < self.width or height < self.height
 
 

@@ -17,7 +17,7 @@ from splatlearn.data.images import UnreadableImage
 from splatlearn.data.labelled import stored_images
 from splatlearn.data.order import sample_order
 from splatlearn.data.randomness import Purpose, generator
-from splatlearn.data.samples import DataError, ImageSource, Order, Sample, StoredImage, StreamedSource
+from splatlearn.data.samples import DataError, ImageSource, Order, StoredImage, StreamedSource
 
 TRIES = 100
 
@@ -88,15 +88,13 @@ class TrainingDataset(Dataset[AnyExample], ABC, Generic[AnyExample, AnyBatch]):
         stored = stored_images(self.source, request.indices)
         self._fetched = {} if stored is None else dict(zip(request.indices, stored, strict=True))
 
-    def read(self, wanted: int) -> tuple[Sample, tuple[tuple[str, str], ...]]:
-        """The wanted sample, or where it is unreadable the next readable one; and (name, reason) of the unreadable.
+    def read_crop(self, epoch: int, wanted: int) -> tuple[Cropped, tuple[tuple[str, str], ...]]:
+        """The crop of the wanted sample in an epoch, and (name, reason) of what was unreadable.
+
+        In place of an unreadable sample comes the next readable one, with the wanted one's randomness.
 
         Raises DataError when a hundred samples in a row are unreadable.
         """
-        return self._first_readable(wanted, lambda index: self.source[index])
-
-    def read_crop(self, epoch: int, wanted: int) -> tuple[Cropped, tuple[tuple[str, str], ...]]:
-        """The crop of the wanted sample in an epoch; or as `read` of the next, with the wanted one's randomness."""
         return self._first_readable(wanted, lambda index: self._cropped(epoch, wanted, index))
 
     def _cropped(self, epoch: int, wanted: int, index: int) -> Cropped:
@@ -105,9 +103,9 @@ class TrainingDataset(Dataset[AnyExample], ABC, Generic[AnyExample, AnyBatch]):
         if stored is None:
             sample = self.source[index]
             pixels, size = self.crop(sample.image, rng), sample.image.size
-            return Cropped(pixels, sample.name, sample.label, self.crop.enlarges_size(*size), rng)
+            return Cropped(pixels, sample.name, sample.label, self.crop.enlarges(*size), rng)
         pixels, size = self.crop.of_file(stored, rng)
-        return Cropped(pixels, stored.name, stored.label, self.crop.enlarges_size(*size), rng)
+        return Cropped(pixels, stored.name, stored.label, self.crop.enlarges(*size), rng)
 
     def _first_readable(self, wanted: int, read: Callable[[int], Read]) -> tuple[Read, tuple[tuple[str, str], ...]]:
         unreadable: list[tuple[str, str]] = []

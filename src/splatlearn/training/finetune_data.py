@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float32, Int64, UInt8
 from torch import Tensor
 
-from splatlearn.data import DataError, ImageSource, Purpose, RandomResizedCrop, generator
+from splatlearn.data import DataError, ImageSource, RandomResizedCrop
 from splatlearn.data.loader import TrainingDataset
 from splatlearn.training.finetune_augment import Draws, draw_operations
 from splatlearn.training.finetune_mixing import Box, draw_box
@@ -71,21 +71,20 @@ class FinetuneDataset(TrainingDataset[LabelledExample, LabelledBatch]):
     def __getitem__(self, index: tuple[int, int]) -> LabelledExample:
         """The example of an epoch and a sample; an unreadable one is replaced by the next, its label's too."""
         epoch, wanted = index
-        sample, unreadable = self.read(wanted)
-        if sample.label is None:
-            raise DataError(f"data: expected a label of every image, got none for {sample.name}")
+        cropped, unreadable = self.read_crop(epoch, wanted)
+        if cropped.label is None:
+            raise DataError(f"data: expected a label of every image, got none for {cropped.name}")
         # What follows the crop goes on with its stream.
-        rng = generator(self.seed, epoch, wanted, Purpose.CROP)
-        image = self.crop(sample.image, rng)
+        rng = cropped.rng
         count = self.options.rand_augment_ops if self.options.rand_augment > 0 else 0
         return LabelledExample(
-            image=image,
-            label=sample.label,
+            image=cropped.pixels,
+            label=cropped.label,
             draws=draw_operations(rng, self.options.rand_augment, count),
             box=draw_box(rng, self.options.erase, self.crop.height, self.crop.width),
             index=wanted,
             unreadable=unreadable,
-            enlarged=sample.name if self.crop.enlarges(sample.image) else None,
+            enlarged=cropped.name if cropped.enlarged else None,
         )
 
     @staticmethod
