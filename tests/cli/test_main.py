@@ -102,3 +102,9 @@ def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("doctor") == 0
     text = capsys.readouterr().out
     assert "torch" in text and "backend torch" in text and "ok" in text
+
+
+def test_doctor_shows_square_brackets(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("splatlearn.render.backend_triton._INSTALLED", False)
+    assert run("doctor") == 0
+    assert "'splatlearn[gpu]'" in " ".join(capsys.readouterr().out.split())

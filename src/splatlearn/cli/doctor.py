@@ -7,6 +7,7 @@ import os
 import torch
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from splatlearn.render import available_backends
 from splatlearn.render.backend_cpu import instruction_sets
@@ -30,7 +31,8 @@ def doctor() -> int:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     table.add_row("device", f"{name} (precision auto: {choose_precision('auto', device)})")
     for backend, state in available_backends().items():
-        table.add_row(f"backend {backend}", state)
+        # As text: square brackets, as in the name of an extra, are no markup.
+        table.add_row(f"backend {backend}", Text(state))
     if instruction_sets():
         table.add_row("kernel", f"{instruction_sets()[-1]} (compiled for {', '.join(instruction_sets())} of this CPU)")
     console.print(table)
