@@ -105,6 +105,6 @@ def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_doctor_shows_square_brackets(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("splatlearn.render.backend_triton._INSTALLED", False)
+    monkeypatch.setattr(importlib.import_module("splatlearn.render.backend_triton"), "_INSTALLED", False)
     assert run("doctor") == 0
     assert "'splatlearn[gpu]'" in " ".join(capsys.readouterr().out.split())
