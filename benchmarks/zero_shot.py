@@ -4,24 +4,25 @@
         --bsds DIR --figure-ground DIR --out FOLDER --json-file benchmarks/results/zero_shot.json
 
 The runs are of one recipe with different seeds. Everything is scored for the first; of the others, what was trained.
-What has been scored lies in FOLDER and is not scored again. The last lines are tables in Markdown, mean ± sd.
+What has been scored lies in FOLDER and is not scored again; `--part 0 2` and `--part 1 2` in two processes share the work.
+The last lines are tables in Markdown, mean ± sd.
 """
 
 from __future__ import annotations
 
 import json
 import statistics
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import tyro
 
-from splatlearn.cli.benchmark import BenchmarkInput, Rows, edge_tables, figure_tables
+from benchmarks.zero_shot_scores import Rows, edge_rows, figure_rows
 from splatlearn.evaluation.bsds_contenders import READ_OUTS as EDGES
 from splatlearn.evaluation.bsds_contenders import EdgeContender, gmae_edges, mae_edges, plain_edges, shuffled_edges
+from splatlearn.evaluation.bsds_data import PUBLISHED, open_bsds
 from splatlearn.evaluation.embedders import random_twin
 from splatlearn.evaluation.figure_ground_contenders import READ_OUTS as FIGURES
 from splatlearn.evaluation.figure_ground_contenders import (
@@ -31,7 +32,9 @@ from splatlearn.evaluation.figure_ground_contenders import (
     shuffled_figures,
     token_cuts,
 )
+from splatlearn.evaluation.figure_ground_data import open_figure_ground
 from splatlearn.models import GMAE, MAE, load_model
+from splatlearn.stored import write_whole
 from splatlearn.training.recipe import Recipe
 from splatlearn.training.run_folder import RECIPE, environment
 from splatlearn.zero_shot import ReadOptions
@@ -66,8 +69,8 @@ class Options:
     """Read-outs are scored without refinement and after so many steps; 0: without alone."""
     window: int = 128
     """Read-outs are scored in windows of this height too; 0: of the whole image alone."""
-    processes: int = 2
-    """That score, beside the one that runs the models."""
+    part: tuple[int, int] = (0, 1)
+    """(i, n) takes every n-th photograph from the i-th, for n processes beside one another."""
     device: str = "cpu"
     """Where the models run."""
     out: Path = Path("runs/zero_shot")
@@ -80,39 +83,33 @@ def main(options: Options) -> None:
     """Score everything, print tables, and write them as JSON."""
     if options.maes and len(options.maes) != len(options.runs):
         raise SystemExit(f"maes: expected one for each of {len(options.runs)} runs, got {len(options.maes)}")
-    given = BenchmarkInput("", None, options.limit, options.processes, options.thresholds)
     found: dict[str, list[Rows]] = {}
     for number in range(len(options.runs)):
-        for data, name, score in (
-            (options.bsds, "edges", lambda at, number=number: edge_tables(edge_contenders(number, options), at)),
-            (
-                options.figure_ground,
-                "figures",
-                lambda at, number=number: figure_tables(
-                    figure_contenders(number, options), replace(at, limit=options.figure_limit)
-                ),
-            ),
-        ):
-            if data is not None:
-                facts = _scored(options.out / f"{name}-{number}.json", score, replace(given, data=data))
-                for title, rows in facts["tables"].items():
-                    found.setdefault(title, []).append(rows)
+        for title, rows in scored(number, options).items():
+            if rows is not None:
+                found.setdefault(title, []).append(rows)
     for title, tables in found.items():
         print(f"{title}\n\n{markdown(tables)}\n")
     if options.json_file is not None:
         facts = {"options": asdict(options), "tables": found, "environment": environment()}
-        options.json_file.parent.mkdir(parents=True, exist_ok=True)
-        options.json_file.write_text(json.dumps(facts, indent=1, default=str) + "\n")
+        write_whole(options.json_file, json.dumps(facts, indent=1, default=str) + "\n")
 
 
-def _scored(file: Path, score: Callable[[BenchmarkInput], dict[str, Rows]], given: BenchmarkInput) -> dict:
-    """What a file holds of an earlier time, or the scores, which it then holds."""
-    if not file.is_file():
-        began = time.perf_counter()
-        tables = score(given)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps({"tables": tables, "seconds": time.perf_counter() - began}, indent=1) + "\n")
-    return json.loads(file.read_text())
+def scored(number: int, options: Options) -> dict[str, Rows | None]:
+    """The tables of a run; None where another process has photographs left."""
+    found: dict[str, Rows | None] = {}
+    if options.bsds is not None:
+        images, folder = open_bsds(options.bsds, limit=options.limit), options.out / f"edges-{number}"
+        title = f"BSDS500, {len(images)} test images, {options.thresholds} thresholds"
+        rows = edge_rows(lambda: edge_contenders(number, options), images, options.thresholds, folder, options.part)
+        found[title] = rows and {**rows, **{f"{name} (published)": figures for name, figures in PUBLISHED.items()}}
+    if options.figure_ground is not None:
+        for group, pairs in open_figure_ground(options.figure_ground, options.figure_limit).items():
+            folder = options.out / f"{group}-{number}"
+            found[f"{group}, {len(pairs)} photographs"] = figure_rows(
+                lambda: figure_contenders(number, options), pairs, folder, options.part
+            )
+    return found
 
 
 def markdown(tables: list[Rows]) -> str:

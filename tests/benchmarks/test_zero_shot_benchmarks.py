@@ -36,7 +36,7 @@ def test_every_control_is_scored(tmp_path: Path):
     small_mae(seed=1).save(tmp_path / "mae-1")
     arguments = ["--runs", tmp_path / "gmae", tmp_path / "gmae-1", "--maes", tmp_path / "mae", tmp_path / "mae-1"]
     data = ["--figure-ground", tmp_path / "data", "--figure-limit", 2, "--out", tmp_path / "out"]
-    options = ["--refine", 3, "--window", 16, "--processes", 1, "--json-file", tmp_path / "f.json"]
+    options = ["--refine", 3, "--window", 16, "--json-file", tmp_path / "f.json"]
     shown = run_benchmark("zero_shot", *map(str, [*arguments, *data, *options]))
     ((first, second),) = json.loads((tmp_path / "f.json").read_text())["tables"].values()
     starts = {name.split(", ")[0] for name in first}
