@@ -4,8 +4,8 @@
         --bsds DIR --figure-ground DIR --out FOLDER --json-file benchmarks/results/zero_shot.json
 
 The runs are of one recipe with different seeds. Everything is scored for the first; of the others, what was trained.
-What has been scored lies in FOLDER and is not scored again; `--part 0 2` and `--part 1 2` in two processes share the work.
-The last lines are tables in Markdown, mean ± sd.
+What has been scored lies in FOLDER and is not scored again; `--part 0 2` and `--part 1 2` in two processes share the
+work. The last lines are tables in Markdown, mean ± sd.
 """
 
 from __future__ import annotations
