@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.io
+import skimage.morphology
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 from scipy.optimize import linear_sum_assignment
 
 from splatlearn.data import DataError
@@ -20,6 +22,7 @@ from splatlearn.evaluation.bsds import (
 )
 from splatlearn.evaluation.bsds_data import bounded_map, open_bsds, read_boundaries, score_edges
 from splatlearn.evaluation.bsds_matching import match_boundaries
+from splatlearn.evaluation.bsds_thinning import thin
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "bsds500"
 REFERENCE = DATA / "reference_eval" / "five_images"
@@ -39,6 +42,13 @@ def test_as_many_pixels_are_matched_as_an_assignment_can(seed, density, toleranc
     assert matched.sum() == allowed[rows, columns].sum()
     assert not (matched & ~predicted).any()
     assert matched[tuple(first[~allowed.any(axis=1)].T)].sum() == 0
+
+
+@given(seed=st.integers(0, 10_000), density=st.floats(0.0, 1.0), smooth=st.floats(0.0, 3.0))
+def test_lines_are_thinned_as_scikit_image_does(seed, density, smooth):
+    noise = gaussian_filter(np.random.default_rng(seed).random((23, 31)), smooth)
+    mask = noise <= np.quantile(noise, density)
+    np.testing.assert_array_equal(thin(mask), skimage.morphology.thin(mask))
 
 
 def test_a_shifted_line_is_found_within_the_tolerance_only():

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
-from skimage.morphology import thin
 
-from splatlearn.evaluation.bsds_matching import TOLERANCE, match_boundaries
+from splatlearn.evaluation.bsds_matching import TOLERANCE, Annotated
+from splatlearn.evaluation.bsds_thinning import thin
 
 THRESHOLDS = 99
 STEPS_BETWEEN = 100
@@ -116,16 +116,17 @@ def map_counts(
     tolerance: float = TOLERANCE,
 ) -> BoundaryCounts:
     """Count the boundary pixels of binary maps, one for each threshold, thinned first; raises as `boundary_counts`."""
-    total = float(sum(annotation.sum() for annotation in annotations))
+    prepared = [Annotated(annotation, tolerance) for annotation in annotations]
+    total = float(sum(annotation.count for annotation in prepared))
     rows: list[tuple[float, float, float, float]] = []
     before = None
     for each in maps:
         # Thresholds beyond one another's values give the same map again.
         if before is None or not np.array_equal(each, before):
-            lines = thin(each)
-            hits = [match_boundaries(lines, annotation, tolerance) for annotation in annotations]
+            lines = np.flatnonzero(thin(each))
+            hits = [annotation.match(each.shape, lines) for annotation in prepared]
             found = float(sum(hit.sum() for hit in hits))
-            rows.append((found, total, float(np.logical_or.reduce(hits).sum()), float(lines.sum())))
+            rows.append((found, total, float(np.logical_or.reduce(hits).sum()), float(len(lines))))
         else:
             rows.append(rows[-1])
         before = each

@@ -24,16 +24,55 @@ def match_boundaries(
     number of True entries is that of matched annotated pixels too. Raises ValueError for masks of different sizes and
     a negative tolerance.
     """
-    if predicted.shape != annotated.shape:
-        raise ValueError(f"predicted: expected shape {list(annotated.shape)} like annotated, got {predicted.shape}")
-    if not tolerance >= 0:
-        raise ValueError(f"tolerance: expected at least 0, got {tolerance}")
-    reach = tolerance * math.hypot(*predicted.shape)
-    hits = np.zeros(int(predicted.sum()), dtype=bool)
-    hits[_match(_partners(predicted, annotated, reach), int(annotated.sum()))] = True
-    matched = np.zeros(predicted.shape, dtype=bool)
-    matched[predicted] = hits
-    return matched
+    matched = np.zeros(predicted.size, dtype=bool)
+    places = np.flatnonzero(predicted)
+    matched[places] = Annotated(annotated, tolerance).match(predicted.shape, places)
+    return matched.reshape(predicted.shape)
+
+
+class Annotated:
+    """Annotated boundaries, ready to be matched with many maps; `match_boundaries` says how.
+
+    Raises ValueError for a negative tolerance.
+    """
+
+    def __init__(self, annotated: Bool[np.ndarray, "H W"], tolerance: float = TOLERANCE) -> None:
+        if not tolerance >= 0:
+            raise ValueError(f"tolerance: expected at least 0, got {tolerance}")
+        height, width = annotated.shape
+        reach = tolerance * math.hypot(height, width)
+        self.shape = annotated.shape
+        self.count = int(annotated.sum())
+        margin = math.floor(reach)
+        # The number of annotated pixels stands for none.
+        numbers = np.pad(np.full(annotated.shape, self.count, dtype=np.int32), margin, constant_values=self.count)
+        numbers[margin : margin + height, margin : margin + width][annotated] = np.arange(self.count, dtype=np.int32)
+        self._numbers = numbers.reshape(-1)
+        self._margin, self._width = margin, width + 2 * margin
+        self._steps = np.array([dy * self._width + dx for dy, dx in _offsets(reach)])
+        near = np.zeros(numbers.size, dtype=bool)
+        at = np.flatnonzero(self._numbers < self.count)
+        for step in self._steps:
+            near[at + step] = True
+        self._near = near.reshape(numbers.shape)[margin : margin + height, margin : margin + width].reshape(-1)
+
+    def match(self, shape: tuple[int, ...], places: Int[np.ndarray, " P"]) -> Bool[np.ndarray, " P"]:
+        """Which of the predicted pixels at these places of the flattened image are matched.
+
+        Raises ValueError for a map of another shape.
+        """
+        if shape != self.shape:
+            raise ValueError(f"predicted: expected shape {list(self.shape)} like annotated, got {list(shape)}")
+        hits = np.zeros(len(places), dtype=bool)
+        near = np.flatnonzero(self._near[places])
+        hits[near[_match(self._partners(places[near]), self.count)]] = True
+        return hits
+
+    def _partners(self, places: Int[np.ndarray, " P"]) -> Int[np.ndarray, "O P"]:
+        """For each displacement, shortest first, and predicted pixel, the number of the annotated pixel there."""
+        rows, columns = np.divmod(places, self.shape[1])
+        padded = (rows + self._margin) * self._width + columns + self._margin
+        return self._numbers[padded[None, :] + self._steps[:, None]]
 
 
 @lru_cache(maxsize=64)
@@ -44,29 +83,8 @@ def _offsets(reach: float) -> tuple[tuple[int, int], ...]:
     return tuple(sorted(near, key=lambda each: each[0] ** 2 + each[1] ** 2))
 
 
-def _partners(
-    predicted: Bool[np.ndarray, "H W"], annotated: Bool[np.ndarray, "H W"], reach: float
-) -> Int[np.ndarray, "O P"]:
-    """For each displacement, shortest first, and predicted pixel, the number of the annotated pixel there.
-
-    The number of annotated pixels stands for none.
-    """
-    margin = math.floor(reach)
-    count = int(annotated.sum())
-    numbers = np.pad(np.full(annotated.shape, count, dtype=np.int32), margin, constant_values=count)
-    inner = numbers[margin : margin + annotated.shape[0], margin : margin + annotated.shape[1]]
-    inner[annotated] = np.arange(count, dtype=np.int32)
-    rows, columns = np.nonzero(predicted)
-    width = numbers.shape[1]
-    places = (rows + margin) * width + columns + margin
-    steps = np.array([dy * width + dx for dy, dx in _offsets(reach)])
-    return numbers.reshape(-1)[places[None, :] + steps[:, None]]
-
-
 def _match(partners: Int[np.ndarray, "O P"], count: int) -> Int[np.ndarray, " M"]:
-    """Which predicted pixels are matched."""
-    near = np.flatnonzero((partners < count).any(axis=0))
-    partners = partners[:, near]
+    """Which predicted pixels, each near an annotated one, are matched."""
     own, taken = _near_first(partners, count)
     matched = own < count
     # Matching by distance is maximal but not maximum: flow through the residual graph finds what more can be matched,
@@ -77,7 +95,7 @@ def _match(partners: Int[np.ndarray, "O P"], count: int) -> Int[np.ndarray, " M"
     spare = np.flatnonzero(spare & ~taken)
     if len(spare):
         matched[reached[_augmented(partners[:, reached], own[reached], spare, count)]] = True
-    return near[matched]
+    return np.flatnonzero(matched)
 
 
 def _near_first(partners: Int[np.ndarray, "O P"], count: int) -> tuple[np.ndarray, np.ndarray]:
