@@ -44,7 +44,7 @@ def edge_rows(
         return {name: boundary_counts(edges, annotations, at) for name, edges in made.panel(photo).items()}
 
     counts = _all({image.name: lambda image=image: count(image) for image in images}, folder, part, BoundaryCounts)
-    return counts and {name: boundary_scores(each, at).summary() for name, each in counts.items()}
+    return None if counts is None else {name: boundary_scores(each, at).summary() for name, each in counts.items()}
 
 
 def figure_rows(
@@ -58,7 +58,7 @@ def figure_rows(
         return {name: mask_score(soft, truth) for name, soft in made.panel(photo).items()}
 
     scores = _all({pair[0].stem: lambda pair=pair: score(pair) for pair in pairs}, folder, part, MaskScore)
-    return scores and {name: figure_scores(each).summary() for name, each in scores.items()}
+    return None if scores is None else {name: figure_scores(each).summary() for name, each in scores.items()}
 
 
 class _Once:
