@@ -79,7 +79,8 @@ def check_bound(process: int) -> None:
         encoder = nn.Linear(4, 3).double()
         # Trained a little by hand: q is a narrow Gaussian near the latents, so that the gate is open.
         wide = nn.Linear(4, 3).double()
-        wide.weight.copy_(encoder.weight + 0.1), wide.bias.copy_(encoder.bias)
+        wide.weight.copy_(encoder.weight + 0.1)
+        wide.bias.copy_(encoder.bias)
     estimator.mean = wide
     half = slice(process * IMAGES, (process + 1) * IMAGES)
     shared = frozen_bound(estimator, inputs[:, half], encoder(inputs[:, half]))
