@@ -207,9 +207,9 @@ def seen(model: GMAE, given: Options) -> dict[str, float]:
     found = {"ods": next(iter(edges.values()))[EDGES]["ods"]}
     for title, rows in figures.items():
         found[f"iou {title.split(',')[0]}"] = rows[FIGURE]["iou"]
-    every = [rows for tables in (edges, figures) for rows in tables.values()]
-    for rows in every:
-        found |= {f"{name}: {key}": value for name, each in rows.items() for key, value in each.items()}
+    named = {"edges": next(iter(edges.values())), **{title.split(",")[0]: rows for title, rows in figures.items()}}
+    for kind, rows in named.items():
+        found |= {f"{kind}, {name}: {key}": value for name, each in rows.items() for key, value in each.items()}
     return found
 
 

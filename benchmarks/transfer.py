@@ -123,6 +123,7 @@ def table(found: dict[str, dict[int, dict[str, float]]]) -> str:
 def main(given: Options) -> None:
     """Probe and fine-tune, and print the table."""
     found: dict[str, dict[int, dict[str, float]]] = {name: {} for name in (*METHODS, FRESH, PIXELS)}
+    tuned = f"finetuned-{given.shots}-shots-{given.epochs}-epochs-{given.judged}-judged"
     for seed in given.seeds:
         for method in METHODS:
             folder = given.runs / given.data / f"{method}-{seed}"
@@ -136,12 +137,12 @@ def main(given: Options) -> None:
                     found[FRESH][seed] = scores[FRESH]
                     found[PIXELS][seed] = scores[PIXELS]
             if given.shots:
-                row["fine-tuned"] = finetuned(folder, folder / "finetuned", seed, given)
+                row["fine-tuned"] = finetuned(folder, folder / tuned, seed, given)
             found[method][seed] = row
         if given.shots:
             twin = given.runs / given.data / f"random-{seed}"
             start = fresh(given.runs / given.data / f"{METHODS[0]}-{seed}", twin, seed)
-            found[FRESH].setdefault(seed, {})["fine-tuned"] = finetuned(start, twin / "finetuned", seed, given)
+            found[FRESH].setdefault(seed, {})["fine-tuned"] = finetuned(start, twin / tuned, seed, given)
     print(table(found))
     if given.json_file is not None:
         facts = {"options": asdict(given), "found": found, "environment": environment()}

@@ -34,7 +34,7 @@ from splatlearn.evaluation.figure_ground_contenders import (
 )
 from splatlearn.evaluation.figure_ground_data import open_figure_ground
 from splatlearn.models import GMAE, MAE, load_model
-from splatlearn.stored import write_whole
+from splatlearn.stored import read_object, write_whole
 from splatlearn.training.recipe import Recipe
 from splatlearn.training.run_folder import RECIPE, environment
 from splatlearn.zero_shot import ReadOptions
@@ -43,6 +43,7 @@ LINES, COLORS, INDEX = "soft", "soft, colour alone", "layer index"
 DEPTH = "soft, depth alone"
 MIXTURES, GROUPS = ("mixtures", "mixtures, centre"), ("groups", "groups, centre")
 ORDER = ("order", "depth")
+SETTINGS = "settings.json"
 
 Kind = TypeVar("Kind")
 
@@ -81,8 +82,10 @@ class Options:
 
 def main(options: Options) -> None:
     """Score everything, print tables, and write them as JSON."""
+    check_part(options.part)
     if options.maes and len(options.maes) != len(options.runs):
         raise SystemExit(f"maes: expected one for each of {len(options.runs)} runs, got {len(options.maes)}")
+    keep_settings(options)
     found: dict[str, list[Rows]] = {}
     for number in range(len(options.runs)):
         for title, rows in scored(number, options).items():
@@ -93,6 +96,30 @@ def main(options: Options) -> None:
     if options.json_file is not None:
         facts = {"options": asdict(options), "tables": found, "environment": environment()}
         write_whole(options.json_file, json.dumps(facts, indent=1, default=str) + "\n")
+
+
+def check_part(part: tuple[int, int]) -> None:
+    """Raise SystemExit unless the part is one of n."""
+    first, step = part
+    if not 0 <= first < step:
+        raise SystemExit(f"part: expected I N with 0 <= I < N, such as 0 2 and 1 2, got {first} {step}")
+
+
+def keep_settings(options: Options) -> None:
+    """Note in the folder what its scores depend on; raises SystemExit where they were made with something else."""
+    # How many photographs there are, and who scores them, changes no score.
+    free = {"limit", "figure_limit", "part", "device", "out", "json_file"}
+    # As JSON has it, which knows no tuples; data that is not asked for this time may be the next.
+    mine = json.loads(json.dumps({name: value for name, value in asdict(options).items() if name not in free}))
+    path = options.out / SETTINGS
+    theirs = read_object(path)
+    for name, value in mine.items():
+        if value is not None and theirs.get(name) is not None and theirs[name] != value:
+            raise SystemExit(
+                f"out: {options.out} holds scores made with {name} = {theirs[name]}, expected {value}; "
+                "name another folder, or the same settings"
+            )
+    write_whole(path, json.dumps({**theirs, **{k: v for k, v in mine.items() if v is not None}}, indent=1) + "\n")
 
 
 def scored(number: int, options: Options) -> dict[str, Rows | None]:

@@ -3,11 +3,14 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
+from benchmarks.zero_shot import Options, check_part, keep_settings
 from models.small_models import small_gmae, small_mae
 
 ROOT = Path(__file__).parents[2]
@@ -53,6 +56,25 @@ def test_every_control_is_scored(tmp_path: Path):
     (tmp_path / "gmae" / "config.json").unlink()
     again = run_benchmark("zero_shot", *map(str, [*arguments, *data, *options]))
     assert again == shown
+
+
+def test_scores_of_other_settings_are_not_mixed(tmp_path: Path):
+    first = Options(runs=("a", "b"), out=tmp_path, bsds="here", thresholds=33)
+    keep_settings(first)
+    keep_settings(replace(first, bsds=None, figure_ground="there", limit=3, part=(1, 2)))
+    with pytest.raises(SystemExit, match="made with thresholds = 33, expected 99; name another folder"):
+        keep_settings(replace(first, thresholds=99))
+    with pytest.raises(SystemExit, match="made with figure_ground = there"):
+        keep_settings(replace(first, figure_ground="elsewhere"))
+    with pytest.raises(SystemExit, match=r"made with runs = \['a', 'b'\]"):
+        keep_settings(replace(first, runs=("b", "a")))
+
+
+@pytest.mark.parametrize("part", [(2, 2), (-1, 2), (0, 0)])
+def test_a_part_is_one_of_n(part: tuple[int, int]):
+    with pytest.raises(SystemExit, match="part: expected I N"):
+        check_part(part)
+    check_part((1, 2))
 
 
 def test_fits_are_traced_from_both_starts(tmp_path: Path):
