@@ -70,6 +70,8 @@ class Options:
     """Read-outs are scored without refinement and after so many steps; 0: without alone."""
     window: int = 128
     """Read-outs are scored in windows of this height too; 0: of the whole image alone."""
+    edge_window: int = 240
+    """Edges are scored in windows of this height after half as many steps too; chosen on the validation images."""
     part: tuple[int, int] = (0, 1)
     """(i, n) takes every n-th photograph from the i-th, for n processes beside one another."""
     device: str = "cpu"
@@ -171,6 +173,7 @@ def edge_contenders(number: int, options: Options) -> list[EdgeContender]:
         found.append(gmae_edges(model, "GMAE in windows", windows, some(EDGES, LINES, COLORS)))
     if refined is not None:
         found.append(gmae_edges(model, f"GMAE refined {options.refine}", refined, some(EDGES, LINES, COLORS, INDEX)))
+        found.append(refined_in_windows(model, "GMAE", options))
     if options.maes:
         twin = options.maes[number]
         found.append(mae_edges(opened_mae(twin, options), normalized_targets(twin)))
@@ -181,7 +184,15 @@ def edge_contenders(number: int, options: Options) -> list[EdgeContender]:
         if refined is not None:
             name = f"random weights refined {options.refine}"
             found.append(gmae_edges(fresh, name, refined, some(EDGES, LINES, COLORS, INDEX)))
+            found.append(refined_in_windows(fresh, "random weights", options))
     return found
+
+
+def refined_in_windows(model: GMAE, name: str, options: Options) -> EdgeContender:
+    """Edges of the colours of more Gaussians that were refined for a shorter time."""
+    steps = options.refine // 2
+    how = ReadOptions(sizing="windows", window=options.edge_window, refine=steps)
+    return gmae_edges(model, f"{name} in windows of {options.edge_window}, refined {steps}", how, some(EDGES, COLORS))
 
 
 def figure_contenders(number: int, options: Options) -> list[FigureContender]:

@@ -58,7 +58,7 @@ def figures(tmp_path: Path) -> Path:
 
 
 def test_edges_are_scored_beside_simple_methods(model: str, bsds: Path, capsys: pytest.CaptureFixture) -> None:
-    options = ("--thresholds", "5", "--processes", "1", "--device", "cpu")
+    options = ("--thresholds", "5", "--processes", "1", "--device", "cpu", "--baselines", "yes", "--every")
     assert run("benchmark", "bsds500", model, "--data", str(bsds), *options) == 0
     (rows,) = json.loads((Path(model) / "benchmark-bsds500.json").read_text()).values()
     assert {f"GMAE, {name}" for name in EDGES} | {"Sobel", "Canny"} < set(rows)
@@ -66,6 +66,13 @@ def test_edges_are_scored_beside_simple_methods(model: str, bsds: Path, capsys: 
     assert rows["gPb-owt-ucm (published, 200 images)"]["ods"] == 0.726
     shown = capsys.readouterr().out
     assert "BSDS500, 2 test images, 5 thresholds" in shown and "Canny" in shown
+
+
+def test_without_more_words_the_default_and_the_papers_edges_are_scored(model: str, bsds: Path) -> None:
+    options = ("--thresholds", "5", "--processes", "1", "--device", "cpu")
+    assert run("benchmark", "bsds500", model, "--data", str(bsds), *options) == 0
+    (rows,) = json.loads((Path(model) / "benchmark-bsds500.json").read_text()).values()
+    assert [name for name in rows if "published" not in name] == ["GMAE, default", "GMAE, layer index"]
 
 
 def test_figures_are_scored_beside_simple_methods(model: str, figures: Path, tmp_path: Path) -> None:
@@ -89,6 +96,6 @@ def test_wrong_input_is_one_sentence(
         (("bsds500", model, "--data", str(bsds), "--limit", "0"), "limit: expected at least 1"),
         (("bsds500", "owner/name", "--data", str(bsds)), "out: expected a folder for the results"),
     ):
-        assert run("benchmark", *arguments, "--device", "cpu", "--processes", "1", "--no-baselines") == 2
+        assert run("benchmark", *arguments, "--device", "cpu", "--processes", "1", "--baselines", "no") == 2
         error = capsys.readouterr().err.strip()
         assert message in error and error.startswith("splatlearn: ") and "\n" not in error

@@ -122,7 +122,7 @@ def edges_command(
     *,
     out: str,
     method: EdgeMethod = "soft",
-    cues: tuple[Cue, ...] = EdgeOptions.cues,
+    cues: tuple[Cue, ...] | None = None,
     sigma: float = EdgeOptions.sigma,
     reading: Read = Reading(),
 ) -> int:
@@ -133,7 +133,7 @@ def edges_command(
         images: Image files, or folders of them.
         out: Folder for the PNG files.
         method: soft: gradients of composited channels; index: the paper's jumps of the layer index.
-        cues: Channels of soft: layers, depth, color, tokens.
+        cues: Channels of soft: layers, depth, color, tokens. Default: the first three; after refinement color.
         sigma: Smoothing before the gradient, pixels.
     """
     folder = output_folder(out)

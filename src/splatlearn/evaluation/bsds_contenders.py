@@ -14,7 +14,7 @@ from splatlearn.evaluation.bsds_baselines import canny_edges, sobel_edges
 from splatlearn.evaluation.reconstruction import evaluating, shown_image
 from splatlearn.models import GMAE, MAE, MaskedAutoencoder, orthogonal_masks
 from splatlearn.zero_shot import EdgeOptions, ReadOptions, Scene, edges_of, read_scene
-from splatlearn.zero_shot.edges import HALF
+from splatlearn.zero_shot.edges import CUES, HALF
 from splatlearn.zero_shot.gradients import gradient_map, thin_lines
 from splatlearn.zero_shot.windows import resize
 
@@ -22,12 +22,14 @@ Panel = Mapping[str, Float[np.ndarray, "H W"]]
 """Strengths in [0, 1] by the method's name."""
 
 READ_OUTS = {
-    "soft": EdgeOptions(),
+    "soft": EdgeOptions(cues=CUES),
     "soft, depth alone": EdgeOptions(cues=("layers", "depth")),
     "soft, colour alone": EdgeOptions(cues=("color",)),
     "soft, with tokens": EdgeOptions(cues=("layers", "depth", "color", "tokens")),
     "layer index": EdgeOptions(method="index"),
 }
+USUAL = {"default": EdgeOptions(), "layer index": READ_OUTS["layer index"]}
+"""What `edges` does unless told otherwise, and the paper's method."""
 MASKS = 4
 """Orthogonal masks under which a MAE reconstructs an image: each patch is hidden in all but one."""
 
@@ -110,7 +112,7 @@ def shuffled(scene: Scene, seed: int = 0) -> Scene:
     means = scene.gaussians.means.clone()
     order = torch.randperm(means.shape[1], generator=torch.Generator().manual_seed(seed)).to(means.device)
     means[..., 2] = means[:, order, 2]
-    return Scene(replace(scene.gaussians, means=means), scene.camera, scene.background, scene.tokens)
+    return replace(scene, gaussians=replace(scene.gaussians, means=means))
 
 
 def as_images(photo: UInt8[np.ndarray, "H W 3"], model: MaskedAutoencoder) -> Float[Tensor, "1 3 H W"]:

@@ -18,6 +18,9 @@ from splatlearn.zero_shot.slabs import cut_slabs, paint, slab_of
 Method = Literal["soft", "index"]
 Cue = Literal["layers", "depth", "color", "tokens"]
 
+CUES: tuple[Cue, ...] = ("layers", "depth", "color")
+REFINED_CUES: tuple[Cue, ...] = ("color",)
+
 HALF = 0.1
 """Gradient that counts as half an edge: strengths g become g / (g + HALF), which keeps their order."""
 
@@ -33,7 +36,8 @@ class EdgeOptions:
       changed it by more than `change`, and mark the jumps. `"soft"` composites `cues` as channels and takes their
       gradient; it needs no threshold.
     - `layers`: numbers of equal-count layers, all of which are combined.
-    - `cues`: of `"soft"`: layer indices, depth (both relative to the scene's), colour, and the decoder's tokens.
+    - `cues`: of `"soft"`: layer indices, depth (both relative to the scene's), colour, and the decoder's tokens. None:
+      layers, depth and colour, but colour alone where the scene was refined, which fits colours and disturbs the order.
     - `sigma`: smoothing before the gradient, pixels.
     - `thin`: keep the crests alone (`"soft"`).
     - `change`: difference of a colour, in (0, 1); what the paper calls significant is not published.
@@ -43,7 +47,7 @@ class EdgeOptions:
 
     method: Method = "soft"
     layers: tuple[int, ...] = (32, 16, 8, 4)
-    cues: tuple[Cue, ...] = ("layers", "depth", "color")
+    cues: tuple[Cue, ...] | None = None
     sigma: float = 2.0
     thin: bool = True
     change: float = 0.1
@@ -51,8 +55,7 @@ class EdgeOptions:
     def __post_init__(self) -> None:
         if self.method not in get_args(Method):
             raise ValueError(f"method: expected one of {', '.join(get_args(Method))}, got {self.method!r}")
-        unknown = [cue for cue in self.cues if cue not in get_args(Cue)]
-        if unknown or not self.cues:
+        if self.cues is not None and (not self.cues or not set(self.cues) <= set(get_args(Cue))):
             raise ValueError(f"cues: expected some of {', '.join(get_args(Cue))}, got {self.cues}")
         if not self.layers or min(self.layers) < 2:
             raise ValueError(f"layers: expected numbers of layers of at least 2, got {self.layers}")
@@ -89,7 +92,8 @@ def edges_of(scene: Scene, options: EdgeOptions | None = None) -> Float[Tensor, 
     if options.method == "index":
         jumps = [_jumps(layer_index(scene, count, options.change)) for count in counts]
         return torch.stack(jumps).mean(dim=0)
-    strength, direction = gradient_map(_cue_maps(scene, counts, options.cues), options.sigma)
+    cues = options.cues or (REFINED_CUES if scene.refined else CUES)
+    strength, direction = gradient_map(_cue_maps(scene, counts, cues), options.sigma)
     if options.thin:
         strength = thin_lines(strength, direction)
     return strength / (strength + HALF)

@@ -56,13 +56,15 @@ class ReadOptions:
 class Scene:
     """Gaussians [B, K], the camera that sees them at the image's size, and what lies behind.
 
-    `tokens` [B, K, D]: what the decoder said where it emitted each Gaussian; None without a model.
+    `tokens` [B, K, D]: what the decoder said where it emitted each Gaussian; None without a model. `refined`: gradient
+    steps that the Gaussians have had since.
     """
 
     gaussians: Gaussians
     camera: Camera
     background: Background = "white"
     tokens: Float[Tensor, "B K D"] | None = None
+    refined: int = 0
 
     @cached_property
     def splats(self) -> Splats:
@@ -114,7 +116,7 @@ def read_scene(model: Any, images: Float[Tensor, "B 3 H W"], options: ReadOption
     tokens = torch.cat([part[1] for part in parts], dim=1)
     if options.refine:
         gaussians = refine(gaussians, images, options.refine, RefineOptions(background=background), camera)
-    return Scene(gaussians, camera, background, tokens)
+    return Scene(gaussians, camera, background, tokens, options.refine)
 
 
 def principal_tokens(scene: Scene, count: int) -> Float[Tensor, "B K count"]:
