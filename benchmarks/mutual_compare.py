@@ -157,7 +157,7 @@ def _run(
 
 def _probes(folder: Path, data: Labelled, options: CompareOptions) -> dict[str, float]:
     """Nearest neighbours, a linear classifier and few labels, on the mean of the patches' tokens."""
-    asked = EvaluationOptions(probes=("knn", "linear", "few-shot"), pooling="mean", controls=False)
+    asked = EvaluationOptions(probes=("knn", "linear", "few-shot"), pooling="mean", controls=False, diagnostics=False)
     evaluation = evaluate(folder, data, asked, Extraction(device=options.device), folder / "features")
     save_evaluation(folder, evaluation)
     return {score.key: score.value for score in evaluation.model.scores}
@@ -165,7 +165,7 @@ def _probes(folder: Path, data: Labelled, options: CompareOptions) -> dict[str, 
 
 def _corrupted(folder: Path, data: Labelled, options: CompareOptions) -> dict[str, float]:
     """Nearest neighbours of corrupted images among clean ones, averaged over strengths."""
-    asked = EvaluationOptions(probes=("knn",), pooling="mean", controls=False)
+    asked = EvaluationOptions(probes=("knn",), pooling="mean", controls=False, diagnostics=False)
     facts = {}
     for name in CORRUPTIONS if options.strengths else ():
         values = []
@@ -185,7 +185,7 @@ def _finetuned(folder: Path, data: Labelled, seed: int, options: CompareOptions)
     few = dataclasses.replace(data, train=data.train.part(chosen.numpy()))
     wanted = FinetuneRecipe(
         model=str(folder),
-        data=LabelledOptions(data=f"1 % of {options.data}"),
+        data=LabelledOptions(data=f"1 % of {options.data}", validate_every=options.finetune_epochs),
         run=RunOptions(out=str(folder / "finetune"), seed=seed, device=options.device, trackers=(), resume=True),
         augment=AugmentOptions(rand_augment=0.0),
         optimizer=FinetuneOptimizerOptions(epochs=options.finetune_epochs, batch_size=min(64, len(chosen))),

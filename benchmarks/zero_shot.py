@@ -3,7 +3,8 @@
     python -m benchmarks.zero_shot --runs GMAE-0 GMAE-1 GMAE-2 --maes MAE-0 MAE-1 MAE-2 \\
         --bsds DIR --figure-ground DIR --out FOLDER --json-file benchmarks/results/zero_shot.json
 
-The runs are of one recipe with different seeds. Everything is scored for the first; of the others, what was trained.
+The runs are of one recipe with different seeds. Everything is scored for the first; of the others, the trained models'
+edges of all cues and of colour, and their figures.
 What has been scored lies in FOLDER and is not scored again; `--part 0 2` and `--part 1 2` in two processes share the
 work. The last lines are tables in Markdown, mean ± sd.
 """
@@ -167,12 +168,13 @@ def edge_contenders(number: int, options: Options) -> list[EdgeContender]:
     """Everything that finds edges, or for runs after the first what was trained."""
     model, first = opened(options.runs[number], options), number == 0
     refined, windows = readings(options)
-    names = (LINES, DEPTH, COLORS, INDEX) if first else (LINES, COLORS, INDEX)
-    found = [gmae_edges(model, "GMAE", None, some(EDGES, *names))]
+    every = (LINES, DEPTH, COLORS, INDEX) if first else (LINES, COLORS)
+    found = [gmae_edges(model, "GMAE", None, some(EDGES, *every))]
     if windows is not None and first:
         found.append(gmae_edges(model, "GMAE in windows", windows, some(EDGES, LINES, COLORS)))
     if refined is not None:
-        found.append(gmae_edges(model, f"GMAE refined {options.refine}", refined, some(EDGES, LINES, COLORS, INDEX)))
+        every = (LINES, COLORS, INDEX) if first else (COLORS,)
+        found.append(gmae_edges(model, f"GMAE refined {options.refine}", refined, some(EDGES, *every)))
         found.append(refined_in_windows(model, "GMAE", options))
     if options.maes:
         twin = options.maes[number]

@@ -38,6 +38,12 @@ def test_colours_are_found_in_pixels_and_all_subjects_get_the_same_probes():
         assert 0 < subject.diagnostics["alignment"] < 4 and -4 <= subject.diagnostics["uniformity"] < 0
 
 
+def test_diagnostics_can_be_left_out():
+    evaluation = evaluate(small_mae(), coloured_sets(), dataclasses.replace(QUICK, probes=("knn",), diagnostics=False))
+    assert [subject.diagnostics for subject in evaluation.subjects] == [{}, {}, {}]
+    assert all(subject.scores for subject in evaluation.subjects)
+
+
 def test_an_evaluation_is_the_same_twice_bit_for_bit(tmp_path: Path):
     options = dataclasses.replace(QUICK, shots=(2,), shares=())
     files = []

@@ -120,6 +120,17 @@ def test_drop_path_is_on_in_training_and_off_in_validation(tmp_path: Path, model
     assert plain["loss"] == dropped["loss"]
 
 
+def test_validation_every_second_epoch_and_after_the_last(tmp_path: Path, model: Path) -> None:
+    recipe = with_optimizer(small_finetuning(model, tmp_path / "run"), epochs=3)
+    data = dataclasses.replace(recipe.data, validate_every=2)
+    result = finetune(dataclasses.replace(recipe, data=data), labelled())
+    checked = [entry for entry in logged(tmp_path / "run") if "validation_top1" in entry]
+    assert [entry["epoch"] for entry in checked] == [2, 3]
+    assert result.top1 == checked[-1]["validation_top1"]
+    with pytest.raises(ValueError, match="validate_every: expected a number above 0"):
+        dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, validate_every=0))
+
+
 def test_the_log_and_the_scores(tmp_path: Path, model: Path) -> None:
     result = finetune(with_optimizer(small_finetuning(model, tmp_path / "run"), epochs=3, ema_decay=0.5), labelled())
     checked = [entry for entry in logged(tmp_path / "run") if "validation_top1" in entry]

@@ -27,6 +27,8 @@ class EvaluationOptions:
     """Block of the encoder, from 1, whose tokens are taken. Default: the last."""
     controls: bool = True
     """Give a random-weights encoder and raw pixels the same probes."""
+    diagnostics: bool = True
+    """Compare two random crops of validation images too: alignment, uniformity and the effective rank."""
     neighbours: int = NEIGHBOURS
     """Nearest images that vote (knn); at most as many as there are."""
     temperature: float = TEMPERATURE

@@ -60,7 +60,7 @@ def evaluate(
         features, failed = _features(each, labelled, store)
         unreadable.update(failed)
         scores = probe_scores(features.standardized(), options, name, progress)
-        diagnostics = _diagnostics(each, labelled.val, features, store, options.seed)
+        diagnostics = _diagnostics(each, labelled.val, features, store, options.seed) if options.diagnostics else {}
         subjects.append(Subject(name, features.train.shape[1], scores, diagnostics))
     counts = torch.bincount(torch.from_numpy(labelled.val.labels))
     return Evaluation(

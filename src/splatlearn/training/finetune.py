@@ -133,7 +133,10 @@ class _Finetuning(TrainingLoop):
             self.average.load_state_dict(open_tensors(folder, "average").all())
 
     def _after_epoch(self) -> None:
-        """Score the weights and their average on the validation images."""
+        """Score the weights and their average on the validation images, where it is time to."""
+        epoch = self.step // self.steps_per_epoch
+        if epoch % self.recipe.data.validate_every and epoch != self.epochs:
+            return
         self._flush()
         began = time.perf_counter()
         scores = self._scores(self._classifier(), "")
@@ -141,7 +144,6 @@ class _Finetuning(TrainingLoop):
             scores |= self._scores(self.average, "_average")
         self._classifier().train()
         self._name_unreadable()
-        epoch = self.step // self.steps_per_epoch
         self.logbook.write(
             {
                 "step": self.step,

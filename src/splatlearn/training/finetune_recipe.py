@@ -34,6 +34,8 @@ class LabelledOptions:
     """Unreadable images are skipped and counted; above this share of the images seen the run stops."""
     center_crop: float = 1.0
     """Share of the shorter side that validation sees; the official recipe's is 0.875 for photographs at 224 px."""
+    validate_every: int = 1
+    """Epochs between two validations; the last epoch always has one."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,7 @@ def _check(recipe: FinetuneRecipe) -> None:
         "layer_decay": optimizer.layer_decay,
         "rand_augment_ops": augment.rand_augment_ops,
         "center_crop": data.center_crop,
+        "validate_every": data.validate_every,
         "checkpoint_every": run.checkpoint_every,
         "keep_checkpoints": run.keep_checkpoints,
         "log_every": run.log_every,

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_type_hints
 FREE = {"run.out", "run.device", "run.precision", "run.checkpoint_every", "run.keep_checkpoints"}
 FREE |= {"probe.probe_every", "probe.probe_data", "probe.probe_images", "probe.probe_pooling"}
 FREE |= {"run.log_every", "run.trackers", "run.resume", "run.stop_after", "data.workers", "data.data"}
-FREE |= {"run.keep_every", "run.max_skipped", "run.parallel"}
+FREE |= {"data.validate_every", "run.keep_every", "run.max_skipped", "run.parallel"}
 """Fields by which runs may differ and still train alike."""
 
 STEP = {"optimizer.batch_size", "optimizer.accumulate"}
