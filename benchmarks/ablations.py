@@ -72,7 +72,10 @@ FACTORS: dict[str, dict[str, Change]] = {
         "4": options(gaussians_per_query=4),
     },
     "scale": {"0.5": options(scale_limit=0.5), "2": options(scale_limit=2.0), "4": options(scale_limit=4.0)},
-    "background": {"black": options(background="black"), "grey": options(background=(0.5, 0.5, 0.5))},
+    "background": {level: options(background=level) for level in ("black", "mean", "learned")},
+    "color": {level: options(color=level) for level in ("linear", "residual")},
+    "opacity": {"0.1": options(opacity=0.1), "0.9": options(opacity=0.9)},
+    "heads": {"separate": options(heads="separate")},
     "depth": {
         "soft-order": options(depth="soft-order"),
         "pinhole": options(depth="pinhole"),

@@ -84,7 +84,7 @@ def small_fits(options: Options, model: GMAE | None) -> list[dict[str, Any]]:
         refining = RefineOptions()
         if model is not None:
             starts["prediction"] = read_scene(model, image).gaussians
-            count, refining = model.config.gaussians, RefineOptions(background=model.config.background)
+            count, refining = model.config.gaussians, RefineOptions(background=model.background(image))
         starts["scratch"] = initial_gaussians(image, count, torch.Generator().manual_seed(options.seed))
         for name, start in starts.items():
             fit = fit_image(start, image, options.steps, refining)

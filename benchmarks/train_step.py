@@ -107,12 +107,13 @@ def renderer_milliseconds(model: GMAE, batch: int, options: Options) -> float:
     """Projection and compositing of a batch of the model's Gaussians, forward and backward."""
     height, width = model.image_size
     with torch.no_grad(), options.autocast:
-        predicted = model.gaussians(torch.rand(batch, 3, height, width, device=options.device))
+        images = torch.rand(batch, 3, height, width, device=options.device)
+        predicted, background = model.gaussians(images), model.background(images)
     gaussians = predicted.to(torch.float32).map(lambda tensor: tensor.detach().requires_grad_())
     leaves, camera = list(vars(gaussians).values()), model.camera(height, width)
 
     def call() -> object:
-        image = render(gaussians, camera, model.config.background, depth=False, check=False).color
+        image = render(gaussians, camera, background, depth=False, check=False).color
         return torch.autograd.grad(image, leaves, image.detach())
 
     return statistics.median(milliseconds([call], options.device, options.rounds))

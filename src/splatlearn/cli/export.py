@@ -17,6 +17,7 @@ from splatlearn.data.images import decode
 from splatlearn.files import SplatCloud, SplatFormat, bake_pinhole, write_splats
 from splatlearn.models import GMAE, load_model
 from splatlearn.models.exchange import Target
+from splatlearn.render.composite import Background
 from splatlearn.render.formula import BLUR
 
 ENDINGS: dict[SplatFormat, str] = {
@@ -69,10 +70,10 @@ def export_command(
     model = load_model(run)
     if not isinstance(model, GMAE):
         raise ValueError(f"run: expected a GMAE, whose pictures are made of Gaussians, got a MAE in {run}")
-    cloud, camera = _baked(model, Path(image), blur)
+    cloud, camera, background = _baked(model, Path(image), blur)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_splats(cloud, path, to)
-    print(f"{path}: {cloud.count} Gaussians. {_instructions(camera, model.config.background)}")
+    print(f"{path}: {cloud.count} Gaussians. {_instructions(camera, background)}")
     return 0
 
 
@@ -80,13 +81,16 @@ def _is_model_format(to: SplatFormat | ModelFormat) -> TypeIs[ModelFormat]:
     return to in get_args(ModelFormat)
 
 
-def _baked(model: GMAE, image: Path, blur: float) -> tuple[SplatCloud, Camera]:
+def _baked(model: GMAE, image: Path, blur: float) -> tuple[SplatCloud, Camera, Background]:
     height, width = model.config.encoder.image_size
     pixels = resize_center_crop(decode(image, str(image)), height, width)
     with torch.no_grad():
-        gaussians = model.gaussians(torch.from_numpy(pixels).float().unsqueeze(0) / 255)[0]
+        images = torch.from_numpy(pixels).float().unsqueeze(0) / 255
+        gaussians, background = model.gaussians(images)[0], model.background(images)
     baked, camera = bake_pinhole(gaussians, model.camera(height, width), blur)
-    return SplatCloud.from_gaussians(baked), camera
+    if isinstance(background, torch.Tensor):
+        background = [round(float(value), 3) for value in background.reshape(-1)]
+    return SplatCloud.from_gaussians(baked), camera, background
 
 
 def _instructions(camera: Camera, background: object) -> str:

@@ -60,7 +60,6 @@ def fit_command(
     model = None if run is None else load_model(run, on)
     if model is not None and not isinstance(model, GMAE):
         raise ValueError(f"run: expected a GMAE, whose pictures are made of Gaussians, got a MAE in {run}")
-    options = RefineOptions(add=add, seed=seed, background="white" if model is None else model.config.background)
     pictures = Pictures(images, 1, 1 if model is None else model.patch)
     folder = output_folder(out)
     results = []
@@ -68,6 +67,8 @@ def fit_command(
         for batch in pictures:
             image = batch.images.to(on)
             start = _start(model, image, gaussians, seed)
+            background = "white" if model is None else model.background(image)
+            options = RefineOptions(add=add, seed=seed, background=background)
             fit = fit_image(start, image, steps, options)
             _write(folder, batch.names[0], fit, image, options)
             results.append({"image": batch.names[0], "gaussians": fit.gaussians.count, "trace": fit.trace})

@@ -16,6 +16,7 @@ from splatlearn.gaussians import Gaussians
 from splatlearn.models.masking import Grid, Mask
 from splatlearn.models.positions import Positioned, gather_tokens
 from splatlearn.models.vit import Block, ViT, ViTConfig, check_sizes, initialize
+from splatlearn.render.composite import Background
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,14 @@ class Reconstruction:
       standardised patches where a MAE was trained on those.
     - `mask`: the one that came in.
     - `latent` [B, 1+V, D]: the encoder's normed tokens, the class token first, then the mask's visible patches.
-    - `gaussians`: what GMAE rendered the image from; None for MAE.
+    - `gaussians`, `background`: what GMAE rendered the image from; None for MAE.
     """
 
     image: Float[Tensor, "B C H W"]
     mask: Mask
     latent: Float[Tensor, "B T D"]
     gaussians: Gaussians | None = None
+    background: Background | None = None
 
 
 class Decoder(Positioned):

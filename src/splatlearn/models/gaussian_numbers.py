@@ -15,6 +15,11 @@ from splatlearn.models.gmae_config import GMAEConfig
 
 NUMBERS = (3, 3, 4, 3, 1)
 """How many of a Gaussian's 14 numbers are its centre, scale, rotation, colour and opacity, in this order."""
+ROTATION, OPACITY = 6, 13
+"""Where a rotation's first number, w, and the opacity stand among them."""
+
+DARKEST = 0.02
+"""Colours that are seen are kept so far from 0 and 1, where a sigmoid has no slope."""
 
 
 def grid_numbers(config: GMAEConfig) -> Float[Tensor, "K 14"]:
@@ -53,12 +58,14 @@ def _grid_shape(queries: int, per_query: int) -> tuple[int, int, int, int]:
     return min(shapes, key=lengthiness)
 
 
-def gaussians_from_numbers(numbers: Float[Tensor, "*B K 14"], config: GMAEConfig) -> Gaussians:
+def gaussians_from_numbers(
+    numbers: Float[Tensor, "*B K 14"], config: GMAEConfig, seen: Float[Tensor, "*B S 3"] | None = None
+) -> Gaussians:
     """Turn the head's numbers [*B, K, 14] into Gaussians (arXiv 2501.03229, section 3, and the authors' code).
 
     Centres 2·(sigmoid − 0.5) in (−1, 1), scales c·sigmoid in (0, c), colours and opacities sigmoid, unit quaternions.
-    Other choices of `config.depth` than the paper's stretch or shrink these ranges. Computed in float32, in float64 for
-    float64 numbers.
+    Other choices of `config.depth` than the paper's stretch or shrink these ranges, and `config.color` may take the
+    bound off the colours or start them from those `seen`. Computed in float32, in float64 for float64 numbers.
     """
     center, scale, rotation, color, opacity = at_least_float32(numbers).split(NUMBERS, dim=-1)
     turn = uniform_quaternions if config.rotation == "uniform" else unit_quaternions
@@ -66,9 +73,17 @@ def gaussians_from_numbers(numbers: Float[Tensor, "*B K 14"], config: GMAEConfig
         means=_stretched(2.0 * (center.sigmoid() - 0.5), config.reach),
         scales=config.largest_scale * scale.sigmoid(),
         quaternions=turn(rotation),
-        colors=color.sigmoid(),
+        colors=_colors(color, config, seen),
         opacities=opacity.sigmoid().squeeze(-1),
     )
+
+
+def _colors(numbers: Float[Tensor, "*B K 3"], config: GMAEConfig, seen: Tensor | None) -> Float[Tensor, "*B K 3"]:
+    if config.color == "linear":
+        return numbers + 0.5
+    if config.color == "residual" and seen is not None:
+        numbers = numbers + torch.logit(seen.to(numbers), eps=DARKEST)
+    return numbers.sigmoid()
 
 
 def _stretched(means: Float[Tensor, "*B 3"], reach: float) -> Float[Tensor, "*B 3"]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from splatlearn.camera import Camera
 from splatlearn.gaussians import Gaussians
 from splatlearn.models.decoder import MaskedAutoencoder, Reconstruction
-from splatlearn.models.gaussian_numbers import NUMBERS, at_least_float32, gaussians_from_numbers, grid_numbers
+from splatlearn.models.gaussian_head import make_head, predict_numbers, scale_last_weights, shift_number
+from splatlearn.models.gaussian_numbers import OPACITY, ROTATION, gaussians_from_numbers, grid_numbers
 from splatlearn.models.gmae_config import GMAEConfig
 from splatlearn.models.masking import Grid, Mask
-from splatlearn.models.vit import initialize
+from splatlearn.models.seen_colors import colors_at, mean_color
 from splatlearn.render import render
+from splatlearn.render.composite import Background
 
 GRID_HEAD_GAIN = 0.3
 """How far the head's first predictions may stray from the grid, beside the usual initialisation."""
@@ -32,20 +35,21 @@ class GMAE(MaskedAutoencoder):
         width = config.decoder.width
         self.query_token = nn.Parameter(torch.empty(1, 1, width))
         self.query_embed = nn.Parameter(torch.empty(1, config.queries, width))
-        self.head = nn.Linear(width, config.gaussians_per_query * sum(NUMBERS))
         nn.init.normal_(self.query_token, std=0.02, generator=generator)
         nn.init.normal_(self.query_embed, std=0.02, generator=generator)
-        initialize(self.head, generator)
+        self.head = make_head(config, generator)
         self.anchors = None
         if config.layout == "grid":
             self.anchors = nn.Parameter(grid_numbers(config))
-            with torch.no_grad():
-                self.head.weight.mul_(GRID_HEAD_GAIN)
+            scale_last_weights(self.head, GRID_HEAD_GAIN)
         if config.rotation == "quaternion":
             # A start near the identity keeps clear of the zero quaternion, where directions change without bound. The
             # other biases stay 0: the Xavier rows already set the Gaussians of one query apart from one another.
-            with torch.no_grad():
-                self.head.bias[6 :: sum(NUMBERS)] = 1.0
+            shift_number(self.head, ROTATION, 1.0)
+        if config.opacity != 0.5:
+            shift_number(self.head, OPACITY, math.log(config.opacity / (1.0 - config.opacity)))
+        # Its sigmoid is the colour.
+        self.behind = nn.Parameter(torch.zeros(3)) if config.background == "learned" else None
 
     def forward(self, images: Float[Tensor, "B 3 H W"], mask: Mask) -> Reconstruction:
         """Reconstruct images [B, 3, H, W] in [0, 1] from the patches that the mask leaves visible.
@@ -54,30 +58,50 @@ class GMAE(MaskedAutoencoder):
         and ValueError when they, the patch and the mask do not fit.
         """
         latent = self.encoder(images, mask)
-        gaussians = self.decode(latent, mask.grid, mask)
-        camera = self.camera(images.shape[2], images.shape[3])
-        rendering = render(gaussians, camera, self.config.background, depth=False, check=False)
-        return Reconstruction(rendering.color, mask, latent, gaussians)
+        gaussians = self.decode(latent, mask.grid, mask, self.seen(images, mask))
+        camera, background = self.camera(images.shape[2], images.shape[3]), self.background(images, mask)
+        rendering = render(gaussians, camera, background, depth=False, check=False)
+        return Reconstruction(rendering.color, mask, latent, gaussians, background)
 
     def gaussians(self, images: Float[Tensor, "B 3 H W"]) -> Gaussians:
         """The Gaussians of images in [0, 1], without masking; raises as `encode` does."""
-        return self.decode(self.encode(images), self.encoder.check_images(images), None)
+        return self.decode(self.encode(images), self.encoder.check_images(images), None, self.seen(images))
 
-    def decode(self, latent: Float[Tensor, "B T D"], grid: Grid, mask: Mask | None) -> Gaussians:
-        """Predict the Gaussians of images from their tokens: those of the visible patches, or of all without a mask."""
+    def decode(
+        self,
+        latent: Float[Tensor, "B T D"],
+        grid: Grid,
+        mask: Mask | None,
+        seen: Float[Tensor, "B S 3"] | None = None,
+    ) -> Gaussians:
+        """Predict the Gaussians of images from their tokens: those of the visible patches, or of all without a mask.
+
+        `seen`: the colours that Gaussians start from, where the model's are residual.
+        """
         tokens = self.decoder.embed_latent(latent, grid, mask)
         queries = (self.query_token + self.query_embed).expand(tokens.shape[0], -1, -1).to(tokens.dtype)
         decoded = self.decoder(torch.cat([tokens, queries], dim=1))[:, -self.config.queries :]
-        return gaussians_from_numbers(self._numbers(decoded), self.config)
+        numbers = predict_numbers(self.head, decoded)
+        numbers = numbers if self.anchors is None else numbers + self.anchors
+        return gaussians_from_numbers(numbers, self.config, seen)
+
+    def seen(self, images: Float[Tensor, "B 3 H W"], mask: Mask | None = None) -> Float[Tensor, "B S 3"] | None:
+        """The colours of visible patches where each Gaussian starts; None where colours are not residual."""
+        if self.config.color != "residual":
+            return None
+        places = None
+        if self.anchors is not None:
+            places = 2.0 * self.config.reach * (self.anchors[:, :2].detach().float().sigmoid() - 0.5)
+        return colors_at(places, images, mask, self.patch)
+
+    def background(self, images: Float[Tensor, "B 3 H W"], mask: Mask | None = None) -> Background:
+        """What lies behind the Gaussians of images, of which the mask's visible patches are known."""
+        if self.behind is not None:
+            return self.behind.sigmoid()
+        if self.config.background == "mean":
+            return mean_color(images, mask, self.patch)
+        return self.config.background
 
     def camera(self, height: int, width: int) -> Camera:
         """The camera that renders images of this height and width in pixels."""
         return self.config.camera(height, width)
-
-    def _numbers(self, decoded: Tensor) -> Tensor:
-        # In bfloat16 a centre would move in steps of half a pixel at 224 px.
-        with torch.autocast(decoded.device.type, enabled=False):
-            exact = at_least_float32(decoded)
-            numbers = F.linear(exact, self.head.weight.to(exact), self.head.bias.to(exact))
-        numbers = numbers.unflatten(-1, (-1, sum(NUMBERS))).flatten(1, 2)
-        return numbers if self.anchors is None else numbers + self.anchors

@@ -13,7 +13,10 @@ from splatlearn.models.vit import ViTConfig
 Rotation = Literal["quaternion", "uniform"]
 Layout = Literal["grid", "free"]
 Depth = Literal["paper", "soft-order", "pinhole", "orthographic"]
-Background = Literal["white", "black"] | tuple[float, float, float]
+Color = Literal["bounded", "linear", "residual"]
+Heads = Literal["joint", "separate"]
+NamedBackground = Literal["white", "black", "mean", "learned"]
+Background = NamedBackground | tuple[float, float, float]
 
 PINHOLE_DISTANCE = 4.0
 """World units between the pinhole camera and the middle of the Gaussians: near ones move 5/3 as fast as far ones."""
@@ -27,7 +30,14 @@ class GMAEConfig:
     - `scale_limit`: the paper's c, the largest standard deviation in world units; an image is 2 wide.
     - `rotation`: `"quaternion"` normalises 4 numbers; `"uniform"` maps 3 numbers in (0, 1) by Shoemake's formula, as
       the authors' code does, and ignores the fourth.
-    - `background`: `"white"`, `"black"` or an RGB colour in [0, 1].
+    - `background`: `"white"`, `"black"` or an RGB colour in [0, 1]; `"mean"`: of each image's visible patches;
+      `"learned"`: one colour for all images, which starts grey.
+    - `color`: `"bounded"`: a sigmoid; `"linear"`: the number plus a half, whatever it is; `"residual"`: a sigmoid that
+      starts from the colours of the visible patches around the Gaussian's place in the grid (of all of them without a
+      grid), so that the decoder says what is not there to see.
+    - `opacity`: where opacities start, in (0, 1).
+    - `heads`: `"joint"`: one linear layer predicts all numbers; `"separate"`: centre, scale, rotation, colour and
+      opacity have an MLP each.
     - `layout`: `"grid"` adds learnable numbers to the head's, which start as a grid of Gaussians that covers the image;
       `"free"` has no such numbers, so that all Gaussians start near the centre, as in the paper.
     - `depth`: what a Gaussian's depth does. `"paper"`: it sorts and shrinks, and only the shrinking has a gradient;
@@ -48,6 +58,9 @@ class GMAEConfig:
     background: Background = "white"
     layout: Layout = "grid"
     depth: Depth = "paper"
+    color: Color = "bounded"
+    opacity: float = 0.5
+    heads: Heads = "joint"
 
     def __post_init__(self) -> None:
         if self.encoder.channels != 3:
@@ -59,15 +72,16 @@ class GMAEConfig:
             )
         if not (self.scale_limit > 0 and math.isfinite(self.scale_limit)):
             raise ValueError(f"scale_limit: expected a positive number, got {self.scale_limit}")
-        if self.rotation not in get_args(Rotation):
-            raise ValueError(f"rotation: expected one of {', '.join(get_args(Rotation))}, got {self.rotation!r}")
-        if self.layout not in get_args(Layout):
-            raise ValueError(f"layout: expected one of {', '.join(get_args(Layout))}, got {self.layout!r}")
-        if self.depth not in get_args(Depth):
-            raise ValueError(f"depth: expected one of {', '.join(get_args(Depth))}, got {self.depth!r}")
-        named = self.background in ("white", "black")
+        if not 0.0 < self.opacity < 1.0:
+            raise ValueError(f"opacity: expected a number in (0, 1), got {self.opacity}")
+        choices = {"rotation": Rotation, "layout": Layout, "depth": Depth, "color": Color, "heads": Heads}
+        for name, known in choices.items():
+            if (value := getattr(self, name)) not in get_args(known):
+                raise ValueError(f"{name}: expected one of {', '.join(get_args(known))}, got {value!r}")
+        named = self.background in get_args(NamedBackground)
         if not named and (isinstance(self.background, str) or len(self.background) != 3):
-            raise ValueError(f"background: expected 'white', 'black' or 3 numbers, got {self.background!r}")
+            names = ", ".join(get_args(NamedBackground))
+            raise ValueError(f"background: expected one of {names}, or 3 numbers, got {self.background!r}")
 
     @property
     def reach(self) -> float:

@@ -11,7 +11,7 @@ import torch
 
 from splatlearn.models.decoder import DecoderConfig
 from splatlearn.models.gmae import GMAE
-from splatlearn.models.gmae_config import Background, Depth, GMAEConfig, Layout, Rotation
+from splatlearn.models.gmae_config import Background, Color, Depth, GMAEConfig, Heads, Layout, Rotation
 from splatlearn.models.mae import MAE, MAEConfig
 from splatlearn.models.vit import ViTConfig
 
@@ -65,6 +65,12 @@ class ModelOptions:
     """Whether the Gaussians start as a grid over the image or near its centre (GMAE)."""
     depth: Depth | None = None
     """What a Gaussian's depth does: paper, soft-order, pinhole or orthographic (GMAE)."""
+    color: Color | None = None
+    """Colours: bounded, linear, or residual to those of the visible patches (GMAE)."""
+    opacity: float | None = None
+    """Where opacities start, in (0, 1) (GMAE)."""
+    heads: Heads | None = None
+    """One linear head for all numbers (joint), or an MLP for each attribute (separate) (GMAE)."""
 
 
 def create_model(
@@ -84,6 +90,9 @@ def create_model(
     background: Background | None = None,
     layout: Layout | None = None,
     depth: Depth | None = None,
+    color: Color | None = None,
+    opacity: float | None = None,
+    heads: Heads | None = None,
 ) -> MAE | GMAE:
     """Build a model with fresh weights.
 
@@ -97,7 +106,7 @@ def create_model(
     """
     keywords = ModelOptions(
         image_size, decoder_width, decoder_depth, decoder_heads,
-        gaussians, gaussians_per_query, scale_limit, rotation, background, layout, depth,
+        gaussians, gaussians_per_query, scale_limit, rotation, background, layout, depth, color, opacity, heads,
     )  # fmt: skip
     config = model_config(name, preset, replace(options or ModelOptions(), **_given(keywords)))
     generator = None if seed is None else torch.Generator().manual_seed(seed)

@@ -35,13 +35,13 @@ class SoftOrder:
 
     def __call__(self, made: Reconstruction, target: Float[Tensor, "B 3 H W"]) -> Float[Tensor, ""]:
         """Raises ValueError for a reconstruction without Gaussians."""
-        if made.gaussians is None:
+        if made.gaussians is None or made.background is None:
             raise ValueError("reconstruction: expected a GMAE's, which has Gaussians, got one without")
         height, width = target.shape[-2:]
         rows, columns = lattice(height, self.turn), lattice(width, self.turn // max(1, height // SIDE))
         pixels = torch.cartesian_prod(columns + 0.5, rows + 0.5).to(target.device)
         splats = project(made.gaussians, self.config.camera(height, width))
-        painted = composite_softly(splats, pixels, self.temperature, self.config.background)
+        painted = composite_softly(splats, pixels, self.temperature, made.background)
         sites = torch.cartesian_prod(columns, rows).to(target.device)
         wanted = target[:, :, sites[:, 1], sites[:, 0]].transpose(1, 2)
         hidden = _hidden(made.mask, sites, (height, width))

@@ -116,7 +116,7 @@ def _depth_figure(splats: Splats, model: GMAE, images: Tensor, names: Sequence[s
     scale = min(1.0, splats.count / (2 * PREFIXES[-1]))
     counts = sorted({max(1, int(scale * count)) for count in PREFIXES} - {splats.count}) + [splats.count]
     height, width = images.shape[-2:]
-    painted = [composite(splats.select(slice(count)), height, width, model.config.background)[0] for count in counts]
+    painted = [composite(splats.select(slice(count)), height, width, model.background(images))[0] for count in counts]
     return Figure(
         depth_prefix_strip(painted, [*counts[:-1], "all"], names),
         alt=f"Photos painted with the nearest {', '.join(map(str, counts))} Gaussians",

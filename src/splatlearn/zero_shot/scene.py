@@ -110,7 +110,7 @@ def read_scene(model: Any, images: Float[Tensor, "B 3 H W"], options: ReadOption
     if options.sizing == "windows":
         windows = windows_over(height, width, model.image_size, options.window, options.overlap)
     parts = [_predict(model, resize(window.cut(images), model.image_size)) for window in windows]
-    camera, background = model.camera(height, width), model.config.background
+    camera, background = model.camera(height, width), model.background(images)
     distance = float(camera.world_to_camera[2, 3]) if camera.model == "pinhole" else None
     gaussians = merge_windows([part[0] for part in parts], windows, (height, width), distance)
     tokens = torch.cat([part[1] for part in parts], dim=1)
