@@ -47,7 +47,7 @@ def _visible(
     y = (torch.arange(rows, device=images.device) + 0.5) / rows * 2.0 - 1.0
     x = (torch.arange(columns, device=images.device) + 0.5) / columns * 2.0 - 1.0
     centres = torch.stack([x.expand(rows, -1), y[:, None].expand(-1, columns)], dim=-1).reshape(1, -1, 2)
-    flat, centres = colors.flatten(2).transpose(1, 2), centres.expand(len(images), -1, -1)
+    flat, centres = colors.flatten(2).transpose(1, 2), centres.expand(images.shape[0], -1, -1)
     if mask is None:
         return flat, centres
     return gather_tokens(flat, mask.visible), gather_tokens(centres, mask.visible)

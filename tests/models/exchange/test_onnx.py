@@ -1,5 +1,6 @@
 """Graphs are run by onnxruntime; without the extra there is nothing to run."""
 
+import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,6 +62,14 @@ def test_the_gaussians(batch: int, folder: Path, generator: torch.Generator) -> 
         gaussians = gmae(WIDE).gaussians(images)
     for name, value in found.items():
         np.testing.assert_allclose(value, getattr(gaussians, name).numpy(), atol=1e-4)
+
+
+def test_colours_from_visible_patches_are_in_the_graph(tmp_path: Path) -> None:
+    config = dataclasses.replace(gmae(WIDE).config, color="residual", heads="separate")
+    model = GMAE(config, torch.Generator().manual_seed(0))
+    with unchecked():
+        # It compares the graph with the model on a batch of another size.
+        assert export_onnx(model, tmp_path / "gaussians.onnx", "gaussians") < 1e-4
 
 
 def test_graphs_are_whole(folder: Path) -> None:
