@@ -21,7 +21,9 @@ from benchmarks.corruptions import CORRUPTIONS, Corrupted
 from benchmarks.packs import labelled_pack
 from splatlearn.data.labelled import Labelled, LabelledImages
 from splatlearn.evaluation import EvaluationOptions, Extraction, evaluate, few_shot_draw, save_evaluation
+from splatlearn.evaluation.comparison import paired_difference
 from splatlearn.models import ModelOptions
+from splatlearn.stored import write_whole
 from splatlearn.training import (
     AugmentOptions,
     DataOptions,
@@ -38,6 +40,10 @@ from splatlearn.training import (
 
 Kind = Literal["mae", "gmae"]
 
+FOUND = "found.json"
+PLAIN = ("loss", "views_per_second")
+CONTROL = "multi"
+"""Other arms' differences are from this one."""
 MASKS = 4
 NONE = MutualInformationOptions(masks=MASKS, maximize_weight=0.0, minimize_weight=0.0)
 ARMS: dict[str, MutualInformationOptions] = {
@@ -86,6 +92,8 @@ class CompareOptions:
     """On 1 % of the labels; 0 leaves it out."""
     strengths: tuple[int, ...] = (1, 3, 5)
     """Of the corruptions."""
+    part: tuple[int, int] = (0, 1)
+    """(i, n) does every n-th run from the i-th, for n processes beside one another."""
     device: str = "cpu"
 
 
@@ -105,17 +113,25 @@ def arms(options: CompareOptions) -> dict[str, MutualInformationOptions]:
 
 
 def compare(options: CompareOptions) -> Iterator[dict]:
-    """Train and judge every arm with every seed; yields what was found, run by run."""
+    """Train and judge every arm with every seed, or a part of them; yields what was found by whoever found it."""
     data = labelled_pack(options.data, options.train_images, options.val_images)
-    for kind in options.kinds:
-        for name, mutual in arms(options).items():
-            for seed in options.seeds:
-                folder = options.out / options.data / f"{kind}-{name}-{seed}"
-                found = folder / "found.json"
-                if not found.is_file():
-                    facts = {"kind": kind, "arm": name, "seed": seed, **_run(folder, kind, mutual, seed, data, options)}
-                    found.write_text(json.dumps(facts, indent=2) + "\n")
-                yield json.loads(found.read_text())
+    # Seeds outside: an interrupted comparison has all arms of the seeds that are done.
+    runs = [
+        (kind, name, mutual, seed)
+        for seed in options.seeds
+        for kind in options.kinds
+        for name, mutual in arms(options).items()
+    ]
+    first, step = options.part
+    for kind, name, mutual, seed in runs[first::step]:
+        folder = options.out / options.data / f"{kind}-{name}-{seed}"
+        if not (folder / FOUND).is_file():
+            facts = {"kind": kind, "arm": name, "seed": seed, **_run(folder, kind, mutual, seed, data, options)}
+            write_whole(folder / FOUND, json.dumps(facts, indent=2) + "\n")
+    for kind, name, _, seed in runs:
+        found = options.out / options.data / f"{kind}-{name}-{seed}" / FOUND
+        if found.is_file():
+            yield json.loads(found.read_text())
 
 
 def recipe(folder: Path, kind: Kind, mutual: MutualInformationOptions, seed: int, options: CompareOptions) -> Recipe:
@@ -196,19 +212,34 @@ def _finetuned(folder: Path, data: Labelled, seed: int, options: CompareOptions)
 
 
 def summary(found: list[dict]) -> str:
-    """Mean and standard deviation over seeds, a block for each kind of model, a line for each score."""
-    lines = []
+    """Tables in Markdown for each kind of model: mean ± sd over seeds, and the difference from `CONTROL`, paired by
+    seed; a star where its 95 % interval by Student's t leaves 0 out."""
+    blocks = []
     for kind in dict.fromkeys(facts["kind"] for facts in found):
         mine = [facts for facts in found if facts["kind"] == kind]
         names = list(dict.fromkeys(facts["arm"] for facts in mine))
-        scores = [key for key in mine[0] if key not in {"kind", "arm", "seed", "steps"}]
-        width = max(len(score) for score in scores)
-        lines.append(f"{kind:{width}}" + "".join(f"{name:>22}" for name in names))
-        for score in scores:
-            cells = [_cell([facts[score] for facts in mine if facts["arm"] == name]) for name in names]
-            lines.append(f"{score:{width}}" + "".join(f"{cell:>22}" for cell in cells))
-    return "\n".join(lines)
+        lines = [f"| {kind} | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+        for score in (key for key in mine[0] if key not in {"kind", "arm", "seed", "steps"}):
+            values: dict[str, dict[int | None, float]] = {name: {} for name in names}
+            for facts in mine:
+                if score in facts:
+                    values[facts["arm"]][facts["seed"]] = facts[score]
+            # Losses and speeds are what they are; scores are shares.
+            unit = 1.0 if score in PLAIN else 100.0
+            cells = [_cell(values[name], values.get(CONTROL, {}) if name != CONTROL else {}, unit) for name in names]
+            lines.append(f"| {score} | " + " | ".join(cells) + " |")
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
 
 
-def _cell(values: list[float]) -> str:
-    return f"{mean(values):.4g}" + (f" ± {stdev(values):.2g}" if len(values) > 1 else "")
+def _cell(values: dict[int | None, float], control: dict[int | None, float], unit: float) -> str:
+    if not values:
+        return "–"
+    digits = 3 if unit == 1.0 else 1
+    cell = f"{unit * mean(values.values()):.{digits}f}"
+    if len(values) > 1:
+        cell += f" ± {unit * stdev(values.values()):.{digits}f}"
+    difference = paired_difference(control, values)
+    if difference.pairs and unit != 1.0:
+        cell += f" ({unit * difference.mean:+.{digits}f}{'*' if difference.exceeds_noise else ''})"
+    return cell
