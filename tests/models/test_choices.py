@@ -59,14 +59,14 @@ def test_hidden_patches_say_nothing_about_colours(generator: torch.Generator):
         torch.testing.assert_close(each(image), each(changed), rtol=0, atol=0)
 
 
-def test_weights_are_a_softmax_of_squared_distances_in_patches(generator: torch.Generator):
+def test_weights_are_a_softmax_of_squared_distances(generator: torch.Generator):
     image, place = torch.rand(1, 3, 8, 16, generator=generator), torch.tensor([[0.3, -0.6]])
     patches = image.unfold(2, 4, 4).unfold(3, 4, 4).mean(dim=(-1, -2))[0].permute(1, 2, 0)
     total, expected = 0.0, torch.zeros(3)
     for row in range(2):
         for column in range(4):
             dx, dy = (0.3 + 1) / 2 * 4 - (column + 0.5), (-0.6 + 1) / 2 * 2 - (row + 0.5)
-            weight = float(torch.exp(torch.tensor(-(dx * dx + dy * dy) / 2)))
+            weight = float(torch.exp(torch.tensor(-(dx * dx + dy * dy) / (2 * 0.5**2))))
             total, expected = total + weight, expected + weight * patches[row, column]
     torch.testing.assert_close(colors_at(place, image, None, 4)[0, 0], expected / total)
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from splatlearn.models.masking import Mask
 from splatlearn.models.positions import gather_tokens
 
-SPREAD = 1.0
-"""Standard deviation, in patches, of the weights with which visible patches speak for a place."""
+SPREAD = 0.5
+"""Standard deviation, in mean distances between visible patches, of the weights with which they speak for a place."""
 
 
 def mean_color(images: Float[Tensor, "B 3 H W"], mask: Mask | None, patch: int) -> Float[Tensor, "B 3"]:
@@ -24,15 +24,16 @@ def colors_at(
 ) -> Float[Tensor, "B S 3"]:
     """The colours of the visible patches around places, nearer ones weighing more.
 
-    `places`: x and y in (−1, 1) over the image; None for the mean of all. Weights are a softmax of −d²/2σ², d in
-    patches, so that a place far from every visible patch has the colour of the nearest.
+    `places`: x and y in (−1, 1) over the image; None for the mean of all. Weights are a softmax of −d²/2σ², so that a
+    place far from every visible patch has the colour of the nearest; σ grows with the distance between visible ones.
     """
     if places is None:
         return mean_color(images, mask, patch).unsqueeze(1)
     colors, centres = _visible(images, mask, patch)
     rows, columns = images.shape[2] // patch, images.shape[3] // patch
     sides = places.new_tensor((columns, rows)) / 2.0
-    places, centres = places * sides / SPREAD, centres * sides / SPREAD
+    spread = SPREAD * (rows * columns / centres.shape[1]) ** 0.5
+    places, centres = places * sides / spread, centres * sides / spread
     # −|p − c|²/2 but for −|p|²/2, which a softmax over c does not see.
     scores = places @ centres.transpose(1, 2) - 0.5 * centres.square().sum(dim=-1).unsqueeze(1)
     return scores.softmax(dim=-1) @ colors
