@@ -67,6 +67,16 @@ def test_masks_and_edges_have_the_size_of_their_images(model: str, photos: Path,
     np.testing.assert_array_equal(figure[..., 3], soft)
 
 
+def test_large_images_are_shrunk_and_keep_their_shape(model: str, tmp_path: Path) -> None:
+    shades = np.random.default_rng(0).integers(0, 256, (90, 60, 3), dtype=np.uint8)
+    Image.fromarray(shades).save(tmp_path / "large.png")
+    Image.fromarray(shades[:, :5]).save(tmp_path / "narrow.png")
+    arguments = (model, str(tmp_path / "large.png"), str(tmp_path / "narrow.png"), "--device", "cpu")
+    for side, sizes in ((30, ((30, 20), (30, 4))), (0, ((90, 60), (90, 5))), (1000, ((90, 60), (90, 5)))):
+        assert run("edges", *arguments, "--largest", str(side), "--out", str(tmp_path / "out")) == 0
+        assert tuple(pixels(tmp_path / "out" / f"{name}-edges.png").shape for name in ("large", "narrow")) == sizes
+
+
 def test_refining_changes_the_read_out(model: str, photos: Path, tmp_path: Path) -> None:
     for steps in ("0", "20"):
         out = tmp_path / steps

@@ -31,17 +31,22 @@ class PictureBatch:
 class Pictures:
     """Image files, and the images of folders, in batches of equal size.
 
+    - `smallest`: pixels that either side must have.
+    - `largest`: pixels of the longer side that larger images are shrunk to; 0 for their own.
+
     Files that cannot be used are named on stderr when their turn comes, and left out; `finish` raises for them.
     """
 
-    def __init__(self, paths: Sequence[str], batch_size: int = 8, smallest: int = 1) -> None:
+    def __init__(self, paths: Sequence[str], batch_size: int = 8, smallest: int = 1, largest: int = 0) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size: expected at least 1 image, got {batch_size}")
+        if largest and largest < smallest:
+            raise ValueError(f"largest: expected at least {smallest} pixels, one patch of the model, got {largest}")
         self.files = [file for path in paths for file in _files(Path(path))]
         if not self.files:
             raise ValueError("image: expected at least one image file or a folder of them, got none")
         self.batch_size = batch_size
-        self.smallest = smallest
+        self.smallest, self.largest = smallest, largest
         self.failures: list[str] = []
         self._names = _names(self.files)
 
@@ -81,7 +86,16 @@ class Pictures:
         with Image.open(file) as opened:
             if getattr(opened, "n_frames", 1) > 1:
                 print(f"splatlearn: {file}: several frames, of which the first is used", file=sys.stderr)
-        return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
+        pixels = np.array(self._shrunk(image))
+        return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
+
+    def _shrunk(self, image: Image.Image) -> Image.Image:
+        """The image at its own size, or shrunk so that no side gets below the smallest."""
+        scale = self.largest / max(image.size) if self.largest else 1.0
+        if scale >= 1.0:
+            return image
+        width, height = (max(self.smallest, round(side * scale)) for side in image.size)
+        return image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
 
 
 @contextmanager

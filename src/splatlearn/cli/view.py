@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import tyro
-from jaxtyping import Float
 from rich.console import Console
-from torch import Tensor
 
 from splatlearn.cli.evaluate import progress_bar
 from splatlearn.cli.pictures import Pictures
@@ -16,7 +14,6 @@ from splatlearn.models import GMAE, load_model
 from splatlearn.training.device import choose_device
 from splatlearn.viewer import ViewedImage, viewed_images, write_view
 from splatlearn.zero_shot import read_scene
-from splatlearn.zero_shot.windows import resize
 
 READING = Reading()
 
@@ -37,7 +34,7 @@ def view_command(
         run: A run folder, checkpoint folder, model folder or Hub id of a GMAE.
         images: Image files, or folders of them; several become a gallery.
         out: The page (HTML). It needs no network and no other file.
-        side: Pixels of the longer side that larger images are shrunk to.
+        side: Pixels of the longer side that larger images are shrunk to; 0 for their own.
         groups: Clusters of Gaussians to colour by, 2 to 10.
         overwrite: Replace a file that exists.
     """
@@ -50,16 +47,15 @@ def view_command(
     model = load_model(run, on)
     if not isinstance(model, GMAE):
         raise ValueError(f"run: expected a GMAE, whose pictures are made of Gaussians, got a MAE in {run}")
-    if side < model.patch:
+    if 0 < side < model.patch:
         raise ValueError(f"side: expected at least {model.patch} pixels, one patch of the model, got {side}")
-    pictures = Pictures(images, reading.batch_size, model.patch)
+    pictures = Pictures(images, reading.batch_size, model.patch, side)
     found: list[ViewedImage] = []
     with progress_bar(Console(stderr=True)) as told:
         told("view", 0, len(pictures.files))
         for batch in pictures:
-            shrunk = at_most(batch.images, side, model.patch)
-            scene = read_scene(model, shrunk.to(on), reading.options())
-            found += viewed_images(scene, shrunk, batch.names, groups)
+            scene = read_scene(model, batch.images.to(on), reading.options())
+            found += viewed_images(scene, batch.images, batch.names, groups)
             told("view", len(found) + len(pictures.failures), len(pictures.files))
     if found:
         lead = "What the model paints of whole images, nothing hidden. Drag the picture to tilt it."
@@ -67,13 +63,6 @@ def view_command(
         print(f"{path}: {len(found)} image{'s' if len(found) > 1 else ''}, {path.stat().st_size / 1e6:.1f} MB")
     pictures.finish()
     return 0
-
-
-def at_most(images: Float[Tensor, "B C H W"], side: int, least: int) -> Float[Tensor, "B C h w"]:
-    """Shrink images whose longer side has more than `side` pixels; no side gets below `least`."""
-    size = images.shape[-2:]
-    scale = min(1.0, side / max(size))
-    return resize(images, (max(least, round(size[0] * scale)), max(least, round(size[1] * scale))))
 
 
 def _title(run: str) -> str:

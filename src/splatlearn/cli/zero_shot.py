@@ -52,6 +52,9 @@ class Reading:
         return ReadOptions(self.sizing, self.window, self.overlap, self.refine)
 
 
+LARGEST = 1024
+"""Longer side at which larger photographs are read: there is nothing finer in a few hundred Gaussians."""
+
 Read = Annotated[Reading, tyro.conf.arg(name="")]
 Images = tyro.conf.Positional[tuple[str, ...]]
 
@@ -63,6 +66,7 @@ def layers_command(
     out: str,
     count: int = 8,
     rule: Rule = "count",
+    largest: int = LARGEST,
     reading: Read = Reading(),
 ) -> int:
     """Cut images into layers by depth: NAME-layer-01.png, the nearest, and so on, transparent, and NAME-rendering.png.
@@ -73,9 +77,10 @@ def layers_command(
         out: Folder for the PNG files.
         count: Number of layers.
         rule: count: as many Gaussians in each; visible: as much of the picture; clusters: k-means of depths.
+        largest: Pixels of the longer side that larger images are shrunk to, and that outputs have; 0 for their own.
     """
     folder = output_folder(out)
-    for batch, scene in _scenes(run, images, reading, "layers"):
+    for batch, scene in _scenes(run, images, reading, largest, "layers"):
         for name, found, whole in zip(batch.names, layers_of(scene, count, rule), scene.rendering.color, strict=True):
             write_png(folder / f"{name}-rendering.png", whole)
             for number, layer in enumerate(found, start=1):
@@ -92,6 +97,7 @@ def segment_command(
     side: Side = "near",
     center: bool = False,
     groups: int = 8,
+    largest: int = LARGEST,
     reading: Read = Reading(),
 ) -> int:
     """Tell figure from ground: NAME-soft.png, NAME-mask.png (black and white) and NAME-figure.png (transparent ground).
@@ -105,10 +111,11 @@ def segment_command(
         side: Which side of a cut in depth is figure: the near one, or the one that holds less of the border.
         center: Weigh by how near the image's middle a pixel is.
         groups: Number of clusters.
+        largest: Pixels of the longer side that larger images are shrunk to, and that outputs have; 0 for their own.
     """
     folder = output_folder(out)
     options = FigureOptions(method, side, center, groups=groups)
-    for batch, scene in _scenes(run, images, reading, "figure and ground"):
+    for batch, scene in _scenes(run, images, reading, largest, "figure and ground"):
         for name, image, soft in zip(batch.names, batch.images, figure_ground_of(scene, options).cpu(), strict=True):
             write_png(folder / f"{name}-soft.png", soft)
             write_png(folder / f"{name}-mask.png", (soft >= 0.5).float())
@@ -124,6 +131,7 @@ def edges_command(
     method: EdgeMethod = "soft",
     cues: tuple[Cue, ...] | None = None,
     sigma: float = EdgeOptions.sigma,
+    largest: int = LARGEST,
     reading: Read = Reading(),
 ) -> int:
     """Find edges: NAME-edges.png, white on black, as strong as they are bright.
@@ -135,22 +143,25 @@ def edges_command(
         method: soft: gradients of composited channels; index: the paper's jumps of the layer index.
         cues: Channels of soft: layers, depth, color, tokens. Default: the first three; after refinement color.
         sigma: Smoothing before the gradient, pixels.
+        largest: Pixels of the longer side that larger images are shrunk to, and that outputs have; 0 for their own.
     """
     folder = output_folder(out)
     options = EdgeOptions(method, cues=cues, sigma=sigma)
-    for batch, scene in _scenes(run, images, reading, "edges"):
+    for batch, scene in _scenes(run, images, reading, largest, "edges"):
         for name, found in zip(batch.names, edges_of(scene, options), strict=True):
             write_png(folder / f"{name}-edges.png", found)
     return 0
 
 
-def _scenes(run: str, images: tuple[str, ...], reading: Reading, what: str) -> Iterator[tuple[PictureBatch, Scene]]:
+def _scenes(
+    run: str, images: tuple[str, ...], reading: Reading, largest: int, what: str
+) -> Iterator[tuple[PictureBatch, Scene]]:
     """Scenes of all images that can be read, behind a progress bar; raises at the end for those that cannot."""
     options = reading.options()
     model = load_model(run, choose_device(reading.device))
     if not isinstance(model, GMAE):
         raise ValueError(f"run: expected a GMAE, whose pictures are made of Gaussians, got a MAE in {run}")
-    pictures = Pictures(images, reading.batch_size, model.patch)
+    pictures = Pictures(images, reading.batch_size, model.patch, largest)
     done = 0
     with progress_bar(what, len(pictures.files)) as told:
         for batch in pictures:
