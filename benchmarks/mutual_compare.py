@@ -116,7 +116,7 @@ def compare(options: CompareOptions) -> Iterator[dict]:
     """Train and judge every arm with every seed, or a part of them; yields what was found by whoever found it."""
     data = labelled_pack(options.data, options.train_images, options.val_images)
     # Seeds outside: an interrupted comparison has all arms of the seeds that are done.
-    runs = [
+    runs: list[tuple[Kind, str, MutualInformationOptions, int]] = [
         (kind, name, mutual, seed)
         for seed in options.seeds
         for kind in options.kinds

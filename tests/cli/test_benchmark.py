@@ -80,7 +80,12 @@ def test_figures_are_scored_beside_simple_methods(model: str, figures: Path, tmp
     assert run("benchmark", "figure-ground", model, "--data", str(figures), *options) == 0
     tables = json.loads((tmp_path / "results" / "benchmark-figure-ground.json").read_text())
     rows = tables["things, 2 photographs"]
-    assert {f"GMAE, {name}" for name in FIGURES} | {"centre prior", "Otsu", "colour mixtures"} == set(rows)
+    assert {f"GMAE, {name}" for name in FIGURES} | {
+        "centre prior",
+        "Otsu",
+        "colour mixtures",
+        "colour mixtures, centre",
+    } == set(rows)
     assert rows["Otsu"] == pytest.approx(dict.fromkeys(rows["Otsu"], 1.0), abs=0.02)
 
 

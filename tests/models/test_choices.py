@@ -119,12 +119,13 @@ def test_separate_heads_have_no_layer_in_common():
     tokens = torch.randn(1, 3, 8, generator=torch.Generator().manual_seed(1))
     before = head(tokens).unflatten(-1, (2, 14))
     with torch.no_grad():
-        head.hidden[3].weight.zero_()  # of the colours
+        head.get_submodule("hidden.3").get_parameter("weight").zero_()  # of the colours
     changed = (head(tokens).unflatten(-1, (2, 14)) != before).any(dim=(0, 1, 2))
     assert changed.nonzero().flatten().tolist() == [10, 11, 12]
 
 
 def test_wrong_choices_are_named(no_shape_checks):
+    wrong: dict[str, Any]
     for wrong, message in (
         ({"color": "wild"}, "color: expected one of bounded, linear, residual, got 'wild'"),
         ({"heads": "many"}, "heads: expected one of joint, separate, got 'many'"),

@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from models.small_models import ENCODER, small_gmae
 from splatlearn.gaussians import Gaussians, quaternions_to_matrices
@@ -100,9 +101,11 @@ def test_a_reconstruction_is_the_rendering_of_its_gaussians(generator: torch.Gen
 def test_background(generator: torch.Generator) -> None:
     config = GMAEConfig(gaussians=3, background=(0.0, 0.5, 1.0))
     model, images = small_gmae(config=config), torch.rand(1, 3, 16, 24, generator=generator)
+    head = model.head
+    assert isinstance(head, nn.Linear)
     with torch.no_grad():
-        model.head.weight.zero_()
-        model.head.bias[13::14] = -100.0  # opacities
+        head.weight.zero_()
+        head.bias[13::14] = -100.0  # opacities
     color = model(images, random_mask(1, (4, 6), generator=generator)).image[0, :, 0, 0]
     torch.testing.assert_close(color, torch.tensor([0.0, 0.5, 1.0]))
 

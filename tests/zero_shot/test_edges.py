@@ -58,7 +58,8 @@ def test_the_layer_index_names_the_nearest_shape():
 
 def test_after_refinement_colour_alone_makes_edges():
     scene = shape_scene()
-    color, every = (edges_of(scene, EdgeOptions(cues=cues)) for cues in (("color",), ("layers", "depth", "color")))
+    color = edges_of(scene, EdgeOptions(cues=("color",)))
+    every = edges_of(scene, EdgeOptions(cues=("layers", "depth", "color")))
     assert not torch.equal(color, every)
     torch.testing.assert_close(edges_of(scene), every, rtol=0, atol=0)
     torch.testing.assert_close(edges_of(replace(scene, refined=1)), color, rtol=0, atol=0)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from scipy.linalg import eigh
 from scipy.ndimage import gaussian_filter
+from scipy.special import logit
 from skimage.color import rgb2gray, rgb2lab
 from skimage.filters import threshold_otsu
 from skimage.transform import resize
@@ -40,11 +41,13 @@ def otsu_figure(image: Float[np.ndarray, "H W 3"]) -> Float[np.ndarray, "H W"]:
     return (bright != (_border(bright).mean() > bright.mean())).astype(np.float32)
 
 
-def color_mixtures(image: Float[np.ndarray, "H W 3"], rounds: int = 4, seed: int = 0) -> Float[np.ndarray, "H W"]:
+def color_mixtures(
+    image: Float[np.ndarray, "H W 3"], prior: Float[np.ndarray, "H W"] | None = None, rounds: int = 4, seed: int = 0
+) -> Float[np.ndarray, "H W"]:
     """GrabCut without hands (Rother et al. 2004): two mixtures of colours, refitted in turn from a central box.
 
     The box leaves an eighth of each side out, which stays ground. Posteriors are smoothed in place of a graph cut.
-    Fitted on at most 96 pixels a side and enlarged.
+    Fitted on at most 96 pixels a side and enlarged. `prior`: probabilities of figure that the colours add to.
     """
     share = min(1.0, 96 / max(image.shape[:2]))
     size = tuple(max(2, round(side * share)) for side in image.shape[:2])
@@ -53,6 +56,8 @@ def color_mixtures(image: Float[np.ndarray, "H W 3"], rounds: int = 4, seed: int
     box = np.zeros(size, dtype=bool)
     box[size[0] // 8 : size[0] - size[0] // 8, size[1] // 8 : size[1] - size[1] // 8] = True
     figure = box.astype(np.float64)
+    # As far as the zero-shot read-out takes it.
+    lean = np.zeros(size) if prior is None else logit(np.asarray(resize(prior, size)).clip(1e-3, 1.0 - 1e-3))
     for _ in range(rounds):
         inside, outside = figure.reshape(-1) >= 0.5, figure.reshape(-1) < 0.5
         if min(inside.sum(), outside.sum()) < 10:
@@ -64,7 +69,7 @@ def color_mixtures(image: Float[np.ndarray, "H W 3"], rounds: int = 4, seed: int
             )
             likelihoods.append(mixture.fit(points[chosen]).score_samples(points))
         # Clipped, so that no pixel decides over its neighbours alone.
-        odds = gaussian_filter((likelihoods[0] - likelihoods[1]).clip(-5, 5).reshape(size), 1.5)
+        odds = gaussian_filter((likelihoods[0] - likelihoods[1]).clip(-5, 5).reshape(size), 1.5) + lean
         figure = np.where(box, 1.0 / (1.0 + np.exp(-odds)), 0.0)
     grown = np.asarray(resize(figure, image.shape[:2], order=1), dtype=np.float32)
     return grown.clip(0.0, 1.0)

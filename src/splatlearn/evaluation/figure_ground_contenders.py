@@ -41,7 +41,7 @@ class FigureContender:
 
 
 def plain_figures() -> list[FigureContender]:
-    """The centre prior, Otsu and colour mixtures."""
+    """The centre prior, Otsu, and colour mixtures with and without the former."""
 
     def panel(photo: np.ndarray) -> Panel:
         pixels = photo.astype(np.float32) / 255
@@ -49,6 +49,7 @@ def plain_figures() -> list[FigureContender]:
             "centre prior": center_prior(*photo.shape[:2]),
             "Otsu": otsu_figure(pixels),
             "colour mixtures": color_mixtures(pixels),
+            "colour mixtures, centre": color_mixtures(pixels, center_prior(*photo.shape[:2])),
         }
 
     return [FigureContender("without learning", panel)]
