@@ -160,3 +160,10 @@ def figures(value: float | None, unit: str = "") -> str:
         return "-"
     decimals = 0 if value == 0 else min(4, max(0, 2 - math.floor(math.log10(abs(value)))))
     return f"{value:.{decimals}f}{unit}"
+
+
+def check_part(part: tuple[int, int]) -> None:
+    """Raise SystemExit unless the part is one of n."""
+    first, step = part
+    if not 0 <= first < step:
+        raise SystemExit(f"part: expected I N with 0 <= I < N, such as 0 2 and 1 2, got {first} {step}")

@@ -83,8 +83,9 @@ def small_fits(options: Options, model: GMAE | None) -> list[dict[str, Any]]:
         count = options.gaussians
         refining = RefineOptions()
         if model is not None:
-            starts["prediction"] = read_scene(model, image).gaussians
-            count, refining = model.config.gaussians, RefineOptions(background=model.background(image))
+            scene = read_scene(model, image)
+            starts["prediction"] = scene.gaussians
+            count, refining = model.config.gaussians, RefineOptions(background=scene.background)
         starts["scratch"] = initial_gaussians(image, count, torch.Generator().manual_seed(options.seed))
         for name, start in starts.items():
             fit = fit_image(start, image, options.steps, refining)

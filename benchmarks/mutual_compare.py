@@ -17,6 +17,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from benchmarks.common import check_part
 from benchmarks.corruptions import CORRUPTIONS, Corrupted
 from benchmarks.packs import labelled_pack
 from splatlearn.data.labelled import Labelled, LabelledImages
@@ -114,6 +115,7 @@ def arms(options: CompareOptions) -> dict[str, MutualInformationOptions]:
 
 def compare(options: CompareOptions) -> Iterator[dict]:
     """Train and judge every arm with every seed, or a part of them; yields what was found by whoever found it."""
+    check_part(options.part)
     data = labelled_pack(options.data, options.train_images, options.val_images)
     # Seeds outside: an interrupted comparison has all arms of the seeds that are done.
     runs: list[tuple[Kind, str, MutualInformationOptions, int]] = [

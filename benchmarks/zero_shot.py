@@ -20,6 +20,7 @@ from typing import TypeVar
 
 import tyro
 
+from benchmarks.common import check_part
 from benchmarks.zero_shot_scores import Rows, edge_rows, figure_rows
 from splatlearn.evaluation.bsds_contenders import READ_OUTS as EDGES
 from splatlearn.evaluation.bsds_contenders import EdgeContender, gmae_edges, mae_edges, plain_edges, shuffled_edges
@@ -99,13 +100,6 @@ def main(options: Options) -> None:
     if options.json_file is not None:
         facts = {"options": asdict(options), "tables": found, "environment": environment()}
         write_whole(options.json_file, json.dumps(facts, indent=1, default=str) + "\n")
-
-
-def check_part(part: tuple[int, int]) -> None:
-    """Raise SystemExit unless the part is one of n."""
-    first, step = part
-    if not 0 <= first < step:
-        raise SystemExit(f"part: expected I N with 0 <= I < N, such as 0 2 and 1 2, got {first} {step}")
 
 
 def keep_settings(options: Options) -> None:

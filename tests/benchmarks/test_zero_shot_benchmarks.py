@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.zero_shot import Options, check_part, keep_settings
+from benchmarks.common import check_part
+from benchmarks.zero_shot import Options, keep_settings
 from models.small_models import small_gmae, small_mae
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,8 @@ from models.small_models import small_gmae, small_mae
 from photos import noise_photos
 from splatlearn.cli import main
 from splatlearn.files import read_splats
-from splatlearn.zero_shot import composite_layers, layers
+from splatlearn.models import GMAEConfig
+from splatlearn.zero_shot import composite_layers, layers, read_scene
 
 
 def run(*arguments: str) -> int:
@@ -104,6 +105,19 @@ def test_a_fit_may_start_from_a_model(model: str, photos: Path, tmp_path: Path) 
     out = tmp_path / "out"
     assert run("fit", str(photos / "a.png"), "--out", str(out), "--run", model, "--steps", "1", "--device", "cpu") == 0
     assert json.loads((out / "fit.json").read_text())[0]["gaussians"] == 12
+
+
+@pytest.mark.parametrize("choice", [{"background": "learned"}, {"background": "mean"}, {"depth": "pinhole"}], ids=str)
+def test_a_fit_starts_from_the_models_own_picture(choice: dict, photos: Path, tmp_path: Path) -> None:
+    model = small_gmae(0, GMAEConfig(gaussians=12, gaussians_per_query=3, **choice))
+    model.save(tmp_path / "model")
+    arguments = ("--run", str(tmp_path / "model"), "--steps", "3", "--device", "cpu", "--out", str(tmp_path / "out"))
+    assert run("fit", str(photos / "a.png"), *arguments) == 0
+    (result,) = json.loads((tmp_path / "out" / "fit.json").read_text())
+    image = torch.from_numpy(pixels(photos / "a.png").copy()).permute(2, 0, 1).unsqueeze(0).float() / 255
+    error = (read_scene(model, image).rendering.color - image).square().mean()
+    assert result["trace"][0]["psnr"] == pytest.approx(float(-10 * error.log10()), abs=1e-3)
+    assert len(result["trace"]) == 4
 
 
 def test_unusable_images_are_named_and_the_others_done(

@@ -48,7 +48,7 @@ class BenchmarkInput:
     thresholds: int = THRESHOLDS
     """Of the edges' strengths; the benchmark has 99."""
     baselines: Literal["auto", "yes", "no"] = "auto"
-    """Score methods without learning too. auto: of figures; those of edges take twice as long as the model's own."""
+    """Score methods without learning too. auto: of figures, where they cost little."""
     every: bool = False
     """Score every read-out of edges, not the default and the paper's alone."""
 

@@ -19,7 +19,7 @@ from splatlearn.gaussians import Gaussians
 from splatlearn.models import GMAE, load_model
 from splatlearn.render import render
 from splatlearn.training.device import choose_device
-from splatlearn.zero_shot import read_scene
+from splatlearn.zero_shot import Scene, read_scene
 
 TRACE_POINTS = 20
 """Steps at which fit.json has the error."""
@@ -67,10 +67,9 @@ def fit_command(
         for batch in pictures:
             image = batch.images.to(on)
             start = _start(model, image, gaussians, seed)
-            background = "white" if model is None else model.background(image)
-            options = RefineOptions(add=add, seed=seed, background=background)
-            fit = fit_image(start, image, steps, options)
-            _write(folder, batch.names[0], fit, image, options)
+            options = RefineOptions(add=add, seed=seed, background=start.background)
+            fit = fit_image(start.gaussians, image, steps, options, start.camera)
+            _write(folder, batch.names[0], fit, start)
             results.append({"image": batch.names[0], "gaussians": fit.gaussians.count, "trace": fit.trace})
             told(len(results) + len(pictures.failures))
     if results:
@@ -82,7 +81,7 @@ def fit_command(
     return 0
 
 
-def fit_image(start: Gaussians, image: Tensor, steps: int, options: RefineOptions) -> Fit:
+def fit_image(start: Gaussians, image: Tensor, steps: int, options: RefineOptions, camera: Camera | None = None) -> Fit:
     """Refine the Gaussians of one image [1, 3, H, W], and note PSNR and seconds on the way."""
     trace: list[dict[str, float]] = []
     every = max(1, steps // TRACE_POINTS)
@@ -93,17 +92,17 @@ def fit_image(start: Gaussians, image: Tensor, steps: int, options: RefineOption
             psnr = float(-10.0 * errors[0].double().log10())
             trace.append({"step": step, "psnr": psnr, "seconds": time.perf_counter() - began})
 
-    return Fit(refine(start, image, steps, options, watch=watch), trace)
+    return Fit(refine(start, image, steps, options, camera, watch), trace)
 
 
-def _start(model: GMAE | None, image: Tensor, count: int, seed: int) -> Gaussians:
-    if model is None:
-        return initial_gaussians(image, count, torch.Generator().manual_seed(seed))
-    return read_scene(model, image).gaussians
+def _start(model: GMAE | None, image: Tensor, count: int, seed: int) -> Scene:
+    if model is not None:
+        return read_scene(model, image)
+    gaussians = initial_gaussians(image, count, torch.Generator().manual_seed(seed))
+    return Scene(gaussians, Camera.gmae(image.shape[-2], image.shape[-1]))
 
 
-def _write(folder: Path, name: str, fit: Fit, image: Tensor, options: RefineOptions) -> None:
-    camera = Camera.gmae(image.shape[-2], image.shape[-1])
-    write_png(folder / f"{name}-fit.png", render(fit.gaussians, camera, options.background).color[0])
-    baked, _ = bake_pinhole(fit.gaussians[0].to("cpu"), camera)
+def _write(folder: Path, name: str, fit: Fit, start: Scene) -> None:
+    write_png(folder / f"{name}-fit.png", render(fit.gaussians, start.camera, start.background).color[0])
+    baked, _ = bake_pinhole(fit.gaussians[0].to("cpu"), start.camera)
     write_splats(SplatCloud.from_gaussians(baked), folder / f"{name}.ply", "ply")

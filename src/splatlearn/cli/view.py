@@ -47,7 +47,7 @@ def view_command(
     model = load_model(run, on)
     if not isinstance(model, GMAE):
         raise ValueError(f"run: expected a GMAE, whose pictures are made of Gaussians, got a MAE in {run}")
-    if 0 < side < model.patch:
+    if side and side < model.patch:
         raise ValueError(f"side: expected at least {model.patch} pixels, one patch of the model, got {side}")
     pictures = Pictures(images, reading.batch_size, model.patch, side)
     found: list[ViewedImage] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float
@@ -70,6 +70,9 @@ def refine(
     """
     check_images(images)
     options = options or RefineOptions()
+    if isinstance(options.background, Tensor):
+        # It is not fitted, whatever it was computed from.
+        options = replace(options, background=options.background.detach())
     if steps < 0:
         raise ValueError(f"steps: expected at least 0, got {steps}")
     if gaussians.batch_shape != (images.shape[0],) or gaussians.colors.shape[-1] != 3:
