@@ -12,6 +12,7 @@ import os
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -25,13 +26,28 @@ MARGIN = 16
 
 def measure(scene: Scene, contender: str, threads: int) -> float:
     """Start the child process; MB (10⁶ bytes) per image."""
-    command = [sys.executable, "-m", "benchmarks.memory", scene.name, contender, str(threads)]
+    return run_alone("benchmarks.memory", [scene.name, contender, str(threads)])
+
+
+def run_alone(module: str, arguments: list[str]) -> float:
+    """The number that a module prints in a process of its own, whose allocator keeps nothing it was given back."""
     # glibc then returns every large block when it is freed, instead of keeping it where its reuse would not show.
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+    command = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode != 0:
-        raise RuntimeError(f"memory of {contender} on {scene.name} was not measured:\n{done.stderr}")
+        raise RuntimeError(f"memory was not measured by {module} {' '.join(arguments)}:\n{done.stderr}")
     return float(done.stdout.split()[-1])
+
+
+def rise(call: Callable[[], object]) -> int:
+    """Bytes by which a call moves the process's high-water mark, its results included."""
+    ballast = _fill_to_mark()
+    before = _high_water_mark()
+    results = call()
+    extra = _high_water_mark() - before
+    del ballast, results
+    return extra
 
 
 def _high_water_mark() -> int:
@@ -57,12 +73,7 @@ def _extra_bytes_per_image(scene: Scene, name: str) -> float:
     inputs, gradients = scene_inputs(warm_up)
     contender.both(inputs, warm_up.size, gradients)
     inputs, gradients = scene_inputs(scene)
-    ballast = _fill_to_mark()
-    before = _high_water_mark()
-    results = contender.both(inputs, scene.size, gradients)
-    extra = _high_water_mark() - before
-    del ballast, results
-    return extra / scene.images
+    return rise(lambda: contender.both(inputs, scene.size, gradients)) / scene.images
 
 
 if __name__ == "__main__":

@@ -5,7 +5,9 @@
 
 Contenders have the same sizes, batch and threads and take turns in one process. A step is a random mask, forward,
 masked error, backward and fused AdamW. The renderer's share is that of rendering the same Gaussians forward and
-backward by itself. With K = 147 at 224 px the decoders of MAE and GMAE are equally long (50 visible and 147 others).
+backward by itself. GB is the most that is allocated on a GPU, MB/image what a step takes beyond what is held between
+steps, gradients among it. With K = 147 at 224 px the decoders of MAE and GMAE are equally long (50 visible and 147
+others).
 """
 
 from __future__ import annotations
@@ -13,94 +15,20 @@ from __future__ import annotations
 import gc
 import json
 import statistics
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 import tyro
-from torch import nn
 
-from splatlearn.models import GMAE, MAE, create_model, random_mask
-from splatlearn.objectives import masked_mse
+from splatlearn.models import GMAE
 from splatlearn.render import render
 
 from .common import Task, figures, interleave, table
 from .devices import device_facts, milliseconds
+from .step_contenders import THEIRS, Options, make_model, make_step, sizes
+from .step_memory import step_megabytes
 
-THEIRS = "ViTMAE (transformers)"
-HEADS = ("contender", "compiled", "batch", "images/s", "ms/image", "renderer", "GB", "/ MAE")
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the steps have in common."""
-
-    model: str
-    device: str
-    precision: str
-    rounds: int
-    gaussians_per_query: int | None
-
-    @property
-    def autocast(self) -> torch.autocast:
-        return torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16")
-
-
-def largest_divisor(gaussians: int, queries: int = 256) -> int:
-    """Gaussians of one query so that there are at most `queries` queries, and a whole number of them."""
-    return next(each for each in range(max(1, -(-gaussians // queries)), gaussians + 1) if gaussians % each == 0)
-
-
-def make_model(name: str, options: Options) -> nn.Module:
-    """MAE, GMAE with K Gaussians ("gmae-K"), or transformers' model of the same sizes as our MAE."""
-    if name.startswith("gmae-"):
-        gaussians = int(name.removeprefix("gmae-"))
-        chosen = options.gaussians_per_query or largest_divisor(gaussians)
-        made = create_model(f"gmae_{options.model}", seed=0, gaussians=gaussians, gaussians_per_query=chosen)
-        return made.to(options.device)
-    ours = create_model(f"mae_{options.model}", seed=0)
-    if name == "mae":
-        return ours.to(options.device)
-    from transformers import ViTMAEConfig, ViTMAEForPreTraining
-
-    assert isinstance(ours, MAE)
-    encoder, decoder = ours.config.encoder, ours.config.decoder
-    config = ViTMAEConfig(
-        hidden_size=encoder.width, num_hidden_layers=encoder.depth, num_attention_heads=encoder.heads,
-        intermediate_size=int(encoder.width * encoder.mlp_ratio), image_size=ours.image_size[0],
-        patch_size=encoder.patch, decoder_hidden_size=decoder.width, decoder_num_hidden_layers=decoder.depth,
-        decoder_num_attention_heads=decoder.heads, decoder_intermediate_size=int(decoder.width * decoder.mlp_ratio),
-        mask_ratio=0.75,
-    )  # fmt: skip
-    # transformers types `.to` such that it cannot be called.
-    theirs: Any = ViTMAEForPreTraining(config)
-    return theirs.to(options.device)
-
-
-def make_step(model: nn.Module, batch: int, side: int, patch: int, options: Options) -> Callable[[], None]:
-    """One optimiser step on random images that stay on the device."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
-    generator = torch.Generator().manual_seed(0)
-    images = torch.rand(batch, 3, side, side, generator=generator).to(options.device)
-
-    def forward(mask: Any) -> torch.Tensor:
-        if isinstance(model, (MAE, GMAE)):
-            return masked_mse(model(images, mask).image, images, mask, patch)
-        return model(images).loss
-
-    def step() -> None:
-        mask = random_mask(batch, (side // patch, side // patch), 0.75, generator).to(options.device)
-        with options.autocast:
-            loss = forward(mask)
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        if options.device == "cuda":
-            torch.cuda.synchronize()
-
-    return step
+HEADS = ("contender", "compiled", "batch", "images/s", "ms/image", "renderer", "GB", "MB/image", "/ MAE")
 
 
 def renderer_milliseconds(model: GMAE, batch: int, options: Options) -> float:
@@ -134,17 +62,12 @@ def fits(name: str, batch: int, options: Options) -> bool:
     return True
 
 
-def sizes(options: Options) -> tuple[int, int]:
-    """Side of the images and of a patch, from the model's name."""
-    *_, patch, side = options.model.split("_")
-    return int(side), int(patch.removeprefix("patch"))
-
-
 def rows_of(names: list[str], batch: int, compiled: bool, options: Options) -> list[dict]:
     """Time the contenders in turns; one row for each."""
     side, patch = sizes(options)
     models = {name: make_model(name, options) for name in names}
     peaks: dict[str, float | None] = {}
+    extra: dict[str, float | None] = {}
     tasks = []
     for name, model in models.items():
         if compiled:
@@ -154,8 +77,12 @@ def rows_of(names: list[str], batch: int, compiled: bool, options: Options) -> l
         peaks[name] = None
         if options.device == "cuda":
             torch.cuda.reset_peak_memory_stats()
+            held = torch.cuda.memory_allocated()
             step()
             peaks[name] = torch.cuda.max_memory_allocated() / 1e9
+            extra[name] = (torch.cuda.max_memory_allocated() - held) / batch / 1e6
+        else:
+            extra[name] = None if compiled else step_megabytes(name, batch, options)
         tasks.append(Task(name, step, batch, options.rounds))
     timings = interleave(tasks)
     rows = []
@@ -163,6 +90,7 @@ def rows_of(names: list[str], batch: int, compiled: bool, options: Options) -> l
         middle = statistics.median(timings[name])
         row = {"contender": name, "batch": batch, "compiled": compiled, "milliseconds_per_image": timings[name]}
         row |= {"images_per_second": 1e3 / middle, "median": middle, "peak_gigabytes": peaks[name]}
+        row["step_megabytes_per_image"] = extra[name]
         if isinstance(model, GMAE):
             spent = renderer_milliseconds(model, batch, options) / batch
             row |= {"renderer_milliseconds_per_image": spent, "renderer_share": spent / middle}
@@ -183,6 +111,7 @@ def line(row: dict) -> tuple[str, ...]:
         figures(row["median"]),
         figures(None if share is None else 100 * share, " %"),
         figures(row["peak_gigabytes"]),
+        figures(row["step_megabytes_per_image"]),
         figures(row["times_mae"]),
     )
 
@@ -194,6 +123,7 @@ def main(
     batches: tuple[int, ...] = (256,),
     gaussians: tuple[int, ...] = (147, 256, 1024, 4096),
     gaussians_per_query: int | None = None,
+    queries: int = 256,
     rounds: int = 10,
     threads: int | None = None,
     compiled: bool = False,
@@ -209,7 +139,8 @@ def main(
         precision: fp32, or bf16 for autocast.
         batches: Images of a step; each is measured.
         gaussians: K of the GMAEs.
-        gaussians_per_query: Gaussians of one token of the decoder; by default as few as keep it at 256 queries.
+        gaussians_per_query: Gaussians of one token of the decoder; by default as few as `queries` allows.
+        queries: Most such tokens.
         rounds: Timings of each contender.
         threads: Threads of PyTorch.
         compiled: Also with torch.compile.
@@ -221,7 +152,7 @@ def main(
         raise SystemExit("device: no CUDA device was found; use --device cpu and a small --model")
     if threads is not None:
         torch.set_num_threads(threads)
-    options = Options(model, device, precision, rounds, gaussians_per_query)
+    options = Options(model, device, precision, rounds, gaussians_per_query, queries)
     names = ["mae", *([THEIRS] if theirs else []), *(f"gmae-{count}" for count in gaussians)]
     rows = []
     for batch in batches:

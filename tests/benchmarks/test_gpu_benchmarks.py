@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmarks.render_cuda import SCENES, floors, gaussians_of, pairs_of
-from benchmarks.train_step import largest_divisor
+from benchmarks.step_contenders import least_per_query
 from splatlearn.render import Splats
 
 ROOT = Path(__file__).parents[2]
@@ -55,7 +55,7 @@ def test_gaussians_of_the_scenes_fill_the_view() -> None:
 
 @pytest.mark.parametrize(("gaussians", "per_query"), [(147, 1), (256, 1), (1024, 4), (4096, 16), (257, 257)])
 def test_gaussians_of_a_query(gaussians: int, per_query: int) -> None:
-    assert largest_divisor(gaussians) == per_query
+    assert least_per_query(gaussians) == per_query
 
 
 def test_steps(tmp_path: Path) -> None:
@@ -68,4 +68,5 @@ def test_steps(tmp_path: Path) -> None:
     rows = {row["contender"]: row for row in json.loads(file.read_text())["rows"]}
     assert rows.keys() == {"mae", "ViTMAE (transformers)", "gmae-8"}
     assert rows["mae"]["times_mae"] == pytest.approx(1.0)
+    assert all(row["step_megabytes_per_image"] > 0.1 for row in rows.values())
     assert rows["gmae-8"]["renderer_share"] > 0 and rows["gmae-8"]["images_per_second"] > 0

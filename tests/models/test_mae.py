@@ -108,3 +108,18 @@ def test_every_parameter_gets_a_gradient(generator: torch.Generator) -> None:
 def test_a_mask_of_another_grid(generator: torch.Generator) -> None:
     with pytest.raises(ValueError, match="mask: expected 1 images of 4×6 patches like images, got 1 of 6×4"):
         small_mae()(torch.rand(1, 3, 16, 24, generator=generator), random_mask(1, (6, 4), generator=generator))
+
+
+def test_without_visible_patches_the_hidden_ones_are_the_same(generator: torch.Generator) -> None:
+    model, images = small_mae(), torch.rand(2, 3, 16, 24, generator=generator)
+    mask = random_mask(2, (4, 6), generator=generator)
+    gradients = []
+    for visible in (True, False):
+        model.zero_grad()
+        made = model(images, mask, visible=visible)
+        masked_mse(made.image, images, mask, model.patch, normalize=True).backward()
+        gradients.append([torch.zeros(1) if each.grad is None else each.grad.clone() for each in model.parameters()])
+    whole, part = model(images, mask).image, model(images, mask, visible=False).image
+    torch.testing.assert_close(part, whole * mask.hidden_pixels(4).unsqueeze(1), atol=1e-6, rtol=1e-5)
+    assert whole.abs().sum() > part.abs().sum() > 0
+    torch.testing.assert_close(gradients[1], gradients[0], atol=1e-6, rtol=1e-4)

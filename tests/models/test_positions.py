@@ -2,7 +2,7 @@ import pytest
 import torch
 from transformers.models.vit_mae.modeling_vit_mae import build_2d_sinusoidal_position_embedding
 
-from splatlearn.models.positions import Positioned, gather_tokens, sincos_positions
+from splatlearn.models.positions import Positioned, gather_tokens, scatter_tokens, sincos_positions
 
 
 @pytest.mark.parametrize(("grid", "width"), [((14, 14), 768), ((3, 7), 64), ((1, 1), 4)])
@@ -39,3 +39,12 @@ def test_gather_tokens_takes_rows_image_by_image(generator: torch.Generator) -> 
     gathered = gather_tokens(tokens, index)
     assert torch.equal(gathered[0], tokens[0, [3, 0]]) and torch.equal(gathered[1], tokens[1, [1, 1]])
     assert torch.equal(gather_tokens(tokens[:1], index)[1], tokens[0, [1, 1]])
+
+
+def test_scattering_undoes_gathering(generator: torch.Generator) -> None:
+    tokens = torch.rand(2, 4, 3, generator=generator)
+    index = torch.tensor([[3, 0], [1, 2]])
+    scattered = scatter_tokens(gather_tokens(tokens, index), index, 4)
+    expected = tokens.clone()
+    expected[0, [1, 2]] = expected[1, [0, 3]] = 0.0
+    assert torch.equal(scattered, expected)

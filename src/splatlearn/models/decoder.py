@@ -39,8 +39,8 @@ class DecoderConfig:
 class Reconstruction:
     """What a masked autoencoder makes of masked images.
 
-    - `image` [B, C, H, W]: all patches as predicted, the visible ones too; differentiable. Colours in [0, 1], or
-      standardised patches where a MAE was trained on those.
+    - `image` [B, C, H, W]: all patches as predicted, the visible ones too unless a MAE was asked to leave them out;
+      differentiable. Colours in [0, 1], or standardised patches where a MAE was trained on those.
     - `mask`: the one that came in.
     - `latent` [B, 1+V, D]: the encoder's normed tokens, the class token first, then the mask's visible patches.
     - `gaussians`, `background`: what GMAE rendered the image from; None for MAE.
@@ -71,11 +71,12 @@ class Decoder(Positioned):
             positions = torch.cat([positions[:, :1].expand(mask.batch, -1, -1), visible], dim=1)
         return self.embed(latent) + positions
 
-    def forward(self, tokens: Float[Tensor, "B T d"]) -> Float[Tensor, "B T d"]:
-        """Run the blocks and the final norm."""
-        for block in self.blocks:
+    def forward(self, tokens: Float[Tensor, "B T d"], last: int) -> Float[Tensor, "B M d"]:
+        """Run the blocks and the final norm; returns the `last` tokens, the only ones that the last block works out."""
+        *blocks, final = self.blocks
+        for block in blocks:
             tokens = block(tokens)
-        return self.norm(tokens)
+        return self.norm(final(tokens, last))
 
 
 class MaskedAutoencoder(nn.Module):

@@ -80,7 +80,7 @@ class GMAE(MaskedAutoencoder):
         """
         tokens = self.decoder.embed_latent(latent, grid, mask)
         queries = (self.query_token + self.query_embed).expand(tokens.shape[0], -1, -1).to(tokens.dtype)
-        decoded = self.decoder(torch.cat([tokens, queries], dim=1))[:, -self.config.queries :]
+        decoded = self.decoder(torch.cat([tokens, queries], dim=1), self.config.queries)
         numbers = predict_numbers(self.head, decoded)
         numbers = numbers if self.anchors is None else numbers + self.anchors
         return gaussians_from_numbers(numbers, self.config, seen)

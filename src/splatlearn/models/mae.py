@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from splatlearn.models.decoder import DecoderConfig, MaskedAutoencoder, Reconstruction
 from splatlearn.models.masking import Grid, Mask
 from splatlearn.models.patches import unpatchify
+from splatlearn.models.positions import gather_tokens, scatter_tokens
 from splatlearn.models.vit import ViTConfig, initialize
 
 
@@ -36,24 +37,25 @@ class MAE(MaskedAutoencoder):
         initialize(self.head, generator)
         nn.init.normal_(self.mask_token, std=0.02, generator=generator)
 
-    def forward(self, images: Float[Tensor, "B C H W"], mask: Mask) -> Reconstruction:
+    def forward(self, images: Float[Tensor, "B C H W"], mask: Mask, visible: bool = True) -> Reconstruction:
         """Reconstruct images [B, C, H, W] in [0, 1] from the patches that the mask leaves visible.
 
-        Height and width may be any multiples of the patch. Raises TypeError for images that are not floating-point
-        and ValueError when they, the patch and the mask do not fit.
+        Height and width may be any multiples of the patch. Without `visible` only hidden patches are predicted, for
+        less work, and the others are 0. Raises TypeError for images that are not floating-point and ValueError when
+        they, the patch and the mask do not fit.
         """
         latent = self.encoder(images, mask)
-        patches = self.decode(latent, mask)
+        patches = self.decode(latent, mask, visible)
         return Reconstruction(unpatchify(patches, self.patch, mask.grid), mask, latent)
 
-    def decode(self, latent: Float[Tensor, "B T D"], mask: Mask) -> Float[Tensor, "B N PPC"]:
-        """Predict all patches, row by row, from the tokens of the visible ones."""
-        visible = self.decoder.embed_latent(latent, mask.grid, mask)
-        hidden = self._hidden_tokens(mask, mask.grid).to(visible.dtype)
+    def decode(self, latent: Float[Tensor, "B T D"], mask: Mask, visible: bool = True) -> Float[Tensor, "B N PPC"]:
+        """Predict all patches, row by row, from the tokens of the visible ones; without `visible` these are 0."""
+        seen = self.decoder.embed_latent(latent, mask.grid, mask)
+        hidden = self._hidden_tokens(mask, mask.grid).to(seen.dtype)
         # Attention does not care about order: only the predictions are sorted back to their places.
-        predicted = self.head(self.decoder(torch.cat([visible, hidden], dim=1))[:, 1:])
-        places = torch.cat([mask.visible, mask.hidden], dim=1).unsqueeze(-1).expand_as(predicted)
-        return torch.zeros_like(predicted).scatter(1, places, predicted)
+        places = torch.cat([mask.visible, mask.hidden], dim=1) if visible else mask.hidden
+        predicted = self.head(self.decoder(torch.cat([seen, hidden], dim=1), places.shape[1]))
+        return scatter_tokens(predicted, places, mask.grid[0] * mask.grid[1])
 
     def _hidden_tokens(self, mask: Mask, grid: Grid) -> Tensor:
-        return self.mask_token + self.decoder.positions(grid)[0, 1:][mask.hidden]
+        return self.mask_token + gather_tokens(self.decoder.positions(grid)[:, 1:], mask.hidden)

@@ -50,5 +50,17 @@ class Positioned(nn.Module):
 
 def gather_tokens(tokens: Float[Tensor, "#B N D"], index: Int64[Tensor, "B V"]) -> Float[Tensor, "B V D"]:
     """Take the tokens that the indices name, image by image; tokens of a batch of one serve all images."""
-    tokens = tokens.expand(index.shape[0], -1, -1)
-    return tokens.gather(1, index.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))
+    # Whole rows are copied; `gather` would look up every number.
+    rows = index if tokens.shape[0] == 1 else rows_of(index, tokens.shape[1])
+    return tokens.flatten(0, 1).index_select(0, rows.flatten()).unflatten(0, index.shape)
+
+
+def scatter_tokens(tokens: Float[Tensor, "B V D"], index: Int64[Tensor, "B V"], count: int) -> Float[Tensor, "B N D"]:
+    """Put tokens at the places that the indices name among `count`, image by image; the other places are 0."""
+    places = tokens.new_zeros(tokens.shape[0] * count, tokens.shape[2])
+    return places.index_copy(0, rows_of(index, count).flatten(), tokens.flatten(0, 1)).unflatten(0, (-1, count))
+
+
+def rows_of(index: Int64[Tensor, "B V"], count: int) -> Int64[Tensor, "B V"]:
+    """The indices, each image's of `count`, as those of the rows of all images one after another."""
+    return index + count * torch.arange(index.shape[0], device=index.device).unsqueeze(1)

@@ -78,9 +78,21 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
 
-    def forward(self, tokens: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
-        query, key, value = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+    def forward(self, tokens: Float[Tensor, "B N D"], last: int | None = None) -> Float[Tensor, "B M D"]:
+        """What each of the tokens, or each of the `last` of them, takes from all."""
+        if last is None or last == tokens.shape[1]:
+            query, key, value = self._heads(self.qkv(tokens), 3)
+        else:
+            width = tokens.shape[-1]
+            weights, biases = self.qkv.weight, self.qkv.bias
+            (query,) = self._heads(F.linear(tokens[:, -last:], weights[:width], biases[:width]), 1)
+            key, value = self._heads(F.linear(tokens, weights[width:], biases[width:]), 2)
         return self.proj(F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2))
+
+    def _heads(self, vectors: Tensor, parts: int) -> list[Tensor]:
+        """Parts [B, heads, N, D/heads] of vectors in which they lie behind one another."""
+        # Split before anything is transposed: the parts' gradients are then joined by one copy.
+        return [part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in vectors.chunk(parts, dim=-1)]
 
 
 class Mlp(nn.Module):
@@ -106,8 +118,10 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
         self.mlp = Mlp(width, int(width * mlp_ratio))
 
-    def forward(self, tokens: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
-        tokens = tokens + self._maybe_skip(self.attn(self.norm1(tokens)))
+    def forward(self, tokens: Float[Tensor, "B N D"], last: int | None = None) -> Float[Tensor, "B M D"]:
+        """All tokens, or the `last` of them, behind the block; every one is attended to."""
+        attended = self._maybe_skip(self.attn(self.norm1(tokens), last))
+        tokens = (tokens if last is None else tokens[:, -last:]) + attended
         return tokens + self._maybe_skip(self.mlp(self.norm2(tokens)))
 
     def _maybe_skip(self, branch: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -38,7 +39,7 @@ def masked_mse(
     predicted, wanted = patchify(prediction.float(), patch), patchify(target.float(), patch)
     if normalize:
         wanted = normalize_patches(wanted)
-    per_patch = (predicted - wanted).square().mean(dim=-1)
+    per_patch = F.mse_loss(predicted, wanted, reduction="none").mean(dim=-1)
     hidden = per_patch.gather(1, mask.hidden)
     if visible_weight == 0:
         return hidden.mean()

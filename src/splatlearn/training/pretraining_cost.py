@@ -42,6 +42,8 @@ class PretrainingCost(Cost):
             terms["soft_order"] = (1.0, self.soft_order)
         self.objective = WeightedSum(terms)
         self.gaussians: Gaussians | None = None
+        # A MAE leaves out what has no weight; GMAE's image comes in one piece.
+        self.asked = {"visible": False} if isinstance(model, MAE) and not recipe.objective.visible_weight else {}
 
     def mask(self, noise: Tensor) -> Mask:
         """All masks of a batch of images, mask after mask."""
@@ -58,7 +60,7 @@ class PretrainingCost(Cost):
         images = batch.images.to(self.device, non_blocking=True).float() / 255
         images = images.expand(mask.batch // len(images), *images.shape).flatten(0, 1)
         with self.autocast():
-            reconstruction: Reconstruction = model(images, mask)
+            reconstruction: Reconstruction = model(images, mask, **self.asked)
         self.gaussians = None if reconstruction.gaussians is None else reconstruction.gaussians.detach()
         if self.mutual.estimator is None:
             return self.objective(reconstruction, images)

@@ -1,0 +1,96 @@
+"""Pre-training steps that take turns: MAE, GMAE and transformers' ViTMAE of the same sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from splatlearn.models import GMAE, MAE, create_model, random_mask
+from splatlearn.objectives import masked_mse
+
+THEIRS = "ViTMAE (transformers)"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the steps have in common."""
+
+    model: str
+    device: str
+    precision: str
+    rounds: int
+    gaussians_per_query: int | None
+    queries: int = 256
+    """Most tokens of a GMAE's decoder beside the visible patches, where `gaussians_per_query` is not given."""
+
+    @property
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16")
+
+
+def least_per_query(gaussians: int, queries: int = 256) -> int:
+    """Fewest Gaussians of one query that make at most `queries` queries, and a whole number of them."""
+    return next(each for each in range(max(1, -(-gaussians // queries)), gaussians + 1) if gaussians % each == 0)
+
+
+def make_model(name: str, options: Options) -> nn.Module:
+    """MAE, GMAE with K Gaussians ("gmae-K"), or transformers' model of the same sizes as our MAE."""
+    if name.startswith("gmae-"):
+        gaussians = int(name.removeprefix("gmae-"))
+        chosen = options.gaussians_per_query or least_per_query(gaussians, options.queries)
+        made = create_model(f"gmae_{options.model}", seed=0, gaussians=gaussians, gaussians_per_query=chosen)
+        return made.to(options.device)
+    ours = create_model(f"mae_{options.model}", seed=0)
+    if name == "mae":
+        return ours.to(options.device)
+    from transformers import ViTMAEConfig, ViTMAEForPreTraining
+
+    assert isinstance(ours, MAE)
+    encoder, decoder = ours.config.encoder, ours.config.decoder
+    config = ViTMAEConfig(
+        hidden_size=encoder.width, num_hidden_layers=encoder.depth, num_attention_heads=encoder.heads,
+        intermediate_size=int(encoder.width * encoder.mlp_ratio), image_size=ours.image_size[0],
+        patch_size=encoder.patch, decoder_hidden_size=decoder.width, decoder_num_hidden_layers=decoder.depth,
+        decoder_num_attention_heads=decoder.heads, decoder_intermediate_size=int(decoder.width * decoder.mlp_ratio),
+        mask_ratio=0.75,
+    )  # fmt: skip
+    # transformers types `.to` such that it cannot be called.
+    theirs: Any = ViTMAEForPreTraining(config)
+    return theirs.to(options.device)
+
+
+def make_step(model: nn.Module, batch: int, side: int, patch: int, options: Options) -> Callable[[], None]:
+    """One optimiser step on random images that stay on the device."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(batch, 3, side, side, generator=generator).to(options.device)
+
+    # As the training loop asks: the error is that of the hidden patches.
+    asked = {"visible": False} if isinstance(model, MAE) else {}
+
+    def forward(mask: Any) -> torch.Tensor:
+        if isinstance(model, (MAE, GMAE)):
+            return masked_mse(model(images, mask, **asked).image, images, mask, patch)
+        return model(images).loss
+
+    def step() -> None:
+        mask = random_mask(batch, (side // patch, side // patch), 0.75, generator).to(options.device)
+        with options.autocast:
+            loss = forward(mask)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        if options.device == "cuda":
+            torch.cuda.synchronize()
+
+    return step
+
+
+def sizes(options: Options) -> tuple[int, int]:
+    """Side of the images and of a patch, from the model's name."""
+    *_, patch, side = options.model.split("_")
+    return int(side), int(patch.removeprefix("patch"))
