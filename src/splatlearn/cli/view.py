@@ -9,6 +9,7 @@ from rich.console import Console
 
 from splatlearn.cli.evaluate import progress_bar
 from splatlearn.cli.pictures import Pictures
+from splatlearn.cli.which_model import model_and_images
 from splatlearn.cli.zero_shot import Images, Read, Reading
 from splatlearn.models import GMAE, load_model
 from splatlearn.training.device import choose_device
@@ -31,7 +32,7 @@ def view_command(
     """Write one page that shows the Gaussians of images: tilt them, peel them off, pick one, compare with the input.
 
     Args:
-        run: A run folder, checkpoint folder, model folder or Hub id of a GMAE.
+        run: A run folder, checkpoint folder, model folder or Hub id of a GMAE. Left out, the package's weights.
         images: Image files, or folders of them; several become a gallery.
         out: The page (HTML). It needs no network and no other file.
         side: Pixels of the longer side that larger images are shrunk to; 0 for their own.
@@ -44,6 +45,7 @@ def view_command(
     if path.exists() and not overwrite:
         raise ValueError(f"out: {path} exists; choose another with --out, or give --overwrite")
     on = choose_device(reading.device)
+    run, images = model_and_images(run, images)
     model = load_model(run, on)
     if not isinstance(model, GMAE):
         raise ValueError(f"run: expected a GMAE, whose pictures are made of Gaussians, got a MAE in {run}")

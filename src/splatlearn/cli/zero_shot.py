@@ -10,6 +10,7 @@ import torch
 import tyro
 
 from splatlearn.cli.pictures import PictureBatch, Pictures, output_folder, progress_bar, write_png
+from splatlearn.cli.which_model import model_and_images
 from splatlearn.models import GMAE, load_model
 from splatlearn.training.device import choose_device
 from splatlearn.zero_shot import (
@@ -72,7 +73,7 @@ def layers_command(
     """Cut images into layers by depth: NAME-layer-01.png, the nearest, and so on, transparent, and NAME-rendering.png.
 
     Args:
-        run: A run folder, checkpoint folder, model folder or Hub id of a GMAE.
+        run: A run folder, checkpoint folder, model folder or Hub id of a GMAE. Left out, the package's weights.
         images: Image files, or folders of them.
         out: Folder for the PNG files.
         count: Number of layers.
@@ -103,7 +104,7 @@ def segment_command(
     """Tell figure from ground: NAME-soft.png, NAME-mask.png (black and white) and NAME-figure.png (transparent ground).
 
     Args:
-        run: A run folder, checkpoint folder, model folder or Hub id of a GMAE.
+        run: A run folder, checkpoint folder, model folder or Hub id of a GMAE. Left out, the package's weights.
         images: Image files, or folders of them.
         out: Folder for the PNG files.
         method: mixtures: the Gaussians' colours inside a margin against those around; groups: clusters of Gaussians
@@ -137,7 +138,7 @@ def edges_command(
     """Find edges: NAME-edges.png, white on black, as strong as they are bright.
 
     Args:
-        run: A run folder, checkpoint folder, model folder or Hub id of a GMAE.
+        run: A run folder, checkpoint folder, model folder or Hub id of a GMAE. Left out, the package's weights.
         images: Image files, or folders of them.
         out: Folder for the PNG files.
         method: soft: gradients of composited channels; index: the paper's jumps of the layer index.
@@ -158,6 +159,7 @@ def _scenes(
 ) -> Iterator[tuple[PictureBatch, Scene]]:
     """Scenes of all images that can be read, behind a progress bar; raises at the end for those that cannot."""
     options = reading.options()
+    run, images = model_and_images(run, images)
     model = load_model(run, choose_device(reading.device))
     if not isinstance(model, GMAE):
         raise ValueError(f"run: expected a GMAE, whose pictures are made of Gaussians, got a MAE in {run}")

@@ -21,6 +21,7 @@ from splatlearn.models.config_file import config_from_dict
 from splatlearn.models.gmae import GMAE
 from splatlearn.models.gmae_config import GMAEConfig
 from splatlearn.models.mae import MAE, MAEConfig
+from splatlearn.models.packaged import packaged_models
 from splatlearn.stored import read_object, replacing, write_whole
 
 SCHEMA_VERSION = 1
@@ -34,10 +35,13 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _CHECKPOINT = re.compile(r"step-(\d+)")
 
 
-def save_model(model: nn.Module, folder: str | Path, facts: CardFacts | None = None) -> None:
+def save_model(
+    model: nn.Module, folder: str | Path, facts: CardFacts | None = None, dtype: torch.dtype | None = None
+) -> None:
     """Write a MAE or GMAE, encoder and decoder, or a classifier into a folder, made when missing, with a model card.
 
-    `facts`: what the card says beside the model's sizes; a README.md of a person's own stays. Each file is written
+    `facts`: what the card says beside the model's sizes; a README.md of a person's own stays. `dtype`: of the stored
+    weights, the model's own by default; loading brings them back to float32. Each file is written
     beside and renamed, `config.json` last, so that a folder that has it is complete. Raises TypeError for other
     modules, such as a model still wrapped for distributed training.
     """
@@ -50,7 +54,7 @@ def save_model(model: nn.Module, folder: str | Path, facts: CardFacts | None = N
         "kind": next(kind for kind, config in CONFIGS.items() if type(model.config) is config),
         "config": asdict(model.config),
     }
-    weights = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
+    weights = {name: value.detach().to(dtype=dtype).contiguous() for name, value in model.state_dict().items()}
     with replacing(folder / WEIGHTS_NAME) as beside:
         save_file(weights, beside, metadata={"format": "pt"})
     if may_write_card(folder):
@@ -62,8 +66,9 @@ def load_model(path_or_hub_id: str | Path, device: str | torch.device = "cpu") -
     """Load a model, in evaluation mode, without ever unpickling.
 
     `path_or_hub_id`: a folder that `save_model` wrote, a checkpoint folder, a run folder (its newest complete
-    checkpoint), or the id `owner/name` of a Hub repository. Raises FileNotFoundError when there is no model there,
-    and ValueError for a schema, configuration or weights that do not fit this version, and for a classifier.
+    checkpoint), the name of weights that come with the package, or the id `owner/name` of a Hub repository. Raises
+    FileNotFoundError when there is no model there, and ValueError for a schema, configuration or weights that do not
+    fit this version, and for a classifier.
     """
     folder = _find(path_or_hub_id)
     config = _read_config(folder)
@@ -132,6 +137,8 @@ def is_hub_id(name: str) -> bool:
 
 def _find(path_or_hub_id: str | Path) -> Path:
     path = Path(path_or_hub_id)
+    if not path.exists() and (packaged := packaged_models().get(str(path_or_hub_id))):
+        return packaged
     if path.is_file():
         raise FileNotFoundError(f"{path}: expected a folder or a Hub id, got a file; give the folder it lies in")
     if not path.exists():
