@@ -43,6 +43,33 @@ class Pack:
         return Sample(decode(content, self._names[index]), self._names[index], int(self.labels[index]))
 
 
+class Photographs:
+    """An ImageSource over the training parts of photographs: packs, and the training images of BSDS500."""
+
+    class_names = None
+
+    def __init__(self, packs: tuple[str, ...] = ("tiny_imagenet50", "imagenette224"), folder: Path = FOLDER) -> None:
+        self._packs = [Pack(name, folder=folder) for name in packs]
+        self._files = sorted((folder / "bsds500" / "images" / "train").glob("*.jpg"))
+        if not self._files:
+            raise DataError(f"folder: expected the images of BSDS500 under {folder}, found none")
+        self._ends = np.cumsum([len(pack) for pack in self._packs])
+        parts = [pack.description for pack in self._packs]
+        self.description = ", ".join([*parts, f"{len(self._files)} images of bsds500, train"])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) + len(self._files)
+
+    def __getitem__(self, index: int, /) -> Sample:
+        place = int(np.searchsorted(self._ends, index, side="right"))
+        first = int(self._ends[place - 1]) if place else 0
+        if place < len(self._packs):
+            found = self._packs[place][index - first]
+            return Sample(found.image, found.name, None)
+        path = self._files[index - first]
+        return Sample(decode(path, path.name), path.name, None)
+
+
 def labelled_pack(
     name: str, train_images: int | None = None, val_images: int | None = None, folder: Path = FOLDER
 ) -> Labelled:
