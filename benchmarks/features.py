@@ -24,9 +24,9 @@ from PIL import Image
 
 from benchmarks.packs import FOLDER, PACKS, Pack
 from splatlearn.data import ImageSource, Sample, decode, resize_center_crop
+from splatlearn.device import choose_device, choose_precision
 from splatlearn.evaluation import EncoderFeatures, Extraction, evaluating, extract
 from splatlearn.models import create_model
-from splatlearn.training.device import choose_device, choose_precision
 from splatlearn.training.run_folder import environment
 
 CASES = {"mae_vit_tiny_patch4_32": "cifar10", "mae_vit_base_patch16_224": "imagenette224"}

@@ -1,13 +1,15 @@
 import dataclasses
 import importlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from splatlearn.cli import main
+from splatlearn.cli import VERBS, _described, command, main
 from splatlearn.models import ModelOptions
 from splatlearn.training import DataOptions, MutualInformationOptions, ObjectiveOptions, OptimizerOptions, RunOptions
 from splatlearn.training.recipe import Recipe
@@ -109,3 +111,23 @@ def test_doctor_shows_square_brackets(capsys: pytest.CaptureFixture[str], monkey
     monkeypatch.setattr(importlib.import_module("splatlearn.render.backend_triton"), "_INSTALLED", False)
     assert run("doctor") == 0
     assert "'splatlearn[gpu]'" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_is_described_as_its_function_is(verb: str) -> None:
+    function = command(verb, [verb])
+    sentence = (function.__doc__ or "").partition("\n\n")[0]
+    assert sentence and _described(verb).__doc__ == sentence
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["edges", "--help"]], ids=" ".join)
+def test_help_loads_nothing_of_other_verbs(arguments: list[str]) -> None:
+    program = (
+        "import sys\nfrom splatlearn.cli import main\n"
+        f"try:\n    main({arguments!r})\nexcept SystemExit as stopped:\n    assert not stopped.code\n"
+        "heavy = {'pandas', 'sklearn', 'matplotlib', 'accelerate', 'splatlearn.training'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr.strip() == "[]", done.stderr
+    assert "edges" in done.stdout

@@ -2,67 +2,98 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import tyro
 
-from splatlearn.cli.benchmark import benchmark_command
-from splatlearn.cli.compare import compare_command
-from splatlearn.cli.consolidate import consolidate_command
-from splatlearn.cli.demo import demo
-from splatlearn.cli.doctor import doctor
-from splatlearn.cli.evaluate import evaluate_command
-from splatlearn.cli.export import export_command
-from splatlearn.cli.finetune import finetune_command
-from splatlearn.cli.fit import fit_command
-from splatlearn.cli.import_ import import_command
-from splatlearn.cli.pack import pack_command
-from splatlearn.cli.pretrain import pretrain_command
-from splatlearn.cli.replay import replay_command
-from splatlearn.cli.report import report_command
-from splatlearn.cli.view import view_command
-from splatlearn.cli.zero_shot import edges_command, layers_command, segment_command
-from splatlearn.training import NonFiniteError
-
 CONFIG = (tyro.conf.OmitArgPrefixes, tyro.conf.CascadeSubcommandArgs)
 
+VERBS = {
+    "demo": ("demo", "demo"),
+    "pack": ("pack", "pack_command"),
+    "pretrain": ("pretrain", "pretrain_command"),
+    "finetune": ("finetune", "finetune_command"),
+    "consolidate": ("consolidate", "consolidate_command"),
+    "replay": ("replay", "replay_command"),
+    "evaluate": ("evaluate", "evaluate_command"),
+    "compare": ("compare", "compare_command"),
+    "report": ("report", "report_command"),
+    "export": ("export", "export_command"),
+    "import": ("import_", "import_command"),
+    "layers": ("zero_shot", "layers_command"),
+    "segment": ("zero_shot", "segment_command"),
+    "edges": ("zero_shot", "edges_command"),
+    "fit": ("fit", "fit_command"),
+    "benchmark": ("benchmark", "benchmark_command"),
+    "view": ("view", "view_command"),
+    "doctor": ("doctor", "doctor"),
+}
+"""The module and the function of each verb: what one of them needs is not loaded for another."""
+RESUMED = {"pretrain", "finetune"}
+"""Verbs whose function is made for the arguments, because a resumed run supplies its own defaults."""
 
-def commands(arguments: Sequence[str]) -> dict[str, Callable]:
-    """The verbs; the arguments are needed because a resumed run supplies its own defaults."""
-    return {
-        "demo": demo,
-        "pack": pack_command,
-        "pretrain": pretrain_command(arguments),
-        "finetune": finetune_command(arguments),
-        "consolidate": consolidate_command,
-        "replay": replay_command,
-        "evaluate": evaluate_command,
-        "compare": compare_command,
-        "report": report_command,
-        "export": export_command,
-        "import": import_command,
-        "layers": layers_command,
-        "segment": segment_command,
-        "edges": edges_command,
-        "fit": fit_command,
-        "benchmark": benchmark_command,
-        "view": view_command,
-        "doctor": doctor,
-    }
+
+def command(verb: str, arguments: Sequence[str]) -> Callable[..., int | None]:
+    """The function of a verb."""
+    module, name = VERBS[verb]
+    found = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    return found(arguments) if verb in RESUMED else found
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; exits with 2 for wrong arguments or input, 130 for an interruption, 75 to be queued again."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = tyro.extras.subcommand_cli_from_dict(
-            commands(arguments), prog="splatlearn", description=__doc__, args=arguments, config=CONFIG
-        )
-    except (ValueError, OSError, NonFiniteError) as error:
-        if os.environ.get("SPLATLEARN_DEBUG"):
+        code = _run(arguments)
+    except Exception as error:
+        if os.environ.get("SPLATLEARN_DEBUG") or not _explains_itself(error):
             raise
         print(f"splatlearn: {error}", file=sys.stderr)
         sys.exit(2)
     sys.exit(code or 0)
+
+
+def _run(arguments: list[str]) -> int | None:
+    verb = arguments[0] if arguments else ""
+    if verb in VERBS:
+        return tyro.cli(command(verb, arguments), prog=f"splatlearn {verb}", args=arguments[1:], config=CONFIG)
+    # No verb, an unknown one or --help: what they are called and do is enough.
+    return tyro.extras.subcommand_cli_from_dict(
+        {each: _described(each) for each in VERBS},
+        prog="splatlearn",
+        description="Learn image representations by painting with Gaussians. `splatlearn VERB --help` says more.",
+        args=arguments,
+        config=CONFIG,
+    )
+
+
+def _described(verb: str) -> Callable[[], None]:
+    """Something with the first sentence of a verb's function, read without loading what that needs."""
+    module, name = VERBS[verb]
+    tree = ast.parse(Path(__file__).with_name(f"{module}.py").read_text(encoding="utf-8"))
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    if verb in RESUMED:
+        functions = [
+            node for each in functions if each.name == name for node in each.body if isinstance(node, ast.FunctionDef)
+        ]
+        name = "command"
+    text = next(ast.get_docstring(node) for node in functions if node.name == name)
+
+    def described() -> None: ...
+
+    described.__doc__ = (text or "").partition("\n\n")[0]
+    return described
+
+
+def _explains_itself(error: Exception) -> bool:
+    """Whether an error is about what the user gave, or about a run that diverged, in a sentence."""
+    if isinstance(error, (ValueError, OSError)):
+        return True
+    from splatlearn.training import NonFiniteError
+
+    return isinstance(error, NonFiniteError)

@@ -16,6 +16,7 @@ from rich.table import Table
 from splatlearn.cli.pictures import output_folder, progress_bar
 from splatlearn.cli.zero_shot import Reading
 from splatlearn.data import decode
+from splatlearn.device import choose_device
 from splatlearn.evaluation.bsds import THRESHOLDS
 from splatlearn.evaluation.bsds_contenders import READ_OUTS, USUAL, EdgeContender, gmae_edges, plain_edges
 from splatlearn.evaluation.bsds_data import PUBLISHED, AnnotatedImage, open_bsds, score_edges
@@ -27,7 +28,6 @@ from splatlearn.evaluation.figure_ground_contenders import (
 )
 from splatlearn.evaluation.figure_ground_data import open_figure_ground
 from splatlearn.models import GMAE, load_model
-from splatlearn.training.device import choose_device
 
 Rows = Mapping[str, Mapping[str, float]]
 """Scores by name, of methods by name."""

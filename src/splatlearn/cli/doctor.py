@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from splatlearn.device import choose_device, choose_precision
 from splatlearn.render import available_backends
 from splatlearn.render.backend_cpu import instruction_sets
-from splatlearn.training.device import choose_device, choose_precision
 from splatlearn.training.run_folder import environment
 
 

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from splatlearn.data.labelled import Labelled, open_labelled
+from splatlearn.device import choose_device, choose_precision
 from splatlearn.evaluation import (
     Evaluation,
     EvaluationOptions,
@@ -29,7 +30,6 @@ from splatlearn.evaluation.features import Progress as Told
 from splatlearn.models import GMAE, MAE, load_model
 from splatlearn.report import write_page, write_run_report
 from splatlearn.report.evaluation import evaluation_sections, few_shot_table, score_table, shown
-from splatlearn.training.device import choose_device, choose_precision
 
 CACHE_NAME = "features"
 

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from splatlearn.camera import Camera
 from splatlearn.cli.pictures import Pictures, output_folder, progress_bar, write_png
+from splatlearn.device import choose_device
 from splatlearn.files import SplatCloud, bake_pinhole, write_splats
 from splatlearn.fitting import RefineOptions, initial_gaussians, refine
 from splatlearn.gaussians import Gaussians
 from splatlearn.models import GMAE, load_model
 from splatlearn.render import render
-from splatlearn.training.device import choose_device
 from splatlearn.zero_shot import Scene, read_scene
 
 TRACE_POINTS = 20

@@ -18,12 +18,12 @@ from splatlearn.data import (
     resize_center_crop,
     sample_photos,
 )
+from splatlearn.device import choose_device
 from splatlearn.models import GMAE, MAE, load_model
 from splatlearn.report import write_run_report
 from splatlearn.report.page import Section
 from splatlearn.report.run_pictures import ShownPhotos, run_picture_sections
 from splatlearn.stored import read_object
-from splatlearn.training.device import choose_device
 
 SHOWN = 4
 """Photos of the training data that are shown where no others are given."""

@@ -11,8 +11,8 @@ from splatlearn.cli.evaluate import progress_bar
 from splatlearn.cli.pictures import Pictures
 from splatlearn.cli.which_model import model_and_images
 from splatlearn.cli.zero_shot import Images, Read, Reading
+from splatlearn.device import choose_device
 from splatlearn.models import GMAE, load_model
-from splatlearn.training.device import choose_device
 from splatlearn.viewer import ViewedImage, viewed_images, write_view
 from splatlearn.zero_shot import read_scene
 

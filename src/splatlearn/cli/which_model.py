@@ -6,7 +6,9 @@ from pathlib import Path
 
 from splatlearn.data.folder import IMAGE_EXTENSIONS
 from splatlearn.models.packaged import DEFAULT, packaged_models
-from splatlearn.training.run_folder import RECIPE
+
+MARKS = ("config.json", "recipe.json", "checkpoints")
+"""What a folder of a model or a run has one of."""
 
 
 def model_and_images(first: str, others: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
@@ -27,6 +29,5 @@ def model_and_images(first: str, others: tuple[str, ...]) -> tuple[str, tuple[st
 def _is_image(path: Path) -> bool:
     """Whether this is a picture, or a folder that can only be one of pictures."""
     if path.is_dir():
-        marks = ("config.json", RECIPE, "checkpoints")
-        return not any((path / mark).exists() for mark in marks) and any(map(_is_image, path.iterdir()))
+        return not any((path / mark).exists() for mark in MARKS) and any(map(_is_image, path.iterdir()))
     return path.suffix.lower() in IMAGE_EXTENSIONS

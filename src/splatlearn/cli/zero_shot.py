@@ -11,8 +11,8 @@ import tyro
 
 from splatlearn.cli.pictures import PictureBatch, Pictures, output_folder, progress_bar, write_png
 from splatlearn.cli.which_model import model_and_images
+from splatlearn.device import choose_device
 from splatlearn.models import GMAE, load_model
-from splatlearn.training.device import choose_device
 from splatlearn.zero_shot import (
     EdgeOptions,
     FigureOptions,

@@ -5,14 +5,17 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING, Any
 
-import datasets
+import lazy_loader
 
 from splatlearn.data.samples import DataError, StoredImage
 from splatlearn.data.shard_files import file_system
 from splatlearn.data.table import find_image_column, find_label_column, is_text
 
 if TYPE_CHECKING:
+    import datasets
     import pyarrow.parquet as pq
+else:
+    datasets = lazy_loader.load("datasets")
 
 
 class ParquetShards:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import datasets
+import lazy_loader
 
 from splatlearn.data.samples import DataError, Sample, StoredImage
+
+if TYPE_CHECKING:
+    import datasets
+else:
+    # It brings pandas and takes a second, which commands without data sets should not.
+    datasets = lazy_loader.load("datasets")
 
 BINARY_NAMES = ("image", "img", "jpg", "jpeg", "png", "webp", "picture", "photo")
 LABEL_NAMES = ("label", "labels", "class", "target", "category")

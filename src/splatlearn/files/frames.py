@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy
 import torch
 from jaxtyping import Float
-from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 LIBRARY_FRAME = "RDF"
@@ -42,7 +42,7 @@ def _axes(frame: str) -> Tensor:
 def matrices_to_quaternions(matrices: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 4"]:
     """Unit quaternions, w first, of rotation matrices; computed in float64, without gradients."""
     flat = matrices.detach().double().cpu().reshape(-1, 3, 3).numpy()
-    xyzw = Rotation.from_matrix(flat).as_quat()
+    xyzw = scipy.spatial.transform.Rotation.from_matrix(flat).as_quat()
     wxyz = torch.from_numpy(np.ascontiguousarray(xyzw[:, [3, 0, 1, 2]]))
     return wxyz.reshape(*matrices.shape[:-2], 4).to(matrices)
 

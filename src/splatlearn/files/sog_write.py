@@ -8,7 +8,6 @@ import math
 
 import numpy as np
 from PIL import Image
-from sklearn.cluster import KMeans, MiniBatchKMeans
 
 from splatlearn.files.cloud import SplatCloud
 from splatlearn.files.sog import FIRST_TAG
@@ -61,6 +60,9 @@ def sog_files(cloud: SplatCloud) -> dict[str, bytes]:
     return files | {META_NAME: json.dumps(meta).encode()}
 
 
+# scikit-learn takes longer to import than all of this package: it is imported where it is used.
+
+
 def codebook(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """256 rising numbers and for each value the place of the nearest, in the shape of the values.
 
@@ -71,6 +73,8 @@ def codebook(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         counts, edges = np.histogram(values, BINS)
         book = ((edges[:-1] + edges[1:]) / 2)[counts > 0]
         if len(book) > LEVELS:
+            from sklearn.cluster import KMeans
+
             # The square root keeps rare values, such as the largest scales, from being rounded the most.
             weights = np.sqrt(counts[counts > 0])
             start = np.interp(np.linspace(0, 1, LEVELS), np.cumsum(weights) / weights.sum(), book)
@@ -87,6 +91,8 @@ def _palette(stored: Stored, degree: int, side: tuple[int, int]) -> tuple[dict[s
     if len(high) <= LARGEST_PALETTE:
         entries, labels = high, np.arange(len(high))
     else:
+        from sklearn.cluster import MiniBatchKMeans
+
         means = MiniBatchKMeans(CLUSTERS, batch_size=8192, max_iter=20, random_state=0).fit(high)
         entries, labels = np.asarray(means.cluster_centers_), np.asarray(means.predict(high))
     book, places = codebook(entries.astype(np.float32))

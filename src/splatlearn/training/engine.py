@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from splatlearn.data import PretrainingLoader
 from splatlearn.data.loader import TrainingDataset
+from splatlearn.device import choose_precision
 from splatlearn.objectives import ObjectiveValue
 from splatlearn.training.checkpoint import (
     Progress,
@@ -27,12 +28,11 @@ from splatlearn.training.checkpoint import (
 )
 from splatlearn.training.checkpoint_files import Retention, set_aside
 from splatlearn.training.cost import Cost
-from splatlearn.training.device import choose_precision, make_accelerator
 from splatlearn.training.finetune_recipe import FinetuneRecipe
 from splatlearn.training.guard import FiniteGuard, finite_or_nan
 from splatlearn.training.logbook import Logbook
 from splatlearn.training.nonfinite import Captures, TakenStep
-from splatlearn.training.processes import Processes, distribute, gradients_stay
+from splatlearn.training.processes import Processes, distribute, gradients_stay, make_accelerator
 from splatlearn.training.recipe import Recipe
 from splatlearn.training.run_folder import open_run_folder
 from splatlearn.training.schedule import CosineSchedule

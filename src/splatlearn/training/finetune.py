@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from splatlearn.data import RandomResizedCrop
 from splatlearn.data.labelled import Labelled, open_labelled
+from splatlearn.device import choose_device, choose_precision
 from splatlearn.models import Classifier, classifier_from, load_classifier, load_model, save_model
 from splatlearn.stored import write_whole
 from splatlearn.training.checkpoint import good_checkpoint, open_tensors
-from splatlearn.training.device import choose_device, choose_precision
 from splatlearn.training.engine import RunResult, TrainingLoop
 from splatlearn.training.finetune_augment import check_kornia
 from splatlearn.training.finetune_cost import FinetuneCost

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from splatlearn.data import ImageSource, PretrainingDataset, RandomResizedCrop, open_source
+from splatlearn.device import choose_device, choose_precision
 from splatlearn.evaluation.features import Extraction
 from splatlearn.models import GMAE, MAE, create_model
 from splatlearn.objectives.processes import average_gradients
 from splatlearn.training.checkpoint import open_tensors
-from splatlearn.training.device import choose_device, choose_precision
 from splatlearn.training.engine import RunResult, TrainingLoop
 from splatlearn.training.gaussian_measures import gaussian_measures
 from splatlearn.training.online_probe import OnlineProbe

@@ -149,3 +149,8 @@ def whole(tensor: Tensor) -> Tensor:
 def local(tensor: Tensor) -> Tensor:
     """This process's part of a tensor that may be shared out."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def make_accelerator(device: torch.device, trackers: list[str], folder: str) -> Accelerator:
+    """An Accelerator on the device; precision stays with the loop, since accelerate fixes it once per process."""
+    return Accelerator(cpu=device.type == "cpu", log_with=[*trackers] or None, project_dir=folder)

@@ -16,11 +16,11 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from splatlearn.data.batch import Batch
+from splatlearn.device import choose_device, choose_precision
 from splatlearn.models import GMAE, MAE, load_classifier, load_model
 from splatlearn.training.checkpoint import open_tensors
 from splatlearn.training.checkpoint_files import RECIPE
 from splatlearn.training.cost import Cost
-from splatlearn.training.device import choose_device, choose_precision
 from splatlearn.training.finetune_cost import FinetuneCost
 from splatlearn.training.finetune_data import LabelledBatch
 from splatlearn.training.finetune_recipe import FinetuneRecipe

@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+import skimage
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from skimage.filters import threshold_otsu
 from torch import Tensor
 
 from splatlearn.zero_shot.grouping import figure_likeness, group_gaussians
@@ -103,7 +103,7 @@ def calibrated(values: Float[Tensor, "B H W"]) -> Float[Tensor, "B H W"]:
         if high - low < 1e-6:
             stretched.append(torch.zeros_like(each))
             continue
-        cut = float(threshold_otsu(each.double().cpu().numpy()))
+        cut = float(skimage.filters.threshold_otsu(each.double().cpu().numpy()))
         cut = min(max(cut, low + 1e-3 * (high - low)), high - 1e-3 * (high - low))
         below, above = 0.5 * (each - low) / (cut - low), 0.5 + 0.5 * (each - cut) / (high - cut)
         stretched.append(torch.where(each < cut, below, above).clamp(0.0, 1.0))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import skimage
 import torch
 from jaxtyping import Bool, Float
-from skimage.color import rgb2lab
 from torch import Tensor
 
 from splatlearn.zero_shot.scene import Scene
@@ -37,7 +37,7 @@ def figure_of_mixtures(
     """
     splats = scene.splats
     weights = visible_weights(splats, scene.size).double().clamp_min(1e-9).cpu().numpy()
-    colors = rgb2lab(splats.colors.clamp(0.0, 1.0).double().cpu().numpy())
+    colors = skimage.color.rgb2lab(splats.colors.clamp(0.0, 1.0).double().cpu().numpy())
     inside = _inside(splats.centers, scene.size).cpu().numpy()
     lean = np.zeros(weights.shape) if prior is None else _log_odds(prior, splats.centers).cpu().numpy()
     found = [_probabilities(*each, seed) for each in zip(colors, weights, inside, lean, strict=True)]

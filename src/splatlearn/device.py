@@ -1,9 +1,8 @@
-"""Where a run computes, and in which precision."""
+"""Where to compute, and in which precision."""
 
 from __future__ import annotations
 
 import torch
-from accelerate import Accelerator
 
 
 def choose_device(name: str) -> torch.device:
@@ -42,8 +41,3 @@ def choose_precision(name: str, device: torch.device) -> str:
     if name not in {"fp32", "bf16"}:
         raise ValueError(f"precision: expected auto, fp32 or bf16, got {name!r}")
     return name
-
-
-def make_accelerator(device: torch.device, trackers: list[str], folder: str) -> Accelerator:
-    """An Accelerator on the device; precision stays with the loop, since accelerate fixes it once per process."""
-    return Accelerator(cpu=device.type == "cpu", log_with=[*trackers] or None, project_dir=folder)
