@@ -23,7 +23,7 @@ from benchmarks.packs import labelled_pack
 from splatlearn.data.labelled import Labelled, LabelledImages
 from splatlearn.evaluation import EvaluationOptions, Extraction, evaluate, few_shot_draw, save_evaluation
 from splatlearn.evaluation.comparison import paired_difference
-from splatlearn.models import ModelOptions
+from splatlearn.models import ModelOptions, create_model
 from splatlearn.stored import write_whole
 from splatlearn.training import (
     AugmentOptions,
@@ -43,11 +43,15 @@ Kind = Literal["mae", "gmae"]
 
 FOUND = "found.json"
 PLAIN = ("loss", "views_per_second")
+NAMES = ("kind", "arm", "seed", "steps")
 CONTROL = "multi"
 """Other arms' differences are from this one."""
 MASKS = 4
 NONE = MutualInformationOptions(masks=MASKS, maximize_weight=0.0, minimize_weight=0.0)
+RANDOM = "random"
+"""The arm that is judged without any training."""
 ARMS: dict[str, MutualInformationOptions] = {
+    RANDOM: dataclasses.replace(NONE, masks=1),
     "single": dataclasses.replace(NONE, masks=1),
     "multi": NONE,
     "max": dataclasses.replace(NONE, maximize_weight=None),
@@ -128,7 +132,8 @@ def compare(options: CompareOptions) -> Iterator[dict]:
     for kind, name, mutual, seed in runs[first::step]:
         folder = options.out / options.data / f"{kind}-{name}-{seed}"
         if not (folder / FOUND).is_file():
-            facts = {"kind": kind, "arm": name, "seed": seed, **_run(folder, kind, mutual, seed, data, options)}
+            wanted = recipe(folder, kind, mutual, seed, options)
+            facts = {"kind": kind, "arm": name, "seed": seed, **_run(wanted, name != RANDOM, data, options)}
             write_whole(folder / FOUND, json.dumps(facts, indent=2) + "\n")
     for kind, name, _, seed in runs:
         found = options.out / options.data / f"{kind}-{name}-{seed}" / FOUND
@@ -160,16 +165,20 @@ def recipe(folder: Path, kind: Kind, mutual: MutualInformationOptions, seed: int
     )
 
 
-def _run(
-    folder: Path, kind: Kind, mutual: MutualInformationOptions, seed: int, data: Labelled, options: CompareOptions
-) -> dict[str, float]:
-    result = pretrain(recipe(folder, kind, mutual, seed, options), data.train)
-    views = result.images_per_second * (mutual.masks or MASKS)
-    facts = {"steps": result.steps, "loss": result.loss, "views_per_second": views}
+def _run(wanted: Recipe, trained: bool, data: Labelled, options: CompareOptions) -> dict[str, float]:
+    folder = Path(wanted.run.out)
+    facts: dict[str, float] = {}
+    if trained:
+        result = pretrain(wanted, data.train)
+        views = result.images_per_second * (wanted.mutual.masks or MASKS)
+        facts = {"steps": result.steps, "loss": result.loss, "views_per_second": views}
+    else:
+        assert wanted.model is not None
+        create_model(wanted.model, wanted.preset, wanted.run.seed, wanted.options).save(folder)
     facts |= _probes(folder, data, options)
     facts |= _corrupted(folder, data, options)
     if options.finetune_epochs:
-        facts["fine-tune, 1%"] = _finetuned(folder, data, seed, options)
+        facts["fine-tune, 1%"] = _finetuned(folder, data, wanted.run.seed, options)
     return facts
 
 
@@ -221,7 +230,9 @@ def summary(found: list[dict]) -> str:
         mine = [facts for facts in found if facts["kind"] == kind]
         names = list(dict.fromkeys(facts["arm"] for facts in mine))
         lines = [f"| {kind} | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
-        for score in (key for key in mine[0] if key not in {"kind", "arm", "seed", "steps"}):
+        for score in dict.fromkeys(
+            key for facts in mine for key in facts if key not in {"kind", "arm", "seed", "steps"}
+        ):
             values: dict[str, dict[int | None, float]] = {name: {} for name in names}
             for facts in mine:
                 if score in facts:

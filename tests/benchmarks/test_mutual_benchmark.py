@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks import mutual_compare
 from benchmarks.mutual_compare import CompareOptions, compare, summary
+from splatlearn.training import Recipe
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,17 +53,19 @@ def test_the_summary_has_means_and_differences_from_the_control() -> None:
 def test_parts_share_the_runs_and_find_each_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = []
 
-    def run(folder: Path, kind: str, mutual: object, seed: int, data: object, options: object) -> dict[str, float]:
+    def run(wanted: Recipe, trained: bool, data: object, options: object) -> dict[str, float]:
+        folder = Path(wanted.run.out)
         folder.mkdir(parents=True)
         done.append(folder.name)
+        assert trained != (folder.name[:10] == "mae-random")
         return {"knn": 0.5}
 
     monkeypatch.setattr(mutual_compare, "_run", run)
     monkeypatch.setattr(mutual_compare, "labelled_pack", lambda *arguments: None)
-    options = CompareOptions(tmp_path, arms=("single", "multi"), kinds=("mae",), seeds=(0, 1))
+    options = CompareOptions(tmp_path, arms=("random", "multi"), kinds=("mae",), seeds=(0, 1))
     halves = [list(compare(dataclasses.replace(options, part=(part, 2)))) for part in (0, 1)]
     assert [len(half) for half in halves] == [2, 4] and len(set(done)) == len(done) == 4
     assert [(each["seed"], each["arm"]) for each in halves[1]] == [
-        (0, "single"), (0, "multi"), (1, "single"), (1, "multi"),
+        (0, "random"), (0, "multi"), (1, "random"), (1, "multi"),
     ]  # fmt: skip
     assert list(compare(options)) == halves[1] and len(done) == 4
