@@ -29,7 +29,7 @@ def test_stored_weights_are_half_precision_with_a_card(tmp_path: Path) -> None:
     (run / weights.JUDGED).write_text(json.dumps({"hidden pixels": {"psnr": 15.0}, "BSDS500, 2 images": table}))
     weights.store("gmae-tiny", tmp_path / "runs", tmp_path / "package")
     stored = tmp_path / "package" / "gmae-tiny"
-    assert torch.equal(load_model(stored).query_token, small_gmae(0).query_token.half().float())
+    assert torch.equal(load_model(stored).encoder.cls_token, small_gmae(0).encoder.cls_token.half().float())
     card = (stored / "README.md").read_text()
     assert "non-commercial research" in card and "BSDS500, 2 images" in card and "60.0" in card
     assert "published" not in card and "15.0" not in card

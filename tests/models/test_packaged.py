@@ -29,7 +29,7 @@ def test_a_folder_of_that_name_comes_first(packed: Path, tmp_path: Path, monkeyp
     here.mkdir()
     monkeypatch.chdir(here)
     small_gmae(4).save(here / "gmae-tiny")
-    assert torch.equal(load_model("gmae-tiny").query_token, small_gmae(4).query_token)
+    assert torch.equal(load_model("gmae-tiny").encoder.cls_token, small_gmae(4).encoder.cls_token)
 
 
 def test_other_names_are_as_before(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
