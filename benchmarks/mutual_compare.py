@@ -24,6 +24,7 @@ from splatlearn.data.labelled import Labelled, LabelledImages
 from splatlearn.evaluation import EvaluationOptions, Extraction, evaluate, few_shot_draw, save_evaluation
 from splatlearn.evaluation.comparison import paired_difference
 from splatlearn.models import ModelOptions, create_model
+from splatlearn.report.run_report import read_log
 from splatlearn.stored import write_whole
 from splatlearn.training import (
     AugmentOptions,
@@ -42,8 +43,12 @@ from splatlearn.training import (
 Kind = Literal["mae", "gmae"]
 
 FOUND = "found.json"
-PLAIN = ("loss", "views_per_second")
+PLAIN = ("loss", "views_per_second", "loss_maximize", "loss_minimize", "estimator_fit")
+"""What is no share: losses, in nats but for the first, and speed."""
 NAMES = ("kind", "arm", "seed", "steps")
+"""What names a run, beside what was found of it."""
+LAST = 20
+"""Last logged steps whose mean a term's value is."""
 CONTROL = "multi"
 """Other arms' differences are from this one."""
 MASKS = 4
@@ -171,7 +176,7 @@ def _run(wanted: Recipe, trained: bool, data: Labelled, options: CompareOptions)
     if trained:
         result = pretrain(wanted, data.train)
         views = result.images_per_second * (wanted.mutual.masks or MASKS)
-        facts = {"steps": result.steps, "loss": result.loss, "views_per_second": views}
+        facts = {"steps": result.steps, "loss": result.loss, "views_per_second": views, **terms(folder)}
     else:
         assert wanted.model is not None
         create_model(wanted.model, wanted.preset, wanted.run.seed, wanted.options).save(folder)
@@ -180,6 +185,13 @@ def _run(wanted: Recipe, trained: bool, data: Labelled, options: CompareOptions)
     if options.finetune_epochs:
         facts["fine-tune, 1%"] = _finetuned(folder, data, wanted.run.seed, options)
     return facts
+
+
+def terms(folder: Path) -> dict[str, float]:
+    """The mutual-information terms of a run and the fit of its estimator, at the end of its log."""
+    steps = [entry for entry in read_log(folder / "log.jsonl") if "loss" in entry][-LAST:]
+    names = [name for name in PLAIN[2:] if all(name in entry for entry in steps)]
+    return {name: mean(entry[name] for entry in steps) for name in names}
 
 
 def _probes(folder: Path, data: Labelled, options: CompareOptions) -> dict[str, float]:
@@ -230,9 +242,7 @@ def summary(found: list[dict]) -> str:
         mine = [facts for facts in found if facts["kind"] == kind]
         names = list(dict.fromkeys(facts["arm"] for facts in mine))
         lines = [f"| {kind} | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
-        for score in dict.fromkeys(
-            key for facts in mine for key in facts if key not in {"kind", "arm", "seed", "steps"}
-        ):
+        for score in dict.fromkeys(key for facts in mine for key in facts if key not in NAMES):
             values: dict[str, dict[int | None, float]] = {name: {} for name in names}
             for facts in mine:
                 if score in facts:

@@ -57,7 +57,7 @@ def speed(
     rounds: int = 7,
     json_file: Path | None = None,
 ) -> None:
-    """Time a step with the terms beside one with as many masks and none; milliseconds per image, medians.
+    """Time a step with the terms beside one with as many masks and none; medians of times and of ratios in a round.
 
     Args:
         model: Name of the model without its kind.
@@ -70,11 +70,18 @@ def speed(
     results = {}
     for kind in kinds:
         tasks = [Task(arm, step_of(f"{kind}_{model}", arm, batch), batch, rounds) for arm in arms]
-        times = {arm: median(values) for arm, values in interleave(tasks).items()}
-        results[kind] = times
-        for arm, value in times.items():
-            print(f"{kind:5} {arm:18} {value:8.2f} ms/image  {value / times[arms[0]]:.3f} of {arms[0]}")
-    _write(json_file, {"model": model, "batch": batch, "masks": MASKS, "milliseconds_per_image": results})
+        timings = interleave(tasks)
+        control = timings[arms[0]]
+        # Ratios within a round: the clock of a machine moves less in one than between them.
+        ratios = {arm: [one / other for one, other in zip(timings[arm], control, strict=True)] for arm in arms}
+        results[kind] = {"milliseconds_per_image": timings, "ratios": {arm: median(ratios[arm]) for arm in arms}}
+        for arm in arms:
+            print(
+                f"{kind:5} {arm:18} {median(timings[arm]):8.2f} ms/image  {median(ratios[arm]):.3f} of {arms[0]}"
+                f" ({min(ratios[arm]):.3f} to {max(ratios[arm]):.3f})"
+            )
+    facts = {"model": model, "batch": batch, "masks": MASKS, "threads": torch.get_num_threads()}
+    _write(json_file, {**facts, "results": results})
 
 
 def step_of(name: str, arm: str, batch: int) -> Callable[[], None]:

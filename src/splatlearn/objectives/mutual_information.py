@@ -18,8 +18,7 @@ from splatlearn.models.classifier import Pooling
 from splatlearn.models.decoder import Reconstruction
 from splatlearn.models.gaussian_numbers import at_least_float32
 from splatlearn.models.masking import Mask
-from splatlearn.models.patches import patchify
-from splatlearn.models.positions import gather_tokens
+from splatlearn.models.patches import grid_of
 from splatlearn.objectives.bounds import contrastive_loss
 from splatlearn.objectives.estimators import Estimate, Estimator
 from splatlearn.objectives.processes import gather_images, process_and_count
@@ -57,8 +56,12 @@ def pool_latent(latent: Float[Tensor, "B T D"], pooling: Pooling) -> Float[Tenso
 
 def pool_visible(images: Float[Tensor, "B C H W"], mask: Mask, patch: int) -> Float[Tensor, "B X"]:
     """The mean of the visible patches' pixels, with zero mean and about unit variance for ordinary images."""
-    visible = gather_tokens(patchify(images.float(), patch), mask.visible)
-    return (visible.mean(dim=1) - 0.5) / 0.25
+    rows, columns = grid_of(images.shape[2], images.shape[3], patch)
+    cut = images.unflatten(3, (columns, patch)).unflatten(2, (rows, patch))
+    image = torch.arange(len(images), device=images.device).unsqueeze(1)
+    # Only the visible patches are copied, [B, V, C, P, P]; `patchify` would rearrange the whole images.
+    visible = cut[image, :, mask.visible // columns, :, mask.visible % columns].float()
+    return (visible.mean(dim=1).permute(0, 2, 3, 1).flatten(1) - 0.5) / 0.25
 
 
 @dataclass(frozen=True, eq=False)
