@@ -20,14 +20,15 @@ def model_and_images(first: str, others: tuple[str, ...]) -> tuple[str, tuple[st
         return first, others
     if DEFAULT not in packaged_models():
         raise ValueError(
-            f"run: expected a run folder, model folder or Hub id before the images, got the image {first}, and this "
-            f"installation has no weights of its own ({DEFAULT})"
+            f"run: expected a run folder, model folder or Hub id before the images, got {first}; name a model of your "
+            f"own (`splatlearn pretrain gmae` makes one), for this installation has no weights ({DEFAULT})"
         )
     return DEFAULT, (first, *others)
 
 
 def _is_image(path: Path) -> bool:
-    """Whether this is a picture, or a folder that can only be one of pictures."""
+    """Whether this is a picture, or a folder that holds some and no model."""
     if path.is_dir():
-        return not any((path / mark).exists() for mark in MARKS) and any(map(_is_image, path.iterdir()))
+        holds = any(each.suffix.lower() in IMAGE_EXTENSIONS for each in path.iterdir())
+        return holds and not any((path / mark).exists() for mark in MARKS)
     return path.suffix.lower() in IMAGE_EXTENSIONS
