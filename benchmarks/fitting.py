@@ -17,12 +17,13 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.common import table
+from splatlearn.camera import Camera
 from splatlearn.cli.fit import Fit, fit_image
 from splatlearn.data import sample_photos, split_photos
 from splatlearn.fitting import RefineOptions, initial_gaussians
 from splatlearn.models import GMAE, load_model
 from splatlearn.training.run_folder import environment
-from splatlearn.zero_shot import read_scene
+from splatlearn.zero_shot import Scene, read_scene
 
 
 @dataclass(frozen=True)
@@ -79,16 +80,17 @@ def small_fits(options: Options, model: GMAE | None) -> list[dict[str, Any]]:
     fit_image(initial_gaussians(blank, 8, torch.Generator().manual_seed(0)), blank, 2, RefineOptions())
     for photo in held_out[: options.limit]:
         image = square(photo.array, options.side)
-        starts = {}
+        scenes: dict[str, Scene] = {}
         count = options.gaussians
-        refining = RefineOptions()
         if model is not None:
-            scene = read_scene(model, image)
-            starts["prediction"] = scene.gaussians
-            count, refining = model.config.gaussians, RefineOptions(background=scene.background)
-        starts["scratch"] = initial_gaussians(image, count, torch.Generator().manual_seed(options.seed))
-        for name, start in starts.items():
-            fit = fit_image(start, image, options.steps, refining)
+            scenes["prediction"] = read_scene(model, image)
+            count = model.config.gaussians
+        behind = scenes["prediction"].background if scenes else "white"
+        scratch = initial_gaussians(image, count, torch.Generator().manual_seed(options.seed))
+        scenes["scratch"] = Scene(scratch, Camera.gmae(options.side, options.side), behind)
+        for name, scene in scenes.items():
+            refining = RefineOptions(background=scene.background)
+            fit = fit_image(scene.gaussians, image, options.steps, refining, scene.camera)
             results.append(described(f"{photo.name} {options.side} px", name, fit))
     return results
 
