@@ -9,8 +9,10 @@ import torch
 from models.small_models import small_gmae
 from splatlearn.models import GMAE, GMAEConfig, Mask, gaussians_from_numbers, load_model, random_mask
 from splatlearn.models.gaussian_head import SeparateHeads
+from splatlearn.models.gaussian_numbers import grid_numbers
 from splatlearn.models.seen_colors import colors_at, mean_color
 from splatlearn.objectives import masked_mse
+from splatlearn.render import project
 
 CHOICES: list[dict[str, Any]] = [
     {"background": "mean"},
@@ -20,6 +22,7 @@ CHOICES: list[dict[str, Any]] = [
     {"color": "residual", "layout": "free"},
     {"opacity": 0.1},
     {"heads": "separate"},
+    {"overlap": 1.5},
     {"heads": "separate", "color": "residual", "background": "mean", "opacity": 0.8, "gaussians_per_query": 2},
 ]
 
@@ -114,6 +117,17 @@ def test_opacities_start_where_they_are_told_and_rotations_near_the_identity(hea
     assert made.quaternions[..., 0].abs().mean() > 0.6
 
 
+def test_first_extents_are_so_many_spacings_of_their_grid():
+    # 4 × 4 Gaussians on an image 64 px wide stand 16 px apart.
+    for overlap, pixels in ((0.25, 4.0), (0.5, 8.0), (1.0, 16.0)):
+        config = GMAEConfig(gaussians=16, gaussians_per_query=4, scale_limit=20.0, overlap=overlap)
+        start = gaussians_from_numbers(grid_numbers(config)[None], config)
+        splats = project(start, config.camera(64, 64))
+        # A conic is the inverse of a covariance, and rotations of equal extents change nothing; .3 px is the blur.
+        found = splats.conics[..., 0].rsqrt()
+        torch.testing.assert_close(found, torch.full_like(found, (pixels**2 + 0.3) ** 0.5), rtol=1e-3, atol=0)
+
+
 def test_separate_heads_have_no_layer_in_common():
     head = SeparateHeads(8, 2, torch.Generator().manual_seed(0))
     tokens = torch.randn(1, 3, 8, generator=torch.Generator().manual_seed(1))
@@ -129,6 +143,7 @@ def test_wrong_choices_are_named(no_shape_checks):
     for wrong, message in (
         ({"color": "wild"}, "color: expected one of bounded, linear, residual, got 'wild'"),
         ({"heads": "many"}, "heads: expected one of joint, separate, got 'many'"),
+        ({"overlap": 0.0}, "overlap: expected a positive number, got 0.0"),
         ({"opacity": 1.0}, r"opacity: expected a number in \(0, 1\), got 1.0"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -35,8 +35,8 @@ def grid_numbers(config: GMAEConfig) -> Float[Tensor, "K 14"]:
     for axis, place in enumerate((x, y)):
         centred = (place.expand(shape).reshape(-1) - 0.5) / config.reach
         numbers[:, axis] = torch.logit(centred + 0.5)
-    # For the paper's camera, 8 away, a standard deviation of 8 would span half the image: this is half a grid spacing.
-    scale = 0.5 * GMAE_DISTANCE * 2.0 / math.sqrt(config.gaussians)
+    # For the paper's camera, 8 away, a standard deviation of 8 would span half the image.
+    scale = config.overlap * GMAE_DISTANCE * 2.0 / math.sqrt(config.gaussians)
     share = min(0.9, scale / config.scale_limit)
     numbers[:, 3:6] = math.log(share / (1.0 - share))
     return numbers

@@ -40,6 +40,8 @@ class GMAEConfig:
       opacity have an MLP each.
     - `layout`: `"grid"` adds learnable numbers to the head's, which start as a grid of Gaussians that covers the image;
       `"free"` has no such numbers, so that all Gaussians start near the centre, as in the paper.
+    - `overlap`: standard deviation of the Gaussians of that grid, in spacings, up to nine tenths of the limit of
+      scales; without a grid they start at half of it.
     - `depth`: what a Gaussian's depth does. `"paper"`: it sorts and shrinks, and only the shrinking has a gradient;
       `"soft-order"`: the same, and training adds a rendering whose order is soft (`objectives.SoftOrder`), so that
       occlusion has a gradient too; `"pinhole"`: it also moves centres, as in a pinhole camera 4 units away;
@@ -61,6 +63,7 @@ class GMAEConfig:
     color: Color = "bounded"
     opacity: float = 0.5
     heads: Heads = "joint"
+    overlap: float = 0.5
 
     def __post_init__(self) -> None:
         if self.encoder.channels != 3:
@@ -72,6 +75,8 @@ class GMAEConfig:
             )
         if not (self.scale_limit > 0 and math.isfinite(self.scale_limit)):
             raise ValueError(f"scale_limit: expected a positive number, got {self.scale_limit}")
+        if not (self.overlap > 0 and math.isfinite(self.overlap)):
+            raise ValueError(f"overlap: expected a positive number, got {self.overlap}")
         if not 0.0 < self.opacity < 1.0:
             raise ValueError(f"opacity: expected a number in (0, 1), got {self.opacity}")
         choices = {"rotation": Rotation, "layout": Layout, "depth": Depth, "color": Color, "heads": Heads}

@@ -71,6 +71,8 @@ class ModelOptions:
     """Where opacities start, in (0, 1) (GMAE)."""
     heads: Heads | None = None
     """One linear head for all numbers (joint), or an MLP for each attribute (separate) (GMAE)."""
+    overlap: float | None = None
+    """Standard deviation of the first Gaussians, in spacings of their grid (GMAE)."""
 
 
 def create_model(
@@ -93,6 +95,7 @@ def create_model(
     color: Color | None = None,
     opacity: float | None = None,
     heads: Heads | None = None,
+    overlap: float | None = None,
 ) -> MAE | GMAE:
     """Build a model with fresh weights.
 
@@ -107,6 +110,7 @@ def create_model(
     keywords = ModelOptions(
         image_size, decoder_width, decoder_depth, decoder_heads,
         gaussians, gaussians_per_query, scale_limit, rotation, background, layout, depth, color, opacity, heads,
+        overlap,
     )  # fmt: skip
     config = model_config(name, preset, replace(options or ModelOptions(), **_given(keywords)))
     generator = None if seed is None else torch.Generator().manual_seed(seed)
