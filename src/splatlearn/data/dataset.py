@@ -16,7 +16,7 @@ from splatlearn.data.batch import Batch, Example, collate
 from splatlearn.data.images import UnreadableImage
 from splatlearn.data.labelled import stored_images
 from splatlearn.data.order import sample_order
-from splatlearn.data.randomness import Purpose, generator
+from splatlearn.data.randomness import Purpose, Stream
 from splatlearn.data.samples import DataError, ImageSource, Order, StoredImage, StreamedSource
 
 TRIES = 100
@@ -28,12 +28,14 @@ Read = TypeVar("Read")
 
 @dataclass(frozen=True)
 class Request:
-    """A batch that a worker is to read: its samples, and for a stream the blocks that it and the next ones need."""
+    """A batch that a worker is to read: its samples, for a stream the blocks that it and the next ones need, and the
+    slot of shared memory that its images go to."""
 
     epoch: int
     indices: list[int]
     blocks: tuple[int, ...] = ()
     announcements: int = 1
+    slot: int | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class TrainingDataset(Dataset[AnyExample], ABC, Generic[AnyExample, AnyBatch]):
     """
 
     def __init__(self, source: ImageSource, crop: RandomResizedCrop, seed: int) -> None:
-        generator(seed, 0, 0, Purpose.CROP)
+        self._crops = Stream(seed, Purpose.CROP)
         self.source = source
         self.crop = crop
         self.seed = seed
@@ -98,7 +100,7 @@ class TrainingDataset(Dataset[AnyExample], ABC, Generic[AnyExample, AnyBatch]):
         return self._first_readable(wanted, lambda index: self._cropped(epoch, wanted, index))
 
     def _cropped(self, epoch: int, wanted: int, index: int) -> Cropped:
-        rng = generator(self.seed, epoch, wanted, Purpose.CROP)
+        rng = self._crops.at(epoch, wanted)
         stored = self._fetched.get(index) or next(iter(stored_images(self.source, [index]) or ()), None)
         if stored is None:
             sample = self.source[index]
@@ -136,6 +138,7 @@ class PretrainingDataset(TrainingDataset[Example, Batch]):
             raise ValueError(f"patches: expected a positive number of patches, got {patches}")
         super().__init__(source, crop, seed)
         self.patches = patches
+        self._masks = Stream(seed, Purpose.MASK)
 
     def __getitem__(self, index: tuple[int, int]) -> Example:
         """The example of an epoch and a sample, given as a pair.
@@ -147,7 +150,7 @@ class PretrainingDataset(TrainingDataset[Example, Batch]):
         cropped, unreadable = self.read_crop(epoch, wanted)
         return Example(
             image=cropped.pixels,
-            noise=generator(self.seed, epoch, wanted, Purpose.MASK).random(self.patches, dtype=np.float32),
+            noise=self._masks.at(epoch, wanted).random(self.patches, dtype=np.float32),
             index=wanted,
             unreadable=unreadable,
             enlarged=cropped.name if cropped.enlarged else None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from functools import partial
+from dataclasses import replace
 from typing import Any, Generic, cast
 
 import numpy as np
@@ -15,7 +15,11 @@ from torch.utils.data import DataLoader, Dataset
 from splatlearn.data.batch import Batch
 from splatlearn.data.dataset import AnyBatch, PretrainingDataset, Request, TrainingDataset
 from splatlearn.data.samples import DataError, Order
+from splatlearn.data.transport import Parcel, Slots, pack, unpack
 from splatlearn.data.windows import WindowedOrder
+
+PREFETCHED = 2
+"""Batches that each worker is ahead."""
 
 __all__ = ["Batch", "PretrainingDataset", "PretrainingLoader", "TrainingDataset"]
 
@@ -95,56 +99,74 @@ class PretrainingLoader(Generic[AnyBatch]):
 
     def _read(self, plan: _Plan) -> Iterator[AnyBatch]:
         loader = DataLoader(
-            _Shielded(self.dataset),
+            _Packing(self.dataset, plan.slots if self.workers else None),
             batch_sampler=cast("Any", plan),  # of requests in place of lists: they go to `__getitems__` as they are
             num_workers=self.workers,
-            collate_fn=partial(_collate_unless_failed, self.dataset),
-            pin_memory=self.pin_memory and torch.cuda.is_available(),
+            collate_fn=_only,
+            prefetch_factor=PREFETCHED if self.workers else None,
             worker_init_fn=_leave_signals_to_parent,
             # DataLoader draws a number for its workers: not from the global generator, whose state is the caller's.
             generator=torch.Generator().manual_seed(0),
         )
-        for batch in cast("Iterator[AnyBatch | DataError]", iter(loader)):
-            if isinstance(batch, DataError):
-                raise batch
+        pin = self.pin_memory and torch.cuda.is_available()
+        for read in cast("Iterator[AnyBatch | Parcel | DataError]", iter(loader)):
+            if isinstance(read, DataError):
+                raise read
+            if isinstance(read, Parcel):
+                batch: AnyBatch = unpack(read, plan.slots, pin)
+            else:
+                batch = read.pin_memory() if pin else read  # pyright: ignore[reportAttributeAccessIssue]
+            plan.taken += 1
             yield batch
 
 
 class _Plan:
-    """What is asked of the workers, batch by batch."""
+    """What is asked of the workers, batch by batch, and where they are to write it."""
 
     def __init__(self, loader: PretrainingLoader, epoch: int, first_step: int, epochs: int) -> None:
         self._loader = loader
         self._epochs = range(epoch, epoch + epochs)
         self._first_step = first_step
+        # A worker is asked for the next batch just before the oldest one is handed over.
+        count = PREFETCHED * loader.workers + 1 if loader.workers else 0
+        crop = loader.dataset.crop
+        self.slots = Slots(count, loader.batch_size * 3 * crop.height * crop.width)
+        self.taken = 0
+        """Batches whose slots are free again."""
 
     def __iter__(self) -> Iterator[Request]:
+        asked = 0
         for epoch in self._epochs:
             first = self._first_step if epoch == self._epochs[0] else 0
             order = self._loader.dataset.order(epoch)
             for step in range(first, self._loader.steps_per_epoch):
-                yield self._loader.request(order, epoch, step)
+                request = self._loader.request(order, epoch, step)
+                free = asked - self.taken < len(self.slots)
+                yield replace(request, slot=asked % len(self.slots)) if free else request
+                asked += 1
 
 
-class _Shielded(Dataset[Any]):
-    """Returns a DataError instead of raising it: DataLoader would wrap the message into a worker's traceback."""
+class _Packing(Dataset[Any]):
+    """Whole batches, packed where there are slots.
 
-    def __init__(self, dataset: TrainingDataset[Any, Any]) -> None:
+    A DataError is returned instead of raised: DataLoader would wrap the message into a worker's traceback.
+    """
+
+    def __init__(self, dataset: TrainingDataset[Any, Any], slots: Slots | None) -> None:
         self._dataset = dataset
+        self._slots = slots
 
     def __getitems__(self, request: Request) -> list[Any]:
         try:
             self._dataset.fetch(request)
-            return [self._dataset[request.epoch, index] for index in request.indices]
+            batch = self._dataset.collate([self._dataset[request.epoch, index] for index in request.indices])
         except DataError as error:
             return [error]
+        return [batch if self._slots is None else pack(batch, self._slots, request.slot)]
 
 
-def _collate_unless_failed(dataset: TrainingDataset[Any, Any], examples: list[Any]) -> Any:
-    for example in examples:
-        if isinstance(example, DataError):
-            return example
-    return dataset.collate(examples)
+def _only(batches: list[Any]) -> Any:
+    return batches[0]
 
 
 def _leave_signals_to_parent(worker: int) -> None:
