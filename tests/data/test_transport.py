@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
@@ -10,48 +13,61 @@ from splatlearn.data import Batch, PretrainingLoader, transport
 from splatlearn.data.transport import Slots, pack, unpack
 
 
-def batch(count: int = 2, value: int = 7) -> Batch:
-    images = torch.full((count, 3, 4, 5), value, dtype=torch.uint8)
-    return Batch(images, torch.rand(count, 6), torch.arange(count), (("a.jpg", "broken"),), ("b.jpg",))
+def batch(images: np.ndarray, value: int = 7) -> Batch:
+    images.fill(value)
+    count = len(images)
+    pixels = torch.from_numpy(images)
+    return Batch(pixels, torch.rand(count, 6), torch.arange(count), (("a.jpg", "broken"),), ("b.jpg",))
 
 
-def test_images_go_through_a_slot_and_the_batch_stays_when_it_is_written_again():
+def test_a_slot_is_free_when_no_view_of_its_images_is_left():
     slots = Slots(2, 2 * 3 * 4 * 5)
-    sent = batch()
-    parcel = pack(sent, slots, 1)
+    assert (slots.take(), slots.take(), slots.take()) == (0, 1, None)
+    sent = batch(slots.array(1, (2, 3, 4, 5)))
+    parcel = pack(sent, 1)
     assert "images" not in parcel.contents
-    assert slots.memory[1].eq(7).all()
-    received = unpack(parcel, slots, pin=False)
-    pack(batch(value=9), slots, 1)
+    received = unpack(parcel, slots)
     assert_equal([received], [sent])
+    view = received.images[1:].flatten()
+    del received
+    assert not slots.free and view.eq(7).all()
+    del view
+    assert list(slots.free) == [1]
 
 
-@pytest.mark.parametrize(("size", "slot"), [(3 * 4 * 5, 0), (2 * 3 * 4 * 5, None)], ids=["too small", "none free"])
-def test_without_a_slot_images_take_the_pipe(size: int, slot: int | None):
-    slots = Slots(1, size)
+def test_without_a_slot_images_take_the_pipe():
+    slots = Slots(1, 2 * 3 * 4 * 5)
     slots.memory.zero_()
-    sent = batch()
-    parcel = pack(sent, slots, slot)
-    assert parcel.slot is None and not slots.memory.any()
-    assert_equal([unpack(parcel, slots, pin=False)], [sent])
+    sent = batch(slots.array(None, (2, 3, 4, 5)))
+    parcel = pack(sent, None)
+    assert parcel.contents["images"].shape == (2, 3, 4, 5)
+    assert_equal([unpack(parcel, slots)], [sent])
+    assert not slots.memory.any()
 
 
 def test_a_batch_may_be_smaller_than_its_slot():
     slots = Slots(1, 1000)
-    sent = batch(1)
-    assert_equal([unpack(pack(sent, slots, 0), slots, pin=False)], [sent])
+    sent = batch(slots.array(0, (1, 3, 4, 5)))
+    assert_equal([unpack(pack(sent, 0), slots)], [sent])
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_every_batch_has_a_slot_and_none_is_overwritten(workers: int, monkeypatch: pytest.MonkeyPatch):
-    parcels = []
+@pytest.mark.parametrize("keep", [1, 100])
+def test_batches_that_are_kept_are_not_overwritten(workers: int, keep: int, monkeypatch: pytest.MonkeyPatch):
+    ways = []
     monkeypatch.setattr(
-        "splatlearn.data.loader.unpack", lambda parcel, *rest: (parcels.append(parcel), unpack(parcel, *rest))[1]
+        "splatlearn.data.loader.unpack", lambda parcel, slots: (ways.append(parcel.slot), unpack(parcel, slots))[1]
     )
     data = dataset(40)
-    held = list(PretrainingLoader(data, 2, workers=workers).batches(0, epochs=2))
-    assert_equal(held, list(PretrainingLoader(data, 2).batches(0, epochs=2)))
-    assert [parcel.slot for parcel in parcels] == [number % (2 * workers + 1) for number in range(40)]
+    kept, copies = [], []
+    for each in PretrainingLoader(data, 2, workers=workers).batches(0, epochs=2):
+        kept = [*kept, each][-keep:]
+        copies.append(replace(each, images=each.images.clone()))
+    expected = list(PretrainingLoader(data, 2).batches(0, epochs=2))
+    assert_equal(copies, expected)
+    assert_equal(kept, expected[-keep:])
+    # A loop that lets batches go never runs out of slots; whoever keeps all of them does.
+    assert (None in ways) == (keep == 100)
 
 
 def test_without_shared_memory_the_batches_are_the_same(monkeypatch: pytest.MonkeyPatch):
@@ -60,5 +76,5 @@ def test_without_shared_memory_the_batches_are_the_same(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(transport.torch.Tensor, "share_memory_", refuse)
     data = dataset(20, bad=[3])
-    assert len(Slots(3, 8)) == 0
+    assert Slots(3, 8).take() is None
     assert_equal(list(PretrainingLoader(data, 4, workers=1).batches(0)), list(PretrainingLoader(data, 4).batches(0)))

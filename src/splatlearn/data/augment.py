@@ -44,13 +44,13 @@ class RandomResizedCrop:
             raise ValueError(f"flip: expected a probability in [0, 1], got {self.flip}")
 
     def __call__(
-        self, image: Image.Image, rng: np.random.Generator
+        self, image: Image.Image, rng: np.random.Generator, out: UInt8[np.ndarray, "3 H W"] | None = None
     ) -> UInt8[np.ndarray, "3 {self.height} {self.width}"]:
-        """Crop, resize and perhaps flip an RGB image; smaller images are enlarged."""
-        return self._pixels(image, self.sample_box(image.width, image.height, rng), rng)
+        """Crop, resize and perhaps flip an RGB image; smaller images are enlarged. `out`: where the pixels go."""
+        return self._pixels(image, self.sample_box(image.width, image.height, rng), rng, out)
 
     def of_file(
-        self, stored: StoredImage, rng: np.random.Generator
+        self, stored: StoredImage, rng: np.random.Generator, out: UInt8[np.ndarray, "3 H W"] | None = None
     ) -> tuple[UInt8[np.ndarray, "3 {self.height} {self.width}"], tuple[int, int]]:
         """The same crop of an image file, decoded no larger than it needs; and the image's full width and height.
 
@@ -61,11 +61,13 @@ class RandomResizedCrop:
             stored.checked(), stored.name, lambda width, height: self.sample_box(width, height, rng),
             self.width, self.height,
         )  # fmt: skip
-        return self._pixels(region.image, region.box, rng), region.size
+        return self._pixels(region.image, region.box, rng, out), region.size
 
-    def _pixels(self, image: Image.Image, box: Box, rng: np.random.Generator) -> UInt8[np.ndarray, "3 H W"]:
+    def _pixels(
+        self, image: Image.Image, box: Box, rng: np.random.Generator, out: UInt8[np.ndarray, "3 H W"] | None
+    ) -> UInt8[np.ndarray, "3 H W"]:
         pixels = _resized(image, self.height, self.width, box)
-        return np.ascontiguousarray(pixels[:, :, ::-1]) if rng.random() < self.flip else pixels
+        return _contiguous(pixels[:, :, ::-1] if rng.random() < self.flip else pixels, out)
 
     def sample_box(self, width: int, height: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
         """Draw the box (left, top, right, bottom) in pixels of an image of the given size.
@@ -103,9 +105,18 @@ def resize_center_crop(image: Image.Image, height: int, width: int) -> UInt8[np.
     margin_x, margin_y = (image.width - width * factor) / 2, (image.height - height * factor) / 2
     # Rounding can push a side of the box past the edge by one unit in the last place.
     left, top = max(0.0, margin_x), max(0.0, margin_y)
-    return _resized(image, height, width, (left, top, image.width - left, image.height - top))
+    return _contiguous(_resized(image, height, width, (left, top, image.width - left, image.height - top)))
 
 
 def _resized(image: Image.Image, height: int, width: int, box: Box) -> UInt8[np.ndarray, "3 {height} {width}"]:
     resized = image.resize((width, height), Image.Resampling.BICUBIC, box=box)
-    return np.ascontiguousarray(np.asarray(resized).transpose(2, 0, 1))
+    return np.asarray(resized).transpose(2, 0, 1)
+
+
+def _contiguous(
+    pixels: UInt8[np.ndarray, "3 H W"], out: UInt8[np.ndarray, "3 H W"] | None = None
+) -> UInt8[np.ndarray, "3 H W"]:
+    if out is None:
+        return np.ascontiguousarray(pixels)
+    np.copyto(out, pixels)
+    return out

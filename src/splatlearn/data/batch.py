@@ -58,11 +58,14 @@ class Batch:
         )
 
 
-def collate(examples: list[Example]) -> Batch:
-    """Put examples of equal sizes together; the tensors share memory with fresh arrays."""
+def collate(examples: list[Example], images: UInt8[np.ndarray, "B 3 H W"] | None = None) -> Batch:
+    """Put examples of equal sizes together; the tensors share memory with fresh arrays.
+
+    `images`: where the examples' images lie already, one after the other; it is shared too.
+    """
     # NumPy stacks, because PyTorch's own operations may start OpenMP threads, which forked workers must not.
     return Batch(
-        images=torch.from_numpy(np.stack([example.image for example in examples])),
+        images=torch.from_numpy(np.stack([each.image for each in examples]) if images is None else images),
         noise=torch.from_numpy(np.stack([example.noise for example in examples])),
         indices=torch.from_numpy(np.array([example.index for example in examples], dtype=np.int64)),
         unreadable=tuple(bad for example in examples for bad in example.unreadable),

@@ -68,14 +68,18 @@ class TrainingDataset(Dataset[AnyExample], ABC, Generic[AnyExample, AnyBatch]):
     def __len__(self) -> int:
         return len(self.source)
 
-    @abstractmethod
     def __getitem__(self, index: tuple[int, int]) -> AnyExample:
-        """The example of an epoch and a sample, given as a pair."""
+        """The example of an epoch and a sample, given as a pair; see `example`."""
+        return self.example(*index)
+
+    @abstractmethod
+    def example(self, epoch: int, wanted: int, out: UInt8[np.ndarray, "3 H W"] | None = None) -> AnyExample:
+        """The example of an epoch and a sample; its pixels go to `out`, if that is given."""
 
     @staticmethod
     @abstractmethod
-    def collate(examples: list[Any]) -> Any:
-        """Put examples together to a batch."""
+    def collate(examples: list[Any], images: UInt8[np.ndarray, "B 3 H W"] | None = None) -> Any:
+        """Put examples together to a batch; `images` is where theirs lie already, if they lie together."""
 
     def order(self, epoch: int) -> Order:
         """The order of an epoch: the source's own for a stream, else a keyed permutation."""
@@ -90,23 +94,25 @@ class TrainingDataset(Dataset[AnyExample], ABC, Generic[AnyExample, AnyBatch]):
         stored = stored_images(self.source, request.indices)
         self._fetched = {} if stored is None else dict(zip(request.indices, stored, strict=True))
 
-    def read_crop(self, epoch: int, wanted: int) -> tuple[Cropped, tuple[tuple[str, str], ...]]:
-        """The crop of the wanted sample in an epoch, and (name, reason) of what was unreadable.
+    def read_crop(
+        self, epoch: int, wanted: int, out: UInt8[np.ndarray, "3 H W"] | None = None
+    ) -> tuple[Cropped, tuple[tuple[str, str], ...]]:
+        """The crop of the wanted sample in an epoch, in `out` if given, and (name, reason) of what was unreadable.
 
         In place of an unreadable sample comes the next readable one, with the wanted one's randomness.
 
         Raises DataError when a hundred samples in a row are unreadable.
         """
-        return self._first_readable(wanted, lambda index: self._cropped(epoch, wanted, index))
+        return self._first_readable(wanted, lambda index: self._cropped(epoch, wanted, index, out))
 
-    def _cropped(self, epoch: int, wanted: int, index: int) -> Cropped:
+    def _cropped(self, epoch: int, wanted: int, index: int, out: np.ndarray | None) -> Cropped:
         rng = self._crops.at(epoch, wanted)
         stored = self._fetched.get(index) or next(iter(stored_images(self.source, [index]) or ()), None)
         if stored is None:
             sample = self.source[index]
-            pixels, size = self.crop(sample.image, rng), sample.image.size
+            pixels, size = self.crop(sample.image, rng, out), sample.image.size
             return Cropped(pixels, sample.name, sample.label, self.crop.enlarges(*size), rng)
-        pixels, size = self.crop.of_file(stored, rng)
+        pixels, size = self.crop.of_file(stored, rng, out)
         return Cropped(pixels, stored.name, stored.label, self.crop.enlarges(*size), rng)
 
     def _first_readable(self, wanted: int, read: Callable[[int], Read]) -> tuple[Read, tuple[tuple[str, str], ...]]:
@@ -140,14 +146,13 @@ class PretrainingDataset(TrainingDataset[Example, Batch]):
         self.patches = patches
         self._masks = Stream(seed, Purpose.MASK)
 
-    def __getitem__(self, index: tuple[int, int]) -> Example:
-        """The example of an epoch and a sample, given as a pair.
+    def example(self, epoch: int, wanted: int, out: UInt8[np.ndarray, "3 H W"] | None = None) -> Example:
+        """The example of an epoch and a sample; its pixels go to `out`, if that is given.
 
         An unreadable sample is replaced by the next readable one, with the randomness of the index that was asked
         for. Raises DataError when a hundred samples in a row are unreadable.
         """
-        epoch, wanted = index
-        cropped, unreadable = self.read_crop(epoch, wanted)
+        cropped, unreadable = self.read_crop(epoch, wanted, out)
         return Example(
             image=cropped.pixels,
             noise=self._masks.at(epoch, wanted).random(self.patches, dtype=np.float32),
@@ -157,6 +162,6 @@ class PretrainingDataset(TrainingDataset[Example, Batch]):
         )
 
     @staticmethod
-    def collate(examples: list[Example]) -> Batch:
-        """Put examples together to a batch."""
-        return collate(examples)
+    def collate(examples: list[Example], images: UInt8[np.ndarray, "B 3 H W"] | None = None) -> Batch:
+        """Put examples together to a batch; `images` is where theirs lie already, if they lie together."""
+        return collate(examples, images)

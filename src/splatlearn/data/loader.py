@@ -20,6 +20,8 @@ from splatlearn.data.windows import WindowedOrder
 
 PREFETCHED = 2
 """Batches that each worker is ahead."""
+IN_USE = 2
+"""Batches that may be kept while others come, before their images take a slower way."""
 
 __all__ = ["Batch", "PretrainingDataset", "PretrainingLoader", "TrainingDataset"]
 
@@ -99,7 +101,7 @@ class PretrainingLoader(Generic[AnyBatch]):
 
     def _read(self, plan: _Plan) -> Iterator[AnyBatch]:
         loader = DataLoader(
-            _Packing(self.dataset, plan.slots if self.workers else None),
+            _Packing(self.dataset, plan.slots, packed=self.workers > 0),
             batch_sampler=cast("Any", plan),  # of requests in place of lists: they go to `__getitems__` as they are
             num_workers=self.workers,
             collate_fn=_only,
@@ -109,15 +111,11 @@ class PretrainingLoader(Generic[AnyBatch]):
             generator=torch.Generator().manual_seed(0),
         )
         pin = self.pin_memory and torch.cuda.is_available()
-        for read in cast("Iterator[AnyBatch | Parcel | DataError]", iter(loader)):
+        for read in cast("Iterator[Any]", iter(loader)):
             if isinstance(read, DataError):
                 raise read
-            if isinstance(read, Parcel):
-                batch: AnyBatch = unpack(read, plan.slots, pin)
-            else:
-                batch = read.pin_memory() if pin else read  # pyright: ignore[reportAttributeAccessIssue]
-            plan.taken += 1
-            yield batch
+            batch = unpack(read, plan.slots) if isinstance(read, Parcel) else read
+            yield batch.pin_memory() if pin else batch
 
 
 class _Plan:
@@ -127,42 +125,44 @@ class _Plan:
         self._loader = loader
         self._epochs = range(epoch, epoch + epochs)
         self._first_step = first_step
-        # A worker is asked for the next batch just before the oldest one is handed over.
-        count = PREFETCHED * loader.workers + 1 if loader.workers else 0
+        # A worker is asked for the next batch just before the oldest one is handed over; two may be in use.
+        count = PREFETCHED * loader.workers + 1 + IN_USE if loader.workers else 0
         crop = loader.dataset.crop
         self.slots = Slots(count, loader.batch_size * 3 * crop.height * crop.width)
-        self.taken = 0
-        """Batches whose slots are free again."""
 
     def __iter__(self) -> Iterator[Request]:
-        asked = 0
         for epoch in self._epochs:
             first = self._first_step if epoch == self._epochs[0] else 0
             order = self._loader.dataset.order(epoch)
             for step in range(first, self._loader.steps_per_epoch):
-                request = self._loader.request(order, epoch, step)
-                free = asked - self.taken < len(self.slots)
-                yield replace(request, slot=asked % len(self.slots)) if free else request
-                asked += 1
+                yield replace(self._loader.request(order, epoch, step), slot=self.slots.take())
 
 
 class _Packing(Dataset[Any]):
-    """Whole batches, packed where there are slots.
+    """Whole batches, packed for the way from a worker where there are workers.
 
     A DataError is returned instead of raised: DataLoader would wrap the message into a worker's traceback.
     """
 
-    def __init__(self, dataset: TrainingDataset[Any, Any], slots: Slots | None) -> None:
+    def __init__(self, dataset: TrainingDataset[Any, Any], slots: Slots, packed: bool) -> None:
         self._dataset = dataset
         self._slots = slots
+        self._packed = packed
 
     def __getitems__(self, request: Request) -> list[Any]:
+        crop = self._dataset.crop
+        # Crops are written to where the batch lies: stacking them later would move every pixel once more.
+        images = self._slots.array(request.slot, (len(request.indices), 3, crop.height, crop.width))
         try:
             self._dataset.fetch(request)
-            batch = self._dataset.collate([self._dataset[request.epoch, index] for index in request.indices])
+            examples = [
+                self._dataset.example(request.epoch, index, place)
+                for index, place in zip(request.indices, images, strict=True)
+            ]
         except DataError as error:
             return [error]
-        return [batch if self._slots is None else pack(batch, self._slots, request.slot)]
+        batch = self._dataset.collate(examples, images)
+        return [pack(batch, request.slot) if self._packed else batch]
 
 
 def _only(batches: list[Any]) -> Any:

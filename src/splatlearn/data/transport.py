@@ -6,6 +6,10 @@ a connection each; small batches and small images feel it.
 
 from __future__ import annotations
 
+import contextlib
+import math
+import weakref
+from collections import deque
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -25,13 +29,27 @@ class Slots:
     def __init__(self, count: int, size: int) -> None:
         self.memory: UInt8[Tensor, "S N"] = torch.empty(0, size, dtype=torch.uint8)
         if count:
-            try:
+            # Containers may allow little of it.
+            with contextlib.suppress(RuntimeError):
                 self.memory = torch.empty(count, size, dtype=torch.uint8).share_memory_()
-            except RuntimeError:  # containers may allow little of it
-                return
+        self.free = deque(range(len(self.memory)))
 
-    def __len__(self) -> int:
-        return len(self.memory)
+    def take(self) -> int | None:
+        """A slot that nobody uses; None while there is none."""
+        return self.free.popleft() if self.free else None
+
+    def array(self, slot: int | None, shape: tuple[int, ...]) -> UInt8[np.ndarray, "B 3 H W"]:
+        """A slot's memory in the shape of images; memory of its own without a slot."""
+        if slot is None:
+            return np.empty(shape, np.uint8)
+        return self.memory[slot, : math.prod(shape)].numpy().reshape(shape)
+
+    def tensor(self, slot: int, shape: tuple[int, ...]) -> UInt8[Tensor, "B 3 H W"]:
+        """A slot's memory as images; when neither they nor a view of them is there any more, the slot is free again."""
+        array = self.array(slot, shape)
+        # The storage of the tensor, which all its views share, holds the array until it goes.
+        weakref.finalize(array, self.free.append, slot)
+        return torch.from_numpy(array)
 
 
 @dataclass(frozen=True)
@@ -44,28 +62,22 @@ class Parcel:
     shape: tuple[int, ...]
 
 
-def pack(batch: Any, slots: Slots, slot: int | None) -> Parcel:
-    """Write the images of a batch, a dataclass with `images` uint8 [B, 3, H, W], to a slot, if it has the room."""
+def pack(batch: Any, slot: int | None) -> Parcel:
+    """Take a batch, a dataclass with `images` uint8 [B, 3, H, W], apart; images that lie in a slot stay there."""
     contents = {field.name: getattr(batch, field.name) for field in fields(batch)}
-    images: Tensor = contents["images"]
-    if slot is not None and images.numel() <= slots.memory.shape[1]:
-        np.copyto(slots.memory[slot, : images.numel()].numpy(), images.numpy().reshape(-1))
+    shape = tuple(contents["images"].shape)
+    if slot is not None:
         del contents["images"]
-    else:
-        slot = None
     arrays = {name: value.numpy() for name, value in contents.items() if isinstance(value, Tensor)}
-    return Parcel(type(batch), {**contents, **arrays}, slot, tuple(images.shape))
+    return Parcel(type(batch), {**contents, **arrays}, slot, shape)
 
 
-def unpack(parcel: Parcel, slots: Slots, pin: bool) -> Any:
-    """The batch of a parcel, in memory of its own: page-locked if `pin`, by the batch's `pin_memory`."""
+def unpack(parcel: Parcel, slots: Slots) -> Any:
+    """The batch of a parcel; its images keep the slot for as long as they are there."""
     contents = {
         name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
         for name, value in parcel.contents.items()
     }
     if parcel.slot is not None:
-        shared = slots.memory[parcel.slot, : int(np.prod(parcel.shape))].view(parcel.shape)
-        # Pinning copies; without it the slot's next batch would overwrite this one.
-        contents["images"] = shared if pin else shared.clone()
-    batch = parcel.kind(**contents)
-    return batch.pin_memory() if pin else batch
+        contents["images"] = slots.tensor(parcel.slot, parcel.shape)
+    return parcel.kind(**contents)

@@ -68,10 +68,9 @@ class FinetuneDataset(TrainingDataset[LabelledExample, LabelledBatch]):
         super().__init__(source, crop, seed)
         self.options = options
 
-    def __getitem__(self, index: tuple[int, int]) -> LabelledExample:
+    def example(self, epoch: int, wanted: int, out: UInt8[np.ndarray, "3 H W"] | None = None) -> LabelledExample:
         """The example of an epoch and a sample; an unreadable one is replaced by the next, its label's too."""
-        epoch, wanted = index
-        cropped, unreadable = self.read_crop(epoch, wanted)
+        cropped, unreadable = self.read_crop(epoch, wanted, out)
         if cropped.label is None:
             raise DataError(f"data: expected a label of every image, got none for {cropped.name}")
         # What follows the crop goes on with its stream.
@@ -88,11 +87,11 @@ class FinetuneDataset(TrainingDataset[LabelledExample, LabelledBatch]):
         )
 
     @staticmethod
-    def collate(examples: list[LabelledExample]) -> LabelledBatch:
-        """Put examples together to a batch."""
+    def collate(examples: list[LabelledExample], images: UInt8[np.ndarray, "B 3 H W"] | None = None) -> LabelledBatch:
+        """Put examples together to a batch; `images` is where theirs lie already, if they lie together."""
         # NumPy stacks, because PyTorch's own operations may start OpenMP threads, which forked workers must not.
         return LabelledBatch(
-            images=torch.from_numpy(np.stack([example.image for example in examples])),
+            images=torch.from_numpy(np.stack([each.image for each in examples]) if images is None else images),
             labels=torch.from_numpy(np.array([example.label for example in examples], dtype=np.int64)),
             operations=torch.from_numpy(np.stack([example.draws.operations for example in examples])),
             strengths=torch.from_numpy(np.stack([example.draws.strengths for example in examples])),
