@@ -70,7 +70,7 @@ def recipe_of(name: Name, folder: Path, epochs: int, device: str) -> Recipe:
 
 
 def train(
-    name: tyro.conf.Positional[Name], out: Path = Path("runs/weights"), epochs: int = 40, device: str = "auto"
+    name: tyro.conf.Positional[Name], out: Path = Path("runs/weights"), epochs: int = 24, device: str = "auto"
 ) -> None:
     """Train, or go on.
 
