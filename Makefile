@@ -35,11 +35,13 @@ docs: setup
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
 	@echo build/docs/index.html
 
-# Tests and benchmarks of the renderer on a GPU; PYTHON=python3 takes an environment of one's own.
-gpu-check: setup
-	$(BIN)/python -m pytest tests/render -q
-	$(BIN)/python -m benchmarks.render_cuda --json-file benchmarks/results/render_cuda.json
-	$(BIN)/python -m benchmarks.train_step --compiled --largest --json-file benchmarks/results/train_step_cuda.json
+# Tests and benchmarks of the renderer on a GPU; GPU_PYTHON=python3 takes an environment that is there instead of .venv.
+GPU_PYTHON ?= $(BIN)/python
+GPU_RUN := PYTHONPATH=src:. $(GPU_PYTHON) -m
+gpu-check: $(if $(filter $(BIN)/python,$(GPU_PYTHON)),setup)
+	$(GPU_RUN) pytest tests/render -q
+	$(GPU_RUN) benchmarks.render_cuda --json-file benchmarks/results/render_cuda.json
+	$(GPU_RUN) benchmarks.train_step --compiled --largest --json-file benchmarks/results/train_step_cuda.json
 
 check: lint types test
 
