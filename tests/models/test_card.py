@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 import torch
 from huggingface_hub import ModelCard
 
 from models.small_models import small_gmae, small_mae
 from splatlearn.models import classifier_from, load_classifier, load_model, save_model
-from splatlearn.models import hub as model_hub
 from splatlearn.models.card import MARK, CardFacts, CardScore, CardUsage, model_card
 from splatlearn.models.hub import push_to_hub
 
@@ -116,7 +116,7 @@ def test_a_pushed_model_is_whole(tmp_path: Path) -> None:
 
 def test_the_client_is_the_hub_s_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hub = Hub(tmp_path / "there")
-    monkeypatch.setattr(model_hub, "HfApi", lambda: hub)
+    monkeypatch.setattr(huggingface_hub, "HfApi", lambda: hub)
     push_to_hub(small_mae(), "someone/birds")
     assert hub.repositories == {"someone/birds": None}
 

@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
@@ -17,7 +18,6 @@ from splatlearn.models import (
     random_mask,
     save_model,
 )
-from splatlearn.models import io as model_io
 
 
 def rewrite(folder: Path, **changes: object) -> None:
@@ -74,7 +74,7 @@ def test_a_hub_id_is_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         asked.append((name, allow_patterns))
         return str(tmp_path)
 
-    monkeypatch.setattr(model_io, "snapshot_download", download)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     assert isinstance(load_model("someone/birds"), MAE)
     assert asked == [("someone/birds", ["config.json", "model.safetensors"])]
 
@@ -99,7 +99,7 @@ class TestErrors:
         def offline(name: str, allow_patterns: list[str]) -> str:
             raise LocalEntryNotFoundError("no connection")
 
-        monkeypatch.setattr(model_io, "snapshot_download", offline)
+        monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
         with pytest.raises(FileNotFoundError, match="^runs/birds: .* and the Hub could not provide it"):
             load_model("runs/birds")
 

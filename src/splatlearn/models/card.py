@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from huggingface_hub import EvalResult, ModelCardData
+import huggingface_hub
 
 from splatlearn.models.classifier import Classifier
 from splatlearn.models.gmae import GMAE
@@ -100,14 +100,14 @@ def _own_usage(model: MAE | GMAE | Classifier) -> CardUsage:
 def _metadata(model: MAE | GMAE | Classifier, facts: CardFacts, usage: CardUsage) -> str:
     pretrained = not isinstance(model, Classifier)
     results = [
-        EvalResult(
+        huggingface_hub.EvalResult(
             task_type="image-feature-extraction" if pretrained else "image-classification",
             dataset_type=re.sub(r"[^\w./-]+", "-", score.data) or "data", dataset_name=score.data,
             metric_type=score.metric, metric_name=f"{score.probe} {score.metric}", metric_value=round(score.value, 4),
         )
         for score in facts.scores
     ]  # fmt: skip
-    data = ModelCardData(
+    data = huggingface_hub.ModelCardData(
         library_name=usage.library,
         license=facts.licence,
         pipeline_tag="image-feature-extraction" if pretrained else "image-classification",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from typing import Protocol, runtime_checkable
 
-from huggingface_hub import HfApi
+import huggingface_hub
 
 from splatlearn.models.card import CardFacts
 from splatlearn.models.classifier import Classifier
@@ -47,7 +47,7 @@ def push_to_hub(
     """
     if not is_hub_id(repo_id):
         raise ValueError(f"repo_id: expected owner/name, got {repo_id!r}")
-    hub = api if api is not None else HfApi()
+    hub = api if api is not None else huggingface_hub.HfApi()
     with tempfile.TemporaryDirectory() as folder:
         save_model(model, folder, facts)
         try:

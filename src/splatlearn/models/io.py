@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+import huggingface_hub
 import torch
-from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -166,7 +166,7 @@ def _download(hub_id: str | Path) -> Path:
     if not isinstance(hub_id, str) or not is_hub_id(hub_id):
         raise FileNotFoundError(f"{hub_id}: expected an existing folder or a Hub id owner/name, found no such folder")
     try:
-        return Path(snapshot_download(hub_id, allow_patterns=[CONFIG_NAME, WEIGHTS_NAME]))
+        return Path(huggingface_hub.snapshot_download(hub_id, allow_patterns=[CONFIG_NAME, WEIGHTS_NAME]))
     except OSError as error:  # what every failure of the Hub client is: offline, unknown, private
         raise FileNotFoundError(
             f"{hub_id}: expected a folder or a Hub id, found no such folder, and the Hub could not provide it "

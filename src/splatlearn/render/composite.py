@@ -10,6 +10,7 @@ from torch import Tensor
 
 from splatlearn.checks import check_finite
 from splatlearn.render.backends import BACKENDS, choose_backend
+from splatlearn.render.operation import operation
 from splatlearn.render.projection import working_dtype
 from splatlearn.render.splats import Splats
 
@@ -70,13 +71,6 @@ def background_colors(background: Background, colors: Float[Tensor, "B K C"]) ->
     return background.to(colors).expand(batch, channels)
 
 
-# Schemas are spelled out: inferring them would evaluate annotations, which shape-checking import hooks wrap.
-@torch.library.custom_op(
-    "splatlearn::composite",
-    mutates_args=(),
-    schema="(Tensor centers, Tensor conics, Tensor opacities, Tensor colors, Tensor background, "
-    "int height, int width, str backend) -> (Tensor, Tensor)",
-)
 def _composite(
     centers: torch.Tensor,
     conics: torch.Tensor,
@@ -91,18 +85,11 @@ def _composite(
         return BACKENDS[backend].forward(centers, conics, opacities, colors, background, (height, width))
 
 
-@_composite.register_fake
-def _(centers, conics, opacities, colors, background, height, width, backend):
+def _empty_outputs(centers, conics, opacities, colors, background, height, width, backend):
     batch, channels = colors.shape[0], colors.shape[-1]
     return colors.new_empty(batch, channels, height, width), colors.new_empty(batch, height, width)
 
 
-@torch.library.custom_op(
-    "splatlearn::composite_backward",
-    mutates_args=(),
-    schema="(Tensor[] inputs, Tensor[] outputs, Tensor[] gradients, str backend) "
-    "-> (Tensor, Tensor, Tensor, Tensor, Tensor)",
-)
 def _composite_backward(
     inputs: list[torch.Tensor], outputs: list[torch.Tensor], gradients: list[torch.Tensor], backend: str
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -110,8 +97,7 @@ def _composite_backward(
         return BACKENDS[backend].backward(tuple(inputs), tuple(outputs), tuple(gradients))
 
 
-@_composite_backward.register_fake
-def _(inputs, outputs, gradients, backend):
+def _empty_gradients(inputs, outputs, gradients, backend):
     return tuple(torch.empty_like(tensor, memory_format=torch.contiguous_format) for tensor in inputs)
 
 
@@ -129,4 +115,18 @@ def _backward(ctx, color_gradient, transmittance_gradient):
     return *gradients, None, None, None
 
 
-_composite.register_autograd(_backward, setup_context=_setup_context)
+operation(
+    "composite",
+    "(Tensor centers, Tensor conics, Tensor opacities, Tensor colors, Tensor background, "
+    "int height, int width, str backend) -> (Tensor, Tensor)",
+    _composite,
+    _empty_outputs,
+    _setup_context,
+    _backward,
+)
+operation(
+    "composite_backward",
+    "(Tensor[] inputs, Tensor[] outputs, Tensor[] gradients, str backend) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+    _composite_backward,
+    _empty_gradients,
+)

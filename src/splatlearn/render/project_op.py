@@ -15,6 +15,7 @@ from splatlearn.camera import Camera
 from splatlearn.gaussians import Gaussians
 from splatlearn.render import backend_cpu, backend_triton, project_triton
 from splatlearn.render.formula import JACOBIAN_LIMIT
+from splatlearn.render.operation import operation
 from splatlearn.render.splats import Splats
 
 ENGINES = {"cpu": "native", "cuda": "triton"}
@@ -62,13 +63,6 @@ def _arrays(*tensors: Tensor) -> list:
     return [tensor.detach().contiguous().numpy() for tensor in tensors]
 
 
-# Schemas are spelled out: inferring them would evaluate annotations, which shape-checking import hooks wrap.
-@torch.library.custom_op(
-    "splatlearn::project",
-    mutates_args=(),
-    schema="(Tensor means, Tensor scales, Tensor quaternions, Tensor colors, Tensor opacities, Tensor views, "
-    "str model, float[] lens) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
-)
 def _project(
     means: torch.Tensor,
     scales: torch.Tensor,
@@ -101,16 +95,6 @@ def _empty_outputs(means: Tensor, colors: Tensor) -> tuple[Tensor, Tensor, Tenso
     )
 
 
-@_project.register_fake
-def _(means, scales, quaternions, colors, opacities, views, model, lens):
-    return _empty_outputs(means, colors)
-
-
-@torch.library.custom_op(
-    "splatlearn::project_backward",
-    mutates_args=(),
-    schema="(Tensor[] inputs, Tensor[] gradients, str model, float[] lens) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
-)
 def _project_backward(
     inputs: list[torch.Tensor], gradients: list[torch.Tensor], model: str, lens: list[float]
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -132,11 +116,6 @@ def _empty_gradients(inputs: list[Tensor], gradients: list[Tensor]) -> tuple[Ten
     return like[0], like[1], like[2], like[3], like[4]
 
 
-@_project_backward.register_fake
-def _(inputs, gradients, model, lens):
-    return _empty_gradients(inputs, gradients)
-
-
 def _setup_context(ctx, inputs, output):
     means, scales, quaternions, _, _, views, model, lens = inputs
     ctx.save_for_backward(means, scales, quaternions, views, output[-1])
@@ -149,4 +128,18 @@ def _backward(ctx, *gradients):
     return *results, None, None, None
 
 
-_project.register_autograd(_backward, setup_context=_setup_context)
+operation(
+    "project",
+    "(Tensor means, Tensor scales, Tensor quaternions, Tensor colors, Tensor opacities, Tensor views, "
+    "str model, float[] lens) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+    _project,
+    lambda means, scales, quaternions, colors, *_: _empty_outputs(means, colors),
+    _setup_context,
+    _backward,
+)
+operation(
+    "project_backward",
+    "(Tensor[] inputs, Tensor[] gradients, str model, float[] lens) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+    _project_backward,
+    lambda inputs, gradients, *_: _empty_gradients(inputs, gradients),
+)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import torch
-from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -77,7 +77,9 @@ def _download(hub_id: str) -> Path:
     if not is_hub_id(hub_id):
         raise FileNotFoundError(f"{hub_id}: expected an existing file, folder or Hub id owner/name, found no such file")
     try:
-        return Path(snapshot_download(hub_id, allow_patterns=[CONFIG_NAME, PREPROCESSOR_NAME, *_WEIGHTS]))
+        return Path(
+            huggingface_hub.snapshot_download(hub_id, allow_patterns=[CONFIG_NAME, PREPROCESSOR_NAME, *_WEIGHTS])
+        )
     except OSError as error:  # what every failure of the Hub client is: offline, unknown, private
         raise FileNotFoundError(
             f"{hub_id}: expected a file, a folder or a Hub id, found no such file, and the Hub could not provide it "
