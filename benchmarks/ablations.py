@@ -76,6 +76,7 @@ FACTORS: dict[str, dict[str, Change]] = {
     "color": {level: options(color=level) for level in ("linear", "residual")},
     "opacity": {"0.1": options(opacity=0.1), "0.9": options(opacity=0.9)},
     "heads": {"separate": options(heads="separate")},
+    "overlap": {"0.25": options(overlap=0.25), "1": options(overlap=1.0)},
     "depth": {
         "soft-order": options(depth="soft-order"),
         "pinhole": options(depth="pinhole"),
