@@ -40,8 +40,8 @@ class Request:
 
 @dataclass(frozen=True)
 class Cropped:
-    """A crop, uint8 [3, H, W], of which image, whether it was enlarged, and the generator as the crop left it, which the
-    next crop moves on."""
+    """A crop, uint8 [3, H, W], of which image, whether it was enlarged, and the generator as the crop left it,
+    which the next crop moves on."""
 
     pixels: UInt8[np.ndarray, "3 H W"]
     name: str
