@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 import torch
 
@@ -10,6 +12,7 @@ from splatlearn.models import (
     ModelOptions,
     create_model,
     model_config,
+    named_model,
 )
 
 
@@ -93,3 +96,25 @@ class TestErrors:
     def test_preset(self) -> None:
         with pytest.raises(ValueError, match="preset: expected one of default, paper, got 'best'"):
             create_model("mae_vit_tiny_patch16_224", "best")  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("preset", ["default", "paper"])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("mae_vit_micro_patch4_32", ModelOptions(decoder_depth=3)),
+        ("gmae_vit_tiny_patch8_64", ModelOptions(gaussians=64, gaussians_per_query=4, color="residual", overlap=0.7)),
+        ("gmae_vit_base_patch16_224", ModelOptions(image_size=(224, 160), background=(0.5, 0.0, 1.0))),
+    ],
+)
+def test_a_configuration_has_a_name_and_options(preset: str, name: str, options: ModelOptions) -> None:
+    config = model_config(name, preset, options)  # type: ignore[arg-type]
+    found, all_options = named_model(config)
+    assert found == name and model_config(found, options=all_options) == config
+
+
+def test_a_configuration_without_a_name() -> None:
+    config = model_config("mae_vit_tiny_patch8_64")
+    encoder = dataclasses.replace(config.encoder, depth=11)
+    with pytest.raises(ValueError, match="config: expected the sizes of an encoder vit_"):
+        named_model(dataclasses.replace(config, encoder=encoder))

@@ -17,7 +17,7 @@ from splatlearn.models.masking import (
     random_mask,
 )
 from splatlearn.models.patches import patchify, unpatchify
-from splatlearn.models.presets import ModelOptions, create_model, model_config
+from splatlearn.models.presets import ModelOptions, create_model, model_config, named_model
 from splatlearn.models.vit import ViT, ViTConfig
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "load_weights",
     "mask_from_noise",
     "model_config",
+    "named_model",
     "orthogonal_masks",
     "orthogonal_masks_from_noise",
     "patchify",

@@ -138,6 +138,27 @@ def model_config(name: str, preset: Preset = "default", options: ModelOptions | 
     return replace(GMAEConfig(encoder, decoder, rotation=rotation, layout=layout), **given)
 
 
+def named_model(config: MAEConfig | GMAEConfig) -> tuple[str, ModelOptions]:
+    """The name and the options of a configuration, such that `model_config(name, options=options)` is the same again.
+
+    All options that the kind of model has are given, so that no preset matters. Raises ValueError for a configuration
+    that no name says, such as that of an imported encoder of other sizes.
+    """
+    encoder, decoder = config.encoder, config.decoder
+    sizes = (encoder.width, encoder.depth, encoder.heads)
+    size = next((name for name, known in ENCODERS.items() if known == sizes), None)
+    kind = "gmae" if isinstance(config, GMAEConfig) else "mae"
+    name = f"{kind}_vit_{size}_patch{encoder.patch}_{encoder.image_size[0]}"
+    options = {each.name: getattr(config, each.name) for each in fields(ModelOptions) if hasattr(config, each.name)}
+    options |= {f"decoder_{each}": getattr(decoder, each) for each in ("width", "depth", "heads")}
+    given = ModelOptions(**options)
+    if encoder.image_size[0] != encoder.image_size[1]:
+        given = replace(given, image_size=encoder.image_size)
+    if size is None or model_config(name, options=given) != config:
+        raise ValueError(f"config: expected the sizes of an encoder vit_{{{'|'.join(ENCODERS)}}}, got {encoder}")
+    return name, given
+
+
 def _given(options: ModelOptions) -> dict[str, Any]:
     values = {field.name: getattr(options, field.name) for field in fields(options)}
     return {name: value for name, value in values.items() if value is not None}

@@ -87,6 +87,8 @@ class TrainingLoop(ABC):
         self.device = processes.device
         checkpoint, damaged = processes.first(self._newest_checkpoint)
         progress = None if checkpoint is None else read_progress(checkpoint)[0]
+        if checkpoint is None:
+            self._begin(model)
         self._make_loader(dataset, progress)
         self.folder = processes.first(lambda: open_run_folder(recipe, recipe.run))
         self.accelerator = make_accelerator(self.device, list(recipe.run.trackers), str(self.folder))
@@ -129,6 +131,10 @@ class TrainingLoop(ABC):
     def _trained(self) -> nn.Module:
         """What the optimiser trains."""
         return self.model
+
+    def _begin(self, model: nn.Module) -> None:
+        """Called for a run without a checkpoint, before its model is shared out: give it other weights than fresh."""
+        return None
 
     def _share_networks(self) -> None:
         """Called before the optimiser is made, to treat further networks as the model is."""

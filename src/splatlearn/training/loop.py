@@ -21,6 +21,7 @@ from splatlearn.training.pretraining_cost import PretrainingCost
 from splatlearn.training.processes import Processes, is_sharded, share_out
 from splatlearn.training.recipe import Recipe
 from splatlearn.training.schedule import parameter_groups
+from splatlearn.training.starting import like_its_start, start_weights
 from splatlearn.training.state import whole_weights
 
 __all__ = ["pretrain"]
@@ -39,7 +40,7 @@ def pretrain(recipe: Recipe, source: ImageSource | None = None) -> RunResult:
     training diverges; CheckpointError where the folder takes no more. An interruption (Ctrl-C, SIGTERM, SIGUSR1) ends
     after the step at hand, with a checkpoint. Under torchrun every process calls it alike.
     """
-    recipe = recipe.resolved()
+    recipe = like_its_start(recipe).resolved()
     data = recipe.data
     source = source or open_source(data.data, data.split, data.image_column, window=data.window, lanes=data.lanes)
     return _Pretraining(recipe, source).run()
@@ -66,6 +67,10 @@ class _Pretraining(TrainingLoop):
         crop = RandomResizedCrop(*model.image_size, scale=recipe.data.crop_scale, flip=recipe.data.flip)
         dataset = PretrainingDataset(source, crop, cost.patches, recipe.run.seed)
         super().__init__(recipe, model, dataset, cost, processes)
+
+    def _begin(self, model: nn.Module) -> None:
+        assert isinstance(model, MAE | GMAE)
+        start_weights(model, self.recipe)
 
     def _share_networks(self) -> None:
         share_out(self.mutual.projector, self.model)
@@ -144,6 +149,7 @@ class _Pretraining(TrainingLoop):
         self.logbook.say(
             f"{self.recipe.model} ({count / 1e6:.1f} M parameters) on {self.device.type}, {self.precision}: "
             f"{len(self.loader.dataset)} images, {self.steps_per_epoch} steps an epoch, {self.total} steps{shared}"
+            + (f", starting from {self.recipe.start_from}" if self.recipe.start_from and not self.step else "")
             + (f", going on from step {self.step}" if self.step else "")
         )
         normalized = self.recipe.objective.normalize_targets

@@ -133,6 +133,9 @@ class Recipe(StoredRecipe):
     preset: Literal["default", "paper"] = "default"
     """The project's choices, or those of the paper to the letter."""
     options: ModelOptions = field(default_factory=ModelOptions)
+    start_from: str | None = None
+    """Run, model folder, name of weights in the package, or Hub id whose weights training starts from, encoder and
+    decoder; what model and options leave out is the same as there."""
     probe: ProbeOptions = field(default_factory=ProbeOptions)
 
     def __post_init__(self) -> None:

@@ -1,0 +1,49 @@
+"""Training that starts from the weights of another run, a model folder or the package."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from splatlearn.models import GMAE, MAE, load_model, named_model
+from splatlearn.models.io import check_weights
+from splatlearn.training.recipe import Recipe
+from splatlearn.training.stored_recipe import filled
+
+
+def like_its_start(recipe: Recipe) -> Recipe:
+    """The recipe with the model and the options of what it starts from, where it says none itself.
+
+    A stored recipe says all, so that a run goes on where its start is no more. Raises ValueError for a start of the
+    other kind, and FileNotFoundError for none.
+    """
+    if recipe.start_from is None or (recipe.run.resume and recipe.model is not None):
+        return recipe
+    name, options = named_model(_start(recipe).config)
+    same = dataclasses.asdict(options)
+    if recipe.model is not None:
+        # The side of another name is the asked one; the other sizes are left to the comparison of the weights.
+        same.pop("image_size")
+    return dataclasses.replace(recipe, model=recipe.model or name, options=filled(recipe.options, **same))
+
+
+def start_weights(model: MAE | GMAE, recipe: Recipe) -> None:
+    """Give a model the weights of what its recipe starts from, if anything. Raises ValueError where they do not fit."""
+    if recipe.start_from is None:
+        return
+    weights = _start(recipe).state_dict()
+    try:
+        check_weights(model.state_dict(), weights)
+    except ValueError as error:
+        raise ValueError(
+            f"start_from: {error}; leave out the model and the options that change its sizes, or start elsewhere"
+        ) from error
+    model.load_state_dict(weights)
+
+
+def _start(recipe: Recipe) -> MAE | GMAE:
+    assert recipe.start_from is not None
+    model = load_model(recipe.start_from)
+    kind = "gmae" if isinstance(model, GMAE) else "mae"
+    if kind != recipe.kind:
+        raise ValueError(f"start_from: expected a {recipe.kind} for {recipe.method}, got a {kind}, {recipe.start_from}")
+    return model
