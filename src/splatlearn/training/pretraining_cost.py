@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import torch
+import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from splatlearn.data.batch import Batch
 from splatlearn.gaussians import Gaussians
 from splatlearn.models import GMAE, MAE, Mask, Reconstruction, join_masks, orthogonal_masks_from_noise
+from splatlearn.models.masking import Grid
 from splatlearn.objectives import ObjectiveValue, SoftOrder, Term, WeightedSum, masked_mse
 from splatlearn.training.cost import Cost
 from splatlearn.training.mutual_information import MutualInformation
@@ -29,10 +33,13 @@ class PretrainingCost(Cost):
     def __init__(self, recipe: Recipe, model: MAE | GMAE, device: torch.device, precision: str) -> None:
         super().__init__(device, precision)
         self.recipe = recipe
+        self.patch = model.patch
         height, width = model.image_size
-        self.grid = (height // model.patch, width // model.patch)
-        self.patches = self.grid[0] * self.grid[1]
-        self.mask(torch.zeros(1, self.patches))
+        self.whole = (height // model.patch, width // model.patch)
+        self.patches = self.whole[0] * self.whole[1]
+        for grid in growing_grids(self.whole, recipe.data.grow_from):
+            self.grid = grid
+            self.mask(torch.zeros(1, self.patches))
         self.mutual = MutualInformation(recipe.mutual, model, recipe.run.seed, device)
         self.soft_order = None
         if isinstance(model, GMAE) and model.config.depth == "soft-order":
@@ -46,18 +53,19 @@ class PretrainingCost(Cost):
         self.asked = {"visible": False} if isinstance(model, MAE) and not recipe.objective.visible_weight else {}
 
     def mask(self, noise: Tensor) -> Mask:
-        """All masks of a batch of images, mask after mask."""
+        """All masks of a batch of images, mask after mask; of the noise [B, N], smaller grids use the first numbers."""
         count, ratio, pattern = (
             self.recipe.mutual.masks,
             self.recipe.objective.mask_ratio,
             self.recipe.mutual.mask_pattern,
         )
         assert count is not None
+        noise = noise[:, : self.grid[0] * self.grid[1]]
         return join_masks(orthogonal_masks_from_noise(noise, self.grid, count, ratio, pattern))
 
     def __call__(self, model: nn.Module, batch: Batch, epoch: int, place: int) -> ObjectiveValue:
         mask = self.mask(batch.noise.to(self.device, non_blocking=True))
-        images = batch.images.to(self.device, non_blocking=True).float() / 255
+        images = self.seen(batch.images.to(self.device, non_blocking=True).float() / 255)
         images = images.expand(mask.batch // len(images), *images.shape).flatten(0, 1)
         with self.autocast():
             reconstruction: Reconstruction = model(images, mask, **self.asked)
@@ -67,8 +75,18 @@ class PretrainingCost(Cost):
         fit = self.mutual.estimator.learn(reconstruction, images)
         return dataclasses.replace(self.objective(reconstruction, images), measures={"estimator_fit": fit})
 
+    def seen(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C h w"]:
+        """The images at the size that they are seen at now."""
+        if self.grid == self.whole:
+            return images
+        size = (self.grid[0] * self.patch, self.grid[1] * self.patch)
+        return F.interpolate(images, size, mode="bilinear", antialias=True)
+
     def at(self, done: float, step: int) -> None:
-        """Tell the term that changes while training goes on."""
+        """Tell the size of the images and the term that changes while training goes on."""
+        grids = growing_grids(self.whole, self.recipe.data.grow_from)
+        grow_for = self.recipe.data.grow_for
+        self.grid = grids[min(len(grids) - 1, math.floor(done / grow_for * (len(grids) - 1)))] if grow_for else grids[-1]
         if self.soft_order is not None:
             self.soft_order.at(done, step)
 
@@ -79,6 +97,16 @@ class PretrainingCost(Cost):
     def restore(self, files: TensorFiles) -> None:
         """Take back what `networks` gave; raises CheckpointError for networks of other sizes."""
         self.mutual.restore(files, None)
+
+
+def growing_grids(whole: Grid, smallest: float) -> list[Grid]:
+    """The grids of patches of a run whose images grow: from a share of the whole one's sides, longer by a patch each.
+
+    The shorter side grows in proportion. The last is the whole grid, the only one for a share of 1.
+    """
+    longer = max(whole)
+    sides = range(max(1, round(smallest * longer)), longer + 1)
+    return [(max(1, round(whole[0] * side / longer)), max(1, round(whole[1] * side / longer))) for side in sides]
 
 
 def reconstruction_term(recipe: Recipe, patch: int) -> dict[str, tuple[float, Term]]:

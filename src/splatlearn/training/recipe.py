@@ -43,6 +43,10 @@ class DataOptions:
     """Area of a random crop as shares of the image. Default: 0.2 1 for MAE, 0.08 1 for GMAE, as in the papers."""
     flip: float = 0.5
     """Chance that a crop is mirrored."""
+    grow_from: float = 1.0
+    """Sides at which crops are seen at first, as a share of the model's; they grow by whole patches."""
+    grow_for: float = 0.5
+    """Share of the run over which they grow."""
     workers: int | None = None
     """Processes that decode and crop. Default: one on a CPU run, as many as cores (at most 16) beside a GPU."""
     max_unreadable: float = 0.05
@@ -192,7 +196,7 @@ def _check(recipe: Recipe) -> None:
         if not value > 0:
             raise ValueError(f"{name}: expected a number above 0, got {value}")
     shares = {"mask_ratio": (objective.mask_ratio, False), "flip": (data.flip, True)}
-    shares["max_unreadable"] = (data.max_unreadable, True)
+    shares |= {"max_unreadable": (data.max_unreadable, True), "grow_for": (data.grow_for, True)}
     for name, (value, closed) in shares.items():
         if not (0 <= value <= 1 if closed else 0 < value < 1):
             raise ValueError(f"{name}: expected a number between 0 and 1, got {value}")
@@ -208,6 +212,8 @@ def _check(recipe: Recipe) -> None:
     }.items():
         if not (value >= 0 and math.isfinite(value)):
             raise ValueError(f"{name}: expected a number ≥ 0, got {value}")
+    if not 0 < data.grow_from <= 1:
+        raise ValueError(f"grow_from: expected a number above 0 and at most 1, got {data.grow_from}")
     if data.crop_scale is not None and not 0 < data.crop_scale[0] <= data.crop_scale[1] <= 1:
         raise ValueError(f"crop_scale: expected 0 < smallest ≤ largest ≤ 1, got {data.crop_scale}")
     if run.parallel not in get_args(Parallel):
