@@ -49,6 +49,13 @@ def test_saving_again_replaces(tmp_path: Path) -> None:
     assert isinstance(loaded, GMAE) and torch.equal(loaded.query_embed, small_gmae(3).query_embed)
 
 
+def test_all_files_may_be_read_by_those_who_may_read_new_files(tmp_path: Path) -> None:
+    (tmp_path / "new").touch()
+    small_mae().save(tmp_path / "model")
+    modes = {path.stat().st_mode for path in (tmp_path / "model").iterdir()}
+    assert modes == {(tmp_path / "new").stat().st_mode}
+
+
 def test_what_is_written_says_where_it_comes_from(tmp_path: Path) -> None:
     small_gmae().save(tmp_path)
     written = json.loads((tmp_path / "config.json").read_text())

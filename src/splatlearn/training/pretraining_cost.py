@@ -86,7 +86,9 @@ class PretrainingCost(Cost):
         """Tell the size of the images and the term that changes while training goes on."""
         grids = growing_grids(self.whole, self.recipe.data.grow_from)
         grow_for = self.recipe.data.grow_for
-        self.grid = grids[min(len(grids) - 1, math.floor(done / grow_for * (len(grids) - 1)))] if grow_for else grids[-1]
+        self.grid = (
+            grids[min(len(grids) - 1, math.floor(done / grow_for * (len(grids) - 1)))] if grow_for else grids[-1]
+        )
         if self.soft_order is not None:
             self.soft_order.at(done, step)
 
