@@ -23,7 +23,7 @@ from benchmarks.packs import labelled_pack
 from splatlearn.data.labelled import Labelled, LabelledImages
 from splatlearn.evaluation import EvaluationOptions, Extraction, evaluate, few_shot_draw, save_evaluation
 from splatlearn.evaluation.comparison import paired_difference
-from splatlearn.models import ModelOptions, create_model
+from splatlearn.models import ModelOptions
 from splatlearn.report.run_report import read_log
 from splatlearn.stored import write_whole
 from splatlearn.training import (
@@ -39,6 +39,7 @@ from splatlearn.training import (
     finetune,
     pretrain,
 )
+from splatlearn.training.starting import new_model
 
 Kind = Literal["mae", "gmae"]
 
@@ -178,8 +179,7 @@ def _run(wanted: Recipe, trained: bool, data: Labelled, options: CompareOptions)
         views = result.images_per_second * (wanted.mutual.masks or MASKS)
         facts = {"steps": result.steps, "loss": result.loss, "views_per_second": views, **terms(folder)}
     else:
-        assert wanted.model is not None
-        create_model(wanted.model, wanted.preset, wanted.run.seed, wanted.options).save(folder)
+        new_model(wanted).save(folder)
     facts |= _probes(folder, data, options)
     facts |= _corrupted(folder, data, options)
     if options.finetune_epochs:

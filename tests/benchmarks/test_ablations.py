@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.ablations import BASE, FACTORS, Options, arms, base_recipe, table
-from splatlearn.models import GMAEConfig, model_config
+from splatlearn.models import GMAE
+from splatlearn.training.starting import new_model
 
 
 @pytest.mark.parametrize("factor", FACTORS)
@@ -19,8 +20,7 @@ def test_every_level_changes_the_base_and_can_be_built(factor: str, tmp_path: Pa
     assert len(made) == 1 + len(FACTORS[factor])
     for name, change in made.items():
         recipe = change(base).resolved()
-        assert recipe.model is not None
-        assert isinstance(model_config(recipe.model, recipe.preset, recipe.options), GMAEConfig)
+        assert isinstance(new_model(recipe), GMAE)
         assert name == BASE or change(base) != base
         assert recipe.optimizer.epochs == base.optimizer.epochs and recipe.run.seed == 1
 

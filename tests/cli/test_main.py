@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from splatlearn.cli import VERBS, _described, command, main
-from splatlearn.models import ModelOptions
+from splatlearn.models import ModelOptions, load_model
 from splatlearn.training import DataOptions, MutualInformationOptions, ObjectiveOptions, OptimizerOptions, RunOptions
+from splatlearn.training.laptop import laptop_recipe
 from splatlearn.training.recipe import Recipe
 
 SMALL = [
@@ -69,6 +70,19 @@ def test_pretrain_several_masks_in_any_preset(photos: Path, tmp_path: Path, meth
     assert stored["mutual"]["estimator"] == "leave-one-out"
     (line,) = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines() if "loss_maximize" in line]
     assert {"loss", "loss_reconstruction", "loss_maximize", "loss_minimize", "estimator_fit"} <= line.keys()
+
+
+@pytest.mark.parametrize("method", ["mi-gmae", "gmae", "mi-mae", "mae"])
+def test_the_laptop_preset_fills_in_what_is_not_given(photos: Path, tmp_path: Path, method: str) -> None:
+    here, out = ["--data", str(photos), "--workers", "0", "--trackers"], tmp_path / "run"
+    options = ["--preset=laptop", "--decoder-width", "32", "--batch-size", "4", "--stop-after", "1"]
+    assert run("pretrain", method, *here, "--out", str(out), *options) == 0
+    stored, made = Recipe.read(out / "recipe.json"), load_model(out)
+    wanted = laptop_recipe(stored.data, stored.run, method).resolved()  # type: ignore[arg-type]
+    assert stored.differences(wanted) == ["optimizer.batch_size: 4, 16", "options.decoder_width: 32, None"]
+    assert made.config.decoder.width == 32 and made.config.decoder.depth == 1
+    assert stored.mutual.masks == 4 and stored.data.grow_from == 0.5
+    assert bool(stored.mutual.maximize_weight) == method.startswith("mi-")
 
 
 def test_an_unknown_option_is_named(capsys: pytest.CaptureFixture[str]) -> None:

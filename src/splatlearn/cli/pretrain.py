@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from typing import Annotated, cast, get_args
 
 import tyro
 
 from splatlearn.cli.resuming import resumed_recipe
 from splatlearn.cli.stopped import how_it_stopped
 from splatlearn.report import write_run_report
-from splatlearn.training import Recipe, pretrain
+from splatlearn.training import DataOptions, Recipe, RunOptions, pretrain
+from splatlearn.training.laptop import laptop_recipe
 from splatlearn.training.processes import part
+from splatlearn.training.recipe import Method
 
 
 def pretrain_command(arguments: Sequence[str]) -> Callable[..., int]:
-    """The command; with `--resume`, what the run's recipe says is the default of every option."""
-    stored = resumed_recipe("pretrain", Recipe, arguments)
+    """The command; what the run's recipe says with `--resume`, or a preset, is the default of every option."""
+    stored = resumed_recipe("pretrain", Recipe, arguments) or _preset(arguments)
 
     def command(recipe: Annotated[Recipe, tyro.conf.arg(name="")]) -> int:
         """Pre-train a Gaussian masked autoencoder (gmae) or a masked autoencoder (mae) on your own images.
@@ -42,3 +44,16 @@ def pretrain_command(arguments: Sequence[str]) -> Callable[..., int]:
         resumed.__doc__ = command.__doc__
         return resumed
     return command
+
+
+def _preset(arguments: Sequence[str]) -> Recipe | None:
+    """The recipe of the preset among the arguments, if it is one of whole recipes."""
+    words = " ".join(arguments).replace("--preset=", "--preset ").split()
+    if words[:1] != ["pretrain"] or ("--preset", "laptop") not in zip(words, words[1:], strict=False):
+        return None
+    method = next((word for word in words[1:2] if word in get_args(Method)), "mi-gmae")
+    recipe = laptop_recipe(DataOptions(data=""), RunOptions(out=""), cast("Method", method))
+    # What the arguments must say has no default here either; no value of a field's own type would say so.
+    object.__setattr__(recipe.data, "data", tyro.MISSING)
+    object.__setattr__(recipe.run, "out", tyro.MISSING)
+    return recipe

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from splatlearn.models import create_model, save_model
+from splatlearn.models import save_model
 from splatlearn.training.checkpoint import MODEL, open_tensors, read_progress, write_state
 from splatlearn.training.checkpoint_files import (
     RECIPE,
@@ -20,6 +20,7 @@ from splatlearn.training.checkpoint_files import (
 )
 from splatlearn.training.processes import Processes
 from splatlearn.training.recipe import Recipe
+from splatlearn.training.starting import new_model
 from splatlearn.training.state import restore_weights
 from splatlearn.training.tensor_files import shard_names, write_tensors
 
@@ -45,8 +46,7 @@ def consolidate(run: str | Path, step: int | None = None) -> Path:
     progress, files = read_progress(folder)
     verify(folder, files)
     recipe = Recipe.read(folder / RECIPE)
-    assert recipe.model is not None
-    model = create_model(recipe.model, recipe.preset, recipe.run.seed, recipe.options)
+    model = new_model(recipe)
     restore_weights(model, open_tensors(folder, MODEL))
 
     def write(beside: Path) -> list[Path]:

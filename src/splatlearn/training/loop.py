@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from splatlearn.data import ImageSource, PretrainingDataset, RandomResizedCrop, open_source
 from splatlearn.device import choose_device, choose_precision
 from splatlearn.evaluation.features import Extraction
-from splatlearn.models import GMAE, MAE, create_model
+from splatlearn.models import GMAE, MAE
 from splatlearn.objectives.processes import average_gradients
 from splatlearn.training.checkpoint import open_tensors
 from splatlearn.training.engine import RunResult, TrainingLoop
@@ -21,7 +21,7 @@ from splatlearn.training.pretraining_cost import PretrainingCost
 from splatlearn.training.processes import Processes, is_sharded, share_out
 from splatlearn.training.recipe import Recipe
 from splatlearn.training.schedule import parameter_groups
-from splatlearn.training.starting import like_its_start, start_weights
+from splatlearn.training.starting import like_its_start, new_model, start_weights
 from splatlearn.training.state import whole_weights
 
 __all__ = ["pretrain"]
@@ -163,9 +163,3 @@ class _Pretraining(TrainingLoop):
                 "normalize_targets is on (MAE's default): better features, but raw outputs are standardised patches; "
                 "reports turn them back into colours with the original's statistics"
             )
-
-
-def new_model(recipe: Recipe) -> MAE | GMAE:
-    """The model of a resolved recipe with fresh weights."""
-    assert recipe.model is not None
-    return create_model(recipe.model, recipe.preset, recipe.run.seed, recipe.options)

@@ -134,8 +134,9 @@ class Recipe(StoredRecipe):
     optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
     model: str | None = None
     """Name such as gmae_vit_base_patch16_224. Default: that one, or its MAE twin."""
-    preset: Literal["default", "paper"] = "default"
-    """The project's choices, or those of the paper to the letter."""
+    preset: Literal["default", "paper", "laptop"] = "default"
+    """The project's choices, those of the paper to the letter, or what two CPU cores learn most with in half an hour,
+    each of which other options still change."""
     options: ModelOptions = field(default_factory=ModelOptions)
     start_from: str | None = None
     """Run, model folder, name of weights in the package, or Hub id whose weights training starts from, encoder and

@@ -1,13 +1,20 @@
-"""Training that starts from the weights of another run, a model folder or the package."""
+"""The model that training starts with: fresh, or with the weights of another run, a model folder or the package."""
 
 from __future__ import annotations
 
 import dataclasses
 
-from splatlearn.models import GMAE, MAE, load_model, named_model
+from splatlearn.models import GMAE, MAE, create_model, load_model, named_model
 from splatlearn.models.io import check_weights
 from splatlearn.training.recipe import Recipe
 from splatlearn.training.stored_recipe import filled
+
+
+def new_model(recipe: Recipe) -> MAE | GMAE:
+    """The model of a resolved recipe with fresh weights."""
+    assert recipe.model is not None
+    preset = "paper" if recipe.preset == "paper" else "default"
+    return create_model(recipe.model, preset, recipe.run.seed, recipe.options)
 
 
 def like_its_start(recipe: Recipe) -> Recipe:

@@ -1,0 +1,210 @@
+"""What two CPU cores learn of CIFAR-10 in half an hour, and what each trick of the laptop preset adds.
+
+    python -m benchmarks.laptop preset [--minutes 30] [--seeds 0 1 2] [--out FOLDER] [--json-file FILE]
+    python -m benchmarks.laptop ladder [--minutes 6] …
+
+`preset` trains the preset with each seed; `ladder` adds one trick after the other to the default recipe. Every run has
+the same time: how many epochs that is, is measured first, all arms in turns, and kept in the folder, so that
+interrupted runs go on and other seeds do as much. The pack lies in `shared/data` beside the checkout.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import statistics
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+
+from benchmarks.packs import labelled_pack
+from splatlearn.data.labelled import Labelled
+from splatlearn.evaluation import EvaluationOptions, Extraction, evaluate
+from splatlearn.evaluation.comparison import paired_difference
+from splatlearn.stored import read_object, write_whole
+from splatlearn.training import DataOptions, Recipe, RunOptions, pretrain
+from splatlearn.training.laptop import ENCODER, TRICKS, laptop_recipe
+from splatlearn.training.run_folder import environment
+
+KEYS = ("knn", "linear")
+RATES = "rates.json"
+ROUNDS = 3
+"""Times that every arm's speed is measured; the median counts."""
+STEPS = 25
+"""Steps of a measurement."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How long, how often and how it is judged."""
+
+    minutes: float = 30.0
+    """Of training, for every run."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Of weights, order, crops and masks."""
+    threads: int = 2
+    """Cores that train."""
+    images: int = 50_000
+    """Training images of cifar10."""
+    probed: int = 50_000
+    """Labelled images that the probes learn from; all 10,000 test images judge."""
+    part: tuple[int, int] = (0, 1)
+    """(i, n) does every n-th run from the i-th, for n processes beside one another."""
+    out: Path = Path("runs/laptop")
+    """Folder of the runs."""
+    json_file: Path | None = None
+    """Where the figures go."""
+
+
+Given = Annotated[Options, tyro.conf.arg(name="")]
+Make = Callable[[DataOptions, RunOptions], Recipe]
+
+
+def plain_recipe(data: DataOptions, run: RunOptions) -> Recipe:
+    """The default recipe of the laptop's model, without any trick."""
+    return Recipe(method="gmae", model=f"gmae_{ENCODER}", data=data, run=run)
+
+
+def arms() -> dict[str, Make]:
+    """The default recipe, and the tricks one after the other on top of those before."""
+
+    def with_tricks(count: int) -> Make:
+        def make(data: DataOptions, run: RunOptions) -> Recipe:
+            recipe = plain_recipe(data, run)
+            for trick in list(TRICKS.values())[:count]:
+                recipe = trick(recipe)
+            return recipe
+
+        return make
+
+    return {"default": plain_recipe} | {f"+ {name}": with_tricks(count) for count, name in enumerate(TRICKS, start=1)}
+
+
+def recipe_of(make: Make, folder: Path, seed: int, epochs: int, given: Options, stop: int | None = None) -> Recipe:
+    """An arm's recipe for a seed and a number of epochs."""
+    run = RunOptions(
+        out=str(folder),
+        seed=seed,
+        device="cpu",
+        trackers=(),
+        checkpoint_every=500,
+        keep_checkpoints=1,
+        stop_after=stop,
+        resume=(folder / "checkpoints").exists(),
+    )
+    recipe = make(DataOptions(data=f"cifar10, {given.images} images"), run)
+    return dataclasses.replace(recipe, optimizer=dataclasses.replace(recipe.optimizer, epochs=epochs))
+
+
+def epochs_of(made: Mapping[str, Make], labelled: Labelled, given: Options) -> dict[str, int]:
+    """Whole epochs that each arm does in the given time, by speeds that were measured in turns or are kept."""
+    stored = given.out / RATES
+    rates: dict[str, list[float]] = read_object(stored)
+    missing = [name for name in made if name not in rates]
+    for _ in range(ROUNDS if missing else 0):
+        for name in missing:
+            with tempfile.TemporaryDirectory() as folder:
+                # Images that grow begin fast and end slow: a run of one epoch sees all of their sizes.
+                few = dataclasses.replace(given, images=STEPS * _batch(made[name]))
+                part = labelled_pack("cifar10", few.images).train.source
+                result = pretrain(recipe_of(made[name], Path(folder) / "run", 0, 1, few), part)
+            rates.setdefault(name, []).append(result.images_per_second)
+    if missing:
+        write_whole(stored, json.dumps(rates, indent=1) + "\n")
+    seconds = 60 * given.minutes
+    return {name: max(1, round(seconds * statistics.median(rates[name]) / len(labelled.train.source))) for name in made}
+
+
+def _batch(make: Make) -> int:
+    return make(DataOptions(data=""), RunOptions(out="")).optimizer.batch_size
+
+
+def found_of(
+    name: str, make: Make, seed: int, epochs: int, labelled: Labelled, given: Options
+) -> dict[str, float] | None:
+    """Train an arm with a seed and judge it, unless that is done; None where it was stopped."""
+    folder = given.out / f"{name.removeprefix('+ ').replace(' ', '-')}-{seed}"
+    stored = folder / "found.json"
+    if stored.is_file():
+        return json.loads(stored.read_text(encoding="utf-8"))
+    result = pretrain(recipe_of(make, folder, seed, epochs, given), labelled.train.source)
+    if result.interrupted:
+        raise SystemExit(f"stopped at step {result.steps} of {result.total}; the same command goes on from there")
+    asked = EvaluationOptions(probes=KEYS, pooling="mean", controls=False, diagnostics=False)
+    probed = labelled_pack("cifar10", given.probed)
+    scores = evaluate(folder, probed, asked, Extraction(device="cpu"), folder / "features").model.scores
+    found = {
+        "epochs": epochs,
+        "steps": result.steps,
+        "minutes": result.total / result.steps * result.seconds / 60,
+        "images per second": result.images_per_second,
+        "loss": result.loss,
+        **{score.probe: score.value for score in scores},
+    }
+    write_whole(stored, json.dumps(found, indent=2) + "\n")
+    return found
+
+
+def run(made: dict[str, Make], given: Options) -> None:
+    """Train and judge arms with every seed, print the table and write the figures."""
+    torch.set_num_threads(given.threads)
+    labelled = labelled_pack("cifar10", given.images)
+    epochs = epochs_of(made, labelled, given)
+    # Seeds outside: what was interrupted has all arms of the seeds that are done.
+    runs = [(seed, name) for seed in given.seeds for name in made]
+    first, step = given.part
+    for seed, name in runs[first::step]:
+        found_of(name, made[name], seed, epochs[name], labelled, given)
+    found: dict[str, dict[int, dict[str, float]]] = {}
+    for seed, name in runs:
+        path = given.out / f"{name.removeprefix('+ ').replace(' ', '-')}-{seed}" / "found.json"
+        if path.is_file():
+            found.setdefault(name, {})[seed] = json.loads(path.read_text(encoding="utf-8"))
+    print(table(found))
+    if given.json_file is not None:
+        options = {**dataclasses.asdict(given), "out": None, "json_file": None, "part": None}
+        facts = {"options": options, "found": found, "environment": environment()}
+        write_whole(given.json_file, json.dumps(facts, indent=1) + "\n")
+
+
+def table(found: Mapping[str, Mapping[int, Mapping[str, float]]]) -> str:
+    """Mean ± sd of every arm, and in brackets what it gains on the arm before, paired by seed."""
+    lines = ["| recipe | epochs | minutes | views/s | kNN | linear |", "|---|---|---|---|---|---|"]
+    before: Mapping[int, Mapping[str, float]] | None = None
+    for name, runs in found.items():
+        cells = [name, f"{next(iter(runs.values()))['epochs']:.0f}"]
+        cells += [f"{statistics.fmean(each['minutes'] for each in runs.values()):.1f}"]
+        cells += [f"{statistics.median(each['images per second'] for each in runs.values()):.0f}"]
+        for key in KEYS:
+            values: dict[int | None, float] = {seed: 100 * each[key] for seed, each in runs.items()}
+            cell = f"{statistics.fmean(values.values()):.1f}"
+            if len(values) > 1:
+                cell += f" ± {statistics.stdev(values.values()):.1f}"
+            if before is not None:
+                old: dict[int | None, float] = {seed: 100 * each[key] for seed, each in before.items()}
+                difference = paired_difference(old, values)
+                cell += f" ({difference.mean:+.1f}{'*' if difference.exceeds_noise else ''})"
+            cells.append(cell)
+        lines.append("| " + " | ".join(cells) + " |")
+        before = runs
+    note = "\nTop-1 in %. In brackets: gain on the row above, paired by seed; *: its 95 % interval leaves 0 out."
+    return "\n".join(lines) + "\n" + note
+
+
+def preset(given: Given) -> None:
+    """Train the preset with every seed."""
+    run({"laptop preset": laptop_recipe}, given)
+
+
+def ladder(given: Given) -> None:
+    """Add one trick after the other."""
+    run(arms(), given)
+
+
+if __name__ == "__main__":
+    tyro.extras.subcommand_cli_from_dict({"preset": preset, "ladder": ladder}, config=(tyro.conf.OmitArgPrefixes,))
