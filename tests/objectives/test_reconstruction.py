@@ -1,9 +1,11 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 
 from splatlearn.models.masking import Mask, random_mask
-from splatlearn.models.patches import patchify
-from splatlearn.objectives import denormalize_patches, masked_mse, normalize_patches
+from splatlearn.models.patches import patchify, unpatchify
+from splatlearn.objectives import denormalize_patches, masked_mse, masked_pattern_error, normalize_patches
 
 
 def images(generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
@@ -51,6 +53,42 @@ def test_a_flat_patch_is_no_division_by_zero() -> None:
     flat = torch.full((1, 3, 4, 4), 0.5)
     mask = Mask(torch.zeros(1, 1, dtype=torch.long), torch.arange(1, 4).unsqueeze(0), (2, 2))
     assert torch.isfinite(masked_mse(flat, flat, mask, 2, normalize=True))
+
+
+def test_patterns_are_compared_whatever_their_contrast(generator: torch.Generator) -> None:
+    target = images(generator)[1]
+    mask = random_mask(batch=2, grid=(2, 3), ratio=0.5, generator=generator)
+
+    def per_patch(function: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        patches = patchify(target, 4)
+        mean = patches.mean(-1, keepdim=True)
+        return unpatchify(mean + function(patches - mean), 4, (2, 3))
+
+    def error(prediction: torch.Tensor) -> float:
+        return masked_pattern_error(prediction, target, mask, 4).item()
+
+    assert error(target) == 0
+    # Half the contrast, far above the floor: hardly an error; the squared one is that of a quarter of the variance.
+    weaker = per_patch(lambda pattern: pattern / 2)
+    assert error(weaker) < 0.01 * error(per_patch(lambda pattern: -pattern))
+    assert masked_mse(weaker, target, mask, 4) > 0.01
+    # Nothing painted but the mean: the pattern's variance over itself and the floor's.
+    flat = per_patch(torch.zeros_like)
+    variance = patchify(target, 4).var(-1, correction=0).gather(1, mask.hidden)
+    assert error(flat) == pytest.approx((0.01 * variance / (variance + 0.01)).mean().item(), rel=1e-4)
+    # Another mean and the same pattern.
+    assert error(target + 0.1) == pytest.approx(0.03 * 0.1**2, rel=1e-3)
+    everywhere = masked_pattern_error(flat, target, mask, 4, visible_weight=1.0)
+    variance = patchify(target, 4).var(-1, correction=0)
+    assert everywhere.item() == pytest.approx((0.01 * variance / (variance + 0.01)).mean().item(), rel=1e-4)
+
+
+def test_the_pattern_error_of_flat_patches_has_a_gradient() -> None:
+    flat = torch.full((1, 3, 4, 4), 0.5, requires_grad=True)
+    mask = Mask(torch.zeros(1, 1, dtype=torch.long), torch.arange(1, 4).unsqueeze(0), (2, 2))
+    masked_pattern_error(flat, torch.full_like(flat, 0.6), mask, 2).backward()
+    assert flat.grad is not None and bool(torch.isfinite(flat.grad).all())
+    assert torch.equal((flat.grad != 0).any(1), mask.hidden_pixels(2))
 
 
 @pytest.mark.usefixtures("no_shape_checks")

@@ -32,6 +32,10 @@ def test_warm_up_is_at_most_a_tenth() -> None:
 def test_what_was_given_stays() -> None:
     kept = recipe(method="mae", objective=ObjectiveOptions(normalize_targets=False)).resolved()
     assert kept.objective.normalize_targets is False
+    patterns = recipe(method="mae", objective=ObjectiveOptions(error="pattern")).resolved()
+    assert patterns.objective.normalize_targets is False
+    with pytest.raises(ValueError, match="error: expected squared with normalised targets"):
+        recipe(method="mae", objective=ObjectiveOptions(error="pattern", normalize_targets=True))
 
 
 def test_unknown_key_is_named_with_its_path() -> None:

@@ -3,7 +3,12 @@
 from splatlearn.objectives.bounds import club, contrastive_loss, donsker_varadhan, leave_one_out
 from splatlearn.objectives.estimators import Estimate, Estimator, create_estimator
 from splatlearn.objectives.mutual_information import MaximizeTerm, MinimizeTerm, frozen_bound, info_nce
-from splatlearn.objectives.reconstruction import denormalize_patches, masked_mse, normalize_patches
+from splatlearn.objectives.reconstruction import (
+    denormalize_patches,
+    masked_mse,
+    masked_pattern_error,
+    normalize_patches,
+)
 from splatlearn.objectives.soft_order import SoftOrder
 from splatlearn.objectives.weighted import ObjectiveValue, Term, WeightedSum
 
@@ -25,5 +30,6 @@ __all__ = [
     "info_nce",
     "leave_one_out",
     "masked_mse",
+    "masked_pattern_error",
     "normalize_patches",
 ]

@@ -12,6 +12,10 @@ from splatlearn.models.patches import patchify
 
 PATCH_VARIANCE_EPS = 1e-6
 """Added to a patch's variance before the square root (He et al. 2022, official configuration)."""
+PATTERN_FLOOR = 0.1
+"""Contrast, a standard deviation of colours in [0, 1], below which a pattern counts less."""
+PATTERN_MEAN = 0.03
+"""Weight of a patch's mean colour beside its pattern."""
 
 
 def masked_mse(
@@ -32,14 +36,48 @@ def masked_mse(
 
     Raises ValueError when the images' shapes differ or the weight is negative.
     """
-    if prediction.shape != target.shape:
-        raise ValueError(f"prediction: expected shape {list(target.shape)} like target, got {list(prediction.shape)}")
-    if visible_weight < 0:
-        raise ValueError(f"visible_weight: expected a number ≥ 0, got {visible_weight}")
-    predicted, wanted = patchify(prediction.float(), patch), patchify(target.float(), patch)
+    predicted, wanted = _patches(prediction, target, patch)
     if normalize:
         wanted = normalize_patches(wanted)
     per_patch = F.mse_loss(predicted, wanted, reduction="none").mean(dim=-1)
+    return _averaged(per_patch, mask, visible_weight)
+
+
+def masked_pattern_error(
+    prediction: Float[Tensor, "B C H W"],
+    target: Float[Tensor, "B C H W"],
+    mask: Mask,
+    patch: int,
+    visible_weight: float = 0.0,
+) -> Float[Tensor, ""]:
+    """Error of hidden patches' patterns, whatever their contrast, and, with little weight, of their mean colours.
+
+    What MAE's normalised targets are to its pixels, for a model that paints colours: both patches, the painted one too,
+    lose their mean and are divided by sqrt(var + 0.1²), so that those of little contrast count, and those of none do
+    not. Mean over patches of 0.1² · mean((p′ − t′)²) + 0.03 · (mean(p) − mean(t))².
+
+    Arguments as for `masked_mse`. Raises ValueError when the images' shapes differ or the weight is negative.
+    """
+    predicted, wanted = _patches(prediction, target, patch)
+    pattern = F.mse_loss(_pattern(predicted), _pattern(wanted), reduction="none").mean(dim=-1)
+    mean = (predicted - wanted).mean(dim=-1).square()
+    return _averaged(PATTERN_FLOOR**2 * pattern + PATTERN_MEAN * mean, mask, visible_weight)
+
+
+def _pattern(patches: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
+    centered = patches - patches.mean(dim=-1, keepdim=True)
+    return centered * (centered.square().mean(dim=-1, keepdim=True) + PATTERN_FLOOR**2).rsqrt()
+
+
+def _patches(prediction: Tensor, target: Tensor, patch: int) -> tuple[Tensor, Tensor]:
+    if prediction.shape != target.shape:
+        raise ValueError(f"prediction: expected shape {list(target.shape)} like target, got {list(prediction.shape)}")
+    return patchify(prediction.float(), patch), patchify(target.float(), patch)
+
+
+def _averaged(per_patch: Float[Tensor, "B N"], mask: Mask, visible_weight: float) -> Float[Tensor, ""]:
+    if visible_weight < 0:
+        raise ValueError(f"visible_weight: expected a number ≥ 0, got {visible_weight}")
     hidden = per_patch.gather(1, mask.hidden)
     if visible_weight == 0:
         return hidden.mean()

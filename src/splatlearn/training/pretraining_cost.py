@@ -14,7 +14,7 @@ from splatlearn.data.batch import Batch
 from splatlearn.gaussians import Gaussians
 from splatlearn.models import GMAE, MAE, Mask, Reconstruction, join_masks, orthogonal_masks_from_noise
 from splatlearn.models.masking import Grid
-from splatlearn.objectives import ObjectiveValue, SoftOrder, Term, WeightedSum, masked_mse
+from splatlearn.objectives import ObjectiveValue, SoftOrder, Term, WeightedSum, masked_mse, masked_pattern_error
 from splatlearn.training.cost import Cost
 from splatlearn.training.mutual_information import MutualInformation
 from splatlearn.training.recipe import Recipe
@@ -112,10 +112,12 @@ def growing_grids(whole: Grid, smallest: float) -> list[Grid]:
 
 
 def reconstruction_term(recipe: Recipe, patch: int) -> dict[str, tuple[float, Term]]:
-    """The masked mean squared error of a resolved recipe, as a weighted term."""
+    """The masked error of a resolved recipe, as a weighted term."""
     options = recipe.objective
 
     def reconstruction(made: Reconstruction, target: Tensor) -> Tensor:
+        if options.error == "pattern":
+            return masked_pattern_error(made.image, target, made.mask, patch, options.visible_weight)
         return masked_mse(made.image, target, made.mask, patch, bool(options.normalize_targets), options.visible_weight)
 
     return {"reconstruction": (1.0, reconstruction)}

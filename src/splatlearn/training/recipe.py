@@ -22,6 +22,7 @@ from splatlearn.training.stored_recipe import StoredRecipe, filled
 
 Method = Literal["gmae", "mae", "mi-gmae", "mi-mae"]
 Precision = Literal["auto", "fp32", "bf16"]
+PixelError = Literal["squared", "pattern"]
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,12 @@ class ObjectiveOptions:
     mask_ratio: float = 0.75
     """Share of the patches that the encoder does not see."""
     normalize_targets: bool | None = None
-    """Standardise every target patch. Default: yes for MAE (better features), no for GMAE (it would harm)."""
+    """Standardise every target patch. Default: yes for MAE (better features) whose error is squared, no for GMAE (it
+    would harm)."""
     visible_weight: float = 0.0
     """Weight of visible patches in the loss, beside 1 for hidden ones."""
+    error: PixelError = "squared"
+    """Squared errors of pixels, or of patches' patterns whatever their contrast, with little weight on mean colours."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +169,7 @@ class Recipe(StoredRecipe):
             self,
             model=self.model or f"{self.kind}_vit_base_patch16_224",
             data=filled(self.data, crop_scale=(0.2, 1.0) if mae else (0.08, 1.0)),
-            objective=filled(self.objective, normalize_targets=mae),
+            objective=filled(self.objective, normalize_targets=mae and self.objective.error == "squared"),
             mutual=filled(
                 self.mutual,
                 masks=4 if several else 1,
@@ -217,6 +221,10 @@ def _check(recipe: Recipe) -> None:
         raise ValueError(f"grow_from: expected a number above 0 and at most 1, got {data.grow_from}")
     if data.crop_scale is not None and not 0 < data.crop_scale[0] <= data.crop_scale[1] <= 1:
         raise ValueError(f"crop_scale: expected 0 < smallest ≤ largest ≤ 1, got {data.crop_scale}")
+    if objective.error not in get_args(PixelError):
+        raise ValueError(f"error: expected one of {', '.join(get_args(PixelError))}, got {objective.error!r}")
+    if objective.error == "pattern" and objective.normalize_targets:
+        raise ValueError("error: expected squared with normalised targets, which have no contrast, got pattern")
     if run.parallel not in get_args(Parallel):
         raise ValueError(f"parallel: expected one of {', '.join(get_args(Parallel))}, got {run.parallel!r}")
     check_mutual_information(recipe.mutual, optimizer.batch_size)
