@@ -84,6 +84,10 @@ FACTORS: dict[str, dict[str, Change]] = {
     },
     "layout": {"free": options(layout="free")},
     "loss": {"all pixels": objective(visible_weight=1.0), "visible at 0.3": objective(visible_weight=0.3)},
+    "error": {
+        "pattern": objective(error="pattern"),
+        "pattern, all pixels": objective(error="pattern", visible_weight=1.0),
+    },
     "mask ratio": {"0.6": objective(mask_ratio=0.625), "0.9": objective(mask_ratio=0.875)},
     "mask pattern": {"block": mutual(mask_pattern="block"), "grid": mutual(mask_pattern="grid")},
     "decoder": {"1 block": options(decoder_depth=1), "4 blocks": options(decoder_depth=4)},
