@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= 2
 
-.PHONY: setup test lint types demo demo-short docs gpu-check check clean
+.PHONY: setup test lint types demo demo-short laptop docs gpu-check check clean
 
 setup: $(STAMP)
 
@@ -30,6 +30,10 @@ demo: setup
 
 demo-short: setup
 	$(BIN)/splatlearn demo --out runs/demo-short --short
+
+# The laptop preset on CIFAR-10, half an hour for each of three seeds; LAPTOP="--data uoft-cs/cifar10" takes it from the Hub.
+laptop: setup
+	$(BIN)/python -m benchmarks.laptop preset --out runs/laptop $(LAPTOP)
 
 docs: setup
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs

@@ -5,7 +5,8 @@
 
 `preset` trains the preset with each seed; `ladder` adds one trick after the other to the default recipe. Every run has
 the same time: how many epochs that is, is measured first, all arms in turns, and kept in the folder, so that
-interrupted runs go on and other seeds do as much. The pack lies in `shared/data` beside the checkout.
+interrupted runs go on and other seeds do as much. The pack lies in `shared/data` beside the checkout; elsewhere
+`--data uoft-cs/cifar10` takes the images from the Hub.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import torch
 import tyro
 
 from benchmarks.packs import labelled_pack
-from splatlearn.data.labelled import Labelled
+from splatlearn.data.labelled import Labelled, open_labelled
 from splatlearn.evaluation import EvaluationOptions, Extraction, evaluate
 from splatlearn.evaluation.comparison import paired_difference
 from splatlearn.stored import read_object, write_whole
@@ -49,10 +51,12 @@ class Options:
     """Of weights, order, crops and masks."""
     threads: int = 2
     """Cores that train."""
-    images: int = 50_000
-    """Training images of cifar10."""
-    probed: int = 50_000
-    """Labelled images that the probes learn from; all 10,000 test images judge."""
+    data: str | None = None
+    """Labelled images, a folder or a Hub name, in place of the pack of cifar10."""
+    images: int | None = None
+    """Training images; all by default."""
+    probed: int | None = None
+    """Labelled images that the probes learn from; all by default. All validation images judge."""
     part: tuple[int, int] = (0, 1)
     """(i, n) does every n-th run from the i-th, for n processes beside one another."""
     out: Path = Path("runs/laptop")
@@ -97,7 +101,7 @@ def recipe_of(make: Make, folder: Path, seed: int, epochs: int, given: Options, 
         stop_after=stop,
         resume=(folder / "checkpoints").exists(),
     )
-    recipe = make(DataOptions(data=f"cifar10, {given.images} images"), run)
+    recipe = make(DataOptions(data=given.data or "cifar10"), run)
     return dataclasses.replace(recipe, optimizer=dataclasses.replace(recipe.optimizer, epochs=epochs))
 
 
@@ -110,14 +114,25 @@ def epochs_of(made: Mapping[str, Make], labelled: Labelled, given: Options) -> d
         for name in missing:
             with tempfile.TemporaryDirectory() as folder:
                 # Images that grow begin fast and end slow: a run of one epoch sees all of their sizes.
-                few = dataclasses.replace(given, images=STEPS * _batch(made[name]))
-                part = labelled_pack("cifar10", few.images).train.source
-                result = pretrain(recipe_of(made[name], Path(folder) / "run", 0, 1, few), part)
+                few = first(labelled, STEPS * _batch(made[name])).train
+                result = pretrain(recipe_of(made[name], Path(folder) / "run", 0, 1, given), few)
             rates.setdefault(name, []).append(result.images_per_second)
     if missing:
         write_whole(stored, json.dumps(rates, indent=1) + "\n")
     seconds = 60 * given.minutes
-    return {name: max(1, round(seconds * statistics.median(rates[name]) / len(labelled.train.source))) for name in made}
+    return {name: max(1, round(seconds * statistics.median(rates[name]) / len(labelled.train))) for name in made}
+
+
+def open_data(given: Options) -> Labelled:
+    """The labelled images."""
+    return labelled_pack("cifar10") if given.data is None else open_labelled(given.data)
+
+
+def first(labelled: Labelled, images: int | None) -> Labelled:
+    """The same with the first so many training images."""
+    if images is None or images >= len(labelled.train):
+        return labelled
+    return dataclasses.replace(labelled, train=labelled.train.part(np.arange(images)))
 
 
 def _batch(make: Make) -> int:
@@ -132,11 +147,12 @@ def found_of(
     stored = folder / "found.json"
     if stored.is_file():
         return json.loads(stored.read_text(encoding="utf-8"))
-    result = pretrain(recipe_of(make, folder, seed, epochs, given), labelled.train.source)
+    result = pretrain(recipe_of(make, folder, seed, epochs, given), labelled.train)
     if result.interrupted:
         raise SystemExit(f"stopped at step {result.steps} of {result.total}; the same command goes on from there")
     asked = EvaluationOptions(probes=KEYS, pooling="mean", controls=False, diagnostics=False)
-    probed = labelled_pack("cifar10", given.probed)
+    probed = open_data(given) if given.images else labelled
+    probed = first(probed, given.probed)
     scores = evaluate(folder, probed, asked, Extraction(device="cpu"), folder / "features").model.scores
     found = {
         "epochs": epochs,
@@ -153,12 +169,12 @@ def found_of(
 def run(made: dict[str, Make], given: Options) -> None:
     """Train and judge arms with every seed, print the table and write the figures."""
     torch.set_num_threads(given.threads)
-    labelled = labelled_pack("cifar10", given.images)
+    labelled = first(open_data(given), given.images)
     epochs = epochs_of(made, labelled, given)
     # Seeds outside: what was interrupted has all arms of the seeds that are done.
     runs = [(seed, name) for seed in given.seeds for name in made]
-    first, step = given.part
-    for seed, name in runs[first::step]:
+    begin, step = given.part
+    for seed, name in runs[begin::step]:
         found_of(name, made[name], seed, epochs[name], labelled, given)
     found: dict[str, dict[int, dict[str, float]]] = {}
     for seed, name in runs:
