@@ -20,6 +20,7 @@ import torch
 import tyro
 from skimage.metrics import structural_similarity
 
+from benchmarks.common import check_part
 from benchmarks.packs import FOLDER, labelled_pack
 from splatlearn.cli.benchmark import BenchmarkInput, edge_tables, figure_tables
 from splatlearn.data import resize_center_crop
@@ -61,6 +62,41 @@ def mutual(**changes: object) -> Change:
     return lambda recipe: dataclasses.replace(recipe, mutual=dataclasses.replace(recipe.mutual, **changes))
 
 
+def twin(**changes: object) -> Change:
+    """The MAE with the same encoder, decoder, data and steps, and other options of the objective."""
+
+    def change(recipe: Recipe) -> Recipe:
+        shared = dataclasses.replace(recipe.options, gaussians=None, gaussians_per_query=None)
+        assert recipe.model is not None
+        model = recipe.model.replace("gmae_", "mae_")
+        return objective(**changes)(dataclasses.replace(recipe, method="mae", model=model, options=shared))
+
+    return change
+
+
+def several(**changes: object) -> Change:
+    """Four masks of a quarter as many images in a step, and other options of their terms."""
+
+    def change(recipe: Recipe) -> Recipe:
+        method = "mi-mae" if recipe.kind == "mae" else "mi-gmae"
+        optimizer = recipe.optimizer
+        rate = optimizer.base_learning_rate
+        fewer = dataclasses.replace(
+            optimizer,
+            batch_size=optimizer.batch_size // MASKS,
+            # An epoch has four times as many views.
+            epochs=max(1, optimizer.epochs // MASKS),
+            warmup_epochs=None if optimizer.warmup_epochs is None else optimizer.warmup_epochs / MASKS,
+            base_learning_rate=None if rate is None else MASKS * rate,
+        )
+        return mutual(**changes)(dataclasses.replace(recipe, method=method, optimizer=fewer))
+
+    return change
+
+
+MASKS = 4
+"""Of an image, where there are several."""
+
 FACTORS: dict[str, dict[str, Change]] = {
     "gaussians": {
         "64": options(gaussians=64),
@@ -91,6 +127,8 @@ FACTORS: dict[str, dict[str, Change]] = {
     "mask ratio": {"0.6": objective(mask_ratio=0.625), "0.9": objective(mask_ratio=0.875)},
     "mask pattern": {"block": mutual(mask_pattern="block"), "grid": mutual(mask_pattern="grid")},
     "decoder": {"1 block": options(decoder_depth=1), "4 blocks": options(decoder_depth=4)},
+    "masks": {"four": several(maximize_weight=0.0, minimize_weight=0.0), "four, with terms": several()},
+    "mae": {"normalised pixels": twin(), "raw pixels": twin(normalize_targets=False)},
     "paper": {"paper": lambda recipe: dataclasses.replace(recipe, preset="paper", options=PAPER)},
 }
 """What is changed, by the factor's name and the level's."""
@@ -120,6 +158,8 @@ class Options:
     """Labelled images that the probes learn from."""
     out: Path = Path("runs/ablations")
     """Folder of the runs."""
+    part: tuple[int, int] = (0, 1)
+    """(i, n) does every n-th run from the i-th, for n processes beside one another."""
     json_file: Path | None = None
     """Where the figures go."""
 
@@ -153,23 +193,34 @@ def arms(given: Options) -> dict[str, Change]:
     return found
 
 
+def judgement(name: str, seed: int, given: Options) -> Path:
+    """Where the figures of an arm with a seed are kept, in its run's folder."""
+    return given.out / f"{name.replace(' ', '-')}-{seed}" / "judged.json"
+
+
 def judged(name: str, change: Change, seed: int, given: Options) -> dict[str, float]:
     """Train an arm with a seed and judge it, unless that is done."""
-    folder = given.out / f"{name.replace(' ', '-')}-{seed}"
-    stored = folder / "judged.json"
+    stored = judgement(name, seed, given)
+    folder = stored.parent
     if stored.is_file():
         return json.loads(stored.read_text(encoding="utf-8"))
-    labelled = labelled_pack("tiny_imagenet50", train_images=given.images)
-    recipe = change(base_recipe(given, folder, seed))
+    base = base_recipe(given, folder, seed)
+    recipe = change(base)
+    # As many views for every arm: with several masks an epoch of all images may be more than the base sees in all.
+    views = base.optimizer.epochs * given.images
+    masks = recipe.resolved().mutual.masks or 1
+    images = min(given.images, views // (masks * recipe.optimizer.epochs))
+    labelled = labelled_pack("tiny_imagenet50", train_images=images)
     if (folder / "checkpoints").exists():
         recipe = dataclasses.replace(recipe, run=dataclasses.replace(recipe.run, resume=True))
     result = pretrain(recipe, labelled.train.source)
     if result.interrupted:
         raise SystemExit(f"stopped at step {result.steps} of {result.total}; the same command goes on from there")
     model = load_model(folder)
-    assert isinstance(model, GMAE)
-    found = {"images per second": result.images_per_second, **painted(model, labelled), **learned(model, given)}
-    if given.photos:
+    found = {"images per second": masks * result.images_per_second, **learned(model, given)}
+    if not recipe.resolved().objective.normalize_targets:
+        found |= painted(model, labelled)
+    if given.photos and isinstance(model, GMAE):
         found |= seen(model, given)
     stored.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     return found
@@ -223,12 +274,15 @@ def seen(model: GMAE, given: Options) -> dict[str, float]:
 
 def table(found: Mapping[str, Mapping[int, Mapping[str, float]]]) -> str:
     """Mean ± sd of every arm, and below each the difference from the base, paired by seed, with its 95 % interval."""
-    keys = [key for key in LONG if all(key in each for arm in found.values() for each in arm.values())]
+    keys = [key for key in LONG if any(key in each for arm in found.values() for each in arm.values())]
     lines = ["| arm | images/s | " + " | ".join(keys) + " |", "|---" * (len(keys) + 2) + "|"]
     for name, arm in found.items():
         speed = statistics.median(each["images per second"] for each in arm.values())
         cells = []
         for key in keys:
+            if not all(key in each for each in arm.values()):
+                cells.append("–")
+                continue
             values: dict[int | None, float] = {seed: each[key] for seed, each in arm.items()}
             cell = f"{statistics.fmean(values.values()):.3f}"
             if len(values) > 1:
@@ -248,15 +302,23 @@ def table(found: Mapping[str, Mapping[int, Mapping[str, float]]]) -> str:
 
 
 def main(given: Options) -> None:
-    """Train and judge every arm with every seed, and print the table."""
-    found: dict[str, dict[int, dict[str, float]]] = {}
+    """Train and judge every arm with every seed, or a part of the runs, and print the table of what there is."""
+    check_part(given.part)
+    made = arms(given)
     # Seeds outside: an interrupted study has all arms of the seeds that are done.
-    for seed in given.seeds:
-        for name, change in arms(given).items():
-            found.setdefault(name, {})[seed] = judged(name, change, seed, given)
+    runs = [(seed, name) for seed in given.seeds for name in made]
+    begin, step = given.part
+    for seed, name in runs[begin::step]:
+        judged(name, made[name], seed, given)
+    found: dict[str, dict[int, dict[str, float]]] = {}
+    for seed, name in runs:
+        stored = judgement(name, seed, given)
+        if stored.is_file():
+            found.setdefault(name, {})[seed] = json.loads(stored.read_text(encoding="utf-8"))
     print(table(found))
     if given.json_file is not None:
-        facts = {"options": dataclasses.asdict(given), "found": found, "environment": environment()}
+        options = {**dataclasses.asdict(given), "out": None, "json_file": None, "part": None}
+        facts = {"options": options, "found": found, "environment": environment()}
         given.json_file.write_text(json.dumps(facts, indent=1, default=str) + "\n", encoding="utf-8")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.ablations import BASE, FACTORS, Options, arms, base_recipe, table
-from splatlearn.models import GMAE
+from splatlearn.models import GMAE, MAE
 from splatlearn.training.starting import new_model
 
 
@@ -20,14 +20,27 @@ def test_every_level_changes_the_base_and_can_be_built(factor: str, tmp_path: Pa
     assert len(made) == 1 + len(FACTORS[factor])
     for name, change in made.items():
         recipe = change(base).resolved()
-        assert isinstance(new_model(recipe), GMAE)
+        assert isinstance(new_model(recipe), MAE if factor == "mae" and name != BASE else GMAE)
         assert name == BASE or change(base) != base
-        assert recipe.optimizer.epochs == base.optimizer.epochs and recipe.run.seed == 1
+        views = recipe.optimizer.batch_size * (recipe.mutual.masks or 1)
+        assert views == base.optimizer.batch_size and recipe.run.seed == 1
+        peaks = [(each.optimizer.base_learning_rate or 0.0) * each.optimizer.batch_size for each in (recipe, base)]
+        assert peaks[0] == pytest.approx(peaks[1]) and peaks[1] > 0
 
 
 def test_unknown_factors_are_named() -> None:
     with pytest.raises(ValueError, match="factors: expected some of .*, got 'colour'"):
         arms(Options(factors=("colour",)))
+
+
+def test_what_an_arm_has_not_is_left_out_of_its_row() -> None:
+    found = {
+        BASE: {0: {"psnr": 15.0, "knn": 0.30, "images per second": 50.0}},
+        "mae normalised pixels": {0: {"knn": 0.35, "images per second": 40.0}},
+    }
+    lines = table(found).splitlines()
+    assert lines[2] == "| base | 50 | 15.000 | 0.300 |"
+    assert lines[3].startswith("| mae normalised pixels | 40 | – | 0.350 (+0.050")
 
 
 def test_table_pairs_by_seed_and_marks_what_exceeds_the_noise() -> None:
