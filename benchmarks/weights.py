@@ -30,7 +30,7 @@ from splatlearn.models.card import CardScore
 from splatlearn.models.packaged import FOLDER as PACKAGE
 from splatlearn.report.run_facts import run_facts
 from splatlearn.stored import read_object, write_whole
-from splatlearn.training import DataOptions, OptimizerOptions, Recipe, RunOptions, pretrain
+from splatlearn.training import DataOptions, ObjectiveOptions, OptimizerOptions, Recipe, RunOptions, pretrain
 from splatlearn.zero_shot import ReadOptions
 
 Name = Literal["gmae-tiny", "mae-tiny"]
@@ -56,9 +56,11 @@ def recipe_of(name: Name, folder: Path, epochs: int, device: str) -> Recipe:
             decoder_width=128,
             decoder_depth=2,
             decoder_heads=2,
-            gaussians=256 if gmae else None,
-            gaussians_per_query=16 if gmae else None,
+            gaussians=512 if gmae else None,
+            gaussians_per_query=32 if gmae else None,
         ),
+        # Read-outs are of whole photographs: their visible patches are to be painted too.
+        objective=ObjectiveOptions(error="pattern", visible_weight=1.0) if gmae else ObjectiveOptions(),
         data=DataOptions(data="photographs of tiny_imagenet50, imagenette224 and BSDS500", crop_scale=(0.2, 1.0)),
         optimizer=OptimizerOptions(
             epochs=epochs, batch_size=64, base_learning_rate=4e-3, warmup_epochs=min(1.0, epochs / 10)
@@ -70,7 +72,7 @@ def recipe_of(name: Name, folder: Path, epochs: int, device: str) -> Recipe:
 
 
 def train(
-    name: tyro.conf.Positional[Name], out: Path = Path("runs/weights"), epochs: int = 24, device: str = "auto"
+    name: tyro.conf.Positional[Name], out: Path = Path("runs/weights"), epochs: int = 16, device: str = "auto"
 ) -> None:
     """Train, or go on.
 
