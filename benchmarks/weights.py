@@ -42,6 +42,8 @@ TERMS = (
     "weights."
 )
 """What the sets of photographs ask for."""
+LICENCE = "cc-by-nc-4.0"
+"""Of the weights: what the photographs' terms leave room for."""
 WINDOWS = ReadOptions(sizing="windows", refine=100)
 """The best edges of a model of 64 px: windows, and a hundred steps through the renderer."""
 
@@ -132,6 +134,7 @@ def store(name: tyro.conf.Positional[Name], out: Path = Path("runs/weights"), pa
         name=name,
         data=f"{Photographs().description}. {TERMS}",
         command=f"python -m benchmarks.weights train {name}",
+        licence=LICENCE,
         scores=facts.scores + tuple(_scores(read_object(folder / JUDGED))),
     )
     if stored.exists():

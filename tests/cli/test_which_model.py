@@ -53,3 +53,12 @@ def test_edges_of_a_photo_alone(packed: Path, capsys: pytest.CaptureFixture[str]
         main(["edges", str(image), "--out", str(packed / "out")])
     assert stopped.value.code == 0, capsys.readouterr().err
     assert (packed / "out" / f"{image.stem}-edges.png").is_file()
+
+
+def test_splats_of_a_photo_alone(packed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photos = noise_photos(packed / "photos", SIZES)
+    out = packed / "photo.ply"
+    with pytest.raises(SystemExit) as stopped:
+        main(["export", str(photos / "a.png"), "--to", "ply", "--out", str(out)])
+    assert stopped.value.code == 0, capsys.readouterr().err
+    assert out.is_file()

@@ -23,10 +23,12 @@ from splatlearn.data import (
     split_photos,
 )
 from splatlearn.evaluation import masked_psnr
-from splatlearn.models import Mask, ModelOptions, load_model, random_mask
-from splatlearn.report import model_sections, run_sections, write_page
+from splatlearn.models import GMAE, Mask, ModelOptions, load_model, random_mask
+from splatlearn.models.packaged import DEFAULT
+from splatlearn.report import Section, model_sections, run_sections, write_page
 from splatlearn.report.demo_picture import demo_picture
-from splatlearn.training import DataOptions, OptimizerOptions, Recipe, RunOptions, RunResult, pretrain
+from splatlearn.report.run_pictures import zero_shot_section
+from splatlearn.training import DataOptions, ObjectiveOptions, OptimizerOptions, Recipe, RunOptions, RunResult, pretrain
 from splatlearn.training.run_folder import RECIPE, environment
 
 SIDE, PATCH = 64, 8
@@ -44,27 +46,41 @@ class UnseenSquares:
     names: list[str]
 
 
-def demo(out: str = "runs/demo", short: bool = False, seed: int = 0, device: str = "auto") -> int:
-    """Pre-train a small GMAE on the photographs that scikit-image and scikit-learn carry, and show what it learned.
+def demo(
+    out: str = "runs/demo", short: bool = False, seed: int = 0, device: str = "auto", scratch: bool = False
+) -> int:
+    """Show what the package's GMAE sees, pre-train it further on a few sample photographs, and show what it learned.
 
     Args:
         out: Folder for report.html and summary.json; an earlier demo in it is replaced.
-        short: A fifth of the training, to see that everything works.
-        seed: Fixes weights, crops and masks.
+        short: A part of the training, to see that everything works.
+        seed: Fixes fresh weights, crops and masks.
         device: auto, cpu, cuda, mps.
+        scratch: Start from fresh weights instead, and train for longer.
     """
     console = Console(stderr=True, soft_wrap=True)
     began = time.perf_counter()
-    recipe = demo_recipe(_empty_folder(Path(out)), short, seed, device)
+    start = None if scratch else DEFAULT
+    recipe = demo_recipe(_empty_folder(Path(out)), short, seed, device, start)
     training, held_out = split_photos(sample_photos())
     crops = photo_crops(training, CROP_SIDE, scales=(1.0, 0.5, 0.25, 0.15))
     console.print(
         f"{len(crops)} crops of {len(training)} photographs; {', '.join(photo.name for photo in held_out)} stay unseen",
         highlight=False,
     )
-    result = pretrain(recipe, crops)
     unseen = unseen_squares(held_out, recipe.objective.mask_ratio)
+    before: dict[str, float] = {}
+    if start is not None:
+        before = masked_psnr(load_model(start), unseen.images, unseen.mask)
+        console.print(
+            f"{start}, which comes with the package, paints their hidden pixels at "
+            f"{before['masked_psnr_model']:.2f} dB; now it learns from the others",
+            highlight=False,
+        )
+    result = pretrain(recipe, crops)
     summary = _summarise(result, unseen, began)
+    if start is not None:
+        summary |= {"start": start, "masked_psnr_start": before["masked_psnr_model"]}
     _write(Path(out), result, unseen, summary, training + held_out)
     console.print(
         f"hidden pixels of unseen photos: {summary['masked_psnr_model']:.2f} dB, "
@@ -74,18 +90,28 @@ def demo(out: str = "runs/demo", short: bool = False, seed: int = 0, device: str
     return 0
 
 
-def demo_recipe(out: Path, short: bool, seed: int, device: str) -> Recipe:
-    """The recipe of the demo: a small GMAE, small batches for many steps, a learning rate for a short run."""
+def demo_recipe(out: Path, short: bool, seed: int, device: str, start: str | None = None) -> Recipe:
+    """The recipe of the demo: a small GMAE, small batches for many steps, a learning rate for a short run.
+
+    From weights that are there it learns for a minute, at a third of the rate; from fresh ones for three.
+    """
+    fresh = ModelOptions(gaussians=256, gaussians_per_query=16, decoder_depth=2, scale_limit=2.0)
     return Recipe(
         method="gmae",
-        model=f"gmae_vit_tiny_patch{PATCH}_{SIDE}",
-        options=ModelOptions(gaussians=256, gaussians_per_query=16, decoder_depth=2, scale_limit=2.0),
+        model=None if start else f"gmae_vit_tiny_patch{PATCH}_{SIDE}",
+        options=ModelOptions() if start else fresh,
+        start_from=start,
         data=DataOptions(data="the photographs of scikit-image and scikit-learn", crop_scale=(0.3, 1.0)),
+        # The pictures are of whole photographs too: patches that are seen are to be painted as well.
+        objective=ObjectiveOptions(visible_weight=1.0 if start else 0.0),
         optimizer=OptimizerOptions(
-            epochs=1 if short else 8, batch_size=16, base_learning_rate=1.6e-2, warmup_epochs=0.5
+            epochs=1 if short else 3 if start else 8,
+            batch_size=16,
+            base_learning_rate=5e-3 if start else 1.6e-2,
+            warmup_epochs=0.2 if start else 0.5,
         ),
         run=RunOptions(out=str(out), seed=seed, device=device, checkpoint_every=10_000, trackers=()),
-    ).resolved()
+    )
 
 
 def _empty_folder(out: Path) -> Path:
@@ -131,22 +157,34 @@ def _write(out: Path, result: RunResult, unseen: UnseenSquares, summary: dict, p
     images, names = unseen.images[shown], [unseen.names[index] for index in shown]
     mask = Mask(unseen.mask.visible[shown], unseen.mask.hidden[shown], unseen.mask.grid)
     facts = environment()
+    assert isinstance(model, GMAE)
+    start = summary.get("start")
     sections = [
+        *([] if start is None else _as_it_comes(str(start), images, names)),
         *model_sections(model, images, mask, names),
+        zero_shot_section(model, images, names),
         *run_sections(out, str(facts["command"]), facts["versions"]),
     ]
     seen = sum(photo.name not in HELD_OUT_PHOTOS for photo in photos)
+    begun = "" if start is None else f" It began with the package's {start} at {summary['masked_psnr_start']:.2f} dB."
     lead = (
         f"A {result.steps}-step pre-training run on {SIDE}-pixel crops of {seen} photographs. The pictures below are "
         f"of two others that it never saw. On their hidden pixels it reaches "
         f"{summary['masked_psnr_model']:.2f} dB, where the "
-        f"mean of the visible pixels reaches {summary['masked_psnr_mean']:.2f} dB."
+        f"mean of the visible pixels reaches {summary['masked_psnr_mean']:.2f} dB.{begun}"
     )
     write_page(out / "report.html", "splatlearn demo", lead, sections)
     picture: matplotlib.figure.Figure = demo_picture(
         model, images[:4], Mask(mask.visible[:4], mask.hidden[:4], mask.grid)
     )
     picture.savefig(out / "picture.png", dpi=160)
+
+
+def _as_it_comes(start: str, images: Tensor, names: list[str]) -> list[Section]:
+    model = load_model(start)
+    assert isinstance(model, GMAE)
+    intro = f"What {start} sees before it learns from these photographs: the weights that come with the package."
+    return [zero_shot_section(model, images, names, "As it comes", intro)]
 
 
 def _spread(length: int, count: int) -> list[int]:

@@ -12,6 +12,7 @@ from typing_extensions import TypeIs
 
 from splatlearn.camera import Camera
 from splatlearn.cli.export_model import ModelExport, ModelFormat, export_model
+from splatlearn.cli.which_model import model_and_images
 from splatlearn.data.augment import resize_center_crop
 from splatlearn.data.images import decode
 from splatlearn.files import SplatCloud, SplatFormat, bake_pinhole, write_splats
@@ -43,7 +44,7 @@ def export_command(
     """Write a model for timm, transformers, ONNX or the Hub; or the Gaussians that it sees in an image as a splat file.
 
     Args:
-        run: A run or model folder, or a Hub id.
+        run: A run or model folder, or a Hub id. Left out before an image, the package's weights.
         image: The photograph of a splat file; its largest central box of the model's aspect is used.
         to: Of the model: timm and hf (the encoder), hf-mae (MAE), onnx (the encoder), onnx-gaussians (image to
             Gaussians), hub (encoder and decoder, onto the Hugging Face Hub). Of an image: ply (3D Gaussian splatting),
@@ -62,8 +63,10 @@ def export_command(
             raise ValueError(f"image: expected none with --to {to}, which writes the model, got {image}")
         print(export_model(run, ModelExport(to, out, target, licence, private, overwrite)))
         return 0
-    if image is None:
+    run, images = model_and_images(run, () if image is None else (image,))
+    if not images:
         raise ValueError(f"image: expected a photograph whose Gaussians to write as {to}, got none")
+    image = images[0]
     path = Path(out) if out is not None else Path(Path(image).stem + ENDINGS[to])
     if path.exists() and not overwrite:
         raise ValueError(f"out: {path} exists; choose another with --out, or give --overwrite")

@@ -32,7 +32,7 @@ def view_command(
     """Write one page that shows the Gaussians of images: tilt them, peel them off, pick one, compare with the input.
 
     Args:
-        run: A run folder, checkpoint folder, model folder or Hub id of a GMAE.
+        run: A run folder, checkpoint folder, model folder or Hub id of a GMAE. Left out, the package's weights.
         images: Image files, or folders of them; several become a gallery.
         out: The page (HTML). It needs no network and no other file.
         side: Pixels of the longer side that larger images are shrunk to; 0 for their own.

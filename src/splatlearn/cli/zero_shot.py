@@ -73,7 +73,7 @@ def layers_command(
     """Cut images into layers by depth: NAME-layer-01.png, the nearest, and so on, transparent, and NAME-rendering.png.
 
     Args:
-        run: A run folder, checkpoint folder, model folder or Hub id of a GMAE.
+        run: A run folder, checkpoint folder, model folder or Hub id of a GMAE. Left out, the package's weights.
         images: Image files, or folders of them.
         out: Folder for the PNG files.
         count: Number of layers.
@@ -104,7 +104,7 @@ def segment_command(
     """Tell figure from ground: NAME-soft.png, NAME-mask.png (black and white) and NAME-figure.png (transparent ground).
 
     Args:
-        run: A run folder, checkpoint folder, model folder or Hub id of a GMAE.
+        run: A run folder, checkpoint folder, model folder or Hub id of a GMAE. Left out, the package's weights.
         images: Image files, or folders of them.
         out: Folder for the PNG files.
         method: mixtures: the Gaussians' colours inside a margin against those around; groups: clusters of Gaussians
@@ -138,7 +138,7 @@ def edges_command(
     """Find edges: NAME-edges.png, white on black, as strong as they are bright.
 
     Args:
-        run: A run folder, checkpoint folder, model folder or Hub id of a GMAE.
+        run: A run folder, checkpoint folder, model folder or Hub id of a GMAE. Left out, the package's weights.
         images: Image files, or folders of them.
         out: Folder for the PNG files.
         method: soft: gradients of composited channels; index: the paper's jumps of the layer index.

@@ -55,11 +55,21 @@ def run_picture_sections(
     first, *others = model_sections(model, images, mask.to(device), photos.names, normalized)
     sections = [Section(first.title, f"{first.intro} {photos.origin}", first.blocks), *others]
     if zero_shot and isinstance(model, GMAE):
-        sections.append(_zero_shot(model, images, photos.names))
+        sections.append(zero_shot_section(model, images, photos.names))
     return sections
 
 
-def _zero_shot(model: GMAE, images: Tensor, names: Sequence[str]) -> Section:
+def zero_shot_section(
+    model: GMAE,
+    images: Float[Tensor, "B 3 H W"],
+    names: Sequence[str],
+    title: str = "Without labels",
+    intro: str = "What depth and grouping say.",
+) -> Section:
+    """A section with figure, edges and layers of photos in [0, 1] as a GMAE's Gaussians have them, one name for each.
+
+    The model runs as in evaluation. Raises ValueError for photos whose size the model does not take.
+    """
     with evaluating(model):
         scene = read_scene(model, images)
         slabs = layers_of(scene, LAYERS)
@@ -67,4 +77,4 @@ def _zero_shot(model: GMAE, images: Tensor, names: Sequence[str]) -> Section:
             images, figure_ground_of(scene), edges_of(scene), [slabs[:, index] for index in range(LAYERS)], names
         )
     alt = f"{len(names)} photos with their figure, edges and layers"
-    return Section("Without labels", "What depth and grouping say.", [Figure(strip, alt=alt, caption=ZERO_SHOT)])
+    return Section(title, intro, [Figure(strip, alt=alt, caption=ZERO_SHOT)])
