@@ -24,6 +24,7 @@ import numpy as np
 import torch
 import tyro
 
+from benchmarks.common import check_part
 from benchmarks.packs import labelled_pack
 from splatlearn.data.labelled import Labelled, open_labelled
 from splatlearn.evaluation import EvaluationOptions, Extraction, evaluate
@@ -89,7 +90,7 @@ def arms() -> dict[str, Make]:
     return {"default": plain_recipe} | {f"+ {name}": with_tricks(count) for count, name in enumerate(TRICKS, start=1)}
 
 
-def recipe_of(make: Make, folder: Path, seed: int, epochs: int, given: Options, stop: int | None = None) -> Recipe:
+def recipe_of(make: Make, folder: Path, seed: int, epochs: int, given: Options) -> Recipe:
     """An arm's recipe for a seed and a number of epochs."""
     run = RunOptions(
         out=str(folder),
@@ -98,7 +99,6 @@ def recipe_of(make: Make, folder: Path, seed: int, epochs: int, given: Options, 
         trackers=(),
         checkpoint_every=500,
         keep_checkpoints=1,
-        stop_after=stop,
         resume=(folder / "checkpoints").exists(),
     )
     recipe = make(DataOptions(data=given.data or "cifar10"), run)
@@ -139,15 +139,19 @@ def _batch(make: Make) -> int:
     return make(DataOptions(data=""), RunOptions(out="")).optimizer.batch_size
 
 
-def found_of(
-    name: str, make: Make, seed: int, epochs: int, labelled: Labelled, given: Options
-) -> dict[str, float] | None:
-    """Train an arm with a seed and judge it, unless that is done; None where it was stopped."""
-    folder = given.out / f"{name.removeprefix('+ ').replace(' ', '-')}-{seed}"
-    stored = folder / "found.json"
+def found_file(name: str, seed: int, given: Options) -> Path:
+    """Where the figures of an arm with a seed are kept, in its run's folder."""
+    return given.out / f"{name.removeprefix('+ ').replace(' ', '-')}-{seed}" / "found.json"
+
+
+def found_of(name: str, make: Make, seed: int, epochs: int, labelled: Labelled, given: Options) -> dict[str, float]:
+    """Train an arm with a seed and judge it, unless that is done."""
+    stored = found_file(name, seed, given)
+    folder = stored.parent
     if stored.is_file():
         return json.loads(stored.read_text(encoding="utf-8"))
-    result = pretrain(recipe_of(make, folder, seed, epochs, given), labelled.train)
+    recipe = recipe_of(make, folder, seed, epochs, given)
+    result = pretrain(recipe, labelled.train)
     if result.interrupted:
         raise SystemExit(f"stopped at step {result.steps} of {result.total}; the same command goes on from there")
     asked = EvaluationOptions(probes=KEYS, pooling="mean", controls=False, diagnostics=False)
@@ -157,8 +161,9 @@ def found_of(
     found = {
         "epochs": epochs,
         "steps": result.steps,
-        "minutes": result.total / result.steps * result.seconds / 60,
-        "images per second": result.images_per_second,
+        # Of the whole run, though an earlier call may have done a part of it.
+        "minutes": result.total * recipe.optimizer.batch_size / result.images_per_second / 60,
+        "views per second": result.images_per_second * (recipe.resolved().mutual.masks or 1),
         "loss": result.loss,
         **{score.probe: score.value for score in scores},
     }
@@ -168,6 +173,7 @@ def found_of(
 
 def run(made: dict[str, Make], given: Options) -> None:
     """Train and judge arms with every seed, print the table and write the figures."""
+    check_part(given.part)
     torch.set_num_threads(given.threads)
     labelled = first(open_data(given), given.images)
     epochs = epochs_of(made, labelled, given)
@@ -178,7 +184,7 @@ def run(made: dict[str, Make], given: Options) -> None:
         found_of(name, made[name], seed, epochs[name], labelled, given)
     found: dict[str, dict[int, dict[str, float]]] = {}
     for seed, name in runs:
-        path = given.out / f"{name.removeprefix('+ ').replace(' ', '-')}-{seed}" / "found.json"
+        path = found_file(name, seed, given)
         if path.is_file():
             found.setdefault(name, {})[seed] = json.loads(path.read_text(encoding="utf-8"))
     print(table(found))
@@ -195,7 +201,7 @@ def table(found: Mapping[str, Mapping[int, Mapping[str, float]]]) -> str:
     for name, runs in found.items():
         cells = [name, f"{next(iter(runs.values()))['epochs']:.0f}"]
         cells += [f"{statistics.fmean(each['minutes'] for each in runs.values()):.1f}"]
-        cells += [f"{statistics.median(each['images per second'] for each in runs.values()):.0f}"]
+        cells += [f"{statistics.median(each['views per second'] for each in runs.values()):.0f}"]
         for key in KEYS:
             values: dict[int | None, float] = {seed: 100 * each[key] for seed, each in runs.items()}
             cell = f"{statistics.fmean(values.values()):.1f}"

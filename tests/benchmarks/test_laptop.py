@@ -36,7 +36,7 @@ def test_every_arm_has_the_same_time(tmp_path: Path) -> None:
 
 
 def test_the_table_says_what_a_trick_gains() -> None:
-    row = {"epochs": 4, "minutes": 5.9, "images per second": 200.0}
+    row = {"epochs": 4, "minutes": 5.9, "views per second": 200.0}
     found = {
         "default": {0: {**row, "knn": 0.20, "linear": 0.3}, 1: {**row, "knn": 0.22, "linear": 0.3}},
         "+ few queries": {0: {**row, "knn": 0.25, "linear": 0.3}, 1: {**row, "knn": 0.27, "linear": 0.4}},

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from splatlearn.models import ModelOptions, create_model, load_model
+from splatlearn.models import GMAE, GMAEConfig, ModelOptions, create_model, load_model, model_config
 from splatlearn.training import Recipe, pretrain
 from training.small_run import losses, pictures, small_recipe
 
@@ -60,3 +60,11 @@ def test_a_start_of_the_other_kind_is_refused(tmp_path: Path) -> None:
     create_model("mae_vit_tiny_patch4_16", seed=0).save(tmp_path / "mae")
     with pytest.raises(ValueError, match="start_from: expected a gmae for mi-gmae, got a mae"):
         pretrain(starting(tmp_path / "run", tmp_path / "mae", "mi-gmae"), pictures())
+
+
+def test_a_start_that_no_name_says_is_refused(tmp_path: Path) -> None:
+    config = model_config("gmae_vit_tiny_patch4_16")
+    assert isinstance(config, GMAEConfig)
+    GMAE(dataclasses.replace(config, encoder=dataclasses.replace(config.encoder, depth=2))).save(tmp_path / "odd")
+    with pytest.raises(ValueError, match="start_from: config: .*start from a model of those sizes, or from fresh"):
+        pretrain(starting(tmp_path / "run", tmp_path / "odd"), pictures())

@@ -48,10 +48,10 @@ def pretrain_command(arguments: Sequence[str]) -> Callable[..., int]:
 
 def _preset(arguments: Sequence[str]) -> Recipe | None:
     """The recipe of the preset among the arguments, if it is one of whole recipes."""
-    words = " ".join(arguments).replace("--preset=", "--preset ").split()
-    if words[:1] != ["pretrain"] or ("--preset", "laptop") not in zip(words, words[1:], strict=False):
+    asked = "--preset=laptop" in arguments or ("--preset", "laptop") in zip(arguments, arguments[1:], strict=False)
+    if arguments[:1] != ["pretrain"] or not asked:
         return None
-    method = next((word for word in words[1:2] if word in get_args(Method)), "mi-gmae")
+    method = next((word for word in arguments if word in get_args(Method)), "mi-gmae")
     recipe = laptop_recipe(DataOptions(data=""), RunOptions(out=""), cast("Method", method))
     # What the arguments must say has no default here either; no value of a field's own type would say so.
     object.__setattr__(recipe.data, "data", tyro.MISSING)

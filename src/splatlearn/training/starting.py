@@ -21,11 +21,17 @@ def like_its_start(recipe: Recipe) -> Recipe:
     """The recipe with the model and the options of what it starts from, where it says none itself.
 
     A stored recipe says all, so that a run goes on where its start is no more. Raises ValueError for a start of the
-    other kind, and FileNotFoundError for none.
+    other kind or of sizes that no model's name says, and FileNotFoundError for none.
     """
     if recipe.start_from is None or (recipe.run.resume and recipe.model is not None):
         return recipe
-    name, options = named_model(_start(recipe).config)
+    config = _start(recipe).config
+    try:
+        name, options = named_model(config)
+    except ValueError as error:
+        raise ValueError(
+            f"start_from: {error} in {recipe.start_from}; start from a model of those sizes, or from fresh weights"
+        ) from error
     same = dataclasses.asdict(options)
     if recipe.model is not None:
         # The side of another name is the asked one; the other sizes are left to the comparison of the weights.
