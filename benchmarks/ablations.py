@@ -14,7 +14,7 @@ import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import tyro
@@ -26,14 +26,16 @@ from splatlearn.cli.benchmark import BenchmarkInput, edge_tables, figure_tables
 from splatlearn.data import resize_center_crop
 from splatlearn.data.labelled import Labelled
 from splatlearn.evaluation import masked_psnr
-from splatlearn.evaluation.bsds_contenders import gmae_edges
+from splatlearn.evaluation.bsds_contenders import READ_OUTS, gmae_edges
 from splatlearn.evaluation.comparison import paired_difference
+from splatlearn.evaluation.figure_ground_contenders import READ_OUTS as FIGURES
 from splatlearn.evaluation.figure_ground_contenders import gmae_figures
 from splatlearn.evaluation.options import EvaluationOptions
 from splatlearn.evaluation.reconstruction import evaluating, shown_image
 from splatlearn.evaluation.suite import evaluate
 from splatlearn.models import GMAE, ModelOptions, load_model, random_mask
 from splatlearn.models.decoder import MaskedAutoencoder
+from splatlearn.models.presets import DEFAULT_DECODERS
 from splatlearn.training import DataOptions, ObjectiveOptions, OptimizerOptions, Recipe, RunOptions, pretrain
 from splatlearn.training.run_folder import environment
 
@@ -44,7 +46,9 @@ JUDGED = 256
 """Validation images whose hidden pixels are compared."""
 LONG = ("psnr", "ssim", "knn", "linear", "ods", "iou cats", "iou people")
 """Figures of merit; of read-outs, those named below."""
-EDGES, FIGURE = "GMAE, soft", "GMAE, groups"
+EDGES, FIGURE = "soft", "groups"
+BRIEF_FIGURES = {name: FIGURES[name] for name in (FIGURE, "mixtures")}
+"""Where little time is, also what `segment` does unless told otherwise."""
 
 
 def options(**changes: object) -> Change:
@@ -94,6 +98,19 @@ def several(**changes: object) -> Change:
     return change
 
 
+def paper(recipe: Recipe) -> Recipe:
+    """The paper's choices beside the base's decoder, so that a step costs no more than it must."""
+    assert recipe.model is not None
+    decoder = DEFAULT_DECODERS[recipe.model.split("_")[2]]
+    published = ModelOptions(
+        decoder_depth=recipe.options.decoder_depth,
+        decoder_width=decoder.width,
+        decoder_heads=decoder.heads,
+        gaussians=256,
+    )
+    return dataclasses.replace(recipe, preset="paper", options=published)
+
+
 MASKS = 4
 """Of an image, where there are several."""
 
@@ -129,11 +146,9 @@ FACTORS: dict[str, dict[str, Change]] = {
     "decoder": {"1 block": options(decoder_depth=1), "4 blocks": options(decoder_depth=4)},
     "masks": {"four": several(maximize_weight=0.0, minimize_weight=0.0), "four, with terms": several()},
     "mae": {"normalised pixels": twin(), "raw pixels": twin(normalize_targets=False)},
-    "paper": {"paper": lambda recipe: dataclasses.replace(recipe, preset="paper", options=PAPER)},
+    "paper": {"paper": paper},
 }
 """What is changed, by the factor's name and the level's."""
-PAPER = ModelOptions(decoder_depth=2, decoder_width=192, decoder_heads=3, gaussians=256)
-"""The paper's choices beside the base's decoder, so that a step costs no more than it must."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +159,8 @@ class Options:
     """Factors whose levels are compared with the base."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Of weights, order, crops and masks."""
+    encoder: Literal["micro", "tiny", "small"] = "tiny"
+    """Of every arm."""
     steps: int = 900
     """Of every arm, about: whole epochs."""
     batch_size: int = 32
@@ -154,6 +171,8 @@ class Options:
     """Peak."""
     photos: int = 20
     """Photographs of each benchmark of space, the first by name; 0 leaves space out."""
+    brief: bool = False
+    """Score the read-outs of the table alone, with one process."""
     probed: int = 4000
     """Labelled images that the probes learn from."""
     out: Path = Path("runs/ablations")
@@ -168,7 +187,7 @@ def base_recipe(given: Options, folder: Path, seed: int) -> Recipe:
     """What every arm starts from."""
     return Recipe(
         method="gmae",
-        model=f"gmae_vit_tiny_patch{PATCH}_{SIDE}",
+        model=f"gmae_vit_{given.encoder}_patch{PATCH}_{SIDE}",
         options=ModelOptions(decoder_depth=2, gaussians=256, gaussians_per_query=16),
         data=DataOptions(data=f"tiny_imagenet50, {given.images} images", crop_scale=(0.3, 1.0)),
         objective=ObjectiveOptions(),
@@ -255,17 +274,22 @@ def painted(model: MaskedAutoencoder, labelled: Labelled) -> dict[str, float]:
 def learned(model: MaskedAutoencoder, given: Options) -> dict[str, float]:
     """Accuracies of kNN and of the linear probe on the mean of the patches' tokens."""
     probed = labelled_pack("tiny_imagenet50", given.probed)
-    wanted = EvaluationOptions(probes=("knn", "linear"), pooling="mean", controls=False)
+    wanted = EvaluationOptions(probes=("knn", "linear"), pooling="mean", controls=False, diagnostics=False)
     return {score.probe: score.value for score in evaluate(model, probed, wanted).model.scores}
 
 
 def seen(model: GMAE, given: Options) -> dict[str, float]:
     """ODS of edges on BSDS500 and IoU of figures in both groups, zero-shot and without refinement."""
-    edges = edge_tables([gmae_edges(model)], BenchmarkInput(str(FOLDER / "bsds500"), limit=given.photos, thresholds=33))
-    figures = figure_tables([gmae_figures(model)], BenchmarkInput(str(FOLDER / "figure_ground"), limit=given.photos))
-    found = {"ods": next(iter(edges.values()))[EDGES]["ods"]}
+    edges, figures = gmae_edges(model), gmae_figures(model)
+    facts: dict[str, Any] = {"limit": given.photos}
+    if given.brief:
+        edges = gmae_edges(model, read_outs={EDGES: READ_OUTS[EDGES]})
+        figures, facts = gmae_figures(model, read_outs=BRIEF_FIGURES), facts | {"processes": 1}
+    edges = edge_tables([edges], BenchmarkInput(str(FOLDER / "bsds500"), thresholds=33, **facts))
+    figures = figure_tables([figures], BenchmarkInput(str(FOLDER / "figure_ground"), **facts))
+    found = {"ods": next(iter(edges.values()))[f"GMAE, {EDGES}"]["ods"]}
     for title, rows in figures.items():
-        found[f"iou {title.split(',')[0]}"] = rows[FIGURE]["iou"]
+        found[f"iou {title.split(',')[0]}"] = rows[f"GMAE, {FIGURE}"]["iou"]
     named = {"edges": next(iter(edges.values())), **{title.split(",")[0]: rows for title, rows in figures.items()}}
     for kind, rows in named.items():
         found |= {f"{kind}, {name}: {key}": value for name, each in rows.items() for key, value in each.items()}
