@@ -111,6 +111,23 @@ def paper(recipe: Recipe) -> Recipe:
     return dataclasses.replace(recipe, preset="paper", options=published)
 
 
+def all_of(*changes: Change) -> Change:
+    """Changes one after the other."""
+
+    def change(recipe: Recipe) -> Recipe:
+        for each in changes:
+            recipe = each(recipe)
+        return recipe
+
+    return change
+
+
+TUNED = all_of(
+    options(gaussians=512, gaussians_per_query=8, decoder_depth=1, color="linear", overlap=1.0, background="learned"),
+    objective(visible_weight=1.0),
+)
+"""What the screening found better, together."""
+
 MASKS = 4
 """Of an image, where there are several."""
 
@@ -140,13 +157,20 @@ FACTORS: dict[str, dict[str, Change]] = {
     "error": {
         "pattern": objective(error="pattern"),
         "pattern, all pixels": objective(error="pattern", visible_weight=1.0),
+        "both": objective(error="both"),
     },
     "mask ratio": {"0.6": objective(mask_ratio=0.625), "0.9": objective(mask_ratio=0.875)},
     "mask pattern": {"block": mutual(mask_pattern="block"), "grid": mutual(mask_pattern="grid")},
     "decoder": {"1 block": options(decoder_depth=1), "4 blocks": options(decoder_depth=4)},
     "masks": {"four": several(maximize_weight=0.0, minimize_weight=0.0), "four, with terms": several()},
-    "mae": {"normalised pixels": twin(), "raw pixels": twin(normalize_targets=False)},
+    "mae": {"normalised pixels": twin()},
+    "mae raw": {"pixels": twin(normalize_targets=False)},
     "paper": {"paper": paper},
+    "tuned": {
+        "squared": TUNED,
+        "pattern": all_of(TUNED, objective(error="pattern")),
+        "both": all_of(TUNED, objective(error="both")),
+    },
 }
 """What is changed, by the factor's name and the level's."""
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from splatlearn.gaussians import Gaussians
 from splatlearn.models.masking import Grid, Mask
 from splatlearn.models.positions import Positioned, gather_tokens
-from splatlearn.models.vit import Block, ViT, ViTConfig, check_sizes, initialize
+from splatlearn.models.vit import Block, Common, ViT, ViTConfig, check_sizes, initialize
 from splatlearn.render.composite import Background
 
 
@@ -71,12 +71,16 @@ class Decoder(Positioned):
             positions = torch.cat([positions[:, :1].expand(mask.batch, -1, -1), visible], dim=1)
         return self.embed(latent) + positions
 
-    def forward(self, tokens: Float[Tensor, "B T d"], last: int) -> Float[Tensor, "B M d"]:
-        """Run the blocks and the final norm; returns the `last` tokens, the only ones that the last block works out."""
-        *blocks, final = self.blocks
-        for block in blocks:
-            tokens = block(tokens)
-        return self.norm(final(tokens, last))
+    def forward(self, tokens: Float[Tensor, "B T d"], common: Common, last: int) -> Float[Tensor, "B M d"]:
+        """Run the blocks and the final norm over each image's tokens and, behind them, those in common.
+
+        Returns the `last` tokens, the only ones that the last block works out.
+        """
+        blocks = list(self.blocks)
+        for index, block in enumerate(blocks):
+            only = last if index == len(blocks) - 1 else None
+            tokens = block(tokens, only, common if index == 0 else None)
+        return self.norm(tokens)
 
 
 class MaskedAutoencoder(nn.Module):

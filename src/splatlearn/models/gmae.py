@@ -16,6 +16,7 @@ from splatlearn.models.gaussian_numbers import OPACITY, ROTATION, gaussians_from
 from splatlearn.models.gmae_config import GMAEConfig
 from splatlearn.models.masking import Grid, Mask
 from splatlearn.models.seen_colors import colors_at, mean_color
+from splatlearn.models.vit import Common
 from splatlearn.render import render
 from splatlearn.render.composite import Background
 
@@ -79,8 +80,8 @@ class GMAE(MaskedAutoencoder):
         `seen`: the colours that Gaussians start from, where the model's are residual.
         """
         tokens = self.decoder.embed_latent(latent, grid, mask)
-        queries = (self.query_token + self.query_embed).expand(tokens.shape[0], -1, -1).to(tokens.dtype)
-        decoded = self.decoder(torch.cat([tokens, queries], dim=1), self.config.queries)
+        queries = (self.query_token + self.query_embed).to(tokens.dtype)
+        decoded = self.decoder(tokens, Common(queries), self.config.queries)
         numbers = predict_numbers(self.head, decoded)
         numbers = numbers if self.anchors is None else numbers + self.anchors
         return gaussians_from_numbers(numbers, self.config, seen)

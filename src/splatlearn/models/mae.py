@@ -9,10 +9,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from splatlearn.models.decoder import DecoderConfig, MaskedAutoencoder, Reconstruction
-from splatlearn.models.masking import Grid, Mask
+from splatlearn.models.masking import Mask
 from splatlearn.models.patches import unpatchify
-from splatlearn.models.positions import gather_tokens, scatter_tokens
-from splatlearn.models.vit import ViTConfig, initialize
+from splatlearn.models.positions import scatter_tokens
+from splatlearn.models.vit import Common, ViTConfig, initialize
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,8 @@ class MAE(MaskedAutoencoder):
     def decode(self, latent: Float[Tensor, "B T D"], mask: Mask, visible: bool = True) -> Float[Tensor, "B N PPC"]:
         """Predict all patches, row by row, from the tokens of the visible ones; without `visible` these are 0."""
         seen = self.decoder.embed_latent(latent, mask.grid, mask)
-        hidden = self._hidden_tokens(mask, mask.grid).to(seen.dtype)
+        hidden = (self.mask_token + self.decoder.positions(mask.grid)[:, 1:]).to(seen.dtype)
         # Attention does not care about order: only the predictions are sorted back to their places.
         places = torch.cat([mask.visible, mask.hidden], dim=1) if visible else mask.hidden
-        predicted = self.head(self.decoder(torch.cat([seen, hidden], dim=1), places.shape[1]))
+        predicted = self.head(self.decoder(seen, Common(hidden, mask.hidden), places.shape[1]))
         return scatter_tokens(predicted, places, mask.grid[0] * mask.grid[1])
-
-    def _hidden_tokens(self, mask: Mask, grid: Grid) -> Tensor:
-        return self.mask_token + gather_tokens(self.decoder.positions(grid)[:, 1:], mask.hidden)

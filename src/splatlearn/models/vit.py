@@ -5,14 +5,15 @@ Letters in shapes: B images, C channels, H W pixels, P patch side, N patches, T 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from splatlearn.checks import check_floating
+from splatlearn.models.layers import attention, gelu
 from splatlearn.models.masking import Grid, Mask
 from splatlearn.models.patches import grid_of, patchify
 from splatlearn.models.positions import Positioned, gather_tokens
@@ -69,6 +70,21 @@ def check_sizes(width: int, depth: int, heads: int) -> None:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class Common:
+    """Tokens that are the same for all images: `tokens` [1, R, D], of which an image has the rows `places` [B, S].
+
+    Without places it has all of them. What depends on a token alone is worked out once for all images.
+    """
+
+    tokens: Float[Tensor, "1 R D"]
+    places: Int64[Tensor, "B S"] | None = None
+
+    def dealt(self, values: Float[Tensor, "1 R E"], batch: int) -> Float[Tensor, "B S E"]:
+        """What has been made of the tokens, for each image of a batch."""
+        return values.expand(batch, -1, -1) if self.places is None else gather_tokens(values, self.places)
+
+
 class Attention(nn.Module):
     """Multi-head self-attention."""
 
@@ -78,21 +94,21 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
 
-    def forward(self, tokens: Float[Tensor, "B N D"], last: int | None = None) -> Float[Tensor, "B M D"]:
-        """What each of the tokens, or each of the `last` of them, takes from all."""
-        if last is None or last == tokens.shape[1]:
-            query, key, value = self._heads(self.qkv(tokens), 3)
+    def forward(
+        self, tokens: Float[Tensor, "B N D"], last: int | None = None, common: Common | None = None
+    ) -> Float[Tensor, "B M D"]:
+        """What each of the tokens, or each of the `last` of them, takes from all; those in common come behind."""
+        width = tokens.shape[-1]
+        if common is not None:
+            vectors = torch.cat([self.qkv(tokens), common.dealt(self.qkv(common.tokens), tokens.shape[0])], dim=1)
+            parts = [vectors] if last is None else [vectors[:, -last:, :width], vectors[..., width:]]
+        elif last is None or last == tokens.shape[1]:
+            parts = [self.qkv(tokens)]
         else:
-            width = tokens.shape[-1]
             weights, biases = self.qkv.weight, self.qkv.bias
-            (query,) = self._heads(F.linear(tokens[:, -last:], weights[:width], biases[:width]), 1)
-            key, value = self._heads(F.linear(tokens, weights[width:], biases[width:]), 2)
-        return self.proj(F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2))
-
-    def _heads(self, vectors: Tensor, parts: int) -> list[Tensor]:
-        """Parts [B, heads, N, D/heads] of vectors in which they lie behind one another."""
-        # Split before anything is transposed: the parts' gradients are then joined by one copy.
-        return [part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in vectors.chunk(parts, dim=-1)]
+            query = F.linear(tokens[:, -last:], weights[:width], biases[:width])
+            parts = [query, F.linear(tokens, weights[width:], biases[width:])]
+        return self.proj(attention(self.heads, *parts))
 
 
 class Mlp(nn.Module):
@@ -104,7 +120,7 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(hidden, width)
 
     def forward(self, tokens: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
-        return self.fc2(F.gelu(self.fc1(tokens)))
+        return self.fc2(gelu(self.fc1(tokens)))
 
 
 class Block(nn.Module):
@@ -118,10 +134,16 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
         self.mlp = Mlp(width, int(width * mlp_ratio))
 
-    def forward(self, tokens: Float[Tensor, "B N D"], last: int | None = None) -> Float[Tensor, "B M D"]:
-        """All tokens, or the `last` of them, behind the block; every one is attended to."""
-        attended = self._maybe_skip(self.attn(self.norm1(tokens), last))
-        tokens = (tokens if last is None else tokens[:, -last:]) + attended
+    def forward(
+        self, tokens: Float[Tensor, "B N D"], last: int | None = None, common: Common | None = None
+    ) -> Float[Tensor, "B M D"]:
+        """All tokens, those in common last, or the `last` of them, behind the block; every one is attended to."""
+        if common is None:
+            attended = self.attn(self.norm1(tokens), last)
+        else:
+            attended = self.attn(self.norm1(tokens), last, replace(common, tokens=self.norm1(common.tokens)))
+            tokens = torch.cat([tokens, common.dealt(common.tokens, tokens.shape[0])], dim=1)
+        tokens = (tokens if last is None else tokens[:, -last:]) + self._maybe_skip(attended)
         return tokens + self._maybe_skip(self.mlp(self.norm2(tokens)))
 
     def _maybe_skip(self, branch: Tensor) -> Tensor:

@@ -116,8 +116,10 @@ def reconstruction_term(recipe: Recipe, patch: int) -> dict[str, tuple[float, Te
     options = recipe.objective
 
     def reconstruction(made: Reconstruction, target: Tensor) -> Tensor:
+        where = (made.image, target, made.mask, patch)
         if options.error == "pattern":
-            return masked_pattern_error(made.image, target, made.mask, patch, options.visible_weight)
-        return masked_mse(made.image, target, made.mask, patch, bool(options.normalize_targets), options.visible_weight)
+            return masked_pattern_error(*where, options.visible_weight)
+        squared = masked_mse(*where, bool(options.normalize_targets), options.visible_weight)
+        return squared + masked_pattern_error(*where, options.visible_weight) if options.error == "both" else squared
 
     return {"reconstruction": (1.0, reconstruction)}

@@ -22,7 +22,7 @@ from splatlearn.training.stored_recipe import StoredRecipe, filled
 
 Method = Literal["gmae", "mae", "mi-gmae", "mi-mae"]
 Precision = Literal["auto", "fp32", "bf16"]
-PixelError = Literal["squared", "pattern"]
+PixelError = Literal["squared", "pattern", "both"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ class ObjectiveOptions:
     visible_weight: float = 0.0
     """Weight of visible patches in the loss, beside 1 for hidden ones."""
     error: PixelError = "squared"
-    """Squared errors of pixels, or of patches' patterns whatever their contrast, with little weight on mean colours."""
+    """Squared errors of pixels, or of patches' patterns whatever their contrast, with little weight on mean colours, or
+    the sum of both."""
 
 
 @dataclass(frozen=True)
