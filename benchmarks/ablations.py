@@ -36,6 +36,7 @@ from splatlearn.evaluation.suite import evaluate
 from splatlearn.models import GMAE, ModelOptions, load_model, random_mask
 from splatlearn.models.decoder import MaskedAutoencoder
 from splatlearn.models.presets import DEFAULT_DECODERS
+from splatlearn.stored import read_object, write_whole
 from splatlearn.training import DataOptions, ObjectiveOptions, OptimizerOptions, Recipe, RunOptions, pretrain
 from splatlearn.training.run_folder import environment
 
@@ -204,7 +205,7 @@ class Options:
     part: tuple[int, int] = (0, 1)
     """(i, n) does every n-th run from the i-th, for n processes beside one another."""
     json_file: Path | None = None
-    """Where the figures go."""
+    """Where the figures go, beside those of runs that it has already, which are not made again."""
 
 
 def base_recipe(given: Options, folder: Path, seed: int) -> Recipe:
@@ -349,25 +350,47 @@ def table(found: Mapping[str, Mapping[int, Mapping[str, float]]]) -> str:
     return "\n".join(lines)
 
 
+Found = dict[str, dict[int, dict[str, float]]]
+ASIDE = ("factors", "seeds", "out", "part", "json_file")
+"""Options that change no figure of a run."""
+
+
+def settings(given: Options) -> dict[str, Any]:
+    """What the figures of a run depend on."""
+    return {name: value for name, value in dataclasses.asdict(given).items() if name not in ASIDE}
+
+
+def known(given: Options) -> Found:
+    """The figures of runs that the file has. Raises ValueError where those were made with other settings."""
+    stored = {} if given.json_file is None else read_object(given.json_file)
+    if not stored:
+        return {}
+    if stored["settings"] != settings(given):
+        raise ValueError(
+            f"json_file: {given.json_file} has figures of other settings, {stored['settings']}, not "
+            f"{settings(given)}; name another file"
+        )
+    return {name: {int(seed): each for seed, each in arm.items()} for name, arm in stored["found"].items()}
+
+
 def main(given: Options) -> None:
     """Train and judge every arm with every seed, or a part of the runs, and print the table of what there is."""
     check_part(given.part)
-    made = arms(given)
+    made, found = arms(given), known(given)
     # Seeds outside: an interrupted study has all arms of the seeds that are done.
     runs = [(seed, name) for seed in given.seeds for name in made]
     begin, step = given.part
     for seed, name in runs[begin::step]:
-        judged(name, made[name], seed, given)
-    found: dict[str, dict[int, dict[str, float]]] = {}
+        if seed not in found.get(name, {}):
+            judged(name, made[name], seed, given)
     for seed, name in runs:
         stored = judgement(name, seed, given)
         if stored.is_file():
             found.setdefault(name, {})[seed] = json.loads(stored.read_text(encoding="utf-8"))
     print(table(found))
     if given.json_file is not None:
-        options = {**dataclasses.asdict(given), "out": None, "json_file": None, "part": None}
-        facts = {"options": options, "found": found, "environment": environment()}
-        given.json_file.write_text(json.dumps(facts, indent=1, default=str) + "\n", encoding="utf-8")
+        facts = {"settings": settings(given), "found": found, "environment": environment()}
+        write_whole(given.json_file, json.dumps(facts, indent=1) + "\n")
 
 
 if __name__ == "__main__":

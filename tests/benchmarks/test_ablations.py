@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 
-from benchmarks.ablations import BASE, FACTORS, Options, arms, base_recipe, table
+from benchmarks.ablations import BASE, FACTORS, Options, arms, base_recipe, judgement, known, main, table
 from splatlearn.models import GMAE, MAE
 from splatlearn.training.starting import new_model
 
@@ -55,3 +57,20 @@ def test_table_pairs_by_seed_and_marks_what_exceeds_the_noise() -> None:
     assert lines[2] == "| base | 91 | 16.000 ± 1.000 | 0.300 ± 0.010 |"
     # A shift of one dB in every seed is no noise, whatever the seeds differ by.
     assert "(+1.050\\*)" in lines[3] and "(+0.003)" in lines[3]
+
+
+def test_figures_that_a_file_has_are_kept_and_those_of_other_settings_refused(tmp_path: Path) -> None:
+    file = tmp_path / "study.json"
+    given = Options(factors=(), seeds=(0, 2), out=tmp_path, json_file=file)
+    row = {"psnr": 15.0, "knn": 0.3, "images per second": 50.0}
+    for seed in (0, 1):
+        stored = judgement(BASE, seed, given)
+        stored.parent.mkdir()
+        stored.write_text(json.dumps({**row, "psnr": 15.0 + seed}))
+    main(dataclasses.replace(given, seeds=(0, 1)))
+    stored.unlink()
+    # Nothing is trained: both seeds are in the file.
+    main(dataclasses.replace(given, seeds=(1,)))
+    assert {seed: each["psnr"] for seed, each in known(given)[BASE].items()} == {0: 15.0, 1: 16.0}
+    with pytest.raises(ValueError, match="json_file: .* has figures of other settings"):
+        main(dataclasses.replace(given, steps=10))
