@@ -165,12 +165,14 @@ FACTORS: dict[str, dict[str, Change]] = {
     "decoder": {"1 block": options(decoder_depth=1), "4 blocks": options(decoder_depth=4)},
     "masks": {"four": several(maximize_weight=0.0, minimize_weight=0.0), "four, with terms": several()},
     "mae": {"normalised pixels": twin()},
+    "mi-mae": {"normalised pixels": all_of(twin(), several())},
     "mae raw": {"pixels": twin(normalize_targets=False)},
     "paper": {"paper": paper},
     "tuned": {
         "squared": TUNED,
         "pattern": all_of(TUNED, objective(error="pattern")),
         "both": all_of(TUNED, objective(error="both")),
+        "pattern, four masks with terms": all_of(TUNED, objective(error="pattern"), several()),
     },
 }
 """What is changed, by the factor's name and the level's."""

@@ -22,7 +22,7 @@ def test_every_level_changes_the_base_and_can_be_built(factor: str, tmp_path: Pa
     assert len(made) == 1 + len(FACTORS[factor])
     for name, change in made.items():
         recipe = change(base).resolved()
-        assert isinstance(new_model(recipe), MAE if factor.startswith("mae") and name != BASE else GMAE)
+        assert isinstance(new_model(recipe), MAE if factor.startswith(("mae", "mi-mae")) and name != BASE else GMAE)
         assert name == BASE or change(base) != base
         views = recipe.optimizer.batch_size * (recipe.mutual.masks or 1)
         assert views == base.optimizer.batch_size and recipe.run.seed == 1
