@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor  # pyright: ignore[reportMissingImports]
 from torch.autograd import forward_ad
 
 try:
@@ -52,7 +53,8 @@ def attention(heads: int, *vectors: Tensor) -> Float[Tensor, "B M D"]:
     """
     width = sum(each.shape[-1] for each in vectors) // 3
     if (
-        _compiled_can_take(*vectors)
+        _layers is not None
+        and _compiled_can_take(*vectors)
         and all(each.stride(-1) == 1 for each in vectors)
         and width % (heads * _layers.WIDTH_STEP) == 0
         and 0 < vectors[-1].shape[1] <= _layers.MOST_KEYS
@@ -62,7 +64,8 @@ def attention(heads: int, *vectors: Tensor) -> Float[Tensor, "B M D"]:
 
 
 def _plain_attention(heads: int, vectors: tuple[Tensor, ...]) -> Tensor:
-    return F.scaled_dot_product_attention(*_parts(heads, vectors)).transpose(1, 2).flatten(2)
+    query, key, value = _parts(heads, vectors)
+    return F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
 
 
 def _parts(heads: int, vectors: tuple[Tensor, ...]) -> list[Tensor]:
@@ -78,8 +81,8 @@ def _compiled_can_take(*tensors: Tensor) -> bool:
         and not _state["plain"]
         and all(type(each) is Tensor and each.dtype == torch.float32 and each.device.type == "cpu" for each in tensors)
         and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
-        and not any(torch._C._functorch.is_functorch_wrapped_tensor(each) for each in tensors)
+        and torch._C._get_tracing_state() is None
+        and not any(is_functorch_wrapped_tensor(each) for each in tensors)
         and forward_ad._current_level < 0
     )
 
