@@ -39,6 +39,22 @@ def shallow_decoder(recipe: Recipe) -> Recipe:
     return dataclasses.replace(recipe, options=dataclasses.replace(recipe.options, decoder_depth=1))
 
 
+def free_colors(recipe: Recipe) -> Recipe:
+    """Colours without a bound over a learned background, and wider Gaussians at first; not for MAE."""
+    if recipe.kind == "mae":
+        return recipe
+    options = dataclasses.replace(recipe.options, color="linear", background="learned", overlap=1.0)
+    return dataclasses.replace(recipe, options=options)
+
+
+def patterns(recipe: Recipe) -> Recipe:
+    """Errors of the patterns of all patches; MAE has standardised targets for that."""
+    if recipe.kind == "mae":
+        return recipe
+    objective = dataclasses.replace(recipe.objective, error="pattern", visible_weight=1.0)
+    return dataclasses.replace(recipe, objective=objective)
+
+
 def several_masks(recipe: Recipe) -> Recipe:
     """Every image through four disjoint masks in one batch of the encoder: decoded and cropped once."""
     mutual = MutualInformationOptions(masks=4, maximize_weight=0.0, minimize_weight=0.0)
@@ -65,6 +81,8 @@ TRICKS: dict[str, Trick] = {
     "short schedule": short_schedule,
     "few queries": few_queries,
     "shallow decoder": shallow_decoder,
+    "free colours": free_colors,
+    "patterns": patterns,
     "several masks": several_masks,
     "shared information": shared_information,
     "growing images": growing_images,
