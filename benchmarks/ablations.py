@@ -20,7 +20,7 @@ import torch
 import tyro
 from skimage.metrics import structural_similarity
 
-from benchmarks.common import check_part
+from benchmarks.common import PAPER_LIKE, check_part
 from benchmarks.packs import FOLDER, labelled_pack
 from splatlearn.cli.benchmark import BenchmarkInput, edge_tables, figure_tables
 from splatlearn.data import resize_center_crop
@@ -71,7 +71,8 @@ def twin(**changes: object) -> Change:
     """The MAE with the same encoder, decoder, data and steps, and other options of the objective."""
 
     def change(recipe: Recipe) -> Recipe:
-        shared = dataclasses.replace(recipe.options, gaussians=None, gaussians_per_query=None)
+        without = dict.fromkeys(["gaussians", "gaussians_per_query", *PAPER_LIKE])
+        shared = dataclasses.replace(recipe.options, **without)
         assert recipe.model is not None
         model = recipe.model.replace("gmae_", "mae_")
         return objective(**changes)(dataclasses.replace(recipe, method="mae", model=model, options=shared))
@@ -173,6 +174,7 @@ FACTORS: dict[str, dict[str, Change]] = {
         "pattern": all_of(TUNED, objective(error="pattern")),
         "both": all_of(TUNED, objective(error="both")),
         "pattern, four masks with terms": all_of(TUNED, objective(error="pattern"), several()),
+        "both, four masks with terms": all_of(TUNED, objective(error="both"), several()),
     },
 }
 """What is changed, by the factor's name and the level's."""
@@ -215,9 +217,9 @@ def base_recipe(given: Options, folder: Path, seed: int) -> Recipe:
     return Recipe(
         method="gmae",
         model=f"gmae_vit_{given.encoder}_patch{PATCH}_{SIDE}",
-        options=ModelOptions(decoder_depth=2, gaussians=256, gaussians_per_query=16),
+        options=ModelOptions(decoder_depth=2, gaussians=256, gaussians_per_query=16, **PAPER_LIKE),
         data=DataOptions(data=f"tiny_imagenet50, {given.images} images", crop_scale=(0.3, 1.0)),
-        objective=ObjectiveOptions(),
+        objective=ObjectiveOptions(error="squared", visible_weight=0.0),
         optimizer=OptimizerOptions(
             epochs=max(1, round(given.steps * given.batch_size / given.images)),
             batch_size=given.batch_size,

@@ -3,7 +3,7 @@
     python -m benchmarks.laptop preset [--minutes 30] [--seeds 0 1 2] [--out FOLDER] [--json-file FILE]
     python -m benchmarks.laptop ladder [--minutes 6] …
 
-`preset` trains the preset with each seed; `ladder` adds one trick after the other to the default recipe. Every run has
+`preset` trains the preset with each seed; `ladder` adds one trick after the other to a plain recipe. Every run has
 the same time: how many epochs that is, is measured first, all arms in turns, and kept in the folder, so that
 interrupted runs go on and other seeds do as much. The pack lies in `shared/data` beside the checkout; elsewhere
 `--data uoft-cs/cifar10` takes the images from the Hub.
@@ -24,13 +24,14 @@ import numpy as np
 import torch
 import tyro
 
-from benchmarks.common import check_part
+from benchmarks.common import PAPER_LIKE, check_part
 from benchmarks.packs import labelled_pack
 from splatlearn.data.labelled import Labelled, open_labelled
 from splatlearn.evaluation import EvaluationOptions, Extraction, evaluate
 from splatlearn.evaluation.comparison import paired_difference
+from splatlearn.models import ModelOptions
 from splatlearn.stored import read_object, write_whole
-from splatlearn.training import DataOptions, Recipe, RunOptions, pretrain
+from splatlearn.training import DataOptions, ObjectiveOptions, Recipe, RunOptions, pretrain
 from splatlearn.training.laptop import ENCODER, TRICKS, laptop_recipe
 from splatlearn.training.run_folder import environment
 
@@ -71,12 +72,19 @@ Make = Callable[[DataOptions, RunOptions], Recipe]
 
 
 def plain_recipe(data: DataOptions, run: RunOptions) -> Recipe:
-    """The default recipe of the laptop's model, without any trick."""
-    return Recipe(method="gmae", model=f"gmae_{ENCODER}", data=data, run=run)
+    """The paper's objective and choices about Gaussians, but for their grid, with a small decoder and no trick."""
+    return Recipe(
+        method="gmae",
+        model=f"gmae_{ENCODER}",
+        options=ModelOptions(decoder_depth=2, gaussians=256, gaussians_per_query=1, **PAPER_LIKE),
+        objective=ObjectiveOptions(error="squared", visible_weight=0.0),
+        data=data,
+        run=run,
+    )
 
 
 def arms() -> dict[str, Make]:
-    """The default recipe, and the tricks one after the other on top of those before."""
+    """The plain recipe, and the tricks one after the other on top of those before."""
 
     def with_tricks(count: int) -> Make:
         def make(data: DataOptions, run: RunOptions) -> Recipe:
@@ -87,7 +95,7 @@ def arms() -> dict[str, Make]:
 
         return make
 
-    return {"default": plain_recipe} | {f"+ {name}": with_tricks(count) for count, name in enumerate(TRICKS, start=1)}
+    return {"plain": plain_recipe} | {f"+ {name}": with_tricks(count) for count, name in enumerate(TRICKS, start=1)}
 
 
 def recipe_of(make: Make, folder: Path, seed: int, epochs: int, given: Options) -> Recipe:

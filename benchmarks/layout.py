@@ -14,11 +14,12 @@ from typing import Literal
 
 import tyro
 
+from benchmarks.common import PAPER_LIKE
 from splatlearn.cli.demo import CROP_SIDE, demo_recipe, unseen_squares
 from splatlearn.data import photo_crops, sample_photos, split_photos
 from splatlearn.evaluation import masked_psnr
-from splatlearn.models import load_model
-from splatlearn.training import pretrain
+from splatlearn.models import ModelOptions, load_model
+from splatlearn.training import ObjectiveOptions, pretrain
 from splatlearn.training.run_folder import environment
 
 LAYOUTS: tuple[Literal["grid", "free"], ...] = ("grid", "free")
@@ -32,7 +33,11 @@ def gain(layout: Literal["grid", "free"], seed: int, epochs: int) -> float:
         recipe = demo_recipe(Path(folder) / "run", short=False, seed=seed, device="cpu")
         recipe = dataclasses.replace(
             recipe,
-            options=dataclasses.replace(recipe.options, layout=layout),
+            # As the demo was when this was measured.
+            options=ModelOptions(
+                gaussians=256, gaussians_per_query=16, decoder_depth=2, scale_limit=2.0, layout=layout, **PAPER_LIKE
+            ),
+            objective=ObjectiveOptions(error="squared", visible_weight=0.0),
             optimizer=dataclasses.replace(recipe.optimizer, epochs=epochs),
         )
         result = pretrain(recipe, crops)

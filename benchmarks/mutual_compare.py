@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from benchmarks.common import check_part
+from benchmarks.common import PAPER_LIKE, check_part
 from benchmarks.corruptions import CORRUPTIONS, Corrupted
 from benchmarks.packs import labelled_pack
 from splatlearn.data.labelled import Labelled, LabelledImages
@@ -33,6 +33,7 @@ from splatlearn.training import (
     FinetuneRecipe,
     LabelledOptions,
     MutualInformationOptions,
+    ObjectiveOptions,
     OptimizerOptions,
     Recipe,
     RunOptions,
@@ -151,12 +152,14 @@ def recipe(folder: Path, kind: Kind, mutual: MutualInformationOptions, seed: int
     """The recipe of an arm: as many steps, views in a step and as high a learning rate as any other."""
     more = MASKS // (mutual.masks or MASKS)
     batch_size = options.batch_size * more
+    painted = ModelOptions(
+        decoder_depth=options.decoder_depth, gaussians=options.gaussians, gaussians_per_query=1, **PAPER_LIKE
+    )
     return Recipe(
         method="mi-mae" if kind == "mae" else "mi-gmae",
         model=f"{kind}_{options.encoder}",
-        options=ModelOptions(
-            decoder_depth=options.decoder_depth, gaussians=options.gaussians if kind == "gmae" else None
-        ),
+        options=painted if kind == "gmae" else ModelOptions(decoder_depth=options.decoder_depth),
+        objective=ObjectiveOptions(error="squared", visible_weight=0.0),
         data=DataOptions(data=options.data, crop_scale=(0.2, 1.0)),
         mutual=mutual,
         optimizer=OptimizerOptions(

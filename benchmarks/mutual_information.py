@@ -18,12 +18,12 @@ from pathlib import Path
 import torch
 import tyro
 
-from benchmarks.common import Task, interleave, median
+from benchmarks.common import PAPER_LIKE, Task, interleave, median
 from benchmarks.mutual_bounds import HEAD, BoundOptions, bound_rows, line
 from benchmarks.mutual_compare import ARMS, MASKS, CompareOptions, compare, summary
-from splatlearn.models import MAE, ModelOptions, create_model, join_masks, orthogonal_masks
+from splatlearn.models import MAE, ModelOptions, create_model, join_masks, model_config, orthogonal_masks
 from splatlearn.objectives import WeightedSum
-from splatlearn.training import DataOptions, Recipe, RunOptions
+from splatlearn.training import DataOptions, ObjectiveOptions, Recipe, RunOptions
 from splatlearn.training.mutual_information import MutualInformation
 from splatlearn.training.pretraining_cost import reconstruction_term
 from splatlearn.training.run_folder import environment
@@ -87,16 +87,21 @@ def speed(
 def step_of(name: str, arm: str, batch: int) -> Callable[[], None]:
     """A training step of an arm, as the loop takes it, on noise."""
     kind = name.split("_")[0]
+    options = ModelOptions()
+    if kind == "gmae":
+        depth = model_config(name.replace("gmae_", "mae_", 1)).decoder.depth
+        options = ModelOptions(decoder_depth=depth, gaussians=256, gaussians_per_query=1, **PAPER_LIKE)
     recipe = Recipe(
         method="mi-mae" if kind == "mae" else "mi-gmae",
         model=name,
         data=DataOptions(data="noise"),
         run=RunOptions(out="none"),
         mutual=ARMS[arm],
-        options=ModelOptions(),
+        options=options,
+        objective=ObjectiveOptions(error="squared", visible_weight=0.0),
     ).resolved()
     generator = torch.Generator().manual_seed(0)
-    model = create_model(name, seed=0)
+    model = create_model(name, seed=0, options=options)
     grid = (model.image_size[0] // model.patch, model.image_size[1] // model.patch)
     mutual = MutualInformation(recipe.mutual, model, 0, torch.device("cpu"))
     objective = WeightedSum({**reconstruction_term(recipe, model.patch), **mutual.terms})

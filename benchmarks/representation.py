@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 import tyro
 
+from benchmarks.common import PAPER_LIKE
 from benchmarks.packs import labelled_pack
 from benchmarks.representation_tables import controls, picture, record, table
 from splatlearn.data import resize_center_crop
@@ -27,7 +28,7 @@ from splatlearn.evaluation.options import EvaluationOptions
 from splatlearn.evaluation.results import save_evaluation
 from splatlearn.evaluation.suite import evaluate
 from splatlearn.models import ModelOptions, load_model, random_mask
-from splatlearn.training import DataOptions, OptimizerOptions, Recipe, RunOptions, pretrain
+from splatlearn.training import DataOptions, ObjectiveOptions, OptimizerOptions, Recipe, RunOptions, pretrain
 from splatlearn.training.online_probe import ProbeOptions
 from splatlearn.training.recipe import Method
 from splatlearn.training.run_folder import environment
@@ -69,11 +70,12 @@ def recipe_of(method: Method, data: str, images: int, plan: Plan, seed: int, out
     side, patch = SIDES[data]
     options = ModelOptions(decoder_depth=2)
     if method == "gmae":
-        options = ModelOptions(decoder_depth=2, gaussians=256, gaussians_per_query=16)
+        options = ModelOptions(decoder_depth=2, gaussians=256, gaussians_per_query=16, **PAPER_LIKE)
     return Recipe(
         method=method,
         model=f"{method}_vit_{plan.size}_patch{patch}_{side}",
         options=options,
+        objective=ObjectiveOptions(error="squared", visible_weight=0.0),
         data=DataOptions(data=f"{data}, {images} images", crop_scale=(0.3, 1.0)),
         optimizer=OptimizerOptions(
             epochs=max(1, round(EPOCHS * plan.scale)),

@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from splatlearn.models import GMAE, MAE, create_model, random_mask
+from splatlearn.models import GMAE, MAE, ModelOptions, create_model, model_config, random_mask
 from splatlearn.objectives import masked_mse
+
+from .common import PAPER_LIKE
 
 THEIRS = "ViTMAE (transformers)"
 
@@ -42,8 +44,10 @@ def make_model(name: str, options: Options) -> nn.Module:
     if name.startswith("gmae-"):
         gaussians = int(name.removeprefix("gmae-"))
         chosen = options.gaussians_per_query or least_per_query(gaussians, options.queries)
-        made = create_model(f"gmae_{options.model}", seed=0, gaussians=gaussians, gaussians_per_query=chosen)
-        return made.to(options.device)
+        # As deep a decoder as the MAE's, though the default preset gives a GMAE one block.
+        depth = model_config(f"mae_{options.model}").decoder.depth
+        sizes = ModelOptions(decoder_depth=depth, gaussians=gaussians, gaussians_per_query=chosen, **PAPER_LIKE)
+        return create_model(f"gmae_{options.model}", seed=0, options=sizes).to(options.device)
     ours = create_model(f"mae_{options.model}", seed=0)
     if name == "mae":
         return ours.to(options.device)

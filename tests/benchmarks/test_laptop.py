@@ -17,32 +17,32 @@ def labelled() -> Labelled:
 
 def test_each_rung_adds_one_trick_and_the_last_is_the_preset(tmp_path: Path) -> None:
     made = arms()
-    assert list(made) == ["default", *(f"+ {name}" for name in TRICKS)]
+    assert list(made) == ["plain", *(f"+ {name}" for name in TRICKS)]
     recipes = [make(DataOptions(data="x"), RunOptions(out="y")) for make in made.values()]
     for before, after in zip(recipes, recipes[1:], strict=False):
         assert before != after
     preset = laptop_recipe(DataOptions(data="x"), RunOptions(out="y"))
     assert all(difference.startswith(("preset", "optimizer.epochs")) for difference in recipes[-1].differences(preset))
-    recipe = recipe_of(made["default"], tmp_path, seed=3, epochs=7, given=Options())
+    recipe = recipe_of(made["plain"], tmp_path, seed=3, epochs=7, given=Options())
     assert (recipe.run.seed, recipe.optimizer.epochs, recipe.run.resume) == (3, 7, False)
 
 
 def test_every_arm_has_the_same_time(tmp_path: Path) -> None:
-    made = {name: arms()[name] for name in ("default", "+ few queries")}
-    rates = {"default": [10.0, 30.0, 20.0], "+ few queries": [80.0, 2.0, 90.0]}
+    made = {name: arms()[name] for name in ("plain", "+ few queries")}
+    rates = {"plain": [10.0, 30.0, 20.0], "+ few queries": [80.0, 2.0, 90.0]}
     (tmp_path / laptop.RATES).write_text(json.dumps(rates))
     found = epochs_of(made, labelled(), Options(minutes=1.0, out=tmp_path))
-    assert found == {"default": 20 * 60 // 40, "+ few queries": 80 * 60 // 40}
+    assert found == {"plain": 20 * 60 // 40, "+ few queries": 80 * 60 // 40}
 
 
 def test_the_table_says_what_a_trick_gains() -> None:
     row = {"epochs": 4, "minutes": 5.9, "views per second": 200.0}
     found = {
-        "default": {0: {**row, "knn": 0.20, "linear": 0.3}, 1: {**row, "knn": 0.22, "linear": 0.3}},
+        "plain": {0: {**row, "knn": 0.20, "linear": 0.3}, 1: {**row, "knn": 0.22, "linear": 0.3}},
         "+ few queries": {0: {**row, "knn": 0.25, "linear": 0.3}, 1: {**row, "knn": 0.27, "linear": 0.4}},
     }
     lines = table(found).splitlines()
-    assert lines[2] == "| default | 4 | 5.9 | 200 | 21.0 ± 1.4 | 30.0 ± 0.0 |"
+    assert lines[2] == "| plain | 4 | 5.9 | 200 | 21.0 ± 1.4 | 30.0 ± 0.0 |"
     assert lines[3].startswith("| + few queries | 4 | 5.9 | 200 | 26.0 ± 1.4 (+5.0*) | 35.0 ± 7.1 (+5.0) |")
 
 

@@ -79,7 +79,7 @@ def test_the_laptop_preset_fills_in_what_is_not_given(photos: Path, tmp_path: Pa
     assert run("pretrain", method, *here, "--out", str(out), *options) == 0
     stored, made = Recipe.read(out / "recipe.json"), load_model(out)
     wanted = laptop_recipe(stored.data, stored.run, method).resolved()  # type: ignore[arg-type]
-    assert stored.differences(wanted) == ["optimizer.batch_size: 4, 16", "options.decoder_width: 32, None"]
+    assert stored.differences(wanted) == ["optimizer.batch_size: 4, 16", "options.decoder_width: 32, 128"]
     assert made.config.decoder.width == 32 and made.config.decoder.depth == 1
     assert stored.mutual.masks == 4 and stored.data.grow_from == 0.5
     assert bool(stored.mutual.maximize_weight) == method.startswith("mi-")

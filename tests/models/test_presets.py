@@ -10,10 +10,12 @@ from splatlearn.models import (
     GMAEConfig,
     MAEConfig,
     ModelOptions,
+    complete_options,
     create_model,
     model_config,
     named_model,
 )
+from splatlearn.models.presets import DEFAULT_DECODERS, Preset
 
 
 @pytest.mark.parametrize(
@@ -32,7 +34,8 @@ def test_sizes(size: str, encoder: tuple[int, int, int], decoder: tuple[int, int
         config = model_config(f"{kind}_vit_{size}_patch14_224")
         assert (config.encoder.width, config.encoder.depth, config.encoder.heads) == encoder
         assert config.encoder.patch == 14 and config.encoder.image_size == (224, 224)
-        assert config.decoder == DecoderConfig(*decoder)
+        blocks = 1 if kind == "gmae" and size in DEFAULT_DECODERS else decoder[1]
+        assert config.decoder == DecoderConfig(decoder[0], blocks, decoder[2])
         paper = model_config(f"{kind}_vit_{size}_patch14_224", "paper")
         assert paper.decoder == DecoderConfig(512, 8, 16) and paper.encoder == config.encoder
 
@@ -43,7 +46,9 @@ def test_the_paper_s_choices() -> None:
     assert (paper.gaussians, paper.gaussians_per_query, paper.scale_limit) == (256, 1, 1.0)
     assert (paper.rotation, paper.background) == ("uniform", "white")
     default = model_config("gmae_vit_base_patch16_224")
+    assert (paper.color, paper.overlap, paper.layout) == ("bounded", 0.5, "free")
     assert isinstance(default, GMAEConfig) and default.rotation == "quaternion"
+    assert (default.gaussians, default.gaussians_per_query, default.color) == (512, 8, "linear")
     assert isinstance(model_config("mae_vit_base_patch16_224", "paper"), MAEConfig)
 
 
@@ -56,6 +61,27 @@ def test_options_and_keywords() -> None:
     assert (config.gaussians, config.gaussians_per_query, config.background) == (32, 4, "black")
     narrow = create_model("mae_vit_tiny_patch8_16", decoder_width=32, decoder_depth=1, decoder_heads=2)
     assert isinstance(narrow, MAE) and narrow.config.decoder == DecoderConfig(32, 1, 2)
+
+
+@pytest.mark.parametrize(("gaussians", "per_query"), [(64, 8), (100, 4), (7, 1)])
+def test_any_number_of_gaussians_can_be_asked_for_alone(gaussians: int, per_query: int) -> None:
+    config = model_config("gmae_vit_tiny_patch8_16", options=ModelOptions(gaussians=gaussians))
+    assert isinstance(config, GMAEConfig)
+    assert (config.gaussians, config.gaussians_per_query) == (gaussians, per_query)
+    with pytest.raises(ValueError, match="gaussians: expected a positive multiple of gaussians_per_query, got 512"):
+        model_config("gmae_vit_tiny_patch8_16", options=ModelOptions(gaussians_per_query=3))
+
+
+@pytest.mark.parametrize("preset", ["default", "paper"])
+def test_complete_options_say_all_and_keep_what_was_given(preset: Preset) -> None:
+    given = ModelOptions(background=(0.1, 0.2, 0.3), image_size=(16, 24))
+    found = complete_options("gmae_vit_tiny_patch8_16", preset, given)
+    assert (found.background, found.image_size) == (given.background, given.image_size)
+    assert None not in dataclasses.astuple(found)
+    assert model_config("gmae_vit_tiny_patch8_16", "default", found) == model_config(
+        "gmae_vit_tiny_patch8_16", preset, given
+    )
+    assert complete_options("mae_vit_tiny_patch8_16", preset).gaussians is None
 
 
 def test_the_seed_fixes_the_weights_and_leaves_the_global_generator_alone() -> None:

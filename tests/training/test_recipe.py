@@ -1,9 +1,14 @@
 import dataclasses
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from splatlearn.models import ModelOptions, complete_options
 from splatlearn.training import DataOptions, ObjectiveOptions, OptimizerOptions, Recipe, RunOptions
+from splatlearn.training.migrations import migrate_recipe
+from splatlearn.training.recipe import Method
 
 
 def recipe(**changes) -> Recipe:
@@ -23,6 +28,62 @@ def test_each_method_has_its_own_values() -> None:
     assert gmae.objective.normalize_targets is False and mae.objective.normalize_targets is True
     assert (gmae.data.crop_scale, mae.data.crop_scale) == ((0.08, 1.0), (0.2, 1.0))
     assert (gmae.optimizer.warmup_epochs, mae.optimizer.warmup_epochs) == (5, 40)
+
+
+def test_what_is_painted_depends_on_method_and_preset() -> None:
+    found = {
+        (method, preset): recipe(method=method, preset=preset).resolved().objective
+        for method in ("gmae", "mi-gmae", "mae", "mi-mae")
+        for preset in ("default", "paper")
+    }
+    errors = {key: (each.error, each.visible_weight, each.normalize_targets) for key, each in found.items()}
+    assert errors["gmae", "default"] == ("both", 1.0, False)
+    assert errors["mi-gmae", "default"] == ("pattern", 1.0, False)
+    assert errors["gmae", "paper"] == errors["mi-gmae", "paper"] == ("squared", 0.0, False)
+    assert {errors[method, preset] for method in ("mae", "mi-mae") for preset in ("default", "paper")} == {
+        ("squared", 0.0, True)
+    }
+    normalized = recipe(objective=ObjectiveOptions(normalize_targets=True)).resolved().objective
+    assert normalized.error == "squared"
+
+
+def test_a_resolved_recipe_names_every_option_of_its_model() -> None:
+    found = recipe(options=ModelOptions(gaussians=64)).resolved()
+    assert found.options == complete_options("gmae_vit_base_patch16_224", "default", ModelOptions(gaussians=64))
+    assert found.resolved() == found
+
+
+class TestOlderRecipes:
+    """What a recipe of an older version leaves open is what the presets were then."""
+
+    def test_options_and_errors(self, tmp_path: Path) -> None:
+        stored = json.loads(recipe(model="gmae_vit_tiny_patch8_64").to_json())
+        stored["options"] = {"gaussians": 128, "color": None}
+        stored["objective"] = {"mask_ratio": 0.6, "normalize_targets": False}
+        before = json.dumps(stored)
+        (tmp_path / "recipe.json").write_text(before)
+        found = Recipe.read(tmp_path / "recipe.json")
+        assert (found.objective.error, found.objective.visible_weight) == ("squared", 0.0)
+        options = found.options
+        assert (options.gaussians, options.gaussians_per_query, options.decoder_depth) == (128, 1, 4)
+        assert (options.color, options.background, options.overlap) == ("bounded", "white", 0.5)
+        migrate_recipe(stored)
+        assert json.dumps(stored) == before
+
+    @pytest.mark.parametrize("method", ["gmae", "mi-gmae", "mae"])
+    @pytest.mark.parametrize("preset", ["default", "paper"])
+    def test_new_ones_come_back_as_they_were(self, method: Method, preset: Any, tmp_path: Path) -> None:
+        kept = recipe(method=method, preset=preset).resolved()
+        (tmp_path / "recipe.json").write_text(kept.to_json())
+        assert Recipe.read(tmp_path / "recipe.json") == kept
+
+    def test_the_paper_s_are_the_paper_s(self, tmp_path: Path) -> None:
+        stored = json.loads(recipe(model="gmae_vit_tiny_patch8_64", preset="paper").to_json())
+        stored["objective"] = {}
+        (tmp_path / "recipe.json").write_text(json.dumps(stored))
+        found = Recipe.read(tmp_path / "recipe.json")
+        assert found.options == complete_options("gmae_vit_tiny_patch8_64", "paper")
+        assert found.objective.error == "squared"
 
 
 def test_warm_up_is_at_most_a_tenth() -> None:

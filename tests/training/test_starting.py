@@ -50,6 +50,9 @@ def test_what_has_other_shapes_can_change_and_sizes_cannot(tmp_path: Path) -> No
     pretrain(larger, pictures())
     model = load_model(tmp_path / "larger")
     assert model.image_size == (20, 20) and model.config.background == "black"  # type: ignore[union-attr]
+    back = starting(tmp_path / "back", tmp_path / "larger")
+    pretrain(dataclasses.replace(back, options=ModelOptions(background="learned")), pictures())
+    assert load_model(tmp_path / "back").config.background == "learned"  # type: ignore[union-attr]
     more = dataclasses.replace(recipe, options=ModelOptions(gaussians=32))
     with pytest.raises(ValueError, match=r"start_from: .*of another shape.*leave out"):
         pretrain(dataclasses.replace(more, run=dataclasses.replace(more.run, out=str(tmp_path / "more"))), pictures())

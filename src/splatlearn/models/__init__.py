@@ -17,7 +17,7 @@ from splatlearn.models.masking import (
     random_mask,
 )
 from splatlearn.models.patches import patchify, unpatchify
-from splatlearn.models.presets import ModelOptions, create_model, model_config, named_model
+from splatlearn.models.presets import ModelOptions, complete_options, create_model, model_config, named_model
 from splatlearn.models.vit import ViT, ViTConfig
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "ViT",
     "ViTConfig",
     "classifier_from",
+    "complete_options",
     "create_model",
     "gaussians_from_numbers",
     "join_masks",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
@@ -34,7 +35,19 @@ DEFAULT_DECODERS = {
     "tiny": DecoderConfig(192, 4, 3),
     "small": DecoderConfig(256, 4, 8),
 }
-"""Decoders of the default preset that are smaller than the paper's."""
+"""Decoders of the default preset that are smaller than the paper's; a GMAE has one block of them."""
+
+DEFAULT_GAUSSIANS: dict[str, Any] = {
+    "gaussians": 512,
+    "gaussians_per_query": 8,
+    "color": "linear",
+    "background": "learned",
+    "overlap": 1.0,
+}
+"""What the default preset chooses about Gaussians beside a grid of normalised quaternions; see the documentation's page
+about choices for how they were found."""
+PAPER_GAUSSIANS: dict[str, Any] = {"rotation": "uniform", "layout": "free"}
+"""What is the paper's and no default of a configuration."""
 
 _NAME = re.compile(r"(?P<kind>mae|gmae)_vit_(?P<size>[a-z]+)_patch(?P<patch>[1-9]\d*)_(?P<side>[1-9]\d*)")
 
@@ -100,8 +113,9 @@ def create_model(
     """Build a model with fresh weights.
 
     - `name`: `{mae|gmae}_vit_{micro|tiny|small|base|large|huge}_patch{P}_{image size}`, any sizes that divide.
-    - `preset`: `"paper"` for the published choices to the letter (arXiv 2111.06377, 2501.03229); `"default"` rotates
-      by normalised quaternions, starts from a grid of Gaussians and gives tiny and small encoders smaller decoders.
+    - `preset`: `"paper"` for the published choices to the letter (arXiv 2111.06377, 2501.03229); `"default"`: 512
+      Gaussians, eight of a query, that start as a grid, with normalised quaternions and colours without a bound over a
+      learned background, and smaller decoders for encoders up to small, of one block in a GMAE.
     - `seed`: of the weights; None draws them from PyTorch's global generator, which is otherwise left alone.
     - `options`, or its fields as keywords, which win: see `ModelOptions`.
 
@@ -126,16 +140,36 @@ def model_config(name: str, preset: Preset = "default", options: ModelOptions | 
     kind, size, patch, side = _parse(name)
     given = _given(options or ModelOptions())
     encoder = ViTConfig(*ENCODERS[size], patch=patch, image_size=given.pop("image_size", (side, side)))
-    decoder = PAPER_DECODER if preset == "paper" else DEFAULT_DECODERS.get(size, PAPER_DECODER)
+    decoder = PAPER_DECODER if preset == "paper" else default_decoder(kind, size)
     names = [name for name in given if name.startswith("decoder_")]
     decoder = replace(decoder, **{name.removeprefix("decoder_"): given.pop(name) for name in names})
     if kind == "mae":
         if given:
             raise ValueError(f"{', '.join(given)}: expected no options about Gaussians for {name!r}; use a gmae_ model")
         return MAEConfig(encoder, decoder)
-    rotation: Rotation = "uniform" if preset == "paper" else "quaternion"
-    layout: Layout = "free" if preset == "paper" else "grid"
-    return replace(GMAEConfig(encoder, decoder, rotation=rotation, layout=layout), **given)
+    chosen: dict[str, Any] = PAPER_GAUSSIANS if preset == "paper" else DEFAULT_GAUSSIANS
+    if preset == "default" and "gaussians" in given:
+        # So that every number of Gaussians can be asked for alone.
+        chosen = {**chosen, "gaussians_per_query": math.gcd(given["gaussians"], chosen["gaussians_per_query"])}
+    return GMAEConfig(encoder, decoder, **{**chosen, **given})
+
+
+def default_decoder(kind: str, size: str) -> DecoderConfig:
+    """The default preset's decoder of a mae or gmae with an encoder of this size."""
+    if size not in DEFAULT_DECODERS:
+        return PAPER_DECODER
+    decoder = DEFAULT_DECODERS[size]
+    return replace(decoder, depth=1) if kind == "gmae" else decoder
+
+
+def complete_options(name: str, preset: Preset = "default", options: ModelOptions | None = None) -> ModelOptions:
+    """The options with the preset's choices in place of None, as far as the kind of model has them.
+
+    They fix the model whatever a preset becomes. Raises as `create_model` does.
+    """
+    options = options or ModelOptions()
+    _, chosen = named_model(model_config(name, preset, options))
+    return replace(chosen, **_given(options))
 
 
 def named_model(config: MAEConfig | GMAEConfig) -> tuple[str, ModelOptions]:

@@ -1,4 +1,5 @@
-"""What `training.json` of older checkpoints becomes: pure functions, one for each step of the schema."""
+"""What the files of older runs become, by pure functions: `training.json` of checkpoints, one function for each step of
+the schema, and `recipe.json`."""
 
 from __future__ import annotations
 
@@ -40,3 +41,33 @@ def from_1(state: State) -> State:
 
 MIGRATIONS: dict[Any, Callable[[State], State]] = {1: from_1}
 """From a schema to the next."""
+
+
+OLD_DECODERS = {"micro": 2, "tiny": 4, "small": 4}
+"""Blocks of a GMAE's decoder in the default preset, before it had one."""
+OLD_GAUSSIANS = {
+    "gaussians": 256,
+    "gaussians_per_query": 1,
+    "color": "bounded",
+    "background": "white",
+    "overlap": 0.5,
+}
+"""Of the default preset, when it shared these with the paper's."""
+
+
+def migrate_recipe(values: State) -> State:
+    """The values of any older `recipe.json` as this version reads them; the argument is left alone.
+
+    Recipes once left a GMAE's options to the preset of their time; now they name all of them. What was not known yet
+    about errors is what there was: squared ones, of hidden pixels.
+    """
+    objective, options = values.get("objective", {}), values.get("options", {})
+    if not isinstance(objective, dict) or not isinstance(options, dict):
+        return values
+    migrated = {**values, "objective": {"visible_weight": 0.0, "error": "squared", **objective}}
+    name = str(values.get("model") or "")
+    if not name.startswith("gmae_vit_") or values.get("preset") == "paper":
+        return migrated
+    given = {key: value for key, value in options.items() if value is not None}
+    old = {**OLD_GAUSSIANS, "decoder_depth": OLD_DECODERS.get(name.split("_")[2])}
+    return {**migrated, "options": {**options, **old, **given}}

@@ -117,9 +117,10 @@ def reconstruction_term(recipe: Recipe, patch: int) -> dict[str, tuple[float, Te
 
     def reconstruction(made: Reconstruction, target: Tensor) -> Tensor:
         where = (made.image, target, made.mask, patch)
+        weight = options.visible_weight or 0.0
         if options.error == "pattern":
-            return masked_pattern_error(*where, options.visible_weight)
-        squared = masked_mse(*where, bool(options.normalize_targets), options.visible_weight)
-        return squared + masked_pattern_error(*where, options.visible_weight) if options.error == "both" else squared
+            return masked_pattern_error(*where, weight)
+        squared = masked_mse(*where, bool(options.normalize_targets), weight)
+        return squared + masked_pattern_error(*where, weight) if options.error == "both" else squared
 
     return {"reconstruction": (1.0, reconstruction)}

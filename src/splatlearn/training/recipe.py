@@ -7,6 +7,7 @@ The fields are the command-line options, their docstrings its help. `None` stand
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import Literal, get_args
 
 from tyro.conf import Positional
 
-from splatlearn.models import ModelOptions
+from splatlearn.models import ModelOptions, complete_options
+from splatlearn.training.migrations import migrate_recipe
 from splatlearn.training.mutual_recipe import WEIGHTS, MutualInformationOptions, check_mutual_information
 from splatlearn.training.online_probe import ProbeOptions
 from splatlearn.training.processes import Parallel
@@ -63,11 +65,13 @@ class ObjectiveOptions:
     normalize_targets: bool | None = None
     """Standardise every target patch. Default: yes for MAE (better features) whose error is squared, no for GMAE (it
     would harm)."""
-    visible_weight: float = 0.0
-    """Weight of visible patches in the loss, beside 1 for hidden ones."""
-    error: PixelError = "squared"
+    visible_weight: float | None = None
+    """Weight of visible patches in the loss, beside 1 for hidden ones. Default: 1 for GMAE, 0 for MAE and in the paper
+    preset."""
+    error: PixelError | None = None
     """Squared errors of pixels, or of patches' patterns whatever their contrast, with little weight on mean colours, or
-    the sum of both."""
+    the sum of both. Default: both for gmae, pattern for mi-gmae, squared for MAE, with normalised targets and in the
+    paper preset."""
 
 
 @dataclass(frozen=True)
@@ -158,19 +162,27 @@ class Recipe(StoredRecipe):
 
     @classmethod
     def read(cls, path: str | Path) -> Recipe:
-        """Read a `recipe.json`; what an older version did not know yet gets the method's own values."""
-        return super().read(path).resolved()
+        """Read a `recipe.json`; what an older version did not know yet gets the values of its time."""
+        return cls.from_dict(migrate_recipe(json.loads(Path(path).read_text()))).resolved()
 
     def resolved(self) -> Recipe:
-        """This recipe with the method's own values in place of None (numbers: the papers' pre-training recipes)."""
+        """This recipe with the method's own values in place of None, the model's options among them.
+
+        Numbers of the optimiser: the papers' pre-training recipes.
+        """
         mae, several = self.kind == "mae", self.method != self.kind
         weights = WEIGHTS[self.kind] if several else (0.0, 0.0)
         warmup = min(40.0 if mae else 5.0, self.optimizer.epochs / 10)
+        published = mae or self.preset == "paper"
+        painted = "squared" if published or self.objective.normalize_targets else "pattern" if several else "both"
+        objective = filled(self.objective, error=painted, visible_weight=0.0 if published else 1.0)
+        model = self.model or f"{self.kind}_vit_base_patch16_224"
         return dataclasses.replace(
             self,
-            model=self.model or f"{self.kind}_vit_base_patch16_224",
+            model=model,
+            options=complete_options(model, "paper" if self.preset == "paper" else "default", self.options),
             data=filled(self.data, crop_scale=(0.2, 1.0) if mae else (0.08, 1.0)),
-            objective=filled(self.objective, normalize_targets=mae and self.objective.error == "squared"),
+            objective=filled(objective, normalize_targets=mae and objective.error == "squared"),
             mutual=filled(
                 self.mutual,
                 masks=4 if several else 1,
@@ -208,7 +220,7 @@ def _check(recipe: Recipe) -> None:
             raise ValueError(f"{name}: expected a number between 0 and 1, got {value}")
     for name, value in {
         "weight_decay": optimizer.weight_decay,
-        "visible_weight": objective.visible_weight,
+        "visible_weight": objective.visible_weight or 0.0,
         "min_learning_rate": optimizer.min_learning_rate,
         "base_learning_rate": optimizer.base_learning_rate or 0.0,
         "warmup_epochs": optimizer.warmup_epochs or 0.0,
@@ -222,7 +234,7 @@ def _check(recipe: Recipe) -> None:
         raise ValueError(f"grow_from: expected a number above 0 and at most 1, got {data.grow_from}")
     if data.crop_scale is not None and not 0 < data.crop_scale[0] <= data.crop_scale[1] <= 1:
         raise ValueError(f"crop_scale: expected 0 < smallest ≤ largest ≤ 1, got {data.crop_scale}")
-    if objective.error not in get_args(PixelError):
+    if objective.error is not None and objective.error not in get_args(PixelError):
         raise ValueError(f"error: expected one of {', '.join(get_args(PixelError))}, got {objective.error!r}")
     if objective.error == "pattern" and objective.normalize_targets:
         raise ValueError("error: expected squared with normalised targets, which have no contrast, got pattern")

@@ -9,6 +9,9 @@ from splatlearn.models.io import check_weights
 from splatlearn.training.recipe import Recipe
 from splatlearn.training.stored_recipe import filled
 
+BACKGROUND = "behind"
+"""Name of a learned background among a GMAE's weights."""
+
 
 def new_model(recipe: Recipe) -> MAE | GMAE:
     """The model of a resolved recipe with fresh weights."""
@@ -43,9 +46,14 @@ def start_weights(model: MAE | GMAE, recipe: Recipe) -> None:
     """Give a model the weights of what its recipe starts from, if anything. Raises ValueError where they do not fit."""
     if recipe.start_from is None:
         return
-    weights = _start(recipe).state_dict()
+    fresh, weights = model.state_dict(), _start(recipe).state_dict()
+    # A learned background is one colour, which a model with another kind of background does without.
+    if BACKGROUND in fresh:
+        weights.setdefault(BACKGROUND, fresh[BACKGROUND])
+    else:
+        weights.pop(BACKGROUND, None)
     try:
-        check_weights(model.state_dict(), weights)
+        check_weights(fresh, weights)
     except ValueError as error:
         raise ValueError(
             f"start_from: {error}; leave out the model and the options that change its sizes, or start elsewhere"
