@@ -56,13 +56,16 @@ def recipe_of(name: Name, folder: Path, epochs: int, device: str) -> Recipe:
         model=f"{'gmae' if gmae else 'mae'}_vit_tiny_patch8_64",
         options=ModelOptions(
             decoder_width=128,
-            decoder_depth=2,
+            decoder_depth=1,
             decoder_heads=2,
             gaussians=512 if gmae else None,
-            gaussians_per_query=32 if gmae else None,
+            gaussians_per_query=8 if gmae else None,
+            color="linear" if gmae else None,
+            background="learned" if gmae else None,
+            overlap=1.0 if gmae else None,
         ),
         # Read-outs are of whole photographs: their visible patches are to be painted too.
-        objective=ObjectiveOptions(error="pattern", visible_weight=1.0) if gmae else ObjectiveOptions(),
+        objective=ObjectiveOptions(error="both", visible_weight=1.0) if gmae else ObjectiveOptions(),
         data=DataOptions(data="photographs of tiny_imagenet50, imagenette224 and BSDS500", crop_scale=(0.2, 1.0)),
         optimizer=OptimizerOptions(
             epochs=epochs, batch_size=64, base_learning_rate=4e-3, warmup_epochs=min(1.0, epochs / 10)
@@ -74,7 +77,7 @@ def recipe_of(name: Name, folder: Path, epochs: int, device: str) -> Recipe:
 
 
 def train(
-    name: tyro.conf.Positional[Name], out: Path = Path("runs/weights"), epochs: int = 16, device: str = "auto"
+    name: tyro.conf.Positional[Name], out: Path = Path("runs/weights"), epochs: int = 12, device: str = "auto"
 ) -> None:
     """Train, or go on.
 

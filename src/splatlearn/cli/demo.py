@@ -23,12 +23,12 @@ from splatlearn.data import (
     split_photos,
 )
 from splatlearn.evaluation import masked_psnr
-from splatlearn.models import GMAE, Mask, ModelOptions, load_model, random_mask
+from splatlearn.models import GMAE, Mask, load_model, random_mask
 from splatlearn.models.packaged import DEFAULT
 from splatlearn.report import Section, model_sections, run_sections, write_page
 from splatlearn.report.demo_picture import demo_picture
 from splatlearn.report.run_pictures import zero_shot_section
-from splatlearn.training import DataOptions, ObjectiveOptions, OptimizerOptions, Recipe, RunOptions, RunResult, pretrain
+from splatlearn.training import DataOptions, OptimizerOptions, Recipe, RunOptions, RunResult, pretrain
 from splatlearn.training.run_folder import RECIPE, environment
 
 SIDE, PATCH = 64, 8
@@ -95,15 +95,11 @@ def demo_recipe(out: Path, short: bool, seed: int, device: str, start: str | Non
 
     From weights that are there it learns for a minute, at a third of the rate; from fresh ones for three.
     """
-    fresh = ModelOptions(gaussians=256, gaussians_per_query=16, decoder_depth=2, scale_limit=2.0)
     return Recipe(
         method="gmae",
         model=None if start else f"gmae_vit_tiny_patch{PATCH}_{SIDE}",
-        options=ModelOptions() if start else fresh,
         start_from=start,
         data=DataOptions(data="the photographs of scikit-image and scikit-learn", crop_scale=(0.3, 1.0)),
-        # The pictures are of whole photographs too: patches that are seen are to be painted as well.
-        objective=ObjectiveOptions(visible_weight=1.0 if start else 0.0),
         optimizer=OptimizerOptions(
             epochs=1 if short else 3 if start else 8,
             batch_size=16,
