@@ -34,6 +34,7 @@ from splatlearn.training import DataOptions, ObjectiveOptions, OptimizerOptions,
 from splatlearn.zero_shot import ReadOptions
 
 Name = Literal["gmae-tiny", "mae-tiny"]
+HIDDEN = "256 images of tiny_imagenet50, val, a mask of 75 %"
 LIMIT = 12_000_000
 """Bytes of a stored file of weights."""
 JUDGED = "judged.json"
@@ -138,7 +139,7 @@ def store(name: tyro.conf.Positional[Name], out: Path = Path("runs/weights"), pa
         data=f"{Photographs().description}. {TERMS}",
         command=f"python -m benchmarks.weights train {name}",
         licence=LICENCE,
-        scores=facts.scores + tuple(_scores(read_object(folder / JUDGED))),
+        scores=facts.scores + tuple(_scores(read_object(folder / JUDGED), isinstance(model, GMAE))),
     )
     if stored.exists():
         shutil.rmtree(stored)
@@ -149,11 +150,15 @@ def store(name: tyro.conf.Positional[Name], out: Path = Path("runs/weights"), pa
     print(f"{stored}: {size:,} bytes")
 
 
-def _scores(found: dict) -> list[CardScore]:
-    """Shares in [0, 1] of edges and figures; decibels are no share and stay in the run's folder."""
+def _scores(found: dict, painted_colors: bool) -> list[CardScore]:
+    """Of edges and figures, and of the hidden pixels of a model that paints colours."""
     scores = []
     for title, rows in found.items():
         if title == "hidden pixels":
+            if painted_colors:
+                mean = {"mean of the visible": rows["psnr of the mean"]}
+                scores.append(CardScore(HIDDEN, "hidden pixels", "PSNR", rows["psnr"], mean, "dB"))
+                scores.append(CardScore(HIDDEN, "hidden pixels painted in", "SSIM", rows["ssim"]))
             continue
         scores += [
             CardScore(title, method, measure, value)

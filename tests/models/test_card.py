@@ -36,6 +36,16 @@ def test_what_is_known_is_told() -> None:
         assert words in card.text or words in str(card)
 
 
+def test_curves_and_decibels() -> None:
+    scores = (SCORE, CardScore("birds", "hidden pixels", "PSNR", 16.789, {"mean": 14.1}, unit="dB"))
+    text = ModelCard(
+        model_card(small_gmae(), CardFacts(recipe={"a": 1}, curve=((600, 0.5), (1200, 0.25)), scores=scores))
+    ).text
+    assert "| step | 600 | 1,200 |\n| --- | --- | --- |\n| loss | 0.5 | 0.25 |" in text
+    assert "| `birds` | hidden pixels | PSNR | 16.79 dB | – | 14.10 dB |" in text
+    assert "Percent where no unit is given" in text and "62.5" in text
+
+
 def test_what_is_not_known_is_said_to_be_so() -> None:
     card: Any = ModelCard(model_card(small_mae()))
     assert card.data.license is None and card.data.eval_results is None

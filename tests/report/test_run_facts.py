@@ -33,6 +33,19 @@ def test_scores_come_with_those_of_the_controls(tmp_path: Path) -> None:
     assert facts.scores[1].controls == pytest.approx({"random weights": 0.5, "raw pixels": 0.4})
 
 
+def test_a_curve_is_means_of_equal_parts(tmp_path: Path) -> None:
+    here = birds(tmp_path)
+    entries: list[dict] = [{"step": step, "loss": 100.0 - step} for step in range(1, 25)]
+    entries[3]["loss"] = None
+    (here / "log.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    facts = run_facts(here)
+    assert (facts.steps, facts.loss) == (24, 76.0)
+    # A skipped step has no loss: 23 losses make 12 points.
+    assert len(facts.curve) == 12 and facts.curve[0] == (2, 98.5) and facts.curve[-1] == (24, 76.5)
+    (here / "log.jsonl").write_text(json.dumps(entries[0]) + "\n")
+    assert run_facts(here).curve == ((1, 99.0),)
+
+
 def test_a_folder_that_is_no_run_says_nothing(tmp_path: Path) -> None:
     assert run_facts(tmp_path) == CardFacts() and predicted_target(tmp_path) is None and hidden_share(tmp_path) == 0.75
     assert run_folder_of("someone/birds") == Path("someone/birds")

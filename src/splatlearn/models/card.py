@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import huggingface_hub
 
@@ -26,7 +27,7 @@ class CardScore:
     """One result of an evaluation.
 
     - `data`, `probe`, `metric`: on what, how and in what it was measured.
-    - `value`: of the model, in [0, 1]; `controls`: of what it is compared with, by name.
+    - `value`: of the model, in [0, 1] where the unit is %; `controls`: of what it is compared with, by name.
     """
 
     data: str
@@ -34,6 +35,7 @@ class CardScore:
     metric: str
     value: float
     controls: Mapping[str, float] = field(default_factory=dict)
+    unit: Literal["%", "dB"] = "%"
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,8 @@ class CardFacts:
     """What a model does not know of itself.
 
     - `name`: of the run; `data`: what it learned from; `recipe`: every choice, by its name; `command`: that started it.
-    - `steps`, `loss`: how far it came; `scores`: what evaluations found; `versions`: of the packages.
+    - `steps`, `loss`: how far it came; `curve`: steps, each with the mean loss since the one before.
+    - `scores`: what evaluations found; `versions`: of the packages.
     - `licence`: of the weights, as the Hub's identifiers name it; None says that none was chosen.
     """
 
@@ -51,6 +54,7 @@ class CardFacts:
     command: str | None = None
     steps: int | None = None
     loss: float | None = None
+    curve: tuple[tuple[int, float], ...] = ()
     scores: tuple[CardScore, ...] = ()
     versions: Mapping[str, object] = field(default_factory=dict)
     licence: str | None = None
@@ -129,7 +133,8 @@ def _summary(model: MAE | GMAE | Classifier) -> str:
         kind = f"A classifier of {len(model.config.classes)} classes on a masked autoencoder's encoder"
     else:
         decoder = model.config.decoder
-        lines.append(f"- Decoder: {decoder.depth} blocks of width {decoder.width}, {decoder.heads} heads")
+        blocks = "1 block" if decoder.depth == 1 else f"{decoder.depth} blocks"
+        lines.append(f"- Decoder: {blocks} of width {decoder.width}, {decoder.heads} heads")
         kind = f"A masked autoencoder: {_PAPERS[type(model).__name__]}"
     if isinstance(model, GMAE):
         lines.append(f"- Gaussians: {model.config.gaussians} an image")
@@ -145,6 +150,12 @@ def _recipe(facts: CardFacts) -> str:
         parts.append(_fenced(facts.command, "sh"))
     if facts.steps is not None:
         parts.append(f"{facts.steps:,} steps" + ("." if facts.loss is None else f", loss {facts.loss:.4g} at the end."))
+    if facts.curve:
+        steps, losses = zip(*facts.curve, strict=True)
+        parts.append("The curve, means of the loss up to each step:")
+        parts.append(
+            _table(["step", *(f"{each:,}" for each in steps)], [["loss", *(f"{each:.4g}" for each in losses)]])
+        )
     parts.append(_table(["field", "value"], [[_code(name), _code(value)] for name, value in facts.recipe.items()]))
     if facts.versions:
         parts.append("Versions: " + ", ".join(f"{_text(k)} {_text(v)}" for k, v in facts.versions.items()) + ".")
@@ -156,12 +167,13 @@ def _results(facts: CardFacts) -> str:
         return "Not evaluated."
     controls = list(dict.fromkeys(name for score in facts.scores for name in score.controls))
     rows = [
-        [_code(score.data), _text(score.probe), _text(score.metric), _percent(score.value)]
-        + [_percent(score.controls.get(name)) for name in controls]
+        [_code(score.data), _text(score.probe), _text(score.metric), _figure(score.value, score.unit)]
+        + [_figure(score.controls.get(name), score.unit) for name in controls]
         for score in facts.scores
     ]
     columns = ["data", "probe", "metric", "model", *map(_text, controls)]
-    return f"Percent; the other columns are controls without training.\n\n{_table(columns, rows)}"
+    units = "Percent" if all(score.unit == "%" for score in facts.scores) else "Percent where no unit is given"
+    return f"{units}; the other columns are controls without training.\n\n{_table(columns, rows)}"
 
 
 def _licence(facts: CardFacts) -> str:
@@ -170,8 +182,10 @@ def _licence(facts: CardFacts) -> str:
     return f"Weights: {_code(facts.licence)}. The code that made them is under Apache-2.0."
 
 
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f}"
+def _figure(value: float | None, unit: str) -> str:
+    if value is None:
+        return "–"
+    return f"{100 * value:.1f}" if unit == "%" else f"{value:.2f} {unit}"
 
 
 def _table(columns: list[str], rows: list[list[str]]) -> str:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from statistics import fmean
+from typing import Any
 
 from splatlearn.evaluation.results import Evaluation, read_evaluations
 from splatlearn.models.card import CardFacts, CardScore
 from splatlearn.models.exchange import Target
 from splatlearn.report.run_report import flat, read_log
 from splatlearn.stored import read_object
+
+POINTS = 12
+"""Of a card's curve of losses."""
 
 
 def run_folder_of(path: str | Path) -> Path:
@@ -39,7 +46,18 @@ def run_facts(path: str | Path, licence: str | None = None) -> CardFacts:
         versions=environment.get("versions", {}),
         licence=licence,
     )
-    return facts if not steps else replace(facts, steps=int(steps[-1]["step"]), loss=steps[-1].get("loss"))
+    if not steps:
+        return facts
+    return replace(facts, steps=int(steps[-1]["step"]), loss=steps[-1].get("loss"), curve=_curve(steps))
+
+
+def _curve(entries: list[Mapping[str, Any]]) -> tuple[tuple[int, float], ...]:
+    """The loss at a few points, equally far apart: each is the mean since the one before."""
+    found = [(int(entry["step"]), entry.get("loss")) for entry in entries]
+    losses = [(step, float(loss)) for step, loss in found if loss is not None and math.isfinite(loss)]
+    ends = [round(len(losses) * point / POINTS) for point in range(POINTS + 1)]
+    parts = [losses[begin:end] for begin, end in pairwise(ends) if end > begin]
+    return tuple((part[-1][0], fmean(loss for _, loss in part)) for part in parts)
 
 
 def predicted_target(path: str | Path) -> Target | None:
