@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -51,7 +51,7 @@ def run_facts(path: str | Path, licence: str | None = None) -> CardFacts:
     return replace(facts, steps=int(steps[-1]["step"]), loss=steps[-1].get("loss"), curve=_curve(steps))
 
 
-def _curve(entries: list[Mapping[str, Any]]) -> tuple[tuple[int, float], ...]:
+def _curve(entries: Sequence[Mapping[str, Any]]) -> tuple[tuple[int, float], ...]:
     """The loss at a few points, equally far apart: each is the mean since the one before."""
     found = [(int(entry["step"]), entry.get("loss")) for entry in entries]
     losses = [(step, float(loss)) for step, loss in found if loss is not None and math.isfinite(loss)]
