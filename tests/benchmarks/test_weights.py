@@ -26,13 +26,14 @@ def test_stored_weights_are_half_precision_with_a_card(tmp_path: Path) -> None:
     run = tmp_path / "runs" / "gmae-tiny"
     small_gmae(0).save(run)
     table = {"GMAE, default": {"ods": 0.6, "seconds": 3.0}, "Canny (published)": {"ods": 0.6}}
-    (run / weights.JUDGED).write_text(json.dumps({"hidden pixels": {"psnr": 15.0}, "BSDS500, 2 images": table}))
+    painted = {"psnr": 15.0, "psnr of the mean": 13.25, "ssim": 0.375}
+    (run / weights.JUDGED).write_text(json.dumps({"hidden pixels": painted, "BSDS500, 2 images": table}))
     weights.store("gmae-tiny", tmp_path / "runs", tmp_path / "package")
     stored = tmp_path / "package" / "gmae-tiny"
     assert torch.equal(load_model(stored).encoder.cls_token, small_gmae(0).encoder.cls_token.half().float())
     card = (stored / "README.md").read_text()
     assert "non-commercial research" in card and "BSDS500, 2 images" in card and "60.0" in card
-    assert "published" not in card and "15.0" not in card
+    assert "published" not in card and "| PSNR | 15.00 dB | 13.25 dB |" in card and "37.5" in card
 
 
 def test_weights_that_are_too_large_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
