@@ -232,9 +232,8 @@ def base_recipe(given: Options, folder: Path, seed: int) -> Recipe:
 
 def arms(given: Options) -> dict[str, Change]:
     """Every arm by name, the base first. Raises ValueError for an unknown factor."""
-    for name in given.factors:
-        if name not in FACTORS:
-            raise ValueError(f"factors: expected some of {', '.join(FACTORS)}, got {name!r}")
+    for name in set(given.factors) - set(FACTORS):
+        raise ValueError(f"factors: expected some of {', '.join(FACTORS)}, got {name!r}")
     found: dict[str, Change] = {BASE: lambda recipe: recipe}
     for factor in given.factors:
         found |= {f"{factor} {level}": change for level, change in FACTORS[factor].items()}

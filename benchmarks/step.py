@@ -17,7 +17,8 @@ import torch
 import tyro
 from torch.profiler import ProfilerActivity, profile
 
-from splatlearn.models import MAE, create_model, random_mask
+from benchmarks.common import PAPER_LIKE
+from splatlearn.models import MAE, ModelOptions, create_model, model_config, random_mask
 from splatlearn.objectives import masked_mse
 from splatlearn.training.run_folder import environment
 
@@ -61,7 +62,12 @@ def main(
         json_file: File for the raw numbers.
     """
     torch.set_num_threads(threads)
-    made = create_model(model, seed=0)
+    options = ModelOptions()
+    if model.startswith("gmae_"):
+        # As deep a decoder as the MAE's, and the Gaussians that the kept profiles are of.
+        depth = model_config(model.replace("gmae_", "mae_", 1)).decoder.depth
+        options = ModelOptions(decoder_depth=depth, gaussians=256, gaussians_per_query=1, **PAPER_LIKE)
+    made = create_model(model, seed=0, options=options)
     optimizer = torch.optim.AdamW(made.parameters(), lr=1e-4, fused=True)
     height, width = made.image_size
     generator = torch.Generator().manual_seed(0)
