@@ -175,6 +175,9 @@ FACTORS: dict[str, dict[str, Change]] = {
         "both": all_of(TUNED, objective(error="both")),
         "pattern, four masks with terms": all_of(TUNED, objective(error="pattern"), several()),
         "both, four masks with terms": all_of(TUNED, objective(error="both"), several()),
+        "both, four masks with strong terms": all_of(
+            TUNED, objective(error="both"), several(maximize_weight=1e-2, minimize_weight=1e-4)
+        ),
     },
 }
 """What is changed, by the factor's name and the level's."""
@@ -185,7 +188,7 @@ class Options:
     """What is trained and how it is judged."""
 
     factors: tuple[str, ...] = tuple(FACTORS)
-    """Factors whose levels are compared with the base."""
+    """Factors whose levels are compared with the base, or single arms, as "tuned both"."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Of weights, order, crops and masks."""
     encoder: Literal["micro", "tiny", "small"] = "tiny"
@@ -232,11 +235,15 @@ def base_recipe(given: Options, folder: Path, seed: int) -> Recipe:
 
 def arms(given: Options) -> dict[str, Change]:
     """Every arm by name, the base first. Raises ValueError for an unknown factor."""
-    for name in set(given.factors) - set(FACTORS):
-        raise ValueError(f"factors: expected some of {', '.join(FACTORS)}, got {name!r}")
+    named = {
+        factor: {f"{factor} {level}": each for level, each in levels.items()} for factor, levels in FACTORS.items()
+    }
+    single = {name: {name: each} for arms in named.values() for name, each in arms.items()}
+    for name in set(given.factors) - set(named) - set(single):
+        raise ValueError(f"factors: expected some of {', '.join(FACTORS)}, or one of their arms, got {name!r}")
     found: dict[str, Change] = {BASE: lambda recipe: recipe}
-    for factor in given.factors:
-        found |= {f"{factor} {level}": change for level, change in FACTORS[factor].items()}
+    for name in given.factors:
+        found |= named.get(name) or single[name]
     return found
 
 

@@ -35,6 +35,10 @@ def test_unknown_factors_are_named() -> None:
         arms(Options(factors=("colour",)))
 
 
+def test_single_arms_can_be_named() -> None:
+    assert list(arms(Options(factors=("tuned both", "mae")))) == [BASE, "tuned both", "mae normalised pixels"]
+
+
 def test_what_an_arm_has_not_is_left_out_of_its_row() -> None:
     found = {
         BASE: {0: {"psnr": 15.0, "knn": 0.30, "images per second": 50.0}},
