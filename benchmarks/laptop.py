@@ -32,7 +32,7 @@ from splatlearn.evaluation.comparison import paired_difference
 from splatlearn.models import ModelOptions
 from splatlearn.stored import read_object, write_whole
 from splatlearn.training import DataOptions, ObjectiveOptions, Recipe, RunOptions, pretrain
-from splatlearn.training.laptop import ENCODER, TRICKS, laptop_recipe
+from splatlearn.training.laptop import ENCODER, LEFT_OUT, TRICKS, laptop_recipe
 from splatlearn.training.run_folder import environment
 
 KEYS = ("knn", "linear")
@@ -84,18 +84,19 @@ def plain_recipe(data: DataOptions, run: RunOptions) -> Recipe:
 
 
 def arms() -> dict[str, Make]:
-    """The plain recipe, and the tricks one after the other on top of those before."""
+    """The plain recipe, and the tricks one after the other on top of those before, at the end what was left out."""
+    tricks = TRICKS | LEFT_OUT
 
     def with_tricks(count: int) -> Make:
         def make(data: DataOptions, run: RunOptions) -> Recipe:
             recipe = plain_recipe(data, run)
-            for trick in list(TRICKS.values())[:count]:
+            for trick in list(tricks.values())[:count]:
                 recipe = trick(recipe)
             return recipe
 
         return make
 
-    return {"plain": plain_recipe} | {f"+ {name}": with_tricks(count) for count, name in enumerate(TRICKS, start=1)}
+    return {"plain": plain_recipe} | {f"+ {name}": with_tricks(count) for count, name in enumerate(tricks, start=1)}
 
 
 def recipe_of(make: Make, folder: Path, seed: int, epochs: int, given: Options) -> Recipe:

@@ -5,7 +5,7 @@ from benchmarks import laptop
 from benchmarks.laptop import Options, arms, epochs_of, recipe_of, table
 from splatlearn.data.labelled import Labelled, labelled_parts
 from splatlearn.training import DataOptions, RunOptions
-from splatlearn.training.laptop import TRICKS, laptop_recipe
+from splatlearn.training.laptop import LEFT_OUT, TRICKS, laptop_recipe
 from training.small_run import pictures
 
 
@@ -15,14 +15,16 @@ def labelled() -> Labelled:
     return labelled_parts(source, source, "test")
 
 
-def test_each_rung_adds_one_trick_and_the_last_is_the_preset(tmp_path: Path) -> None:
+def test_each_rung_adds_one_trick_and_with_the_last_of_the_preset_it_is_that(tmp_path: Path) -> None:
     made = arms()
-    assert list(made) == ["plain", *(f"+ {name}" for name in TRICKS)]
+    assert list(made) == ["plain", *(f"+ {name}" for name in (*TRICKS, *LEFT_OUT))]
     recipes = [make(DataOptions(data="x"), RunOptions(out="y")) for make in made.values()]
     for before, after in zip(recipes, recipes[1:], strict=False):
         assert before != after
     preset = laptop_recipe(DataOptions(data="x"), RunOptions(out="y"))
-    assert all(difference.startswith(("preset", "optimizer.epochs")) for difference in recipes[-1].differences(preset))
+    assert all(
+        difference.startswith(("preset", "optimizer.epochs")) for difference in recipes[len(TRICKS)].differences(preset)
+    )
     recipe = recipe_of(made["plain"], tmp_path, seed=3, epochs=7, given=Options())
     assert (recipe.run.seed, recipe.optimizer.epochs, recipe.run.resume) == (3, 7, False)
 
