@@ -81,7 +81,7 @@ def test_the_laptop_preset_fills_in_what_is_not_given(photos: Path, tmp_path: Pa
     wanted = laptop_recipe(stored.data, stored.run, method).resolved()  # type: ignore[arg-type]
     assert stored.differences(wanted) == ["optimizer.batch_size: 4, 16", "options.decoder_width: 32, 128"]
     assert made.config.decoder.width == 32 and made.config.decoder.depth == 1
-    assert stored.mutual.masks == 4 and stored.data.grow_from == 0.5
+    assert stored.mutual.masks == 4 and stored.data.crop_scale == (0.2, 1.0)
     assert bool(stored.mutual.maximize_weight) == method.startswith("mi-")
 
 
