@@ -1,17 +1,20 @@
 """What two CPU cores learn of CIFAR-10 in half an hour, and what each trick of the laptop preset adds.
 
     python -m benchmarks.laptop preset [--minutes 30] [--seeds 0 1 2] [--out FOLDER] [--json-file FILE]
+    python -m benchmarks.laptop twin …
     python -m benchmarks.laptop ladder [--minutes 6] …
 
-`preset` trains the preset with each seed; `ladder` adds one trick after the other to a plain recipe. Every run has
-the same time: how many epochs that is, is measured first, all arms in turns, and kept in the folder, so that
-interrupted runs go on and other seeds do as much. The pack lies in `shared/data` beside the checkout; elsewhere
-`--data uoft-cs/cifar10` takes the images from the Hub.
+`preset` trains the preset with each seed; `twin` trains it for pixels, as mi-mae; `ladder` adds one trick after the
+other to a plain recipe, at the end one that the preset leaves out. Every run has the same time: how many epochs that
+is, is measured first, all arms in turns, and kept in the folder, so that interrupted runs go on and other seeds do as
+much. The pack lies in `shared/data` beside the checkout; elsewhere `--data uoft-cs/cifar10` takes the images from the
+Hub.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import statistics
 import tempfile
@@ -232,10 +235,17 @@ def preset(given: Given) -> None:
     run({"laptop preset": laptop_recipe}, given)
 
 
+def twin(given: Given) -> None:
+    """Train the preset for pixels in place of Gaussians with every seed."""
+    run({"mi-mae": functools.partial(laptop_recipe, method="mi-mae")}, given)
+
+
 def ladder(given: Given) -> None:
     """Add one trick after the other."""
     run(arms(), given)
 
 
 if __name__ == "__main__":
-    tyro.extras.subcommand_cli_from_dict({"preset": preset, "ladder": ladder}, config=(tyro.conf.OmitArgPrefixes,))
+    tyro.extras.subcommand_cli_from_dict(
+        {"preset": preset, "twin": twin, "ladder": ladder}, config=(tyro.conf.OmitArgPrefixes,)
+    )
