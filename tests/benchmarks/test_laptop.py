@@ -15,7 +15,7 @@ def labelled() -> Labelled:
     return labelled_parts(source, source, "test")
 
 
-def test_each_rung_adds_one_trick_and_with_the_last_of_the_preset_it_is_that(tmp_path: Path) -> None:
+def test_each_rung_adds_one_trick_and_all_of_the_preset_make_it(tmp_path: Path) -> None:
     made = arms()
     assert list(made) == ["plain", *(f"+ {name}" for name in (*TRICKS, *LEFT_OUT))]
     recipes = [make(DataOptions(data="x"), RunOptions(out="y")) for make in made.values()]

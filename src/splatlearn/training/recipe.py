@@ -144,7 +144,7 @@ class Recipe(StoredRecipe):
     model: str | None = None
     """Name such as gmae_vit_base_patch16_224. Default: that one, or its MAE twin."""
     preset: Literal["default", "paper", "laptop"] = "default"
-    """The project's choices, those of the paper to the letter, or what two CPU cores learn most with in half an hour,
+    """The project's choices, those of the paper to the letter, or what suits two CPU cores and half an hour,
     each of which other options still change."""
     options: ModelOptions = field(default_factory=ModelOptions)
     start_from: str | None = None
