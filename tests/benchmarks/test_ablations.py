@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.ablations import BASE, FACTORS, Options, arms, base_recipe, judgement, known, main, table
+from benchmarks.ablation_arms import FACTORS
+from benchmarks.ablations import BASE, Options, arms, base_recipe, judgement, known, main, table
 from splatlearn.models import GMAE, MAE
 from splatlearn.training.starting import new_model
 
