@@ -79,6 +79,10 @@ class Options:
     """Folder of the runs."""
     part: tuple[int, int] = (0, 1)
     """(i, n) does every n-th run from the i-th, for n processes beside one another."""
+    device: str = "cpu"
+    """Where runs train, cpu or cuda; they are judged on the CPU."""
+    workers: int = 1
+    """Processes that decode and crop for a run."""
     json_file: Path | None = None
     """Where the figures go, beside those of runs that it has already, which are not made again."""
 
@@ -89,7 +93,7 @@ def base_recipe(given: Options, folder: Path, seed: int) -> Recipe:
         method="gmae",
         model=f"gmae_vit_{given.encoder}_patch{PATCH}_{SIDE}",
         options=ModelOptions(decoder_depth=2, gaussians=256, gaussians_per_query=16, **PAPER_LIKE),
-        data=DataOptions(data=f"tiny_imagenet50, {given.images} images", crop_scale=(0.3, 1.0)),
+        data=DataOptions(data=f"tiny_imagenet50, {given.images} images", crop_scale=(0.3, 1.0), workers=given.workers),
         objective=ObjectiveOptions(error="squared", visible_weight=0.0),
         optimizer=OptimizerOptions(
             epochs=max(1, round(given.steps * given.batch_size / given.images)),
@@ -97,7 +101,16 @@ def base_recipe(given: Options, folder: Path, seed: int) -> Recipe:
             base_learning_rate=given.learning_rate * 256 / given.batch_size,
             warmup_epochs=0.5,
         ),
-        run=RunOptions(out=str(folder), seed=seed, trackers=(), checkpoint_every=500, keep_checkpoints=1),
+        run=RunOptions(
+            out=str(folder),
+            seed=seed,
+            device=given.device,
+            # As on the CPUs that most runs were made on.
+            precision="fp32",
+            trackers=(),
+            checkpoint_every=500,
+            keep_checkpoints=1,
+        ),
     )
 
 
@@ -120,12 +133,9 @@ def judgement(name: str, seed: int, given: Options) -> Path:
     return given.out / f"{name.replace(' ', '-')}-{seed}" / "judged.json"
 
 
-def judged(name: str, change: Change, seed: int, given: Options) -> dict[str, float]:
-    """Train an arm with a seed and judge it, unless that is done."""
-    stored = judgement(name, seed, given)
-    folder = stored.parent
-    if stored.is_file():
-        return json.loads(stored.read_text(encoding="utf-8"))
+def trained(name: str, change: Change, seed: int, given: Options) -> float:
+    """Train an arm with a seed, or go on; returns its views per second."""
+    folder = judgement(name, seed, given).parent
     base = base_recipe(given, folder, seed)
     recipe = change(base)
     # As many views for every arm: with several masks an epoch of all images may be more than the base sees in all.
@@ -138,10 +148,19 @@ def judged(name: str, change: Change, seed: int, given: Options) -> dict[str, fl
     result = pretrain(recipe, labelled.train.source)
     if result.interrupted:
         raise SystemExit(f"stopped at step {result.steps} of {result.total}; the same command goes on from there")
-    model = load_model(folder)
-    found = {"images per second": masks * result.images_per_second, **learned(model, given)}
-    if not recipe.resolved().objective.normalize_targets:
-        found |= painted(model, labelled)
+    return masks * result.images_per_second
+
+
+def judged(name: str, change: Change, seed: int, given: Options) -> dict[str, float]:
+    """Train an arm with a seed and judge it, unless that is done."""
+    stored = judgement(name, seed, given)
+    if stored.is_file():
+        return json.loads(stored.read_text(encoding="utf-8"))
+    speed = trained(name, change, seed, given)
+    model = load_model(stored.parent)
+    found = {"images per second": speed, **learned(model, given)}
+    if not Recipe.read(stored.parent / "recipe.json").objective.normalize_targets:
+        found |= painted(model, labelled_pack("tiny_imagenet50"))
     if given.photos and isinstance(model, GMAE):
         found |= seen(model, given)
     stored.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
@@ -229,7 +248,7 @@ def table(found: Mapping[str, Mapping[int, Mapping[str, float]]]) -> str:
 
 
 Found = dict[str, dict[int, dict[str, float]]]
-ASIDE = ("factors", "seeds", "out", "part", "json_file")
+ASIDE = ("factors", "seeds", "out", "part", "device", "workers", "json_file")
 """Options that change no figure of a run."""
 
 

@@ -2,13 +2,14 @@
 
     python -m benchmarks.laptop preset [--minutes 30] [--seeds 0 1 2] [--out FOLDER] [--json-file FILE]
     python -m benchmarks.laptop twin …
-    python -m benchmarks.laptop ladder [--minutes 6] …
+    python -m benchmarks.laptop tricks --minutes 2 …
 
-`preset` trains the preset with each seed; `twin` trains it for pixels, as mi-mae; `ladder` adds one trick after the
-other to a plain recipe, at the end one that the preset leaves out. Every run has the same time: how many epochs that
-is, is measured first, all arms in turns, and kept in the folder, so that interrupted runs go on and other seeds do as
-much. The pack lies in `shared/data` beside the checkout; elsewhere `--data uoft-cs/cifar10` takes the images from the
-Hub.
+`preset` trains the preset with each seed; `twin` trains it for pixels, as mi-mae; `tricks` trains it without each of
+its tricks, with one that it leaves out, and a recipe that has none. Every run has the same time: how many images that
+is, is measured first, all arms in turns, and kept in the folder, so that interrupted runs go on and other seeds see as
+many. With `--device cuda` a GPU does the arithmetic of as many images as two CPU cores would, whose speeds the folder
+must have. The pack lies in `shared/data` beside the checkout; elsewhere `--data uoft-cs/cifar10` takes the images from
+the Hub.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import functools
 import json
 import statistics
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -34,10 +35,11 @@ from splatlearn.evaluation import EvaluationOptions, Extraction, evaluate
 from splatlearn.evaluation.comparison import paired_difference
 from splatlearn.models import ModelOptions
 from splatlearn.stored import read_object, write_whole
-from splatlearn.training import DataOptions, ObjectiveOptions, Recipe, RunOptions, pretrain
-from splatlearn.training.laptop import ENCODER, LEFT_OUT, TRICKS, laptop_recipe
+from splatlearn.training import DataOptions, ObjectiveOptions, OptimizerOptions, Recipe, RunOptions, pretrain
+from splatlearn.training.laptop import ENCODER, LEFT_OUT, TRICKS, Trick, laptop_recipe
 from splatlearn.training.run_folder import environment
 
+PRESET = "laptop preset"
 KEYS = ("knn", "linear")
 RATES = "rates.json"
 ROUNDS = 3
@@ -58,12 +60,14 @@ class Options:
     """Cores that train."""
     data: str | None = None
     """Labelled images, a folder or a Hub name, in place of the pack of cifar10."""
-    images: int | None = None
-    """Training images; all by default."""
     probed: int | None = None
     """Labelled images that the probes learn from; all by default. All validation images judge."""
     part: tuple[int, int] = (0, 1)
     """(i, n) does every n-th run from the i-th, for n processes beside one another."""
+    device: str = "cpu"
+    """Where runs train and are judged, cpu or cuda; the time is always that of CPU cores."""
+    workers: int = 1
+    """Processes that decode and crop for a run."""
     out: Path = Path("runs/laptop")
     """Folder of the runs."""
     json_file: Path | None = None
@@ -81,25 +85,30 @@ def plain_recipe(data: DataOptions, run: RunOptions) -> Recipe:
         model=f"gmae_{ENCODER}",
         options=ModelOptions(decoder_depth=2, gaussians=256, gaussians_per_query=1, **PAPER_LIKE),
         objective=ObjectiveOptions(error="squared", visible_weight=0.0),
+        # The default, said so that tricks can change it.
+        optimizer=OptimizerOptions(base_learning_rate=1e-4),
         data=data,
         run=run,
     )
 
 
 def arms() -> dict[str, Make]:
-    """The plain recipe, and the tricks one after the other on top of those before, at the end what was left out."""
-    tricks = TRICKS | LEFT_OUT
+    """The preset, without each of its tricks, with what it leaves out, and the plain recipe."""
 
-    def with_tricks(count: int) -> Make:
+    def with_tricks(tricks: Iterable[Trick]) -> Make:
         def make(data: DataOptions, run: RunOptions) -> Recipe:
-            recipe = plain_recipe(data, run)
-            for trick in list(tricks.values())[:count]:
-                recipe = trick(recipe)
-            return recipe
+            return functools.reduce(lambda recipe, trick: trick(recipe), tricks, plain_recipe(data, run))
 
         return make
 
-    return {"plain": plain_recipe} | {f"+ {name}": with_tricks(count) for count, name in enumerate(tricks, start=1)}
+    # Information is shared between masks: without those there is none.
+    gone = {name: {name} | ({"shared information"} if name == "several masks" else set()) for name in TRICKS}
+    without = {
+        f"without {name}": with_tricks([trick for other, trick in TRICKS.items() if other not in names])
+        for name, names in gone.items()
+    }
+    more = {f"with {name}": with_tricks([*TRICKS.values(), trick]) for name, trick in LEFT_OUT.items()}
+    return {PRESET: laptop_recipe} | without | more | {"plain": plain_recipe}
 
 
 def recipe_of(make: Make, folder: Path, seed: int, epochs: int, given: Options) -> Recipe:
@@ -107,21 +116,37 @@ def recipe_of(make: Make, folder: Path, seed: int, epochs: int, given: Options) 
     run = RunOptions(
         out=str(folder),
         seed=seed,
-        device="cpu",
+        device=given.device,
+        precision="fp32",
         trackers=(),
         checkpoint_every=500,
         keep_checkpoints=1,
         resume=(folder / "checkpoints").exists(),
     )
-    recipe = make(DataOptions(data=given.data or "cifar10"), run)
+    recipe = make(DataOptions(data=given.data or "cifar10", workers=given.workers), run)
     return dataclasses.replace(recipe, optimizer=dataclasses.replace(recipe.optimizer, epochs=epochs))
 
 
-def epochs_of(made: Mapping[str, Make], labelled: Labelled, given: Options) -> dict[str, int]:
-    """Whole epochs that each arm does in the given time, by speeds that were measured in turns or are kept."""
+@dataclass(frozen=True)
+class Share:
+    """What an arm sees in its time: so many images, so often."""
+
+    images: int
+    epochs: int
+
+
+def shares_of(made: Mapping[str, Make], labelled: Labelled, given: Options) -> dict[str, Share]:
+    """The first so many images that each arm sees in the given time, by speeds that were measured in turns or are kept.
+
+    All images several times where the time allows.
+    """
     stored = given.out / RATES
     rates: dict[str, list[float]] = read_object(stored)
     missing = [name for name in made if name not in rates]
+    if missing and given.device != "cpu":
+        raise SystemExit(
+            f"device: expected the speeds of CPU cores in {stored}, which has none of {', '.join(missing)}"
+        )
     for _ in range(ROUNDS if missing else 0):
         for name in missing:
             with tempfile.TemporaryDirectory() as folder:
@@ -131,8 +156,13 @@ def epochs_of(made: Mapping[str, Make], labelled: Labelled, given: Options) -> d
             rates.setdefault(name, []).append(result.images_per_second)
     if missing:
         write_whole(stored, json.dumps(rates, indent=1) + "\n")
-    seconds = 60 * given.minutes
-    return {name: max(1, round(seconds * statistics.median(rates[name]) / len(labelled.train))) for name in made}
+    found = {}
+    for name in made:
+        images = 60 * given.minutes * statistics.median(rates[name])
+        epochs = max(1, round(images / len(labelled.train)))
+        # A step has a whole batch.
+        found[name] = Share(min(len(labelled.train), max(_batch(made[name]), round(images))), epochs)
+    return found
 
 
 def open_data(given: Options) -> Labelled:
@@ -153,25 +183,25 @@ def _batch(make: Make) -> int:
 
 def found_file(name: str, seed: int, given: Options) -> Path:
     """Where the figures of an arm with a seed are kept, in its run's folder."""
-    return given.out / f"{name.removeprefix('+ ').replace(' ', '-')}-{seed}" / "found.json"
+    return given.out / f"{name.replace(' ', '-')}-{seed}" / "found.json"
 
 
-def found_of(name: str, make: Make, seed: int, epochs: int, labelled: Labelled, given: Options) -> dict[str, float]:
+def found_of(name: str, make: Make, seed: int, share: Share, labelled: Labelled, given: Options) -> dict[str, float]:
     """Train an arm with a seed and judge it, unless that is done."""
     stored = found_file(name, seed, given)
     folder = stored.parent
     if stored.is_file():
         return json.loads(stored.read_text(encoding="utf-8"))
-    recipe = recipe_of(make, folder, seed, epochs, given)
-    result = pretrain(recipe, labelled.train)
+    recipe = recipe_of(make, folder, seed, share.epochs, given)
+    result = pretrain(recipe, first(labelled, share.images).train)
     if result.interrupted:
         raise SystemExit(f"stopped at step {result.steps} of {result.total}; the same command goes on from there")
     asked = EvaluationOptions(probes=KEYS, pooling="mean", controls=False, diagnostics=False)
-    probed = open_data(given) if given.images else labelled
-    probed = first(probed, given.probed)
-    scores = evaluate(folder, probed, asked, Extraction(device="cpu"), folder / "features").model.scores
+    probed = first(labelled, given.probed)
+    scores = evaluate(folder, probed, asked, Extraction(device=given.device), folder / "features").model.scores
     found = {
-        "epochs": epochs,
+        "images": share.images,
+        "epochs": share.epochs,
         "steps": result.steps,
         # Of the whole run, though an earlier call may have done a part of it.
         "minutes": result.total * recipe.optimizer.batch_size / result.images_per_second / 60,
@@ -187,13 +217,13 @@ def run(made: dict[str, Make], given: Options) -> None:
     """Train and judge arms with every seed, print the table and write the figures."""
     check_part(given.part)
     torch.set_num_threads(given.threads)
-    labelled = first(open_data(given), given.images)
-    epochs = epochs_of(made, labelled, given)
+    labelled = open_data(given)
+    shares = shares_of(made, labelled, given)
     # Seeds outside: what was interrupted has all arms of the seeds that are done.
     runs = [(seed, name) for seed in given.seeds for name in made]
     begin, step = given.part
     for seed, name in runs[begin::step]:
-        found_of(name, made[name], seed, epochs[name], labelled, given)
+        found_of(name, made[name], seed, shares[name], labelled, given)
     found: dict[str, dict[int, dict[str, float]]] = {}
     for seed, name in runs:
         path = found_file(name, seed, given)
@@ -207,32 +237,35 @@ def run(made: dict[str, Make], given: Options) -> None:
 
 
 def table(found: Mapping[str, Mapping[int, Mapping[str, float]]]) -> str:
-    """Mean ± sd of every arm, and in brackets what it gains on the arm before, paired by seed."""
-    lines = ["| recipe | epochs | minutes | views/s | kNN | linear |", "|---|---|---|---|---|---|"]
-    before: Mapping[int, Mapping[str, float]] | None = None
+    """Mean ± sd of every arm, and in brackets its difference from the first, paired by seed."""
+    lines = ["| recipe | images × epochs | views/s | kNN | linear |", "|---|---|---|---|---|"]
+    base: Mapping[int, Mapping[str, float]] | None = None
     for name, runs in found.items():
-        cells = [name, f"{next(iter(runs.values()))['epochs']:.0f}"]
-        cells += [f"{statistics.fmean(each['minutes'] for each in runs.values()):.1f}"]
+        one = next(iter(runs.values()))
+        cells = [name, f"{one['images']:,} × {one['epochs']}"]
         cells += [f"{statistics.median(each['views per second'] for each in runs.values()):.0f}"]
         for key in KEYS:
             values: dict[int | None, float] = {seed: 100 * each[key] for seed, each in runs.items()}
             cell = f"{statistics.fmean(values.values()):.1f}"
             if len(values) > 1:
                 cell += f" ± {statistics.stdev(values.values()):.1f}"
-            if before is not None:
-                old: dict[int | None, float] = {seed: 100 * each[key] for seed, each in before.items()}
-                difference = paired_difference(old, values)
-                cell += f" ({difference.mean:+.1f}{'*' if difference.exceeds_noise else ''})"
+            if base is not None:
+                before: dict[int | None, float] = {seed: 100 * each[key] for seed, each in base.items()}
+                difference = paired_difference(before, values)
+                mark = "\\*" if difference.exceeds_noise else ""
+                cell += f" ({difference.mean:+.1f}{mark})"
             cells.append(cell)
         lines.append("| " + " | ".join(cells) + " |")
-        before = runs
-    note = "\nTop-1 in %. In brackets: gain on the row above, paired by seed; *: its 95 % interval leaves 0 out."
+        base = base or runs
+    note = (
+        "\nTop-1 in %. In brackets: difference from the first row, paired by seed; \\*: its 95 % interval leaves 0 out."
+    )
     return "\n".join(lines) + "\n" + note
 
 
 def preset(given: Given) -> None:
     """Train the preset with every seed."""
-    run({"laptop preset": laptop_recipe}, given)
+    run({PRESET: laptop_recipe}, given)
 
 
 def twin(given: Given) -> None:
@@ -240,12 +273,12 @@ def twin(given: Given) -> None:
     run({"mi-mae": functools.partial(laptop_recipe, method="mi-mae")}, given)
 
 
-def ladder(given: Given) -> None:
-    """Add one trick after the other."""
+def tricks(given: Given) -> None:
+    """Leave out one trick after the other."""
     run(arms(), given)
 
 
 if __name__ == "__main__":
     tyro.extras.subcommand_cli_from_dict(
-        {"preset": preset, "twin": twin, "ladder": ladder}, config=(tyro.conf.OmitArgPrefixes,)
+        {"preset": preset, "twin": twin, "tricks": tricks}, config=(tyro.conf.OmitArgPrefixes,)
     )

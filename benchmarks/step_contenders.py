@@ -28,10 +28,13 @@ class Options:
     gaussians_per_query: int | None
     queries: int = 256
     """Most tokens of a GMAE's decoder beside the visible patches, where `gaussians_per_query` is not given."""
+    theirs_precision: str | None = None
+    """Of transformers' model, where it is not `precision`."""
 
-    @property
-    def autocast(self) -> torch.autocast:
-        return torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16")
+    def autocast(self, theirs: bool = False) -> torch.autocast:
+        """The context of a forward pass of ours, or of transformers' model."""
+        precision = (self.theirs_precision if theirs else None) or self.precision
+        return torch.autocast(self.device, torch.bfloat16, enabled=precision == "bf16")
 
 
 def least_per_query(gaussians: int, queries: int = 256) -> int:
@@ -75,6 +78,7 @@ def make_step(model: nn.Module, batch: int, side: int, patch: int, options: Opti
 
     # As the training loop asks: the error is that of the hidden patches.
     asked = {"visible": False} if isinstance(model, MAE) else {}
+    theirs = not isinstance(model, (MAE, GMAE))
 
     def forward(mask: Any) -> torch.Tensor:
         if isinstance(model, (MAE, GMAE)):
@@ -83,7 +87,7 @@ def make_step(model: nn.Module, batch: int, side: int, patch: int, options: Opti
 
     def step() -> None:
         mask = random_mask(batch, (side // patch, side // patch), 0.75, generator).to(options.device)
-        with options.autocast:
+        with options.autocast(theirs):
             loss = forward(mask)
         loss.backward()
         optimizer.step()

@@ -13,16 +13,17 @@ import sys
 import torch
 
 from .memory import rise, run_alone
-from .step_contenders import Options, make_model, make_step, sizes
+from .step_contenders import THEIRS, Options, make_model, make_step, sizes
 
 
 def step_megabytes(contender: str, batch: int, options: Options) -> float:
     """Start the child process; MB per image."""
+    theirs = options.theirs_precision if contender == THEIRS else None
     facts = [
         contender,
         options.model,
         str(batch),
-        options.precision,
+        theirs or options.precision,
         str(torch.get_num_threads()),
         str(options.queries),
     ]

@@ -34,7 +34,7 @@ HEADS = ("contender", "compiled", "batch", "images/s", "ms/image", "renderer", "
 def renderer_milliseconds(model: GMAE, batch: int, options: Options) -> float:
     """Projection and compositing of a batch of the model's Gaussians, forward and backward."""
     height, width = model.image_size
-    with torch.no_grad(), options.autocast:
+    with torch.no_grad(), options.autocast():
         images = torch.rand(batch, 3, height, width, device=options.device)
         predicted, background = model.gaussians(images), model.background(images)
     gaussians = predicted.to(torch.float32).map(lambda tensor: tensor.detach().requires_grad_())
@@ -129,6 +129,7 @@ def main(
     compiled: bool = False,
     largest: bool = False,
     theirs: bool = True,
+    theirs_precision: str | None = None,
     json_file: Path | None = None,
 ) -> None:
     """Time training steps, print a table and write everything to a file.
@@ -146,13 +147,14 @@ def main(
         compiled: Also with torch.compile.
         largest: Also at the largest power of two that fits, for MAE and the first GMAE.
         theirs: Also transformers' ViTMAEForPreTraining.
+        theirs_precision: Its precision, where that is not `precision`.
         json_file: File for the raw numbers.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise SystemExit("device: no CUDA device was found; use --device cpu and a small --model")
     if threads is not None:
         torch.set_num_threads(threads)
-    options = Options(model, device, precision, rounds, gaussians_per_query, queries)
+    options = Options(model, device, precision, rounds, gaussians_per_query, queries, theirs_precision)
     names = ["mae", *([THEIRS] if theirs else []), *(f"gmae-{count}" for count in gaussians)]
     rows = []
     for batch in batches:
@@ -166,6 +168,7 @@ def main(
             batch *= 2
         rows += rows_of(pair, batch, False, options)
     facts = {**device_facts(device), "threads": torch.get_num_threads(), "model": model, "precision": precision}
+    facts["theirs_precision"] = theirs_precision or precision
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_text(json.dumps({"environment": facts, "rows": rows}, indent=1) + "\n")

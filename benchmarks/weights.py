@@ -49,7 +49,7 @@ WINDOWS = ReadOptions(sizing="windows", refine=100)
 """The best edges of a model of 64 px: windows, and a hundred steps through the renderer."""
 
 
-def recipe_of(name: Name, folder: Path, epochs: int, device: str) -> Recipe:
+def recipe_of(name: Name, folder: Path, epochs: int, device: str, workers: int | None) -> Recipe:
     """The recipe of a model and its twin: what they share is all that is not GMAE's own."""
     gmae = name.startswith("gmae")
     return Recipe(
@@ -67,7 +67,9 @@ def recipe_of(name: Name, folder: Path, epochs: int, device: str) -> Recipe:
         ),
         # Read-outs are of whole photographs: their visible patches are to be painted too.
         objective=ObjectiveOptions(error="both", visible_weight=1.0) if gmae else ObjectiveOptions(),
-        data=DataOptions(data="photographs of tiny_imagenet50, imagenette224 and BSDS500", crop_scale=(0.2, 1.0)),
+        data=DataOptions(
+            data="photographs of tiny_imagenet50, imagenette224 and BSDS500", crop_scale=(0.2, 1.0), workers=workers
+        ),
         optimizer=OptimizerOptions(
             epochs=epochs, batch_size=64, base_learning_rate=4e-3, warmup_epochs=min(1.0, epochs / 10)
         ),
@@ -78,7 +80,11 @@ def recipe_of(name: Name, folder: Path, epochs: int, device: str) -> Recipe:
 
 
 def train(
-    name: tyro.conf.Positional[Name], out: Path = Path("runs/weights"), epochs: int = 12, device: str = "auto"
+    name: tyro.conf.Positional[Name],
+    out: Path = Path("runs/weights"),
+    epochs: int = 12,
+    device: str = "auto",
+    workers: int | None = None,
 ) -> None:
     """Train, or go on.
 
@@ -87,8 +93,9 @@ def train(
         out: Folder of the runs.
         epochs: Passes over the photographs.
         device: auto, cpu, cuda.
+        workers: Processes that decode and crop.
     """
-    result = pretrain(recipe_of(name, out / name, epochs, device), Photographs())
+    result = pretrain(recipe_of(name, out / name, epochs, device, workers), Photographs())
     if result.interrupted:
         raise SystemExit(f"stopped at step {result.steps} of {result.total}; the same command goes on from there")
 

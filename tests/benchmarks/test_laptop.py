@@ -1,8 +1,11 @@
+import functools
 import json
 from pathlib import Path
 
+import pytest
+
 from benchmarks import laptop
-from benchmarks.laptop import Options, arms, epochs_of, recipe_of, table
+from benchmarks.laptop import PRESET, Options, Share, arms, plain_recipe, recipe_of, shares_of, table
 from splatlearn.data.labelled import Labelled, labelled_parts
 from splatlearn.training import DataOptions, RunOptions
 from splatlearn.training.laptop import LEFT_OUT, TRICKS, laptop_recipe
@@ -15,41 +18,62 @@ def labelled() -> Labelled:
     return labelled_parts(source, source, "test")
 
 
-def test_each_rung_adds_one_trick_and_all_of_the_preset_make_it(tmp_path: Path) -> None:
+DATA, RUN = DataOptions(data="x"), RunOptions(out="y")
+
+
+def test_every_arm_leaves_out_one_trick_of_the_preset(tmp_path: Path) -> None:
     made = arms()
-    assert list(made) == ["plain", *(f"+ {name}" for name in (*TRICKS, *LEFT_OUT))]
-    recipes = [make(DataOptions(data="x"), RunOptions(out="y")) for make in made.values()]
-    for before, after in zip(recipes, recipes[1:], strict=False):
-        assert before != after
-    preset = laptop_recipe(DataOptions(data="x"), RunOptions(out="y"))
-    assert all(
-        difference.startswith(("preset", "optimizer.epochs")) for difference in recipes[len(TRICKS)].differences(preset)
-    )
+    assert list(made) == [
+        PRESET,
+        *(f"without {name}" for name in TRICKS),
+        *(f"with {name}" for name in LEFT_OUT),
+        "plain",
+    ]
+    recipes = {name: make(DATA, RUN) for name, make in made.items()}
+    together = functools.reduce(lambda recipe, trick: trick(recipe), TRICKS.values(), plain_recipe(DATA, RUN))
+    assert all(each.startswith(("preset", "optimizer.epochs")) for each in together.differences(recipes[PRESET]))
+    for name, trick in TRICKS.items():
+        without = recipes[f"without {name}"]
+        assert without.differences(together) and trick(without) != without
+    # Masks go with what they share; the rest is the preset's.
+    single = recipes["without several masks"]
+    assert (single.method, single.mutual.masks, single.optimizer.batch_size) == ("gmae", None, 64)
     recipe = recipe_of(made["plain"], tmp_path, seed=3, epochs=7, given=Options())
     assert (recipe.run.seed, recipe.optimizer.epochs, recipe.run.resume) == (3, 7, False)
 
 
 def test_every_arm_has_the_same_time(tmp_path: Path) -> None:
-    made = {name: arms()[name] for name in ("plain", "+ few queries")}
-    rates = {"plain": [10.0, 30.0, 20.0], "+ few queries": [80.0, 2.0, 90.0]}
+    made = {name: arms()[name] for name in ("plain", "without patterns")}
+    rates = {"plain": [1.2, 1.3, 1.0], "without patterns": [80.0, 2.0, 90.0]}
     (tmp_path / laptop.RATES).write_text(json.dumps(rates))
-    found = epochs_of(made, labelled(), Options(minutes=1.0, out=tmp_path))
-    assert found == {"plain": 20 * 60 // 40, "+ few queries": 80 * 60 // 40}
+    # Of 40 images 72 are two epochs; 36 would be one, but a batch has 64, or all there are.
+    assert shares_of(made, labelled(), Options(minutes=1.0, out=tmp_path)) == {
+        "plain": Share(40, 2),
+        "without patterns": Share(40, 80 * 60 // 40),
+    }
+    assert shares_of(made, labelled(), Options(minutes=0.5, out=tmp_path))["plain"] == Share(40, 1)
+    few = shares_of(made, labelled(), Options(minutes=0.2, out=tmp_path))["without patterns"]
+    assert few == Share(40, 24)
+
+
+def test_a_gpu_does_as_much_as_cpu_cores_that_were_measured(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="speeds of CPU cores .* none of laptop preset"):
+        shares_of({PRESET: laptop_recipe}, labelled(), Options(device="cuda", out=tmp_path))
 
 
 def test_the_table_says_what_a_trick_gains() -> None:
-    row = {"epochs": 4, "minutes": 5.9, "views per second": 200.0}
+    row = {"images": 1200, "epochs": 4, "views per second": 200.0}
     found = {
-        "plain": {0: {**row, "knn": 0.20, "linear": 0.3}, 1: {**row, "knn": 0.22, "linear": 0.3}},
-        "+ few queries": {0: {**row, "knn": 0.25, "linear": 0.3}, 1: {**row, "knn": 0.27, "linear": 0.4}},
+        PRESET: {0: {**row, "knn": 0.20, "linear": 0.3}, 1: {**row, "knn": 0.22, "linear": 0.3}},
+        "plain": {0: {**row, "knn": 0.25, "linear": 0.3}, 1: {**row, "knn": 0.27, "linear": 0.4}},
     }
     lines = table(found).splitlines()
-    assert lines[2] == "| plain | 4 | 5.9 | 200 | 21.0 ± 1.4 | 30.0 ± 0.0 |"
-    assert lines[3].startswith("| + few queries | 4 | 5.9 | 200 | 26.0 ± 1.4 (+5.0*) | 35.0 ± 7.1 (+5.0) |")
+    assert lines[2] == "| laptop preset | 1,200 × 4 | 200 | 21.0 ± 1.4 | 30.0 ± 0.0 |"
+    assert lines[3] == "| plain | 1,200 × 4 | 200 | 26.0 ± 1.4 (+5.0\\*) | 35.0 ± 7.1 (+5.0) |"
 
 
 def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
-    (tmp_path / "few-queries-2").mkdir()
-    (tmp_path / "few-queries-2" / "found.json").write_text('{"knn": 0.5}')
-    found = laptop.found_of("+ few queries", arms()["+ few queries"], 2, 1, labelled(), Options(out=tmp_path))
-    assert found == {"knn": 0.5}
+    (tmp_path / "without-patterns-2").mkdir()
+    (tmp_path / "without-patterns-2" / "found.json").write_text('{"knn": 0.5}')
+    make, given = arms()["without patterns"], Options(out=tmp_path)
+    assert laptop.found_of("without patterns", make, 2, Share(40, 1), labelled(), given) == {"knn": 0.5}

@@ -1,6 +1,6 @@
 """The laptop preset: what helps where there are two CPU cores and half an hour, trick by trick.
 
-`python -m benchmarks.laptop ladder` measures what each trick gains.
+`python -m benchmarks.laptop tricks` measures what each trick gains.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Trick = Callable[[Recipe], Recipe]
 
 def short_schedule(recipe: Recipe) -> Recipe:
     """A peak of the learning rate for thousands of steps, not hundreds of thousands, and tamer crops."""
-    optimizer = dataclasses.replace(recipe.optimizer, base_learning_rate=4e-3, warmup_epochs=0.3)
+    optimizer = dataclasses.replace(recipe.optimizer, base_learning_rate=4e-3)
     data = dataclasses.replace(recipe.data, crop_scale=(0.2, 1.0))
     return dataclasses.replace(recipe, optimizer=optimizer, data=data)
 
