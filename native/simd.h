@@ -46,6 +46,58 @@ static inline void store_first(float* to, vfloat value, int count) {
     for (int lane = 0; lane < count; ++lane) to[lane] = value[lane];
 }
 
+// bfloat16: the upper half of a float.
+typedef uint16_t vhalf __attribute__((vector_size(2 * LANES)));
+typedef uint32_t vbits __attribute__((vector_size(4 * LANES)));
+
+static inline vfloat widen_half(vhalf value) {
+    const vbits bits = __builtin_convertvector(value, vbits) << 16;
+    vfloat result;
+    std::memcpy(&result, &bits, sizeof bits);
+    return result;
+}
+
+// Rounded to nearest, ties to even; what is no number stays none.
+static inline vhalf narrow_half(vfloat value) {
+    vbits bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    const vbits rounded = bits + 0x7fff + ((bits >> 16) & 1);
+    return __builtin_convertvector((value != value ? bits | 0x400000 : rounded) >> 16, vhalf);
+}
+
+static inline vfloat load(const uint16_t* from) {
+    vhalf value;
+    std::memcpy(&value, from, sizeof value);
+    return widen_half(value);
+}
+
+static inline void store(uint16_t* to, vfloat value) {
+    const vhalf half = narrow_half(value);
+    std::memcpy(to, &half, sizeof half);
+}
+
+static inline vfloat load_first(const uint16_t* from, int count) {
+    if (count >= LANES) return load(from);
+    vhalf value = {};
+    for (int lane = 0; lane < count; ++lane) value[lane] = from[lane];
+    return widen_half(value);
+}
+
+static inline void store_first(uint16_t* to, vfloat value, int count) {
+    if (count >= LANES) return store(to, value);
+    const vhalf half = narrow_half(value);
+    for (int lane = 0; lane < count; ++lane) to[lane] = half[lane];
+}
+
+static inline float one_of(float value) { return value; }
+
+static inline float one_of(uint16_t value) {
+    const uint32_t bits = static_cast<uint32_t>(value) << 16;
+    float result;
+    std::memcpy(&result, &bits, sizeof bits);
+    return result;
+}
+
 // The value where the mask, which must be the result of comparisons, holds, and 0 elsewhere.
 static inline vfloat only(vint where, vfloat value) {
     vint bits;

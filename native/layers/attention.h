@@ -57,17 +57,35 @@ static void product(const float* a, ptrdiff_t a_row, ptrdiff_t a_column, const f
 }
 
 // The transposed rows, times a factor, padded with zeros: [width][padded(count)].
-static void transposed(Rows<const float> rows, int count, int width, float factor, float* to) {
+template <typename T>
+static void transposed(Rows<const T> rows, int count, int width, float factor, float* to) {
     const int row = padded(count);
     for (int i = 0; i < count; ++i)
-        for (int c = 0; c < width; ++c) to[c * row + i] = factor * rows.first[i * rows.row + c];
+        for (int c = 0; c < width; ++c) to[c * row + i] = factor * one_of(rows.first[i * rows.row + c]);
     for (int c = 0; c < width; ++c) std::fill(to + c * row + count, to + (c + 1) * row, 0.0f);
 }
 
 // The rows behind one another. Where they come from they lie kilobytes apart, and would share few places of a cache.
-static const float* packed(Rows<const float> rows, int count, int width, float* to) {
-    for (int i = 0; i < count; ++i) std::copy_n(rows.first + i * rows.row, width, to + i * width);
+template <typename T>
+static const float* packed(Rows<const T> rows, int count, int width, float* to) {
+    for (int i = 0; i < count; ++i)
+        for (int c = 0; c < width; c += LANES) store(to + i * width + c, load(rows.first + i * rows.row + c));
     return to;
+}
+
+// Rows of floats: those that are, where they lie, others made floats in `room`.
+static Rows<const float> as_floats(Rows<const float> rows, int, int, float*) { return rows; }
+static Rows<const float> as_floats(Rows<const uint16_t> rows, int count, int width, float* room) {
+    return {packed(rows, count, width, room), width};
+}
+
+// Where products go that end in rows of T, and what brings them there.
+static Rows<float> landing(Rows<float> rows, int, float*) { return rows; }
+static Rows<float> landing(Rows<uint16_t>, int width, float* room) { return {room, width}; }
+static void landed(Rows<float>, Rows<float>, int, int) {}
+static void landed(Rows<float> from, Rows<uint16_t> to, int count, int width) {
+    for (int i = 0; i < count; ++i)
+        for (int c = 0; c < width; c += LANES) store(to.first + i * to.row + c, load(from.first + i * from.row + c));
 }
 
 // Scores in units of log 2 become weights that sum to 1; those past the last key become 0.
@@ -94,30 +112,40 @@ static inline float inverse_root(int width) { return 1.0f / std::sqrt(static_cas
 
 constexpr float LOG2_E = 1.44269504f;
 
-static void attend(const Head& head, Rows<float> out, float* scratch) {
+template <typename T>
+static void attend(const Head<T>& head, Rows<T> out, float* scratch) {
     const int row = padded(head.keys), width = head.width;
-    float *keys = scratch, *scores = keys + width * row, *room = scores + BLOCK * row;
+    float *keys = scratch, *scores = keys + width * row, *room = scores + BLOCK * row, *asking = room + width * row,
+          *found = asking + BLOCK * width;
     transposed(head.k, head.keys, width, LOG2_E * inverse_root(width), keys);
     const float* values = packed(head.v, head.keys, width, room);
     for (int i = 0; i < head.queries; i += BLOCK) {
         const int rows = std::min(BLOCK, head.queries - i);
-        product(head.q.first + i * head.q.row, head.q.row, 1, keys, row, rows, width, row, scores, row);
+        const Rows<const T> some{head.q.first + i * head.q.row, head.q.row};
+        const Rows<const float> q = as_floats(some, rows, width, asking);
+        product(q.first, q.row, 1, keys, row, rows, width, row, scores, row);
         for (int r = 0; r < rows; ++r) softmax(scores + r * row, head.keys);
-        product(scores, row, 1, values, width, rows, head.keys, width, out.first + i * out.row, out.row);
+        const Rows<T> to{out.first + i * out.row, out.row};
+        const Rows<float> sums = landing(to, width, found);
+        product(scores, row, 1, values, width, rows, head.keys, width, sums.first, sums.row);
+        landed(sums, to, rows, width);
     }
 }
 
-static void attend_backward(const Head& head, Rows<const float> out_gradient, Rows<float> q, Rows<float> k, Rows<float> v,
-                            float* scratch) {
-    const int row = padded(head.keys), width = head.width;
+template <typename T>
+static void attend_backward(const Head<T>& head, Rows<const T> out_gradient, Rows<T> q, Rows<T> k, Rows<T> v, float* scratch) {
+    const int row = padded(head.keys), width = head.width, most = std::max(head.keys, head.queries);
     const float factor = inverse_root(width);
     float *turned = scratch, *weights = turned + width * row, *slopes = weights + head.queries * row,
-          *room = slopes + head.queries * row;
+          *room = slopes + head.queries * row, *asking = room + most * width, *asked = asking + head.queries * width,
+          *found = asked + head.queries * width;
+    const Rows<const float> queries = as_floats(head.q, head.queries, width, asking);
+    const Rows<const float> upstream = as_floats(out_gradient, head.queries, width, asked);
     transposed(head.k, head.keys, width, LOG2_E * factor, turned);
-    product(head.q.first, head.q.row, 1, turned, row, head.queries, width, row, weights, row);
+    product(queries.first, queries.row, 1, turned, row, head.queries, width, row, weights, row);
     for (int i = 0; i < head.queries; ++i) softmax(weights + i * row, head.keys);
     transposed(head.v, head.keys, width, 1.0f, turned);
-    product(out_gradient.first, out_gradient.row, 1, turned, row, head.queries, width, row, slopes, row);
+    product(upstream.first, upstream.row, 1, turned, row, head.queries, width, row, slopes, row);
     for (int i = 0; i < head.queries; ++i) {
         float *weight = weights + i * row, *slope = slopes + i * row;
         vfloat dot = {};
@@ -125,10 +153,16 @@ static void attend_backward(const Head& head, Rows<const float> out_gradient, Ro
         const float mean = sum(dot);
         for (int j = 0; j < row; j += LANES) store(slope + j, load(weight + j) * (load(slope + j) - mean) * factor);
     }
-    product(slopes, row, 1, packed(head.k, head.keys, width, room), width, head.queries, head.keys, width, q.first, q.row);
-    product(slopes, 1, row, packed(head.q, head.queries, width, room), width, head.keys, head.queries, width, k.first, k.row);
-    product(weights, 1, row, packed(out_gradient, head.queries, width, room), width, head.keys, head.queries, width, v.first,
-            v.row);
+    // A's rows are `a_row` apart: those of slopes and weights, or their columns.
+    const auto gradient = [&](const float* a, ptrdiff_t a_row, ptrdiff_t a_column, const float* b, int rows, int inner,
+                              Rows<T> to) {
+        const Rows<float> sums = landing(to, width, found);
+        product(a, a_row, a_column, b, width, rows, inner, width, sums.first, sums.row);
+        landed(sums, to, rows, width);
+    };
+    gradient(slopes, row, 1, packed(head.k, head.keys, width, room), head.queries, head.keys, q);
+    gradient(slopes, 1, row, packed(queries, head.queries, width, room), head.keys, head.queries, k);
+    gradient(weights, 1, row, packed(upstream, head.queries, width, room), head.keys, head.queries, v);
 }
 
 }  // namespace layers

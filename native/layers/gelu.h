@@ -26,7 +26,8 @@ static inline Normal normal(vfloat x) {
     return {select(x < 0.0f, tail, 1.0f - tail), bell};
 }
 
-static void gelu(const float* x, float* y, size_t count) {
+template <typename T>
+static void gelu(const T* x, T* y, size_t count) {
     for (size_t i = 0; i < count; i += LANES) {
         const int left = static_cast<int>(count - i < LANES ? count - i : LANES);
         const vfloat value = load_first(x + i, left);
@@ -34,7 +35,8 @@ static void gelu(const float* x, float* y, size_t count) {
     }
 }
 
-static void gelu_backward(const float* x, const float* gradient, float* out, size_t count) {
+template <typename T>
+static void gelu_backward(const T* x, const T* gradient, T* out, size_t count) {
     const float density = 0.39894228f;  // 1/√(2π)
     for (size_t i = 0; i < count; i += LANES) {
         const int left = static_cast<int>(count - i < LANES ? count - i : LANES);

@@ -10,6 +10,10 @@ namespace layers {
 #define TEXT(name) TEXT_OF(name)
 #define JOIN_OF(a, b) a##b
 #define JOIN(a, b) JOIN_OF(a, b)
-const Layers JOIN(KERNEL, _layers) = {TEXT(KERNEL), gelu, gelu_backward, attend, attend_backward};
+const Layers JOIN(KERNEL, _layers) = {
+    TEXT(KERNEL),
+    {gelu<float>, gelu_backward<float>, attend<float>, attend_backward<float>},
+    {gelu<uint16_t>, gelu_backward<uint16_t>, attend<uint16_t>, attend_backward<uint16_t>},
+};
 
 }  // namespace layers

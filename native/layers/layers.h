@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 namespace layers {
 
@@ -13,8 +14,9 @@ struct Rows {
 };
 
 // One head of one image: `queries` rows of Q, `keys` rows of K and V, each `width` numbers long.
+template <typename T>
 struct Head {
-    Rows<const float> q, k, v;
+    Rows<const T> q, k, v;
     int queries, keys, width;
 };
 
@@ -25,21 +27,38 @@ constexpr int BLOCK = 24;       // queries whose scores are held at a time in th
 
 inline int padded(int keys) { return (keys + WIDTH_STEP - 1) / WIDTH_STEP * WIDTH_STEP; }
 
-// Floats of scratch that a head needs.
-inline size_t scratch_forward(int keys, int width) {
-    return static_cast<size_t>(2 * width + BLOCK) * padded(keys);
+// Floats of scratch that a head needs, numbers of T made floats among them.
+template <typename T>
+size_t scratch_forward(int keys, int width) {
+    const size_t rows = sizeof(T) == sizeof(float) ? 0 : 2 * BLOCK * width;
+    return static_cast<size_t>(2 * width + BLOCK) * padded(keys) + rows;
 }
-inline size_t scratch_backward(int queries, int keys, int width) {
-    return static_cast<size_t>(width + 2 * queries) * padded(keys) + static_cast<size_t>(width) * (keys > queries ? keys : queries);
+template <typename T>
+size_t scratch_backward(int queries, int keys, int width) {
+    const size_t most = keys > queries ? keys : queries;
+    const size_t rows = sizeof(T) == sizeof(float) ? 0 : (2 * queries + most) * width;
+    return static_cast<size_t>(width + 2 * queries) * padded(keys) + width * most + rows;
 }
+
+// Of numbers of one kind: float, or bfloat16 as its bits, computed in float.
+template <typename T>
+struct LayersOf {
+    void (*gelu)(const T* x, T* y, size_t count);
+    void (*gelu_backward)(const T* x, const T* gradient, T* out, size_t count);
+    void (*attend)(const Head<T>& head, Rows<T> out, float* scratch);
+    void (*attend_backward)(const Head<T>& head, Rows<const T> out_gradient, Rows<T> q, Rows<T> k, Rows<T> v, float* scratch);
+};
 
 struct Layers {
     const char* name;
-    void (*gelu)(const float* x, float* y, size_t count);
-    void (*gelu_backward)(const float* x, const float* gradient, float* out, size_t count);
-    void (*attend)(const Head& head, Rows<float> out, float* scratch);
-    void (*attend_backward)(const Head& head, Rows<const float> out_gradient, Rows<float> q, Rows<float> k, Rows<float> v,
-                            float* scratch);
+    LayersOf<float> floats;
+    LayersOf<uint16_t> halves;
+
+    template <typename T>
+    const LayersOf<T>& of() const {
+        if constexpr (sizeof(T) == sizeof(float)) return floats;
+        else return halves;
+    }
 };
 
 extern const Layers baseline_layers, avx2_layers, avx512_layers;

@@ -17,11 +17,16 @@ using namespace layers;
 
 namespace {
 
-using Numbers = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-using Results = nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+// Of float, or of bfloat16 as its bits, since NumPy has no such numbers.
+template <typename T>
+using Numbers = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+template <typename T>
+using Results = nb::ndarray<T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 // Images, heads, tokens, numbers; the numbers of a head lie together.
-using Tokens = nb::ndarray<const float, nb::ndim<4>, nb::device::cpu>;
-using TokensOut = nb::ndarray<float, nb::ndim<4>, nb::device::cpu>;
+template <typename T>
+using Tokens = nb::ndarray<const T, nb::ndim<4>, nb::device::cpu>;
+template <typename T>
+using TokensOut = nb::ndarray<T, nb::ndim<4>, nb::device::cpu>;
 
 std::vector<const Layers*> usable() {
     std::vector<const Layers*> found{&baseline_layers};
@@ -47,17 +52,19 @@ void in_chunks(size_t count, int threads, Work work) {
     for (ptrdiff_t chunk = 0; chunk < chunks; ++chunk) work(chunk * CHUNK, std::min(CHUNK, count - chunk * CHUNK));
 }
 
-void gelu(Numbers x, Results y, int threads) {
+template <typename T>
+void gelu(Numbers<T> x, Results<T> y, int threads) {
     if (y.size() != x.size()) throw nb::value_error("y: expected as many numbers as x");
     in_chunks(x.size(), threads,
-              [&](size_t first, size_t count) { active->gelu(x.data() + first, y.data() + first, count); });
+              [&](size_t first, size_t count) { active->of<T>().gelu(x.data() + first, y.data() + first, count); });
 }
 
-void gelu_backward(Numbers x, Numbers gradient, Results out, int threads) {
+template <typename T>
+void gelu_backward(Numbers<T> x, Numbers<T> gradient, Results<T> out, int threads) {
     if (gradient.size() != x.size() || out.size() != x.size())
         throw nb::value_error("gradient, out: expected as many numbers as x");
     in_chunks(x.size(), threads, [&](size_t first, size_t count) {
-        active->gelu_backward(x.data() + first, gradient.data() + first, out.data() + first, count);
+        active->of<T>().gelu_backward(x.data() + first, gradient.data() + first, out.data() + first, count);
     });
 }
 
@@ -73,10 +80,11 @@ void check(const char* name, const Array& array, size_t images, size_t heads, si
         throw nb::value_error((std::string(name) + ": shape or strides do not fit the queries'").c_str());
 }
 
+template <typename T>
 struct Heads {
-    Tokens q, k, v;
+    Tokens<T> q, k, v;
 
-    Heads(Tokens q, Tokens k, Tokens v) : q(q), k(k), v(v) {
+    Heads(Tokens<T> q, Tokens<T> k, Tokens<T> v) : q(q), k(k), v(v) {
         if (q.shape(3) % WIDTH_STEP || k.shape(2) > MOST_KEYS || k.shape(2) == 0 || q.stride(3) != 1)
             throw nb::value_error("q: expected heads whose width 16 divides, and at most 512 keys");
         check("k", k, q.shape(0), q.shape(1), k.shape(2), q.shape(3));
@@ -87,36 +95,38 @@ struct Heads {
     ptrdiff_t image(ptrdiff_t i) const { return i / static_cast<ptrdiff_t>(q.shape(1)); }
     ptrdiff_t head(ptrdiff_t i) const { return i % static_cast<ptrdiff_t>(q.shape(1)); }
 
-    Head at(ptrdiff_t i) const {
-        return {rows_of<const float>(q, image(i), head(i)), rows_of<const float>(k, image(i), head(i)),
-                rows_of<const float>(v, image(i), head(i)), static_cast<int>(q.shape(2)), static_cast<int>(k.shape(2)),
+    Head<T> at(ptrdiff_t i) const {
+        return {rows_of<const T>(q, image(i), head(i)), rows_of<const T>(k, image(i), head(i)),
+                rows_of<const T>(v, image(i), head(i)), static_cast<int>(q.shape(2)), static_cast<int>(k.shape(2)),
                 static_cast<int>(q.shape(3))};
     }
 };
 
-void attend(Tokens q, Tokens k, Tokens v, TokensOut out, int threads) {
-    const Heads heads(q, k, v);
+template <typename T>
+void attend(Tokens<T> q, Tokens<T> k, Tokens<T> v, TokensOut<T> out, int threads) {
+    const Heads<T> heads(q, k, v);
     check("out", out, q.shape(0), q.shape(1), q.shape(2), q.shape(3));
-    const size_t room = scratch_forward(static_cast<int>(k.shape(2)), static_cast<int>(q.shape(3)));
+    const size_t room = scratch_forward<T>(static_cast<int>(k.shape(2)), static_cast<int>(q.shape(3)));
     nb::gil_scoped_release unlocked;
 #pragma omp parallel num_threads(threads)
     {
         const std::unique_ptr<float[]> scratch(new float[room]);
 #pragma omp for schedule(static)
         for (ptrdiff_t i = 0; i < heads.count(); ++i)
-            active->attend(heads.at(i), rows_of<float>(out, heads.image(i), heads.head(i)), scratch.get());
+            active->of<T>().attend(heads.at(i), rows_of<T>(out, heads.image(i), heads.head(i)), scratch.get());
     }
 }
 
-void attend_backward(Tokens q, Tokens k, Tokens v, Tokens out_gradient, TokensOut q_out, TokensOut k_out, TokensOut v_out,
-                     int threads) {
-    const Heads heads(q, k, v);
+template <typename T>
+void attend_backward(Tokens<T> q, Tokens<T> k, Tokens<T> v, Tokens<T> out_gradient, TokensOut<T> q_out, TokensOut<T> k_out,
+                     TokensOut<T> v_out, int threads) {
+    const Heads<T> heads(q, k, v);
     check("out_gradient", out_gradient, q.shape(0), q.shape(1), q.shape(2), q.shape(3));
     check("q_out", q_out, q.shape(0), q.shape(1), q.shape(2), q.shape(3));
     check("k_out", k_out, q.shape(0), q.shape(1), k.shape(2), q.shape(3));
     check("v_out", v_out, q.shape(0), q.shape(1), k.shape(2), q.shape(3));
     const size_t room =
-        scratch_backward(static_cast<int>(q.shape(2)), static_cast<int>(k.shape(2)), static_cast<int>(q.shape(3)));
+        scratch_backward<T>(static_cast<int>(q.shape(2)), static_cast<int>(k.shape(2)), static_cast<int>(q.shape(3)));
     nb::gil_scoped_release unlocked;
 #pragma omp parallel num_threads(threads)
     {
@@ -124,9 +134,9 @@ void attend_backward(Tokens q, Tokens k, Tokens v, Tokens out_gradient, TokensOu
 #pragma omp for schedule(static)
         for (ptrdiff_t i = 0; i < heads.count(); ++i) {
             const ptrdiff_t image = heads.image(i), head = heads.head(i);
-            active->attend_backward(heads.at(i), rows_of<const float>(out_gradient, image, head),
-                                    rows_of<float>(q_out, image, head), rows_of<float>(k_out, image, head),
-                                    rows_of<float>(v_out, image, head), scratch.get());
+            active->of<T>().attend_backward(heads.at(i), rows_of<const T>(out_gradient, image, head),
+                                            rows_of<T>(q_out, image, head), rows_of<T>(k_out, image, head),
+                                            rows_of<T>(v_out, image, head), scratch.get());
         }
     }
 }
@@ -146,18 +156,24 @@ void use(const std::string& name) {
     throw nb::value_error(("instruction set: this processor has no " + name).c_str());
 }
 
+template <typename T>
+void define(nb::module_& m) {
+    // noconvert: a silent copy would receive the results in place of the caller's array.
+    m.def("gelu", &gelu<T>, nb::arg("x").noconvert(), nb::arg("y").noconvert(), nb::arg("threads"));
+    m.def("gelu_backward", &gelu_backward<T>, nb::arg("x").noconvert(), nb::arg("gradient").noconvert(),
+          nb::arg("out").noconvert(), nb::arg("threads"));
+    m.def("attend", &attend<T>, nb::arg("q").noconvert(), nb::arg("k").noconvert(), nb::arg("v").noconvert(),
+          nb::arg("out").noconvert(), nb::arg("threads"));
+    m.def("attend_backward", &attend_backward<T>, nb::arg("q").noconvert(), nb::arg("k").noconvert(),
+          nb::arg("v").noconvert(), nb::arg("out_gradient").noconvert(), nb::arg("q_out").noconvert(),
+          nb::arg("k_out").noconvert(), nb::arg("v_out").noconvert(), nb::arg("threads"));
+}
+
 }  // namespace
 
 NB_MODULE(_layers, m) {
-    // noconvert: a silent copy would receive the results in place of the caller's array.
-    m.def("gelu", &gelu, nb::arg("x").noconvert(), nb::arg("y").noconvert(), nb::arg("threads"));
-    m.def("gelu_backward", &gelu_backward, nb::arg("x").noconvert(), nb::arg("gradient").noconvert(),
-          nb::arg("out").noconvert(), nb::arg("threads"));
-    m.def("attend", &attend, nb::arg("q").noconvert(), nb::arg("k").noconvert(), nb::arg("v").noconvert(),
-          nb::arg("out").noconvert(), nb::arg("threads"));
-    m.def("attend_backward", &attend_backward, nb::arg("q").noconvert(), nb::arg("k").noconvert(), nb::arg("v").noconvert(),
-          nb::arg("out_gradient").noconvert(), nb::arg("q_out").noconvert(), nb::arg("k_out").noconvert(),
-          nb::arg("v_out").noconvert(), nb::arg("threads"));
+    define<float>(m);
+    define<uint16_t>(m);
     m.def("instruction_sets", &instruction_sets);
     m.def("instruction_set", [] { return std::string(active->name); });
     m.def("use_instruction_set", &use, nb::arg("name"));

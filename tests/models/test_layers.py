@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 import pytest
@@ -108,6 +109,76 @@ def test_attention_to_one_token_far_above_the_others(instruction_set: str) -> No
     vectors[0, 1, 16] = 1000.0
     vectors[0, :, 32] = torch.tensor([1.0, 2.0, 3.0])
     assert attention(1, vectors)[0, :, 0].tolist() == [2.0, 2.0, 2.0]
+
+
+HALF = 2**-8
+"""Largest relative error of a number rounded to bfloat16."""
+
+
+@needs_compiled
+@pytest.mark.parametrize("count", [1, 7, 40_003])
+def test_gelu_in_bfloat16_is_rounded_once(count: int, instruction_set: str, generator: torch.Generator) -> None:
+    values = (4 * torch.randn(count, generator=generator)).bfloat16().requires_grad_()
+    weights = torch.randn(count, generator=generator).bfloat16()
+    exact = values.detach().double().requires_grad_()
+    found, wanted = gelu(values), F.gelu(exact)
+    assert is_compiled(found) and found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.double(), wanted, atol=1e-6, rtol=HALF)
+    (slopes,) = torch.autograd.grad(found, values, weights)
+    (wanted_slopes,) = torch.autograd.grad(wanted, exact, weights.double())
+    assert slopes.dtype == torch.bfloat16
+    torch.testing.assert_close(slopes.double(), wanted_slopes, atol=1e-5, rtol=HALF)
+
+
+@needs_compiled
+@pytest.mark.parametrize(("images", "tokens", "last", "heads", "width"), SHAPES)
+def test_attention_in_bfloat16_is_rounded_once(
+    images: int,
+    tokens: int,
+    last: int | None,
+    heads: int,
+    width: int,
+    instruction_set: str,
+    generator: torch.Generator,
+) -> None:
+    with torch.no_grad():
+        vectors = [each.bfloat16() for each in parts(images, tokens, last, heads * width, generator)]
+    exact = [each.double().requires_grad_() for each in vectors]
+    found, wanted = attention(heads, *(each.requires_grad_() for each in vectors)), attention(heads, *exact)
+    assert is_compiled(found) and found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.double(), wanted, atol=1e-5, rtol=HALF)
+    weights = torch.randn(found.shape, generator=generator).bfloat16()
+    slopes = torch.autograd.grad(found, vectors, weights)
+    for slope, other in zip(slopes, torch.autograd.grad(wanted, exact, weights.double()), strict=True):
+        assert slope.dtype == torch.bfloat16
+        torch.testing.assert_close(slope.double(), other, atol=1e-5, rtol=HALF)
+
+
+@needs_compiled
+def test_bfloat16_rounds_as_pytorch_does(instruction_set: str) -> None:
+    # Far to the right GELU is its argument: what comes back is what went in, to the last number that is finite.
+    whole = torch.arange(2**16, dtype=torch.int32).to(torch.uint16).view(torch.bfloat16)
+    large = whole[(whole >= 16) & whole.isfinite()]
+    assert len(large) > 10_000 and torch.equal(gelu(large), large)
+    odd = torch.tensor([float("nan"), float("inf"), -1.0]).bfloat16()
+    found = gelu(odd)
+    assert found[0].isnan() and not found[1].isfinite() and found[2] == F.gelu(odd.double())[2].bfloat16()
+
+
+@needs_compiled
+def test_autocast_takes_them(generator: torch.Generator) -> None:
+    block = Block(32, 2)
+    tokens = torch.randn(3, 7, 32, generator=generator).requires_grad_()
+    weights = torch.randn(3, 7, 32, generator=generator)
+    found = []
+    for plain in (False, True):
+        with torch.autocast("cpu", torch.bfloat16), plain_layers() if plain else contextlib.nullcontext():
+            result = block(tokens)
+        found.append((result, torch.autograd.grad(result, tokens, weights)[0]))
+    exact = block(tokens)
+    wanted = exact, torch.autograd.grad(exact, tokens, weights)[0]
+    for compiled_one, plain_one, exact_one in zip(*found, wanted, strict=True):
+        assert 0 < away(compiled_one, exact_one) < max(2e-3, 1.5 * away(plain_one, exact_one))
 
 
 @needs_compiled

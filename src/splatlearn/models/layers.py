@@ -1,6 +1,6 @@
-"""GELU and attention: PyTorch's, or on a CPU in float32 the compiled ones, which take less time.
+"""GELU and attention: PyTorch's, or on a CPU in float32 and bfloat16 the compiled ones, which take less time.
 
-Both compute the same to rounding. torch.compile, export, function transforms and second derivatives take PyTorch's.
+Both compute the same to rounding; of bfloat16 the compiled ones round the results alone. torch.compile, export, function transforms and second derivatives take PyTorch's.
 
 Letters in shapes: B images, h heads, N tokens, M of them that ask, D width.
 """
@@ -26,6 +26,8 @@ except ImportError:
     _layers = None
 
 _state = {"plain": False}
+_ARRAYS = {torch.float32: torch.float32, torch.bfloat16: torch.uint16}
+"""What the compiled layers take, and how NumPy, which has no bfloat16, sees it."""
 
 
 @contextlib.contextmanager
@@ -76,10 +78,12 @@ def _parts(heads: int, vectors: tuple[Tensor, ...]) -> list[Tensor]:
 
 
 def _compiled_can_take(*tensors: Tensor) -> bool:
+    kind = tensors[0].dtype
     return (
         _layers is not None
         and not _state["plain"]
-        and all(type(each) is Tensor and each.dtype == torch.float32 and each.device.type == "cpu" for each in tensors)
+        and kind in _ARRAYS
+        and all(type(each) is Tensor and each.dtype == kind and each.device.type == "cpu" for each in tensors)
         and not torch.compiler.is_compiling()
         and torch._C._get_tracing_state() is None
         and not any(is_functorch_wrapped_tensor(each) for each in tensors)
@@ -115,7 +119,7 @@ class _Attention(torch.autograd.Function):
         ctx.heads = heads
         ctx.save_for_backward(*vectors)
         query, key, value = _parts(heads, vectors)
-        result = torch.empty(query.shape[0], query.shape[2], heads * query.shape[3])
+        result = query.new_empty(query.shape[0], query.shape[2], heads * query.shape[3])
         out = result.unflatten(-1, (heads, -1)).transpose(1, 2)
         _layers.attend(_array(query), _array(key), _array(value), _array(out), torch.get_num_threads())
         return result
@@ -130,7 +134,7 @@ class _Attention(torch.autograd.Function):
             weights = (query @ key.mT / math.sqrt(query.shape[-1])).softmax(dim=-1)
             result = (weights @ value).transpose(1, 2).flatten(2)
             return None, *torch.autograd.grad(result, vectors, gradient, create_graph=True)
-        results = [torch.empty(each.shape) for each in vectors]
+        results = [each.new_empty(each.shape) for each in vectors]
         asked = gradient.contiguous().unflatten(-1, (ctx.heads, -1)).transpose(1, 2)
         arrays = [*_parts(ctx.heads, vectors), asked, *_parts(ctx.heads, tuple(results))]
         _layers.attend_backward(*(_array(each) for each in arrays), torch.get_num_threads())
@@ -138,4 +142,4 @@ class _Attention(torch.autograd.Function):
 
 
 def _array(tensor: Tensor) -> Any:
-    return tensor.detach().numpy()
+    return tensor.detach().view(_ARRAYS[tensor.dtype]).numpy()
