@@ -1,6 +1,6 @@
 """Where the time of a pre-training step goes: shares of forward, backward and optimiser by kind of operation.
 
-    python -m benchmarks.step [--model NAME] [--batch B] [--steps N] [--threads T] [--precision fp32|bf16] [--json FILE]
+    python -m benchmarks.step [--model NAME] [--batch B] [--steps N] [--threads T] [--precision fp32|bf16] [--plain]
 
 One step is what the loop does: reconstruction under a random mask, masked error, backward, clipping, fused AdamW.
 """
@@ -11,6 +11,7 @@ import json
 import statistics
 import time
 from collections import defaultdict
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -19,12 +20,13 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.common import PAPER_LIKE
 from splatlearn.models import MAE, ModelOptions, create_model, model_config, random_mask
+from splatlearn.models.layers import plain_layers
 from splatlearn.objectives import masked_mse
 from splatlearn.training.run_folder import environment
 
 KINDS = {
     "renderer": ("splatlearn::",),
-    "attention": ("scaled_dot_product", "flash_attention"),
+    "attention": ("scaled_dot_product", "_attention"),
     "matrix products": ("aten::mm", "aten::bmm", "aten::addmm", "mkldnn", "aten::linear"),
     "norms": ("layer_norm",),
     "GELU": ("gelu",),
@@ -49,6 +51,7 @@ def main(
     steps: int = 5,
     threads: int = 2,
     precision: str = "fp32",
+    plain: bool = False,
     json_file: str | None = None,
 ) -> None:
     """Profile steps and print the shares of their time.
@@ -59,6 +62,7 @@ def main(
         steps: Steps that are measured, after one that is not.
         threads: Threads of PyTorch.
         precision: fp32, or bf16 for autocast.
+        plain: PyTorch's GELU and attention in place of the compiled ones.
         json_file: File for the raw numbers.
     """
     torch.set_num_threads(threads)
@@ -87,15 +91,16 @@ def main(
         optimizer.step()
         optimizer.zero_grad()
 
-    step()
-    plain = []
-    for _ in range(steps):
-        began = time.perf_counter()
+    seconds = []
+    with plain_layers() if plain else nullcontext():
         step()
-        plain.append(time.perf_counter() - began)
-    with profile(activities=[ProfilerActivity.CPU]) as profiled:
         for _ in range(steps):
+            began = time.perf_counter()
             step()
+            seconds.append(time.perf_counter() - began)
+        with profile(activities=[ProfilerActivity.CPU]) as profiled:
+            for _ in range(steps):
+                step()
     times: dict[str, float] = defaultdict(float)
     for event in profiled.key_averages():
         times[kind_of(event.key)] += event.self_cpu_time_total
@@ -106,14 +111,16 @@ def main(
         "batch": batch,
         "threads": threads,
         "precision": precision,
-        "ms_per_image": 1000 * statistics.median(plain) / batch,
+        "ms_per_image": 1000 * statistics.median(seconds) / batch,
+        "plain": plain,
         "shares": shares,
+        "ms_outside_products": (total - times["matrix products"]) / 1000 / steps / batch,
         "processor": environment()["processor"],
         "torch": torch.__version__,
     }
     for kind, share in shares.items():
         print(f"{kind:18s} {100 * share:5.1f} %")
-    print(f"{result['ms_per_image']:.1f} ms an image")
+    print(f"{result['ms_per_image']:.1f} ms an image, {result['ms_outside_products']:.2f} ms outside matrix products")
     if json_file is not None:
         Path(json_file).write_text(json.dumps(result, indent=2) + "\n")
 

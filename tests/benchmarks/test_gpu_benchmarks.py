@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks import training_rate
 from benchmarks.render_cuda import SCENES, floors, gaussians_of, pairs_of
-from benchmarks.step_contenders import least_per_query
+from benchmarks.step_contenders import Options, least_per_query
 from splatlearn.render import Splats
+from training.small_run import pictures
 
 ROOT = Path(__file__).parents[2]
 
@@ -70,3 +72,22 @@ def test_steps(tmp_path: Path) -> None:
     assert rows["mae"]["times_mae"] == pytest.approx(1.0)
     assert all(row["step_megabytes_per_image"] > 0.1 for row in rows.values())
     assert rows["gmae-8"]["renderer_share"] > 0 and rows["gmae-8"]["images_per_second"] > 0
+
+
+def test_rate_of_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(training_rate, "Pack", lambda _data, _part, images: pictures(images))
+    file = tmp_path / "rate.json"
+    training_rate.main(
+        "gmae_vit_micro_patch8_16", 8, 2, 1, batch=2, steps=30, threads=1, precision="fp32", json_file=file
+    )
+    found = json.loads(file.read_text())
+    assert len(found["images_per_second"]) == 3 and all(rate > 0 for rate in found["images_per_second"])
+    assert 0 <= found["data_wait"] <= 1 and found["environment"]["precision"] == "fp32"
+    assert "fp32, 1 threads" in capsys.readouterr().out
+
+
+def test_transformers_model_keeps_its_own_precision() -> None:
+    options = Options("vit_tiny_patch16_32", "cpu", "bf16", 1, None, theirs_precision="fp32")
+    for theirs, dtype in ((False, torch.bfloat16), (True, torch.float32)):
+        with options.autocast(theirs):
+            assert (torch.ones(1, 1) @ torch.ones(1, 1)).dtype == dtype
