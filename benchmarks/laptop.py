@@ -1,15 +1,16 @@
 """What two CPU cores learn of CIFAR-10 in half an hour, and what each trick of the laptop preset adds.
 
     python -m benchmarks.laptop preset [--minutes 30] [--seeds 0 1 2] [--out FOLDER] [--json-file FILE]
+    python -m benchmarks.laptop controls …
     python -m benchmarks.laptop twin …
     python -m benchmarks.laptop tricks --minutes 2 …
 
-`preset` trains the preset with each seed; `twin` trains it for pixels, as mi-mae; `tricks` trains it without each of
-its tricks, with one that it leaves out, and a recipe that has none. Every run has the same time: how many images that
-is, is measured first, all arms in turns, and kept in the folder, so that interrupted runs go on and other seeds see as
-many. With `--device cuda` a GPU does the arithmetic of as many images as two CPU cores would, whose speeds the folder
-must have. The pack lies in `shared/data` beside the checkout; elsewhere `--data uoft-cs/cifar10` takes the images from
-the Hub.
+`preset` trains the preset with each seed; `controls` probes random weights and pixels beside it; `twin` trains it for
+pixels, as mi-mae; `tricks` trains it without each of its tricks, with one that it leaves out, and a recipe that has
+none. Every run has the same time: how many images that is, is measured first, all arms in turns, and kept in the
+folder, so that interrupted runs go on and other seeds see as many. With `--device cuda` a GPU does the arithmetic of as
+many images as two CPU cores would, whose speeds the folder must have. The pack lies in `shared/data` beside the
+checkout; elsewhere `--data uoft-cs/cifar10` takes the images from the Hub.
 """
 
 from __future__ import annotations
@@ -273,6 +274,19 @@ def twin(given: Given) -> None:
     run({"mi-mae": functools.partial(laptop_recipe, method="mi-mae")}, given)
 
 
+def controls(given: Given) -> None:
+    """Probe the first seed's run beside random weights of its encoder and raw pixels."""
+    folder = found_file(PRESET, given.seeds[0], given).parent
+    asked = EvaluationOptions(probes=KEYS, pooling="mean", diagnostics=False)
+    labelled = first(open_data(given), given.probed)
+    evaluation = evaluate(folder, labelled, asked, Extraction(device=given.device), folder / "features")
+    found = {each.name: {score.probe: score.value for score in each.scores} for each in evaluation.subjects}
+    for name, scores in found.items():
+        print(f"{name}: " + ", ".join(f"{probe} {100 * value:.1f}" for probe, value in scores.items()))
+    if given.json_file is not None:
+        write_whole(given.json_file, json.dumps({"found": found, "environment": environment()}, indent=1) + "\n")
+
+
 def tricks(given: Given) -> None:
     """Leave out one trick after the other."""
     run(arms(), given)
@@ -280,5 +294,5 @@ def tricks(given: Given) -> None:
 
 if __name__ == "__main__":
     tyro.extras.subcommand_cli_from_dict(
-        {"preset": preset, "twin": twin, "tricks": tricks}, config=(tyro.conf.OmitArgPrefixes,)
+        {"preset": preset, "controls": controls, "twin": twin, "tricks": tricks}, config=(tyro.conf.OmitArgPrefixes,)
     )
