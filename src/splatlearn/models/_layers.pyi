@@ -1,4 +1,7 @@
-"""The compiled layers, bound in `native/layers/module.cpp`: float32 arrays, or uint16 with the bits of bfloat16; the last before `threads` are written."""
+"""The compiled layers, bound in `native/layers/module.cpp`: arrays of float32, or uint16 with the bits of bfloat16.
+
+The last arrays before `threads` are written.
+"""
 
 import numpy as np
 

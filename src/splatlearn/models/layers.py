@@ -1,6 +1,7 @@
 """GELU and attention: PyTorch's, or on a CPU in float32 and bfloat16 the compiled ones, which take less time.
 
-Both compute the same to rounding; of bfloat16 the compiled ones round the results alone. torch.compile, export, function transforms and second derivatives take PyTorch's.
+Both compute the same to rounding; of bfloat16 the compiled ones round the results alone. torch.compile, export,
+function transforms and second derivatives take PyTorch's.
 
 Letters in shapes: B images, h heads, N tokens, M of them that ask, D width.
 """
