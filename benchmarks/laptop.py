@@ -233,7 +233,8 @@ def run(made: dict[str, Make], given: Options) -> None:
     print(table(found))
     if given.json_file is not None:
         options = {**dataclasses.asdict(given), "out": None, "json_file": None, "part": None}
-        facts = {"options": options, "found": found, "environment": environment()}
+        rates = {name: each for name, each in read_object(given.out / RATES).items() if name in made}
+        facts = {"options": options, "images per second": rates, "found": found, "environment": environment()}
         write_whole(given.json_file, json.dumps(facts, indent=1) + "\n")
 
 
