@@ -197,6 +197,28 @@ static inline vfloat sums_of(vfloat* values) {
     return values[0];
 }
 
+// One level of turning a square of LANES vectors: its blocks of S by S beside the diagonal change places, in groups of 2·S lanes.
+template <int S>
+static inline void turn_level(vfloat* rows) {
+    if constexpr (S < LANES) {
+        vint low, high;
+        for (int i = 0; i < LANES; ++i) {
+            low[i] = i & S ? LANES + i - S : i;
+            high[i] = i & S ? LANES + i : i + S;
+        }
+        for (int i = 0; i < LANES; ++i)
+            if (!(i & S)) {
+                const vfloat a = rows[i], b = rows[i + S];
+                rows[i] = __builtin_shuffle(a, b, low);
+                rows[i + S] = __builtin_shuffle(a, b, high);
+            }
+        turn_level<2 * S>(rows);
+    }
+}
+
+// Transposes a square of LANES vectors.
+static inline void turn(vfloat* rows) { turn_level<1>(rows); }
+
 // 2^x as 2^n·(1 + rest), for x in [-126, 126]: n is the nearest integer, and the rest, 2^(x − n) − 1, a minimax polynomial in
 // x − n with a relative error of 2^(x − n) below 2e-9. x must be clamped by the caller.
 struct Exponential {

@@ -1,8 +1,11 @@
 // Softmax attention of one head, forward and backward by recomputation: products in register tiles, the scores in scratch.
+//
+// Scores lie transposed, a row for each key: the softmax over keys then runs down the columns, a vector of queries at a time.
 #pragma once
 
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 
 #include "../simd.h"
 #include "layers.h"
@@ -26,8 +29,6 @@ static inline void tile(const float* a, ptrdiff_t a_row, ptrdiff_t a_column, con
         for (int w = 0; w < W; ++w) store(c + r * c_row + w * LANES, sums[r][w]);
 }
 
-constexpr int TILE_ROWS = 6;  // by two vectors: twelve sums, which leaves room for their factors in sixteen registers
-
 template <int R, int W>
 static inline void last_rows(int rows, const float* a, ptrdiff_t a_row, ptrdiff_t a_column, const float* b, ptrdiff_t b_row,
                              int inner, float* c, ptrdiff_t c_row) {
@@ -40,72 +41,72 @@ static inline void last_rows(int rows, const float* a, ptrdiff_t a_row, ptrdiff_
 template <int W>
 static inline void column_of_tiles(const float* a, ptrdiff_t a_row, ptrdiff_t a_column, const float* b, ptrdiff_t b_row,
                                    int rows, int inner, float* c, ptrdiff_t c_row) {
+    // Twelve sums, which leaves room for their factors in sixteen registers; eight of one vector hide an addition's latency.
+    constexpr int R = W == 1 ? 8 : 12 / W;
     int r = 0;
-    for (; r + TILE_ROWS <= rows; r += TILE_ROWS)
-        tile<TILE_ROWS, W>(a + r * a_row, a_row, a_column, b, b_row, inner, c + r * c_row, c_row);
-    last_rows<TILE_ROWS - 1, W>(rows - r, a + r * a_row, a_row, a_column, b, b_row, inner, c + r * c_row, c_row);
+    for (; r + R <= rows; r += R) tile<R, W>(a + r * a_row, a_row, a_column, b, b_row, inner, c + r * c_row, c_row);
+    last_rows<R - 1, W>(rows - r, a + r * a_row, a_row, a_column, b, b_row, inner, c + r * c_row, c_row);
 }
 
 // C[rows][columns] = A·B; `columns` is a multiple of the vector.
 static void product(const float* a, ptrdiff_t a_row, ptrdiff_t a_column, const float* b, ptrdiff_t b_row, int rows, int inner,
                     int columns, float* c, ptrdiff_t c_row) {
     int j = 0;
-    for (; j + 2 * LANES <= columns; j += 2 * LANES)
-        column_of_tiles<2>(a, a_row, a_column, b + j, b_row, rows, inner, c + j, c_row);
-    for (; j < columns; j += LANES)
-        column_of_tiles<1>(a, a_row, a_column, b + j, b_row, rows, inner, c + j, c_row);
+    const auto some = [&](auto vectors) {
+        constexpr int W = decltype(vectors)::value;
+        column_of_tiles<W>(a, a_row, a_column, b + j, b_row, rows, inner, c + j, c_row);
+        j += W * LANES;
+    };
+    // Four vectors left are two and two: one alone is the slowest.
+    while (columns - j >= 5 * LANES || columns - j == 3 * LANES) some(std::integral_constant<int, 3>{});
+    while (columns - j >= 2 * LANES) some(std::integral_constant<int, 2>{});
+    if (j < columns) some(std::integral_constant<int, 1>{});
 }
 
-// The transposed rows, times a factor, padded with zeros: [width][padded(count)].
-template <typename T>
-static void transposed(Rows<const T> rows, int count, int width, float factor, float* to) {
-    const int row = padded(count);
-    for (int i = 0; i < count; ++i)
-        for (int c = 0; c < width; ++c) to[c * row + i] = factor * one_of(rows.first[i * rows.row + c]);
-    for (int c = 0; c < width; ++c) std::fill(to + c * row + count, to + (c + 1) * row, 0.0f);
+// Places that vectors fill, for `count` numbers.
+static inline int filled(int count) { return (count + LANES - 1) / LANES * LANES; }
+
+// The transposed rows, times a factor, padded with zeros: [width][filled(count)].
+static void transposed(const float* rows, int count, int width, float factor, float* to) {
+    const int row = filled(count);
+    for (int i = 0; i < count; i += LANES)
+        for (int c = 0; c < width; c += LANES) {
+            vfloat square[LANES];
+            for (int r = 0; r < LANES; ++r) square[r] = i + r < count ? load(rows + (i + r) * width + c) * factor : vfloat{};
+            turn(square);
+            for (int r = 0; r < LANES; ++r) store(to + (c + r) * row + i, square[r]);
+        }
 }
 
-// The rows behind one another. Where they come from they lie kilobytes apart, and would share few places of a cache.
+// The rows behind one another as floats. Where they come from they lie kilobytes apart, and would share few places of a cache.
 template <typename T>
-static const float* packed(Rows<const T> rows, int count, int width, float* to) {
+static void packed(Rows<const T> rows, int count, int width, float* to) {
     for (int i = 0; i < count; ++i)
         for (int c = 0; c < width; c += LANES) store(to + i * width + c, load(rows.first + i * rows.row + c));
-    return to;
 }
 
-// Rows of floats: those that are, where they lie, others made floats in `room`.
-static Rows<const float> as_floats(Rows<const float> rows, int, int, float*) { return rows; }
-static Rows<const float> as_floats(Rows<const uint16_t> rows, int count, int width, float* room) {
-    return {packed(rows, count, width, room), width};
-}
-
-// Where products go that end in rows of T, and what brings them there.
-static Rows<float> landing(Rows<float> rows, int, float*) { return rows; }
-static Rows<float> landing(Rows<uint16_t>, int width, float* room) { return {room, width}; }
-static void landed(Rows<float>, Rows<float>, int, int) {}
-static void landed(Rows<float> from, Rows<uint16_t> to, int count, int width) {
+template <typename T>
+static void unpacked(const float* from, int count, int width, Rows<T> to) {
     for (int i = 0; i < count; ++i)
-        for (int c = 0; c < width; c += LANES) store(to.first + i * to.row + c, load(from.first + i * from.row + c));
+        for (int c = 0; c < width; c += LANES) store(to.first + i * to.row + c, load(from + i * width + c));
 }
 
-// Scores in units of log 2 become weights that sum to 1; those past the last key become 0.
-static void softmax(float* scores, int keys) {
-    const int length = padded(keys);
-    std::fill(scores + keys, scores + length, -1e30f);
-    vfloat most = load(scores);
-    for (int j = LANES; j < length; j += LANES) most = larger(load(scores + j), most);
-    float top = most[0];
-    for (int lane = 1; lane < LANES; ++lane) top = std::max(top, most[lane]);
-    vfloat total = {};
-    for (int j = 0; j < length; j += LANES) {
-        const vfloat below = load(scores + j) - top;
-        // A difference that is no number stays none; comparisons would drop it.
-        const vfloat weight = only(below >= -126.0f, exp2_in_range(larger(below, spread(-126.0f)))) + (below - below);
-        total += weight;
-        store(scores + j, weight);
+// Scores [keys][row], in units of log 2, become weights that sum to 1 down each column.
+static void softmax(float* scores, int keys, int row) {
+    for (int j = 0; j < row; j += LANES) {
+        vfloat top = load(scores + j);
+        for (int i = 1; i < keys; ++i) top = larger(load(scores + i * row + j), top);
+        vfloat total = {};
+        for (int i = 0; i < keys; ++i) {
+            const vfloat below = load(scores + i * row + j) - top;
+            // A difference that is no number stays none; comparisons would drop it.
+            const vfloat weight = only(below >= -126.0f, exp2_in_range(larger(below, spread(-126.0f)))) + (below - below);
+            total += weight;
+            store(scores + i * row + j, weight);
+        }
+        const vfloat share = 1.0f / total;
+        for (int i = 0; i < keys; ++i) store(scores + i * row + j, load(scores + i * row + j) * share);
     }
-    const vfloat share = spread(1.0f / sum(total));
-    for (int j = 0; j < length; j += LANES) store(scores + j, load(scores + j) * share);
 }
 
 static inline float inverse_root(int width) { return 1.0f / std::sqrt(static_cast<float>(width)); }
@@ -114,55 +115,52 @@ constexpr float LOG2_E = 1.44269504f;
 
 template <typename T>
 static void attend(const Head<T>& head, Rows<T> out, float* scratch) {
-    const int row = padded(head.keys), width = head.width;
-    float *keys = scratch, *scores = keys + width * row, *room = scores + BLOCK * row, *asking = room + width * row,
-          *found = asking + BLOCK * width;
-    transposed(head.k, head.keys, width, LOG2_E * inverse_root(width), keys);
-    const float* values = packed(head.v, head.keys, width, room);
+    const int width = head.width;
+    float *keys = scratch, *values = keys + head.keys * width, *queries = values + head.keys * width,
+          *turned = queries + BLOCK * width, *scores = turned + BLOCK * width;
+    packed(head.k, head.keys, width, keys);
+    packed(head.v, head.keys, width, values);
     for (int i = 0; i < head.queries; i += BLOCK) {
-        const int rows = std::min(BLOCK, head.queries - i);
-        const Rows<const T> some{head.q.first + i * head.q.row, head.q.row};
-        const Rows<const float> q = as_floats(some, rows, width, asking);
-        product(q.first, q.row, 1, keys, row, rows, width, row, scores, row);
-        for (int r = 0; r < rows; ++r) softmax(scores + r * row, head.keys);
-        const Rows<T> to{out.first + i * out.row, out.row};
-        const Rows<float> sums = landing(to, width, found);
-        product(scores, row, 1, values, width, rows, head.keys, width, sums.first, sums.row);
-        landed(sums, to, rows, width);
+        const int rows = std::min(BLOCK, head.queries - i), row = filled(rows);
+        packed(Rows<const T>{head.q.first + i * head.q.row, head.q.row}, rows, width, queries);
+        transposed(queries, rows, width, LOG2_E * inverse_root(width), turned);
+        product(keys, width, 1, turned, row, head.keys, width, row, scores, row);
+        softmax(scores, head.keys, row);
+        product(scores, 1, row, values, width, rows, head.keys, width, queries, width);
+        unpacked(queries, rows, width, Rows<T>{out.first + i * out.row, out.row});
     }
 }
 
 template <typename T>
 static void attend_backward(const Head<T>& head, Rows<const T> out_gradient, Rows<T> q, Rows<T> k, Rows<T> v, float* scratch) {
-    const int row = padded(head.keys), width = head.width, most = std::max(head.keys, head.queries);
+    const int row = filled(head.queries), width = head.width, most = std::max(head.keys, head.queries);
     const float factor = inverse_root(width);
-    float *turned = scratch, *weights = turned + width * row, *slopes = weights + head.queries * row,
-          *room = slopes + head.queries * row, *asking = room + most * width, *asked = asking + head.queries * width,
-          *found = asked + head.queries * width;
-    const Rows<const float> queries = as_floats(head.q, head.queries, width, asking);
-    const Rows<const float> upstream = as_floats(out_gradient, head.queries, width, asked);
-    transposed(head.k, head.keys, width, LOG2_E * factor, turned);
-    product(queries.first, queries.row, 1, turned, row, head.queries, width, row, weights, row);
-    for (int i = 0; i < head.queries; ++i) softmax(weights + i * row, head.keys);
-    transposed(head.v, head.keys, width, 1.0f, turned);
-    product(upstream.first, upstream.row, 1, turned, row, head.queries, width, row, slopes, row);
-    for (int i = 0; i < head.queries; ++i) {
-        float *weight = weights + i * row, *slope = slopes + i * row;
-        vfloat dot = {};
-        for (int j = 0; j < row; j += LANES) dot += load(weight + j) * load(slope + j);
-        const float mean = sum(dot);
-        for (int j = 0; j < row; j += LANES) store(slope + j, load(weight + j) * (load(slope + j) - mean) * factor);
+    float *queries = scratch, *keys = queries + head.queries * width, *asked = keys + head.keys * width,
+          *found = asked + head.queries * width, *turned = found + most * width, *weights = turned + width * row,
+          *slopes = weights + head.keys * row;
+    packed(head.q, head.queries, width, queries);
+    packed(head.k, head.keys, width, keys);
+    packed(out_gradient, head.queries, width, asked);
+    transposed(queries, head.queries, width, LOG2_E * factor, turned);
+    product(keys, width, 1, turned, row, head.keys, width, row, weights, row);
+    softmax(weights, head.keys, row);
+    transposed(asked, head.queries, width, 1.0f, turned);
+    packed(head.v, head.keys, width, found);
+    product(found, width, 1, turned, row, head.keys, width, row, slopes, row);
+    for (int j = 0; j < row; j += LANES) {
+        vfloat mean = {};
+        for (int i = 0; i < head.keys; ++i) mean += load(weights + i * row + j) * load(slopes + i * row + j);
+        for (int i = 0; i < head.keys; ++i) {
+            float* slope = slopes + i * row + j;
+            store(slope, load(weights + i * row + j) * (load(slope) - mean) * factor);
+        }
     }
-    // A's rows are `a_row` apart: those of slopes and weights, or their columns.
-    const auto gradient = [&](const float* a, ptrdiff_t a_row, ptrdiff_t a_column, const float* b, int rows, int inner,
-                              Rows<T> to) {
-        const Rows<float> sums = landing(to, width, found);
-        product(a, a_row, a_column, b, width, rows, inner, width, sums.first, sums.row);
-        landed(sums, to, rows, width);
-    };
-    gradient(slopes, row, 1, packed(head.k, head.keys, width, room), head.queries, head.keys, q);
-    gradient(slopes, 1, row, packed(queries, head.queries, width, room), head.keys, head.queries, k);
-    gradient(weights, 1, row, packed(upstream, head.queries, width, room), head.keys, head.queries, v);
+    product(slopes, 1, row, keys, width, head.queries, head.keys, width, found, width);
+    unpacked(found, head.queries, width, q);
+    product(slopes, row, 1, queries, width, head.keys, head.queries, width, found, width);
+    unpacked(found, head.keys, width, k);
+    product(weights, row, 1, asked, width, head.keys, head.queries, width, found, width);
+    unpacked(found, head.keys, width, v);
 }
 
 }  // namespace layers

@@ -23,21 +23,17 @@ struct Head {
 constexpr int MOST_KEYS = 512;  // scores of a head that still lie in a cache
 constexpr int WIDTH_STEP = 16;  // of a head: the widest vector
 
-constexpr int BLOCK = 24;       // queries whose scores are held at a time in the forward pass
+constexpr int BLOCK = 48;       // queries whose scores are held at a time in the forward pass: three of the widest vectors
 
-inline int padded(int keys) { return (keys + WIDTH_STEP - 1) / WIDTH_STEP * WIDTH_STEP; }
+inline int padded(int count) { return (count + WIDTH_STEP - 1) / WIDTH_STEP * WIDTH_STEP; }
 
-// Floats of scratch that a head needs, numbers of T made floats among them.
-template <typename T>
-size_t scratch_forward(int keys, int width) {
-    const size_t rows = sizeof(T) == sizeof(float) ? 0 : 2 * BLOCK * width;
-    return static_cast<size_t>(2 * width + BLOCK) * padded(keys) + rows;
+// Floats of scratch that a head needs.
+inline size_t scratch_forward(int keys, int width) {
+    return static_cast<size_t>(2 * keys + 2 * BLOCK) * width + static_cast<size_t>(BLOCK) * keys;
 }
-template <typename T>
-size_t scratch_backward(int queries, int keys, int width) {
+inline size_t scratch_backward(int queries, int keys, int width) {
     const size_t most = keys > queries ? keys : queries;
-    const size_t rows = sizeof(T) == sizeof(float) ? 0 : (2 * queries + most) * width;
-    return static_cast<size_t>(width + 2 * queries) * padded(keys) + width * most + rows;
+    return (2 * static_cast<size_t>(queries) + keys + most + padded(queries)) * width + 2 * static_cast<size_t>(keys) * padded(queries);
 }
 
 // Of numbers of one kind: float, or bfloat16 as its bits, computed in float.

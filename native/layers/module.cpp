@@ -106,7 +106,7 @@ template <typename T>
 void attend(Tokens<T> q, Tokens<T> k, Tokens<T> v, TokensOut<T> out, int threads) {
     const Heads<T> heads(q, k, v);
     check("out", out, q.shape(0), q.shape(1), q.shape(2), q.shape(3));
-    const size_t room = scratch_forward<T>(static_cast<int>(k.shape(2)), static_cast<int>(q.shape(3)));
+    const size_t room = scratch_forward(static_cast<int>(k.shape(2)), static_cast<int>(q.shape(3)));
     nb::gil_scoped_release unlocked;
 #pragma omp parallel num_threads(threads)
     {
@@ -126,7 +126,7 @@ void attend_backward(Tokens<T> q, Tokens<T> k, Tokens<T> v, Tokens<T> out_gradie
     check("k_out", k_out, q.shape(0), q.shape(1), k.shape(2), q.shape(3));
     check("v_out", v_out, q.shape(0), q.shape(1), k.shape(2), q.shape(3));
     const size_t room =
-        scratch_backward<T>(static_cast<int>(q.shape(2)), static_cast<int>(k.shape(2)), static_cast<int>(q.shape(3)));
+        scratch_backward(static_cast<int>(q.shape(2)), static_cast<int>(k.shape(2)), static_cast<int>(q.shape(3)));
     nb::gil_scoped_release unlocked;
 #pragma omp parallel num_threads(threads)
     {
