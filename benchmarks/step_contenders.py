@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
-from splatlearn.models import GMAE, MAE, ModelOptions, create_model, model_config, random_mask
+from splatlearn.models import GMAE, MAE, Mask, ModelOptions, create_model, model_config, random_mask
 from splatlearn.objectives import masked_mse
+from splatlearn.training.side_by_side import SideBySide, parts_worth_it
 
 from .common import PAPER_LIKE
 
@@ -31,10 +33,10 @@ class Options:
     theirs_precision: str | None = None
     """Of transformers' model, where it is not `precision`."""
 
-    def autocast(self, theirs: bool = False) -> torch.autocast:
+    def autocast(self, theirs: bool = False, cached: bool = True) -> torch.autocast:
         """The context of a forward pass of ours, or of transformers' model."""
         precision = (self.theirs_precision if theirs else None) or self.precision
-        return torch.autocast(self.device, torch.bfloat16, enabled=precision == "bf16")
+        return torch.autocast(self.device, torch.bfloat16, enabled=precision == "bf16", cache_enabled=cached)
 
 
 def least_per_query(gaussians: int, queries: int = 256) -> int:
@@ -71,25 +73,32 @@ def make_model(name: str, options: Options) -> nn.Module:
 
 
 def make_step(model: nn.Module, batch: int, side: int, patch: int, options: Options) -> Callable[[], None]:
-    """One optimiser step on random images that stay on the device."""
+    """One optimiser step on random images that stay on the device, as the training loop does it, or as it is done."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(batch, 3, side, side, generator=generator).to(options.device)
+    grid = (side // patch, side // patch)
+    parameters = list(model.parameters())
+    ours = isinstance(model, (MAE, GMAE))
+    parts = parts_worth_it(batch, grid[0] * grid[1], parameters) if ours and options.device == "cpu" else 1
+    side_by_side = SideBySide()
 
     # As the training loop asks: the error is that of the hidden patches.
     asked = {"visible": False} if isinstance(model, MAE) else {}
-    theirs = not isinstance(model, (MAE, GMAE))
 
-    def forward(mask: Any) -> torch.Tensor:
-        if isinstance(model, (MAE, GMAE)):
-            return masked_mse(model(images, mask, **asked).image, images, mask, patch)
-        return model(images).loss
+    def forward(images: torch.Tensor, mask: Mask) -> tuple[torch.Tensor, None]:
+        with options.autocast(theirs=not ours, cached=parts == 1):
+            loss = masked_mse(model(images, mask, **asked).image, images, mask, patch) if ours else model(images).loss
+        return loss / parts, None
 
     def step() -> None:
-        mask = random_mask(batch, (side // patch, side // patch), 0.75, generator).to(options.device)
-        with options.autocast(theirs):
-            loss = forward(mask)
-        loss.backward()
+        mask = random_mask(batch, grid, 0.75, generator).to(options.device)
+        if parts == 1:
+            forward(images, mask)[0].backward()
+        else:
+            cut = [each.chunk(parts) for each in (images, mask.visible, mask.hidden)]
+            passes = [partial(forward, some, Mask(seen, hidden, grid)) for some, seen, hidden in zip(*cut, strict=True)]
+            side_by_side(passes, parameters)
         optimizer.step()
         optimizer.zero_grad()
         if options.device == "cuda":

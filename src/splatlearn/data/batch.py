@@ -48,6 +48,11 @@ class Batch:
     def __len__(self) -> int:
         return len(self.indices)
 
+    def parts(self, count: int) -> list[Batch]:
+        """As many parts, equal where the count divides the batch; what is said of its samples stays behind."""
+        cut = (each.chunk(count) for each in (self.images, self.noise, self.indices))
+        return [Batch(images, noise, indices) for images, noise, indices in zip(*cut, strict=True)]
+
     def pin_memory(self) -> Batch:
         """The same batch in page-locked memory, from which copies to a GPU can run beside its work."""
         return replace(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -21,6 +22,20 @@ class ObjectiveValue:
     loss: Float[Tensor, ""]
     parts: dict[str, Tensor]
     measures: dict[str, Tensor] = field(default_factory=dict)
+
+
+def mean_value(values: Sequence[ObjectiveValue]) -> ObjectiveValue:
+    """The mean of what equal parts of a batch cost."""
+
+    def mean(tensors: Iterable[Tensor]) -> Tensor:
+        return torch.stack([each.detach() for each in tensors]).mean()
+
+    first = values[0]
+    return ObjectiveValue(
+        mean(each.loss for each in values),
+        {name: mean(each.parts[name] for each in values) for name in first.parts},
+        {name: mean(each.measures[name] for each in values) for name in first.measures},
+    )
 
 
 class WeightedSum:

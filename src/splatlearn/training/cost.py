@@ -17,6 +17,8 @@ class Cost(ABC):
 
     joins_processes = False
     """Whether the batches of several processes are one batch to it."""
+    comes_in_parts = False
+    """Whether a batch costs the mean of what its equal parts cost, and other threads may work them out with copies."""
 
     def __init__(self, device: torch.device, precision: str) -> None:
         self.device = device
@@ -40,4 +42,6 @@ class Cost(ABC):
 
     def autocast(self) -> torch.autocast:
         """The context in which the model computes."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+        # The cache is one for all threads, and is emptied when the first of them leaves.
+        cached = self.device.type != "cpu"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16", cache_enabled=cached)

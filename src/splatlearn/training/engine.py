@@ -265,8 +265,7 @@ class TrainingLoop(ABC):
         for index, batch in enumerate(batches):
             with gradients_stay(self.model, index < len(batches) - 1):
                 at = (place * len(batches) + index) * self.processes.count + self.processes.rank
-                value = self.cost(self.model, batch, epoch, at)
-                self.accelerator.backward(finite_or_nan(value.loss) / len(batches))
+                value = self._pass(batch, epoch, at, len(batches))
             for name, part in {"loss": value.loss.detach(), **_named_parts(value), **value.measures}.items():
                 parts[name] = parts.get(name, 0.0) + part / len(batches)
         self._look_back()
@@ -278,6 +277,12 @@ class TrainingLoop(ABC):
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.log.steps.append(parts)
+
+    def _pass(self, batch: Any, epoch: int, place: int, passes: int) -> ObjectiveValue:
+        """The forward and backward pass of a batch, one of so many of its step."""
+        value = self.cost(self.model, batch, epoch, place)
+        self.accelerator.backward(finite_or_nan(value.loss) / passes)
+        return value
 
     def _look_back(self) -> None:
         """Save the step before for a replay if it was skipped: the weights are still those it was taken with."""

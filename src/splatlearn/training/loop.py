@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +12,23 @@ import torch
 from torch import Tensor, nn
 
 from splatlearn.data import ImageSource, PretrainingDataset, RandomResizedCrop, open_source
+from splatlearn.data.batch import Batch
 from splatlearn.device import choose_device, choose_precision
 from splatlearn.evaluation.features import Extraction
 from splatlearn.models import GMAE, MAE
+from splatlearn.objectives import ObjectiveValue
 from splatlearn.objectives.processes import average_gradients
+from splatlearn.objectives.weighted import mean_value
 from splatlearn.training.checkpoint import open_tensors
 from splatlearn.training.engine import RunResult, TrainingLoop
 from splatlearn.training.gaussian_measures import gaussian_measures
+from splatlearn.training.guard import finite_or_nan
 from splatlearn.training.online_probe import OnlineProbe
 from splatlearn.training.pretraining_cost import PretrainingCost
 from splatlearn.training.processes import Processes, is_sharded, share_out
 from splatlearn.training.recipe import Recipe
 from splatlearn.training.schedule import parameter_groups
+from splatlearn.training.side_by_side import SideBySide, parts_worth_it
 from splatlearn.training.starting import like_its_start, new_model, start_weights
 from splatlearn.training.state import whole_weights
 
@@ -68,6 +76,14 @@ class _Pretraining(TrainingLoop):
         dataset = PretrainingDataset(source, crop, cost.patches, recipe.run.seed)
         super().__init__(recipe, model, dataset, cost, processes)
 
+    def run(self) -> RunResult:
+        """Train to the end, or to where the run is told to stop."""
+        self.side_by_side = SideBySide()
+        try:
+            return super().run()
+        finally:
+            self.side_by_side.close()
+
     def _begin(self, model: nn.Module) -> None:
         assert isinstance(model, MAE | GMAE)
         start_weights(model, self.recipe)
@@ -80,6 +96,23 @@ class _Pretraining(TrainingLoop):
 
     def _trained(self) -> nn.Module:
         return nn.ModuleList([self.model, self.mutual.projector])
+
+    def _pass(self, batch: Batch, epoch: int, place: int, passes: int) -> ObjectiveValue:
+        parameters = [each for each in self._trained().parameters() if each.requires_grad]
+        parts = 1
+        if self.device.type == "cpu" and self.processes.count == 1 and self.cost.comes_in_parts:
+            parts = parts_worth_it(len(batch), math.prod(self.cost.grid), parameters)
+        if parts == 1:
+            return super()._pass(batch, epoch, place, passes)
+
+        def costing(cost: PretrainingCost, part: Batch) -> tuple[Tensor, ObjectiveValue]:
+            value = cost(self.model, part, epoch, place)
+            return finite_or_nan(value.loss) / (passes * parts), value
+
+        # A cost remembers the Gaussians of its last call: each thread has its own, the run's those of the first part.
+        costs = [self.cost, *(copy.copy(self.cost) for _ in range(parts - 1))]
+        forward = [partial(costing, *each) for each in zip(costs, batch.parts(parts), strict=True)]
+        return mean_value(self.side_by_side(forward, parameters))
 
     def _compares_images(self) -> bool:
         return bool(self.mutual.terms)

@@ -48,6 +48,8 @@ class PretrainingCost(Cost):
         if self.soft_order is not None:
             terms["soft_order"] = (1.0, self.soft_order)
         self.objective = WeightedSum(terms)
+        # Terms of mutual information compare images; the soft order's is a mean over all hidden pixels of a batch.
+        self.comes_in_parts = not self.mutual.terms and self.mutual.estimator is None and self.soft_order is None
         self.gaussians: Gaussians | None = None
         # A MAE leaves out what has no weight; GMAE's image comes in one piece.
         self.asked = {"visible": False} if isinstance(model, MAE) and not recipe.objective.visible_weight else {}
