@@ -1,11 +1,18 @@
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 
 from splatlearn.models.masking import Mask, random_mask
 from splatlearn.models.patches import patchify, unpatchify
-from splatlearn.objectives import denormalize_patches, masked_mse, masked_pattern_error, normalize_patches
+from splatlearn.objectives import (
+    denormalize_patches,
+    masked_mse,
+    masked_mse_and_pattern_error,
+    masked_pattern_error,
+    normalize_patches,
+)
 
 
 def images(generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
@@ -81,6 +88,33 @@ def test_patterns_are_compared_whatever_their_contrast(generator: torch.Generato
     everywhere = masked_pattern_error(flat, target, mask, 4, visible_weight=1.0)
     variance = patchify(target, 4).var(-1, correction=0)
     assert everywhere.item() == pytest.approx((0.01 * variance / (variance + 0.01)).mean().item(), rel=1e-4)
+
+
+def test_patterns_are_divided_by_their_spread_and_the_floor(generator: torch.Generator) -> None:
+    prediction, target = torch.rand(2, 2, 3, 8, 8, dtype=torch.float64, generator=generator)
+    mask = random_mask(2, (2, 2), 0.5, generator)
+    errors = []
+    for image in range(2):
+        for place in mask.hidden[image].tolist():
+            rows, columns = slice(4 * (place // 2), 4 * (place // 2) + 4), slice(4 * (place % 2), 4 * (place % 2) + 4)
+            one, other = (each[image, :, rows, columns].numpy() for each in (prediction, target))
+            patterns = [(each - each.mean()) / np.sqrt(each.var() + 0.01) for each in (one, other)]
+            errors.append(0.01 * np.square(patterns[0] - patterns[1]).mean() + 0.03 * (one.mean() - other.mean()) ** 2)
+    assert masked_pattern_error(prediction, target, mask, 4).item() == pytest.approx(np.mean(errors), rel=1e-5)
+
+
+@pytest.mark.parametrize("visible_weight", [0.0, 0.3])
+def test_squares_and_patterns_together_are_their_sum(generator: torch.Generator, visible_weight: float) -> None:
+    target = torch.rand(2, 3, 8, 8, generator=generator)
+    prediction = torch.rand(2, 3, 8, 8, generator=generator).requires_grad_()
+    where = (prediction, target, random_mask(2, (2, 2), 0.5, generator), 4)
+    parts = masked_mse(*where, visible_weight=visible_weight) + masked_pattern_error(*where, visible_weight)
+    whole = masked_mse_and_pattern_error(*where, visible_weight)
+    assert whole.item() == pytest.approx(parts.item(), rel=1e-6)
+    (found,), (expected,) = (torch.autograd.grad(each, prediction) for each in (whole, parts))
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-8)
+    with pytest.raises(ValueError, match="visible_weight"):
+        masked_mse_and_pattern_error(*where, visible_weight=-1.0)
 
 
 def test_the_pattern_error_of_flat_patches_has_a_gradient() -> None:

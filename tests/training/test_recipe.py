@@ -97,6 +97,8 @@ def test_what_was_given_stays() -> None:
     assert patterns.objective.normalize_targets is False
     with pytest.raises(ValueError, match="error: expected squared with normalised targets"):
         recipe(method="mae", objective=ObjectiveOptions(error="pattern", normalize_targets=True))
+    with pytest.raises(ValueError, match="got both"):
+        recipe(method="mae", objective=ObjectiveOptions(error="both", normalize_targets=True))
 
 
 def test_unknown_key_is_named_with_its_path() -> None:

@@ -6,6 +6,7 @@ from splatlearn.objectives.mutual_information import MaximizeTerm, MinimizeTerm,
 from splatlearn.objectives.reconstruction import (
     denormalize_patches,
     masked_mse,
+    masked_mse_and_pattern_error,
     masked_pattern_error,
     normalize_patches,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "info_nce",
     "leave_one_out",
     "masked_mse",
+    "masked_mse_and_pattern_error",
     "masked_pattern_error",
     "normalize_patches",
 ]

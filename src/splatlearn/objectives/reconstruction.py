@@ -58,15 +58,33 @@ def masked_pattern_error(
 
     Arguments as for `masked_mse`. Raises ValueError when the images' shapes differ or the weight is negative.
     """
+    return _averaged(_pattern_error(*_patches(prediction, target, patch)), mask, visible_weight)
+
+
+def masked_mse_and_pattern_error(
+    prediction: Float[Tensor, "B C H W"],
+    target: Float[Tensor, "B C H W"],
+    mask: Mask,
+    patch: int,
+    visible_weight: float = 0.0,
+) -> Float[Tensor, ""]:
+    """The sum of `masked_mse` and `masked_pattern_error`, in half the time of both.
+
+    Arguments as for `masked_mse`. Raises ValueError when the images' shapes differ or the weight is negative.
+    """
     predicted, wanted = _patches(prediction, target, patch)
+    squared = F.mse_loss(predicted, wanted, reduction="none").mean(dim=-1)
+    return _averaged(squared + _pattern_error(predicted, wanted), mask, visible_weight)
+
+
+def _pattern_error(predicted: Float[Tensor, "B N D"], wanted: Float[Tensor, "B N D"]) -> Float[Tensor, "B N"]:
     pattern = F.mse_loss(_pattern(predicted), _pattern(wanted), reduction="none").mean(dim=-1)
-    mean = (predicted - wanted).mean(dim=-1).square()
-    return _averaged(PATTERN_FLOOR**2 * pattern + PATTERN_MEAN * mean, mask, visible_weight)
+    mean = (predicted.mean(dim=-1) - wanted.mean(dim=-1)).square()
+    return PATTERN_FLOOR**2 * pattern + PATTERN_MEAN * mean
 
 
 def _pattern(patches: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
-    centered = patches - patches.mean(dim=-1, keepdim=True)
-    return centered * (centered.square().mean(dim=-1, keepdim=True) + PATTERN_FLOOR**2).rsqrt()
+    return F.layer_norm(patches, patches.shape[-1:], eps=PATTERN_FLOOR**2)
 
 
 def _patches(prediction: Tensor, target: Tensor, patch: int) -> tuple[Tensor, Tensor]:

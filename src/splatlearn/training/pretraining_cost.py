@@ -14,7 +14,15 @@ from splatlearn.data.batch import Batch
 from splatlearn.gaussians import Gaussians
 from splatlearn.models import GMAE, MAE, Mask, Reconstruction, join_masks, orthogonal_masks_from_noise
 from splatlearn.models.masking import Grid
-from splatlearn.objectives import ObjectiveValue, SoftOrder, Term, WeightedSum, masked_mse, masked_pattern_error
+from splatlearn.objectives import (
+    ObjectiveValue,
+    SoftOrder,
+    Term,
+    WeightedSum,
+    masked_mse,
+    masked_mse_and_pattern_error,
+    masked_pattern_error,
+)
 from splatlearn.training.cost import Cost
 from splatlearn.training.mutual_information import MutualInformation
 from splatlearn.training.recipe import Recipe
@@ -122,7 +130,8 @@ def reconstruction_term(recipe: Recipe, patch: int) -> dict[str, tuple[float, Te
         weight = options.visible_weight or 0.0
         if options.error == "pattern":
             return masked_pattern_error(*where, weight)
-        squared = masked_mse(*where, bool(options.normalize_targets), weight)
-        return squared + masked_pattern_error(*where, weight) if options.error == "both" else squared
+        if options.error == "both":
+            return masked_mse_and_pattern_error(*where, weight)
+        return masked_mse(*where, bool(options.normalize_targets), weight)
 
     return {"reconstruction": (1.0, reconstruction)}

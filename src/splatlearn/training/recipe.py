@@ -236,8 +236,10 @@ def _check(recipe: Recipe) -> None:
         raise ValueError(f"crop_scale: expected 0 < smallest ≤ largest ≤ 1, got {data.crop_scale}")
     if objective.error is not None and objective.error not in get_args(PixelError):
         raise ValueError(f"error: expected one of {', '.join(get_args(PixelError))}, got {objective.error!r}")
-    if objective.error == "pattern" and objective.normalize_targets:
-        raise ValueError("error: expected squared with normalised targets, which have no contrast, got pattern")
+    if objective.error in ("pattern", "both") and objective.normalize_targets:
+        raise ValueError(
+            f"error: expected squared with normalised targets, which have no contrast, got {objective.error}"
+        )
     if run.parallel not in get_args(Parallel):
         raise ValueError(f"parallel: expected one of {', '.join(get_args(Parallel))}, got {run.parallel!r}")
     check_mutual_information(recipe.mutual, optimizer.batch_size)

@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 Pass = Callable[[], tuple[Tensor, Result]]
 """A forward pass: a scalar to differentiate, and what else came of it."""
 
-LEAST_PATCHES = 768
+LEAST_PATCHES = 1024
 """Patches of a part's images: with fewer, adding up the parts' gradients takes what they save."""
 MOST_BYTES = 2**31
 """Of the gradients of all parts together."""
