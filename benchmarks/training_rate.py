@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import sys
 import tempfile
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from benchmarks.devices import device_facts
 from benchmarks.packs import Pack
 from splatlearn.device import choose_precision
 from splatlearn.models import ModelOptions
-from splatlearn.training import DataOptions, OptimizerOptions, Recipe, RunOptions, pretrain
+from splatlearn.training import DataOptions, OptimizerOptions, Recipe, RunOptions, pretrain, side_by_side
 
 
 def main(
@@ -35,6 +36,7 @@ def main(
     device: str = "cpu",
     precision: str = "auto",
     data: str = "tiny_imagenet50",
+    whole: bool = False,
     json_file: Path | None = None,
 ) -> None:
     """Train a little, print the rate and write it to a file.
@@ -50,9 +52,12 @@ def main(
         device: cpu or cuda.
         precision: auto, fp32 or bf16.
         data: A pack.
+        whole: Each batch in one pass, none in parts side by side.
         json_file: File for the raw numbers.
     """
     torch.set_num_threads(threads)
+    if whole:
+        side_by_side.LEAST_PATCHES = sys.maxsize
     options = ModelOptions(gaussians=gaussians, gaussians_per_query=gaussians_per_query, decoder_depth=decoder_depth)
     images = Pack(data, "train", steps * batch)
     with tempfile.TemporaryDirectory() as folder:
@@ -71,7 +76,14 @@ def main(
     rates = [state["images_per_second"] for state in states]
     waits = statistics.fmean(state["data_wait"] for state in states)
     precision = choose_precision(precision, torch.device(device))
-    facts = {**device_facts(device), "threads": threads, "model": model, "precision": precision, "batch": batch}
+    facts = {
+        **device_facts(device),
+        "threads": threads,
+        "whole": whole,
+        "model": model,
+        "precision": precision,
+        "batch": batch,
+    }
     print(
         f"{facts['device_name']}, {model}, {precision}, {threads} threads: {statistics.median(rates):.0f} images/s "
         f"(from {min(rates):.0f} to {max(rates):.0f}), {100 * waits:.1f} % of the time waiting for data"

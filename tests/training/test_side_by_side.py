@@ -157,6 +157,6 @@ def test_only_large_batches_are_cut_and_only_evenly(two_threads: None) -> None:
     assert parts_worth_it(enough - 2, 64, [small]) == parts_worth_it(enough + 1, 64, [small]) == 1
     assert parts_worth_it(enough, 64, [large]) == 1
     torch.set_num_threads(6)
-    assert [parts_worth_it(enough * share, 64, [small]) for share in (1, 2, 3)] == [2, 3, 6]
+    assert [parts_worth_it(images, LEAST_PATCHES, [small]) for images in (2, 3, 4, 5, 6, 12)] == [2, 3, 2, 1, 6, 6]
     torch.set_num_threads(1)
     assert parts_worth_it(10**6, 64, [small]) == 1

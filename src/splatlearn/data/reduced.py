@@ -19,7 +19,7 @@ except ImportError:  # an extra; Pillow decodes to the same pixels, more slowly
 
 SCALES = (8, 4, 2)
 SPARE = 2.0
-"""Pixels of the reduced box for each of the target, at least: with 2 the crop is within 0.9 grey levels on average."""
+"""Of pixels for each of the target: with 2 a crop is within 0.9 grey levels of that of the whole image on average."""
 EXIF = b"Exif\0\0"
 MIRRORED_X, MIRRORED_Y = (2, 3, 6, 7), (3, 4, 7, 8)
 """EXIF orientations whose upright image has its left, or its upper, edge where the file ends."""
@@ -42,14 +42,17 @@ class Region:
     size: tuple[int, int]
 
 
-def decode_region(file: bytes | str, name: str, choose: Choose, width: int, height: int) -> Region:
+def decode_region(
+    file: bytes | str, name: str, choose: Choose, width: int, height: int, spare: float = SPARE
+) -> Region:
     """Decode an image file for a box of it that will be resized to width x height pixels.
 
     - `file`: content or path; `name` is what errors call it.
     - `choose`: draws the box from the size of the upright image.
+    - `spare`: pixels of the reduced box for each of the target, at least.
 
-    A JPEG file is decoded at the smallest scale of its DCT that leaves two pixels of the box for each of the target on
-    both axes; every other file, and a box that is not that large, is decoded as `decode` does it.
+    A JPEG file is decoded at the smallest scale of its DCT that leaves so many pixels of the box on both axes; every
+    other file, and a box that is not that large, is decoded as `decode` does it.
     Raises UnreadableImage as `decode` does.
     """
     with decoding(name):
@@ -57,10 +60,11 @@ def decode_region(file: bytes | str, name: str, choose: Choose, width: int, heig
         if not content:
             raise ValueError("the file is empty")
         choose = cache(choose)  # drawn once, even where one decoder gives way to the other
-        return _fast(content, choose, width, height) or _with_pillow(content, choose, width, height)
+        target = (width * spare, height * spare)
+        return _fast(content, choose, *target) or _with_pillow(content, choose, *target)
 
 
-def _with_pillow(content: bytes, choose: Choose, width: int, height: int) -> Region:
+def _with_pillow(content: bytes, choose: Choose, width: float, height: float) -> Region:
     with Image.open(io.BytesIO(content)) as image:
         turn = orientation(image)
         size = (image.width, image.height) if turn < 5 else (image.height, image.width)
@@ -77,7 +81,7 @@ def _with_pillow(content: bytes, choose: Choose, width: int, height: int) -> Reg
         return Region(upright, _reduced(box, scale, upright, spare_x, spare_y), size)
 
 
-def _fast(content: bytes, choose: Choose, width: int, height: int) -> Region | None:
+def _fast(content: bytes, choose: Choose, width: float, height: float) -> Region | None:
     """The region by libjpeg-turbo without a detour; None for files that it is not for, and for broken ones."""
     if simplejpeg is None or not content.startswith(b"\xff\xd8") or _is_turned(content):
         return None
@@ -103,9 +107,9 @@ def _is_turned(content: bytes) -> bool:
         return orientation(image) in TURNED
 
 
-def _scale(box: Box, width: int, height: int) -> int:
+def _scale(box: Box, width: float, height: float) -> int:
     left, top, right, bottom = box
-    room = min((right - left) / width, (bottom - top) / height) / SPARE
+    room = min((right - left) / width, (bottom - top) / height)
     return next((scale for scale in SCALES if scale <= room), 1)
 
 
