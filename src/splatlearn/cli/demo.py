@@ -93,7 +93,8 @@ def demo(
 def demo_recipe(out: Path, short: bool, seed: int, device: str, start: str | None = None) -> Recipe:
     """The recipe of the demo: a small GMAE, small batches for many steps, a learning rate for a short run.
 
-    From weights that are there it learns for a minute, at a third of the rate; from fresh ones for three.
+    From weights that are there it learns for a minute, at a rate that keeps what they know of other photographs; from
+    fresh ones for three.
     """
     return Recipe(
         method="gmae",
@@ -103,7 +104,7 @@ def demo_recipe(out: Path, short: bool, seed: int, device: str, start: str | Non
         optimizer=OptimizerOptions(
             epochs=1 if short else 3 if start else 8,
             batch_size=16,
-            base_learning_rate=5e-3 if start else 1.6e-2,
+            base_learning_rate=1.2e-3 if start else 1.6e-2,
             warmup_epochs=0.2 if start else 0.5,
         ),
         run=RunOptions(out=str(out), seed=seed, device=device, checkpoint_every=10_000, trackers=()),
