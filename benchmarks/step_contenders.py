@@ -73,7 +73,7 @@ def make_model(name: str, options: Options) -> nn.Module:
 
 
 def make_step(model: nn.Module, batch: int, side: int, patch: int, options: Options) -> Callable[[], None]:
-    """One optimiser step on random images that stay on the device, as the training loop does it, or as it is done."""
+    """One optimiser step on random images that stay on the device; of our models as the training loop does it."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(batch, 3, side, side, generator=generator).to(options.device)

@@ -93,6 +93,20 @@ def test_passes_of_a_step_add_up(tmp_path: Path, counted: list[int], monkeypatch
     assert_same(tmp_path / "two passes", tmp_path / "one")
 
 
+def test_bfloat16_in_parts(tmp_path: Path, counted: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    def recipe(name: str) -> Recipe:
+        made = gentle(small_recipe(tmp_path / name))
+        return dataclasses.replace(made, run=dataclasses.replace(made.run, precision="bf16"))
+
+    pretrain(recipe("parts"), pictures())
+    pretrain(recipe("again"), pictures())
+    assert counted == [2] * 18
+    in_one(monkeypatch)
+    pretrain(recipe("whole"), pictures())
+    assert losses(tmp_path / "parts") == losses(tmp_path / "again")
+    assert losses(tmp_path / "parts") == pytest.approx(losses(tmp_path / "whole"), rel=2e-2)
+
+
 def test_terms_that_compare_images_get_all_of_them(tmp_path: Path, counted: list[int]) -> None:
     made = dataclasses.replace(small_recipe(tmp_path), method="mi-gmae")
     objective = dataclasses.replace(made.objective, mask_ratio=0.75)

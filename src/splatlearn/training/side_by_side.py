@@ -1,7 +1,6 @@
 """Parts of a batch side by side on a CPU's cores, each with its own forward and backward pass.
 
-One matrix product over all cores wastes more of them than a smaller product on each, and everything between the
-products is then done by all cores too.
+All cores on one small product wait for one another, and so they do at everything between the products.
 """
 
 from __future__ import annotations
