@@ -50,8 +50,23 @@ static inline void store_first(float* to, vfloat value, int count) {
 typedef uint16_t vhalf __attribute__((vector_size(2 * LANES)));
 typedef uint32_t vbits __attribute__((vector_size(4 * LANES)));
 
+// Compilers take several instructions for what these widths have one for.
+#if defined(__AVX512F__) && LANES == 16
+static inline vbits widen_whole(vhalf value) { return (vbits)_mm512_cvtepu16_epi32((__m256i)value); }
+static inline vhalf lower_halves(vbits value) { return (vhalf)_mm512_cvtepi32_epi16((__m512i)value); }
+#elif defined(__AVX2__) && LANES == 8
+static inline vbits widen_whole(vhalf value) { return (vbits)_mm256_cvtepu16_epi32((__m128i)value); }
+// Of numbers below 2^16.
+static inline vhalf lower_halves(vbits value) {
+    return (vhalf)_mm_packus_epi32(_mm256_castsi256_si128((__m256i)value), _mm256_extracti128_si256((__m256i)value, 1));
+}
+#else
+static inline vbits widen_whole(vhalf value) { return __builtin_convertvector(value, vbits); }
+static inline vhalf lower_halves(vbits value) { return __builtin_convertvector(value, vhalf); }
+#endif
+
 static inline vfloat widen_half(vhalf value) {
-    const vbits bits = __builtin_convertvector(value, vbits) << 16;
+    const vbits bits = widen_whole(value) << 16;
     vfloat result;
     std::memcpy(&result, &bits, sizeof bits);
     return result;
@@ -62,7 +77,7 @@ static inline vhalf narrow_half(vfloat value) {
     vbits bits;
     std::memcpy(&bits, &value, sizeof bits);
     const vbits rounded = bits + 0x7fff + ((bits >> 16) & 1);
-    return __builtin_convertvector((value != value ? bits | 0x400000 : rounded) >> 16, vhalf);
+    return lower_halves((value != value ? bits | 0x400000 : rounded) >> 16);
 }
 
 static inline vfloat load(const uint16_t* from) {

@@ -3,6 +3,8 @@
 
 #include "attention.h"
 #include "gelu.h"
+#include "norm.h"
+#include "sums.h"
 
 namespace layers {
 
@@ -10,10 +12,13 @@ namespace layers {
 #define TEXT(name) TEXT_OF(name)
 #define JOIN_OF(a, b) a##b
 #define JOIN(a, b) JOIN_OF(a, b)
+#define LAYERS_OF(T)                                                                                                          \
+    {gelu<T>, gelu_backward<T>, attend<T>, attend_backward<T>, norm<T>, norm_backward<T>, column_sums<T>, narrowed<T>, sloped<T>, \
+     added<T>, gelu_and_slope<T>}
 const Layers JOIN(KERNEL, _layers) = {
     TEXT(KERNEL),
-    {gelu<float>, gelu_backward<float>, attend<float>, attend_backward<float>},
-    {gelu<uint16_t>, gelu_backward<uint16_t>, attend<uint16_t>, attend_backward<uint16_t>},
+    LAYERS_OF(float),
+    LAYERS_OF(uint16_t),
 };
 
 }  // namespace layers

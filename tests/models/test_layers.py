@@ -14,7 +14,7 @@ from splatlearn.models import create_model, layers, random_mask
 from splatlearn.models.layers import attention, gelu, plain_layers
 from splatlearn.models.vit import Block, Common
 
-compiled = layers._layers
+compiled = layers.native
 needs_compiled = pytest.mark.skipif(compiled is None, reason="the package was built without a compiler")
 SETS = [] if compiled is None else compiled.instruction_sets()
 

@@ -10,25 +10,29 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
-from torch._C._functorch import is_functorch_wrapped_tensor  # pyright: ignore[reportMissingImports]
+from torch._C import _are_functorch_transforms_active
 from torch.autograd import forward_ad
+from torch.nn import Parameter
 
 try:
     # After torch, so that both share the OpenMP runtime that torch brings.
-    from splatlearn.models import _layers
+    from splatlearn.models import _layers as native
 except ImportError:
-    _layers = None
+    native = None
+
+if TYPE_CHECKING:
+    from splatlearn.models._layers import Kind, Sizes, Tokens
 
 _state = {"plain": False}
-_ARRAYS = {torch.float32: torch.float32, torch.bfloat16: torch.uint16}
-"""What the compiled layers take, and how NumPy, which has no bfloat16, sees it."""
+KINDS = (torch.float32, torch.bfloat16)
+"""Of numbers that the compiled layers take."""
 
 
 @contextlib.contextmanager
@@ -43,7 +47,7 @@ def plain_layers() -> Iterator[None]:
 
 def gelu(values: Tensor) -> Tensor:
     """The exact GELU, x·Φ(x) (arXiv 1606.08415)."""
-    if _compiled_can_take(values) and values.is_contiguous():
+    if compiled_can_take(values) and values.is_contiguous():
         return _Gelu.apply(values)
     return F.gelu(values)
 
@@ -56,11 +60,9 @@ def attention(heads: int, *vectors: Tensor) -> Float[Tensor, "B M D"]:
     """
     width = sum(each.shape[-1] for each in vectors) // 3
     if (
-        _layers is not None
-        and _compiled_can_take(*vectors)
+        compiled_can_take(*vectors)
         and all(each.stride(-1) == 1 for each in vectors)
-        and width % (heads * _layers.WIDTH_STEP) == 0
-        and 0 < vectors[-1].shape[1] <= _layers.MOST_KEYS
+        and attention_fits(heads, width, vectors[-1].shape[1])
     ):
         return _Attention.apply(heads, *vectors)
     return _plain_attention(heads, vectors)
@@ -78,16 +80,24 @@ def _parts(heads: int, vectors: tuple[Tensor, ...]) -> list[Tensor]:
     return [part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in parts]
 
 
-def _compiled_can_take(*tensors: Tensor) -> bool:
+def attention_fits(heads: int, width: int, keys: int) -> bool:
+    """Whether the compiled attention is made for so many heads of a width D, and so many tokens that are asked."""
+    return native is not None and width % (heads * native.WIDTH_STEP) == 0 and 0 < keys <= native.MOST_KEYS
+
+
+def compiled_can_take(*tensors: Tensor) -> bool:
+    """Whether the compiled layers may compute with these tensors, here and now."""
     kind = tensors[0].dtype
     return (
-        _layers is not None
+        native is not None
         and not _state["plain"]
-        and kind in _ARRAYS
-        and all(type(each) is Tensor and each.dtype == kind and each.device.type == "cpu" for each in tensors)
+        and kind in KINDS
+        and all(
+            type(each) in (Tensor, Parameter) and each.dtype == kind and each.device.type == "cpu" for each in tensors
+        )
         and not torch.compiler.is_compiling()
         and torch._C._get_tracing_state() is None
-        and not any(is_functorch_wrapped_tensor(each) for each in tensors)
+        and not _are_functorch_transforms_active()
         and forward_ad._current_level < 0
     )
 
@@ -95,39 +105,31 @@ def _compiled_can_take(*tensors: Tensor) -> bool:
 class _Gelu(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
-        assert _layers is not None
         ctx.save_for_backward(values)
         result = torch.empty_like(values)
-        _layers.gelu(_array(values).reshape(-1), _array(result).reshape(-1), torch.get_num_threads())
+        of_kind(values.dtype).gelu(values.data_ptr(), result.data_ptr(), values.numel(), torch.get_num_threads())
         return result
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        assert _layers is not None
         (values,), (gradient,) = ctx.saved_tensors, gradients
         if torch.is_grad_enabled():
             return torch.autograd.grad(F.gelu(values), values, gradient, create_graph=True)[0]
-        result = torch.empty_like(values)
-        arrays = [_array(each).reshape(-1) for each in (values, gradient.contiguous(), result)]
-        _layers.gelu_backward(arrays[0], arrays[1], arrays[2], torch.get_num_threads())
+        gradient, result = gradient.contiguous(), torch.empty_like(values)
+        addresses = values.data_ptr(), gradient.data_ptr(), result.data_ptr()
+        of_kind(values.dtype).gelu_backward(*addresses, values.numel(), torch.get_num_threads())
         return result
 
 
 class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, heads: int, *vectors: Tensor) -> Tensor:
-        assert _layers is not None
         ctx.heads = heads
         ctx.save_for_backward(*vectors)
-        query, key, value = _parts(heads, vectors)
-        result = query.new_empty(query.shape[0], query.shape[2], heads * query.shape[3])
-        out = result.unflatten(-1, (heads, -1)).transpose(1, 2)
-        _layers.attend(_array(query), _array(key), _array(value), _array(out), torch.get_num_threads())
-        return result
+        return attend(heads, *vectors)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        assert _layers is not None
         vectors, (gradient,) = ctx.saved_tensors, gradients
         if torch.is_grad_enabled():
             # Written out: PyTorch's fused attention on a CPU has no second derivative.
@@ -135,12 +137,43 @@ class _Attention(torch.autograd.Function):
             weights = (query @ key.mT / math.sqrt(query.shape[-1])).softmax(dim=-1)
             result = (weights @ value).transpose(1, 2).flatten(2)
             return None, *torch.autograd.grad(result, vectors, gradient, create_graph=True)
-        results = [each.new_empty(each.shape) for each in vectors]
-        asked = gradient.contiguous().unflatten(-1, (ctx.heads, -1)).transpose(1, 2)
-        arrays = [*_parts(ctx.heads, vectors), asked, *_parts(ctx.heads, tuple(results))]
-        _layers.attend_backward(*(_array(each) for each in arrays), torch.get_num_threads())
-        return None, *results
+        return None, *attend_backward(ctx.heads, gradient.contiguous(), *vectors)
 
 
-def _array(tensor: Tensor) -> Any:
-    return tensor.detach().view(_ARRAYS[tensor.dtype]).numpy()
+def attend(heads: int, *vectors: Tensor) -> Float[Tensor, "B M D"]:
+    """`attention` by the compiled layers, without a graph."""
+    sizes, places = _places(heads, vectors)
+    result = vectors[0].new_empty(*vectors[0].shape[:2], vectors[-1].shape[-1] // (4 - len(vectors)))
+    of_kind(result.dtype).attend(sizes, *places, _place(result), torch.get_num_threads())
+    return result
+
+
+def attend_backward(heads: int, gradient: Float[Tensor, "B M D"], *vectors: Tensor) -> list[Tensor]:
+    """The gradients of `vectors` from that of what `attend` gave, which is contiguous."""
+    sizes, places = _places(heads, vectors)
+    results = [each.new_empty(each.shape) for each in vectors]
+    _, found = _places(heads, results)
+    of_kind(gradient.dtype).attend_backward(sizes, *places, _place(gradient), *found, torch.get_num_threads())
+    return results
+
+
+def _places(heads: int, vectors: Sequence[Tensor]) -> tuple[Sizes, list[Tokens]]:
+    """Sizes of an attention, and where its queries, keys and values lie."""
+    assert native is not None
+    first, last = vectors[0], vectors[-1]
+    width = last.shape[-1] // (4 - len(vectors))
+    sizes = native.Sizes(first.shape[0], heads, first.shape[1], last.shape[1], width // heads)
+    behind = width if len(vectors) == 1 else 0
+    return sizes, [_place(first), _place(last, behind), _place(last, behind + width)]
+
+
+def _place(tokens: Tensor, skipped: int = 0) -> Tokens:
+    """Where the tokens of images lie, behind so many numbers of each."""
+    assert native is not None
+    return native.Tokens(tokens.data_ptr() + skipped * tokens.element_size(), tokens.stride(0), tokens.stride(1))
+
+
+def of_kind(kind: torch.dtype) -> Kind:
+    """The compiled functions for numbers of a kind."""
+    assert native is not None
+    return native.float32 if kind == torch.float32 else native.bfloat16

@@ -17,6 +17,7 @@ from splatlearn.models.layers import attention, gelu
 from splatlearn.models.masking import Grid, Mask
 from splatlearn.models.patches import grid_of, patchify
 from splatlearn.models.positions import Positioned, gather_tokens
+from splatlearn.models.residual import AttentionHalf, MlpHalf, is_untouched, residual
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -138,16 +139,26 @@ class Block(nn.Module):
         self, tokens: Float[Tensor, "B N D"], last: int | None = None, common: Common | None = None
     ) -> Float[Tensor, "B M D"]:
         """All tokens, those in common last, or the `last` of them, behind the block; every one is attended to."""
+        mlp = [MlpHalf(self.norm2, self.mlp.fc1, self.mlp.fc2)] if is_untouched(self.mlp, Mlp) else []
+        if mlp and last is None and common is None and is_untouched(self.attn, Attention) and not self._skips():
+            attn = AttentionHalf(self.attn.heads, self.norm1, self.attn.qkv, self.attn.proj)
+            done = residual(tokens, attn, *mlp)
+            if done is not None:
+                return done
         if common is None:
             attended = self.attn(self.norm1(tokens), last)
         else:
             attended = self.attn(self.norm1(tokens), last, replace(common, tokens=self.norm1(common.tokens)))
             tokens = torch.cat([tokens, common.dealt(common.tokens, tokens.shape[0])], dim=1)
         tokens = (tokens if last is None else tokens[:, -last:]) + self._maybe_skip(attended)
-        return tokens + self._maybe_skip(self.mlp(self.norm2(tokens)))
+        done = residual(tokens, *mlp) if mlp and not self._skips() else None
+        return tokens + self._maybe_skip(self.mlp(self.norm2(tokens))) if done is None else done
+
+    def _skips(self) -> bool:
+        return self.training and self.drop_path > 0.0
 
     def _maybe_skip(self, branch: Tensor) -> Tensor:
-        if not self.training or self.drop_path == 0.0:
+        if not self._skips():
             return branch
         keep = 1.0 - self.drop_path
         return branch * branch.new_empty(branch.shape[0], 1, 1).bernoulli_(keep).div_(keep)
