@@ -1,4 +1,4 @@
-"""GELU and attention of a transformer on a CPU: the compiled ones beside PyTorch's, forward and backward.
+"""GELU, attention and whole blocks of a transformer on a CPU: the compiled ones beside PyTorch's, forward and backward.
 
     python -m benchmarks.layers [--threads 1] [--rounds 15] [--json-file FILE]
 
@@ -17,10 +17,11 @@ from pathlib import Path
 
 import torch
 import tyro
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmarks.common import table
 from splatlearn.models.layers import attention, gelu, plain_layers
+from splatlearn.models.vit import Block
 from splatlearn.training.run_folder import environment
 
 HEADS_OF = {(17, 192): 3, (33, 192): 3, (65, 512): 16, (50, 768): 12, (197, 512): 16}
@@ -28,13 +29,15 @@ HEADS_OF = {(17, 192): 3, (33, 192): 3, (65, 512): 16, (50, 768): 12, (197, 512)
 IMAGES = 32
 
 
-def milliseconds(call: Callable[[Tensor], Tensor], values: Tensor, plain: bool) -> tuple[float, float]:
-    """Forward and backward pass, once each."""
+def milliseconds(call: Callable[[Tensor], Tensor], values: Tensor, precision: str, plain: bool) -> tuple[float, float]:
+    """Forward and backward pass, once each; of a module the gradients of its parameters too."""
+    inputs = [values, *(call.parameters() if isinstance(call, nn.Module) else ())]
     with plain_layers() if plain else nullcontext():
         begun = time.perf_counter()
-        result = call(values)
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            result = call(values)
         middle = time.perf_counter()
-        torch.autograd.grad(result, values, result.detach())
+        torch.autograd.grad(result, inputs, result.detach())
         return 1e3 * (middle - begun), 1e3 * (time.perf_counter() - middle)
 
 
@@ -51,14 +54,20 @@ def main(threads: int = 1, rounds: int = 15, precision: str = "fp32", json_file:
     generator = torch.Generator().manual_seed(0)
     found, lines = [], []
     for (tokens, width), heads in HEADS_OF.items():
-        layers = {"attention": (partial(attention, heads), 3 * width), "GELU": (gelu, 4 * width)}
+        layers = {
+            "attention": (partial(attention, heads), 3 * width),
+            "GELU": (gelu, 4 * width),
+            "block": (Block(width, heads), width),
+        }
         for layer, (call, numbers) in layers.items():
             values = torch.randn(IMAGES, tokens, numbers, generator=generator)
-            values = values.to(torch.bfloat16 if precision == "bf16" else torch.float32).requires_grad_()
+            # Between blocks tokens are float32.
+            halves = precision == "bf16" and layer != "block"
+            values = values.to(torch.bfloat16 if halves else torch.float32).requires_grad_()
             times: dict[str, list[tuple[float, float]]] = {"compiled": [], "PyTorch": []}
             for _ in range(rounds + 2):
                 for name, measured in times.items():
-                    measured.append(milliseconds(call, values, plain=name == "PyTorch"))
+                    measured.append(milliseconds(call, values, precision, plain=name == "PyTorch"))
             # The first two warm up.
             times = {name: measured[2:] for name, measured in times.items()}
             found.append({"layer": layer, "tokens": tokens, "width": width, "heads": heads, "milliseconds": times})

@@ -26,6 +26,7 @@ from splatlearn.training.run_folder import environment
 
 KINDS = {
     "renderer": ("splatlearn::",),
+    "blocks, between products": ("_residual",),
     "attention": ("scaled_dot_product", "_attention"),
     "matrix products": ("aten::mm", "aten::bmm", "aten::addmm", "mkldnn", "aten::linear"),
     "norms": ("layer_norm",),
@@ -62,7 +63,7 @@ def main(
         steps: Steps that are measured, after one that is not.
         threads: Threads of PyTorch.
         precision: fp32, or bf16 for autocast.
-        plain: PyTorch's GELU and attention in place of the compiled ones.
+        plain: PyTorch's blocks, GELU and attention in place of the compiled ones.
         json_file: File for the raw numbers.
     """
     torch.set_num_threads(threads)
@@ -119,7 +120,7 @@ def main(
         "torch": torch.__version__,
     }
     for kind, share in shares.items():
-        print(f"{kind:18s} {100 * share:5.1f} %")
+        print(f"{kind:24s} {100 * share:5.1f} %")
     print(f"{result['ms_per_image']:.1f} ms an image, {result['ms_outside_products']:.2f} ms outside matrix products")
     if json_file is not None:
         Path(json_file).write_text(json.dumps(result, indent=2) + "\n")

@@ -62,15 +62,24 @@ class SideBySide:
         finally:
             torch.set_num_threads(threads)
         for gradients, _ in done:
-            for parameter, gradient in zip(parameters, gradients, strict=True):
-                if gradient is None:
-                    continue
-                if parameter.grad is None:
-                    parameter.grad = gradient
-                else:
-                    parameter.grad += gradient
+            _add(parameters, gradients)
         return [result for _, result in done]
 
     def close(self) -> None:
         """End the threads."""
         self._pool.shutdown()
+
+
+def _add(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor | None]) -> None:
+    """Add gradients to those of the parameters."""
+    sums, summands = [], []
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        if gradient is None:
+            continue
+        if parameter.grad is None:
+            parameter.grad = gradient
+        else:
+            sums.append(parameter.grad)
+            summands.append(gradient)
+    if sums:
+        torch._foreach_add_(sums, summands)  # pyright: ignore[reportPrivateImportUsage]
