@@ -101,7 +101,7 @@ def block_of(width: int, heads: int, generator: torch.Generator) -> Block:
 def passed(block: nn.Module, tokens: Tensor, weights: Tensor) -> list[Tensor]:
     """A block's result, and the gradients of its tokens and parameters."""
     result = block(tokens)
-    return [result, *torch.autograd.grad(result, [tokens, *block.parameters()], weights)]
+    return [result, *torch.autograd.grad(result, [tokens, *block.parameters()], weights, materialize_grads=True)]
 
 
 def is_whole(result: Tensor) -> bool:
@@ -254,13 +254,32 @@ def without_bias(block: Block) -> None:
     block.attn.qkv.register_parameter("bias", None)
 
 
+def with_another_forward(block: Block) -> None:
+    block.mlp.fc2.forward = lambda given: given[..., :96]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def with_another_parameter(block: Block) -> None:
+    block.mlp.fc1.register_parameter("gain", nn.Parameter(torch.ones(1)))
+
+
 def skipping(block: Block) -> None:
     block.drop_path = 0.3
 
 
 @pytest.mark.parametrize(
     "change",
-    [hooked, hooked_before, hooked_backward, replaced, another_mlp, parametrised, without_bias, skipping],
+    [
+        hooked,
+        hooked_before,
+        hooked_backward,
+        replaced,
+        another_mlp,
+        parametrised,
+        without_bias,
+        with_another_forward,
+        with_another_parameter,
+        skipping,
+    ],
 )
 def test_what_more_than_parameters_has_a_say_in(
     change: Callable[[Block], None], tokens: Tensor, weights: Tensor, generator: torch.Generator
