@@ -163,7 +163,7 @@ def residual(tokens: Float[Tensor, "B T D"], *halves: Half) -> Float[Tensor, "B 
 
 
 def is_untouched(module: nn.Module, *kinds: type[nn.Module]) -> bool:
-    """Whether a module is of one of these classes itself, with no hooks and no other forward put in place of its own."""
+    """Whether a module is of one of these classes itself, with no hooks and no other forward in place of its own."""
     return (
         type(module) in kinds
         and "forward" not in module.__dict__
