@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -224,6 +226,24 @@ def test_function_transforms_go_by_pieces(tokens: Tensor, weights: Tensor, gener
     found = torch.func.grad(total)({name: each.detach() for name, each in learned.items()})
     for name, wanted in zip(learned, passed(block, tokens, weights)[2:], strict=True):
         assert away(found[name], wanted) < 1e-5
+
+
+TRACED = """
+import torch
+from splatlearn.models.vit import Block
+
+torch.manual_seed(0)
+block, tokens = Block(32, 2), torch.randn(2, 5, 32)
+traced = torch.compile(block, fullgraph=True, backend="eager")
+torch.testing.assert_close(traced(tokens), block(tokens), rtol=1e-4, atol=1e-5)
+print("ok")
+"""
+
+
+def test_one_graph_under_torch_compile() -> None:
+    # In a process without the tests' shape checks, which cannot be traced.
+    done = subprocess.run([sys.executable, "-c", TRACED], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.strip() == "ok", done.stderr
 
 
 def hooked(block: Block) -> None:
