@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from splatlearn.models import create_model, layers, random_mask
+from models.compiled_layers import away, needs_compiled, negated
+from splatlearn.models import create_model, random_mask
 from splatlearn.models.layers import attention, gelu, plain_layers
 from splatlearn.models.vit import Block, Common
-
-compiled = layers.native
-needs_compiled = pytest.mark.skipif(compiled is None, reason="the package was built without a compiler")
-SETS = [] if compiled is None else compiled.instruction_sets()
-
-
-@pytest.fixture(params=SETS)
-def instruction_set(request: pytest.FixtureRequest) -> Iterator[str]:
-    assert compiled is not None
-    before = compiled.instruction_set()
-    compiled.use_instruction_set(request.param)
-    yield request.param
-    compiled.use_instruction_set(before)
-
-
-def away(found: Tensor, wanted: Tensor) -> float:
-    """Relative L2 distance."""
-    return ((found - wanted).norm() / wanted.norm()).item()
 
 
 def is_compiled(result: Tensor) -> bool:
@@ -225,6 +209,18 @@ def test_second_derivatives_and_function_transforms(generator: torch.Generator) 
     assert away(found, wanted) < 1e-5
     slopes = torch.func.grad(total)(vectors)
     assert away(slopes, torch.func.grad(written_out)(vectors)) < 1e-5
+
+
+def test_many_gradients_at_once_and_negated_views(generator: torch.Generator) -> None:
+    values = torch.randn(1, 3, 48, generator=generator)
+    for layer in (gelu, partial(attention, 1)):
+
+        def total(values: Tensor, layer: Callable[[Tensor], Tensor] = layer) -> Tensor:
+            return layer(values).sum((0, 1))
+
+        wanted, found = (torch.autograd.functional.jacobian(total, values, vectorize=many) for many in (False, True))
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(layer(negated(values)), layer(-values), rtol=1e-5, atol=1e-6)
 
 
 def test_what_the_compiled_layers_do_not_take(generator: torch.Generator) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -14,33 +14,18 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils import parametrizations
 
-from splatlearn.models import layers, residual
+from models.compiled_layers import away, needs_compiled, negated
+from splatlearn.models import residual
 from splatlearn.models.layers import plain_layers
 from splatlearn.models.residual import AttentionHalf, MlpHalf
 from splatlearn.models.vit import Block
 
-compiled = layers.native
-pytestmark = pytest.mark.skipif(compiled is None, reason="the package was built without a compiler")
-SETS = [] if compiled is None else compiled.instruction_sets()
+pytestmark = needs_compiled
 KINDS = [torch.float32, torch.bfloat16]
 ROUNDED = {torch.float32: 1e-6, torch.bfloat16: 2**-8}
 """Largest relative error of a result that is rounded once."""
 SIZES = [(1, 16), (5, 48), (64, 192), (130, 80), (300, 768)]
 """Rows, which threads take by 64, and widths, some of which end in the middle of several vectors."""
-
-
-@pytest.fixture(params=SETS)
-def instruction_set(request: pytest.FixtureRequest) -> Iterator[str]:
-    assert compiled is not None
-    before = compiled.instruction_set()
-    compiled.use_instruction_set(request.param)
-    yield request.param
-    compiled.use_instruction_set(before)
-
-
-def away(found: Tensor, wanted: Tensor) -> float:
-    """Relative L2 distance."""
-    return ((found - wanted).norm() / wanted.norm()).item()
 
 
 def assert_rounded_once(found: Tensor, wanted: Tensor, kind: torch.dtype) -> None:
@@ -226,6 +211,27 @@ def test_function_transforms_go_by_pieces(tokens: Tensor, weights: Tensor, gener
     found = torch.func.grad(total)({name: each.detach() for name, each in learned.items()})
     for name, wanted in zip(learned, passed(block, tokens, weights)[2:], strict=True):
         assert away(found[name], wanted) < 1e-5
+
+
+def test_many_gradients_at_once(generator: torch.Generator) -> None:
+    block, tokens = block_of(32, 2, generator), torch.randn(1, 3, 32, generator=generator)
+
+    def total(tokens: Tensor) -> Tensor:
+        return block(tokens).sum((0, 1))
+
+    one_by_one, at_once = (torch.autograd.functional.jacobian(total, tokens, vectorize=many) for many in (False, True))
+    torch.testing.assert_close(at_once, one_by_one, rtol=1e-4, atol=1e-5)
+
+
+def test_negated_views(tokens: Tensor, weights: Tensor, generator: torch.Generator) -> None:
+    # Their memory has the other sign.
+    block = block_of(96, 3, generator)
+    view, wanted = negated(tokens), passed(block, (-tokens.detach()).requires_grad_(), weights)
+    torch.testing.assert_close(block(view), wanted[0], rtol=1e-4, atol=1e-5)
+    result = block(-tokens)
+    torch.testing.assert_close(
+        torch.autograd.grad(result, block.norm1.weight, negated(weights))[0], -wanted[2], rtol=1e-3, atol=1e-4
+    )
 
 
 TRACED = """

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 from torch._C import _are_functorch_transforms_active
+from torch._C._functorch import is_legacy_batchedtensor  # pyright: ignore[reportMissingImports]
 from torch.autograd import forward_ad
 from torch.nn import Parameter
 
@@ -91,15 +92,34 @@ def compiled_can_take(*tensors: Tensor) -> bool:
     return (
         native is not None
         and not _state["plain"]
-        and kind in KINDS
-        and all(
-            type(each) in (Tensor, Parameter) and each.dtype == kind and each.device.type == "cpu" for each in tensors
-        )
+        # First of all: torch.compile cannot trace some of what follows.
         and not torch.compiler.is_compiling()
         and torch._C._get_tracing_state() is None
         and not _are_functorch_transforms_active()
         and forward_ad._current_level < 0
+        and kind in KINDS
+        and all(
+            # A negated view's memory has the other sign.
+            type(each) in (Tensor, Parameter) and each.dtype == kind and each.is_cpu and not each.is_neg()
+            for each in tensors
+        )
     )
+
+
+def compiled_can_take_back(gradient: Tensor) -> bool:
+    """Whether the compiled layers may go backward from this gradient: from one, in memory, and without a graph."""
+    batched = is_legacy_batchedtensor(gradient) or _are_functorch_transforms_active()
+    return not (torch.is_grad_enabled() or batched or gradient.is_neg())
+
+
+def gradients_by_pieces(
+    forward: Callable[[], Tensor], inputs: Sequence[Tensor], gradient: Tensor
+) -> tuple[Tensor, ...]:
+    """The gradients of `inputs` by PyTorch's own operations, with a graph of their own where one is recorded."""
+    again = torch.is_grad_enabled()
+    with torch.enable_grad():
+        result = forward()
+    return torch.autograd.grad(result, inputs, gradient, create_graph=again)
 
 
 class _Gelu(torch.autograd.Function):
@@ -113,8 +133,8 @@ class _Gelu(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         (values,), (gradient,) = ctx.saved_tensors, gradients
-        if torch.is_grad_enabled():
-            return torch.autograd.grad(F.gelu(values), values, gradient, create_graph=True)[0]
+        if not compiled_can_take_back(gradient):
+            return gradients_by_pieces(lambda: F.gelu(values), [values], gradient)[0]
         gradient, result = gradient.contiguous(), torch.empty_like(values)
         addresses = values.data_ptr(), gradient.data_ptr(), result.data_ptr()
         of_kind(values.dtype).gelu_backward(*addresses, values.numel(), torch.get_num_threads())
@@ -131,12 +151,15 @@ class _Attention(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         vectors, (gradient,) = ctx.saved_tensors, gradients
-        if torch.is_grad_enabled():
-            # Written out: PyTorch's fused attention on a CPU has no second derivative.
-            query, key, value = _parts(ctx.heads, vectors)
-            weights = (query @ key.mT / math.sqrt(query.shape[-1])).softmax(dim=-1)
-            result = (weights @ value).transpose(1, 2).flatten(2)
-            return None, *torch.autograd.grad(result, vectors, gradient, create_graph=True)
+        if not compiled_can_take_back(gradient):
+
+            def written_out() -> Tensor:
+                # PyTorch's fused attention on a CPU has no second derivative.
+                query, key, value = _parts(ctx.heads, vectors)
+                weights = (query @ key.mT / math.sqrt(query.shape[-1])).softmax(dim=-1)
+                return (weights @ value).transpose(1, 2).flatten(2)
+
+            return None, *gradients_by_pieces(written_out, vectors, gradient)
         return None, *attend_backward(ctx.heads, gradient.contiguous(), *vectors)
 
 

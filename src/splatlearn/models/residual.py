@@ -26,7 +26,9 @@ from splatlearn.models.layers import (
     attention,
     attention_fits,
     compiled_can_take,
+    compiled_can_take_back,
     gelu,
+    gradients_by_pieces,
     native,
     of_kind,
 )
@@ -226,8 +228,10 @@ class _Residual(torch.autograd.Function):
         (kind, halves), needed = ctx.how, ctx.needs_input_grad[1:]
         count = 1 + PARAMETERS * len(halves)
         inputs, saved = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
-        if torch.is_grad_enabled():
-            return None, *_with_graph(kind, halves, inputs, gradients[0], needed)
+        if not compiled_can_take_back(gradients[0]):
+            asked = [each for each, need in zip(inputs, needed, strict=True) if need]
+            results = gradients_by_pieces(lambda: _by_pieces(kind, halves, inputs), asked, gradients[0])
+            return None, *_where(needed, results)
         found: Gradients = []
         with torch.autocast("cpu", enabled=False):
             past = gradients[0].contiguous().flatten(0, 1)
@@ -238,17 +242,18 @@ class _Residual(torch.autograd.Function):
         return None, past.view(gradients[0].shape), *found
 
 
-def _with_graph(
-    kind: torch.dtype, halves: Sequence[Half], inputs: Sequence[Tensor], gradient: Tensor, needed: Sequence[bool]
-) -> Gradients:
-    """The gradients of tokens and parameters with a graph of their own, for derivatives of them."""
+def _by_pieces(kind: torch.dtype, halves: Sequence[Half], inputs: Sequence[Tensor]) -> Tensor:
     result = inputs[0]
     with torch.autocast("cpu", torch.bfloat16, enabled=kind == torch.bfloat16):
         for index, half in enumerate(halves):
             result = half.by_pieces(result, _of_half(inputs[1:], index))
-    asked = [each for each, need in zip(inputs, needed, strict=True) if need]
-    found = iter(torch.autograd.grad(result, asked, gradient, create_graph=True))
-    return [next(found) if need else None for need in needed]
+    return result
+
+
+def _where(needed: Sequence[bool], found: Iterable[Tensor]) -> Gradients:
+    """What was found in the places that need it, and None in the others."""
+    each = iter(found)
+    return [next(each) if need else None for need in needed]
 
 
 def _norm(
