@@ -24,6 +24,7 @@ from benchmarks.ablation_arms import FACTORS, Change
 from benchmarks.common import PAPER_LIKE, check_part
 from benchmarks.packs import FOLDER, labelled_pack
 from splatlearn.cli.benchmark import BenchmarkInput, edge_tables, figure_tables
+from splatlearn.core.atomic import read_object, write_whole
 from splatlearn.data import resize_center_crop
 from splatlearn.data.labelled import Labelled
 from splatlearn.evaluation import masked_psnr
@@ -36,7 +37,6 @@ from splatlearn.evaluation.reconstruction import evaluating, shown_image
 from splatlearn.evaluation.suite import evaluate
 from splatlearn.models import GMAE, ModelOptions, load_model, random_mask
 from splatlearn.models.decoder import MaskedAutoencoder
-from splatlearn.stored import read_object, write_whole
 from splatlearn.training import DataOptions, ObjectiveOptions, OptimizerOptions, Recipe, RunOptions, pretrain
 from splatlearn.training.run_folder import environment
 

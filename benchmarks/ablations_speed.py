@@ -15,8 +15,8 @@ import tyro
 
 from benchmarks.ablations import Options, arms, base_recipe
 from benchmarks.common import Task, interleave, median
+from splatlearn.core.atomic import write_whole
 from splatlearn.data.batch import Batch
-from splatlearn.stored import write_whole
 from splatlearn.training import Recipe
 from splatlearn.training.pretraining_cost import PretrainingCost
 from splatlearn.training.run_folder import environment

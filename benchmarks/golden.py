@@ -13,9 +13,9 @@ from typing import Literal
 
 import tyro
 
+from splatlearn.core.atomic import write_whole
 from splatlearn.data import photo_crops, sample_photos
 from splatlearn.models import ModelOptions
-from splatlearn.stored import write_whole
 from splatlearn.training import DataOptions, OptimizerOptions, Recipe, RunOptions, pretrain
 
 Method = Literal["mae", "gmae", "mi-mae", "mi-gmae"]

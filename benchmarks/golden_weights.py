@@ -16,13 +16,13 @@ import torch.nn.functional as F
 import tyro
 from PIL import Image
 
+from splatlearn.core.atomic import write_whole
 from splatlearn.data import resize_center_crop, sample_photos
 from splatlearn.evaluation.reconstruction import evaluating
 from splatlearn.gaussians import Gaussians
 from splatlearn.models import GMAE, Mask, load_model, random_mask
 from splatlearn.models.packaged import packaged_models
 from splatlearn.objectives import masked_mse
-from splatlearn.stored import write_whole
 from splatlearn.zero_shot import edges
 
 Outputs = dict[str, np.ndarray]

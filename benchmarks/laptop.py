@@ -31,11 +31,11 @@ import tyro
 
 from benchmarks.common import PAPER_LIKE, check_part
 from benchmarks.packs import labelled_pack
+from splatlearn.core.atomic import read_object, write_whole
 from splatlearn.data.labelled import Labelled, open_labelled
 from splatlearn.evaluation import EvaluationOptions, Extraction, evaluate
 from splatlearn.evaluation.comparison import paired_difference
 from splatlearn.models import ModelOptions
-from splatlearn.stored import read_object, write_whole
 from splatlearn.training import DataOptions, ObjectiveOptions, OptimizerOptions, Recipe, RunOptions, pretrain
 from splatlearn.training.laptop import ENCODER, LEFT_OUT, TRICKS, Trick, laptop_recipe
 from splatlearn.training.run_folder import environment

@@ -22,6 +22,7 @@ import tyro
 from benchmarks.ablations import painted
 from benchmarks.packs import FOLDER, Photographs, labelled_pack
 from splatlearn.cli.benchmark import BenchmarkInput, edge_tables, figure_tables
+from splatlearn.core.atomic import read_object, write_whole
 from splatlearn.evaluation import EvaluationOptions, Extraction, evaluate, save_evaluation
 from splatlearn.evaluation.bsds_contenders import USUAL, gmae_edges
 from splatlearn.evaluation.figure_ground_contenders import gmae_figures
@@ -29,7 +30,6 @@ from splatlearn.models import GMAE, MAE, ModelOptions, load_model, save_model
 from splatlearn.models.card import CardScore
 from splatlearn.models.packaged import FOLDER as PACKAGE
 from splatlearn.report.run_facts import run_facts
-from splatlearn.stored import read_object, write_whole
 from splatlearn.training import DataOptions, ObjectiveOptions, OptimizerOptions, Recipe, RunOptions, pretrain
 from splatlearn.zero_shot import ReadOptions
 

@@ -22,6 +22,7 @@ import tyro
 
 from benchmarks.common import check_part
 from benchmarks.zero_shot_scores import Rows, edge_rows, figure_rows
+from splatlearn.core.atomic import read_object, write_whole
 from splatlearn.evaluation.bsds_contenders import READ_OUTS as EDGES
 from splatlearn.evaluation.bsds_contenders import EdgeContender, gmae_edges, mae_edges, plain_edges, shuffled_edges
 from splatlearn.evaluation.bsds_data import PUBLISHED, open_bsds
@@ -36,7 +37,6 @@ from splatlearn.evaluation.figure_ground_contenders import (
 )
 from splatlearn.evaluation.figure_ground_data import open_figure_ground
 from splatlearn.models import GMAE, MAE, load_model
-from splatlearn.stored import read_object, write_whole
 from splatlearn.training.recipe import Recipe
 from splatlearn.training.run_folder import RECIPE, environment
 from splatlearn.zero_shot import ReadOptions

@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Float
 
+from splatlearn.core.atomic import replacing
 from splatlearn.data import decode
 from splatlearn.evaluation.bsds import BoundaryCounts, boundary_counts, boundary_scores, thresholds
 from splatlearn.evaluation.bsds_contenders import EdgeContender
@@ -17,7 +18,6 @@ from splatlearn.evaluation.bsds_data import AnnotatedImage, read_boundaries
 from splatlearn.evaluation.figure_ground import MaskScore, figure_scores, mask_score
 from splatlearn.evaluation.figure_ground_contenders import FigureContender
 from splatlearn.evaluation.figure_ground_data import Pair, read_figure
-from splatlearn.stored import replacing
 
 Score = TypeVar("Score", BoundaryCounts, MaskScore)
 Rows = Mapping[str, Mapping[str, float]]

@@ -11,7 +11,6 @@ PACKAGE = Path(splatlearn.__file__).parent
 PAGE = PACKAGE.parents[1] / "docs" / "architecture.md"
 WITHIN_A_FLOOR = {
     ("camera", "checks"),
-    ("data", "stored"),
     ("gaussians", "checks"),
     ("evaluation", "objectives"),
     ("report", "evaluation"),

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from splatlearn.checks import check_floating
+from splatlearn.core.errors import InputError
 
 CameraModel = Literal["pinhole", "orthographic", "gmae"]
 
@@ -37,7 +38,7 @@ class Camera:
     - `world_to_camera`: rigid transform [4, 4], or [*B, 4, 4] with one for each set of Gaussians.
     - `near`: Gaussians nearer than this (world units) are not drawn.
 
-    Raises ValueError for an unknown model, sizes or focal lengths that are not positive, or a wrong matrix shape.
+    Raises InputError for an unknown model, sizes or focal lengths that are not positive, or a wrong matrix shape.
     """
 
     width: int
@@ -52,14 +53,14 @@ class Camera:
 
     def __post_init__(self) -> None:
         if self.model not in get_args(CameraModel):
-            raise ValueError(f"model: expected one of {', '.join(get_args(CameraModel))}, got {self.model!r}")
+            raise InputError(f"model: expected one of {', '.join(get_args(CameraModel))}, got {self.model!r}")
         for name in ("width", "height", "fx", "fy", "near"):
             value = getattr(self, name)
             if not (value > 0 and math.isfinite(value)):
-                raise ValueError(f"{name}: expected a positive number, got {value}")
+                raise InputError(f"{name}: expected a positive number, got {value}")
         check_floating("world_to_camera", self.world_to_camera)
         if tuple(self.world_to_camera.shape[-2:]) != (4, 4):
-            raise ValueError(f"world_to_camera: expected shape [..., 4, 4], got {list(self.world_to_camera.shape)}")
+            raise InputError(f"world_to_camera: expected shape [..., 4, 4], got {list(self.world_to_camera.shape)}")
 
     @classmethod
     def gmae(cls, height: int, width: int) -> Camera:
@@ -83,10 +84,10 @@ class Camera:
     def pinhole_window(cls, height: int, width: int, distance: float) -> Camera:
         """A pinhole camera `distance` back on the z axis for which (−1, 1) spans the image at z = 0 along each axis.
 
-        Raises ValueError for a distance that is not positive.
+        Raises InputError for a distance that is not positive.
         """
         if not (distance > 0 and math.isfinite(distance)):
-            raise ValueError(f"distance: expected a positive number, got {distance}")
+            raise InputError(f"distance: expected a positive number, got {distance}")
         view = torch.eye(4)
         view[2, 3] = distance
         fx, fy = distance * width / 2, distance * height / 2
@@ -102,10 +103,10 @@ class Camera:
     ) -> Camera:
         """A pinhole camera with square pixels, its principal point at the centre.
 
-        `field_of_view` is horizontal, in degrees, in (0, 180). Raises ValueError outside that range.
+        `field_of_view` is horizontal, in degrees, in (0, 180). Raises InputError outside that range.
         """
         if not 0.0 < field_of_view < 180.0:
-            raise ValueError(f"field_of_view: expected degrees between 0 and 180, got {field_of_view}")
+            raise InputError(f"field_of_view: expected degrees between 0 and 180, got {field_of_view}")
         focal = width / 2 / math.tan(math.radians(field_of_view) / 2)
         view = torch.eye(4) if world_to_camera is None else world_to_camera
         return cls(width, height, focal, focal, width / 2, height / 2, "pinhole", view)
@@ -121,14 +122,14 @@ class Camera:
     ) -> Camera:
         """A pinhole camera at `eye` that looks at `target`, the world's −y axis up.
 
-        Raises ValueError when the two points coincide or lie above one another.
+        Raises InputError when the two points coincide or lie above one another.
         """
         position = torch.tensor(tuple(eye), dtype=torch.float64)
         forward = torch.tensor(tuple(target), dtype=torch.float64) - position
         down = torch.tensor((0.0, 1.0, 0.0), dtype=torch.float64)
         right = torch.linalg.cross(down, forward)
         if float(right.norm()) < 1e-9:
-            raise ValueError(f"eye, target: expected a line of sight that is not vertical, got {eye} → {target}")
+            raise InputError(f"eye, target: expected a line of sight that is not vertical, got {eye} → {target}")
         forward, right = forward / forward.norm(), right / right.norm()
         view = torch.eye(4, dtype=torch.float64)
         view[:3, :3] = torch.stack([right, torch.linalg.cross(forward, right), forward])

@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from splatlearn.core.errors import InputError
+
 
 def check_shape(name: str, value: Tensor, expected: tuple[int | str, ...], leading: tuple[int, ...] = ()) -> None:
-    """Raise ValueError unless `value` has the leading shape followed by `expected` (a letter fits any size)."""
+    """Raise InputError unless `value` has the leading shape followed by `expected` (a letter fits any size)."""
     shape = tuple(value.shape)
     wanted = (*leading, *expected)
     fits = len(shape) == len(wanted) and all(
@@ -15,7 +17,7 @@ def check_shape(name: str, value: Tensor, expected: tuple[int | str, ...], leadi
     )
     if not fits:
         text = ", ".join(str(size) for size in wanted)
-        raise ValueError(f"{name}: expected shape [{text}], got {list(shape)}")
+        raise InputError(f"{name}: expected shape [{text}], got {list(shape)}")
 
 
 def check_floating(name: str, value: Tensor) -> None:
@@ -27,22 +29,22 @@ def check_floating(name: str, value: Tensor) -> None:
 
 
 def check_same_device(reference_name: str, reference: Tensor, **others: Tensor) -> None:
-    """Raise ValueError unless all tensors lie on the device of the reference."""
+    """Raise InputError unless all tensors lie on the device of the reference."""
     for name, value in others.items():
         if value.device != reference.device:
-            raise ValueError(
+            raise InputError(
                 f"{name}: expected a tensor on {reference.device} like {reference_name}, got one on {value.device}; "
                 f"move it with .to({str(reference.device)!r})"
             )
 
 
 def check_finite(**values: Tensor) -> None:
-    """Raise ValueError when a tensor holds NaN or infinity, naming the tensor and how many entries are bad."""
+    """Raise InputError when a tensor holds NaN or infinity, naming the tensor and how many entries are bad."""
     for name, value in values.items():
         finite = torch.isfinite(value)
         if not bool(finite.all()):
             bad = int((~finite).sum())
-            raise ValueError(
+            raise InputError(
                 f"{name}: expected finite values, got {bad} of {value.numel()} that are NaN or infinite; "
                 "a learning rate that is too high is the usual cause in training"
             )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import torch
 
+from splatlearn.core.errors import InputError
+
 
 def choose_device(name: str) -> torch.device:
     """The device for a name; "auto" takes a CUDA device, then Apple's, then the CPU.
 
-    Raises ValueError for a device that torch does not know or that this machine lacks.
+    Raises InputError for a device that torch does not know or that this machine lacks.
     """
     if name == "auto":
         if torch.cuda.is_available():
@@ -17,10 +19,10 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ValueError(f"device: expected auto, cpu, cuda, cuda:N or mps, got {name!r}") from error
+        raise InputError(f"device: expected auto, cpu, cuda, cuda:N or mps, got {name!r}") from error
     missing = device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()
     if missing or (device.type == "mps" and not torch.backends.mps.is_available()):
-        raise ValueError(f"device: {name} is not on this machine; use --device auto (see `splatlearn doctor`)")
+        raise InputError(f"device: {name} is not on this machine; use --device auto (see `splatlearn doctor`)")
     return device
 
 
@@ -35,9 +37,9 @@ def has_fast_bf16(device: torch.device) -> bool:
 
 
 def choose_precision(name: str, device: torch.device) -> str:
-    """ "fp32" or "bf16" for "auto", "fp32" or "bf16"; raises ValueError for anything else."""
+    """ "fp32" or "bf16" for "auto", "fp32" or "bf16"; raises InputError for anything else."""
     if name == "auto":
         return "bf16" if has_fast_bf16(device) else "fp32"
     if name not in {"fp32", "bf16"}:
-        raise ValueError(f"precision: expected auto, fp32 or bf16, got {name!r}")
+        raise InputError(f"precision: expected auto, fp32 or bf16, got {name!r}")
     return name

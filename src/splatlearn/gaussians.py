@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from splatlearn.checks import check_floating, check_same_device, check_shape
+from splatlearn.core.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +36,7 @@ class Gaussians:
         for field in fields(self):
             check_floating(field.name, getattr(self, field.name))
         if self.means.ndim < 2:
-            raise ValueError(f"means: expected shape [..., K, 3], got {list(self.means.shape)}")
+            raise InputError(f"means: expected shape [..., K, 3], got {list(self.means.shape)}")
         leading = tuple(self.means.shape[:-1])
         check_shape("means", self.means, (3,), leading)
         check_shape("scales", self.scales, (3,), leading)

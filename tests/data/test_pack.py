@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -111,9 +112,11 @@ def test_a_leftover_of_a_killed_call_is_replaced(folder: Path, tmp_path: Path):
     pack_folder(folder, tmp_path / "out", OPTIONS)
     expected = shards(tmp_path / "out")
     first = tmp_path / "out" / next(iter(expected))
-    first.rename(first.with_name(f".{first.name}.part"))
+    leftover = first.rename(first.with_name(f".{first.name}.4711.tmp"))
+    os.utime(leftover, (0, 0))
     pack_folder(folder, tmp_path / "out", OPTIONS)
     assert shards(tmp_path / "out") == expected
+    assert not leftover.exists()
 
 
 def test_shards_of_other_images_are_left_alone(folder: Path, tmp_path: Path):

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import tyro
 
+from splatlearn.core.errors import SplatlearnError
+
 CONFIG = (tyro.conf.OmitArgPrefixes, tyro.conf.CascadeSubcommandArgs)
 
 VERBS = {
@@ -50,8 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code = _run(arguments)
-    except Exception as error:
-        if os.environ.get("SPLATLEARN_DEBUG") or not _explains_itself(error):
+    except (SplatlearnError, OSError) as error:
+        # What the operating system refuses (a full disk, a folder without permission) names its file itself.
+        if os.environ.get("SPLATLEARN_DEBUG"):
             raise
         print(f"splatlearn: {error}", file=sys.stderr)
         sys.exit(2)
@@ -88,12 +91,3 @@ def _described(verb: str) -> Callable[[], None]:
 
     described.__doc__ = (text or "").partition("\n\n")[0]
     return described
-
-
-def _explains_itself(error: Exception) -> bool:
-    """Whether an error is about what the user gave, or about a run that diverged, in a sentence."""
-    if isinstance(error, (ValueError, OSError)):
-        return True
-    from splatlearn.training import NonFiniteError
-
-    return isinstance(error, NonFiniteError)

@@ -15,6 +15,8 @@ from rich.table import Table
 
 from splatlearn.cli.pictures import output_folder, progress_bar
 from splatlearn.cli.zero_shot import Reading
+from splatlearn.core.atomic import write_whole
+from splatlearn.core.errors import InputError
 from splatlearn.data import decode
 from splatlearn.device import choose_device
 from splatlearn.evaluation.bsds import THRESHOLDS
@@ -66,10 +68,10 @@ def benchmark_command(
         run: A run folder, checkpoint folder, model folder or Hub id of a GMAE.
     """
     if given.out is None and not Path(run).is_dir():
-        raise ValueError(f"out: expected a folder for the results of {run}, which is no folder here; name one")
+        raise InputError(f"out: expected a folder for the results of {run}, which is no folder here; name one")
     model = load_model(run, choose_device(reading.device))
     if not isinstance(model, GMAE):
-        raise ValueError(f"run: expected a GMAE, whose pictures are made of Gaussians, got a MAE in {run}")
+        raise InputError(f"run: expected a GMAE, whose pictures are made of Gaussians, got a MAE in {run}")
     options = reading.options()
     if name == "bsds500":
         edges = gmae_edges(model, options=options, read_outs=READ_OUTS if given.every else USUAL)
@@ -78,7 +80,7 @@ def benchmark_command(
         baselines = [] if given.baselines == "no" else plain_figures()
         tables = figure_tables([gmae_figures(model, options=options), *baselines], given)
     path = output_folder(run if given.out is None else given.out) / f"benchmark-{name}.json"
-    path.write_text(json.dumps(tables, indent=2) + "\n")
+    write_whole(path, json.dumps(tables, indent=2) + "\n")
     for title, rows in tables.items():
         print_table(title, rows)
     print(path)

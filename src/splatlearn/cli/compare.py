@@ -8,6 +8,7 @@ import tyro
 from rich.console import Console
 
 from splatlearn.cli.evaluate import print_table
+from splatlearn.core.errors import InputError
 from splatlearn.evaluation import compare_runs, read_run
 from splatlearn.report.evaluation_comparison import RULE, cells, columns, write_comparison
 
@@ -20,7 +21,7 @@ def compare_command(runs: tyro.conf.Positional[tuple[str, ...]], out: str = "com
         out: The HTML page to write.
     """
     if not runs:
-        raise ValueError("runs: expected the folders of runs, got none")
+        raise InputError("runs: expected the folders of runs, got none")
     read = [read_run(run) for run in runs]
     comparisons = compare_runs(read)
     for comparison in comparisons:

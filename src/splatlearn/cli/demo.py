@@ -13,6 +13,8 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from splatlearn.core.atomic import replacing, write_whole
+from splatlearn.core.errors import InputError
 from splatlearn.data import (
     HELD_OUT_PHOTOS,
     ImageList,
@@ -115,7 +117,7 @@ def _empty_folder(out: Path) -> Path:
     """Make room for a new demo; a folder that is not an earlier demo's is left alone, with an error."""
     if out.exists() and any(out.iterdir()):
         if not (out / "summary.json").exists() and not (out / RECIPE).exists():
-            raise ValueError(f"out: expected a new folder or an earlier demo's, got {out}; choose another with --out")
+            raise InputError(f"out: expected a new folder or an earlier demo's, got {out}; choose another with --out")
         shutil.rmtree(out)
     return out
 
@@ -148,7 +150,7 @@ def _summarise(result: RunResult, unseen: UnseenSquares, began: float) -> dict[s
 
 
 def _write(out: Path, result: RunResult, unseen: UnseenSquares, summary: dict, photos: list[Photo]) -> None:
-    (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    write_whole(out / "summary.json", json.dumps(summary, indent=2) + "\n")
     model = load_model(result.folder)
     shown = _spread(len(unseen.images), 6)
     images, names = unseen.images[shown], [unseen.names[index] for index in shown]
@@ -174,7 +176,8 @@ def _write(out: Path, result: RunResult, unseen: UnseenSquares, summary: dict, p
     picture: matplotlib.figure.Figure = demo_picture(
         model, images[:4], Mask(mask.visible[:4], mask.hidden[:4], mask.grid)
     )
-    picture.savefig(out / "picture.png", dpi=160)
+    with replacing(out / "picture.png") as beside:
+        picture.savefig(beside, dpi=160, format="png")
 
 
 def _as_it_comes(start: str, images: Tensor, names: list[str]) -> list[Section]:

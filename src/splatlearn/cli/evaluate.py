@@ -16,6 +16,7 @@ from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from splatlearn.core.errors import InputError
 from splatlearn.data.labelled import Labelled, open_labelled
 from splatlearn.device import choose_device, choose_precision
 from splatlearn.evaluation import (
@@ -87,7 +88,7 @@ def evaluate_command(
         run: A run folder, checkpoint folder, model folder or Hub id.
     """
     if data.data is None and data.segmentation is None:
-        raise ValueError("data: expected labelled images (--data) or images with masks (--segmentation), got neither")
+        raise InputError("data: expected labelled images (--data) or images with masks (--segmentation), got neither")
     out = _folder(run, data.out)
     extraction = machine.extraction()
     model = load_model(run, extraction.device)
@@ -141,7 +142,7 @@ def _folder(run: str, out: str | None) -> Path:
     if out is not None:
         return Path(out)
     if not Path(run).exists():
-        raise ValueError(
+        raise InputError(
             f"out: expected a folder for the results of {run}, which is no folder on this machine, got none; "
             "name one with --out"
         )

@@ -13,6 +13,7 @@ from typing_extensions import TypeIs
 from splatlearn.camera import Camera
 from splatlearn.cli.export_model import ModelExport, ModelFormat, export_model
 from splatlearn.cli.which_model import model_and_images
+from splatlearn.core.errors import InputError
 from splatlearn.data.augment import resize_center_crop
 from splatlearn.data.images import decode
 from splatlearn.files import SplatCloud, SplatFormat, bake_pinhole, write_splats
@@ -60,19 +61,19 @@ def export_command(
     """
     if _is_model_format(to):
         if image is not None:
-            raise ValueError(f"image: expected none with --to {to}, which writes the model, got {image}")
+            raise InputError(f"image: expected none with --to {to}, which writes the model, got {image}")
         print(export_model(run, ModelExport(to, out, target, licence, private, overwrite)))
         return 0
     run, images = model_and_images(run, () if image is None else (image,))
     if not images:
-        raise ValueError(f"image: expected a photograph whose Gaussians to write as {to}, got none")
+        raise InputError(f"image: expected a photograph whose Gaussians to write as {to}, got none")
     image = images[0]
     path = Path(out) if out is not None else Path(Path(image).stem + ENDINGS[to])
     if path.exists() and not overwrite:
-        raise ValueError(f"out: {path} exists; choose another with --out, or give --overwrite")
+        raise InputError(f"out: {path} exists; choose another with --out, or give --overwrite")
     model = load_model(run)
     if not isinstance(model, GMAE):
-        raise ValueError(f"run: expected a GMAE, whose pictures are made of Gaussians, got a MAE in {run}")
+        raise InputError(f"run: expected a GMAE, whose pictures are made of Gaussians, got a MAE in {run}")
     cloud, camera, background = _baked(model, Path(image), blur)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_splats(cloud, path, to)

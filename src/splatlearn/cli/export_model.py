@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from splatlearn.core.errors import InputError
 from splatlearn.models import GMAE, MAE, load_model
 from splatlearn.models.exchange import Target, export_timm, export_vit, export_vit_mae
 from splatlearn.models.hub import push_to_hub
@@ -30,7 +31,7 @@ class ModelExport:
 
 
 def export_model(run: str, options: ModelExport) -> str:
-    """Write the model of a run, and say where and how to load it. Raises ValueError for options that do not fit."""
+    """Write the model of a run, and say where and how to load it. Raises InputError for options that do not fit."""
     if options.to == "hub":
         return _push(run, options)
     path = _free_path(run, options)
@@ -59,7 +60,7 @@ def export_model(run: str, options: ModelExport) -> str:
 
 def _push(run: str, options: ModelExport) -> str:
     if options.out is None:
-        raise ValueError("out: expected the Hub repository, owner/name, to push to, got none; name it with --out")
+        raise InputError("out: expected the Hub repository, owner/name, to push to, got none; name it with --out")
     model = load_model(run)
     address = push_to_hub(model, options.out, run_facts(run, options.licence), options.private or None)
     return f'{address}: splatlearn.load("{options.out}")'
@@ -70,16 +71,16 @@ def _free_path(run: str, options: ModelExport) -> Path:
     path = Path(options.out if options.out is not None else name + FILES.get(options.to, f"-{options.to}"))
     taken = path.is_file() or (path.is_dir() and any(path.iterdir()))
     if taken and not options.overwrite:
-        raise ValueError(f"out: {path} exists; choose another with --out, or give --overwrite")
+        raise InputError(f"out: {path} exists; choose another with --out, or give --overwrite")
     if path.exists() and path.is_dir() == (options.to in FILES):
-        raise ValueError(f"out: expected a {'file' if options.to in FILES else 'folder'}, got {path}, which is not one")
+        raise InputError(f"out: expected a {'file' if options.to in FILES else 'folder'}, got {path}, which is not one")
     return path
 
 
 def _target(run: str, model: MAE | GMAE, options: ModelExport) -> Target:
     known = options.target or predicted_target(run)
     if known is None and isinstance(model, MAE):
-        raise ValueError(
+        raise InputError(
             f"target: expected colors or patches, for {run} has no recipe.json that says what the MAE predicts; "
             "name it with --target"
         )

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from splatlearn.camera import Camera
 from splatlearn.cli.pictures import Pictures, output_folder, progress_bar, write_png
+from splatlearn.core.atomic import write_whole
+from splatlearn.core.errors import InputError
 from splatlearn.device import choose_device
 from splatlearn.files import SplatCloud, bake_pinhole, write_splats
 from splatlearn.fitting import RefineOptions, initial_gaussians, refine
@@ -59,7 +61,7 @@ def fit_command(
     on = choose_device(device)
     model = None if run is None else load_model(run, on)
     if model is not None and not isinstance(model, GMAE):
-        raise ValueError(f"run: expected a GMAE, whose pictures are made of Gaussians, got a MAE in {run}")
+        raise InputError(f"run: expected a GMAE, whose pictures are made of Gaussians, got a MAE in {run}")
     pictures = Pictures(images, 1, 1 if model is None else model.patch)
     folder = output_folder(out)
     results = []
@@ -73,7 +75,7 @@ def fit_command(
             results.append({"image": batch.names[0], "gaussians": fit.gaussians.count, "trace": fit.trace})
             told(len(results) + len(pictures.failures))
     if results:
-        (folder / "fit.json").write_text(json.dumps(results, indent=2) + "\n")
+        write_whole(folder / "fit.json", json.dumps(results, indent=2) + "\n")
     for result in results:
         last = result["trace"][-1]
         print(f"{result['image']}: {result['gaussians']} Gaussians, {last['psnr']:.2f} dB in {last['seconds']:.1f} s")

@@ -8,6 +8,7 @@ from typing import Annotated
 import torch
 import tyro
 
+from splatlearn.core.errors import InputError
 from splatlearn.models import load_model, save_model
 from splatlearn.models.card import CardFacts
 from splatlearn.models.exchange import Imported, ImportOptions, import_model
@@ -43,9 +44,9 @@ def import_command(
     """
     folder = Path(out)
     if folder.exists() and not folder.is_dir():
-        raise ValueError(f"out: expected a folder, got the file {folder}")
+        raise InputError(f"out: expected a folder, got the file {folder}")
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:
-        raise ValueError(f"out: {folder} exists; choose another with --out, or give --overwrite")
+        raise InputError(f"out: {folder} exists; choose another with --out, or give --overwrite")
     model = None if into is None else load_model(into)
     found = import_model(source, options, model, torch.Generator().manual_seed(seed))
     save_model(found.model, folder, CardFacts(data=f"Imported from {source}, {_decoder(found)}."))

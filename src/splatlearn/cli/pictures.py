@@ -16,6 +16,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from splatlearn.core.atomic import replacing
+from splatlearn.core.errors import InputError
 from splatlearn.data import UnreadableImage, decode
 from splatlearn.data.folder import IMAGE_EXTENSIONS
 from splatlearn.data.images import decoding, orientation
@@ -41,12 +43,12 @@ class Pictures:
 
     def __init__(self, paths: Sequence[str], batch_size: int = 8, smallest: int = 1, largest: int = 0) -> None:
         if batch_size < 1:
-            raise ValueError(f"batch_size: expected at least 1 image, got {batch_size}")
+            raise InputError(f"batch_size: expected at least 1 image, got {batch_size}")
         if largest and largest < smallest:
-            raise ValueError(f"largest: expected at least {smallest} pixels, one patch of the model, got {largest}")
+            raise InputError(f"largest: expected at least {smallest} pixels, one patch of the model, got {largest}")
         self.files = [file for path in paths for file in _files(Path(path))]
         if not self.files:
-            raise ValueError("image: expected at least one image file or a folder of them, got none")
+            raise InputError("image: expected at least one image file or a folder of them, got none")
         self.batch_size = batch_size
         self.smallest, self.largest = smallest, largest
         self.failures: list[str] = []
@@ -68,9 +70,9 @@ class Pictures:
             yield PictureBatch(names, torch.stack(images))
 
     def finish(self) -> None:
-        """Raise ValueError when files were left out; all others are done by then."""
+        """Raise InputError when files were left out; all others are done by then."""
         if self.failures:
-            raise ValueError(
+            raise InputError(
                 f"image: {len(self.failures)} of {len(self.files)} could not be used: {'; '.join(self.failures[:3])}"
                 f"{'; …' if len(self.failures) > 3 else ''}"
             )
@@ -115,10 +117,10 @@ def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 def output_folder(out: str) -> Path:
-    """Make the folder for results. Raises ValueError for a file of that name."""
+    """Make the folder for results. Raises InputError for a file of that name."""
     folder = Path(out)
     if folder.exists() and not folder.is_dir():
-        raise ValueError(f"out: expected a folder, got the file {folder}")
+        raise InputError(f"out: expected a folder, got the file {folder}")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -126,14 +128,16 @@ def output_folder(out: str) -> Path:
 def write_png(path: Path, pixels: Float[Tensor, "H W"] | Float[Tensor, "C H W"]) -> None:
     """Write grey [H, W], RGB or RGBA [C, H, W] values in [0, 1] as a PNG of 8 bits."""
     values = (pixels.detach().float().cpu().clamp(0.0, 1.0) * 255).round().byte().numpy()
-    Image.fromarray(values if values.ndim == 2 else np.ascontiguousarray(values.transpose(1, 2, 0))).save(path)
+    picture = Image.fromarray(values if values.ndim == 2 else np.ascontiguousarray(values.transpose(1, 2, 0)))
+    with replacing(path) as beside:
+        picture.save(beside, format="PNG")
 
 
 def _files(path: Path) -> list[Path]:
     if path.is_dir():
         found = sorted(each for each in path.iterdir() if each.suffix.lower() in IMAGE_EXTENSIONS)
         if not found:
-            raise ValueError(f"image: expected images in the folder {path}, found none")
+            raise InputError(f"image: expected images in the folder {path}, found none")
         return found
     return [path]
 

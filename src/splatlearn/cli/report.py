@@ -9,6 +9,8 @@ import tyro
 from PIL import Image
 
 from splatlearn.cli.pictures import Pictures
+from splatlearn.core.atomic import read_object
+from splatlearn.core.errors import InputError, MissingError
 from splatlearn.data import (
     HELD_OUT_PHOTOS,
     DataError,
@@ -23,7 +25,6 @@ from splatlearn.models import GMAE, MAE, load_model
 from splatlearn.report import write_run_report
 from splatlearn.report.page import Section
 from splatlearn.report.run_pictures import ShownPhotos, run_picture_sections
-from splatlearn.stored import read_object
 
 SHOWN = 4
 """Photos of the training data that are shown where no others are given."""
@@ -52,9 +53,9 @@ def report_command(
     """
     folder = Path(run)
     if not folder.is_dir():
-        raise FileNotFoundError(f"run: expected the folder of a run, got {run}, which is not a folder")
+        raise MissingError(f"run: expected the folder of a run, got {run}, which is not a folder")
     if out is not None and Path(out).is_dir():
-        raise ValueError(f"out: expected a file such as {Path(out) / 'report.html'}, got the folder {out}")
+        raise InputError(f"out: expected a file such as {Path(out) / 'report.html'}, got the folder {out}")
     given = [(file.name, decode(file, str(file))) for file in Pictures(images).files] if images else []
     print(write_run_report(folder, _pictures(folder, given, device), out))
     return 0
@@ -80,7 +81,7 @@ def _own_photos(folder: Path) -> tuple[list[Named], str]:
         held_out = [photo for photo in sample_photos() if photo.name in HELD_OUT_PHOTOS]
         return [(photo.name, Image.fromarray(photo.array)) for photo in held_out], "It never saw these."
     if not name or not Path(name).exists():
-        raise FileNotFoundError(f"the data of the run, {name or 'not recorded'}, is not here; name some images")
+        raise MissingError(f"the data of the run, {name or 'not recorded'}, is not here; name some images")
     stream = {key: data[key] for key in ("window", "lanes") if data.get(key) is not None}
     source = open_source(name, data.get("split", "train"), data.get("image_column"), **stream)
     found: list[Named] = []

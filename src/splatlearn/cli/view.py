@@ -11,6 +11,7 @@ from splatlearn.cli.evaluate import progress_bar
 from splatlearn.cli.pictures import Pictures
 from splatlearn.cli.which_model import model_and_images
 from splatlearn.cli.zero_shot import Images, Read, Reading
+from splatlearn.core.errors import InputError
 from splatlearn.device import choose_device
 from splatlearn.models import GMAE, load_model
 from splatlearn.viewer import ViewedImage, viewed_images, write_view
@@ -41,16 +42,16 @@ def view_command(
     """
     path = Path(out)
     if path.is_dir():
-        raise ValueError(f"out: expected a file such as {path / 'view.html'}, got the folder {path}")
+        raise InputError(f"out: expected a file such as {path / 'view.html'}, got the folder {path}")
     if path.exists() and not overwrite:
-        raise ValueError(f"out: {path} exists; choose another with --out, or give --overwrite")
+        raise InputError(f"out: {path} exists; choose another with --out, or give --overwrite")
     on = choose_device(reading.device)
     run, images = model_and_images(run, images)
     model = load_model(run, on)
     if not isinstance(model, GMAE):
-        raise ValueError(f"run: expected a GMAE, whose pictures are made of Gaussians, got a MAE in {run}")
+        raise InputError(f"run: expected a GMAE, whose pictures are made of Gaussians, got a MAE in {run}")
     if side and side < model.patch:
-        raise ValueError(f"side: expected at least {model.patch} pixels, one patch of the model, got {side}")
+        raise InputError(f"side: expected at least {model.patch} pixels, one patch of the model, got {side}")
     pictures = Pictures(images, reading.batch_size, model.patch, side)
     found: list[ViewedImage] = []
     with progress_bar(Console(stderr=True)) as told:

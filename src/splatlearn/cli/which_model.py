@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from splatlearn.core.errors import InputError
 from splatlearn.data.folder import IMAGE_EXTENSIONS
 from splatlearn.models.packaged import DEFAULT, packaged_models
 
@@ -14,12 +15,12 @@ MARKS = ("config.json", "recipe.json", "checkpoints")
 def model_and_images(first: str, others: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     """The model and the images of a command's positional arguments: the package's model when the first is an image.
 
-    Raises ValueError where an image comes first and the package holds no weights.
+    Raises InputError where an image comes first and the package holds no weights.
     """
     if not _is_image(Path(first)):
         return first, others
     if DEFAULT not in packaged_models():
-        raise ValueError(
+        raise InputError(
             f"run: expected a run folder, model folder or Hub id before the images, got {first}; name a model of your "
             f"own (`splatlearn pretrain gmae` makes one), for this installation has no weights ({DEFAULT})"
         )

@@ -11,6 +11,7 @@ import tyro
 
 from splatlearn.cli.pictures import PictureBatch, Pictures, output_folder, progress_bar, write_png
 from splatlearn.cli.which_model import model_and_images
+from splatlearn.core.errors import InputError
 from splatlearn.device import choose_device
 from splatlearn.models import GMAE, load_model
 from splatlearn.zero_shot import (
@@ -162,7 +163,7 @@ def _scenes(
     run, images = model_and_images(run, images)
     model = load_model(run, choose_device(reading.device))
     if not isinstance(model, GMAE):
-        raise ValueError(f"run: expected a GMAE, whose pictures are made of Gaussians, got a MAE in {run}")
+        raise InputError(f"run: expected a GMAE, whose pictures are made of Gaussians, got a MAE in {run}")
     pictures = Pictures(images, reading.batch_size, model.patch, largest)
     done = 0
     with progress_bar(what, len(pictures.files)) as told:

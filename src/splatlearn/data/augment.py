@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from splatlearn.core.errors import InputError
 from splatlearn.data.reduced import Box, decode_region
 from splatlearn.data.samples import StoredImage
 
@@ -23,7 +24,7 @@ class RandomResizedCrop:
     - `ratio`: aspect of the box relative to that of the target, drawn log-uniformly.
     - `flip`: probability of the flip.
 
-    Raises ValueError for sizes below one, empty or reversed ranges and probabilities outside [0, 1].
+    Raises InputError for sizes below one, empty or reversed ranges and probabilities outside [0, 1].
     Source: the cropping of Szegedy et al., "Going deeper with convolutions" (CVPR 2015), with torchvision's rule.
     """
 
@@ -35,13 +36,13 @@ class RandomResizedCrop:
 
     def __post_init__(self) -> None:
         if self.height < 1 or self.width < 1:
-            raise ValueError(f"height, width: expected positive sizes in pixels, got {self.height} x {self.width}")
+            raise InputError(f"height, width: expected positive sizes in pixels, got {self.height} x {self.width}")
         if not 0 < self.scale[0] <= self.scale[1] <= 1:
-            raise ValueError(f"scale: expected two rising shares of the area in (0, 1], got {self.scale}")
+            raise InputError(f"scale: expected two rising shares of the area in (0, 1], got {self.scale}")
         if not 0 < self.ratio[0] <= self.ratio[1] < math.inf:
-            raise ValueError(f"ratio: expected two rising positive aspects, got {self.ratio}")
+            raise InputError(f"ratio: expected two rising positive aspects, got {self.ratio}")
         if not 0 <= self.flip <= 1:
-            raise ValueError(f"flip: expected a probability in [0, 1], got {self.flip}")
+            raise InputError(f"flip: expected a probability in [0, 1], got {self.flip}")
 
     def __call__(
         self, image: Image.Image, rng: np.random.Generator, out: UInt8[np.ndarray, "3 H W"] | None = None
@@ -97,10 +98,10 @@ def resize_center_crop(image: Image.Image, height: int, width: int) -> UInt8[np.
     """Resize the largest central box of the target's aspect to height x width pixels.
 
     The box spans the whole shorter side of the image; for a square target this is the central square.
-    Raises ValueError for sizes below one.
+    Raises InputError for sizes below one.
     """
     if height < 1 or width < 1:
-        raise ValueError(f"height, width: expected positive sizes in pixels, got {height} x {width}")
+        raise InputError(f"height, width: expected positive sizes in pixels, got {height} x {width}")
     factor = min(image.width / width, image.height / height)
     margin_x, margin_y = (image.width - width * factor) / 2, (image.height - height * factor) / 2
     # Rounding can push a side of the box past the edge by one unit in the last place.

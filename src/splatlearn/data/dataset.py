@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 from torch.utils.data import Dataset
 
+from splatlearn.core.errors import InputError
 from splatlearn.data.augment import RandomResizedCrop
 from splatlearn.data.batch import Batch, Example, collate
 from splatlearn.data.images import UnreadableImage
@@ -56,7 +57,7 @@ class TrainingDataset(Dataset[AnyExample], ABC, Generic[AnyExample, AnyBatch]):
     - `crop`: how images are cropped.
     - `seed`: in [0, 2**64).
 
-    Raises ValueError for a seed out of range.
+    Raises InputError for a seed out of range.
     """
 
     def __init__(self, source: ImageSource, crop: RandomResizedCrop, seed: int) -> None:
@@ -137,12 +138,12 @@ class PretrainingDataset(TrainingDataset[Example, Batch]):
     - `patches`: N, the number of uniform numbers that come with an image for its mask.
     - `seed`: in [0, 2**64).
 
-    Raises ValueError for a `patches` below one or a seed out of range.
+    Raises InputError for a `patches` below one or a seed out of range.
     """
 
     def __init__(self, source: ImageSource, crop: RandomResizedCrop, patches: int, seed: int) -> None:
         if patches < 1:
-            raise ValueError(f"patches: expected a positive number of patches, got {patches}")
+            raise InputError(f"patches: expected a positive number of patches, got {patches}")
         super().__init__(source, crop, seed)
         self.patches = patches
         self._masks = Stream(seed, Purpose.MASK)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from splatlearn.data.samples import DataError
+from splatlearn.data.samples import DataError, UnknownSplitError
 
 IMAGE_EXTENSIONS = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp",
@@ -38,7 +38,7 @@ class Listing:
         if found in self.splits:
             return found
         why = "" if self.named else " (no sub-folders train, val or test, so that all images are 'train')"
-        raise DataError(f"split: expected one of {sorted(self.splits)} in {self.root}{why}, got {name!r}")
+        raise UnknownSplitError(f"split: expected one of {sorted(self.splits)} in {self.root}{why}, got {name!r}")
 
     def classes(self) -> list[str] | None:
         """Names of the class folders over all splits, or None where images are not sorted into at least two."""

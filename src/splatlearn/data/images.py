@@ -10,6 +10,8 @@ from os import PathLike
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from splatlearn.core.errors import FormatError, InputError
+
 ORIENTATION_TAG = 0x0112
 TURNED = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -23,7 +25,7 @@ TURNED = {
 WITH_ALPHA = ("RGBA", "RGBa", "LA", "La", "PA")
 
 
-class UnreadableImage(ValueError):
+class UnreadableImage(FormatError):
     """An image that cannot be decoded: `name` says which, `reason` why."""
 
     def __init__(self, name: str, reason: str) -> None:
@@ -68,14 +70,14 @@ def decoding(name: str) -> Iterator[None]:
 def to_rgb(image: Image.Image) -> Image.Image:
     """Convert an image of any Pillow mode into 8-bit RGB; transparency is laid on white.
 
-    16-bit greyscale ("I;16" and "I") is divided by 257, so that 65535 becomes 255. Raises ValueError for mode "F",
+    16-bit greyscale ("I;16" and "I") is divided by 257, so that 65535 becomes 255. Raises InputError for mode "F",
     whose range is not defined.
     """
     if image.mode.startswith("I"):
         grey = np.asarray(image).astype(np.float64).clip(0, 65535) / 257
         return Image.fromarray(np.rint(grey).astype(np.uint8)).convert("RGB")
     if image.mode == "F":
-        raise ValueError("floating-point pixels have no defined range; store the image with 8 or 16 bits")
+        raise InputError("floating-point pixels have no defined range; store the image with 8 or 16 bits")
     if image.mode in WITH_ALPHA or "transparency" in image.info:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")

@@ -11,7 +11,15 @@ from jaxtyping import Int64
 
 from splatlearn.data.images import UnreadableImage
 from splatlearn.data.randomness import Purpose, generator
-from splatlearn.data.samples import DataError, ImageSource, Sample, StoredImage, StoredSource
+from splatlearn.data.samples import (
+    DataError,
+    ImageSource,
+    Sample,
+    StoredImage,
+    StoredSource,
+    UnknownColumnError,
+    UnknownSplitError,
+)
 from splatlearn.data.source import open_source
 
 VAL_SHARE = 0.2
@@ -80,9 +88,8 @@ def open_labelled(data: str | Path, image_column: str | None = None, label_colum
     for split in VAL_SPLITS:
         try:
             return labelled_parts(train, _open(data, split, image_column, label_column), f"split {split}")
-        except DataError as error:
-            if not str(error).startswith("split:"):
-                raise
+        except UnknownSplitError:
+            continue
     return labelled_parts(train)
 
 
@@ -145,9 +152,8 @@ def _open(data: str | Path, split: str, image_column: str | None, label_column: 
     for name in LABEL_NAMES:
         try:
             return open_source(data, split, image_column, name)
-        except DataError as error:
-            if not str(error).startswith("label_column:"):
-                raise
+        except UnknownColumnError:
+            continue
     return source
 
 

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Int64
 from torch.utils.data import DataLoader, Dataset
 
+from splatlearn.core.errors import InputError
 from splatlearn.data.batch import Batch
 from splatlearn.data.dataset import AnyBatch, PretrainingDataset, Request, TrainingDataset
 from splatlearn.data.samples import DataError, Order
@@ -34,7 +35,7 @@ class PretrainingLoader(Generic[AnyBatch]):
     - `process`, `processes`: which of how many training processes this is; each gets its share of every step.
     - `pin_memory`: whether batches lie in page-locked memory, where there is a CUDA device.
 
-    Raises ValueError for numbers out of range and DataError for fewer samples than one step takes.
+    Raises InputError for numbers out of range and DataError for fewer samples than one step takes.
     """
 
     def __init__(
@@ -47,11 +48,11 @@ class PretrainingLoader(Generic[AnyBatch]):
         pin_memory: bool = False,
     ) -> None:
         if batch_size < 1:
-            raise ValueError(f"batch_size: expected a positive number, got {batch_size}")
+            raise InputError(f"batch_size: expected a positive number, got {batch_size}")
         if workers < 0:
-            raise ValueError(f"workers: expected 0 or more processes, got {workers}")
+            raise InputError(f"workers: expected 0 or more processes, got {workers}")
         if not 0 <= process < processes:
-            raise ValueError(f"process: expected a number in [0, {processes}), got {process}")
+            raise InputError(f"process: expected a number in [0, {processes}), got {process}")
         if len(dataset) < batch_size * processes:
             raise DataError(
                 f"batch_size: expected at most the {len(dataset)} samples of {dataset.source.description} in a step, "
@@ -91,12 +92,12 @@ class PretrainingLoader(Generic[AnyBatch]):
         """Read the batches of an epoch from a step on, or of several epochs that follow each other.
 
         Workers live as long as the iterator, so that asking for several epochs at once spares starting them anew.
-        Raises ValueError for an epoch or step out of range; the iterator raises DataError as the dataset does.
+        Raises InputError for an epoch or step out of range; the iterator raises DataError as the dataset does.
         """
         if epoch < 0 or epochs < 1:
-            raise ValueError(f"epoch, epochs: expected one or more epochs from 0 on, got {epochs} from {epoch} on")
+            raise InputError(f"epoch, epochs: expected one or more epochs from 0 on, got {epochs} from {epoch} on")
         if not 0 <= first_step <= self.steps_per_epoch:
-            raise ValueError(f"first_step: expected a step in [0, {self.steps_per_epoch}], got {first_step}")
+            raise InputError(f"first_step: expected a step in [0, {self.steps_per_epoch}], got {first_step}")
         return self._read(_Plan(self, epoch, first_step, epochs))
 
     def _read(self, plan: _Plan) -> Iterator[AnyBatch]:

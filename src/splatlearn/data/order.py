@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Integer, UInt64
 
+from splatlearn.core.errors import InputError
 from splatlearn.data.randomness import Purpose, generator
 
 ROUNDS = 8
@@ -17,14 +18,14 @@ class KeyedPermutation:
     A balanced Feistel network permutes the next even power of two, and positions that leave the range walk on along
     their cycle until they are back in it (Black and Rogaway, "Ciphers with arbitrary finite domains", 2002).
 
-    `size` in [1, 2**62], `key` in [0, 2**64). Raises ValueError for other values.
+    `size` in [1, 2**62], `key` in [0, 2**64). Raises InputError for other values.
     """
 
     def __init__(self, size: int, key: int) -> None:
         if not 1 <= size <= 2**62:
-            raise ValueError(f"size: expected an integer in [1, 2**62], got {size}; there must be samples to order")
+            raise InputError(f"size: expected an integer in [1, 2**62], got {size}; there must be samples to order")
         if not 0 <= key < 2**64:
-            raise ValueError(f"key: expected an integer in [0, 2**64), got {key}")
+            raise InputError(f"key: expected an integer in [0, 2**64), got {key}")
         self.size = size
         half = max(SMALLEST_HALF, -(-(size - 1).bit_length() // 2))
         self._half = np.uint64(half)
@@ -67,7 +68,7 @@ def _hash(values: UInt64[np.ndarray, " P"]) -> UInt64[np.ndarray, " P"]:
 def sample_order(size: int, seed: int, epoch: int) -> KeyedPermutation:
     """The order in which an epoch visits `size` samples: position in the epoch to sample index.
 
-    A function of its arguments alone. Raises ValueError for sizes below 1 and seeds or epochs outside [0, 2**64).
+    A function of its arguments alone. Raises InputError for sizes below 1 and seeds or epochs outside [0, 2**64).
     """
     key = generator(seed, epoch, 0, Purpose.ORDER).integers(0, 2**64, dtype=np.uint64)
     return KeyedPermutation(size, int(key))

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from splatlearn.core.atomic import replacing
+from splatlearn.core.errors import InputError
 from splatlearn.data.folder import list_folder
 from splatlearn.data.order import sample_order
 from splatlearn.data.samples import DataError, StoredImage, StoredSource
@@ -33,7 +35,7 @@ class PackOptions:
     - `shard_size`: of a shard; the last of a split is smaller.
     - `block_size`: of a row group, which is what a stream reads at once.
 
-    Raises ValueError for sizes below one and blocks larger than shards.
+    Raises InputError for sizes below one and blocks larger than shards.
     """
 
     shard_size: int = 256
@@ -41,9 +43,9 @@ class PackOptions:
 
     def __post_init__(self) -> None:
         if self.shard_size < 1:
-            raise ValueError(f"shard_size: expected a positive number of megabytes, got {self.shard_size}")
+            raise InputError(f"shard_size: expected a positive number of megabytes, got {self.shard_size}")
         if not 1 <= self.block_size <= self.shard_size:
-            raise ValueError(
+            raise InputError(
                 f"block_size: expected megabytes in [1, {self.shard_size}], the size of a shard, got {self.block_size}"
             )
 
@@ -178,22 +180,16 @@ def _write(path: Path, shard: _Shard, class_names: Sequence[str]) -> Iterator[in
     import pyarrow.parquet as pq
 
     schema = _schema(class_names, shard.digest(class_names))
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        # Compressed image files do not shrink again, and statistics would repeat them.
-        with pq.ParquetWriter(beside, schema, compression="none", use_dictionary=False, write_statistics=False) as file:
-            for group in shard.groups:
-                cells = [{"bytes": _content(image, size), "path": image.name} for image, size in group]
-                columns = [pa.array(cells, schema.field("image").type)]
-                if class_names:
-                    columns.append(pa.array([image.label for image, _ in group], pa.int64()))
-                file.write_table(pa.Table.from_arrays(columns, schema=schema), row_group_size=len(group))
-                yield len(group)
-        with beside.open("rb") as written:
-            os.fsync(written.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    # Compressed image files do not shrink again, and statistics would repeat them.
+    plain = {"compression": "none", "use_dictionary": False, "write_statistics": False}
+    with replacing(path) as beside, pq.ParquetWriter(beside, schema, **plain) as file:
+        for group in shard.groups:
+            cells = [{"bytes": _content(image, size), "path": image.name} for image, size in group]
+            columns = [pa.array(cells, schema.field("image").type)]
+            if class_names:
+                columns.append(pa.array([image.label for image, _ in group], pa.int64()))
+            file.write_table(pa.Table.from_arrays(columns, schema=schema), row_group_size=len(group))
+            yield len(group)
 
 
 def _schema(class_names: Sequence[str], digest: str) -> pa.Schema:

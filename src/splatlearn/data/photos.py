@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from splatlearn.core.errors import InputError
 from splatlearn.data.images import decode
 from splatlearn.data.samples import DataError, ImageList
 
@@ -60,14 +61,14 @@ def photo_crops(
     - `overlap`: smallest share of a square that its neighbour covers too, in [0, 1).
 
     The squares are spread evenly from edge to edge; their names are photograph/scale/row-column.
-    Raises ValueError for numbers out of range and DataError for no photographs.
+    Raises InputError for numbers out of range and DataError for no photographs.
     """
     if size < 1:
-        raise ValueError(f"size: expected a positive number of pixels, got {size}")
+        raise InputError(f"size: expected a positive number of pixels, got {size}")
     if not scales or not all(0 < scale <= 1 for scale in scales):
-        raise ValueError(f"scales: expected shares of the shorter side in (0, 1], got {tuple(scales)}")
+        raise InputError(f"scales: expected shares of the shorter side in (0, 1], got {tuple(scales)}")
     if not 0 <= overlap < 1:
-        raise ValueError(f"overlap: expected a share in [0, 1), got {overlap}")
+        raise InputError(f"overlap: expected a share in [0, 1), got {overlap}")
     images: list[np.ndarray] = []
     names: list[str] = []
     for photo in photos:

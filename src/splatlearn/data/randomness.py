@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from splatlearn.core.errors import InputError
+
 WORD = 2**64
 
 
@@ -24,7 +26,7 @@ class Purpose(IntEnum):
 class Stream:
     """The random numbers of one purpose, from any sample of any epoch on.
 
-    - `seed`: an integer in [0, 2**64). Raises ValueError outside of it.
+    - `seed`: an integer in [0, 2**64). Raises InputError outside of it.
     """
 
     def __init__(self, seed: int, purpose: Purpose) -> None:
@@ -59,7 +61,7 @@ def generator(seed: int, epoch: int, index: int, purpose: Purpose) -> np.random.
     """Make the random generator of one sample in one epoch for one purpose.
 
     The numbers depend on the four arguments alone, not on worker or process counts nor on what was drawn before.
-    `seed`, `epoch` and `index` are integers in [0, 2**64). Raises ValueError outside of it.
+    `seed`, `epoch` and `index` are integers in [0, 2**64). Raises InputError outside of it.
 
     Source: the Philox generator of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC 2011).
     """
@@ -68,4 +70,4 @@ def generator(seed: int, epoch: int, index: int, purpose: Purpose) -> np.random.
 
 def _check(name: str, value: int) -> None:
     if not 0 <= value < WORD:
-        raise ValueError(f"{name}: expected an integer in [0, 2**64), got {value}; choose a smaller one")
+        raise InputError(f"{name}: expected an integer in [0, 2**64), got {value}; choose a smaller one")

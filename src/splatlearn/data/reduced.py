@@ -10,6 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from splatlearn.core.errors import InputError
 from splatlearn.data.images import TURNED, decoding, orientation, to_rgb
 
 try:
@@ -58,7 +59,7 @@ def decode_region(
     with decoding(name):
         content = file if isinstance(file, bytes) else Path(file).read_bytes()
         if not content:
-            raise ValueError("the file is empty")
+            raise InputError("the file is empty")
         choose = cache(choose)  # drawn once, even where one decoder gives way to the other
         target = (width * spare, height * spare)
         return _fast(content, choose, *target) or _with_pillow(content, choose, *target)

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from splatlearn.data.folder import SPLIT_NAMES, table_splits
-from splatlearn.data.samples import DataError
+from splatlearn.data.samples import DataError, UnknownSplitError
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -49,7 +49,7 @@ def find_shards(data: str, split: str) -> ShardFiles:
     """
     if BRACES.search(data) or WILD.search(data) or shard_kind(data):
         if SPLIT_NAMES.get(split.lower(), split) != "train":
-            raise DataError(f"split: expected 'train', which is all of the shards {data}, got {split!r}")
+            raise UnknownSplitError(f"split: expected 'train', which is all of the shards {data}, got {split!r}")
         urls = expand_braces(data)
         if WILD.search(data):
             urls = [found for url in urls for found in attempt(_glob, url)]
@@ -61,7 +61,7 @@ def find_shards(data: str, split: str) -> ShardFiles:
     splits, named = table_splits(sorted(found))
     wanted = SPLIT_NAMES.get(split.lower(), split)
     if wanted not in splits:
-        raise DataError(f"split: expected one of {sorted(splits)} in {data}, got {split!r}")
+        raise UnknownSplitError(f"split: expected one of {sorted(splits)} in {data}, got {split!r}")
     shards = _of_one_kind([found[name] for name in splits[wanted]], data)
     return ShardFiles(shards.urls, shards.kind, f"{shards.origin}, split {wanted}" if named else shards.origin)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import lazy_loader
 
-from splatlearn.data.samples import DataError, StoredImage
+from splatlearn.data.samples import DataError, StoredImage, UnknownColumnError
 from splatlearn.data.shard_files import file_system
 from splatlearn.data.table import find_image_column, find_label_column, is_text
 
@@ -34,7 +34,7 @@ class ParquetShards:
         self._label = find_label_column(features, label_column)
         feature = None if self._label is None else features[self._label]
         if is_text(feature):
-            raise DataError(
+            raise UnknownColumnError(
                 f"label_column: expected whole numbers or class labels in shards that are streamed, got text for "
                 f"{self._label!r}; write them with `splatlearn pack`"
             )

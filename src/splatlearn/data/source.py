@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from splatlearn.data.folder import SHARD_EXTENSIONS, SPLIT_NAMES, Listing, list_folder
-from splatlearn.data.samples import DataError, ImageList, ImageSource, Sample
+from splatlearn.data.samples import DataError, ImageList, ImageSource, Sample, UnknownSplitError
 from splatlearn.data.shard_files import ShardFiles, attempt, find_shards, is_shard_url, shard_kind
 from splatlearn.data.windows import LANES, WINDOW, StreamShape
 
@@ -50,7 +50,7 @@ def open_source(
 
     - `lanes`: streams that such shards are dealt to, as `StreamShape` says; a large run over many processes needs more.
 
-    Raises ValueError for a window or lanes below one, and DataError for paths and names that do not exist, folders
+    Raises InputError for a window or lanes below one, and DataError for paths and names that do not exist, folders
     without images, and unknown splits or columns.
     """
     columns = _Columns(image_column, label_column, window, lanes)
@@ -67,7 +67,7 @@ def open_source(
         if kind is None:
             raise DataError(f"data: expected {EXPECTED}, got the file {path}")
         if split != "train":
-            raise DataError(f"split: expected 'train', which is all of the file {path}, got {split!r}")
+            raise UnknownSplitError(f"split: expected 'train', which is all of the file {path}, got {split!r}")
         return _shards([path.resolve()], kind, str(path), columns)
     name = str(data)
     if isinstance(data, str) and is_shard_url(name):
@@ -158,7 +158,7 @@ def _read_hub(name: str, split: str) -> datasets.Dataset:
             known for known in splits if SPLIT_NAMES.get(known, known) == meant
         ]
         if splits and not found:
-            raise DataError(f"split: expected one of {splits} of {name} on the Hub, got {split!r}")
+            raise UnknownSplitError(f"split: expected one of {splits} of {name} on the Hub, got {split!r}")
         try:
             builder.download_and_prepare()
             rows = builder.as_dataset(split=found[0] if found else split)

@@ -12,11 +12,11 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from splatlearn.core.atomic import write_whole
 from splatlearn.data.block_cache import BlockCache
 from splatlearn.data.samples import DataError, Sample, StoredImage
 from splatlearn.data.shard_files import ShardFiles, attempt, fingerprint
 from splatlearn.data.windows import StreamShape, WindowedOrder
-from splatlearn.stored import write_whole
 
 INDEX_THREADS = 16
 INDEX_VERSION = 1
@@ -84,7 +84,7 @@ class ShardSource:
         return [stored.label for block in range(len(self._blocks)) for stored in self._load(block)]
 
     def order(self, seed: int, epoch: int) -> WindowedOrder:
-        """The order in which an epoch visits the samples, block by block. Raises ValueError as `sample_order`."""
+        """The order in which an epoch visits the samples, block by block. Raises InputError as `sample_order`."""
         return WindowedOrder(self._blocks[:, 3], seed, epoch, self.shape)
 
     def announce(self, blocks: Sequence[int], announcements: int) -> None:

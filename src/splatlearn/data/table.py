@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import lazy_loader
 
-from splatlearn.data.samples import DataError, Sample, StoredImage
+from splatlearn.data.samples import DataError, Sample, StoredImage, UnknownColumnError
 
 if TYPE_CHECKING:
     import datasets
@@ -131,7 +131,7 @@ def find_label_column(features: datasets.Features, wanted: str | None) -> str | 
         feature = features.get(wanted)
         if feature is None or not (_is_label(feature) or is_text(feature)):
             came = "no such column" if feature is None else f"a column of {feature}"
-            raise DataError(
+            raise UnknownColumnError(
                 f"label_column: expected a column of labels, got {came} for {wanted!r}; {_listed(features)}"
             )
         return wanted

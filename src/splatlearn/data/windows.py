@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int64, Integer
 
+from splatlearn.core.errors import InputError
 from splatlearn.data.order import KeyedPermutation, sample_order
 from splatlearn.data.randomness import Purpose, generator
 
@@ -25,7 +26,7 @@ class StreamShape:
 
     A block is read once where a batch is a multiple of `run`, and processes x workers x batch divides lanes x run, and
     a second time where two lanes meet; more often otherwise, without any change of the order.
-    Raises ValueError for numbers below one.
+    Raises InputError for numbers below one.
     """
 
     window: int = WINDOW
@@ -35,7 +36,7 @@ class StreamShape:
     def __post_init__(self) -> None:
         for name, value in (("window", self.window), ("lanes", self.lanes), ("run", self.run)):
             if value < 1:
-                raise ValueError(f"{name}: expected a positive number of samples or lanes, got {value}")
+                raise InputError(f"{name}: expected a positive number of samples or lanes, got {value}")
 
 
 class WindowedOrder:
@@ -51,7 +52,7 @@ class WindowedOrder:
 
     def __init__(self, sizes: Int64[np.ndarray, " M"], seed: int, epoch: int, shape: StreamShape) -> None:
         if not len(sizes) or sizes.min() < 1:
-            raise ValueError("sizes: expected one or more blocks of at least one sample")
+            raise InputError("sizes: expected one or more blocks of at least one sample")
         self._seed, self._epoch = seed, epoch
         self._blocks = sample_order(len(sizes), seed, epoch)(np.arange(len(sizes)))
         self._first_index = (np.cumsum(sizes) - sizes)[self._blocks]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
+from splatlearn.core.errors import InputError
 from splatlearn.evaluation.bsds_matching import TOLERANCE, Annotated
 from splatlearn.evaluation.bsds_thinning import thin
 
@@ -81,9 +82,9 @@ class BoundaryScores:
 
 
 def thresholds(count: int = THRESHOLDS) -> Float[np.ndarray, " T"]:
-    """`count` thresholds k/(count + 1). Raises ValueError for a count below 1."""
+    """`count` thresholds k/(count + 1). Raises InputError for a count below 1."""
     if count < 1:
-        raise ValueError(f"thresholds: expected at least 1, got {count}")
+        raise InputError(f"thresholds: expected at least 1, got {count}")
     # linspace as the original has it: 1/3 of a file of 8 bits is on the other side of the quotient.
     return np.linspace(1.0 / (count + 1), 1.0 - 1.0 / (count + 1), count)
 
@@ -100,12 +101,12 @@ def boundary_counts(
     - `annotations`: boundaries drawn by each annotator, at least one.
     - `levels`: the thresholds; 99 by default.
 
-    Raises ValueError for shapes that differ, strengths that are not finite and no annotations.
+    Raises InputError for shapes that differ, strengths that are not finite and no annotations.
     """
     if not annotations:
-        raise ValueError("annotations: expected at least one, got none")
+        raise InputError("annotations: expected at least one, got none")
     if not np.isfinite(edges).all():
-        raise ValueError("edges: expected finite strengths, got NaN or infinity")
+        raise InputError("edges: expected finite strengths, got NaN or infinity")
     levels = thresholds() if levels is None else levels
     return map_counts([edges >= level for level in levels], annotations, tolerance)
 
@@ -134,9 +135,9 @@ def map_counts(
 
 
 def boundary_scores(counts: Sequence[BoundaryCounts], levels: Float[np.ndarray, " T"] | None = None) -> BoundaryScores:
-    """The scores of a set of images from the counts of each. Raises ValueError for no images."""
+    """The scores of a set of images from the counts of each. Raises InputError for no images."""
     if not counts:
-        raise ValueError("counts: expected those of at least one image, got none")
+        raise InputError("counts: expected those of at least one image, got none")
     levels = thresholds(len(counts[0].found)) if levels is None else levels
     total = sum(counts[1:], counts[0])
     best = [int(f_measure(each.recall, each.precision).argmax()) for each in counts]

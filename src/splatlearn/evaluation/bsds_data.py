@@ -14,6 +14,7 @@ import numpy as np
 import scipy.io
 from jaxtyping import Bool, Float
 
+from splatlearn.core.errors import InputError
 from splatlearn.data import DataError
 from splatlearn.data.folder import IMAGE_EXTENSIONS
 from splatlearn.evaluation.bsds import (
@@ -92,7 +93,7 @@ def score_edges(
     - `levels`: number of thresholds; the benchmark has 99.
     - `processes`: that count, beside this one; 1 counts here.
 
-    Raises ValueError when a map's shape is not its image's, and as `boundary_counts` does.
+    Raises InputError when a map's shape is not its image's, and as `boundary_counts` does.
     """
     at = thresholds(levels)
     jobs = (
@@ -109,10 +110,10 @@ def bounded_map(
 ) -> Iterator[Result]:
     """`map` over processes, in order, that takes at most `ahead` jobs more for each than are done.
 
-    One process works here. Raises ValueError for fewer.
+    One process works here. Raises InputError for fewer.
     """
     if processes < 1:
-        raise ValueError(f"processes: expected at least 1, got {processes}")
+        raise InputError(f"processes: expected at least 1, got {processes}")
     if processes == 1:
         yield from map(function, jobs)
         return
@@ -133,5 +134,5 @@ def _count(job: tuple[str, np.ndarray, AnnotatedImage, np.ndarray]) -> tuple[str
     annotations = read_boundaries(image.annotations)
     if edges.shape != annotations[0].shape:
         height, width = annotations[0].shape
-        raise ValueError(f"edges: expected {height}×{width} pixels for {image.name}, got {list(edges.shape)}")
+        raise InputError(f"edges: expected {height}×{width} pixels for {image.name}, got {list(edges.shape)}")
     return name, boundary_counts(edges, annotations, at)

@@ -10,6 +10,8 @@ from jaxtyping import Bool, Int
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import maximum_flow
 
+from splatlearn.core.errors import InputError
+
 TOLERANCE = 0.0075
 """Largest distance of a match, as a share of the image's diagonal (Martin, Fowlkes and Malik 2004)."""
 
@@ -21,7 +23,7 @@ def match_boundaries(
 
     As many pixels are matched as can be, none to a partner farther than `tolerance` image diagonals; near pairs are
     joined first, and longer ones only where that matches more. Because every pixel has one partner at most, the
-    number of True entries is that of matched annotated pixels too. Raises ValueError for masks of different sizes and
+    number of True entries is that of matched annotated pixels too. Raises InputError for masks of different sizes and
     a negative tolerance.
     """
     matched = np.zeros(predicted.size, dtype=bool)
@@ -33,12 +35,12 @@ def match_boundaries(
 class Annotated:
     """Annotated boundaries, ready to be matched with many maps; `match_boundaries` says how.
 
-    Raises ValueError for a negative tolerance.
+    Raises InputError for a negative tolerance.
     """
 
     def __init__(self, annotated: Bool[np.ndarray, "H W"], tolerance: float = TOLERANCE) -> None:
         if not tolerance >= 0:
-            raise ValueError(f"tolerance: expected at least 0, got {tolerance}")
+            raise InputError(f"tolerance: expected at least 0, got {tolerance}")
         height, width = annotated.shape
         reach = tolerance * math.hypot(height, width)
         self.shape = annotated.shape
@@ -59,10 +61,10 @@ class Annotated:
     def match(self, shape: tuple[int, ...], places: Int[np.ndarray, " P"]) -> Bool[np.ndarray, " P"]:
         """Which of the predicted pixels at these places of the flattened image are matched.
 
-        Raises ValueError for a map of another shape.
+        Raises InputError for a map of another shape.
         """
         if shape != self.shape:
-            raise ValueError(f"predicted: expected shape {list(self.shape)} like annotated, got {list(shape)}")
+            raise InputError(f"predicted: expected shape {list(self.shape)} like annotated, got {list(shape)}")
         hits = np.zeros(len(places), dtype=bool)
         near = np.flatnonzero(self._near[places])
         hits[near[_match(self._partners(places[near]), self.count)]] = True

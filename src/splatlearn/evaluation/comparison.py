@@ -12,6 +12,7 @@ from typing import Any
 
 from scipy.special import stdtrit
 
+from splatlearn.core.errors import InputError, MissingError
 from splatlearn.evaluation.results import EVALUATION_NAME, Evaluation, read_evaluations
 
 CONFIDENCE = 0.95
@@ -83,7 +84,7 @@ def read_run(folder: str | Path) -> Run:
     path = Path(folder)
     evaluations = tuple(read_evaluations(path))
     if not evaluations:
-        raise FileNotFoundError(
+        raise MissingError(
             f"{path}: expected a run with {EVALUATION_NAME}, found none; make it with `splatlearn evaluate {path}`"
         )
     stored = path / "recipe.json"
@@ -93,7 +94,7 @@ def read_run(folder: str | Path) -> Run:
         recipe: Any = json.loads(stored.read_text(encoding="utf-8"))
         seed = recipe.pop("run")["seed"]
     except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise ValueError(f"{stored}: expected the recipe of a run, got a file that cannot be read ({error})") from error
+        raise InputError(f"{stored}: expected the recipe of a run, got a file that cannot be read ({error})") from error
     return Run(path, _flat(recipe), seed, evaluations)
 
 
@@ -109,7 +110,7 @@ def compare_runs(runs: Sequence[Run]) -> list[Comparison]:
     found = [{_kind(each): each for each in run.evaluations} for run in runs]
     shared = [kind for kind in found[0] if all(kind in each for each in found)]
     if not shared:
-        raise ValueError(
+        raise InputError(
             "runs: expected runs evaluated on the same images and features, but "
             + "; ".join(f"{run.folder} on {', '.join(each.title for each in run.evaluations)}" for run in runs[:3])
             + "; evaluate them alike first"
@@ -140,7 +141,7 @@ def _arms(runs: Sequence[Run]) -> list[list[Run]]:
         arm = arms.setdefault(json.dumps(run.recipe, sort_keys=True), [])
         for other in arm:
             if other.seed == run.seed:
-                raise ValueError(
+                raise InputError(
                     f"runs: expected one run of a recipe and seed, got {other.folder} and {run.folder}, both of seed "
                     f"{run.seed}"
                 )

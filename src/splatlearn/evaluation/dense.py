@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from splatlearn.core.errors import InputError
 from splatlearn.data import sample_order
 from splatlearn.evaluation.features import Extraction, Progress
 from splatlearn.evaluation.masked_images import MaskedImages, read_pair
@@ -118,10 +119,10 @@ def intersection_over_union(
 ) -> Float[Tensor, " C"]:
     """Pixels in both over pixels in either, for each class, summed over all images; NaN for a class in neither.
 
-    Their mean is the mean IoU. Raises ValueError when the shapes differ.
+    Their mean is the mean IoU. Raises InputError when the shapes differ.
     """
     if predicted.shape != masks.shape:
-        raise ValueError(f"predicted: expected shape {list(masks.shape)} like masks, got {list(predicted.shape)}")
+        raise InputError(f"predicted: expected shape {list(masks.shape)} like masks, got {list(predicted.shape)}")
     pairs = torch.bincount((masks * classes + predicted).flatten(), minlength=classes**2).reshape(classes, classes)
     both = pairs.diagonal().double()
     return both / (pairs.sum(dim=0) + pairs.sum(dim=1) - both)

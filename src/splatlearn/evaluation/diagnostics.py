@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from splatlearn.core.errors import InputError
+
 
 def effective_rank(features: Float[Tensor, "N D"]) -> float:
     """How many directions the centred features use: the exponential of the entropy of their singular values.
@@ -26,10 +28,10 @@ def effective_rank(features: Float[Tensor, "N D"]) -> float:
 def alignment(first: Float[Tensor, "N D"], second: Float[Tensor, "N D"]) -> float:
     """Mean squared distance of two views of the same images on the unit sphere: 0 the same, 2 unrelated.
 
-    Source: Wang and Isola 2020 (arXiv 2005.10242), equation 1 with α = 2. Raises ValueError when the shapes differ.
+    Source: Wang and Isola 2020 (arXiv 2005.10242), equation 1 with α = 2. Raises InputError when the shapes differ.
     """
     if first.shape != second.shape:
-        raise ValueError(f"second: expected shape {list(first.shape)} like first, got {list(second.shape)}")
+        raise InputError(f"second: expected shape {list(first.shape)} like first, got {list(second.shape)}")
     difference = F.normalize(first.double(), dim=1) - F.normalize(second.double(), dim=1)
     return float(difference.square().sum(dim=1).mean())
 
@@ -37,9 +39,9 @@ def alignment(first: Float[Tensor, "N D"], second: Float[Tensor, "N D"]) -> floa
 def uniformity(features: Float[Tensor, "N D"]) -> float:
     """Log of the mean of exp(−2 · squared distance) over pairs of images on the unit sphere: 0 one point, −4 at best.
 
-    Source: Wang and Isola 2020 (arXiv 2005.10242), equation 2 with t = 2. Raises ValueError for a single image.
+    Source: Wang and Isola 2020 (arXiv 2005.10242), equation 2 with t = 2. Raises InputError for a single image.
     """
     if len(features) < 2:
-        raise ValueError(f"features: expected at least 2 images, got {len(features)}")
+        raise InputError(f"features: expected at least 2 images, got {len(features)}")
     distances = torch.nn.functional.pdist(F.normalize(features.double(), dim=1))
     return float((-2 * distances.square()).exp().mean().log())

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from splatlearn.core.errors import InputError
 from splatlearn.models import GMAE, MAE, MAEConfig, ViT
 from splatlearn.models.decoder import MaskedAutoencoder
 
@@ -41,16 +42,16 @@ class EncoderFeatures(Embedder):
     - `pooling`: `"cls"` the class token, `"mean"` the mean of the patches' tokens.
     - `block`: the block 1..depth whose tokens are taken, then normed as the last ones are; None takes the last.
 
-    Raises ValueError for a pooling that is not known and a block that the encoder does not have.
+    Raises InputError for a pooling that is not known and a block that the encoder does not have.
     """
 
     def __init__(self, encoder: ViT, pooling: Pooling = "cls", block: int | None = None) -> None:
         super().__init__()
         if pooling not in get_args(Pooling):
-            raise ValueError(f"pooling: expected one of {', '.join(get_args(Pooling))}, got {pooling!r}")
+            raise InputError(f"pooling: expected one of {', '.join(get_args(Pooling))}, got {pooling!r}")
         depth = encoder.config.depth
         if block is not None and not 1 <= block <= depth:
-            raise ValueError(f"block: expected a number from 1 to {depth}, the encoder's depth, got {block}")
+            raise InputError(f"block: expected a number from 1 to {depth}, the encoder's depth, got {block}")
         self.encoder = encoder if block in (None, depth) else shortened(encoder, block)
         self.pooling = pooling
         self.image_size = encoder.config.image_size

@@ -13,12 +13,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from splatlearn.core.atomic import replacing
 from splatlearn.data import ImageSource
 from splatlearn.data.labelled import stored_contents
 from splatlearn.evaluation.embedders import Embedder
 from splatlearn.evaluation.features import Extracted, Extraction, Progress, extract
 from splatlearn.evaluation.reading import CenterCrop, Transform
-from splatlearn.stored import replacing
 
 VERSION = 1
 """Part of every key: features of another version of this code are not taken."""

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from splatlearn.core.errors import InputError
 from splatlearn.data import ImageSource, UnreadableCounter
 from splatlearn.evaluation.embedders import Embedder
 from splatlearn.evaluation.reading import CenterCrop, ReadAhead, Transform
@@ -32,7 +33,7 @@ class Extraction:
     - `workers`: threads that read, decode and crop ahead.
     - `max_unreadable`: share of the images that may be unreadable; those are left out.
 
-    Raises ValueError for numbers out of range and unknown names.
+    Raises InputError for numbers out of range and unknown names.
     """
 
     batch_size: int = 64
@@ -44,11 +45,11 @@ class Extraction:
     def __post_init__(self) -> None:
         for name, value in (("batch_size", self.batch_size), ("workers", self.workers)):
             if value < 1:
-                raise ValueError(f"{name}: expected a positive number, got {value}")
+                raise InputError(f"{name}: expected a positive number, got {value}")
         if self.precision not in get_args(Precision):
-            raise ValueError(f"precision: expected one of {', '.join(get_args(Precision))}, got {self.precision!r}")
+            raise InputError(f"precision: expected one of {', '.join(get_args(Precision))}, got {self.precision!r}")
         if not 0 <= self.max_unreadable <= 1:
-            raise ValueError(f"max_unreadable: expected a number between 0 and 1, got {self.max_unreadable}")
+            raise InputError(f"max_unreadable: expected a number between 0 and 1, got {self.max_unreadable}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +65,7 @@ class Extracted:
 class Features:
     """Features float32 with labels: of N images to learn from and of M to be judged on.
 
-    `classes` names the labels 0, 1, ... Raises ValueError when sizes or labels do not fit or a value is not finite.
+    `classes` names the labels 0, 1, ... Raises InputError when sizes or labels do not fit or a value is not finite.
     """
 
     train: Float[Tensor, "N D"]
@@ -79,18 +80,18 @@ class Features:
             ("val", self.val, self.val_labels),
         ):
             if values.ndim != 2 or not len(values) or labels.shape != values.shape[:1]:
-                raise ValueError(
+                raise InputError(
                     f"{name}: expected features [N, D] and N labels, got {list(values.shape)} and {list(labels.shape)}"
                 )
             if int(labels.min()) < 0 or int(labels.max()) >= len(self.classes):
-                raise ValueError(
+                raise InputError(
                     f"{name}_labels: expected class numbers in [0, {len(self.classes)}), got "
                     f"{int(labels.min())} to {int(labels.max())}"
                 )
             if not bool(torch.isfinite(values).all()):
-                raise ValueError(f"{name}: expected finite features, got NaN or infinity; the weights may be broken")
+                raise InputError(f"{name}: expected finite features, got NaN or infinity; the weights may be broken")
         if self.train.shape[1] != self.val.shape[1]:
-            raise ValueError(
+            raise InputError(
                 f"val: expected features of {self.train.shape[1]} numbers like train, got {self.val.shape[1]}"
             )
 

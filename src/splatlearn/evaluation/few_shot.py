@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from splatlearn.core.errors import InputError
 from splatlearn.data.randomness import Purpose, generator
 
 SHOTS = (1, 5, 10)
@@ -25,17 +26,17 @@ def few_shot_draw(
     - `budget`: images of each class as a whole number, or the share of each class (at least one image).
     - `draw`: 0, 1, ...; the images depend on (seed, draw, labels) alone, and larger budgets hold smaller ones.
 
-    Raises ValueError for a budget that is not positive and for more images than a class has.
+    Raises InputError for a budget that is not positive and for more images than a class has.
     """
     is_count = isinstance(budget, int)
     if budget <= 0 or (not is_count and budget >= 1):
-        raise ValueError(f"budget: expected a positive number of images or a share in (0, 1), got {budget}")
+        raise InputError(f"budget: expected a positive number of images or a share in (0, 1), got {budget}")
     chosen: list[np.ndarray] = []
     for place, name in enumerate(classes):
         members = np.flatnonzero(labels.numpy() == place)
         wanted = int(budget) if is_count else max(1, round(budget * len(members)))
         if wanted > len(members):
-            raise ValueError(
+            raise InputError(
                 f"shots: expected at most as many images as the smallest class has, got {wanted} of each class where "
                 f"{name!r} has {len(members)}; ask for fewer"
             )

@@ -12,6 +12,7 @@ from skimage.measure import label, regionprops
 from skimage.morphology import thin
 from skimage.segmentation import find_boundaries
 
+from splatlearn.core.errors import InputError
 from splatlearn.evaluation.bsds import boundary_counts, f_measure
 
 LEVELS = 255
@@ -61,12 +62,12 @@ class FigureScores:
 def mask_score(soft: Float[np.ndarray, "H W"], truth: Bool[np.ndarray, "H W"]) -> MaskScore:
     """Score one soft mask in [0, 1] against the true figure.
 
-    Two empty masks have an IoU of 1. Raises ValueError for shapes that differ and values that are not in [0, 1].
+    Two empty masks have an IoU of 1. Raises InputError for shapes that differ and values that are not in [0, 1].
     """
     if soft.shape != truth.shape:
-        raise ValueError(f"soft: expected a mask of {list(truth.shape)} pixels like truth, got {list(soft.shape)}")
+        raise InputError(f"soft: expected a mask of {list(truth.shape)} pixels like truth, got {list(soft.shape)}")
     if not (np.isfinite(soft).all() and soft.min() >= 0 and soft.max() <= 1):
-        raise ValueError(f"soft: expected values in [0, 1], got {soft.min()} … {soft.max()}")
+        raise InputError(f"soft: expected values in [0, 1], got {soft.min()} … {soft.max()}")
     binary = soft >= 0.5
     union = int((binary | truth).sum())
     precision, recall = _curve(soft, truth)
@@ -81,9 +82,9 @@ def mask_score(soft: Float[np.ndarray, "H W"], truth: Bool[np.ndarray, "H W"]) -
 
 
 def figure_scores(scores: Sequence[MaskScore]) -> FigureScores:
-    """Average the scores of images. Raises ValueError for none."""
+    """Average the scores of images. Raises InputError for none."""
     if not scores:
-        raise ValueError("scores: expected those of at least one image, got none")
+        raise InputError("scores: expected those of at least one image, got none")
     precision = np.mean([score.precision for score in scores], axis=0)
     recall = np.mean([score.recall for score in scores], axis=0)
     weighted = (1 + BETA_SQUARED) * precision * recall / np.maximum(BETA_SQUARED * precision + recall, 1e-12)

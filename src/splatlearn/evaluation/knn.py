@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from splatlearn.core.errors import InputError
 from splatlearn.evaluation.features import Features
 
 NEIGHBOURS = 20
@@ -20,15 +21,15 @@ def knn_scores(
 ) -> Float[Tensor, "M C"]:
     """The votes for each of C classes: of the nearest training images by cosine, weighted by exp(cosine / temperature).
 
-    Votes of an image sum to 1. Raises ValueError for a temperature that is not positive and for more neighbours than
+    Votes of an image sum to 1. Raises InputError for a temperature that is not positive and for more neighbours than
     there are images to learn from.
     """
     if not 1 <= neighbours <= len(features.train):
-        raise ValueError(
+        raise InputError(
             f"neighbours: expected a number from 1 to {len(features.train)}, the images to learn from, got {neighbours}"
         )
     if not temperature > 0:
-        raise ValueError(f"temperature: expected a number above 0, got {temperature}")
+        raise InputError(f"temperature: expected a number above 0, got {temperature}")
     train = F.normalize(features.train, dim=1)
     rows = max(1, AT_ONCE // len(train))
     return torch.cat([_votes(part, train, features, neighbours, temperature) for part in features.val.split(rows)])

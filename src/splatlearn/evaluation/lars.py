@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from splatlearn.core.errors import InputError
+
 
 class LARS(torch.optim.Optimizer):
     """Stochastic gradient descent with momentum, each layer's step in proportion to the norm of its weights.
@@ -16,7 +18,7 @@ class LARS(torch.optim.Optimizer):
     - `momentum`, `weight_decay`: as usual; the decay is added to the gradient.
 
     Biases and other vectors take the plain momentum step without decay, and so do layers whose weights or gradients
-    are all zero. Raises ValueError for negative numbers. Source: algorithm 1; what vectors take is MAE's recipe.
+    are all zero. Raises InputError for negative numbers. Source: algorithm 1; what vectors take is MAE's recipe.
     """
 
     def __init__(
@@ -30,7 +32,7 @@ class LARS(torch.optim.Optimizer):
         settings = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust}
         for name, value in settings.items():
             if not value >= 0:
-                raise ValueError(f"{name}: expected a number ≥ 0, got {value}")
+                raise InputError(f"{name}: expected a number ≥ 0, got {value}")
         super().__init__(params, settings)
 
     @torch.no_grad()

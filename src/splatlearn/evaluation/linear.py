@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from splatlearn.core.errors import InputError
 from splatlearn.data import sample_order
 from splatlearn.data.randomness import Purpose, generator
 from splatlearn.evaluation.features import Features
@@ -43,7 +44,7 @@ class LarsRecipe:
     It is made for a million images: steps are small shares of the weights, so that on some ten thousand images it ends
     far from where logistic regression does.
 
-    `batch_size`: None takes a 64th of the images, as a power of two from 64 to the recipe's 16384. Raises ValueError
+    `batch_size`: None takes a 64th of the images, as a power of two from 64 to the recipe's 16384. Raises InputError
     for numbers out of range. Source: He et al. 2022 (arXiv 2111.06377), table 10.
     """
 
@@ -56,12 +57,12 @@ class LarsRecipe:
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.warmup_epochs < 0 or not 0 <= self.momentum < 1 or not self.base_learning_rate > 0:
-            raise ValueError(
+            raise InputError(
                 "epochs, warmup_epochs, base_learning_rate, momentum: expected positive numbers and a momentum below "
                 f"1, got {self.epochs}, {self.warmup_epochs}, {self.base_learning_rate}, {self.momentum}"
             )
         if self.batch_size is not None and self.batch_size < 2:
-            raise ValueError(f"batch_size: expected at least 2, which batch normalisation needs, got {self.batch_size}")
+            raise InputError(f"batch_size: expected at least 2, which batch normalisation needs, got {self.batch_size}")
 
     def batch(self, images: int) -> int:
         """Images of a step."""
@@ -149,11 +150,11 @@ def lars_scores(features: Features, recipe: LarsRecipe | None = None) -> Float[T
     """Logits of a linear head behind batch normalisation without parameters, trained by LARS.
 
     The rate warms up linearly and falls with a cosine, both step by step; the order of an epoch is a function of
-    (seed, epoch). The last batch of an epoch is dropped where it is smaller. Raises ValueError for a single image.
+    (seed, epoch). The last batch of an epoch is dropped where it is smaller. Raises InputError for a single image.
     """
     recipe = recipe or LarsRecipe()
     if len(features.train) < 2:
-        raise ValueError("train: expected at least 2 images, which batch normalisation needs, got 1")
+        raise InputError("train: expected at least 2 images, which batch normalisation needs, got 1")
     size = recipe.batch(len(features.train))
     steps = len(features.train) // size
     norm, head = nn.BatchNorm1d(features.train.shape[1], eps=1e-6, affine=False), _head(features, recipe.seed)

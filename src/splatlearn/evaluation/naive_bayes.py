@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from splatlearn.core.errors import InputError
 from splatlearn.evaluation.features import Features
 
 PRIOR_COUNT = 5.0
@@ -25,10 +26,10 @@ def diagonal_scores(features: Features, prior_count: float = PRIOR_COUNT) -> Flo
 
     With few labels a class's variances are hardly known. They are drawn towards those within all classes together,
     which count for `prior_count` images, and these towards 1, the variance of standardised features, likewise; at 0
-    this is scikit-learn's GaussianNB. Raises ValueError for a negative count.
+    this is scikit-learn's GaussianNB. Raises InputError for a negative count.
     """
     if not prior_count >= 0:
-        raise ValueError(f"prior_count: expected a number ≥ 0, got {prior_count}")
+        raise InputError(f"prior_count: expected a number ≥ 0, got {prior_count}")
     train, val = features.train.double(), features.val.double()
     means, counts = _class_means(features)
     squares = (train - means[features.train_labels]).square()
@@ -53,10 +54,10 @@ def shared_scores(features: Features, shrinkage: float | None = None) -> Float[T
       (Ledoit and Wolf, "A well-conditioned estimator for large-dimensional covariance matrices", 2004).
 
     Where every image to learn from is the only one of its class, the covariance is the identity, and the nearest mean
-    wins. Raises ValueError for a weight outside [0, 1].
+    wins. Raises InputError for a weight outside [0, 1].
     """
     if shrinkage is not None and not 0 <= shrinkage <= 1:
-        raise ValueError(f"shrinkage: expected a number in [0, 1], got {shrinkage}")
+        raise InputError(f"shrinkage: expected a number in [0, 1], got {shrinkage}")
     train, val = features.train.double(), features.val.double()
     means, counts = _class_means(features)
     residuals = train - means[features.train_labels]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from splatlearn.core.errors import InputError
 from splatlearn.evaluation.embedders import Pooling
 from splatlearn.evaluation.few_shot import DRAWS, SHARES
 from splatlearn.evaluation.knn import NEIGHBOURS, TEMPERATURE
@@ -48,12 +49,12 @@ class EvaluationOptions:
         for name, values, known in (("probes", self.probes, Probe), ("linear", (self.linear,), Linear)):
             for value in values:
                 if value not in get_args(known):
-                    raise ValueError(f"{name}: expected some of {', '.join(get_args(known))}, got {value!r}")
+                    raise InputError(f"{name}: expected some of {', '.join(get_args(known))}, got {value!r}")
         if not self.probes:
-            raise ValueError(f"probes: expected at least one of {', '.join(PROBES)}, got none")
+            raise InputError(f"probes: expected at least one of {', '.join(PROBES)}, got none")
         for name, value in (("neighbours", self.neighbours), ("draws", self.draws)):
             if value < 1:
-                raise ValueError(f"{name}: expected a positive number, got {value}")
+                raise InputError(f"{name}: expected a positive number, got {value}")
 
     @property
     def features_name(self) -> str:

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from splatlearn.core.errors import InputError
 from splatlearn.evaluation.features import Features, Progress
 from splatlearn.evaluation.few_shot import Budget, budget_name, few_shot_draw, possible_shots
 from splatlearn.evaluation.knn import knn_scores
@@ -33,7 +34,7 @@ def probe_scores(
 ) -> tuple[Score, ...]:
     """The scores of the probes that the options ask for, on standardised features.
 
-    `name` is what `progress` is told they are of. Raises ValueError for shots that there are not as many images for.
+    `name` is what `progress` is told they are of. Raises InputError for shots that there are not as many images for.
     """
     told = progress or (lambda what, done, total: None)
     scores: list[Score] = []
@@ -106,6 +107,6 @@ def _few_shot(features: Features, budget: Budget, options: EvaluationOptions) ->
 
 def _score(probe: str, scores: Tensor, features: Features, settings: dict[str, Setting] | None = None) -> Score:
     if not bool(torch.isfinite(scores.max(dim=1).values).all()):
-        raise ValueError(f"{probe}: expected finite scores, got NaN or infinity; the features may be too large")
+        raise InputError(f"{probe}: expected finite scores, got NaN or infinity; the features may be too large")
     top5 = accuracy(scores, features, 5) if len(features.classes) > 5 else None
     return Score(probe, accuracy(scores, features), top5=top5, settings=settings or {})

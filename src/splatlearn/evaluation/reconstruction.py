@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from splatlearn.core.errors import InputError
 from splatlearn.models.decoder import MaskedAutoencoder
 from splatlearn.models.masking import Mask
 from splatlearn.models.patches import grid_of, patchify, unpatchify
@@ -25,11 +26,11 @@ def psnr(
     - `prediction`, `target`: in [0, 1]; values beyond are not clipped.
     - `where`: the pixels that count; all of them by default.
 
-    Equal images give infinity. Computed in float64. Raises ValueError when the shapes differ or `where` leaves an
+    Equal images give infinity. Computed in float64. Raises InputError when the shapes differ or `where` leaves an
     image without a pixel.
     """
     if prediction.shape != target.shape:
-        raise ValueError(f"prediction: expected shape {list(target.shape)} like target, got {list(prediction.shape)}")
+        raise InputError(f"prediction: expected shape {list(target.shape)} like target, got {list(prediction.shape)}")
     squared = (prediction.double() - target.double()).square().mean(dim=1)
     if where is None:
         error = squared.mean(dim=(1, 2))
@@ -42,7 +43,7 @@ def psnr(
 def mean_of_visible(images: Float[Tensor, "B C H W"], hidden_pixels: Bool[Tensor, "B H W"]) -> Float[Tensor, "B C H W"]:
     """Paint each image all over with the mean colour of its visible pixels: the baseline of a reconstruction.
 
-    Raises ValueError when the shapes differ or an image has no visible pixel.
+    Raises InputError when the shapes differ or an image has no visible pixel.
     """
     visible = ~hidden_pixels
     counts = _counts(visible, images[:, 0], "hidden_pixels")
@@ -100,9 +101,9 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 def _counts(pixels: Bool[Tensor, "B H W"], like: Float[Tensor, "B H W"], name: str) -> Tensor:
     if pixels.shape != like.shape:
-        raise ValueError(f"{name}: expected shape {list(like.shape)} like the images, got {list(pixels.shape)}")
+        raise InputError(f"{name}: expected shape {list(like.shape)} like the images, got {list(pixels.shape)}")
     counts = pixels.sum(dim=(1, 2))
     if bool((counts == 0).any()):
         empty = int((counts == 0).nonzero()[0])
-        raise ValueError(f"{name}: expected at least one pixel in each image, got none in image {empty}")
+        raise InputError(f"{name}: expected at least one pixel in each image, got none in image {empty}")
     return counts

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from splatlearn.stored import write_whole
+from splatlearn.core.atomic import write_whole
+from splatlearn.core.errors import InputError
 
 EVALUATION_NAME = "evaluation.json"
 SCHEMA_VERSION = 1
@@ -94,7 +95,7 @@ class Evaluation:
 def save_evaluation(folder: str | Path, evaluation: Evaluation) -> Path:
     """Put an evaluation into the `evaluation.json` of a folder, in place of one on the same data and features.
 
-    Written beside and renamed; evaluations on other data stay. Returns the file's path. Raises ValueError when the file
+    Written beside and renamed; evaluations on other data stay. Returns the file's path. Raises InputError when the file
     that is there cannot be read.
     """
     path = Path(folder) / EVALUATION_NAME
@@ -108,7 +109,7 @@ def save_evaluation(folder: str | Path, evaluation: Evaluation) -> Path:
 def read_evaluations(folder: str | Path) -> list[Evaluation]:
     """The evaluations in a folder's `evaluation.json`; none where there is no such file.
 
-    Raises ValueError when the file is torn, or of another version.
+    Raises InputError when the file is torn, or of another version.
     """
     path = Path(folder) / EVALUATION_NAME
     if not path.is_file():
@@ -119,11 +120,11 @@ def read_evaluations(folder: str | Path) -> list[Evaluation]:
         if version == SCHEMA_VERSION:
             return [_evaluation(each) for each in found["evaluations"]]
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
+        raise InputError(
             f"{path}: expected what `splatlearn evaluate` writes, got a file that cannot be read ({error}); "
             "move it away and evaluate again"
         ) from error
-    raise ValueError(f"{path}: expected schema_version {SCHEMA_VERSION}, got {version}; update splatlearn to read it")
+    raise InputError(f"{path}: expected schema_version {SCHEMA_VERSION}, got {version}; update splatlearn to read it")
 
 
 def _evaluation(values: dict[str, Any]) -> Evaluation:

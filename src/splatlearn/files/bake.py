@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from splatlearn.camera import Camera
+from splatlearn.core.errors import InputError
 from splatlearn.files.frames import matrices_to_quaternions
 from splatlearn.gaussians import Gaussians, quaternions_to_matrices
 
@@ -30,13 +31,13 @@ def bake_pinhole(gaussians: Gaussians, camera: Camera, blur: float = 0.0) -> tup
     - `blur`: variance in px² of `camera` added across the line of sight. The renderer's own BLUR makes a much larger
       picture look like an enlargement of the camera's, where 0 makes it sharper, with gaps between thin Gaussians.
 
-    Computed in float64 without gradients. Raises ValueError for a blur below 0, a batch of cameras, or an origin that
+    Computed in float64 without gradients. Raises InputError for a blur below 0, a batch of cameras, or an origin that
     is not before the camera. Source: arXiv 2501.03229, section 3, for the hybrid camera.
     """
     if not blur >= 0:
-        raise ValueError(f"blur: expected a variance in px² of 0 or more, got {blur}")
+        raise InputError(f"blur: expected a variance in px² of 0 or more, got {blur}")
     if camera.world_to_camera.ndim != 2:
-        raise ValueError(f"camera: expected one matrix [4, 4], got {list(camera.world_to_camera.shape)}")
+        raise InputError(f"camera: expected one matrix [4, 4], got {list(camera.world_to_camera.shape)}")
     view = camera.world_to_camera.detach().double().to(gaussians.means.device)
     if camera.model == "pinhole" and not blur:
         return gaussians, camera
@@ -44,7 +45,7 @@ def bake_pinhole(gaussians: Gaussians, camera: Camera, blur: float = 0.0) -> tup
     turn, shift = view[:3, :3], view[:3, 3]
     distance = float(shift[2])
     if camera.model != "pinhole" and distance <= camera.near:
-        raise ValueError(f"camera: expected the origin before it, got it at the depth {distance:.4g}")
+        raise InputError(f"camera: expected the origin before it, got it at the depth {distance:.4g}")
     pinhole = camera if camera.model == "pinhole" else _pinhole(camera, distance)
     x, y, z = (exact.means @ turn.T + shift).unbind(-1)
     moved, local = _moved(x, y, z, camera, pinhole)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from splatlearn.camera import Camera
 from splatlearn.checks import check_floating, check_same_device, check_shape
+from splatlearn.core.errors import InputError
 from splatlearn.files.frames import LIBRARY_FRAME, check_frame, frame_matrix, turn_quaternions
 from splatlearn.files.harmonics import C0, MAX_DEGREE, coefficient_count, degree_of, harmonics_basis, rotate_harmonics
 from splatlearn.gaussians import Gaussians
@@ -50,7 +51,7 @@ class SplatCloud:
         check_shape("harmonics", self.harmonics, ("M", 3), leading)
         if degree_of(self.harmonics.shape[1]) is None:
             counts = ", ".join(str(coefficient_count(degree)) for degree in range(MAX_DEGREE + 1))
-            raise ValueError(f"harmonics: expected one of {counts} coefficients, got {self.harmonics.shape[1]}")
+            raise InputError(f"harmonics: expected one of {counts} coefficients, got {self.harmonics.shape[1]}")
         check_same_device(
             "means",
             self.means,
@@ -65,15 +66,15 @@ class SplatCloud:
     def from_gaussians(cls, gaussians: Gaussians) -> SplatCloud:
         """A cloud of degree 0 in the frame "RDF" from one set of Gaussians [K] with three colour channels.
 
-        Raises ValueError for a batch of sets and for other numbers of channels.
+        Raises InputError for a batch of sets and for other numbers of channels.
         """
         if gaussians.batch_shape:
-            raise ValueError(
+            raise InputError(
                 f"gaussians: expected one set, means of shape [K, 3], "
                 f"got {list(gaussians.means.shape)}; index the batch"
             )
         if gaussians.colors.shape[-1] != 3:
-            raise ValueError(f"gaussians: expected 3 colour channels, got {gaussians.colors.shape[-1]}")
+            raise InputError(f"gaussians: expected 3 colour channels, got {gaussians.colors.shape[-1]}")
         harmonics = ((gaussians.colors - 0.5) / C0).unsqueeze(1)
         return cls(gaussians.means, gaussians.scales, gaussians.quaternions, gaussians.opacities, harmonics)
 
@@ -119,7 +120,7 @@ class SplatCloud:
         )
 
     def in_frame(self, frame: str) -> SplatCloud:
-        """The same scene in another coordinate frame; raises ValueError for letters that name none."""
+        """The same scene in another coordinate frame; raises InputError for letters that name none."""
         check_frame("frame", frame)
         if frame == self.frame:
             return self
@@ -133,9 +134,9 @@ class SplatCloud:
         )
 
     def with_degree(self, degree: int) -> SplatCloud:
-        """The cloud with harmonics cut off above a degree, or filled up to it with zeros; raises ValueError."""
+        """The cloud with harmonics cut off above a degree, or filled up to it with zeros; raises InputError."""
         if not 0 <= degree <= MAX_DEGREE:
-            raise ValueError(f"degree: expected 0 to {MAX_DEGREE}, got {degree}")
+            raise InputError(f"degree: expected 0 to {MAX_DEGREE}, got {degree}")
         kept = self.harmonics[:, : coefficient_count(degree)]
         missing = coefficient_count(degree) - kept.shape[1]
         return replace(self, harmonics=torch.nn.functional.pad(kept, (0, 0, 0, missing)))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from os import PathLike
 
+from splatlearn.core.errors import FormatError
+
 MAX_GAUSSIANS = 20_000_000
 """More Gaussians than this are refused unless the caller asks for them: 5 GB with harmonics of degree 3."""
 
@@ -11,11 +13,11 @@ MAX_RATIO = 1024
 """A stream that claims to hold more than this many bytes per compressed byte is refused before it is unpacked."""
 
 
-class Malformed(ValueError):
+class Malformed(FormatError):
     """What the content of a splat file breaks, without the file's name."""
 
 
-class SplatFileError(ValueError):
+class SplatFileError(FormatError):
     """A splat file that cannot be read: `name` says which, `reason` why."""
 
     def __init__(self, name: str | PathLike[str], reason: str) -> None:

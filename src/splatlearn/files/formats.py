@@ -10,6 +10,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from splatlearn.core.atomic import replacing
+from splatlearn.core.errors import InputError, MissingError
 from splatlearn.files import ply_compressed, sog_write
 from splatlearn.files.cloud import SplatCloud
 from splatlearn.files.errors import MAX_GAUSSIANS, Malformed, SplatFileError
@@ -20,7 +22,6 @@ from splatlearn.files.sog import read_sog
 from splatlearn.files.sog_meta import META_NAME
 from splatlearn.files.sog_store import Bundle, Folder
 from splatlearn.files.spz import SpzVersion, is_spz, read_spz, spz_bytes
-from splatlearn.stored import replacing
 
 SplatFormat = Literal["ply", "compressed-ply", "spz", "sog"]
 SPLAT_FORMATS: tuple[SplatFormat, ...] = get_args(SplatFormat)
@@ -91,16 +92,16 @@ def write_splats(
     positions to 16 bits, rotations to 8, scales and colours to codebooks of 256. Compressed PLY and SOG change the
     order of the Gaussians.
 
-    Raises ValueError for names of no known ending, numbers that are not finite or out of range, and degrees above 3
+    Raises InputError for names of no known ending, numbers that are not finite or out of range, and degrees above 3
     where the format ends there.
     """
     path = Path(path)
     chosen = _format_of(path) if format is None else format
     if chosen not in SPLAT_FORMATS:
-        raise ValueError(f"format: expected one of {', '.join(SPLAT_FORMATS)}, got {chosen!r}")
+        raise InputError(f"format: expected one of {', '.join(SPLAT_FORMATS)}, got {chosen!r}")
     highest = HIGHEST_DEGREES.get(chosen)
     if highest is not None and cloud.degree > highest:
-        raise ValueError(
+        raise InputError(
             f"cloud: expected harmonics of degree {highest} at most for {chosen}, got {cloud.degree}; "
             f"write cloud.with_degree({highest}), or PLY or SPZ"
         )
@@ -119,7 +120,7 @@ def _read(path: Path, stored_frame: str | None, limit: int) -> SplatCloud:
     if path.is_dir() or path.name == META_NAME:
         return read_sog(Folder(path if path.is_dir() else path.parent), stored_frame or STORED_FRAMES["sog"], limit)
     if not path.exists():
-        raise FileNotFoundError(f"{path}: expected a splat file, found none")
+        raise MissingError(f"{path}: expected a splat file, found none")
     if not path.is_file():
         raise Malformed("expected a regular file")
     data = path.read_bytes()
@@ -138,7 +139,7 @@ def _format_of(path: Path) -> SplatFormat:
     for ending, name in SUFFIXES.items():
         if path.name.lower().endswith(ending):
             return name
-    raise ValueError(f"path: expected a name that ends in {', '.join(SUFFIXES)}, got {path.name!r}; or give the format")
+    raise InputError(f"path: expected a name that ends in {', '.join(SUFFIXES)}, got {path.name!r}; or give the format")
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from splatlearn.core.errors import InputError
+
 LIBRARY_FRAME = "RDF"
 """x right, y down, z away from the camera: the frame of every camera here, and of 3DGS and compressed PLY and SOG."""
 
@@ -16,10 +18,10 @@ POINTS_TO = {"R": (0, 1), "L": (0, -1), "D": (1, 1), "U": (1, -1), "F": (2, 1), 
 
 
 def check_frame(name: str, frame: str) -> None:
-    """Raise ValueError unless `frame` names three perpendicular axes (right, left, up, down, front, back)."""
+    """Raise InputError unless `frame` names three perpendicular axes (right, left, up, down, front, back)."""
     axes = {POINTS_TO[letter][0] for letter in frame if letter in POINTS_TO}
     if len(frame) != 3 or len(axes) != 3:
-        raise ValueError(
+        raise InputError(
             f"{name}: expected where x, y and z point, one of R or L, U or D, F or B each, such as 'RDF' (x right, "
             f"y down, z front) or 'RUB', got {frame!r}"
         )

@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from splatlearn.core.errors import InputError
+
 MAX_DEGREE = 4
 C0 = 0.5 / math.sqrt(math.pi)
 """The harmonic of degree 0: a colour is C0 times its coefficient plus one half, plus the higher degrees."""
@@ -28,10 +30,10 @@ def harmonics_basis(directions: Float[Tensor, "*B 3"], degree: int) -> Float[Ten
     """Evaluate the M = (degree + 1)² real spherical harmonics in directions [*B, 3] of any length but zero.
 
     Order l² + l + m for −l ≤ m ≤ l, with the Condon-Shortley phase: degree 1 is proportional to (−y, z, −x), as in
-    3D Gaussian splatting (Kerbl et al. 2023). Raises ValueError for degrees outside 0 to 4.
+    3D Gaussian splatting (Kerbl et al. 2023). Raises InputError for degrees outside 0 to 4.
     """
     if not 0 <= degree <= MAX_DEGREE:
-        raise ValueError(f"degree: expected 0 to {MAX_DEGREE}, got {degree}")
+        raise InputError(f"degree: expected 0 to {MAX_DEGREE}, got {degree}")
     x, y, z = torch.nn.functional.normalize(directions, dim=-1).unbind(-1)
     columns: list[Tensor] = [x] * coefficient_count(degree)
     # (x + iy)^m carries the azimuth, a polynomial in z the elevation.

@@ -11,6 +11,7 @@ from typing import Literal, get_args
 import numpy as np
 import pyarrow
 
+from splatlearn.core.errors import InputError
 from splatlearn.files.cloud import SplatCloud
 from splatlearn.files.errors import Malformed, check_count, check_ratio
 from splatlearn.files.harmonics import MAX_DEGREE, coefficient_count
@@ -73,9 +74,9 @@ def read_spz(data: bytes, frame: str | None, limit: int) -> SplatCloud:
 
 
 def spz_bytes(cloud: SplatCloud, version: SpzVersion) -> bytes:
-    """The file of a cloud, which must already be in the frame "RUB"; raises ValueError for another version."""
+    """The file of a cloud, which must already be in the frame "RUB"; raises InputError for another version."""
     if version not in get_args(SpzVersion):
-        raise ValueError(f"spz_version: expected one of {', '.join(map(str, get_args(SpzVersion)))}, got {version}")
+        raise InputError(f"spz_version: expected one of {', '.join(map(str, get_args(SpzVersion)))}, got {version}")
     packed, bits = pack(to_stored(cloud), version)
     flags = FLAG_ANTIALIASED if cloud.antialiased else 0
     parts = [part.tobytes() for part in vars(packed).values()]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from splatlearn.core.errors import InputError
 from splatlearn.files.stored import Stored, pack_smallest_three, unpack_smallest_three
 
 SPZ_FRAMES = (
@@ -58,7 +59,7 @@ def pack(stored: Stored, version: int) -> tuple[Packed, int]:
     bits = MOST_FRACTIONAL_BITS if farthest == 0 else math.floor(math.log2(LARGEST_FIXED / farthest))
     bits = min(bits, MOST_FRACTIONAL_BITS)
     if bits < 0:
-        raise ValueError(
+        raise InputError(
             f"means: expected coordinates within ±{LARGEST_FIXED} for SPZ, got ±{farthest:.4g}; scale them"
         )
     fixed = np.rint(stored.means.astype(np.float64) * 2.0**bits).astype("<i4")

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 
 from splatlearn.checks import check_finite
+from splatlearn.core.errors import InputError
 from splatlearn.files.cloud import TENSORS, SplatCloud
 from splatlearn.files.errors import Malformed
 
@@ -69,16 +70,16 @@ def from_stored(stored: Stored, frame: str, antialiased: bool = False) -> SplatC
 def to_stored(cloud: SplatCloud) -> Stored:
     """The inverse, for writers.
 
-    Raises ValueError for numbers that are not finite, scales below 0 and opacities outside [0, 1].
+    Raises InputError for numbers that are not finite, scales below 0 and opacities outside [0, 1].
     """
     check_finite(**{name: getattr(cloud, name) for name in TENSORS})
     if not cloud.count:
-        raise ValueError("cloud: expected at least one Gaussian, got none")
+        raise InputError("cloud: expected at least one Gaussian, got none")
     if bool((cloud.scales < 0).any()):
-        raise ValueError(f"scales: expected standard deviations above 0, got {float(cloud.scales.min()):.4g}")
+        raise InputError(f"scales: expected standard deviations above 0, got {float(cloud.scales.min()):.4g}")
     lowest, highest = float(cloud.opacities.min()), float(cloud.opacities.max())
     if lowest < 0 or highest > 1:
-        raise ValueError(f"opacities: expected numbers in [0, 1], got {lowest:.4g} to {highest:.4g}")
+        raise InputError(f"opacities: expected numbers in [0, 1], got {lowest:.4g} to {highest:.4g}")
     arrays = {name: getattr(cloud, name).detach().float().cpu().numpy() for name in TENSORS}
     return Stored(
         means=arrays["means"],

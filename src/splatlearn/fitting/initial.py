@@ -8,6 +8,7 @@ from torch import Tensor
 
 from splatlearn.camera import Camera
 from splatlearn.checks import check_floating
+from splatlearn.core.errors import InputError
 from splatlearn.gaussians import Gaussians
 
 UNIFORM_SHARE = 0.3
@@ -35,7 +36,7 @@ def initial_gaussians(
     """
     check_images(images)
     if count < 1:
-        raise ValueError(f"count: expected at least 1 Gaussian, got {count}")
+        raise InputError(f"count: expected at least 1 Gaussian, got {count}")
     height, width = images.shape[-2:]
     camera = camera or Camera.gmae(height, width)
     strength = gradient_size(images).flatten(1)
@@ -96,7 +97,7 @@ def check_images(images: Tensor) -> None:
     """Raise TypeError or ValueError unless images are floating-point [B, 3, H, W]."""
     check_floating("images", images)
     if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
-        raise ValueError(f"images: expected shape [B, 3, H, W], got {list(images.shape)}")
+        raise InputError(f"images: expected shape [B, 3, H, W], got {list(images.shape)}")
 
 
 def _distance(camera: Camera) -> float:

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from splatlearn.core.errors import InputError
 from splatlearn.gaussians import Gaussians
 
 MARGIN = 1e-3
@@ -34,7 +35,7 @@ class Rates:
         for field in fields(self):
             value = getattr(self, field.name)
             if not 0.0 <= value < float("inf"):
-                raise ValueError(f"{field.name}: expected a rate of at least 0, got {value}")
+                raise InputError(f"{field.name}: expected a rate of at least 0, got {value}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +94,6 @@ class Parameters:
             if step > 0
         ]
         if not groups:
-            raise ValueError("rates: expected at least one above 0, got none")
+            raise InputError("rates: expected at least one above 0, got none")
         # A pixel's share of the loss is small, so that Adam's usual epsilon would slow the smallest Gaussians down.
         return torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-12)

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from splatlearn.camera import Camera
+from splatlearn.core.errors import InputError
 from splatlearn.fitting.adding import join_state, new_parameters
 from splatlearn.fitting.initial import check_images
 from splatlearn.fitting.parameters import Parameters, Rates
@@ -32,7 +33,7 @@ class RefineOptions:
     - `background`, `backend`: see `splatlearn.render`.
     - `seed`: of the places where Gaussians are added.
 
-    Raises ValueError for numbers out of range.
+    Raises InputError for numbers out of range.
     """
 
     rates: Rates = field(default_factory=Rates)
@@ -45,9 +46,9 @@ class RefineOptions:
 
     def __post_init__(self) -> None:
         if self.add < 0 or self.rounds < 1:
-            raise ValueError(f"add, rounds: expected at least 0 and 1, got {self.add} and {self.rounds}")
+            raise InputError(f"add, rounds: expected at least 0 and 1, got {self.add} and {self.rounds}")
         if not 0.0 < self.last_rate <= 1.0:
-            raise ValueError(f"last_rate: expected a share in (0, 1], got {self.last_rate}")
+            raise InputError(f"last_rate: expected a share in (0, 1], got {self.last_rate}")
 
 
 def refine(
@@ -65,7 +66,7 @@ def refine(
     - `watch`: called before each step and after the last with the steps done and each image's mean squared error.
 
     Images do not influence one another. Depths stay as they are unless `options.rates.depth` says otherwise. Returns
-    detached Gaussians, those added last. Raises ValueError for shapes that do not fit, a negative number of steps,
+    detached Gaussians, those added last. Raises InputError for shapes that do not fit, a negative number of steps,
     and an error that is no longer finite.
     """
     check_images(images)
@@ -74,15 +75,15 @@ def refine(
         # It is not fitted, whatever it was computed from.
         options = replace(options, background=options.background.detach())
     if steps < 0:
-        raise ValueError(f"steps: expected at least 0, got {steps}")
+        raise InputError(f"steps: expected at least 0, got {steps}")
     if gaussians.batch_shape != (images.shape[0],) or gaussians.colors.shape[-1] != 3:
-        raise ValueError(
+        raise InputError(
             f"gaussians: expected {images.shape[0]} sets of Gaussians with 3 colours, one for each image, "
             f"got means {list(gaussians.means.shape)} and colors {list(gaussians.colors.shape)}"
         )
     camera = camera or Camera.gmae(images.shape[-2], images.shape[-1])
     if (camera.height, camera.width) != tuple(images.shape[-2:]):
-        raise ValueError(f"camera: expected {images.shape[-2:]} pixels like images, got {camera.height, camera.width}")
+        raise InputError(f"camera: expected {images.shape[-2:]} pixels like images, got {camera.height, camera.width}")
     with torch.enable_grad():
         return _descend(gaussians, images, steps, options, camera, watch)
 
@@ -139,7 +140,7 @@ def _tell(watch: Watcher | None, step: int, errors: Float[Tensor, " B"], steps: 
     errors = errors.detach()
     # A look at every step would stall a GPU.
     if (step % 50 == 0 or step == steps) and not bool(torch.isfinite(errors).all()):
-        raise ValueError(
+        raise InputError(
             f"gaussians: expected a finite error, got {errors.tolist()} after {step} of {steps} steps; "
             "look for non-finite Gaussians or images, or lower the rates"
         )

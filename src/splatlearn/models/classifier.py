@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from splatlearn.core.errors import InputError
 from splatlearn.models.decoder import MaskedAutoencoder
 from splatlearn.models.vit import ViT, ViTConfig
 
@@ -27,7 +28,7 @@ class ClassifierConfig:
     - `encoder`: its sizes.
     - `pooling`: `"mean"` normalises the mean of the patches' tokens, `"cls"` takes the normalised class token.
 
-    Raises ValueError for fewer than two classes and an unknown pooling.
+    Raises InputError for fewer than two classes and an unknown pooling.
     """
 
     classes: tuple[str, ...]
@@ -36,9 +37,9 @@ class ClassifierConfig:
 
     def __post_init__(self) -> None:
         if len(self.classes) < 2:
-            raise ValueError(f"classes: expected at least two, got {list(self.classes)}")
+            raise InputError(f"classes: expected at least two, got {list(self.classes)}")
         if self.pooling not in get_args(Pooling):
-            raise ValueError(f"pooling: expected one of {', '.join(get_args(Pooling))}, got {self.pooling!r}")
+            raise InputError(f"pooling: expected one of {', '.join(get_args(Pooling))}, got {self.pooling!r}")
 
 
 class Classifier(nn.Module):
@@ -93,7 +94,7 @@ def classifier_from(
 ) -> Classifier:
     """A classifier with a copy of a masked autoencoder's encoder, and a fresh head drawn from `generator`.
 
-    With `"mean"` pooling the norm starts afresh too, as in the official code. Raises ValueError as `ClassifierConfig`.
+    With `"mean"` pooling the norm starts afresh too, as in the official code. Raises InputError as `ClassifierConfig`.
     """
     with torch.random.fork_rng(devices=[]):
         classifier = Classifier(ClassifierConfig(classes, model.encoder.config, pooling), generator)

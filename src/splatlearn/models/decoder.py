@@ -23,7 +23,7 @@ from splatlearn.render.composite import Background
 class DecoderConfig:
     """Sizes of a decoder: token length, number of blocks, attention heads, and an MLP's hidden width over the length.
 
-    Raises ValueError for sizes that are not positive or do not divide.
+    Raises InputError for sizes that are not positive or do not divide.
     """
 
     width: int = 512

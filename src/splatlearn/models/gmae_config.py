@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from splatlearn.camera import GMAE_DISTANCE, Camera
+from splatlearn.core.errors import InputError
 from splatlearn.models.decoder import DecoderConfig
 from splatlearn.models.vit import ViTConfig
 
@@ -48,7 +49,7 @@ class GMAEConfig:
       `"orthographic"`: it sorts, nothing else. In the last two an extent is divided by 8, so that `scale_limit` bounds
       the same extent in pixels at the middle depth as in the paper's camera.
 
-    Raises ValueError for numbers that are not positive or do not divide, and unknown names.
+    Raises InputError for numbers that are not positive or do not divide, and unknown names.
     """
 
     encoder: ViTConfig = field(default_factory=ViTConfig)
@@ -67,26 +68,26 @@ class GMAEConfig:
 
     def __post_init__(self) -> None:
         if self.encoder.channels != 3:
-            raise ValueError(f"channels: expected 3, the colours of a Gaussian, got {self.encoder.channels}")
+            raise InputError(f"channels: expected 3, the colours of a Gaussian, got {self.encoder.channels}")
         if self.gaussians < 1 or self.gaussians_per_query < 1 or self.gaussians % self.gaussians_per_query:
-            raise ValueError(
+            raise InputError(
                 "gaussians: expected a positive multiple of gaussians_per_query, "
                 f"got {self.gaussians} with {self.gaussians_per_query} per query"
             )
         if not (self.scale_limit > 0 and math.isfinite(self.scale_limit)):
-            raise ValueError(f"scale_limit: expected a positive number, got {self.scale_limit}")
+            raise InputError(f"scale_limit: expected a positive number, got {self.scale_limit}")
         if not (self.overlap > 0 and math.isfinite(self.overlap)):
-            raise ValueError(f"overlap: expected a positive number, got {self.overlap}")
+            raise InputError(f"overlap: expected a positive number, got {self.overlap}")
         if not 0.0 < self.opacity < 1.0:
-            raise ValueError(f"opacity: expected a number in (0, 1), got {self.opacity}")
+            raise InputError(f"opacity: expected a number in (0, 1), got {self.opacity}")
         choices = {"rotation": Rotation, "layout": Layout, "depth": Depth, "color": Color, "heads": Heads}
         for name, known in choices.items():
             if (value := getattr(self, name)) not in get_args(known):
-                raise ValueError(f"{name}: expected one of {', '.join(get_args(known))}, got {value!r}")
+                raise InputError(f"{name}: expected one of {', '.join(get_args(known))}, got {value!r}")
         named = self.background in get_args(NamedBackground)
         if not named and (isinstance(self.background, str) or len(self.background) != 3):
             names = ", ".join(get_args(NamedBackground))
-            raise ValueError(f"background: expected one of {names}, or 3 numbers, got {self.background!r}")
+            raise InputError(f"background: expected one of {names}, or 3 numbers, got {self.background!r}")
 
     @property
     def reach(self) -> float:

@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 
 import huggingface_hub
 
+from splatlearn.core.errors import InputError
 from splatlearn.models.card import CardFacts
 from splatlearn.models.classifier import Classifier
 from splatlearn.models.gmae import GMAE
@@ -42,11 +43,11 @@ def push_to_hub(
     - `private`: whether a new repository is; None leaves it to the owner's settings.
     - `api`: the client, by default one with the token that `hf auth login` stored.
 
-    Returns the repository's address. Raises ValueError for another kind of name, and OSError where the Hub refuses or
+    Returns the repository's address. Raises InputError for another kind of name, and OSError where the Hub refuses or
     cannot be reached; nothing on this machine is changed.
     """
     if not is_hub_id(repo_id):
-        raise ValueError(f"repo_id: expected owner/name, got {repo_id!r}")
+        raise InputError(f"repo_id: expected owner/name, got {repo_id!r}")
     hub = api if api is not None else huggingface_hub.HfApi()
     with tempfile.TemporaryDirectory() as folder:
         save_model(model, folder, facts)

@@ -15,6 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from splatlearn.core.atomic import read_object, replacing, write_whole
+from splatlearn.core.errors import InputError, MissingError
 from splatlearn.models.card import CARD_NAME, CardFacts, may_write_card, model_card
 from splatlearn.models.classifier import Classifier, ClassifierConfig
 from splatlearn.models.config_file import config_from_dict
@@ -22,7 +24,6 @@ from splatlearn.models.gmae import GMAE
 from splatlearn.models.gmae_config import GMAEConfig
 from splatlearn.models.mae import MAE, MAEConfig
 from splatlearn.models.packaged import packaged_models
-from splatlearn.stored import read_object, replacing, write_whole
 
 SCHEMA_VERSION = 1
 CONFIG_NAME = "config.json"
@@ -73,7 +74,7 @@ def load_model(path_or_hub_id: str | Path, device: str | torch.device = "cpu") -
     folder = _find(path_or_hub_id)
     config = _read_config(folder)
     if isinstance(config, ClassifierConfig):
-        raise ValueError(f"{folder}: expected a MAE or a GMAE, got a classifier; read it with load_classifier")
+        raise InputError(f"{folder}: expected a MAE or a GMAE, got a classifier; read it with load_classifier")
     with torch.random.fork_rng(devices=[]):
         model = MAE(config) if isinstance(config, MAEConfig) else GMAE(config)
     load_weights(model, folder)
@@ -85,7 +86,7 @@ def load_classifier(path_or_hub_id: str | Path, device: str | torch.device = "cp
     folder = _find(path_or_hub_id)
     config = _read_config(folder)
     if not isinstance(config, ClassifierConfig):
-        raise ValueError(f"{folder}: expected a classifier, got a masked autoencoder; read it with load_model")
+        raise InputError(f"{folder}: expected a classifier, got a masked autoencoder; read it with load_model")
     with torch.random.fork_rng(devices=[]):
         model = Classifier(config)
     load_weights(model, folder)
@@ -100,20 +101,20 @@ def load_weights(model: nn.Module, folder: str | Path) -> None:
     """
     path = Path(folder) / WEIGHTS_NAME
     if not path.is_file():
-        raise FileNotFoundError(f"{folder}: expected a folder with {WEIGHTS_NAME}, found none")
+        raise MissingError(f"{folder}: expected a folder with {WEIGHTS_NAME}, found none")
     try:
         found = load_file(path)
     except SafetensorError as error:
-        raise ValueError(f"{path}: expected a readable safetensors file, got {error}") from error
+        raise InputError(f"{path}: expected a readable safetensors file, got {error}") from error
     try:
         check_weights(model.state_dict(), found)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise InputError(f"{path}: {error}") from error
     model.load_state_dict(found)
 
 
 def check_weights(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
-    """Raise ValueError naming what is missing, unexpected or of another shape."""
+    """Raise InputError naming what is missing, unexpected or of another shape."""
     shared = wanted.keys() & found.keys()
     reshaped = [
         f"{name} {list(found[name].shape)} instead of {list(wanted[name].shape)}"
@@ -127,7 +128,7 @@ def check_weights(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> 
     }
     problems = [f"{what}: {_some(names)}" for what, names in wrong.items() if names]
     if problems:
-        raise ValueError(f"expected the weights of this configuration, got {'; '.join(problems)}")
+        raise InputError(f"expected the weights of this configuration, got {'; '.join(problems)}")
 
 
 def is_hub_id(name: str) -> bool:
@@ -140,7 +141,7 @@ def _find(path_or_hub_id: str | Path) -> Path:
     if not path.exists() and (packaged := packaged_models().get(str(path_or_hub_id))):
         return packaged
     if path.is_file():
-        raise FileNotFoundError(f"{path}: expected a folder or a Hub id, got a file; give the folder it lies in")
+        raise MissingError(f"{path}: expected a folder or a Hub id, got a file; give the folder it lies in")
     if not path.exists():
         return _download(path_or_hub_id)
     checkpoints = sorted(
@@ -152,7 +153,7 @@ def _find(path_or_hub_id: str | Path) -> Path:
         return path
     if checkpoints:
         return checkpoints[-1][1]
-    raise FileNotFoundError(
+    raise MissingError(
         f"{path}: expected a folder with {CONFIG_NAME} and {WEIGHTS_NAME}, or a run with a complete checkpoint under "
         "checkpoints/step-…, found neither; a run writes its first checkpoint when --checkpoint-every steps are done"
     )
@@ -164,11 +165,11 @@ def _holds_model(folder: Path) -> bool:
 
 def _download(hub_id: str | Path) -> Path:
     if not isinstance(hub_id, str) or not is_hub_id(hub_id):
-        raise FileNotFoundError(f"{hub_id}: expected an existing folder or a Hub id owner/name, found no such folder")
+        raise MissingError(f"{hub_id}: expected an existing folder or a Hub id owner/name, found no such folder")
     try:
         return Path(huggingface_hub.snapshot_download(hub_id, allow_patterns=[CONFIG_NAME, WEIGHTS_NAME]))
     except OSError as error:  # what every failure of the Hub client is: offline, unknown, private
-        raise FileNotFoundError(
+        raise MissingError(
             f"{hub_id}: expected a folder or a Hub id, found no such folder, and the Hub could not provide it "
             f"({type(error).__name__}); check the spelling and the network"
         ) from error
@@ -177,26 +178,26 @@ def _download(hub_id: str | Path) -> Path:
 def _read_config(folder: Path) -> MAEConfig | GMAEConfig | ClassifierConfig:
     path = folder / CONFIG_NAME
     if not path.is_file():
-        raise FileNotFoundError(f"{folder}: expected a model folder with {CONFIG_NAME}, found none")
+        raise MissingError(f"{folder}: expected a model folder with {CONFIG_NAME}, found none")
     description = read_object(path)
     if "schema_version" not in description:
-        raise ValueError(
+        raise InputError(
             f"{path}: expected a model saved by splatlearn, got a file without a schema_version; "
             "`splatlearn import` reads models of timm and transformers"
         )
     version = description["schema_version"]
     if version != SCHEMA_VERSION:
         writer = description.get("splatlearn_version", "of unknown version")
-        raise ValueError(
+        raise InputError(
             f"{path}: expected schema_version {SCHEMA_VERSION}, got {version}, written by splatlearn {writer}; "
             "update splatlearn to read it"
         )
     if description.get("kind") not in CONFIGS:
-        raise ValueError(f"{path}: kind: expected one of {', '.join(CONFIGS)}, got {description.get('kind')!r}")
+        raise InputError(f"{path}: kind: expected one of {', '.join(CONFIGS)}, got {description.get('kind')!r}")
     try:
         return config_from_dict(CONFIGS[description["kind"]], description.get("config"))
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise InputError(f"{path}: {error}") from error
 
 
 def _some(names: Iterable[str], limit: int = 4) -> str:

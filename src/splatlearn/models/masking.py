@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from splatlearn.core.errors import InputError
+
 Grid = tuple[int, int]
 """Rows and columns of patches."""
 
@@ -42,16 +44,16 @@ class Mask:
             if indices.dtype != torch.int64:
                 raise TypeError(f"{name}: expected int64 indices, got {indices.dtype}; convert them with .long()")
             if indices.ndim != 2 or indices.shape[1] == 0:
-                raise ValueError(f"{name}: expected shape [B, at least one patch], got {list(indices.shape)}")
+                raise InputError(f"{name}: expected shape [B, at least one patch], got {list(indices.shape)}")
         if self.visible.shape[0] != self.hidden.shape[0] or self.visible.device != self.hidden.device:
-            raise ValueError(
+            raise InputError(
                 f"hidden: expected a batch of {self.visible.shape[0]} on {self.visible.device} like visible, "
                 f"got {self.hidden.shape[0]} on {self.hidden.device}"
             )
         rows, columns = self.grid
         count = self.visible.shape[1] + self.hidden.shape[1]
         if rows < 1 or columns < 1 or count != rows * columns:
-            raise ValueError(f"grid: expected rows·columns = {count} visible and hidden patches, got {rows}×{columns}")
+            raise InputError(f"grid: expected rows·columns = {count} visible and hidden patches, got {rows}×{columns}")
         if self.visible.device.type == "cpu" and not torch.compiler.is_compiling():
             _check_partition(self)
 
@@ -79,7 +81,7 @@ class Mask:
 def random_mask(batch: int, grid: Grid, ratio: float = 0.75, generator: torch.Generator | None = None) -> Mask:
     """Hide a uniformly random share `ratio` of the patches, independently for each of `batch` images.
 
-    The mask lies on the generator's device. Raises ValueError as `mask_from_noise` does.
+    The mask lies on the generator's device. Raises InputError as `mask_from_noise` does.
     """
     return mask_from_noise(_noise(batch, grid, generator), grid, ratio)
 
@@ -87,7 +89,7 @@ def random_mask(batch: int, grid: Grid, ratio: float = 0.75, generator: torch.Ge
 def mask_from_noise(noise: Float[Tensor, "B N"], grid: Grid, ratio: float = 0.75) -> Mask:
     """Keep the int(N·(1 − ratio)) patches of least noise visible, in the order of their noise (MAE, section 3).
 
-    Raises ValueError when the noise does not fit the grid, for a ratio outside (0, 1), and for one that leaves no
+    Raises InputError when the noise does not fit the grid, for a ratio outside (0, 1), and for one that leaves no
     patch visible or none hidden.
     """
     order, keep = _order(noise, grid), _kept(grid, ratio)
@@ -124,11 +126,11 @@ def orthogonal_masks_from_noise(
     - `pattern`: `"random"` cuts patches in the order of their noise; `"block"` makes a set of neighbours, rectangles
       on a torus at a random place; `"grid"` of every so many patches along both axes, with a random offset.
 
-    Raises ValueError when the noise does not fit the grid, for an unknown pattern, a ratio as `mask_from_noise` does, a
+    Raises InputError when the noise does not fit the grid, for an unknown pattern, a ratio as `mask_from_noise` does, a
     count for which there are too few patches, and `"grid"` where its steps do not divide the grid.
     """
     if pattern not in get_args(MaskPattern):
-        raise ValueError(f"pattern: expected one of {', '.join(get_args(MaskPattern))}, got {pattern!r}")
+        raise InputError(f"pattern: expected one of {', '.join(get_args(MaskPattern))}, got {pattern!r}")
     order, ends = _order(noise, grid), _ends(grid, count, ratio)
     if pattern == "block":
         order = _block_order(order, noise, grid, ends)
@@ -143,12 +145,12 @@ def orthogonal_masks_from_noise(
 def join_masks(masks: Sequence[Mask]) -> Mask:
     """One mask of a batch as long as those of all masks together, mask after mask.
 
-    Raises ValueError for no mask, and for masks of different grids or numbers of visible patches.
+    Raises InputError for no mask, and for masks of different grids or numbers of visible patches.
     """
     kinds = {(mask.grid, mask.visible.shape[1]) for mask in masks}
     if len(kinds) != 1:
         found = ", ".join(f"{visible} of {grid[0]}×{grid[1]}" for grid, visible in sorted(kinds)) or "no mask"
-        raise ValueError(
+        raise InputError(
             f"masks: expected masks of one grid with equally many visible patches, got {found}; "
             "draw them with a ratio, which leaves the patches over hidden in all of them"
         )
@@ -161,11 +163,11 @@ def _ends(grid: Grid, count: int, ratio: float | None) -> list[int]:
     total = grid[0] * grid[1]
     if ratio is None:
         if not 2 <= count <= total:
-            raise ValueError(f"count: expected 2 to {total} masks for as many patches, got {count}")
+            raise InputError(f"count: expected 2 to {total} masks for as many patches, got {count}")
         return list(accumulate(total // count + (index < total % count) for index in range(count)))
     keep = _kept(grid, ratio)
     if not 1 <= count <= total // keep:
-        raise ValueError(
+        raise InputError(
             f"count: expected 1 to {total // keep} masks that hide {ratio} of a {grid[0]}×{grid[1]} grid, got {count}: "
             f"each shows int({total}·(1 − {ratio})) = {keep} patches, and {count}·{keep} = {count * keep} of {total} "
             "cannot be disjoint; ask for fewer masks or a larger ratio"
@@ -190,7 +192,7 @@ def _lattice_order(order: Tensor, noise: Tensor, grid: Grid, ends: list[int]) ->
     down = _rows_of_cell(len(ends))
     across = len(ends) // down
     if grid[0] % down or grid[1] % across:
-        raise ValueError(
+        raise InputError(
             f"pattern: expected patches in rows and columns that {down} and {across} divide, as {len(ends)} lattices "
             f"need, got {grid[0]}×{grid[1]}; choose another pattern, image size or ratio"
         )
@@ -220,11 +222,11 @@ def _noise(batch: int, grid: Grid, generator: torch.Generator | None) -> Tensor:
 def _kept(grid: Grid, ratio: float) -> int:
     """How many patches stay visible."""
     if not 0.0 < ratio < 1.0:
-        raise ValueError(f"ratio: expected a share of hidden patches between 0 and 1, got {ratio}")
+        raise InputError(f"ratio: expected a share of hidden patches between 0 and 1, got {ratio}")
     count = grid[0] * grid[1]
     keep = int(count * (1 - ratio))
     if keep in (0, count):
-        raise ValueError(
+        raise InputError(
             f"ratio: expected at least one visible and one hidden patch; {ratio} of a {grid[0]}×{grid[1]} grid keeps "
             f"int({count}·(1 − {ratio})) = {keep} of {count} patches; change the ratio or use smaller patches"
         )
@@ -233,7 +235,7 @@ def _kept(grid: Grid, ratio: float) -> int:
 
 def _order(noise: Tensor, grid: Grid) -> Tensor:
     if noise.shape[1] != grid[0] * grid[1]:
-        raise ValueError(
+        raise InputError(
             f"noise: expected {grid[0] * grid[1]} numbers an image for a {grid[0]}×{grid[1]} grid, got {noise.shape[1]}"
         )
     return noise.argsort(dim=1, stable=True)
@@ -243,7 +245,7 @@ def _check_partition(mask: Mask) -> None:
     indices = torch.cat([mask.visible, mask.hidden], dim=1).sort(dim=1).values
     wrong = (indices != torch.arange(indices.shape[1])).any(dim=1)
     if bool(wrong.any()):
-        raise ValueError(
+        raise InputError(
             f"visible, hidden: expected each patch 0 … {indices.shape[1] - 1} exactly once in every image, "
             f"got something else in {int(wrong.sum())} of {mask.batch} images"
         )

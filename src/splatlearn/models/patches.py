@@ -8,19 +8,20 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
+from splatlearn.core.errors import InputError
 from splatlearn.models.masking import Grid
 
 
 def grid_of(height: int, width: int, patch: int, name: str = "images") -> Grid:
     """Rows and columns of patches in an image of `height`×`width` pixels.
 
-    Raises ValueError naming the nearest sizes that work unless the patch divides both sides.
+    Raises InputError naming the nearest sizes that work unless the patch divides both sides.
     """
     if height < 1 or width < 1 or height % patch or width % patch:
         smaller = [max(side // patch, 1) * patch for side in (height, width)]
         larger = [max(-(-side // patch), 1) * patch for side in (height, width)]
         nearest = " or ".join(dict.fromkeys(f"{sides[0]}×{sides[1]}" for sides in (smaller, larger)))
-        raise ValueError(
+        raise InputError(
             f"{name}: expected a height and width that patches of {patch} px divide, got {height}×{width}; "
             f"the nearest sizes that work: {nearest}"
         )
@@ -30,7 +31,7 @@ def grid_of(height: int, width: int, patch: int, name: str = "images") -> Grid:
 def patchify(images: Float[Tensor, "B C H W"], patch: int) -> Float[Tensor, "B N PPC"]:
     """Cut images into patches row by row, each flattened in the order of MAE: row, column, channel.
 
-    Raises ValueError unless the patch divides height and width.
+    Raises InputError unless the patch divides height and width.
     """
     rows, columns = grid_of(images.shape[2], images.shape[3], patch)
     cut = images.reshape(images.shape[0], images.shape[1], rows, patch, columns, patch)
@@ -40,11 +41,11 @@ def patchify(images: Float[Tensor, "B C H W"], patch: int) -> Float[Tensor, "B N
 def unpatchify(patches: Float[Tensor, "B N PPC"], patch: int, grid: Grid) -> Float[Tensor, "B C H W"]:
     """Put patches back together: the inverse of `patchify`.
 
-    Raises ValueError unless there are rows·columns patches of a whole number of channels.
+    Raises InputError unless there are rows·columns patches of a whole number of channels.
     """
     rows, columns = grid
     if patches.shape[1] != rows * columns or patches.shape[2] % patch**2:
-        raise ValueError(
+        raise InputError(
             f"patches: expected shape [B, {rows * columns}, {patch**2}·C] for a {rows}×{columns} grid of patches of "
             f"{patch} px, got {list(patches.shape)}"
         )

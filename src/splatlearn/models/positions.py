@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from splatlearn.core.errors import InputError
 from splatlearn.models.masking import Grid
 
 
@@ -13,10 +14,10 @@ def sincos_positions(grid: Grid, width: int) -> Float[Tensor, "T D"]:
     """The table of 2D sin-cos positions, a zero row for the class token first, then the patches row by row.
 
     `grid` is rows and columns, `width` the length D of a row: a quarter each of sin and cos of the column, then of
-    the row, with wavelengths from 2π to 10000·2π patches (MAE, official code). Raises ValueError unless 4 divides D.
+    the row, with wavelengths from 2π to 10000·2π patches (MAE, official code). Raises InputError unless 4 divides D.
     """
     if width % 4:
-        raise ValueError(f"width: expected a multiple of 4 for 2D sin-cos positions, got {width}")
+        raise InputError(f"width: expected a multiple of 4 for 2D sin-cos positions, got {width}")
     quarter = width // 4
     frequencies = 10000.0 ** -(torch.arange(quarter, dtype=torch.float64) / quarter)
     row, column = torch.meshgrid(*(torch.arange(size, dtype=torch.float64) for size in grid), indexing="ij")

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
+from splatlearn.core.errors import InputError
 from splatlearn.models.decoder import DecoderConfig
 from splatlearn.models.gmae import GMAE
 from splatlearn.models.gmae_config import Background, Color, Depth, GMAEConfig, Heads, Layout, Rotation
@@ -119,7 +120,7 @@ def create_model(
     - `seed`: of the weights; None draws them from PyTorch's global generator, which is otherwise left alone.
     - `options`, or its fields as keywords, which win: see `ModelOptions`.
 
-    Raises ValueError for an unknown name or preset, sizes that do not fit, and options that the model does not have.
+    Raises InputError for an unknown name or preset, sizes that do not fit, and options that the model does not have.
     """
     keywords = ModelOptions(
         image_size, decoder_width, decoder_depth, decoder_heads,
@@ -136,7 +137,7 @@ def create_model(
 def model_config(name: str, preset: Preset = "default", options: ModelOptions | None = None) -> MAEConfig | GMAEConfig:
     """The configuration that `create_model` builds; raises as it does."""
     if preset not in get_args(Preset):
-        raise ValueError(f"preset: expected one of {', '.join(get_args(Preset))}, got {preset!r}")
+        raise InputError(f"preset: expected one of {', '.join(get_args(Preset))}, got {preset!r}")
     kind, size, patch, side = _parse(name)
     given = _given(options or ModelOptions())
     encoder = ViTConfig(*ENCODERS[size], patch=patch, image_size=given.pop("image_size", (side, side)))
@@ -145,7 +146,7 @@ def model_config(name: str, preset: Preset = "default", options: ModelOptions | 
     decoder = replace(decoder, **{name.removeprefix("decoder_"): given.pop(name) for name in names})
     if kind == "mae":
         if given:
-            raise ValueError(f"{', '.join(given)}: expected no options about Gaussians for {name!r}; use a gmae_ model")
+            raise InputError(f"{', '.join(given)}: expected no options about Gaussians for {name!r}; use a gmae_ model")
         return MAEConfig(encoder, decoder)
     chosen: dict[str, Any] = PAPER_GAUSSIANS if preset == "paper" else DEFAULT_GAUSSIANS
     if preset == "default" and "gaussians" in given:
@@ -175,7 +176,7 @@ def complete_options(name: str, preset: Preset = "default", options: ModelOption
 def named_model(config: MAEConfig | GMAEConfig) -> tuple[str, ModelOptions]:
     """The name and the options of a configuration, such that `model_config(name, options=options)` is the same again.
 
-    All options that the kind of model has are given, so that no preset matters. Raises ValueError for a configuration
+    All options that the kind of model has are given, so that no preset matters. Raises InputError for a configuration
     that no name says, such as that of an imported encoder of other sizes.
     """
     encoder, decoder = config.encoder, config.decoder
@@ -189,7 +190,7 @@ def named_model(config: MAEConfig | GMAEConfig) -> tuple[str, ModelOptions]:
     if encoder.image_size[0] != encoder.image_size[1]:
         given = replace(given, image_size=encoder.image_size)
     if size is None or model_config(name, options=given) != config:
-        raise ValueError(f"config: expected the sizes of an encoder vit_{{{'|'.join(ENCODERS)}}}, got {encoder}")
+        raise InputError(f"config: expected the sizes of an encoder vit_{{{'|'.join(ENCODERS)}}}, got {encoder}")
     return name, given
 
 
@@ -205,7 +206,7 @@ def _parse(name: str) -> tuple[str, str, int, int]:
         patch, side = numbers.groups() if numbers else ("16", "224")
         known = [f"{kind}_vit_{size}_patch{patch}_{side}" for kind in ("mae", "gmae") for size in ENCODERS]
         closest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
-        raise ValueError(
+        raise InputError(
             f"name: expected {{mae|gmae}}_vit_{{{'|'.join(ENCODERS)}}}_patch{{P}}_{{image size}}, got {name!r}; "
             f"did you mean {closest!r}?"
         )

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from splatlearn.checks import check_floating
+from splatlearn.core.errors import InputError
 from splatlearn.models.layers import attention, gelu
 from splatlearn.models.masking import Grid, Mask
 from splatlearn.models.patches import grid_of, patchify
@@ -32,7 +33,7 @@ class ViTConfig:
     - `mlp_ratio`: hidden width of a block's MLP over D; `channels`: of the images.
     - `input_mean`, `input_std`: per channel, what images in [0, 1] are normalised with before they are embedded.
 
-    Raises ValueError for sizes that are not positive or do not divide.
+    Raises InputError for sizes that are not positive or do not divide.
     """
 
     width: int = 768
@@ -48,13 +49,13 @@ class ViTConfig:
     def __post_init__(self) -> None:
         check_sizes(self.width, self.depth, self.heads)
         if self.patch < 1 or self.channels < 1:
-            raise ValueError(f"patch, channels: expected positive sizes, got {self.patch} and {self.channels}")
+            raise InputError(f"patch, channels: expected positive sizes, got {self.patch} and {self.channels}")
         if len(self.image_size) != 2:
-            raise ValueError(f"image_size: expected height and width, got {self.image_size}")
+            raise InputError(f"image_size: expected height and width, got {self.image_size}")
         grid_of(*self.image_size, self.patch, "image_size")
         for name, values in (("input_mean", self.input_mean), ("input_std", self.input_std)):
             if len(values) != self.channels:
-                raise ValueError(f"{name}: expected one number for each of {self.channels} channels, got {values}")
+                raise InputError(f"{name}: expected one number for each of {self.channels} channels, got {values}")
 
     @property
     def grid(self) -> Grid:
@@ -63,9 +64,9 @@ class ViTConfig:
 
 
 def check_sizes(width: int, depth: int, heads: int) -> None:
-    """Raise ValueError unless blocks of these sizes can be built."""
+    """Raise InputError unless blocks of these sizes can be built."""
     if depth < 1 or heads < 1 or width < 1 or width % heads or width % 4:
-        raise ValueError(
+        raise InputError(
             "width, depth, heads: expected positive numbers and a width that the heads and (for the positions) 4 "
             f"divide, got width {width}, depth {depth}, heads {heads}"
         )
@@ -179,7 +180,7 @@ class ViT(Positioned):
     """The encoder: class token and patches through pre-norm blocks and a final norm.
 
     `drop_path` is the stochastic-depth rate of the last block, growing linearly from 0 at the first. Weights are
-    drawn from `generator` (PyTorch's global one by default) as in the official MAE. Raises ValueError for a rate
+    drawn from `generator` (PyTorch's global one by default) as in the official MAE. Raises InputError for a rate
     outside [0, 1).
     """
 
@@ -202,7 +203,7 @@ class ViT(Positioned):
     def set_drop_path(self, rate: float) -> None:
         """Set the stochastic-depth rate of the last block, the others' growing linearly up to it."""
         if not 0.0 <= rate < 1.0:
-            raise ValueError(f"drop_path: expected a rate of at least 0 and below 1, got {rate}")
+            raise InputError(f"drop_path: expected a rate of at least 0 and below 1, got {rate}")
         for index, block in enumerate(self.blocks):
             assert isinstance(block, Block)
             block.drop_path = rate * index / max(len(self.blocks) - 1, 1)
@@ -232,17 +233,17 @@ class ViT(Positioned):
         """The grid of the images' patches; raises as `forward` does where they cannot be encoded."""
         check_floating("images", images)
         if images.ndim != 4 or images.shape[1] != self.config.channels:
-            raise ValueError(f"images: expected shape [B, {self.config.channels}, H, W], got {list(images.shape)}")
+            raise InputError(f"images: expected shape [B, {self.config.channels}, H, W], got {list(images.shape)}")
         grid = grid_of(images.shape[2], images.shape[3], self.config.patch)
         if mask is None:
             return grid
         if mask.grid != grid or mask.batch != images.shape[0]:
-            raise ValueError(
+            raise InputError(
                 f"mask: expected {images.shape[0]} images of {grid[0]}×{grid[1]} patches like images, "
                 f"got {mask.batch} of {mask.grid[0]}×{mask.grid[1]}"
             )
         if mask.visible.device != images.device:
-            raise ValueError(
+            raise InputError(
                 f"mask: expected it on {images.device} like images, got {mask.visible.device}; "
                 f"move it with .to({str(images.device)!r})"
             )

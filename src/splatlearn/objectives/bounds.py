@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from splatlearn.core.errors import InputError
+
 
 def contrastive_loss(scores: Float[Tensor, "*M B A"], first: int = 0) -> Float[Tensor, ""]:
     """InfoNCE: the cross-entropy of finding each sample's partner among A candidates (van den Oord et al. 2018).
@@ -19,12 +21,12 @@ def contrastive_loss(scores: Float[Tensor, "*M B A"], first: int = 0) -> Float[T
     - `scores`: row i compares sample i with every candidate; its partner is candidate `first` + i.
 
     log A minus the loss is a lower bound on the mutual information, whatever the scores; it is tight for the log ratio
-    of the joint density to the product of the marginal ones, and never above log A. Raises ValueError for a single
+    of the joint density to the product of the marginal ones, and never above log A. Raises InputError for a single
     candidate, which leaves nothing to tell apart.
     """
     samples, candidates = scores.shape[-2:]
     if candidates < 2:
-        raise ValueError(
+        raise InputError(
             f"scores: expected at least 2 candidates a sample, got {candidates}; other images are the negatives, so "
             "use batches of at least 2"
         )
@@ -39,7 +41,7 @@ def club(likelihoods: Float[Tensor, "*M B B"]) -> Float[Tensor, ""]:
     - `likelihoods`: log q(zᵢ|xₖ) of sample i given the partner of sample k.
 
     An upper bound on the mutual information where q is the conditional density. A sample's own partner does not count
-    among the others, which makes the estimate unbiased. Raises ValueError for a single sample.
+    among the others, which makes the estimate unbiased. Raises InputError for a single sample.
     """
     own = _own(likelihoods)
     count = likelihoods.shape[-1]
@@ -67,7 +69,7 @@ def donsker_varadhan(own: Float[Tensor, "*M B"], others: Float[Tensor, "*M S B"]
 
 def _own(likelihoods: Tensor) -> Tensor:
     if likelihoods.shape[-1] < 2:
-        raise ValueError(
+        raise InputError(
             "likelihoods: expected at least 2 samples, got 1; a bound compares an image with others, so use batches "
             "of at least 2"
         )

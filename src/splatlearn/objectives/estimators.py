@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from splatlearn.core.errors import InputError
 from splatlearn.models.gaussian_numbers import at_least_float32
 from splatlearn.models.vit import initialize
 from splatlearn.objectives.bounds import club, donsker_varadhan, leave_one_out
@@ -48,10 +49,10 @@ class Estimator(nn.Module, ABC):
     def forward(self, inputs: Float[Tensor, "M B X"], latents: Float[Tensor, "M B D"]) -> Estimate:
         """The estimate for pairs of inputs and latents; other images of the same mask make the unpaired ones.
 
-        Raises ValueError for a single image, which has no other to be compared with.
+        Raises InputError for a single image, which has no other to be compared with.
         """
         if inputs.shape[1] < 2:
-            raise ValueError(f"inputs: expected at least 2 images, got {inputs.shape[1]}; use batches of at least 2")
+            raise InputError(f"inputs: expected at least 2 images, got {inputs.shape[1]}; use batches of at least 2")
         with torch.autocast(inputs.device.type, enabled=False):
             return self.estimate(at_least_float32(inputs), at_least_float32(latents))
 
@@ -136,10 +137,10 @@ def create_estimator(
     - `name`: `"club"`, `"leave-one-out"` or `"mine"`.
     - `sizes`: X and D, the lengths of a pooled input and of a latent; `hidden`: width of the layers between.
 
-    Raises ValueError for an unknown name.
+    Raises InputError for an unknown name.
     """
     if name not in get_args(EstimatorName):
-        raise ValueError(f"estimator: expected one of {', '.join(get_args(EstimatorName))}, got {name!r}")
+        raise InputError(f"estimator: expected one of {', '.join(get_args(EstimatorName))}, got {name!r}")
     # Layers draw weights as they are made, before ours replace them.
     with torch.random.fork_rng(devices=[], enabled=generator is not None):
         if name == "mine":

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from splatlearn.core.errors import InputError
 from splatlearn.models.classifier import Pooling
 from splatlearn.models.decoder import Reconstruction
 from splatlearn.models.gaussian_numbers import at_least_float32
@@ -33,14 +34,14 @@ def info_nce(latents: Float[Tensor, "M B D"], temperature: float = 0.07) -> Floa
     in all processes, under the partner's mask; that of an image which is there twice cannot fall below log 2. log A
     minus the loss is a lower bound, in nats, on the mutual information between masks. Computed in at least float32.
 
-    Raises ValueError for fewer than two masks or (over all processes) images, and for a temperature that is not
+    Raises InputError for fewer than two masks or (over all processes) images, and for a temperature that is not
     positive.
     """
     count = latents.shape[0]
     if count < 2:
-        raise ValueError(f"latents: expected at least 2 masks of each image to compare, got {count}")
+        raise InputError(f"latents: expected at least 2 masks of each image to compare, got {count}")
     if not temperature > 0:
-        raise ValueError(f"temperature: expected a number above 0, got {temperature}")
+        raise InputError(f"temperature: expected a number above 0, got {temperature}")
     with torch.autocast(latents.device.type, enabled=False):
         mine = F.normalize(at_least_float32(latents), dim=-1)
         everyone = gather_images(mine)

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from splatlearn.core.errors import InputError
 from splatlearn.models.masking import Mask
 from splatlearn.models.patches import patchify
 
@@ -34,7 +35,7 @@ def masked_mse(
       then in those units. MAE learns better features so; GMAE, whose colours lie in [0, 1], must not use it.
     - `visible_weight`: weight of a visible patch beside 1 for a hidden one; 0 is the paper's loss, 1 weighs all alike.
 
-    Raises ValueError when the images' shapes differ or the weight is negative.
+    Raises InputError when the images' shapes differ or the weight is negative.
     """
     predicted, wanted = _patches(prediction, target, patch)
     if normalize:
@@ -56,7 +57,7 @@ def masked_pattern_error(
     lose their mean and are divided by sqrt(var + 0.1²), so that those of little contrast count, and those of none do
     not. Mean over patches of 0.1² · mean((p′ − t′)²) + 0.03 · (mean(p) − mean(t))².
 
-    Arguments as for `masked_mse`. Raises ValueError when the images' shapes differ or the weight is negative.
+    Arguments as for `masked_mse`. Raises InputError when the images' shapes differ or the weight is negative.
     """
     return _averaged(_pattern_error(*_patches(prediction, target, patch)), mask, visible_weight)
 
@@ -70,7 +71,7 @@ def masked_mse_and_pattern_error(
 ) -> Float[Tensor, ""]:
     """The sum of `masked_mse` and `masked_pattern_error`, in half the time of both.
 
-    Arguments as for `masked_mse`. Raises ValueError when the images' shapes differ or the weight is negative.
+    Arguments as for `masked_mse`. Raises InputError when the images' shapes differ or the weight is negative.
     """
     predicted, wanted = _patches(prediction, target, patch)
     squared = F.mse_loss(predicted, wanted, reduction="none").mean(dim=-1)
@@ -89,13 +90,13 @@ def _pattern(patches: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
 
 def _patches(prediction: Tensor, target: Tensor, patch: int) -> tuple[Tensor, Tensor]:
     if prediction.shape != target.shape:
-        raise ValueError(f"prediction: expected shape {list(target.shape)} like target, got {list(prediction.shape)}")
+        raise InputError(f"prediction: expected shape {list(target.shape)} like target, got {list(prediction.shape)}")
     return patchify(prediction.float(), patch), patchify(target.float(), patch)
 
 
 def _averaged(per_patch: Float[Tensor, "B N"], mask: Mask, visible_weight: float) -> Float[Tensor, ""]:
     if visible_weight < 0:
-        raise ValueError(f"visible_weight: expected a number ≥ 0, got {visible_weight}")
+        raise InputError(f"visible_weight: expected a number ≥ 0, got {visible_weight}")
     hidden = per_patch.gather(1, mask.hidden)
     if visible_weight == 0:
         return hidden.mean()

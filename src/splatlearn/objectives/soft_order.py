@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from splatlearn.core.errors import InputError
 from splatlearn.models.decoder import Reconstruction
 from splatlearn.models.gmae_config import GMAEConfig
 from splatlearn.models.masking import Mask
@@ -34,9 +35,9 @@ class SoftOrder:
         self.temperature, self.turn = WARM * (COLD / WARM) ** min(max(done, 0.0), 1.0), turn
 
     def __call__(self, made: Reconstruction, target: Float[Tensor, "B 3 H W"]) -> Float[Tensor, ""]:
-        """Raises ValueError for a reconstruction without Gaussians."""
+        """Raises InputError for a reconstruction without Gaussians."""
         if made.gaussians is None or made.background is None:
-            raise ValueError("reconstruction: expected a GMAE's, which has Gaussians, got one without")
+            raise InputError("reconstruction: expected a GMAE's, which has Gaussians, got one without")
         height, width = target.shape[-2:]
         rows, columns = lattice(height, self.turn), lattice(width, self.turn // max(1, height // SIDE))
         pixels = torch.cartesian_prod(columns + 0.5, rows + 0.5).to(target.device)

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from splatlearn.core.errors import InputError
 from splatlearn.models.decoder import Reconstruction
 
 Term = Callable[[Reconstruction, Tensor], Tensor]
@@ -41,12 +42,12 @@ def mean_value(values: Sequence[ObjectiveValue]) -> ObjectiveValue:
 class WeightedSum:
     """The weighted sum of named terms: `Σ weight · term(reconstruction, target)`.
 
-    `terms` maps a name to (weight, term). Raises ValueError when there is no term or all weights are zero.
+    `terms` maps a name to (weight, term). Raises InputError when there is no term or all weights are zero.
     """
 
     def __init__(self, terms: Mapping[str, tuple[float, Term]]) -> None:
         if not any(weight for weight, _ in terms.values()):
-            raise ValueError(f"terms: expected at least one with a weight other than 0, got {sorted(terms)}")
+            raise InputError(f"terms: expected at least one with a weight other than 0, got {sorted(terms)}")
         self.terms = dict(terms)
 
     def __call__(self, reconstruction: Reconstruction, target: Float[Tensor, "B C H W"]) -> ObjectiveValue:

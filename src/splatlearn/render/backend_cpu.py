@@ -45,7 +45,7 @@ def instruction_sets() -> list[str]:
 
 
 def use_instruction_set(name: str) -> str:
-    """Switch to an instruction set, to compare; returns the one before. Raises ValueError for one that is not here."""
+    """Switch to an instruction set, to compare; returns the one before. Raises InputError for one that is not here."""
     assert _native is not None, status()
     before = _native.instruction_set()
     _native.use_instruction_set(name)

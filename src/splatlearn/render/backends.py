@@ -10,6 +10,7 @@ from types import ModuleType
 
 from torch import Tensor
 
+from splatlearn.core.errors import BackendError, InputError
 from splatlearn.render import backend_cpu, backend_torch, backend_triton
 
 BACKENDS: dict[str, ModuleType] = {"torch": backend_torch, "cpu": backend_cpu, "triton": backend_triton}
@@ -25,16 +26,16 @@ def available_backends() -> dict[str, str]:
 def choose_backend(name: str, centers: Tensor, channels: int) -> str:
     """The backend for these inputs: the named one, or for "auto" the fastest that can take them.
 
-    Raises ValueError for an unknown name and RuntimeError when the named backend cannot be used here.
+    Raises InputError for an unknown name and RuntimeError when the named backend cannot be used here.
     """
     if name == "auto":
         fastest_first = PREFERENCE.get(centers.device.type, ("torch",))
         return next(each for each in fastest_first if _reason_against(each, centers, channels) is None)
     if name not in BACKENDS:
-        raise ValueError(f"backend: expected 'auto' or one of {', '.join(BACKENDS)}, got {name!r}")
+        raise InputError(f"backend: expected 'auto' or one of {', '.join(BACKENDS)}, got {name!r}")
     reason = _reason_against(name, centers, channels)
     if reason is not None:
-        raise RuntimeError(f"backend: {name!r} cannot be used here: {reason}; use backend='auto'")
+        raise BackendError(f"backend: {name!r} cannot be used here: {reason}; use backend='auto'")
     return name
 
 

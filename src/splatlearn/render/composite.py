@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from splatlearn.checks import check_finite
+from splatlearn.core.errors import InputError
 from splatlearn.render.backends import BACKENDS, choose_backend
 from splatlearn.render.operation import operation
 from splatlearn.render.projection import working_dtype
@@ -34,11 +35,11 @@ def composite(
     - `check`: look for non-finite inputs (skipped on GPUs and under torch.compile, where looking would stall).
 
     Returns the colour [B, C, H, W] and the transmittance [B, H, W] that is left behind the last splat. Computed in
-    float32, in float64 for float64 inputs. Raises ValueError for non-finite inputs, sizes that are not positive, an
+    float32, in float64 for float64 inputs. Raises InputError for non-finite inputs, sizes that are not positive, an
     unknown backend or a background that does not fit, RuntimeError for a backend that cannot be used here.
     """
     if height < 1 or width < 1:
-        raise ValueError(f"height, width: expected at least 1 pixel each, got {height} × {width}")
+        raise InputError(f"height, width: expected at least 1 pixel each, got {height} × {width}")
     dtype = working_dtype(splats.centers.dtype)
     colors = splats.colors.to(dtype)
     behind = background_colors(background, colors)
@@ -53,13 +54,13 @@ def composite(
 def background_colors(background: Background, colors: Float[Tensor, "B K C"]) -> Float[Tensor, "B C"]:
     """The background as a tensor [B, C] beside the colours of the splats.
 
-    Raises ValueError for an unknown name or a number of channels or images that differs from the colours'.
+    Raises InputError for an unknown name or a number of channels or images that differs from the colours'.
     """
     batch, channels = colors.shape[0], colors.shape[-1]
     if isinstance(background, str):
         if background not in NAMED_BACKGROUNDS:
             names = ", ".join(repr(name) for name in NAMED_BACKGROUNDS)
-            raise ValueError(f"background: expected {names}, {channels} numbers or a tensor, got {background!r}")
+            raise InputError(f"background: expected {names}, {channels} numbers or a tensor, got {background!r}")
         return colors.new_full((batch, channels), NAMED_BACKGROUNDS[background])
     if not isinstance(background, Tensor):
         # Filled where they are needed: copying them to a GPU would wait for the GPU.
@@ -67,7 +68,7 @@ def background_colors(background: Background, colors: Float[Tensor, "B K C"]) ->
         background = torch.cat(numbers) if numbers else colors.new_empty(0)
     shape = tuple(background.shape)
     if shape not in {(channels,), (1, channels), (batch, channels)}:
-        raise ValueError(f"background: expected shape [{channels}] or [{batch}, {channels}], got {list(shape)}")
+        raise InputError(f"background: expected shape [{channels}] or [{batch}, {channels}], got {list(shape)}")
     return background.to(colors).expand(batch, channels)
 
 

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from splatlearn.camera import Camera
+from splatlearn.core.errors import InputError
 from splatlearn.gaussians import Gaussians, quaternions_to_matrices
 from splatlearn.render import project_op
 from splatlearn.render.formula import BLUR, JACOBIAN_LIMIT
@@ -21,10 +22,10 @@ def project(gaussians: Gaussians, camera: Camera) -> Splats:
     computed in float32. Gaussians nearer than `camera.near` get opacity 0. Float32 is projected by a compiled kernel
     where there is one for the device and the camera needs no gradient; what follows here is its specification.
 
-    Raises ValueError when the Gaussians have no or more than one batch dimension, or the camera's matrices do not fit.
+    Raises InputError when the Gaussians have no or more than one batch dimension, or the camera's matrices do not fit.
     """
     if len(gaussians.batch_shape) != 1:
-        raise ValueError(f"gaussians: expected means of shape [B, K, 3], got {list(gaussians.means.shape)}")
+        raise InputError(f"gaussians: expected means of shape [B, K, 3], got {list(gaussians.means.shape)}")
     dtype = working_dtype(gaussians.means.dtype)
     if any(tensor.dtype != dtype for tensor in vars(gaussians).values()):
         gaussians = gaussians.to(dtype)
@@ -44,7 +45,7 @@ def working_dtype(dtype: torch.dtype) -> torch.dtype:
 def _view(gaussians: Gaussians, camera: Camera) -> Tensor:
     view = camera.world_to_camera
     if view.ndim > 3 or (view.ndim == 3 and view.shape[0] != gaussians.means.shape[0]):
-        raise ValueError(
+        raise InputError(
             f"world_to_camera: expected shape [4, 4] or [{gaussians.means.shape[0]}, 4, 4] for these Gaussians, "
             f"got {list(view.shape)}"
         )

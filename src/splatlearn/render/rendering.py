@@ -48,7 +48,7 @@ def render(
     - `depth`: composite a depth map too (one more channel).
     - `check`: raise on non-finite Gaussians (CPU tensors only: on a GPU looking would stall).
 
-    Raises ValueError naming the argument that is non-finite or does not fit, RuntimeError for an unusable backend.
+    Raises InputError naming the argument that is non-finite or does not fit, RuntimeError for an unusable backend.
     """
     shape = gaussians.batch_shape
     is_flat = len(shape) == 1

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from splatlearn.core.errors import InputError
 from splatlearn.render.composite import Background, background_colors
 from splatlearn.render.formula import ALPHA_MAX, ALPHA_MIN
 from splatlearn.render.splats import Splats
@@ -29,7 +30,7 @@ def composite_softly(
     ValueError for a temperature that is not positive.
     """
     if not temperature > 0:
-        raise ValueError(f"temperature: expected a positive number, got {temperature}")
+        raise InputError(f"temperature: expected a positive number, got {temperature}")
     # Powers of numbers near 0 and a softmax over them: half precision would round them all to the same.
     with torch.autocast(splats.centers.device.type, enabled=False):
         dx, dy = (pixels[:, axis].to(splats.centers) - splats.centers[..., axis].unsqueeze(-1) for axis in (0, 1))

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
+from splatlearn.core.errors import InputError
 from splatlearn.report.style import TEXT, THEME, WIDTH, to_array
 
 MOST_POINTS = 1500
@@ -24,7 +25,7 @@ def loss_curve(
     - `steps`, `losses`: one number each a step; NaN leaves a gap.
     - `validation`: (steps, losses).
 
-    The scale is logarithmic when the losses span more than a factor of four. Raises ValueError when the lengths differ
+    The scale is logarithmic when the losses span more than a factor of four. Raises InputError when the lengths differ
     or there is nothing to draw.
     """
     x, y = _pair("steps", steps, "losses", losses)
@@ -59,10 +60,10 @@ def small_multiples(curves: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> matplo
 
     - `curves`: name (with its unit) to (steps, values), which may differ in their steps; NaN leaves a gap.
 
-    Raises ValueError when lengths differ or there is nothing to draw.
+    Raises InputError when lengths differ or there is nothing to draw.
     """
     if not curves:
-        raise ValueError("curves: expected at least one curve, got none")
+        raise InputError("curves: expected at least one curve, got none")
     figure = matplotlib.figure.Figure(figsize=(WIDTH, 0.45 + 1.25 * len(curves)), layout="constrained")
     rows = figure.subplots(len(curves), 1, sharex=True, squeeze=False)[:, 0]
     for axes, (name, (steps, values)) in zip(rows, curves.items(), strict=True):
@@ -125,7 +126,7 @@ def _log_scale(axes: Axes) -> None:
 def _pair(x_name: str, x: ArrayLike, y_name: str, y: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     steps, values = to_array(x), to_array(y)
     if steps.ndim != 1 or steps.shape != values.shape or not len(steps):
-        raise ValueError(
+        raise InputError(
             f"{x_name}, {y_name}: expected two lists of the same length, at least 1, "
             f"got shapes {list(steps.shape)} and {list(values.shape)}"
         )

@@ -15,6 +15,7 @@ from matplotlib.collections import EllipseCollection
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 
+from splatlearn.core.errors import InputError
 from splatlearn.evaluation.reconstruction import psnr
 from splatlearn.report.style import TEXT, THEME, WIDTH, check_size, to_array
 
@@ -33,7 +34,7 @@ def reconstruction_grid(
     - `hidden`: bool [B, H, W], true where the model saw nothing; a faint veil in the first column.
     - `names`: B names, set beside the PSNR on hidden pixels (dB) of the reconstruction.
 
-    Raises ValueError when the shapes differ.
+    Raises InputError when the shapes differ.
     """
     photos, painted = _images("originals", originals), _images("reconstructions", reconstructions)
     unseen = np.asarray(to_array(hidden), dtype=bool)
@@ -59,11 +60,11 @@ def depth_prefix_strip(
     - `counts`: numbers, or a word such as "all".
     - `names`: B names.
 
-    Raises ValueError when the lengths or shapes differ or there is nothing to draw.
+    Raises InputError when the lengths or shapes differ or there is nothing to draw.
     """
     check_size("counts", (len(counts),), (len(images),))
     if not len(images):
-        raise ValueError("images: expected at least one column, got none")
+        raise InputError("images: expected at least one column, got none")
     columns = [_images("images", each) for each in images]
     for column in columns:
         check_size("images", column.shape, columns[0].shape)
@@ -85,7 +86,7 @@ def zero_shot_strip(
     - `images`: [B, 3, H, W] in [0, 1]; `figure`: [B, H, W] in [0, 1], figure = 1; `edges`: [B, H, W] in [0, 1].
     - `layers`: for each slab, images [B, 4, H, W] with transparency; `names`: B names.
 
-    Raises ValueError when the shapes differ.
+    Raises InputError when the shapes differ.
     """
     photos = _images("images", images)
     count, _, height, width = photos.shape
@@ -112,7 +113,7 @@ def gaussian_map(
     - `centers`: [K, 2], pixels, x then y; `conics`: [K, 3], (a, b, c) of the inverse covariance, px⁻².
     - `colors`: [K, 3] in [0, 1]; `opacities`: [K], drawn as such in the outlines.
 
-    Order is near to far; near ones are drawn above far ones. Raises ValueError when the shapes differ.
+    Order is near to far; near ones are drawn above far ones. Raises InputError when the shapes differ.
     """
     photo = _images("image", np.asarray(to_array(image))[None])[0]
     points, inverse = to_array(centers)[::-1], to_array(conics)[::-1]
@@ -189,7 +190,7 @@ def _axes_of(conics: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[
 def _images(name: str, values: ArrayLike) -> NDArray[np.float32]:
     images = to_array(values)
     if images.ndim != 4 or images.shape[1] != 3:
-        raise ValueError(f"{name}: expected shape [B, 3, H, W], got {list(images.shape)}")
+        raise InputError(f"{name}: expected shape [B, 3, H, W], got {list(images.shape)}")
     return np.clip(np.nan_to_num(images), 0.0, 1.0).astype(np.float32)
 
 

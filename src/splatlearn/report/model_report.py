@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from splatlearn.core.errors import InputError
 from splatlearn.evaluation.reconstruction import evaluating, mean_of_visible, psnr, shown_image
 from splatlearn.models.decoder import MaskedAutoencoder
 from splatlearn.models.gmae import GMAE
@@ -48,10 +49,10 @@ def model_sections(
     - `normalized`: the model's targets were normalised patches (see `splatlearn.evaluation.shown_image`).
 
     A GMAE's Gaussians are those of whole photos, nothing hidden. The model runs as in evaluation, without gradients.
-    Raises ValueError when the number of names or the mask does not fit the images.
+    Raises InputError when the number of names or the mask does not fit the images.
     """
     if len(names) != len(images):
-        raise ValueError(f"names: expected {len(images)}, one for each image, got {len(names)}")
+        raise InputError(f"names: expected {len(images)}, one for each image, got {len(names)}")
     with evaluating(model):
         result = model(images, mask)
         painted = shown_image(result.image, images, model.patch, normalized)

@@ -13,8 +13,9 @@ import jinja2
 import matplotlib.figure
 from markupsafe import Markup
 
+from splatlearn.core.atomic import write_whole
+from splatlearn.core.errors import InputError
 from splatlearn.report.svg import themed_svg
-from splatlearn.stored import write_whole
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -41,7 +42,7 @@ class Figure:
         if not isinstance(self.image, bytes):
             raise TypeError(f"image: expected a matplotlib figure or PNG bytes, got {type(self.image).__name__}")
         if not self.image.startswith(PNG_SIGNATURE):
-            raise ValueError("image: expected the bytes of a PNG, got another format; save it as PNG first")
+            raise InputError("image: expected the bytes of a PNG, got another format; save it as PNG first")
 
     def svg(self, prefix: str) -> Markup | None:
         """The inline SVG of a matplotlib figure, with `prefix` before its ids; None for a PNG."""
@@ -69,7 +70,7 @@ class Figure:
 class Table:
     """Rows under named columns; numbers are set to the right.
 
-    Raises ValueError when a row has another length than `columns`.
+    Raises InputError when a row has another length than `columns`.
     """
 
     kind: ClassVar[str] = "table"
@@ -80,7 +81,7 @@ class Table:
     def __post_init__(self) -> None:
         for number, row in enumerate(self.rows):
             if len(row) != len(self.columns):
-                raise ValueError(
+                raise InputError(
                     f"rows: expected {len(self.columns)} cells like columns, got {len(row)} in row {number}"
                 )
 

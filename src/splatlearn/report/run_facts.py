@@ -10,11 +10,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from splatlearn.core.atomic import read_object
 from splatlearn.evaluation.results import Evaluation, read_evaluations
 from splatlearn.models.card import CardFacts, CardScore
 from splatlearn.models.exchange import Target
 from splatlearn.report.run_report import flat, read_log
-from splatlearn.stored import read_object
 
 POINTS = 12
 """Of a card's curve of losses."""
@@ -30,7 +30,7 @@ def run_folder_of(path: str | Path) -> Path:
 def run_facts(path: str | Path, licence: str | None = None) -> CardFacts:
     """Name, data, recipe, scores and versions of a run, as far as its folder, or that of its checkpoint, has them.
 
-    `licence`: of the weights, as the Hub names it. Raises ValueError for files that cannot be read.
+    `licence`: of the weights, as the Hub names it. Raises InputError for files that cannot be read.
     """
     folder = run_folder_of(path)
     recipe = read_object(folder / "recipe.json")

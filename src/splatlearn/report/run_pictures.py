@@ -43,7 +43,7 @@ def run_picture_sections(
 ) -> list[Section]:
     """Sections that show photos as the model of a run sees, paints and, with `zero_shot`, reads them.
 
-    As many patches are hidden as in training, always the same. Raises ValueError where names and images differ in
+    As many patches are hidden as in training, always the same. Raises InputError where names and images differ in
     number, and for photos whose size the model does not take.
     """
     height, width = photos.images.shape[-2:]
@@ -68,7 +68,7 @@ def zero_shot_section(
 ) -> Section:
     """A section with figure, edges and layers of photos in [0, 1] as a GMAE's Gaussians have them, one name for each.
 
-    The model runs as in evaluation. Raises ValueError for photos whose size the model does not take.
+    The model runs as in evaluation. Raises InputError for photos whose size the model does not take.
     """
     with evaluating(model):
         scene = read_scene(model, images)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from splatlearn.core.errors import InputError, MissingError
 from splatlearn.report.curves import loss_curve, small_multiples
 from splatlearn.report.page import Block, Code, Figure, KeyValues, Section
 
@@ -37,7 +38,7 @@ def read_log(path: str | Path) -> list[dict[str, Any]]:
     """The entries of a `log.jsonl`, one JSON object a line.
 
     A last line without its end, as a run that is writing or was killed leaves it, is passed over, and so are empty
-    lines. Raises ValueError naming any other line that is not a JSON object.
+    lines. Raises InputError naming any other line that is not a JSON object.
     """
     text = Path(path).read_bytes().decode("utf-8", errors="replace")
     lines = text.split("\n")
@@ -50,9 +51,9 @@ def read_log(path: str | Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError as error:
             if number == len(lines):
                 break
-            raise ValueError(f"{path}, line {number}: expected a JSON object, got {line[:60]!r}") from error
+            raise InputError(f"{path}, line {number}: expected a JSON object, got {line[:60]!r}") from error
         if not isinstance(entry, dict):
-            raise ValueError(f"{path}, line {number}: expected a JSON object, got {line[:60]!r}")
+            raise InputError(f"{path}, line {number}: expected a JSON object, got {line[:60]!r}")
         entries.append(entry)
     return entries
 
@@ -73,7 +74,7 @@ def run_sections(
     """
     folder = Path(run_dir)
     if not folder.is_dir():
-        raise FileNotFoundError(f"run_dir: expected the folder of a run, got {str(run_dir)!r}, which is not a folder")
+        raise MissingError(f"run_dir: expected the folder of a run, got {str(run_dir)!r}, which is not a folder")
     log, recipe = folder / "log.jsonl", folder / "recipe.json"
     choices = flat(json.loads(recipe.read_text(encoding="utf-8"))) if recipe.exists() else {}
     sections = [_training(read_log(log) if log.exists() else [], choices.get("optimizer.epochs"))]

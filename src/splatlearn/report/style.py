@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from splatlearn.core.errors import InputError
+
 THEME = {
     "ink": "#1c2024",
     "muted": "#60676f",
@@ -26,6 +28,6 @@ def to_array(values: ArrayLike) -> NDArray[np.float64]:
 
 
 def check_size(name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
-    """Raise ValueError naming the argument whose shape does not fit the others."""
+    """Raise InputError naming the argument whose shape does not fit the others."""
     if shape != expected:
-        raise ValueError(f"{name}: expected shape {list(expected)} to fit the others, got {list(shape)}")
+        raise InputError(f"{name}: expected shape {list(expected)} to fit the others, got {list(shape)}")

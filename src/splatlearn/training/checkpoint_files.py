@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from splatlearn.core.atomic import replace_folder, sync
+from splatlearn.core.errors import FormatError
 from splatlearn.training.processes import Processes
 
 FOLDER = "checkpoints"
@@ -20,7 +22,7 @@ OLD = ".tmp-old-"
 _NAME = re.compile(r"step-(\d{8,})")
 
 
-class CheckpointError(ValueError):
+class CheckpointError(FormatError):
     """A checkpoint is missing, damaged, cannot be written, or belongs to another model."""
 
 
@@ -69,13 +71,9 @@ def place_folder(
         beside.mkdir()
 
     def end() -> None:
-        for path in [*finish(beside, files), beside]:
-            _sync(path)
-        if target.exists():
-            os.replace(target, target.parent / f"{OLD}{target.name}")
-        os.replace(beside, target)
-        _sync(target.parent)
-        shutil.rmtree(target.parent / f"{OLD}{target.name}", ignore_errors=True)
+        for path in finish(beside, files):
+            sync(path)
+        replace_folder(beside, target, target.parent / f"{OLD}{target.name}")
 
     try:
         processes.first(begin)
@@ -96,7 +94,7 @@ def _attempt(write: Callable[[Path], list[Path]], folder: Path) -> dict[str, str
     try:
         paths = write(folder)
         for path in paths:
-            _sync(path)
+            sync(path)
         return {path.name: checksum(path) for path in paths if path.suffix in {".safetensors", ".json"}}
     except OSError as error:
         return error
@@ -140,11 +138,3 @@ def checksum(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from splatlearn.core.errors import InputError
 from splatlearn.data import PretrainingLoader
 from splatlearn.data.loader import TrainingDataset
 from splatlearn.device import choose_precision
@@ -72,7 +73,7 @@ class TrainingLoop(ABC):
     - `dataset`: what it is trained on; `cost`: what a batch of it costs.
 
     The folder comes after everything that can be wrong with the recipe, so that a mistake leaves nothing behind.
-    Raises ValueError or a subclass for a recipe, data or folder that cannot work.
+    Raises InputError or a subclass for a recipe, data or folder that cannot work.
     """
 
     def __init__(
@@ -197,7 +198,7 @@ class TrainingLoop(ABC):
         )
         self.steps_per_epoch = self.loader.steps_per_epoch // self.shape.accumulate
         if not self.steps_per_epoch:
-            raise ValueError(
+            raise InputError(
                 f"accumulate: expected at most {self.loader.steps_per_epoch} for {len(dataset)} images in batches of "
                 f"{self.shape.images_per_pass}, got {self.shape.accumulate}"
             )

@@ -13,11 +13,12 @@ import torch
 from scipy.stats import binomtest
 from torch import Tensor, nn
 
+from splatlearn.core.atomic import write_whole
+from splatlearn.core.errors import InputError
 from splatlearn.data import RandomResizedCrop
 from splatlearn.data.labelled import Labelled, open_labelled
 from splatlearn.device import choose_device, choose_precision
 from splatlearn.models import Classifier, classifier_from, load_classifier, load_model, save_model
-from splatlearn.stored import write_whole
 from splatlearn.training.checkpoint import good_checkpoint, open_tensors
 from splatlearn.training.engine import RunResult, TrainingLoop
 from splatlearn.training.finetune_augment import check_kornia
@@ -48,7 +49,7 @@ class FinetuneResult(RunResult):
 def finetune(recipe: FinetuneRecipe, data: Labelled | None = None) -> FinetuneResult:
     """Fine-tune a pre-trained encoder as the recipe says, into its run folder, and say how it went.
 
-    `data` replaces `recipe.data.data` by images in memory or of one's own making. Raises ValueError (or a subclass
+    `data` replaces `recipe.data.data` by images in memory or of one's own making. Raises InputError (or a subclass
     that names the thing) for a recipe, model, data or folder that cannot work, before the first step; NonFiniteError
     when training diverges. An interruption (Ctrl-C) ends after the step at hand, with a checkpoint.
     """
@@ -70,7 +71,7 @@ def _start(recipe: FinetuneRecipe, classes: tuple[str, ...]) -> Classifier:
         return classifier_from(pretrained, classes, recipe.pooling, torch.Generator().manual_seed(run.seed))
     model = load_classifier(saved)
     if model.config.classes != classes:
-        raise ValueError(
+        raise InputError(
             f"data: expected the classes that the run in {run.out} began with, {_some(model.config.classes)}, got "
             f"{_some(classes)}; resume with the same data, or choose another folder"
         )

@@ -16,6 +16,8 @@ import torch
 from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
+from splatlearn.core.errors import InputError
+
 LEVELS = 10.0
 LEVEL_DEVIATION = 0.5
 APPLIED = 0.5
@@ -27,9 +29,9 @@ LIMITS = {"rotate": 30.0, "shear": 0.3, "translate": 0.45, "enhance": 0.9, "sola
 
 
 def check_kornia() -> None:
-    """Raise ValueError saying how to get kornia where it is not installed."""
+    """Raise InputError saying how to get kornia where it is not installed."""
     if importlib.util.find_spec("kornia") is None:
-        raise ValueError(
+        raise InputError(
             "rand_augment: RandAugment needs kornia, which is not installed; pip install 'splatlearn[finetune]', or "
             "fine-tune without it: --rand-augment 0"
         )

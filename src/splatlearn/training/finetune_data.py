@@ -61,7 +61,7 @@ class LabelledBatch:
 class FinetuneDataset(TrainingDataset[LabelledExample, LabelledBatch]):
     """Labelled samples with the draws of their augmentation: a pure function of (epoch, index) and the arguments.
 
-    Raises ValueError for a seed outside [0, 2**64), and DataError on reading a sample without a label.
+    Raises InputError for a seed outside [0, 2**64), and DataError on reading a sample without a label.
     """
 
     def __init__(self, source: ImageSource, crop: RandomResizedCrop, options: AugmentOptions, seed: int) -> None:

@@ -13,6 +13,7 @@ from typing import get_args
 
 from tyro.conf import Positional
 
+from splatlearn.core.errors import InputError
 from splatlearn.models.classifier import Pooling
 from splatlearn.training.recipe import RunOptions
 from splatlearn.training.stored_recipe import StoredRecipe, filled
@@ -125,10 +126,10 @@ class FinetuneRecipe(StoredRecipe):
 
 
 def _check(recipe: FinetuneRecipe) -> None:
-    """Raise ValueError naming the first field outside its range, before anything is read or written."""
+    """Raise InputError naming the first field outside its range, before anything is read or written."""
     data, augment, optimizer, run = recipe.data, recipe.augment, recipe.optimizer, recipe.run
     if recipe.pooling not in get_args(Pooling):
-        raise ValueError(f"pooling: expected one of {', '.join(get_args(Pooling))}, got {recipe.pooling!r}")
+        raise InputError(f"pooling: expected one of {', '.join(get_args(Pooling))}, got {recipe.pooling!r}")
     positive = {
         "epochs": optimizer.epochs,
         "batch_size": optimizer.batch_size,
@@ -145,7 +146,7 @@ def _check(recipe: FinetuneRecipe) -> None:
     }
     for name, value in positive.items():
         if value is not None and not value > 0:
-            raise ValueError(f"{name}: expected a number above 0, got {value}")
+            raise InputError(f"{name}: expected a number above 0, got {value}")
     shares = {
         "max_unreadable": data.max_unreadable,
         "center_crop": data.center_crop,
@@ -156,11 +157,11 @@ def _check(recipe: FinetuneRecipe) -> None:
     }
     for name, value in shares.items():
         if value is not None and not 0 <= value <= 1:
-            raise ValueError(f"{name}: expected a number between 0 and 1, got {value}")
+            raise InputError(f"{name}: expected a number between 0 and 1, got {value}")
     below_one = {"drop_path": optimizer.drop_path, "smoothing": optimizer.smoothing, "ema_decay": optimizer.ema_decay}
     for name, value in below_one.items():
         if value is not None and not 0 <= value < 1:
-            raise ValueError(f"{name}: expected a number from 0 to below 1, got {value}")
+            raise InputError(f"{name}: expected a number from 0 to below 1, got {value}")
     not_negative = {
         "mixup": augment.mixup,
         "cutmix": augment.cutmix,
@@ -175,10 +176,10 @@ def _check(recipe: FinetuneRecipe) -> None:
     }
     for name, value in not_negative.items():
         if value is not None and not (value >= 0 and math.isfinite(value)):
-            raise ValueError(f"{name}: expected a number ≥ 0, got {value}")
+            raise InputError(f"{name}: expected a number ≥ 0, got {value}")
     if augment.rand_augment > 10:
-        raise ValueError(f"rand_augment: expected a magnitude up to 10, got {augment.rand_augment}")
+        raise InputError(f"rand_augment: expected a magnitude up to 10, got {augment.rand_augment}")
     if run.parallel != "ddp":
-        raise ValueError(f"parallel: expected ddp, the one way to fine-tune in several processes, got {run.parallel!r}")
+        raise InputError(f"parallel: expected ddp, the one way to fine-tune in several processes, got {run.parallel!r}")
     if not 0 < augment.crop_scale[0] <= augment.crop_scale[1] <= 1:
-        raise ValueError(f"crop_scale: expected 0 < smallest ≤ largest ≤ 1, got {augment.crop_scale}")
+        raise InputError(f"crop_scale: expected 0 < smallest ≤ largest ≤ 1, got {augment.crop_scale}")

@@ -7,10 +7,11 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from splatlearn.core.errors import SplatlearnError
 from splatlearn.training.processes import whole
 
 
-class NonFiniteError(RuntimeError):
+class NonFiniteError(SplatlearnError, RuntimeError):
     """Too many steps in a row had a non-finite loss or gradient."""
 
 

@@ -15,13 +15,14 @@ from accelerate import Accelerator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from splatlearn.stored import write_whole
+from splatlearn.core.atomic import write_whole
+from splatlearn.core.errors import FormatError
 
 QUIET_SECONDS = 30.0
 """Where there is no terminal, a line of progress is printed this often."""
 
 
-class LogError(ValueError):
+class LogError(FormatError):
     """The log of a run cannot be written."""
 
 

@@ -43,7 +43,7 @@ MEASURED = 8
 def pretrain(recipe: Recipe, source: ImageSource | None = None) -> RunResult:
     """Pre-train a model as the recipe says, into its run folder, and say how it went.
 
-    `source` replaces `recipe.data.data` by images in memory or of one's own making. Raises ValueError (or a subclass
+    `source` replaces `recipe.data.data` by images in memory or of one's own making. Raises InputError (or a subclass
     that names the thing) for a recipe, data or folder that cannot work, before the first step; NonFiniteError when
     training diverges; CheckpointError where the folder takes no more. An interruption (Ctrl-C, SIGTERM, SIGUSR1) ends
     after the step at hand, with a checkpoint. Under torchrun every process calls it alike.

@@ -6,13 +6,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from splatlearn.core.errors import FormatError
+
 SCHEMA = 2
 """Version of the layout of a checkpoint folder."""
 
 State = dict[str, Any]
 
 
-class NewerSchemaError(ValueError):
+class NewerSchemaError(FormatError):
     """A checkpoint was written by a newer version."""
 
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import get_args
 
+from splatlearn.core.errors import InputError
 from splatlearn.models import MaskPattern
 from splatlearn.models.classifier import Pooling
 from splatlearn.objectives.estimators import EstimatorName
@@ -47,27 +48,27 @@ class MutualInformationOptions:
 
 
 def check_mutual_information(options: MutualInformationOptions, images: int) -> None:
-    """Raise ValueError naming the first field that is out of range, or that batches of `images` images do not allow."""
+    """Raise InputError naming the first field that is out of range, or that batches of `images` images do not allow."""
     for name, kind in {"mask_pattern": MaskPattern, "pooling": Pooling, "estimator": EstimatorName}.items():
         value = getattr(options, name)
         if value not in get_args(kind):
-            raise ValueError(f"{name}: expected one of {', '.join(get_args(kind))}, got {value!r}")
+            raise InputError(f"{name}: expected one of {', '.join(get_args(kind))}, got {value!r}")
     for name in ("masks", "temperature", "estimator_width", "estimator_steps", "estimator_learning_rate"):
         value = getattr(options, name)
         if value is not None and not (value > 0 and math.isfinite(value)):
-            raise ValueError(f"{name}: expected a number above 0, got {value}")
+            raise InputError(f"{name}: expected a number above 0, got {value}")
     for name in ("maximize_weight", "minimize_weight", "projector"):
         value = getattr(options, name)
         if value is not None and not (value >= 0 and math.isfinite(value)):
-            raise ValueError(f"{name}: expected a number ≥ 0, got {value}")
+            raise InputError(f"{name}: expected a number ≥ 0, got {value}")
     if options.masks == 1 and options.maximize_weight:
-        raise ValueError(
+        raise InputError(
             "masks: expected at least 2, between which maximize_weight finds something to maximise, got 1; ask for "
             "more masks or set maximize_weight to 0"
         )
     weights = [name for name in ("maximize_weight", "minimize_weight") if getattr(options, name)]
     if weights and images < 2:
-        raise ValueError(
+        raise InputError(
             f"batch_size: expected at least 2 with {' and '.join(weights)}, which compare an image with the others of "
             f"its batch, got {images}; use larger batches or set the weights to 0"
         )

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from splatlearn.core.errors import InputError
 from splatlearn.data.labelled import Labelled, LabelledImages, labelled_parts, open_labelled
 from splatlearn.data.randomness import Purpose, generator
 from splatlearn.data.samples import ImageSource
@@ -33,9 +34,9 @@ class ProbeOptions:
 
     def __post_init__(self) -> None:
         if self.probe_every < 0:
-            raise ValueError(f"probe_every: expected a number of epochs ≥ 0, got {self.probe_every}")
+            raise InputError(f"probe_every: expected a number of epochs ≥ 0, got {self.probe_every}")
         if self.probe_images < 2:
-            raise ValueError(f"probe_images: expected at least 2 images, got {self.probe_images}")
+            raise InputError(f"probe_images: expected at least 2 images, got {self.probe_images}")
 
     def due(self, epoch: int, epochs: int) -> bool:
         """Whether a probe follows so many finished epochs of all."""

@@ -32,7 +32,7 @@ from splatlearn.training.tensor_files import TensorFiles
 class PretrainingCost(Cost):
     """The objective of a resolved recipe for a model; its masks are the ranks of the batch's noise.
 
-    After a call, `gaussians` are those of the batch, where the model paints with them. Raises ValueError where the
+    After a call, `gaussians` are those of the batch, where the model paints with them. Raises InputError where the
     masks do not fit.
     """
 

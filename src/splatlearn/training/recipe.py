@@ -15,6 +15,7 @@ from typing import Literal, get_args
 
 from tyro.conf import Positional
 
+from splatlearn.core.errors import InputError
 from splatlearn.models import ModelOptions, complete_options
 from splatlearn.training.migrations import migrate_recipe
 from splatlearn.training.mutual_recipe import WEIGHTS, MutualInformationOptions, check_mutual_information
@@ -194,12 +195,12 @@ class Recipe(StoredRecipe):
 
 
 def _check(recipe: Recipe) -> None:
-    """Raise ValueError naming the first field outside its range, before anything is read or written."""
+    """Raise InputError naming the first field outside its range, before anything is read or written."""
     data, objective, optimizer, run = recipe.data, recipe.objective, recipe.optimizer, recipe.run
     if recipe.method not in get_args(Method):
-        raise ValueError(f"method: expected one of {', '.join(get_args(Method))}, got {recipe.method!r}")
+        raise InputError(f"method: expected one of {', '.join(get_args(Method))}, got {recipe.method!r}")
     if (recipe.model or recipe.kind).split("_")[0] != recipe.kind:
-        raise ValueError(f"model: expected a name that starts with {recipe.kind}_, got {recipe.model!r}")
+        raise InputError(f"model: expected a name that starts with {recipe.kind}_, got {recipe.model!r}")
     positive = {
         "epochs": optimizer.epochs,
         "batch_size": optimizer.batch_size,
@@ -212,12 +213,12 @@ def _check(recipe: Recipe) -> None:
     }
     for name, value in positive.items():
         if not value > 0:
-            raise ValueError(f"{name}: expected a number above 0, got {value}")
+            raise InputError(f"{name}: expected a number above 0, got {value}")
     shares = {"mask_ratio": (objective.mask_ratio, False), "flip": (data.flip, True)}
     shares |= {"max_unreadable": (data.max_unreadable, True), "grow_for": (data.grow_for, True)}
     for name, (value, closed) in shares.items():
         if not (0 <= value <= 1 if closed else 0 < value < 1):
-            raise ValueError(f"{name}: expected a number between 0 and 1, got {value}")
+            raise InputError(f"{name}: expected a number between 0 and 1, got {value}")
     for name, value in {
         "weight_decay": optimizer.weight_decay,
         "visible_weight": objective.visible_weight or 0.0,
@@ -229,17 +230,17 @@ def _check(recipe: Recipe) -> None:
         "keep_every": run.keep_every,
     }.items():
         if not (value >= 0 and math.isfinite(value)):
-            raise ValueError(f"{name}: expected a number ≥ 0, got {value}")
+            raise InputError(f"{name}: expected a number ≥ 0, got {value}")
     if not 0 < data.grow_from <= 1:
-        raise ValueError(f"grow_from: expected a number above 0 and at most 1, got {data.grow_from}")
+        raise InputError(f"grow_from: expected a number above 0 and at most 1, got {data.grow_from}")
     if data.crop_scale is not None and not 0 < data.crop_scale[0] <= data.crop_scale[1] <= 1:
-        raise ValueError(f"crop_scale: expected 0 < smallest ≤ largest ≤ 1, got {data.crop_scale}")
+        raise InputError(f"crop_scale: expected 0 < smallest ≤ largest ≤ 1, got {data.crop_scale}")
     if objective.error is not None and objective.error not in get_args(PixelError):
-        raise ValueError(f"error: expected one of {', '.join(get_args(PixelError))}, got {objective.error!r}")
+        raise InputError(f"error: expected one of {', '.join(get_args(PixelError))}, got {objective.error!r}")
     if objective.error in ("pattern", "both") and objective.normalize_targets:
-        raise ValueError(
+        raise InputError(
             f"error: expected squared with normalised targets, which have no contrast, got {objective.error}"
         )
     if run.parallel not in get_args(Parallel):
-        raise ValueError(f"parallel: expected one of {', '.join(get_args(Parallel))}, got {run.parallel!r}")
+        raise InputError(f"parallel: expected one of {', '.join(get_args(Parallel))}, got {run.parallel!r}")
     check_mutual_information(recipe.mutual, optimizer.batch_size)

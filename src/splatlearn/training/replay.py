@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from splatlearn.core.errors import InputError
 from splatlearn.data.batch import Batch
 from splatlearn.device import choose_device, choose_precision
 from splatlearn.models import GMAE, MAE, load_classifier, load_model
@@ -33,7 +34,7 @@ from splatlearn.training.tensor_files import TensorFiles
 BATCHES = {"Batch": Batch, "LabelledBatch": LabelledBatch}
 
 
-class ReplayError(ValueError):
+class ReplayError(InputError):
     """A folder does not hold a step that can be run again."""
 
 

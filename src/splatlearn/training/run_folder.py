@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from splatlearn.core.errors import InputError
 from splatlearn.training.checkpoint_files import RECIPE, checkpoint_folders
 from splatlearn.training.recipe import RunOptions
 from splatlearn.training.stored_recipe import FREE, STEP, StoredRecipe
@@ -19,7 +20,7 @@ UNFINISHED = f"{RECIPE}.tmp"
 PACKAGES = ("splatlearn", "torch", "numpy", "pillow", "accelerate", "datasets", "safetensors")
 
 
-class RunFolderError(ValueError):
+class RunFolderError(InputError):
     """The output folder cannot take this run."""
 
 

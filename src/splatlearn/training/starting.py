@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from splatlearn.core.errors import InputError
 from splatlearn.models import GMAE, MAE, create_model, load_model, named_model
 from splatlearn.models.io import check_weights
 from splatlearn.training.recipe import Recipe
@@ -23,7 +24,7 @@ def new_model(recipe: Recipe) -> MAE | GMAE:
 def like_its_start(recipe: Recipe) -> Recipe:
     """The recipe with the model and the options of what it starts from, where it says none itself.
 
-    A stored recipe says all, so that a run goes on where its start is no more. Raises ValueError for a start of the
+    A stored recipe says all, so that a run goes on where its start is no more. Raises InputError for a start of the
     other kind or of sizes that no model's name says, and FileNotFoundError for none.
     """
     if recipe.start_from is None or (recipe.run.resume and recipe.model is not None):
@@ -32,7 +33,7 @@ def like_its_start(recipe: Recipe) -> Recipe:
     try:
         name, options = named_model(config)
     except ValueError as error:
-        raise ValueError(
+        raise InputError(
             f"start_from: {error} in {recipe.start_from}; start from a model of those sizes, or from fresh weights"
         ) from error
     same = dataclasses.asdict(options)
@@ -43,7 +44,7 @@ def like_its_start(recipe: Recipe) -> Recipe:
 
 
 def start_weights(model: MAE | GMAE, recipe: Recipe) -> None:
-    """Give a model the weights of what its recipe starts from, if anything. Raises ValueError where they do not fit."""
+    """Give a model the weights of what its recipe starts from, if anything. Raises InputError where they do not fit."""
     if recipe.start_from is None:
         return
     fresh, weights = model.state_dict(), _start(recipe).state_dict()
@@ -55,7 +56,7 @@ def start_weights(model: MAE | GMAE, recipe: Recipe) -> None:
     try:
         check_weights(fresh, weights)
     except ValueError as error:
-        raise ValueError(
+        raise InputError(
             f"start_from: {error}; leave out the model and the options that change its sizes, or start elsewhere"
         ) from error
     model.load_state_dict(weights)
@@ -66,5 +67,5 @@ def _start(recipe: Recipe) -> MAE | GMAE:
     model = load_model(recipe.start_from)
     kind = "gmae" if isinstance(model, GMAE) else "mae"
     if kind != recipe.kind:
-        raise ValueError(f"start_from: expected a {recipe.kind} for {recipe.method}, got a {kind}, {recipe.start_from}")
+        raise InputError(f"start_from: expected a {recipe.kind} for {recipe.method}, got a {kind}, {recipe.start_from}")
     return model

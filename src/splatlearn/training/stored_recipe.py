@@ -8,6 +8,8 @@ from collections.abc import Set
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
+from splatlearn.core.errors import InputError
+
 FREE = {"run.out", "run.device", "run.precision", "run.checkpoint_every", "run.keep_checkpoints"}
 FREE |= {"probe.probe_every", "probe.probe_data", "probe.probe_images", "probe.probe_pooling"}
 FREE |= {"run.log_every", "run.trackers", "run.resume", "run.stop_after", "data.workers", "data.data"}
@@ -30,7 +32,7 @@ class StoredRecipe:
 
     @classmethod
     def from_dict(cls: type[AnyRecipe], values: dict[str, Any]) -> AnyRecipe:
-        """Read what `to_json` wrote; raises ValueError naming an unknown or missing key."""
+        """Read what `to_json` wrote; raises InputError naming an unknown or missing key."""
         return _build(cls, values, "")
 
     @classmethod
@@ -66,13 +68,13 @@ def _build(cls: type, values: dict[str, Any], path: str) -> Any:
     fields = {each.name: each for each in dataclasses.fields(cls)}
     for key in values:
         if key not in fields:
-            raise ValueError(f"Unknown key: '{path}{key}'; known here: {', '.join(fields)}")
+            raise InputError(f"Unknown key: '{path}{key}'; known here: {', '.join(fields)}")
     made: dict[str, Any] = {}
     for name, each in fields.items():
         if name not in values:
             required = each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
             if required:
-                raise ValueError(f"Missing key: '{path}{name}'")
+                raise InputError(f"Missing key: '{path}{name}'")
         elif dataclasses.is_dataclass(hints[name]):
             made[name] = _build(hints[name], values[name], f"{path}{name}.")
         else:

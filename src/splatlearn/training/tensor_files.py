@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
+from splatlearn.core.errors import InputError, MissingError
 from splatlearn.training.processes import Processes
 
 _SHARD = re.compile(r"(?P<name>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.safetensors")
@@ -85,7 +86,7 @@ class TensorFiles:
         for key, parts in self._parts.items():
             parts.sort()
             if sum(count for _, count, _ in parts) != (self.shapes[key] or (1,))[0]:
-                raise ValueError(f"{folder}: expected all rows of {key} in the files of {name}, some are missing")
+                raise InputError(f"{folder}: expected all rows of {key} in the files of {name}, some are missing")
 
     def _index(self, path: Path) -> None:
         try:
@@ -97,7 +98,7 @@ class TensorFiles:
                     self.shapes[key] = (total, *shape[1:]) if shape else ()
                     self._parts.setdefault(key, []).append((first, shape[0] if shape else 1, path))
         except (SafetensorError, OSError) as error:
-            raise ValueError(f"{path}: expected a readable safetensors file, got {error}") from error
+            raise InputError(f"{path}: expected a readable safetensors file, got {error}") from error
 
     def whole(self, key: str) -> Tensor:
         """A tensor, put together."""
@@ -134,10 +135,10 @@ def _files(folder: Path, name: str) -> list[Path]:
     found = {path: match for path in folder.glob(f"{name}-*.safetensors") if (match := _SHARD.fullmatch(path.name))}
     files = sorted(path for path, match in found.items() if match["name"] == name)
     if not files:
-        raise FileNotFoundError(f"{folder}: expected {one.name} or its shards, found none")
+        raise MissingError(f"{folder}: expected {one.name} or its shards, found none")
     count = int(found[files[0]]["count"])
     if len(files) != count:
-        raise ValueError(f"{folder}: expected {count} shards of {name}, found {len(files)}; bring the others here")
+        raise InputError(f"{folder}: expected {count} shards of {name}, found {len(files)}; bring the others here")
     return files
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from splatlearn.camera import Camera
 from splatlearn.checks import check_finite
+from splatlearn.core.errors import InputError
 from splatlearn.evaluation.reconstruction import psnr
 from splatlearn.gaussians import Gaussians
 from splatlearn.render import render
@@ -42,7 +43,7 @@ class ViewedImage:
     - `gaussians` [K], with three colours; `camera`: of W × H pixels, with one matrix; `background` [3]: behind them.
     - `groups` [K]: the cluster of each Gaussian, 0 … MOST_GROUPS − 1.
 
-    Raises ValueError for non-finite Gaussians, and sizes that do not fit one another.
+    Raises InputError for non-finite Gaussians, and sizes that do not fit one another.
     """
 
     name: str
@@ -55,17 +56,17 @@ class ViewedImage:
     def __post_init__(self) -> None:
         shape = tuple(self.gaussians.colors.shape)
         if len(shape) != 2 or shape[0] < 1 or shape[1] != 3:
-            raise ValueError(f"gaussians: expected colors of shape [K, 3] with K of at least 1, got {list(shape)}")
+            raise InputError(f"gaussians: expected colors of shape [K, 3] with K of at least 1, got {list(shape)}")
         if tuple(self.groups.shape) != shape[:1]:
-            raise ValueError(f"groups: expected shape [{shape[0]}] like the Gaussians, got {list(self.groups.shape)}")
+            raise InputError(f"groups: expected shape [{shape[0]}] like the Gaussians, got {list(self.groups.shape)}")
         if int(self.groups.min()) < 0 or int(self.groups.max()) >= MOST_GROUPS:
             found = f"{int(self.groups.min())} to {int(self.groups.max())}"
-            raise ValueError(f"groups: expected numbers from 0 to {MOST_GROUPS - 1}, got {found}")
+            raise InputError(f"groups: expected numbers from 0 to {MOST_GROUPS - 1}, got {found}")
         size = (3, self.camera.height, self.camera.width)
         if tuple(self.image.shape) != size:
-            raise ValueError(f"image: expected shape {list(size)}, the camera's, got {list(self.image.shape)}")
+            raise InputError(f"image: expected shape {list(size)}, the camera's, got {list(self.image.shape)}")
         if self.camera.world_to_camera.ndim != 2:
-            raise ValueError(f"camera: expected one matrix [4, 4], got {list(self.camera.world_to_camera.shape)}")
+            raise InputError(f"camera: expected one matrix [4, 4], got {list(self.camera.world_to_camera.shape)}")
         check_finite(**vars(self.gaussians))
 
     def packed(self) -> dict[str, Any]:
@@ -102,13 +103,13 @@ def viewed_images(
 
     - `images`: in [0, 1], what the model saw; `names`: one for each; `groups`: clusters of Gaussians in each.
 
-    Raises ValueError when the number of names differs from that of the images, and for other numbers of clusters than
+    Raises InputError when the number of names differs from that of the images, and for other numbers of clusters than
     FEWEST_GROUPS … MOST_GROUPS.
     """
     if len(names) != len(images):
-        raise ValueError(f"names: expected {len(images)}, one for each image, got {len(names)}")
+        raise InputError(f"names: expected {len(images)}, one for each image, got {len(names)}")
     if not FEWEST_GROUPS <= groups <= MOST_GROUPS:
-        raise ValueError(f"groups: expected {FEWEST_GROUPS} to {MOST_GROUPS} clusters, got {groups}")
+        raise InputError(f"groups: expected {FEWEST_GROUPS} to {MOST_GROUPS} clusters, got {groups}")
     labels = torch.empty_like(scene.order).scatter_(1, scene.order, group_gaussians(scene, groups))
     behind = background_colors(scene.background, scene.gaussians.colors)
     return [

@@ -11,8 +11,9 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
+from splatlearn.core.atomic import write_whole
+from splatlearn.core.errors import InputError
 from splatlearn.render.formula import ALPHA_MAX, ALPHA_MIN, BLUR, JACOBIAN_LIMIT
-from splatlearn.stored import write_whole
 from splatlearn.viewer.contents import ViewedImage, palettes
 
 SCRIPTS = ("scene.js", "projection.js", "painter.js", "colours.js", "picking.js", "stage.js", "panel.js", "main.js")
@@ -34,7 +35,7 @@ def write_view(path: str | Path, title: str, lead: str, images: Sequence[ViewedI
 def render_view(title: str, lead: str, images: Sequence[ViewedImage]) -> str:
     """The HTML of a page (see `write_view`)."""
     if not images:
-        raise ValueError("images: expected at least one to show, got none")
+        raise InputError("images: expected at least one to show, got none")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("splatlearn.viewer", "web"),
         autoescape=True,

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from splatlearn.core.errors import InputError
 from splatlearn.render.composite import background_colors
 from splatlearn.zero_shot.gradients import gradient_map, thin_lines
 from splatlearn.zero_shot.scene import ReadOptions, Scene, principal_tokens, read_scene
@@ -42,7 +43,7 @@ class EdgeOptions:
     - `thin`: keep the crests alone (`"soft"`).
     - `change`: difference of a colour, in (0, 1); what the paper calls significant is not published.
 
-    Raises ValueError for unknown names, empty lists and numbers out of range.
+    Raises InputError for unknown names, empty lists and numbers out of range.
     """
 
     method: Method = "soft"
@@ -54,13 +55,13 @@ class EdgeOptions:
 
     def __post_init__(self) -> None:
         if self.method not in get_args(Method):
-            raise ValueError(f"method: expected one of {', '.join(get_args(Method))}, got {self.method!r}")
+            raise InputError(f"method: expected one of {', '.join(get_args(Method))}, got {self.method!r}")
         if self.cues is not None and (not self.cues or not set(self.cues) <= set(get_args(Cue))):
-            raise ValueError(f"cues: expected some of {', '.join(get_args(Cue))}, got {self.cues}")
+            raise InputError(f"cues: expected some of {', '.join(get_args(Cue))}, got {self.cues}")
         if not self.layers or min(self.layers) < 2:
-            raise ValueError(f"layers: expected numbers of layers of at least 2, got {self.layers}")
+            raise InputError(f"layers: expected numbers of layers of at least 2, got {self.layers}")
         if self.sigma <= 0 or not 0.0 < self.change < 1.0:
-            raise ValueError(
+            raise InputError(
                 f"sigma, change: expected a positive number and one in (0, 1), got {self.sigma} and {self.change}"
             )
 
@@ -80,13 +81,13 @@ def edges(
 def edges_of(scene: Scene, options: EdgeOptions | None = None) -> Float[Tensor, "B H W"]:
     """Strengths of edges in [0, 1], by the chosen method.
 
-    Numbers of layers beyond that of the Gaussians are left out. Raises ValueError when none is left, and for tokens
+    Numbers of layers beyond that of the Gaussians are left out. Raises InputError when none is left, and for tokens
     as a cue where the scene has none.
     """
     options = options or EdgeOptions()
     counts = [count for count in options.layers if count <= scene.splats.count]
     if not counts:
-        raise ValueError(
+        raise InputError(
             f"layers: expected a number of layers up to {scene.splats.count}, the Gaussians, got {options.layers}"
         )
     if options.method == "index":

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from splatlearn.core.errors import InputError
 from splatlearn.zero_shot.grouping import figure_likeness, group_gaussians
 from splatlearn.zero_shot.mixtures import figure_of_mixtures
 from splatlearn.zero_shot.scene import ReadOptions, Scene, read_scene
@@ -37,7 +38,7 @@ class FigureOptions:
       says nothing about what is in the picture either: compare with the hill alone.
     - `cuts`: places of the depth order that are tried; `groups`: clusters of Gaussians; `seed`: of the clustering.
 
-    Raises ValueError for unknown names and numbers out of range.
+    Raises InputError for unknown names and numbers out of range.
     """
 
     method: Method = "mixtures"
@@ -49,11 +50,11 @@ class FigureOptions:
 
     def __post_init__(self) -> None:
         if self.method not in get_args(Method):
-            raise ValueError(f"method: expected one of {', '.join(get_args(Method))}, got {self.method!r}")
+            raise InputError(f"method: expected one of {', '.join(get_args(Method))}, got {self.method!r}")
         if self.side not in get_args(Side):
-            raise ValueError(f"side: expected one of {', '.join(get_args(Side))}, got {self.side!r}")
+            raise InputError(f"side: expected one of {', '.join(get_args(Side))}, got {self.side!r}")
         if self.cuts < 2 or self.groups < 2:
-            raise ValueError(f"cuts, groups: expected at least 2 each, got {self.cuts} and {self.groups}")
+            raise InputError(f"cuts, groups: expected at least 2 each, got {self.cuts} and {self.groups}")
 
 
 def figure_ground(

@@ -33,7 +33,7 @@ def layers_of(scene: Scene, count: int = 8, rule: Rule = "count") -> Float[Tenso
       seen, so that each slab paints as much of the picture; `"clusters"` groups depths by k-means.
 
     `composite_layers` gives the full rendering back, up to the renderer's rule that nothing behind a transmittance of
-    1e-4 is looked at, and up to rounding. Raises ValueError for an unknown rule and a count outside 1 … K.
+    1e-4 is looked at, and up to rounding. Raises InputError for an unknown rule and a count outside 1 … K.
     """
     slabs = cut_slabs(scene.splats, slab_of(scene.splats, count, rule, scene.size), count, scene.size)
     alpha = (1.0 - slabs.transmittance).unsqueeze(2)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from splatlearn.camera import Camera
 from splatlearn.checks import check_floating
+from splatlearn.core.errors import InputError
 from splatlearn.fitting import RefineOptions, refine
 from splatlearn.gaussians import Gaussians
 from splatlearn.models import GMAE
@@ -32,7 +33,7 @@ class ReadOptions:
     - `overlap`: smallest share of a window that its neighbour covers too, in [0, 1).
     - `refine`: gradient steps through the renderer, at the image's own size.
 
-    Either way the Gaussians are rendered at the image's own size. Raises ValueError for an unknown name or numbers out
+    Either way the Gaussians are rendered at the image's own size. Raises InputError for an unknown name or numbers out
     of range.
     """
 
@@ -43,13 +44,13 @@ class ReadOptions:
 
     def __post_init__(self) -> None:
         if self.sizing not in get_args(Sizing):
-            raise ValueError(f"sizing: expected one of {', '.join(get_args(Sizing))}, got {self.sizing!r}")
+            raise InputError(f"sizing: expected one of {', '.join(get_args(Sizing))}, got {self.sizing!r}")
         if self.window is not None and self.window < 1:
-            raise ValueError(f"window: expected a positive number of pixels, got {self.window}")
+            raise InputError(f"window: expected a positive number of pixels, got {self.window}")
         if not 0.0 <= self.overlap < 1.0:
-            raise ValueError(f"overlap: expected a share in [0, 1), got {self.overlap}")
+            raise InputError(f"overlap: expected a share in [0, 1), got {self.overlap}")
         if self.refine < 0:
-            raise ValueError(f"refine: expected at least 0 steps, got {self.refine}")
+            raise InputError(f"refine: expected at least 0 steps, got {self.refine}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +101,7 @@ def read_scene(model: Any, images: Float[Tensor, "B 3 H W"], options: ReadOption
     """
     options = options or ReadOptions()
     if not isinstance(model, GMAE):
-        raise ValueError(
+        raise InputError(
             f"model: expected a GMAE, which paints with Gaussians, got {_kind(model)}; "
             "zero-shot outputs need a run of `splatlearn pretrain gmae`"
         )
@@ -122,10 +123,10 @@ def read_scene(model: Any, images: Float[Tensor, "B 3 H W"], options: ReadOption
 def principal_tokens(scene: Scene, count: int) -> Float[Tensor, "B K count"]:
     """The tokens of the splats along their first principal axes, in the depth order, each axis scaled into [0, 1].
 
-    Raises ValueError where the scene has no tokens.
+    Raises InputError where the scene has no tokens.
     """
     if scene.tokens is None:
-        raise ValueError("scene: expected one with the decoder's tokens, got one of Gaussians alone; use other cues")
+        raise InputError("scene: expected one with the decoder's tokens, got one of Gaussians alone; use other cues")
     each = torch.arange(scene.tokens.shape[0], device=scene.tokens.device).unsqueeze(-1)
     tokens = scene.tokens[each, scene.order].float()
     centred = tokens - tokens.mean(dim=1, keepdim=True)
@@ -158,10 +159,10 @@ def _predict(model: GMAE, images: Float[Tensor, "B 3 h w"]) -> tuple[Gaussians, 
 def _check(images: Tensor, patch: int) -> None:
     check_floating("images", images)
     if images.ndim != 4 or images.shape[1] != 3:
-        raise ValueError(f"images: expected shape [B, 3, H, W], got {list(images.shape)}")
+        raise InputError(f"images: expected shape [B, 3, H, W], got {list(images.shape)}")
     height, width = images.shape[-2:]
     if height < patch or width < patch:
-        raise ValueError(
+        raise InputError(
             f"images: expected at least {patch}×{patch} pixels, one patch of the model, got {height}×{width}"
         )
 

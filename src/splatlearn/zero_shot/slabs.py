@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from splatlearn.core.errors import InputError
 from splatlearn.render import Splats, composite
 
 Rule = Literal["count", "visible", "clusters"]
@@ -47,12 +48,12 @@ def slab_of(splats: Splats, count: int, rule: Rule, size: tuple[int, int]) -> In
     - `"visible"`: quantiles of the depth of what is seen: as much of the picture painted by each.
     - `"clusters"`: k-means of the depths; some slabs are empty when there are fewer different depths.
 
-    Raises ValueError for an unknown rule and a count outside 1 … K.
+    Raises InputError for an unknown rule and a count outside 1 … K.
     """
     if rule not in get_args(Rule):
-        raise ValueError(f"rule: expected one of {', '.join(get_args(Rule))}, got {rule!r}")
+        raise InputError(f"rule: expected one of {', '.join(get_args(Rule))}, got {rule!r}")
     if not 1 <= count <= splats.count:
-        raise ValueError(f"count: expected 1 to {splats.count} layers for as many Gaussians, got {count}")
+        raise InputError(f"count: expected 1 to {splats.count} layers for as many Gaussians, got {count}")
     if rule == "clusters":
         return torch.stack([_clusters(depths, count) for depths in splats.depths])
     if rule == "count":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from splatlearn.core.errors import InputError
 from splatlearn.models.card import CARD_NAME, CardFacts, CardUsage, model_card
 from splatlearn.models.exchange.folders import CONFIG_NAME, write_json, write_weights, written_beside
 from splatlearn.models.exchange.huggingface_names import to_hf
@@ -28,7 +29,7 @@ def export_vit(model: MAE | GMAE, folder: str | Path, facts: CardFacts | None = 
     """Write a model's encoder as a folder for `transformers.ViTModel.from_pretrained`.
 
     Load it with `add_pooling_layer=False`: a masked autoencoder has no pooler. `preprocessor_config.json` says how
-    images are resized and normalised. Returns the folder. Raises ValueError where a file has its name.
+    images are resized and normalised. Returns the folder. Raises InputError where a file has its name.
     """
     config = model.config.encoder
     described = {"architectures": ["ViTModel"], "model_type": "vit", **_encoder_config(config)}
@@ -60,14 +61,14 @@ def export_vit_mae(
 
     Predictions and losses become transformers' own. There, targets are normalised images: a model of `"colors"` gets
     its last layer rescaled to predict those; a model of `"patches"`, whose targets are standardised from images in
-    [0, 1], takes such images, with the normalisation in its patch embedding. Returns the folder. Raises ValueError for
+    [0, 1], takes such images, with the normalisation in its patch embedding. Returns the folder. Raises InputError for
     a GMAE, images that are not square (which `ViTMAEForPreTraining` does not take) and a file of the folder's name.
     """
     if isinstance(model, GMAE):
-        raise ValueError("model: expected a MAE, got a GMAE, whose decoder has no like there; export its encoder (hf)")
+        raise InputError("model: expected a MAE, got a GMAE, whose decoder has no like there; export its encoder (hf)")
     config = model.config.encoder
     if config.image_size[0] != config.image_size[1]:
-        raise ValueError(
+        raise InputError(
             "model: expected one of square images, all that transformers' ViTMAEForPreTraining takes, got "
             f"{config.image_size[0]}×{config.image_size[1]}; export the encoder alone (hf)"
         )

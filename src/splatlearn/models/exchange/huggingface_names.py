@@ -8,6 +8,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from splatlearn.core.errors import InputError
+
 _PARTS = {
     "embeddings.cls_token": "cls_token",
     "embeddings.position_embeddings": "pos_embed",
@@ -64,7 +66,7 @@ def to_hf(weights: Mapping[str, Tensor], prefix: str = "") -> dict[str, Tensor]:
 def from_hf(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Weights of a transformers ViT or ViTMAE, of a file or in memory, under the names of the official layout.
 
-    Names that these models do not have stay as they are. Raises ValueError where a query, key or value lacks its like.
+    Names that these models do not have stay as they are. Raises InputError where a query, key or value lacks its like.
     """
     named: dict[str, Tensor] = {}
     thirds: dict[str, dict[str, Tensor]] = {}
@@ -87,6 +89,6 @@ def from_hf(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
                 named[f"{where}.{known[block[3]]}.{block[4]}" if block[3] in known else name] = value
     for name, parts in thirds.items():
         if len(parts) < 3:
-            raise ValueError(f"{name}: expected a query, a key and a value, got {', '.join(parts)} alone")
+            raise InputError(f"{name}: expected a query, a key and a value, got {', '.join(parts)} alone")
         named[name] = torch.cat([parts[part] for part in _QKV])
     return named

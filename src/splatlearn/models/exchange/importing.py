@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from splatlearn.core.errors import InputError
 from splatlearn.models.decoder import DecoderConfig
 from splatlearn.models.exchange.huggingface_names import from_hf, has_hf_names
 from splatlearn.models.exchange.layout import (
@@ -75,7 +76,7 @@ def import_model(
     try:
         return _build(weights, found.known, into, generator, left_out)
     except ValueError as error:
-        raise ValueError(f"{found.name}: {error}") from error
+        raise InputError(f"{found.name}: {error}") from error
 
 
 def _build(
@@ -92,12 +93,12 @@ def _build(
         encoder = {name: value for name, value in weights.items() if not is_decoder(name)}
         model = into or _with_fresh_decoder(config, generator)
         if model.config.encoder != config:
-            raise ValueError(f"into: expected a model whose encoder is {config}, got {model.config.encoder}")
+            raise InputError(f"into: expected a model whose encoder is {config}, got {model.config.encoder}")
         check_weights(model.encoder.state_dict(), encoder)
         model.encoder.load_state_dict(encoder)
         return Imported(model.eval(), "fresh" if into is None else "kept", None, left_out)
     if known.target is None:
-        raise ValueError(
+        raise InputError(
             "target: expected colors or patches, which the file does not say; official files named mae_visualize_… "
             "predict colors, those named mae_pretrain_…_full predict patches"
         )
@@ -116,13 +117,13 @@ def _encoder_config(weights: Mapping[str, Tensor], known: ImportOptions) -> ViTC
     embed, width, ratio = _sizes(weights, "blocks", "patch_embed.proj.weight")
     channels, patch = embed.shape[1], embed.shape[-1]
     if embed.ndim != 4 or embed.shape[-2] != patch:
-        raise ValueError(f"patch_embed.proj.weight: expected square patches, got shape {list(embed.shape)}")
+        raise InputError(f"patch_embed.proj.weight: expected square patches, got shape {list(embed.shape)}")
     positions = _needed(weights, "pos_embed").shape[1] - 1
     size = known.image_size
     if size is None:
         side = math.isqrt(positions)
         if side * side != positions:
-            raise ValueError(f"image_size: expected it to be told, for {positions} positions are no square; got none")
+            raise InputError(f"image_size: expected it to be told, for {positions} positions are no square; got none")
         size = (side * patch, side * patch)
     return ViTConfig(
         width=width,
@@ -153,7 +154,7 @@ def _sizes(weights: Mapping[str, Tensor], blocks: str, embed: str) -> tuple[Tens
 
 def _needed(weights: Mapping[str, Tensor], name: str) -> Tensor:
     if name not in weights:
-        raise ValueError(
+        raise InputError(
             f"{name}: expected weights of a ViT or a MAE by timm's, transformers' or the official names, "
             f"got none of that name among {', '.join(sorted(weights)[:3])}…"
         )
@@ -162,7 +163,7 @@ def _needed(weights: Mapping[str, Tensor], name: str) -> Tensor:
 
 def _heads(name: str, told: int | None, width: int, usual: Mapping[int, int]) -> int:
     if told is None and width not in usual:
-        raise ValueError(f"{name}: expected to be told how many there are at a width of {width}, got none")
+        raise InputError(f"{name}: expected to be told how many there are at a width of {width}, got none")
     return told if told is not None else usual[width]
 
 

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from splatlearn.core.errors import InputError
 from splatlearn.models.mae import MAE
 from splatlearn.models.masking import Grid
 from splatlearn.models.positions import sincos_positions
@@ -68,17 +69,17 @@ def is_decoder(name: str) -> bool:
 def without_positions(weights: Mapping[str, Tensor], table: str, token: str | None, grid: Grid) -> dict[str, Tensor]:
     """Leave a table of positions out, which must be the sin-cos one; what it has for the class token joins that.
 
-    Raises ValueError for other tables: learned positions have no place in an encoder with fixed ones.
+    Raises InputError for other tables: learned positions have no place in an encoder with fixed ones.
     """
     found = weights[table].float()
     if found.ndim != 3 or found.shape[1] != grid[0] * grid[1] + 1:
-        raise ValueError(
+        raise InputError(
             f"{table}: expected {grid[0] * grid[1]} positions of a {grid[0]}×{grid[1]} grid and one of the class "
             f"token, got shape {list(found.shape)}; name the image_size that it is for"
         )
     away = float((found[0, 1:] - sincos_positions(grid, found.shape[-1])[1:]).abs().max())
     if not away <= POSITION_TOLERANCE:
-        raise ValueError(
+        raise InputError(
             f"{table}: expected the fixed sin-cos positions of MAE on a {grid[0]}×{grid[1]} grid, got others, up to "
             f"{away:.2g} away; models with learned positions cannot be imported"
         )
@@ -86,7 +87,7 @@ def without_positions(weights: Mapping[str, Tensor], table: str, token: str | No
     if token is not None:
         kept[token] = kept[token] + found[:, :1].to(kept[token])
     elif float(found[0, 0].abs().max()) > POSITION_TOLERANCE:
-        raise ValueError(f"{table}: expected zeros for the class token, got others")
+        raise InputError(f"{table}: expected zeros for the class token, got others")
     return kept
 
 

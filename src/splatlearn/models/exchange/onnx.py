@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from splatlearn.core.errors import InputError
 from splatlearn.models.exchange.folders import written_beside
 from splatlearn.models.gmae import GMAE
 from splatlearn.models.mae import MAE
@@ -59,14 +60,14 @@ def export_onnx(model: MAE | GMAE, path: str | Path, graph: Graph = "encoder") -
       part of the graph.
 
     Returns the largest difference that onnxruntime made on random images, in batches of several sizes. Nothing is
-    written where that exceeds 1e-4. Raises ValueError for that, for a MAE that is asked for Gaussians, an unknown
+    written where that exceeds 1e-4. Raises InputError for that, for a MAE that is asked for Gaussians, an unknown
     graph, a path that is a folder, and where the extra `onnx` is not installed.
     """
     path = Path(path)
     if graph not in get_args(Graph):
-        raise ValueError(f"graph: expected one of {', '.join(get_args(Graph))}, got {graph!r}")
+        raise InputError(f"graph: expected one of {', '.join(get_args(Graph))}, got {graph!r}")
     if path.is_dir():
-        raise ValueError(f"path: expected a file such as {path / 'model.onnx'}, got the folder {path}")
+        raise InputError(f"path: expected a file such as {path / 'model.onnx'}, got the folder {path}")
     for package in ("onnx", "onnxscript", "onnxruntime"):
         _installed(package)
     wrapped = _wrapped(model, graph)
@@ -89,12 +90,12 @@ def _wrapped(model: MAE | GMAE, graph: Graph) -> nn.Module:
     if graph == "encoder":
         return _Encoder(model).eval()
     if not isinstance(model, GMAE):
-        raise ValueError("model: expected a GMAE, whose pictures are made of Gaussians, got a MAE; export its encoder")
+        raise InputError("model: expected a GMAE, whose pictures are made of Gaussians, got a MAE; export its encoder")
     return _Gaussians(model).eval()
 
 
 def _difference(wrapped: nn.Module, file: Path, example: Tensor) -> float:
-    """The largest difference of any output; raises ValueError where it is too large."""
+    """The largest difference of any output; raises InputError where it is too large."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
@@ -108,10 +109,10 @@ def _difference(wrapped: nn.Module, file: Path, example: Tensor) -> float:
         ):
             found, wanted = torch.from_numpy(value), wanted.float().cpu()
             if found.shape != wanted.shape:
-                raise ValueError(f"{output.name}: expected shape {list(wanted.shape)}, got {list(found.shape)}")
+                raise InputError(f"{output.name}: expected shape {list(wanted.shape)}, got {list(found.shape)}")
             away = float((found - wanted).abs().max())
             if not away <= TOLERANCE * (1.0 + float(wanted.abs().max())):
-                raise ValueError(
+                raise InputError(
                     f"{output.name}: expected the model's numbers to {TOLERANCE}, got some {away:.2g} away"
                 )
             worst = max(worst, away)
@@ -122,7 +123,7 @@ def _installed(package: str) -> None:
     try:
         importlib.import_module(package)
     except ImportError as error:
-        raise ValueError(
+        raise InputError(
             f"graph: ONNX needs {package}, which is not installed; pip install 'splatlearn[onnx]'"
         ) from error
 

@@ -14,11 +14,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from splatlearn.core.atomic import read_object
+from splatlearn.core.errors import InputError, MissingError
 from splatlearn.models.exchange.folders import CONFIG_NAME, WEIGHTS_NAME
 from splatlearn.models.exchange.huggingface import PREPROCESSOR_NAME
 from splatlearn.models.exchange.layout import Target
 from splatlearn.models.io import is_hub_id
-from splatlearn.stored import read_object
 
 _WEIGHTS = (WEIGHTS_NAME, "pytorch_model.bin")
 _EPSILON = 1e-5
@@ -66,7 +67,7 @@ def read_source(source: str | Path, options: ImportOptions | None = None) -> Sou
         told = _described(path)
         found = [path / name for name in _WEIGHTS if (path / name).is_file()]
         if not found:
-            raise FileNotFoundError(f"{path}: expected a folder with {' or '.join(_WEIGHTS)}, found neither")
+            raise MissingError(f"{path}: expected a folder with {' or '.join(_WEIGHTS)}, found neither")
         file = found[0]
     weights, more = _tensors(file)
     known = _over(options or ImportOptions(), _over(told, more))
@@ -75,13 +76,13 @@ def read_source(source: str | Path, options: ImportOptions | None = None) -> Sou
 
 def _download(hub_id: str) -> Path:
     if not is_hub_id(hub_id):
-        raise FileNotFoundError(f"{hub_id}: expected an existing file, folder or Hub id owner/name, found no such file")
+        raise MissingError(f"{hub_id}: expected an existing file, folder or Hub id owner/name, found no such file")
     try:
         return Path(
             huggingface_hub.snapshot_download(hub_id, allow_patterns=[CONFIG_NAME, PREPROCESSOR_NAME, *_WEIGHTS])
         )
     except OSError as error:  # what every failure of the Hub client is: offline, unknown, private
-        raise FileNotFoundError(
+        raise MissingError(
             f"{hub_id}: expected a file, a folder or a Hub id, found no such file, and the Hub could not provide it "
             f"({type(error).__name__}); check the spelling and the network"
         ) from error
@@ -93,16 +94,16 @@ def _tensors(file: Path) -> tuple[dict[str, Tensor], ImportOptions]:
         try:
             return load_file(file), ImportOptions()
         except SafetensorError as error:
-            raise ValueError(f"{file}: expected a readable safetensors file, got {error}") from error
+            raise InputError(f"{file}: expected a readable safetensors file, got {error}") from error
     try:
         # Official training checkpoints hold their command-line arguments, in nothing more than a namespace.
         with torch.serialization.safe_globals([argparse.Namespace]):
             content: Any = torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f"{file}: expected a PyTorch file of tensors and plain values alone, got {reason}") from error
+        raise InputError(f"{file}: expected a PyTorch file of tensors and plain values alone, got {reason}") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{file}: expected a dictionary of tensors, got {type(content).__name__}")
+        raise InputError(f"{file}: expected a dictionary of tensors, got {type(content).__name__}")
     arguments = content.get("args")
     told = ImportOptions()
     if isinstance(arguments, argparse.Namespace) and isinstance(getattr(arguments, "norm_pix_loss", None), bool):
@@ -110,7 +111,7 @@ def _tensors(file: Path) -> tuple[dict[str, Tensor], ImportOptions]:
     inside = next((content[key] for key in ("model", "state_dict") if isinstance(content.get(key), dict)), content)
     weights = {str(name).removeprefix("module."): value for name, value in inside.items() if isinstance(value, Tensor)}
     if not weights:
-        raise ValueError(
+        raise InputError(
             f"{file}: expected a dictionary of tensors, got one of {', '.join(map(str, list(content)[:4]))}"
         )
     return weights, told
@@ -120,18 +121,18 @@ def _described(folder: Path) -> ImportOptions:
     """What `config.json` and `preprocessor_config.json` of a folder say."""
     config = read_object(folder / CONFIG_NAME)
     if "schema_version" in config:
-        raise ValueError(f"{folder}: expected another project's model, got one of splatlearn; read it with load_model")
+        raise InputError(f"{folder}: expected another project's model, got one of splatlearn; read it with load_model")
     if "architecture" in config:
         return _of_timm(config)
     if "model_type" not in config:
         return ImportOptions()
     if config["model_type"] not in ("vit", "vit_mae"):
-        raise ValueError(f"{folder}: model_type: expected vit or vit_mae, got {config['model_type']!r}")
+        raise InputError(f"{folder}: model_type: expected vit or vit_mae, got {config['model_type']!r}")
     for name, allowed in (("hidden_act", ("gelu",)), ("qkv_bias", (True,))):
         if config.get(name, allowed[0]) not in allowed:
-            raise ValueError(f"{folder}: {name}: expected {allowed[0]}, got {config[name]!r}; it cannot be imported")
+            raise InputError(f"{folder}: {name}: expected {allowed[0]}, got {config[name]!r}; it cannot be imported")
     if not 0 <= config.get("layer_norm_eps", 1e-12) <= _EPSILON:
-        raise ValueError(f"{folder}: layer_norm_eps: expected at most {_EPSILON}, got {config['layer_norm_eps']!r}")
+        raise InputError(f"{folder}: layer_norm_eps: expected at most {_EPSILON}, got {config['layer_norm_eps']!r}")
     preprocessor = read_object(folder / PREPROCESSOR_NAME)
     mean, std = preprocessor.get("image_mean"), preprocessor.get("image_std")
     if preprocessor.get("do_normalize") is False:

@@ -29,7 +29,7 @@ def export_timm(model: MAE | GMAE, folder: str | Path, facts: CardFacts | None =
     `timm.create_model("local-dir:FOLDER", pretrained=True)` makes the encoder with its sizes, mean and standard
     deviation; `timm.create_model(ARCHITECTURE, num_classes=0, checkpoint_path="FOLDER/model.safetensors")` does where
     the sizes are the architecture's own, else with the `model_args` of `config.json`. Either normalises no images:
-    its `pretrained_cfg` says with what. Returns the folder. Raises ValueError where a file has its name.
+    its `pretrained_cfg` says with what. Returns the folder. Raises InputError where a file has its name.
     """
     target = Path(folder)
     config = model.config.encoder

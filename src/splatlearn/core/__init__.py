@@ -1,0 +1,1 @@
+"""What every room stands on: the family of errors and files that are written whole."""

@@ -1,0 +1,26 @@
+"""The library's own errors. The command line prints these as one sentence; every other exception keeps its traceback.
+
+Each message names the argument or file, what was expected, what came, and what to do.
+"""
+
+from __future__ import annotations
+
+
+class SplatlearnError(Exception):
+    """Base class of the errors whose message is meant for the user."""
+
+
+class InputError(SplatlearnError, ValueError):
+    """An argument, a setting or a folder that cannot work."""
+
+
+class MissingError(InputError, FileNotFoundError):
+    """A file or folder that does not exist."""
+
+
+class FormatError(SplatlearnError, ValueError):
+    """The content of a file is not what its format or its reader allows."""
+
+
+class BackendError(SplatlearnError, RuntimeError):
+    """A device, backend or optional package cannot do what was requested."""
