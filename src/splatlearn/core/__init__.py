@@ -1,1 +1,1 @@
-"""What every room stands on: the family of errors and files that are written whole."""
+"""What every room stands on: the family of errors, files that are written whole, and what a command may replace."""
