@@ -18,10 +18,9 @@ from torch import Tensor
 
 from splatlearn.core.atomic import replacing
 from splatlearn.core.errors import InputError
-from splatlearn.data import UnreadableImage, decode
+from splatlearn.data import UnreadableImage
 from splatlearn.data.folder import IMAGE_EXTENSIONS
-from splatlearn.data.images import decoding, orientation
-from splatlearn.data.reduced import decode_region
+from splatlearn.data.reduced import decode_resized
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,32 +77,25 @@ class Pictures:
             )
 
     def _read(self, file: Path) -> Float[Tensor, "3 H W"] | None:
-        name = str(file)
         try:
-            with decoding(name), Image.open(file) as opened:
-                width, height = opened.size if orientation(opened) < 5 else opened.size[::-1]
-                frames = getattr(opened, "n_frames", 1)
-            if min(width, height) < self.smallest:
-                least = f"at least {self.smallest}×{self.smallest} pixels, one patch of the model"
-                raise UnreadableImage(name, f"expected {least}, got {height}×{width}")
-            image = self._decoded(file, width, height)
+            region = decode_resized(str(file), str(file), self._target)
         except UnreadableImage as error:
             self.failures.append(str(error))
             print(f"splatlearn: {error}", file=sys.stderr)
             return None
-        if frames > 1:
+        if region.frames > 1:
             print(f"splatlearn: {file}: several frames, of which the first is used", file=sys.stderr)
-        return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
+        return torch.from_numpy(np.array(region.image)).permute(2, 0, 1).float() / 255
 
-    def _decoded(self, file: Path, width: int, height: int) -> Image.Image:
-        """The image at its own size, or shrunk so that no side gets below the smallest."""
+    def _target(self, width: int, height: int) -> tuple[int, int]:
+        """The size at which an image is read: its own, or shrunk so that no side gets below the smallest."""
+        if min(width, height) < self.smallest:
+            least = f"at least {self.smallest}×{self.smallest} pixels, one patch of the model"
+            raise InputError(f"expected {least}, got {height}×{width}")
         scale = self.largest / max(width, height) if self.largest else 1.0
         if scale >= 1.0:
-            return decode(file, str(file))
-        target = (max(self.smallest, round(width * scale)), max(self.smallest, round(height * scale)))
-        # 4000 pixels, a camera's 12 million, are a hair less than four times the largest: half of them must do.
-        region = decode_region(str(file), str(file), lambda *size: (0, 0, *size), *target, spare=1.9)
-        return region.image.resize(target, Image.Resampling.BICUBIC, region.box, reducing_gap=3.0)
+            return width, height
+        return max(self.smallest, round(width * scale)), max(self.smallest, round(height * scale))
 
 
 @contextmanager

@@ -22,6 +22,8 @@ TURNED = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+JPEG_FORMATS = ("JPEG", "MPO")
+"""Pillow's names of formats whose metadata come before the pixels."""
 WITH_ALPHA = ("RGBA", "RGBa", "LA", "La", "PA")
 
 
@@ -40,18 +42,15 @@ class UnreadableImage(FormatError):
 def decode(source: bytes | str | PathLike[str], name: str) -> Image.Image:
     """Decode the content or the path of an image file into an upright RGB image, fully loaded.
 
-    Transparent images are laid on white, 16-bit greyscale is scaled to 8 bits, the EXIF orientation is applied, and
-    animations give their first frame. `name` is what errors call the image.
+    Transparent images are laid on white, 16-bit greyscale is scaled to 8 bits, the orientation that the file's metadata
+    give is applied once, and animations give their first frame. `name` is what errors call the image.
 
     Raises UnreadableImage for missing, empty, truncated, oversized and foreign files.
     """
     if isinstance(source, bytes) and not source:
         raise UnreadableImage(name, "the file is empty")
     with decoding(name), Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-        image.load()
-        turn = TURNED.get(orientation(image))
-        upright = to_rgb(image)
-        return upright if turn is None else upright.transpose(turn)
+        return turned(to_rgb(image), pending_orientation(image))
 
 
 @contextmanager
@@ -85,9 +84,29 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB") if image.mode != "RGB" else image.copy()
 
 
-def orientation(image: Image.Image) -> int:
-    """The EXIF orientation of an image file, 1 to 8; 1 where it says none."""
-    try:
-        return int(image.getexif().get(ORIENTATION_TAG, 1))
-    except Exception:  # broken EXIF data says nothing about the pixels
+def pending_orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 to 8, that is still to be applied to the pixels of an opened image file.
+
+    This is the only place that decides how an image lies. EXIF comes before XMP, in whatever container Pillow finds
+    them; metadata that are broken or out of range say nothing. Pillow itself turns TIFF files when it loads them, so
+    that 1 is left. All but JPEG files are loaded here, because their metadata may follow the pixels.
+    """
+    if image.format not in JPEG_FORMATS:
+        image.load()
+    if image.format == "TIFF":
         return 1
+    try:
+        found = image.getexif().get(ORIENTATION_TAG)
+    except Exception:  # broken metadata say nothing about the pixels
+        return 1
+    return int(found) if isinstance(found, int) and found in TURNED else 1
+
+
+def turned(image: Image.Image, orientation: int) -> Image.Image:
+    """Return pixels as stored, turned and mirrored as an EXIF orientation asks for; 1 returns the image itself."""
+    return image if orientation == 1 else image.transpose(TURNED[orientation])
+
+
+def upright_size(image: Image.Image, orientation: int) -> tuple[int, int]:
+    """Return width and height of an opened image file after `turned` by its pending orientation."""
+    return image.size if orientation < 5 else (image.height, image.width)
