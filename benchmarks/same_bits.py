@@ -4,7 +4,7 @@
     python -m benchmarks.same_bits record after.json       # in the other, on the same machine
     python -m benchmarks.same_bits compare before.json after.json
 
-A restructuring must change none of them. Both records hold on one machine only: another processor adds in another order.
+A restructuring must change none of them. Records hold on one machine only: another processor adds in another order.
 """
 
 from __future__ import annotations
