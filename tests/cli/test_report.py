@@ -52,7 +52,7 @@ def text_of(page: Path) -> str:
 def test_a_run_that_is_still_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     here = birds(tmp_path, small_gmae())
     assert run("report", str(here), "--device", "cpu") == 0
-    assert capsys.readouterr().out.strip() == str(here / "report.html")
+    assert capsys.readouterr().out.strip() == f"{here / 'report.html'}; model: {here} (step 20)"
     text = text_of(here / "report.html")
     for words in (
         "splatlearn run birds", "The model sees 50% of each photo", "These are of its training data.", "bird0.png",

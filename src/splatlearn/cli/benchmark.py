@@ -13,10 +13,13 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from splatlearn.cli.pictures import output_folder, progress_bar
+from splatlearn.cli.pictures import progress_bar
+from splatlearn.cli.which_model import described, load_gmae
+from splatlearn.cli.written import is_run
 from splatlearn.cli.zero_shot import Reading
 from splatlearn.core.atomic import write_whole
 from splatlearn.core.errors import InputError
+from splatlearn.core.outputs import outputs_in
 from splatlearn.data import decode
 from splatlearn.device import choose_device
 from splatlearn.evaluation.bsds import THRESHOLDS
@@ -29,7 +32,6 @@ from splatlearn.evaluation.figure_ground_contenders import (
     score_figures,
 )
 from splatlearn.evaluation.figure_ground_data import open_figure_ground
-from splatlearn.models import GMAE, load_model
 
 Rows = Mapping[str, Mapping[str, float]]
 """Scores by name, of methods by name."""
@@ -43,6 +45,8 @@ class BenchmarkInput:
     """BSDS500 with images/test and groundTruth/test; or a folder with images and masks, or of such folders."""
     out: str | None = None
     """Folder for benchmark-NAME.json. Default: RUN."""
+    overwrite: bool = False
+    """Replace the scores that an earlier call wrote into the folder; in RUN they always are."""
     limit: int | None = None
     """The first so many images (of each folder)."""
     processes: int = 2
@@ -69,9 +73,10 @@ def benchmark_command(
     """
     if given.out is None and not Path(run).is_dir():
         raise InputError(f"out: expected a folder for the results of {run}, which is no folder here; name one")
-    model = load_model(run, choose_device(reading.device))
-    if not isinstance(model, GMAE):
-        raise InputError(f"run: expected a GMAE, whose pictures are made of Gaussians, got a MAE in {run}")
+    out = Path(run if given.out is None else given.out)
+    result = f"benchmark-{name}.json"
+    outputs = outputs_in(out, [result], given.overwrite, owned=lambda _: given.out is None or is_run(out))
+    model = load_gmae(run, choose_device(reading.device))
     options = reading.options()
     if name == "bsds500":
         edges = gmae_edges(model, options=options, read_outs=READ_OUTS if given.every else USUAL)
@@ -79,11 +84,11 @@ def benchmark_command(
     else:
         baselines = [] if given.baselines == "no" else plain_figures()
         tables = figure_tables([gmae_figures(model, options=options), *baselines], given)
-    path = output_folder(run if given.out is None else given.out) / f"benchmark-{name}.json"
-    write_whole(path, json.dumps(tables, indent=2) + "\n")
+    with outputs.writing():
+        write_whole(out / result, json.dumps(tables, indent=2) + "\n")
     for title, rows in tables.items():
         print_table(title, rows)
-    print(path)
+    print(f"{out / result}; model: {described(run)}")
     return 0
 
 

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import tyro
 from rich.console import Console
 
 from splatlearn.cli.evaluate import print_table
 from splatlearn.core.errors import InputError
+from splatlearn.core.outputs import output_file
 from splatlearn.evaluation import compare_runs, read_run
 from splatlearn.report.evaluation_comparison import RULE, cells, columns, write_comparison
 
 
-def compare_command(runs: tyro.conf.Positional[tuple[str, ...]], out: str = "comparison.html") -> int:
+def compare_command(
+    runs: tyro.conf.Positional[tuple[str, ...]], out: str = "comparison.html", overwrite: bool = False
+) -> int:
     """Set evaluated runs side by side, pair them by seed, and say which differences exceed the noise.
 
     Args:
         runs: Folders of runs that `splatlearn evaluate` was given; runs of one recipe count as one.
         out: The HTML page to write.
+        overwrite: Replace a file that exists.
     """
     if not runs:
         raise InputError("runs: expected the folders of runs, got none")
     read = [read_run(run) for run in runs]
+    path = output_file(out, overwrite, example="comparison.html")
     comparisons = compare_runs(read)
     for comparison in comparisons:
         print_table(comparison.title, columns(comparison), [cells(row) for row in comparison.rows])
         print()
     Console(soft_wrap=True).print(RULE, highlight=False, markup=False)
-    print(write_comparison(Path(out), comparisons, read))
+    print(f"{write_comparison(path, comparisons, read)}: {len(read)} run{'' if len(read) == 1 else 's'}")
     return 0

@@ -16,6 +16,8 @@ from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from splatlearn.cli.which_model import described
+from splatlearn.cli.written import check_evaluation_folder, is_run
 from splatlearn.core.errors import InputError
 from splatlearn.data.labelled import Labelled, open_labelled
 from splatlearn.device import choose_device, choose_precision
@@ -90,6 +92,7 @@ def evaluate_command(
     if data.data is None and data.segmentation is None:
         raise InputError("data: expected labelled images (--data) or images with masks (--segmentation), got neither")
     out = _folder(run, data.out)
+    check_evaluation_folder(out, own=data.out is None)
     extraction = machine.extraction()
     model = load_model(run, extraction.device)
     labelled = None if data.data is None else open_labelled(data.data, data.image_column, data.label_column)
@@ -98,7 +101,7 @@ def evaluate_command(
     for evaluation in _evaluations(model, labelled, data, options, extraction, cache, console):
         save_evaluation(out, evaluation)
         _print(evaluation)
-    print(f"done: {out / 'evaluation.json'}, {_report(out)}")
+    print(f"done: {out / 'evaluation.json'}, {_report(out)}; model: {described(run)}")
     return 0
 
 
@@ -176,7 +179,7 @@ def _print(evaluation: Evaluation) -> None:
 
 def _report(out: Path) -> Path:
     """The run's report, or a page of its own where the folder is no run's."""
-    if (out / "recipe.json").is_file():
+    if is_run(out):
         return write_run_report(out)
     return write_page(out / "evaluation.html", f"splatlearn evaluate {out.name}", "", evaluation_sections(out))
 

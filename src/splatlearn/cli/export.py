@@ -12,12 +12,13 @@ from typing_extensions import TypeIs
 
 from splatlearn.camera import Camera
 from splatlearn.cli.export_model import ModelExport, ModelFormat, export_model
-from splatlearn.cli.which_model import model_and_images
+from splatlearn.cli.which_model import described, load_gmae, model_and_images
 from splatlearn.core.errors import InputError
+from splatlearn.core.outputs import output_file
 from splatlearn.data.augment import resize_center_crop
 from splatlearn.data.images import decode
 from splatlearn.files import SplatCloud, SplatFormat, bake_pinhole, write_splats
-from splatlearn.models import GMAE, load_model
+from splatlearn.models import GMAE
 from splatlearn.models.exchange import Target
 from splatlearn.render.composite import Background
 from splatlearn.render.formula import BLUR
@@ -57,7 +58,7 @@ def export_command(
         target: What a MAE predicts, for hf-mae. Default: as the recipe of its run says.
         licence: Of the weights, for the model card: the Hub's name of it, such as cc-by-4.0.
         private: Make a new Hub repository a private one.
-        overwrite: Replace a file, or the files of a folder, that exist.
+        overwrite: Replace a file that exists, or the files that an earlier call wrote into the folder.
     """
     if _is_model_format(to):
         if image is not None:
@@ -68,16 +69,13 @@ def export_command(
     if not images:
         raise InputError(f"image: expected a photograph whose Gaussians to write as {to}, got none")
     image = images[0]
-    path = Path(out) if out is not None else Path(Path(image).stem + ENDINGS[to])
-    if path.exists() and not overwrite:
-        raise InputError(f"out: {path} exists; choose another with --out, or give --overwrite")
-    model = load_model(run)
-    if not isinstance(model, GMAE):
-        raise InputError(f"run: expected a GMAE, whose pictures are made of Gaussians, got a MAE in {run}")
+    name = Path(image).stem + ENDINGS[to]
+    path = output_file(name if out is None else out, overwrite, inputs=[image], example=name)
+    model = load_gmae(run)
     cloud, camera, background = _baked(model, Path(image), blur)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_splats(cloud, path, to)
-    print(f"{path}: {cloud.count} Gaussians. {_instructions(camera, background)}")
+    print(f"{path}: {cloud.count} Gaussians; model: {described(run)}. {_instructions(camera, background)}")
     return 0
 
 

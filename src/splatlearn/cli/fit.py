@@ -12,17 +12,22 @@ import tyro
 from torch import Tensor
 
 from splatlearn.camera import Camera
-from splatlearn.cli.pictures import Pictures, output_folder, progress_bar, write_png
+from splatlearn.cli.pictures import Pictures, progress_bar, write_png
+from splatlearn.cli.which_model import described, load_gmae
+from splatlearn.cli.written import say_written
 from splatlearn.core.atomic import write_whole
-from splatlearn.core.errors import InputError
+from splatlearn.core.outputs import outputs_in
 from splatlearn.device import choose_device
 from splatlearn.files import SplatCloud, bake_pinhole, write_splats
 from splatlearn.fitting import RefineOptions, initial_gaussians, refine
 from splatlearn.gaussians import Gaussians
-from splatlearn.models import GMAE, load_model
+from splatlearn.models import GMAE
 from splatlearn.render import render
 from splatlearn.zero_shot import Scene, read_scene
 
+ENDINGS = ("-fit.png", ".ply")
+"""Of the files of an image: the rendering and the Gaussians."""
+SUMMARY = "fit.json"
 TRACE_POINTS = 20
 """Steps at which fit.json has the error."""
 
@@ -45,6 +50,7 @@ def fit_command(
     run: str | None = None,
     seed: int = 0,
     device: str = "auto",
+    overwrite: bool = False,
 ) -> int:
     """Fit Gaussians to each image through the renderer: NAME-fit.png, NAME.ply and, for all, fit.json.
 
@@ -57,15 +63,17 @@ def fit_command(
         run: Start from what this GMAE predicts: a run folder, model folder or Hub id.
         seed: Fixes where Gaussians start.
         device: auto, cpu, cuda, cuda:1, mps.
+        overwrite: Replace files that an earlier call wrote into the folder.
     """
+    pictures = Pictures(images, 1)
+    names = [*(f"{name}{ending}" for name in pictures.names for ending in ENDINGS), SUMMARY]
+    outputs = outputs_in(out, names, overwrite, inputs=pictures.files)
     on = choose_device(device)
-    model = None if run is None else load_model(run, on)
-    if model is not None and not isinstance(model, GMAE):
-        raise InputError(f"run: expected a GMAE, whose pictures are made of Gaussians, got a MAE in {run}")
-    pictures = Pictures(images, 1, 1 if model is None else model.patch)
-    folder = output_folder(out)
+    model = None if run is None else load_gmae(run, on)
+    if model is not None:
+        pictures.at_least(model.patch)
     results = []
-    with progress_bar("fit", len(pictures.files)) as told:
+    with outputs.writing() as folder, progress_bar("fit", len(pictures.files)) as told:
         for batch in pictures:
             image = batch.images.to(on)
             start = _start(model, image, gaussians, seed)
@@ -74,11 +82,12 @@ def fit_command(
             _write(folder, batch.names[0], fit, start)
             results.append({"image": batch.names[0], "gaussians": fit.gaussians.count, "trace": fit.trace})
             told(len(results) + len(pictures.failures))
-    if results:
-        write_whole(folder / "fit.json", json.dumps(results, indent=2) + "\n")
+        if results:
+            write_whole(folder / SUMMARY, json.dumps(results, indent=2) + "\n")
     for result in results:
         last = result["trace"][-1]
         print(f"{result['image']}: {result['gaussians']} Gaussians, {last['psnr']:.2f} dB in {last['seconds']:.1f} s")
+    say_written(folder, outputs.written(), len(results), None if run is None else described(run))
     pictures.finish()
     return 0
 
@@ -105,6 +114,7 @@ def _start(model: GMAE | None, image: Tensor, count: int, seed: int) -> Scene:
 
 
 def _write(folder: Path, name: str, fit: Fit, start: Scene) -> None:
-    write_png(folder / f"{name}-fit.png", render(fit.gaussians, start.camera, start.background).color[0])
+    picture, splats = (folder / f"{name}{ending}" for ending in ENDINGS)
+    write_png(picture, render(fit.gaussians, start.camera, start.background).color[0])
     baked, _ = bake_pinhole(fit.gaussians[0].to("cpu"), start.camera)
-    write_splats(SplatCloud.from_gaussians(baked), folder / f"{name}.ply", "ply")
+    write_splats(SplatCloud.from_gaussians(baked), splats, "ply")

@@ -8,10 +8,12 @@ from typing import Annotated
 import torch
 import tyro
 
-from splatlearn.core.errors import InputError
+from splatlearn.cli.export_model import MODEL_FILES
+from splatlearn.cli.written import model_outputs
 from splatlearn.models import load_model, save_model
 from splatlearn.models.card import CardFacts
 from splatlearn.models.exchange import Imported, ImportOptions, import_model
+from splatlearn.models.io import model_folder
 
 DECODERS = {
     "imported": "with its decoder, which predicts {}",
@@ -40,20 +42,24 @@ def import_command(
         out: The model folder to write.
         into: A run or model folder whose encoder is replaced and whose decoder is kept.
         seed: Fixes the weights of a decoder where none comes along.
-        overwrite: Replace the files of a folder that exist.
+        overwrite: Replace the files that an earlier call wrote into the folder.
     """
     folder = Path(out)
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"out: expected a folder, got the file {folder}")
-    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
-        raise InputError(f"out: {folder} exists; choose another with --out, or give --overwrite")
+    read = [*_files(source), *([] if into is None or not Path(into).exists() else model_folder(into).iterdir())]
+    outputs = model_outputs(folder, MODEL_FILES, overwrite, read)
     model = None if into is None else load_model(into)
     found = import_model(source, options, model, torch.Generator().manual_seed(seed))
-    save_model(found.model, folder, CardFacts(data=f"Imported from {source}, {_decoder(found)}."))
-    print(f"{folder}: imported {_decoder(found)}")
+    with outputs.writing():
+        save_model(found.model, folder, CardFacts(data=f"Imported from {source}, {_decoder(found)}."))
+    print(f"{folder}: {source}, imported {_decoder(found)}")
     if found.left_out:
         print(f"left out: {', '.join(found.left_out)}")
     return 0
+
+
+def _files(source: str) -> list[Path]:
+    path = Path(source)
+    return list(path.iterdir()) if path.is_dir() else [path]
 
 
 def _decoder(found: Imported) -> str:

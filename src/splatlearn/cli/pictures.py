@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,26 +38,34 @@ class Pictures:
     - `smallest`: pixels that either side must have.
     - `largest`: pixels of the longer side that larger images are shrunk to; 0 for their own.
 
-    Files that cannot be used are named on stderr when their turn comes, and left out; `finish` raises for them.
+    `names` are those of the files' outputs. Files that cannot be used are named on stderr when their turn comes, and
+    left out; `finish` raises for them.
     """
 
     def __init__(self, paths: Sequence[str], batch_size: int = 8, smallest: int = 1, largest: int = 0) -> None:
         if batch_size < 1:
             raise InputError(f"batch_size: expected at least 1 image, got {batch_size}")
-        if largest and largest < smallest:
-            raise InputError(f"largest: expected at least {smallest} pixels, one patch of the model, got {largest}")
+        if largest < 0:
+            raise InputError(f"largest: expected a number of pixels, or 0 for the images' own, got {largest}")
         self.files = [file for path in paths for file in _files(Path(path))]
         if not self.files:
             raise InputError("image: expected at least one image file or a folder of them, got none")
         self.batch_size = batch_size
-        self.smallest, self.largest = smallest, largest
+        self.largest = largest
         self.failures: list[str] = []
-        self._names = _names(self.files)
+        self.names = _names(self.files)
+        self.at_least(smallest)
+
+    def at_least(self, pixels: int) -> None:
+        """Leave out images with a side below `pixels`. Raises InputError where `largest` is below that."""
+        if self.largest and self.largest < pixels:
+            raise InputError(f"largest: expected at least {pixels} pixels, one patch of the model, got {self.largest}")
+        self.smallest = pixels
 
     def __iter__(self) -> Iterator[PictureBatch]:
         names: list[str] = []
         images: list[Tensor] = []
-        for file, name in zip(self.files, self._names, strict=True):
+        for file, name in zip(self.files, self.names, strict=True):
             image = self._read(file)
             if image is None:
                 continue
@@ -108,15 +117,6 @@ def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
         yield lambda done: progress.update(task, completed=done)
 
 
-def output_folder(out: str) -> Path:
-    """Make the folder for results. Raises InputError for a file of that name."""
-    folder = Path(out)
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"out: expected a folder, got the file {folder}")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
 def write_png(path: Path, pixels: Float[Tensor, "H W"] | Float[Tensor, "C H W"]) -> None:
     """Write grey [H, W], RGB or RGBA [C, H, W] values in [0, 1] as a PNG of 8 bits."""
     values = (pixels.detach().float().cpu().clamp(0.0, 1.0) * 255).round().byte().numpy()
@@ -135,14 +135,14 @@ def _files(path: Path) -> list[Path]:
 
 
 def _names(files: Sequence[Path]) -> list[str]:
-    """Stems, numbered where they repeat, so that no output replaces another's."""
+    """Stems, numbered where they repeat, so that no output replaces another's, whatever case a file system ignores."""
     taken: set[str] = set()
     names = []
     for file in files:
         name, number = file.stem, 1
-        while name in taken:
+        while (key := unicodedata.normalize("NFC", name).casefold()) in taken:
             number += 1
             name = f"{file.stem}-{number}"
-        taken.add(name)
+        taken.add(key)
         names.append(name)
     return names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import torch
@@ -9,8 +10,11 @@ import tyro
 from PIL import Image
 
 from splatlearn.cli.pictures import Pictures
+from splatlearn.cli.which_model import MARKS, described
+from splatlearn.cli.written import is_run
 from splatlearn.core.atomic import read_object
-from splatlearn.core.errors import InputError, MissingError
+from splatlearn.core.errors import MissingError
+from splatlearn.core.outputs import output_file
 from splatlearn.data import (
     HELD_OUT_PHOTOS,
     DataError,
@@ -26,6 +30,7 @@ from splatlearn.report import write_run_report
 from splatlearn.report.page import Section
 from splatlearn.report.run_pictures import ShownPhotos, run_picture_sections
 
+PAGE = "report.html"
 SHOWN = 4
 """Photos of the training data that are shown where no others are given."""
 DEMO = "the photographs of scikit-image and scikit-learn"
@@ -39,6 +44,7 @@ def report_command(
     *,
     out: str | None = None,
     device: str = "auto",
+    overwrite: bool = False,
 ) -> int:
     """Write the report of a run: what it painted and learned, its curves, recipe, versions and command.
 
@@ -48,17 +54,30 @@ def report_command(
         run: The folder of a run.
         images: Image files, or folders of them, to show with their layers, edges and figures. Default: some photos
             that the run learns from.
-        out: The page (HTML). Default: report.html in RUN.
+        out: The page (HTML). Default: report.html in RUN, which is replaced.
         device: auto, cpu, cuda, cuda:1, mps.
+        overwrite: Replace the file of --out where it exists.
     """
     folder = Path(run)
     if not folder.is_dir():
         raise MissingError(f"run: expected the folder of a run, got {run}, which is not a folder")
-    if out is not None and Path(out).is_dir():
-        raise InputError(f"out: expected a file such as {Path(out) / 'report.html'}, got the folder {out}")
-    given = [(file.name, decode(file, str(file))) for file in Pictures(images).files] if images else []
-    print(write_run_report(folder, _pictures(folder, given, device), out))
+    if not any((folder / mark).exists() for mark in MARKS):
+        raise MissingError(f"run: expected the folder of a run, got {run}, which holds no {', '.join(MARKS)}")
+    files = Pictures(images).files if images else []
+    own = out is None and is_run(folder)
+    page = output_file(folder / PAGE if out is None else out, overwrite or own, inputs=files, example=PAGE)
+    given = [(file.name, decode(file, str(file))) for file in files]
+    sections = _pictures(folder, given, device)
+    write_run_report(folder, sections, page)
+    print(f"{page}; model: {_newest(run)}")
     return 0
+
+
+def _newest(run: str) -> str:
+    try:
+        return described(run)
+    except MissingError:
+        return f"{run}, which has no checkpoint yet"
 
 
 def _pictures(folder: Path, given: list[Named], device: str) -> list[Section]:
@@ -70,6 +89,7 @@ def _pictures(folder: Path, given: list[Named], device: str) -> list[Section]:
     except (FileNotFoundError, ValueError) as error:
         if given and not isinstance(error, FileNotFoundError):
             raise
+        print(f"splatlearn: the report has no pictures: {error}", file=sys.stderr)
         return [Section("Reconstruction", f"No pictures: {error}.")]
 
 

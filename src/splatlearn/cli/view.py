@@ -9,11 +9,11 @@ from rich.console import Console
 
 from splatlearn.cli.evaluate import progress_bar
 from splatlearn.cli.pictures import Pictures
-from splatlearn.cli.which_model import model_and_images
+from splatlearn.cli.which_model import described, load_gmae, model_and_images
 from splatlearn.cli.zero_shot import Images, Read, Reading
 from splatlearn.core.errors import InputError
+from splatlearn.core.outputs import output_file
 from splatlearn.device import choose_device
-from splatlearn.models import GMAE, load_model
 from splatlearn.viewer import ViewedImage, viewed_images, write_view
 from splatlearn.zero_shot import read_scene
 
@@ -40,19 +40,14 @@ def view_command(
         groups: Clusters of Gaussians to colour by, 2 to 10.
         overwrite: Replace a file that exists.
     """
-    path = Path(out)
-    if path.is_dir():
-        raise InputError(f"out: expected a file such as {path / 'view.html'}, got the folder {path}")
-    if path.exists() and not overwrite:
-        raise InputError(f"out: {path} exists; choose another with --out, or give --overwrite")
-    on = choose_device(reading.device)
     run, images = model_and_images(run, images)
-    model = load_model(run, on)
-    if not isinstance(model, GMAE):
-        raise InputError(f"run: expected a GMAE, whose pictures are made of Gaussians, got a MAE in {run}")
+    pictures = Pictures(images, reading.batch_size, largest=side)
+    path = output_file(out, overwrite, inputs=pictures.files, example="view.html")
+    on = choose_device(reading.device)
+    model = load_gmae(run, on)
     if side and side < model.patch:
         raise InputError(f"side: expected at least {model.patch} pixels, one patch of the model, got {side}")
-    pictures = Pictures(images, reading.batch_size, model.patch, side)
+    pictures.at_least(model.patch)
     found: list[ViewedImage] = []
     with progress_bar(Console(stderr=True)) as told:
         told("view", 0, len(pictures.files))
@@ -63,7 +58,8 @@ def view_command(
     if found:
         lead = "What the model paints of whole images, nothing hidden. Drag the picture to tilt it."
         write_view(path, f"Gaussians of {_title(run)}", lead, found)
-        print(f"{path}: {len(found)} image{'s' if len(found) > 1 else ''}, {path.stat().st_size / 1e6:.1f} MB")
+        images_read = f"{len(found)} image{'s' if len(found) > 1 else ''}"
+        print(f"{path}: {images_read}, {path.stat().st_size / 1e6:.1f} MB; model: {described(run)}")
     pictures.finish()
     return 0
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from splatlearn.core.errors import InputError
 from splatlearn.data.folder import IMAGE_EXTENSIONS
+from splatlearn.models import GMAE, load_model
+from splatlearn.models.io import model_folder
 from splatlearn.models.packaged import DEFAULT, packaged_models
 
 MARKS = ("config.json", "recipe.json", "checkpoints")
@@ -25,6 +29,24 @@ def model_and_images(first: str, others: tuple[str, ...]) -> tuple[str, tuple[st
             f"own (`splatlearn pretrain gmae` makes one), for this installation has no weights ({DEFAULT})"
         )
     return DEFAULT, (first, *others)
+
+
+def load_gmae(run: str, device: torch.device | str = "cpu") -> GMAE:
+    """Load the model of a command that needs Gaussians. Raises InputError for a MAE, and as `load_model` does."""
+    model = load_model(run, device)
+    if not isinstance(model, GMAE):
+        raise InputError(f"run: expected a GMAE, whose pictures are made of Gaussians, got a MAE in {run}")
+    return model
+
+
+def described(run: str) -> str:
+    """How a command names the model that it used: the run with the step of its checkpoint, or where it came from."""
+    path = Path(run)
+    if not path.exists():
+        return f"{run} of the package" if run in packaged_models() else f"{run} of the Hub"
+    folder = model_folder(run)
+    step = folder.name.removeprefix("step-")
+    return f"{run} (step {int(step)})" if folder != path and step.isdecimal() else run
 
 
 def _is_image(path: Path) -> bool:

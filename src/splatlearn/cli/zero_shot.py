@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
 import torch
 import tyro
+from torch import Tensor
 
-from splatlearn.cli.pictures import PictureBatch, Pictures, output_folder, progress_bar, write_png
-from splatlearn.cli.which_model import model_and_images
-from splatlearn.core.errors import InputError
+from splatlearn.cli.pictures import PictureBatch, Pictures, progress_bar, write_png
+from splatlearn.cli.which_model import described, load_gmae, model_and_images
+from splatlearn.cli.written import say_written
+from splatlearn.core.outputs import outputs_in
 from splatlearn.device import choose_device
-from splatlearn.models import GMAE, load_model
 from splatlearn.zero_shot import (
     EdgeOptions,
     FigureOptions,
@@ -61,6 +62,10 @@ Read = Annotated[Reading, tyro.conf.arg(name="")]
 Images = tyro.conf.Positional[tuple[str, ...]]
 
 
+Write = Callable[[PictureBatch, Scene], Iterable[Sequence[Tensor]]]
+"""Makes the pictures of every image of a batch, in the order of the endings of their files."""
+
+
 def layers_command(
     run: tyro.conf.Positional[str],
     images: Images,
@@ -69,6 +74,7 @@ def layers_command(
     count: int = 8,
     rule: Rule = "count",
     largest: int = LARGEST,
+    overwrite: bool = False,
     reading: Read = Reading(),
 ) -> int:
     """Cut images into layers by depth: NAME-layer-01.png, the nearest, and so on, transparent, and NAME-rendering.png.
@@ -80,14 +86,15 @@ def layers_command(
         count: Number of layers.
         rule: count: as many Gaussians in each; visible: as much of the picture; clusters: k-means of depths.
         largest: Pixels of the longer side that larger images are shrunk to, and that outputs have; 0 for their own.
+        overwrite: Replace files that an earlier call wrote into the folder.
     """
-    folder = output_folder(out)
-    for batch, scene in _scenes(run, images, reading, largest, "layers"):
-        for name, found, whole in zip(batch.names, layers_of(scene, count, rule), scene.rendering.color, strict=True):
-            write_png(folder / f"{name}-rendering.png", whole)
-            for number, layer in enumerate(found, start=1):
-                write_png(folder / f"{name}-layer-{number:02d}.png", layer)
-    return 0
+    endings = ("-rendering.png", *(f"-layer-{number:02d}.png" for number in range(1, count + 1)))
+
+    def write(batch: PictureBatch, scene: Scene) -> Iterable[Sequence[Tensor]]:
+        for found, whole in zip(layers_of(scene, count, rule), scene.rendering.color, strict=True):
+            yield [whole, *found]
+
+    return _read_out(run, images, Destination(out, overwrite, endings), largest, reading, "layers", write)
 
 
 def segment_command(
@@ -100,6 +107,7 @@ def segment_command(
     center: bool = False,
     groups: int = 8,
     largest: int = LARGEST,
+    overwrite: bool = False,
     reading: Read = Reading(),
 ) -> int:
     """Tell figure from ground: NAME-soft.png, NAME-mask.png (black and white) and NAME-figure.png (transparent ground).
@@ -114,15 +122,16 @@ def segment_command(
         center: Weigh by how near the image's middle a pixel is.
         groups: Number of clusters.
         largest: Pixels of the longer side that larger images are shrunk to, and that outputs have; 0 for their own.
+        overwrite: Replace files that an earlier call wrote into the folder.
     """
-    folder = output_folder(out)
     options = FigureOptions(method, side, center, groups=groups)
-    for batch, scene in _scenes(run, images, reading, largest, "figure and ground"):
-        for name, image, soft in zip(batch.names, batch.images, figure_ground_of(scene, options).cpu(), strict=True):
-            write_png(folder / f"{name}-soft.png", soft)
-            write_png(folder / f"{name}-mask.png", (soft >= 0.5).float())
-            write_png(folder / f"{name}-figure.png", torch.cat([image, soft.unsqueeze(0)]))
-    return 0
+
+    def write(batch: PictureBatch, scene: Scene) -> Iterable[Sequence[Tensor]]:
+        for image, soft in zip(batch.images, figure_ground_of(scene, options).cpu(), strict=True):
+            yield [soft, (soft >= 0.5).float(), torch.cat([image, soft.unsqueeze(0)])]
+
+    where = Destination(out, overwrite, ("-soft.png", "-mask.png", "-figure.png"))
+    return _read_out(run, images, where, largest, reading, "figure and ground", write)
 
 
 def edges_command(
@@ -134,6 +143,7 @@ def edges_command(
     cues: tuple[Cue, ...] | None = None,
     sigma: float = EdgeOptions.sigma,
     largest: int = LARGEST,
+    overwrite: bool = False,
     reading: Read = Reading(),
 ) -> int:
     """Find edges: NAME-edges.png, white on black, as strong as they are bright.
@@ -146,29 +156,49 @@ def edges_command(
         cues: Channels of soft: layers, depth, color, tokens. Default: the first three; after refinement color.
         sigma: Smoothing before the gradient, pixels.
         largest: Pixels of the longer side that larger images are shrunk to, and that outputs have; 0 for their own.
+        overwrite: Replace files that an earlier call wrote into the folder.
     """
-    folder = output_folder(out)
     options = EdgeOptions(method, cues=cues, sigma=sigma)
-    for batch, scene in _scenes(run, images, reading, largest, "edges"):
-        for name, found in zip(batch.names, edges_of(scene, options), strict=True):
-            write_png(folder / f"{name}-edges.png", found)
-    return 0
+
+    def write(batch: PictureBatch, scene: Scene) -> Iterable[Sequence[Tensor]]:
+        for found in edges_of(scene, options):
+            yield [found]
+
+    where = Destination(out, overwrite, ("-edges.png",))
+    return _read_out(run, images, where, largest, reading, "edges", write)
 
 
-def _scenes(
-    run: str, images: tuple[str, ...], reading: Reading, largest: int, what: str
-) -> Iterator[tuple[PictureBatch, Scene]]:
-    """Scenes of all images that can be read, behind a progress bar; raises at the end for those that cannot."""
+@dataclass(frozen=True)
+class Destination:
+    """Where the pictures of images go: NAME with each of the endings, into the folder `out`."""
+
+    out: str
+    overwrite: bool
+    endings: tuple[str, ...]
+
+
+def _read_out(
+    run: str, images: tuple[str, ...], where: Destination, largest: int, reading: Reading, what: str, write: Write
+) -> int:
+    """Write the pictures that `write` makes of the images' scenes; raises at the end for images that were left out."""
     options = reading.options()
     run, images = model_and_images(run, images)
-    model = load_model(run, choose_device(reading.device))
-    if not isinstance(model, GMAE):
-        raise InputError(f"run: expected a GMAE, whose pictures are made of Gaussians, got a MAE in {run}")
-    pictures = Pictures(images, reading.batch_size, model.patch, largest)
-    done = 0
-    with progress_bar(what, len(pictures.files)) as told:
+    pictures = Pictures(images, reading.batch_size, largest=largest)
+    names = [f"{name}{ending}" for name in pictures.names for ending in where.endings]
+    outputs = outputs_in(where.out, names, where.overwrite, inputs=pictures.files)
+    device = choose_device(reading.device)
+    model = load_gmae(run, device)
+    pictures.at_least(model.patch)
+    done, written = 0, []
+    with outputs.writing() as folder, progress_bar(what, len(pictures.files)) as told:
         for batch in pictures:
-            yield batch, read_scene(model, batch.images.to(next(model.parameters()).device), options)
+            scene = read_scene(model, batch.images.to(device), options)
+            for name, found in zip(batch.names, write(batch, scene), strict=True):
+                for ending, pixels in zip(where.endings, found, strict=True):
+                    write_png(folder / f"{name}{ending}", pixels)
+                    written.append(f"{name}{ending}")
             done += len(batch.names)
             told(done + len(pictures.failures))
+    say_written(folder, written, done, described(run))
     pictures.finish()
+    return 0

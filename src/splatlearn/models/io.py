@@ -71,7 +71,7 @@ def load_model(path_or_hub_id: str | Path, device: str | torch.device = "cpu") -
     FileNotFoundError when there is no model there, and ValueError for a schema, configuration or weights that do not
     fit this version, and for a classifier.
     """
-    folder = _find(path_or_hub_id)
+    folder = model_folder(path_or_hub_id)
     config = _read_config(folder)
     if isinstance(config, ClassifierConfig):
         raise InputError(f"{folder}: expected a MAE or a GMAE, got a classifier; read it with load_classifier")
@@ -83,7 +83,7 @@ def load_model(path_or_hub_id: str | Path, device: str | torch.device = "cpu") -
 
 def load_classifier(path_or_hub_id: str | Path, device: str | torch.device = "cpu") -> Classifier:
     """Load a classifier, in evaluation mode; finds it and raises as `load_model` does."""
-    folder = _find(path_or_hub_id)
+    folder = model_folder(path_or_hub_id)
     config = _read_config(folder)
     if not isinstance(config, ClassifierConfig):
         raise InputError(f"{folder}: expected a classifier, got a masked autoencoder; read it with load_model")
@@ -136,7 +136,11 @@ def is_hub_id(name: str) -> bool:
     return _HUB_ID.fullmatch(name) is not None
 
 
-def _find(path_or_hub_id: str | Path) -> Path:
+def model_folder(path_or_hub_id: str | Path) -> Path:
+    """The folder with `config.json` and `model.safetensors` that `load_model` reads; a model of the Hub is downloaded.
+
+    Raises FileNotFoundError when there is none.
+    """
     path = Path(path_or_hub_id)
     if not path.exists() and (packaged := packaged_models().get(str(path_or_hub_id))):
         return packaged
