@@ -38,9 +38,9 @@ def refit_colors(
     - `bounds`: smallest and largest colour; infinite where there is none.
     - `background`, `backend`: see `splatlearn.render`.
 
-    With fixed geometry a picture is linear in the colours x: W x + T·background with blending weights W ≥ 0. The squared
-    error is lowered by accelerated projected gradient steps with restarts (Beck and Teboulle 2009; O'Donoghue and
-    Candès 2015). Each image and channel is a problem of its own, and the step of Gaussian k is 1 / (WᵀW·1)_k, the
+    With fixed geometry a picture is linear in the colours x: W x + T·background with blending weights W ≥ 0. The
+    squared error is lowered by accelerated projected gradient steps with restarts (Beck and Teboulle 2009; O'Donoghue
+    and Candès 2015). Each image and channel is a problem of its own, and the step of Gaussian k is 1 / (WᵀW·1)_k, the
     curvature of a separable surrogate (De Pierro 1995). The error is never above that of the clamped colours. Gaussians
     that no pixel shows keep their clamped colours. Returns detached Gaussians.
 
