@@ -48,7 +48,7 @@ class EvaluationInput:
     label_column: str | None = None
     """Column with the labels of parquet or Hub data, numbers or text. Default: found by its type or name."""
     segmentation: str | None = None
-    """Folder with images/NAME.jpg and masks/NAME.png: a linear segmentation probe on patch tokens."""
+    """Folder with images/NAME.jpg and masks/NAME.png (class numbers, 255 for void): a segmentation probe on tokens."""
     out: str | None = None
     """Folder of evaluation.json and the report. Default: RUN."""
     cache: str | None = None

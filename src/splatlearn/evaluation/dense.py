@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from splatlearn.core.errors import InputError
 from splatlearn.data import sample_order
 from splatlearn.evaluation.features import Extraction, Progress
-from splatlearn.evaluation.masked_images import MaskedImages, read_pair
+from splatlearn.evaluation.masked_images import IGNORED, MaskClasses, MaskedImages, read_pair
 from splatlearn.evaluation.reconstruction import evaluating
 from splatlearn.models.decoder import MaskedAutoencoder
 from splatlearn.models.patches import grid_of, patchify
@@ -38,7 +38,7 @@ class SegmentationRecipe:
 
 @dataclass(frozen=True, eq=False)
 class DenseFeatures:
-    """Token maps float32 [B, D, h, w] with masks int64 [B, H, W] of class numbers."""
+    """Token maps float32 [B, D, h, w] with masks int64 [B, H, W] of class numbers, IGNORED where a pixel is void."""
 
     tokens: Float[Tensor, "B D h w"]
     masks: Int64[Tensor, "B H W"]
@@ -47,6 +47,7 @@ class DenseFeatures:
 def dense_features(
     model: MaskedAutoencoder | None,
     images: MaskedImages,
+    classes: MaskClasses,
     image_size: tuple[int, int],
     patch: int,
     extraction: Extraction | None = None,
@@ -55,6 +56,7 @@ def dense_features(
     """Token maps of photographs and their masks at the model's size: the largest central box, resized.
 
     - `model`: None takes the pixels of each patch, the control without learning.
+    - `classes`: of the whole set, as `mask_classes` finds them.
 
     Raises DataError as `read_pair` does.
     """
@@ -63,9 +65,9 @@ def dense_features(
     tokens: list[Tensor] = []
     masks: list[Tensor] = []
     for start in range(0, len(images.pairs), extraction.batch_size):
-        read = [read_pair(pair, image_size) for pair in images.pairs[start : start + extraction.batch_size]]
+        read = [read_pair(pair, image_size, classes) for pair in images.pairs[start : start + extraction.batch_size]]
         pixels = torch.from_numpy(np.stack([image for image, _ in read])).to(device).float() / 255
-        masks.append(torch.from_numpy(np.stack([mask for _, mask in read])).long())
+        masks.append(torch.from_numpy(np.stack([mask for _, mask in read])))
         if model is None:
             grid = grid_of(*image_size, patch)
             tokens.append(patchify(pixels, patch).transpose(1, 2).unflatten(2, grid).cpu())
@@ -79,11 +81,16 @@ def dense_features(
 
 
 def segment(
-    train: DenseFeatures, val: DenseFeatures, classes: int, recipe: SegmentationRecipe | None = None
+    train: DenseFeatures,
+    val: DenseFeatures,
+    classes: int,
+    recipe: SegmentationRecipe | None = None,
+    told: Callable[[int, int], None] | None = None,
 ) -> Int64[Tensor, "B H W"]:
     """Class numbers of the pixels of `val`, by a linear layer on standardised tokens trained on `train`.
 
-    Its logits are enlarged bilinearly to the masks' size, in training too. A function of its arguments alone.
+    Its logits are enlarged bilinearly to the masks' size, in training too; void pixels are left out of the loss.
+    `told` is called with the steps done and their number. A function of the other arguments alone.
     """
     recipe = recipe or SegmentationRecipe()
     mean = train.tokens.mean(dim=(0, 2, 3), keepdim=True)
@@ -100,8 +107,13 @@ def segment(
     for step, chosen in zip(range(recipe.steps), _batches(len(train.tokens), size, recipe.seed), strict=False):
         rate = recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * step / recipe.steps))
         optimizer.param_groups[0]["lr"] = rate
+        if told is not None:
+            told(step, recipe.steps)
+        masks = train.masks[chosen]
+        if bool((masks == IGNORED).all()):  # the mean over no pixel is not a number
+            continue
         optimizer.zero_grad()
-        F.cross_entropy(logits(train.tokens[chosen]), train.masks[chosen]).backward()
+        F.cross_entropy(logits(train.tokens[chosen]), masks, ignore_index=IGNORED).backward()
         optimizer.step()
     with torch.no_grad():
         return torch.cat([logits(tokens).argmax(dim=1) for tokens in val.tokens.split(size)])
@@ -119,10 +131,11 @@ def intersection_over_union(
 ) -> Float[Tensor, " C"]:
     """Pixels in both over pixels in either, for each class, summed over all images; NaN for a class in neither.
 
-    Their mean is the mean IoU. Raises InputError when the shapes differ.
+    Void pixels of `masks` count nowhere. The mean over classes is the mean IoU. Raises InputError when shapes differ.
     """
     if predicted.shape != masks.shape:
         raise InputError(f"predicted: expected shape {list(masks.shape)} like masks, got {list(predicted.shape)}")
-    pairs = torch.bincount((masks * classes + predicted).flatten(), minlength=classes**2).reshape(classes, classes)
+    pairs = (masks * classes + predicted)[masks != IGNORED]
+    pairs = torch.bincount(pairs, minlength=classes**2).reshape(classes, classes)
     both = pairs.diagonal().double()
     return both / (pairs.sum(dim=0) + pairs.sum(dim=1) - both)

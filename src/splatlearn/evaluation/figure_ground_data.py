@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from splatlearn.data import DataError, decode
-from splatlearn.evaluation.masked_images import open_masked_images
+from splatlearn.evaluation.masked_images import WHITE, open_masked_images, read_mask
 
 Pair = tuple[Path, Path]
 
@@ -32,12 +32,21 @@ def open_figure_ground(folder: str | Path, limit: int | None = None) -> dict[str
 
 
 def read_figure(pair: Pair) -> tuple[UInt8[np.ndarray, "H W 3"], Bool[np.ndarray, "H W"]]:
-    """A photograph and where its figure is: what is above half in the mask.
+    """A photograph and where its figure is.
 
-    Raises UnreadableImage for files that cannot be decoded and DataError for a mask of another size.
+    In a mask with shades above half that is what is above half; in one of class numbers, grey or in a palette, every
+    class but 0, and 255 only where no other class is there (see `mask_classes`).
+
+    Raises UnreadableImage for photographs that cannot be decoded, and DataError as `read_mask` does and for a mask of
+    another size.
     """
     photo = np.asarray(decode(pair[0], pair[0].name))
-    mask = np.asarray(decode(pair[1], pair[1].name).convert("L")) > 127
+    values = read_mask(pair[1])
+    present = set(np.unique(values).tolist())
+    if any(WHITE // 2 < value < WHITE for value in present):
+        mask = values > WHITE // 2
+    else:
+        mask = (values != 0) & ((values != WHITE) | (present <= {0, WHITE}))
     if mask.shape != photo.shape[:2]:
         raise DataError(
             f"data: expected a mask of {photo.shape[1]}×{photo.shape[0]} pixels like {pair[0].name}, got "

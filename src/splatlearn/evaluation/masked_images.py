@@ -6,13 +6,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int64, Integer, UInt8
 from PIL import Image
 
+from splatlearn.core.errors import InputError
 from splatlearn.data import DataError, KeyedPermutation, UnreadableImage, decode, resize_center_crop
 from splatlearn.data.folder import IMAGE_EXTENSIONS
+from splatlearn.data.images import decoding, pending_orientation, turned
 from splatlearn.data.labelled import SPLIT_SEED, VAL_SHARE
 from splatlearn.data.randomness import Purpose, generator
+from splatlearn.evaluation.features import Progress
+
+WHITE = 255
+"""Value of the figure in masks that hold 0 and 255 alone."""
+VOID = (255, 65535)
+"""Values of pixels that are of no class in all other masks, of 8 and of 16 bits."""
+IGNORED = -1
+"""Class number that `MaskClasses` gives such pixels."""
 
 
 @dataclass(frozen=True)
@@ -53,28 +63,98 @@ def open_masked_images(folder: str | Path) -> MaskedImages:
     return MaskedImages(pairs, f"{len(pairs)} images with masks in {root}")
 
 
+@dataclass(frozen=True)
+class MaskClasses:
+    """The classes of a set of masks: `values[c]` is the value of class c in the files, `names[c]` what reports call it.
+
+    Raises InputError for values that do not rise.
+    """
+
+    values: tuple[int, ...]
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.names) != len(self.values) or list(self.values) != sorted(set(self.values)):
+            raise InputError(f"values: expected rising numbers, one for each of {len(self.names)}, got {self.values}")
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def numbered(self, mask: Integer[np.ndarray, "H W"]) -> Int64[np.ndarray, "H W"]:
+        """The class number of each value of a mask; IGNORED for values of no class."""
+        known = np.array(self.values)
+        places = np.searchsorted(known, mask).clip(max=len(known) - 1)
+        return np.where(known[places] == mask, places, IGNORED)
+
+
+def mask_classes(images: MaskedImages, progress: Progress | None = None) -> MaskClasses:
+    """The classes that the masks of a set hold, by one rule for grey masks and palettes.
+
+    Values are class numbers and 255 is void, unless all masks together hold 0 and 255 alone: then 255 is class 1. In
+    masks of 16 bits 65535 is void too. Reads every mask. Raises DataError for fewer than two classes and as `read_mask`
+    does.
+    """
+    found: set[int] = set()
+    for done, (_, mask) in enumerate(images.pairs):
+        if progress is not None:
+            progress("masks", done, len(images.pairs))
+        found.update(np.unique(read_mask(mask)).tolist())
+    is_binary = found <= {0, WHITE}
+    values = tuple(sorted(found if is_binary else found.difference(VOID)))
+    if len(values) < 2:
+        only = f"{values[0]} alone" if values else "nothing"
+        void = " beside void pixels" if found.difference(values) else ""
+        raise DataError(
+            f"segmentation: expected masks of at least two classes, got {only}{void} in the {len(images.pairs)} masks "
+            f"of {images.pairs[0][1].parent}; pixels hold class numbers, 255 for void, or 0 and 255 for two classes"
+        )
+    return MaskClasses(values, tuple(f"class {number}" for number in ((0, 1) if is_binary else values)))
+
+
+def read_mask(path: Path) -> Integer[np.ndarray, "H W"]:
+    """The values of a mask as the file stores them, upright: of grey of any depth, or the numbers of a palette.
+
+    Black and white files of one bit give 0 and 255; colours are taken where they are all grey. Raises DataError for a
+    file that cannot be read and for colours.
+    """
+    try:
+        with decoding(path.name), Image.open(path) as file:
+            file.load()
+            mask = turned(file, pending_orientation(file))
+            values = np.asarray(mask.convert("L") if mask.mode == "1" else mask)
+    except UnreadableImage as error:
+        raise DataError(f"segmentation: expected readable images and masks, got {error}") from error
+    plain = np.issubdtype(values.dtype, np.integer)
+    if mask.mode in ("LA", "RGBA"):
+        plain, values = bool((values[..., -1] == WHITE).all()), values[..., :-1]
+    grey = values if values.ndim == 2 else values[..., 0]
+    if not plain or (values.ndim == 3 and bool((values != grey[..., None]).any())):
+        raise DataError(
+            f"segmentation: expected class numbers in grey or a palette, got pixels of mode {mask.mode} in "
+            f"{path.name}; convert the mask"
+        )
+    return grey
+
+
 def read_pair(
-    pair: tuple[Path, Path], size: tuple[int, int]
-) -> tuple[UInt8[np.ndarray, "3 H W"], UInt8[np.ndarray, "H W"]]:
+    pair: tuple[Path, Path], size: tuple[int, int], classes: MaskClasses
+) -> tuple[UInt8[np.ndarray, "3 H W"], Int64[np.ndarray, "H W"]]:
     """The pixels of a photograph and its mask's class numbers: the largest central box, resized to height and width.
 
-    Grey masks above half are class 1; palette masks keep their class numbers. Raises DataError for unreadable files
-    and a mask of another size than its image.
+    `classes`: of the set, as `mask_classes` finds them; void is IGNORED. Raises DataError for unreadable files and a
+    mask of another size than its image.
     """
     try:
         photo = decode(pair[0], pair[0].name)
-        with Image.open(pair[1]) as mask:
-            classes = np.asarray(mask if mask.mode == "P" else mask.convert("L"))
-            is_palette = mask.mode == "P"
-    except (UnreadableImage, OSError) as error:
+    except UnreadableImage as error:
         raise DataError(f"segmentation: expected readable images and masks, got {error}") from error
-    if classes.shape != (photo.height, photo.width):
+    mask = read_mask(pair[1])
+    if mask.shape != (photo.height, photo.width):
         raise DataError(
             f"segmentation: expected a mask of {photo.width}x{photo.height} pixels like {pair[0].name}, got "
-            f"{classes.shape[1]}x{classes.shape[0]} in {pair[1].name}"
+            f"{mask.shape[1]}x{mask.shape[0]} in {pair[1].name}"
         )
-    numbers = classes if is_palette else (classes > 127).astype(np.uint8)
-    return resize_center_crop(photo, *size), _resized_mask(numbers, *size)
+    return resize_center_crop(photo, *size), _resized_mask(classes.numbered(mask), *size)
 
 
 def _resized_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
