@@ -42,7 +42,8 @@ enum Path : int32_t {
 // - step: the constant ratio of ratios down a column, less 1: near 1 a float could not tell wide splats apart.
 // - narrowing·dx² is the least power of a column, and sqrt((reach − that)·flatness) half its height in the ellipse.
 struct Prepared {
-    static constexpr int PAD = 16;  // the widest vector: the last one may reach past the end
+    static constexpr int PAD = 16;     // the widest vector: the last one may reach past the end
+    static constexpr int ARRAYS = 17;  // of floats and whole numbers
     int count = 0;
     bool finite = true;
     std::unique_ptr<float[]> storage;

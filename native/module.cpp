@@ -8,10 +8,12 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "caught.h"
 #include "kernel.h"
 #include "projection.h"
 
@@ -72,10 +74,24 @@ struct Batch {
     }
 };
 
-std::vector<Prepared> prepare_all(const Batch& batch, int threads) {
-    std::vector<Prepared> prepared(batch.images());
+// Numbers that are held for the images at hand, a gibibyte: with more splats fewer images are taken at a time.
+constexpr size_t MOST_NUMBERS = size_t{1} << 28;
+
+int at_once(int images, size_t numbers) {
+    return static_cast<int>(std::min<size_t>(images, std::max<size_t>(1, MOST_NUMBERS / std::max<size_t>(1, numbers))));
+}
+
+int prepared_at_once(const Batch& batch) {
+    return at_once(batch.images(), Prepared::ARRAYS * (static_cast<size_t>(batch.count()) + Prepared::PAD));
+}
+
+// Of the images from `first` on, `here` of them.
+std::vector<Prepared> prepare_some(const Batch& batch, int first, int here, int threads) {
+    std::vector<Prepared> prepared(here);
+    Caught caught;
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
-    for (int image = 0; image < batch.images(); ++image) active->prepare(batch.scene(image), prepared[image]);
+    for (int i = 0; i < here; ++i) caught.run([&] { active->prepare(batch.scene(first + i), prepared[i]); });
+    caught.rethrow();
     return prepared;
 }
 
@@ -87,23 +103,29 @@ void forward(Input<3> centers, Input<3> conics, Input<2> opacities, Input<3> col
                       static_cast<int>(color.shape(3))};
     nb::gil_scoped_release unlocked;
     const std::vector<Rows> bands = bands_of(batch.height);
-    const std::vector<Prepared> prepared = prepare_all(batch, threads);
     const size_t pixels = static_cast<size_t>(batch.height) * batch.width;
-    const int tasks = batch.images() * static_cast<int>(bands.size());
+    const int parts = static_cast<int>(bands.size()), some = prepared_at_once(batch);
+    Caught caught;
+    for (int first = 0; first < batch.images(); first += some) {
+        const int here = std::min(some, batch.images() - first);
+        const std::vector<Prepared> prepared = prepare_some(batch, first, here, threads);
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
-    for (int task = 0; task < tasks; ++task) {
-        const int image = task / static_cast<int>(bands.size());
-        const Rows rows = bands[task % bands.size()];
-        float* out = color.data() + image * batch.channels() * pixels;
-        float* left = transmittance.data() + image * pixels;
-        if (prepared[image].finite) {
-            active->forward(batch.scene(image), prepared[image], rows, out, left);
-            continue;
+        for (int task = 0; task < here * parts; ++task) {
+            const int image = first + task / parts;
+            const Rows rows = bands[task % parts];
+            const Prepared& splats = prepared[task / parts];
+            float* out = color.data() + image * batch.channels() * pixels;
+            float* left = transmittance.data() + image * pixels;
+            if (splats.finite) {
+                caught.run([&] { active->forward(batch.scene(image), splats, rows, out, left); });
+                continue;
+            }
+            // What is not finite stays visible: a guard downstream must see it.
+            const size_t from = static_cast<size_t>(rows.first) * batch.width, to = static_cast<size_t>(rows.last) * batch.width;
+            for (int c = 0; c < batch.channels(); ++c) std::fill(out + c * pixels + from, out + c * pixels + to, NOT_A_NUMBER);
+            std::fill(left + from, left + to, NOT_A_NUMBER);
         }
-        // What is not finite stays visible: a guard downstream must see it.
-        const size_t from = static_cast<size_t>(rows.first) * batch.width, to = static_cast<size_t>(rows.last) * batch.width;
-        for (int c = 0; c < batch.channels(); ++c) std::fill(out + c * pixels + from, out + c * pixels + to, NOT_A_NUMBER);
-        std::fill(left + from, left + to, NOT_A_NUMBER);
+        caught.rethrow();
     }
 }
 
@@ -142,7 +164,6 @@ void backward(Input<3> centers, Input<3> conics, Input<2> opacities, Input<3> co
                       static_cast<int>(color.shape(3))};
     nb::gil_scoped_release unlocked;
     const std::vector<Rows> bands = bands_of(batch.height);
-    const std::vector<Prepared> prepared = prepare_all(batch, threads);
     const size_t pixels = static_cast<size_t>(batch.height) * batch.width;
     const int count = batch.count(), channels = batch.channels(), parts = static_cast<int>(bands.size());
     const size_t part_size = static_cast<size_t>(count) * (MOMENTS + channels);
@@ -152,32 +173,37 @@ void backward(Input<3> centers, Input<3> conics, Input<2> opacities, Input<3> co
                          colors_out.data() + n * channels, background_out.data() + static_cast<size_t>(image) * channels};
     };
     // As many images at a time as keep the threads busy: memory for moments does not grow with the batch.
-    const int at_once = std::max(1, (4 * threads + parts - 1) / std::max(1, parts));
-    std::vector<float> moments(at_once * parts * part_size), backgrounds(static_cast<size_t>(at_once) * parts * channels);
-    for (int first = 0; first < batch.images(); first += at_once) {
-        const int here = std::min(at_once, batch.images() - first);
+    const int busy = std::max(1, (4 * threads + parts - 1) / std::max(1, parts));
+    const int some = prepared_at_once(batch), summed = std::min(at_once(batch.images(), parts * part_size), busy);
+    const auto moments = room_for<float>(summed * parts * part_size);
+    const auto backgrounds = room_for<float>(static_cast<size_t>(summed) * parts * channels);
+    Caught caught;
+    const auto sum_up = [&](const Prepared* prepared, int first, int here) {
 #pragma omp parallel num_threads(threads)
         {
 #pragma omp for schedule(dynamic)
             for (int task = 0; task < here * parts; ++task) {
                 const int image = first + task / parts;
-                float* own = moments.data() + task * part_size;
-                float* own_background = backgrounds.data() + static_cast<size_t>(task) * channels;
+                const Prepared& splats = prepared[task / parts];
+                float* own = moments.get() + task * part_size;
+                float* own_background = backgrounds.get() + static_cast<size_t>(task) * channels;
                 std::fill_n(own, part_size, 0.0f);
                 std::fill_n(own_background, channels, 0.0f);
-                if (prepared[image].finite)
-                    active->backward(batch.scene(image), prepared[image], bands[task % parts],
-                                     color.data() + image * channels * pixels, transmittance.data() + image * pixels,
-                                     color_gradient.data() + image * channels * pixels,
-                                     transmittance_gradient.data() + image * pixels, own, own_background);
+                if (splats.finite)
+                    caught.run([&] {
+                        active->backward(batch.scene(image), splats, bands[task % parts],
+                                         color.data() + image * channels * pixels, transmittance.data() + image * pixels,
+                                         color_gradient.data() + image * channels * pixels,
+                                         transmittance_gradient.data() + image * pixels, own, own_background);
+                    });
             }
 #pragma omp for schedule(static)
             for (int i = 0; i < here; ++i) {
                 const int image = first + i;
                 const Gradients out = gradients(image);
-                if (prepared[image].finite) {
-                    finish(batch.scene(image), moments.data() + i * parts * part_size,
-                           backgrounds.data() + static_cast<size_t>(i) * parts * channels, parts, out);
+                if (prepared[i].finite) {
+                    finish(batch.scene(image), moments.get() + i * parts * part_size,
+                           backgrounds.get() + static_cast<size_t>(i) * parts * channels, parts, out);
                     continue;
                 }
                 std::fill_n(out.centers, 2 * count, NOT_A_NUMBER);
@@ -187,6 +213,13 @@ void backward(Input<3> centers, Input<3> conics, Input<2> opacities, Input<3> co
                 std::fill_n(out.background, channels, NOT_A_NUMBER);
             }
         }
+        caught.rethrow();
+    };
+    for (int first = 0; first < batch.images(); first += some) {
+        const int last = std::min(first + some, batch.images());
+        const std::vector<Prepared> prepared = prepare_some(batch, first, last - first, threads);
+        for (int image = first; image < last; image += summed)
+            sum_up(prepared.data() + (image - first), image, std::min(summed, last - image));
     }
 }
 
@@ -223,13 +256,15 @@ void project_all(Input<3> means, Input<3> scales, Input<3> quaternions, Input<3>
     const Clouds clouds{means, scales, quaternions, colors, opacities, views};
     const Lens lens = lens_of(model, numbers);
     nb::gil_scoped_release unlocked;
+    Caught caught;
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int image = 0; image < clouds.images(); ++image) {
         const size_t n = clouds.first(image);
-        project(clouds.cloud(image), lens,
-                {centers_out.data() + 2 * n, conics_out.data() + 3 * n, depths_out.data() + n,
-                 colors_out.data() + n * clouds.channels(), opacities_out.data() + n, order_out.data() + n});
+        const Sorted out{centers_out.data() + 2 * n, conics_out.data() + 3 * n, depths_out.data() + n,
+                         colors_out.data() + n * clouds.channels(), opacities_out.data() + n, order_out.data() + n};
+        caught.run([&] { project(clouds.cloud(image), lens, out); });
     }
+    caught.rethrow();
 }
 
 // No gradient depends on the clouds' colours and opacities: those of the splats' gradients fill their places.

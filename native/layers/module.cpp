@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "../caught.h"
 #include "layers.h"
 
 namespace nb = nanobind;
@@ -67,8 +68,11 @@ template <typename Work>
 void summed(ptrdiff_t rows, size_t length, int threads, float* sums, Work work) {
     nb::gil_scoped_release unlocked;
     const ptrdiff_t parts = (rows + ROWS - 1) / ROWS;
-    std::vector<float> partial(parts * length);
-    in_rows(rows, threads, [&](ptrdiff_t part, ptrdiff_t first, int count) { work(first, count, partial.data() + part * length); });
+    const auto partial = splat::room_for<float>(parts * length);
+    in_rows(rows, threads, [&](ptrdiff_t part, ptrdiff_t first, int count) {
+        std::fill_n(partial.get() + part * length, length, 0.0f);
+        work(first, count, partial.get() + part * length);
+    });
     std::fill(sums, sums + length, 0.0f);
     for (ptrdiff_t part = 0; part < parts; ++part)
         for (size_t c = 0; c < length; ++c) sums[c] += partial[part * length + c];
@@ -173,18 +177,16 @@ Head<T> head_of(const Sizes& sizes, const Tokens& q, const Tokens& k, const Toke
             v.of<const T>(image, head, sizes.width), sizes.queries, sizes.keys, sizes.width};
 }
 
-// `work` gets an image, a head, and room for so many floats.
+// `work` gets an image, a head, and room for so many floats: a thread's own, made where a failure may still be thrown.
 template <typename Work>
 void for_heads(const Sizes& sizes, size_t room, int threads, Work work) {
     if (sizes.width % WIDTH_STEP || sizes.keys > MOST_KEYS || sizes.keys <= 0)
         throw nb::value_error("expected heads whose width 16 divides, and 1 to 512 keys");
     nb::gil_scoped_release unlocked;
-#pragma omp parallel num_threads(threads)
-    {
-        const std::unique_ptr<float[]> scratch(new float[room]);
-#pragma omp for schedule(static)
-        for (ptrdiff_t i = 0; i < sizes.images * sizes.heads; ++i) work(i / sizes.heads, i % sizes.heads, scratch.get());
-    }
+    const auto scratch = splat::room_for<float>(room * threads);
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (ptrdiff_t i = 0; i < sizes.images * sizes.heads; ++i)
+        work(i / sizes.heads, i % sizes.heads, scratch.get() + room * omp_get_thread_num());
 }
 
 template <typename T>
