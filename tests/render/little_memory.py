@@ -38,7 +38,8 @@ def renderer(threads: int = THREADS) -> dict[str, Callable[[], None]]:
     splats = (centers, conics, opacities, colors, background)
     pictures = array(1, 3, *SIZE), array(1, *SIZE)
     results = [np.empty_like(each) for each in splats]
-    lens, views, order = [8.0, 8.0, 8.0, 8.0, 0.01, 1.0, 1.0], np.eye(4, dtype=np.float32)[None], np.zeros(rows, np.int32)
+    lens, views = [8.0, 8.0, 8.0, 8.0, 0.01, 1.0, 1.0], np.eye(4, dtype=np.float32)[None]
+    order = np.zeros(rows, np.int32)
     cloud = array(*rows, 3), array(*rows, 3), array(*rows, 4), colors, opacities
     sorted_out = results[0], results[1], array(*rows), results[3], results[2]
     return {
