@@ -12,6 +12,16 @@ import numpy as np
 import pyarrow
 
 Change = Callable[[bytes, np.random.Generator], bytes]
+EXTRAS = [
+    b"\r",
+    b" 1",
+    b"\xff",
+    b"\nproperty list uchar int a",
+    b"\nelement more 3",
+    b"\nend_header",
+    b"\ncomment \xe9",
+]
+EXTREMES = [float("nan"), float("inf"), float("-inf"), 3e38, -3e38, 1e-45, 0.0]
 NUMBERS = [b"0", b"-1", b"255", b"256", b"65536", b"4294967295", b"999999999999", b"1e999", b"nan", b"null", b'"a"']
 
 
@@ -57,7 +67,30 @@ def change_number(data: bytes, rng: np.random.Generator) -> bytes:
     return data[:start] + NUMBERS[int(rng.integers(len(NUMBERS)))] + data[stop:]
 
 
-CHANGES: tuple[Change, ...] = (cut, flip_bits, fill, drop, repeat, change_number)
+def change_line(data: bytes, rng: np.random.Generator) -> bytes:
+    """Drop, repeat, exchange or lengthen a line of the first 2000 bytes."""
+    lines = data[:2000].split(b"\n")
+    one, two = (int(rng.integers(len(lines))) for _ in range(2))
+    match int(rng.integers(4)):
+        case 0:
+            del lines[one]
+        case 1:
+            lines.insert(one, lines[two])
+        case 2:
+            lines[one], lines[two] = lines[two], lines[one]
+        case _:
+            lines[one] += EXTRAS[int(rng.integers(len(EXTRAS)))]
+    return b"\n".join(lines) + data[2000:]
+
+
+def put_float(data: bytes, rng: np.random.Generator) -> bytes:
+    """Write an extreme number over a few bytes, or behind them all."""
+    start = int(rng.integers(len(data) + 1))
+    number = struct.pack("<f", EXTREMES[int(rng.integers(len(EXTREMES)))])
+    return data[:start] + number + data[start + 4 :]
+
+
+CHANGES: tuple[Change, ...] = (cut, flip_bits, fill, drop, repeat, change_number, change_line, put_float)
 
 
 def mutate(data: bytes, rng: np.random.Generator) -> bytes:
@@ -65,7 +98,7 @@ def mutate(data: bytes, rng: np.random.Generator) -> bytes:
     if rng.random() < 0.5:
         if data[:2] == b"\x1f\x8b":
             return gzip.compress(_change(gzip.decompress(data), rng), 1)
-        if data[:4] == b"NGSP":
+        if data[:5] == b"NGSP\4":
             return _change_stream(data, rng)
         if data[:2] == b"PK":
             return _change_member(data, rng)

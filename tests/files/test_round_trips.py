@@ -106,7 +106,7 @@ def test_arguments(tmp_path: Path, generator: torch.Generator) -> None:
     with pytest.raises(SplatFileError, match="meta.json: expected a file in the folder, found none"):
         read_splats(tmp_path)
     (tmp_path / "scene.ply").write_bytes(b"solid cube")
-    with pytest.raises(SplatFileError, match="expected PLY, SPZ or SOG, got a file that begins with b'solid cu'"):
+    with pytest.raises(SplatFileError, match="expected PLY, SPZ or SOG, got an STL mesh$"):
         read_splats(tmp_path / "scene.ply")
     with pytest.raises(SplatFileError, match="/dev/null: unreadable splat file: expected a regular file"):
         read_splats("/dev/null")

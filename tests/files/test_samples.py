@@ -1,4 +1,4 @@
-"""Real scenes beside the checkout: they read, agree with one another, and render."""
+"""Real files beside the checkout: they read, agree with one another, and render, or are named."""
 
 from pathlib import Path
 
@@ -7,10 +7,13 @@ import torch
 
 from files.clouds import covariances, psnr
 from splatlearn.camera import Camera
-from splatlearn.files import SplatCloud, read_splats
+from splatlearn.files import SplatCloud, SplatFileError, read_splats
 from splatlearn.render import render
 
-SAMPLES = Path(__file__).parents[3] / "shared" / "data" / "scenes3d" / "gaussians"
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+SAMPLES = SHARED / "scenes3d" / "gaussians"
+WRITERS = SHARED / "splat_files"
+CASES = SHARED / "cases"
 pytestmark = pytest.mark.skipif(not SAMPLES.is_dir(), reason="no shared data beside the checkout")
 
 SCENES = {
@@ -63,3 +66,63 @@ def test_colours_of_degree_2_depend_on_the_view() -> None:
     cloud = read_splats(SAMPLES / name)
     assert psnr(show(name, cloud), show(name, cloud.with_degree(0))) < 30
     assert psnr(show(name, cloud), show(name, cloud.with_degree(4))) > 100
+
+
+@pytest.mark.skipif(not WRITERS.is_dir(), reason="no files of other writers beside the checkout")
+@pytest.mark.parametrize(
+    ("name", "count", "degree"),
+    [
+        ("inria_7000_sh3.ply", 9_080, 3),
+        ("misnamed_scene.compressed.ply", 20_000, 0),
+        ("jsplat_unit_cube_ascii.ply", 20, 0),
+        ("metalsplatter/train_3points.ply", 3, 3),
+        ("metalsplatter/train_3points.spz", 3, 3),
+        ("spz_v2_sh3.spz", 78_567, 3),
+        ("splat_transform_fixtures/minimal-raw.spz", 4, 0),
+        ("splat_transform_fixtures/minimal-v2.spz", 4, 0),
+        ("splat_transform_fixtures/minimal-v3.spz", 4, 0),
+        ("splat_transform_fixtures/minimal-v4.spz", 4, 0),
+    ],
+)
+def test_files_of_other_writers(name: str, count: int, degree: int) -> None:
+    cloud = read_splats(WRITERS / name)
+    assert (cloud.count, cloud.degree, cloud.dropped) == (count, degree, 0)
+
+
+@pytest.mark.skipif(not WRITERS.is_dir(), reason="no files of other writers beside the checkout")
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("gs_dynamics_rope.splat", "a .splat file"),
+        ("radegs_airplane.splat", "a .splat file"),
+        ("mesh2splat_lucy_10k.splat", "a .splat file"),
+        ("metalsplatter/train_3points.splat", "a .splat file"),
+        ("splat_transform_fixtures/minimal.splat", "a .splat file"),
+        ("splat_transform_fixtures/minimal.ksplat", "a .ksplat file"),
+        ("khr_gaussian_splatting/khr_conformance_matrix.glb", "a binary glTF file"),
+        ("khr_gaussian_splatting/khr_conformance_matrix.gltf", "a glTF file"),
+        ("khr_gaussian_splatting/khr_extensible_fallback.gltf", "a glTF file"),
+        ("not_splats/html_404.ply", "an HTML page"),
+        ("not_splats/text_404.splat", "a text that begins with '404: Not Found'"),
+        ("sog_v1_logo", "version 1; convert it with splat-transform first"),
+    ],
+)
+def test_other_formats_are_named(name: str, kind: str) -> None:
+    with pytest.raises(SplatFileError, match=f"got {kind}"):
+        read_splats(WRITERS / name)
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="no cases beside the checkout")
+def test_cases() -> None:
+    flat = read_splats(CASES / "16_2dgs_no_scale_2.ply")
+    assert flat.count == 40 and (flat.scales[:, 2] < 1e-6 * flat.scales[:, :2].amin(dim=1)).all()
+    first = read_splats(CASES / "23_sog2_without_bands_and_count.sog")
+    assert (first.count, first.degree) == (200, 2)
+    for name, degree in [("0", 0), ("1_reads", 1)]:
+        cloud = read_splats(CASES / f"32_gsplat_compressed_degree_{name}.ply")
+        assert (cloud.count, cloud.degree) == (300, degree)
+    for name, kept, dropped in [("18_nan_rows.ply", 56, 4), ("19_zero_rows.ply", 1, 49)]:
+        with pytest.raises(SplatFileError, match=rf"{dropped} of \d+ Gaussians cannot be used: .*drop_invalid=True"):
+            read_splats(CASES / name)
+        cloud = read_splats(CASES / name, drop_invalid=True)
+        assert (cloud.count, cloud.dropped) == (kept, dropped)

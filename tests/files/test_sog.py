@@ -106,6 +106,42 @@ def test_png_serves_too(tmp_path: Path) -> None:
     assert read(files | {"sh0.webp": webp(np.asarray(image), format="PNG")}, tmp_path).count == 1
 
 
+@pytest.mark.parametrize("degree", [1, 2, 3])
+@pytest.mark.parametrize("missing", [("bands", "count"), ("bands",), ("count",)])
+def test_the_image_says_what_the_first_files_left_out(
+    missing: tuple[str, ...], degree: int, tmp_path: Path, generator: torch.Generator
+) -> None:
+    path = tmp_path / "scene.sog"
+    write_splats(random_cloud(generator, count=200, degree=degree), path)
+    whole = read_splats(path)
+    with zipfile.ZipFile(path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    meta = json.loads(files["meta.json"])
+    for name in missing:
+        del meta["shN"][name]
+    back = read(files | {"meta.json": meta}, tmp_path)
+    assert (back.degree, back.count) == (degree, 200)
+    assert torch.equal(back.harmonics, whole.harmonics)
+    narrow = webp(np.zeros((4, 100, 4)))
+    with pytest.raises(SplatFileError, match="shN_centroids.webp: expected "):
+        read(files | {"meta.json": meta, "shN_centroids.webp": narrow}, tmp_path)
+
+
+def test_the_first_version_is_named(tmp_path: Path) -> None:
+    files = scene()
+    del files["meta.json"]["version"]
+    for change, found in [({}, "a meta.json without a version"), ({"shape": [1, 3]}, "version 1")]:
+        files["meta.json"]["means"] |= change
+        with pytest.raises(SplatFileError, match=f"expected SOG of version 2, got {found}; convert it with splat-tran"):
+            read(files, tmp_path)
+
+
+def test_folders_of_levels_of_detail_are_named(tmp_path: Path) -> None:
+    (tmp_path / "lod-meta.json").write_text("{}")
+    with pytest.raises(SplatFileError, match="expected a SOG scene with meta.json, got a streamed one with lod-meta"):
+        read_splats(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["scene.sog", "meta.json"])
 @pytest.mark.parametrize("degree", range(4))
 def test_rounding(name: str, degree: int, tmp_path: Path, generator: torch.Generator) -> None:
@@ -186,7 +222,10 @@ EMPTY = np.zeros((2, 2, 4), np.uint8)
     ("change", "message"),
     [
         (lambda files: files.pop("sh0.webp"), "sh0.webp: expected a member of the bundle, found none"),
-        (lambda files: files.pop("meta.json"), "meta.json: expected a member of the bundle, found none"),
+        (
+            lambda files: files.pop("meta.json"),
+            "expected a SOG bundle with meta.json, got a ZIP archive of 'means_l.webp', 'means_u.webp', 'scales.webp'",
+        ),
         (replaced("meta.json", b"{"), "meta.json: expected JSON, got JSONDecodeError"),
         (replaced("meta.json", b"[" * 100_000), "meta.json: expected JSON, got RecursionError"),
         (replaced("meta.json", b"[]"), "meta.json: expected an object, got list"),
@@ -198,7 +237,10 @@ EMPTY = np.zeros((2, 2, 4), np.uint8)
         (replaced("sh0.webp", webp(np.zeros((2000, 2000, 4)))), "sh0.webp: expected 1 to 262146 pixels, got 2000 x"),
         (replaced("shN_centroids.webp", webp(EMPTY)), "expected 192 to 262528 pixels in rows of 192, got 2 x 2"),
         (replaced("shN_labels.webp", webp(EMPTY + 7)), "shN_labels.webp: expected labels below 6, got 1799"),
-        (changed("version", value=1), "meta.json: expected version 2, got 1; convert older scenes with"),
+        (
+            changed("version", value=1),
+            "expected SOG of version 2, got version 1; convert it with splat-transform first",
+        ),
         (changed("count", value=5), "expected 5 to 262154 pixels, got 2 x 2"),
         (changed("count", value=0), "expected at least one Gaussian, got a count of 0"),
         (changed("count", value=10**30), "expected at most 20000000 Gaussians"),
@@ -208,8 +250,11 @@ EMPTY = np.zeros((2, 2, 4), np.uint8)
         (changed("means", "mins", value=[1, 2]), "mins: expected 3 finite numbers, got [1, 2]"),
         (changed("means", "mins", value=[1, 2, math.nan]), "mins: expected 3 finite numbers, got [1, 2, nan]"),
         (changed("means", "maxs", value=[1, 2, 10**400]), "maxs: expected 3 finite numbers"),
-        (changed("means", "maxs", value=[500, 500, 500]), "positions: expected finite numbers"),
-        (changed("scales", "codebook", value=[99.0] * 256), "scales: expected finite numbers, got 3 of 3"),
+        (
+            changed("means", "maxs", value=[500, 500, 500]),
+            "1 of 1 Gaussians cannot be used: 1 with NaN or infinite positions",
+        ),
+        (changed("scales", "codebook", value=[99.0] * 256), "1 with NaN or infinite scales"),
         (changed("scales", "codebook", value=[0] * 255), "codebook: expected 256 finite numbers"),
         (changed("sh0", "files", value=[]), "files: expected 1 names, got []"),
         (changed("sh0", "files", value=["../secret.webp"]), "expected names of files beside meta.json, got '../secr"),
@@ -246,6 +291,8 @@ def test_zip_tricks(tmp_path: Path) -> None:
         (whole[:4] + bytes(100), "bundle: File is not a zip file"),
         (twice.getvalue(), "bundle: expected at most 64 members of different names, got 2"),
         (bundle({str(number): b"" for number in range(65)}), "bundle: expected at most 64 members"),
+        (bundle({"word/document.xml": b""}), "with meta.json, got a ZIP archive of 'word/document.xml'"),
+        (bundle({}), "with meta.json, got a ZIP archive of nothing"),
         (bytes(encrypted), "meta.json: File 'meta.json' is encrypted, password required"),
         (bytes(unknown), "meta.json: expected a member that is stored or deflated, got method 99"),
         (bytes(overlapping), "meta.json: "),

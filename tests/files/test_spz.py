@@ -65,6 +65,16 @@ def test_a_gaussian_packed_by_hand(version: int, tmp_path: Path) -> None:
     torch.testing.assert_close(cloud.quaternions, expected)
 
 
+@pytest.mark.parametrize("version", [2, 3])
+def test_content_without_compression(version: int, tmp_path: Path) -> None:
+    data = gzip.decompress(content(version))
+    one, two = read(content(version), tmp_path), read(data, tmp_path)
+    assert torch.equal(one.means, two.means) and torch.equal(one.harmonics, two.harmonics)
+    for broken, message in [(data[:-1], "got 28; the file is cut off"), (data + b"!", "got more; the count is wrong")]:
+        with pytest.raises(SplatFileError, match=message.replace("28", str(len(broken) - 16))):
+            read(broken, tmp_path)
+
+
 @pytest.mark.parametrize("version", [2, 3, 4])
 @pytest.mark.parametrize("degree", range(5))
 def test_rounding_is_to_the_nearest_step(
@@ -135,8 +145,8 @@ def test_antialiasing_is_a_flag(tmp_path: Path, generator: torch.Generator) -> N
         (content(3)[:5], "expected a header of 16 bytes, got 0"),
         (content(3) + b"!", "got more; the count is wrong"),
         (b"\x1f\x8b" + bytes(30), "gzip stream: Error -3"),
-        (content(header=head(5)), "expected one of the versions 2, 3, 4, got 5; convert it with a newer program"),
-        (content(header=head(1)), "expected one of the versions 2, 3, 4, got 1"),
+        (content(header=head(5)), "expected SPZ of one of the versions 2, 3, 4, got version 5"),
+        (content(header=head(1)), "expected SPZ of one of the versions 2, 3, 4, got version 1; convert"),
         (content(header=head(3, count=0)), "expected at least one Gaussian, got a count of 0"),
         (content(header=head(3, count=2)), "expected 58 bytes after the header, got 29; the file is cut off"),
         (content(header=head(3, degree=0)), "expected 20 bytes after the header, got more"),
@@ -144,7 +154,7 @@ def test_antialiasing_is_a_flag(tmp_path: Path, generator: torch.Generator) -> N
         (content(header=head(3, bits=32)), "expected 0 to 31 fractional bits of positions, got 32"),
         (content(header=head(3, count=2**32 - 1)), "at most 20000000 Gaussians, got a count of 4294967295"),
         (content(header=head(3, count=19_999_999)), "gzip stream: expected at most 1024 bytes from each byte"),
-        (content(header=b"ABCD" + head(3)[4:]), "expected the header b'NGSP', got b'ABCD'"),
+        (content(header=b"ABCD" + head(3)[4:]), "got gzip with content that begins with b'ABCD"),
         (content(4)[:-1], "the file is cut off or its table is wrong"),
         (content(4)[:20], "expected a header of 32 bytes, got 20"),
         (content(4, header=head(4, streams=5)), "expected a table of 6 streams within the file, got 5 at byte 32"),

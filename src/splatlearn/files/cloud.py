@@ -28,6 +28,7 @@ class SplatCloud:
     - `frame`: where x, y and z point, by letters of right, left, up, down, front, back. Cameras are in "RDF".
     - `antialiased`: fitted with opacities that make up for the blur of small splats (Mip-Splatting, Yu et al. 2024).
       Files carry the mark; `render` does not make up for it.
+    - `dropped`: the number of Gaussians of the file that could not be used and were dropped.
 
     Raises TypeError or ValueError naming the argument whose type, shape or device is wrong.
     """
@@ -39,6 +40,7 @@ class SplatCloud:
     harmonics: Float[Tensor, "K M 3"]
     frame: str = LIBRARY_FRAME
     antialiased: bool = False
+    dropped: int = 0
 
     def __post_init__(self) -> None:
         for name in TENSORS:

@@ -15,8 +15,9 @@ from splatlearn.core.errors import InputError, MissingError
 from splatlearn.files import ply_compressed, sog_write
 from splatlearn.files.cloud import SplatCloud
 from splatlearn.files.errors import MAX_GAUSSIANS, Malformed, SplatFileError
+from splatlearn.files.foreign import kind_of
 from splatlearn.files.frames import LIBRARY_FRAME, check_frame
-from splatlearn.files.ply import parse_ply
+from splatlearn.files.ply import is_ply, parse_ply
 from splatlearn.files.ply_gaussians import gaussian_ply_bytes, read_gaussian_ply
 from splatlearn.files.sog import read_sog
 from splatlearn.files.sog_meta import META_NAME
@@ -45,17 +46,20 @@ def read_splats(
     frame: str = LIBRARY_FRAME,
     stored_frame: str | None = None,
     max_gaussians: int = MAX_GAUSSIANS,
+    drop_invalid: bool = False,
 ) -> SplatCloud:
-    """Read 3DGS PLY, compressed PLY, SPZ (versions 2 to 4) or SOG (version 2); the content says which.
+    """Read 3DGS or 2DGS PLY, compressed PLY, SPZ (versions 2 to 4) or SOG (version 2); the content says which.
 
     - `path`: a file; for SOG a bundle, a folder or the meta.json in it.
     - `frame`: the frame of the cloud that comes back. The default is that of the cameras here.
     - `stored_frame`: the frame of the file where it is not the usual one: "RUB" for SPZ without a frame of its own,
       "RDF" for the others.
     - `max_gaussians`: files that claim more are refused before memory is taken for them.
+    - `drop_invalid`: drop Gaussians with numbers that are NaN or infinite, or without a rotation (four zeros). The
+      result says how many in `dropped`. By default they are an error.
 
-    Raises SplatFileError (a ValueError) for files that are cut off, inconsistent, non-finite or in no such format,
-    FileNotFoundError where there is none, and ValueError for letters that name no frame.
+    Raises SplatFileError (a FormatError) for files that are cut off, inconsistent or in no such format, and for invalid
+    Gaussians; MissingError where there is no file; and InputError for letters that name no frame.
     """
     check_frame("frame", frame)
     if stored_frame is not None:
@@ -63,7 +67,7 @@ def read_splats(
     try:
         # Numbers that overflow on the way are found where the cloud is made.
         with np.errstate(all="ignore"):
-            cloud = _read(Path(path), stored_frame, max_gaussians)
+            cloud = _read(Path(path), stored_frame, max_gaussians, drop_invalid)
     except Malformed as error:
         raise SplatFileError(path, str(error)) from None
     except MemoryError:
@@ -116,23 +120,24 @@ def write_splats(
         _write(path, gaussian_ply_bytes(cloud) if chosen == "ply" else ply_compressed.compressed_ply_bytes(cloud))
 
 
-def _read(path: Path, stored_frame: str | None, limit: int) -> SplatCloud:
+def _read(path: Path, stored_frame: str | None, limit: int, drop_invalid: bool) -> SplatCloud:
     if path.is_dir() or path.name == META_NAME:
-        return read_sog(Folder(path if path.is_dir() else path.parent), stored_frame or STORED_FRAMES["sog"], limit)
+        folder = Folder(path if path.is_dir() else path.parent)
+        return read_sog(folder, stored_frame or STORED_FRAMES["sog"], limit, drop_invalid)
     if not path.exists():
         raise MissingError(f"{path}: expected a splat file, found none")
     if not path.is_file():
         raise Malformed("expected a regular file")
     data = path.read_bytes()
-    if data[:3] == b"ply":
+    if is_ply(data):
         ply = parse_ply(data)
         reader = ply_compressed.read_compressed_ply if ply_compressed.is_compressed(ply) else read_gaussian_ply
-        return reader(ply, stored_frame or STORED_FRAMES["ply"], limit)
+        return reader(ply, stored_frame or STORED_FRAMES["ply"], limit, drop_invalid)
     if is_spz(data):
-        return read_spz(data, stored_frame, limit)
+        return read_spz(data, stored_frame, limit, drop_invalid)
     if data[:2] == b"PK":
-        return read_sog(Bundle(data), stored_frame or STORED_FRAMES["sog"], limit)
-    raise Malformed(f"expected PLY, SPZ or SOG, got a file that begins with {data[:8]!r}")
+        return read_sog(Bundle(data), stored_frame or STORED_FRAMES["sog"], limit, drop_invalid)
+    raise Malformed(f"expected PLY, SPZ or SOG, got {kind_of(data, path.name)}")
 
 
 def _format_of(path: Path) -> SplatFormat:

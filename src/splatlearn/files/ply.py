@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from splatlearn.files.errors import Malformed
+from splatlearn.files.ply_body import TYPES, AsciiBody, BinaryBody, Element
 
 LONGEST_HEADER = 128 * 1024
-ENCODINGS = {"binary_little_endian": "<", "binary_big_endian": ">", "ascii": "="}
-TYPES = {
-    "char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1",
-    "short": "i2", "int16": "i2", "ushort": "u2", "uint16": "u2",
-    "int": "i4", "int32": "i4", "uint": "u4", "uint32": "u4",
-    "float": "f4", "float32": "f4", "double": "f8", "float64": "f8",
-}  # fmt: skip
-
-
-@dataclass
-class Element:
-    """One element of a header: how many rows, and the type of each column; `is_list` where rows differ in length."""
-
-    name: str
-    count: int
-    columns: dict[str, str] = field(default_factory=dict)
-    is_list: bool = False
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+BYTE_ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">"}
+ENCODINGS = (*BYTE_ORDERS, "ascii")
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,39 +23,33 @@ class Ply:
     tables: dict[str, np.ndarray]
 
 
-def parse_ply(data: bytes) -> Ply:
-    """Parse the tables of an ASCII or binary file; those from the first list property on are left out.
+def is_ply(data: bytes) -> bool:
+    """Return whether content begins as the format does."""
+    return data.startswith((b"ply", BYTE_ORDER_MARK + b"ply"))
 
-    Raises Malformed for headers that do not parse, counts that do not fit the size of the file, and numbers that are
-    none.
+
+def parse_ply(data: bytes) -> Ply:
+    """Parse the tables of an ASCII or binary file.
+
+    Elements with lists have no table, and those after the last table are not looked at. White space may follow the last
+    element. Raises Malformed for headers that do not parse, counts that do not fit the size of the file, and words that
+    are not numbers.
     """
     lines, start = _header_lines(data)
     encoding, comments, elements = _parse_header(lines)
+    body = AsciiBody(data[start:]) if encoding == "ascii" else BinaryBody(data, start, BYTE_ORDERS[encoding])
+    last = max((number for number, element in enumerate(elements) if not element.lengths), default=-1)
     tables: dict[str, np.ndarray] = {}
-    body: bytes | list[bytes] = data[start:].split() if encoding == "ascii" else data
-    offset = 0 if encoding == "ascii" else start
-    for element in elements:
-        if element.is_list:
-            return Ply(comments, tables)
-        if element.count and not element.columns:
-            raise Malformed(f"element {element.name}: expected properties, found none for {element.count} rows")
-        dtype = np.dtype([(name, ENCODINGS[encoding] + kind) for name, kind in element.columns.items()])
-        step = len(element.columns) if encoding == "ascii" else dtype.itemsize
-        if element.count * step > len(body) - offset:
-            raise Malformed(
-                f"element {element.name}: expected {element.count} rows of {step} "
-                f"{'numbers' if encoding == 'ascii' else 'bytes'}, got {len(body) - offset} in all; "
-                "the file is cut off or the count is wrong"
-            )
-        if not element.count:
-            tables[element.name] = np.empty(0, dtype)
-        elif isinstance(body, list):
-            tables[element.name] = _ascii_table(body[offset : offset + element.count * step], dtype, element)
+    for element in elements[: last + 1]:
+        if element.lengths:
+            body.skip(element)
         else:
-            tables[element.name] = np.frombuffer(body, dtype, element.count, offset)
-        offset += element.count * step
-    if offset != len(body):
-        raise Malformed(f"expected the file to end after its last element, got {len(body) - offset} more; wrong counts")
+            tables[element.name] = body.table(element)
+    if last + 1 == len(elements) and body.left():
+        raise Malformed(
+            f"expected the file to end after its last element, got {body.left()} more {body.unit}; "
+            "the file is damaged or a count is wrong"
+        )
     return Ply(comments, tables)
 
 
@@ -93,15 +74,26 @@ def ply_bytes(tables: dict[str, np.ndarray], comments: list[str]) -> bytes:
 
 
 def _header_lines(data: bytes) -> tuple[list[str], int]:
-    """The lines of the header, and where the body begins."""
-    end = data.find(b"end_header", 0, LONGEST_HEADER)
-    stop = data.find(b"\n", end, end + 16) if end >= 0 else -1
-    if stop < 0:
-        raise Malformed(f"expected a header that ends with end_header within {LONGEST_HEADER} bytes, found none")
+    """The lines of the header before end_header, and where the body begins."""
+    # A body may begin with any byte: lines end as the first one does, never with what happens to follow.
+    returns, feeds = (data.find(mark, 0, 64) for mark in (b"\r", b"\n"))
+    ending = b"\r" if returns >= 0 and (feeds < 0 or feeds > returns + 1) else b"\n"
+    start, lines = 3 if data.startswith(BYTE_ORDER_MARK) else 0, []
+    while (stop := data.find(ending, start, LONGEST_HEADER)) >= 0:
+        line = data[start:stop].strip()
+        start = stop + 1
+        if line == b"end_header":
+            return lines, start
+        lines.append(_text(line))
+    raise Malformed(f"expected a header that ends with end_header within {LONGEST_HEADER} bytes, found none")
+
+
+def _text(line: bytes) -> str:
+    """A line as text; comments may be in any encoding."""
     try:
-        return data[:end].decode("ascii").split("\n"), stop + 1
-    except UnicodeDecodeError as error:
-        raise Malformed(f"expected a header in ASCII, got the byte {data[error.start]:#04x} in it") from None
+        return line.decode("utf-8")
+    except UnicodeDecodeError:
+        return line.decode("latin-1")
 
 
 def _parse_header(lines: list[str]) -> tuple[str, list[str], list[Element]]:
@@ -117,8 +109,9 @@ def _parse_header(lines: list[str]) -> tuple[str, list[str], list[Element]]:
                 comments.append(line.split(None, 1)[1].strip() if len(words) > 1 else "")
             case ["element", name, count] if _is_count(count) and name not in {each.name for each in elements}:
                 elements.append(Element(name, int(count)))
-            case ["property", "list", first, second, _] if elements and {first, second} <= TYPES.keys():
-                elements[-1].is_list = True
+            case ["property", "list", length, kind, name] if elements and _is_list(length, kind, name, elements[-1]):
+                elements[-1].columns[name] = TYPES[kind]
+                elements[-1].lengths[name] = TYPES[length]
             case ["property", kind, name] if elements and kind in TYPES and name not in elements[-1].columns:
                 elements[-1].columns[name] = TYPES[kind]
             case [] if number:
@@ -134,19 +127,6 @@ def _is_count(word: str) -> bool:
     return word.isdecimal() and len(word) <= 12
 
 
-def _ascii_table(words: list[bytes], dtype: np.dtype, element: Element) -> np.ndarray:
-    try:
-        numbers = np.array(words, dtype=np.float64).reshape(element.count, len(element.columns))
-    except ValueError as error:
-        raise Malformed(f"element {element.name}: expected numbers, got {error}") from None
-    table = np.empty(element.count, dtype)
-    for number, (name, kind) in enumerate(element.columns.items()):
-        if kind[0] != "f" and not _fits(numbers[:, number], np.dtype(kind)):
-            raise Malformed(f"element {element.name}: expected whole numbers for {name} ({kind}), got others")
-        table[name] = numbers[:, number]
-    return table
-
-
-def _fits(numbers: np.ndarray, dtype: np.dtype) -> bool:
-    limits = np.iinfo(dtype)
-    return bool(((numbers >= limits.min) & (numbers <= limits.max) & (numbers == np.rint(numbers))).all())
+def _is_list(length: str, kind: str, name: str, element: Element) -> bool:
+    whole = length in TYPES and TYPES[length][0] != "f"
+    return whole and kind in TYPES and name not in element.columns

@@ -14,7 +14,6 @@ from splatlearn.files.ply_gaussians import MARK, is_antialiased, rest_degree, re
 from splatlearn.files.stored import (
     Stored,
     from_stored,
-    morton_order,
     pack_smallest_three,
     quantise,
     to_stored,
@@ -37,7 +36,7 @@ def is_compressed(ply: Ply) -> bool:
     return "chunk" in ply.tables or "packed_position" in (ply.tables.get("vertex", np.empty(0)).dtype.names or ())
 
 
-def read_compressed_ply(ply: Ply, frame: str, limit: int) -> SplatCloud:
+def read_compressed_ply(ply: Ply, frame: str, limit: int, drop_invalid: bool) -> SplatCloud:
     """The cloud of a parsed file; raises Malformed for tables that do not belong together."""
     if not {"chunk", "vertex"} <= ply.tables.keys():
         raise Malformed(f"expected the elements chunk and vertex, found {', '.join(ply.tables)}")
@@ -62,13 +61,13 @@ def read_compressed_ply(ply: Ply, frame: str, limit: int) -> SplatCloud:
         opacities=channels[:, 3],
         harmonics=_harmonics(ply, (colors - np.float32(0.5)) / np.float32(C0)),
     )
-    return from_stored(stored, frame, is_antialiased(ply.comments))
+    return from_stored(stored, frame, is_antialiased(ply.comments), drop_invalid)
 
 
 def compressed_ply_bytes(cloud: SplatCloud) -> bytes:
-    """The file of a cloud of degree 3 at most, the Gaussians along a Morton curve."""
+    """The file of a cloud of degree 3 at most, the Gaussians of each chunk close together."""
     stored = to_stored(cloud)
-    stored = stored.reordered(morton_order(stored.means))
+    stored = stored.reordered(_chunk_order(stored.means))
     log_scales = stored.log_scales.clip(-LARGEST_LOG_SCALE, LARGEST_LOG_SCALE)
     colors = stored.harmonics[:, 0] * C0 + 0.5
     starts = np.arange(0, cloud.count, CHUNK)
@@ -98,15 +97,37 @@ def compressed_ply_bytes(cloud: SplatCloud) -> bytes:
     return ply_bytes(tables, [MARK] if cloud.antialiased else [])
 
 
+def _chunk_order(means: np.ndarray) -> np.ndarray:
+    """Indices [K] such that the Gaussians of a chunk lie close together.
+
+    Sets are halved across the axis whose steps would be longest. Errors are about two thirds of those along a Morton
+    curve, which takes no notice of where chunks begin and of the bits of each axis.
+    """
+    levels = (1 << np.array(POSITION_BITS)) - 1
+    left, done = [np.arange(len(means))], []
+    while left:
+        part = left.pop()
+        if len(part) <= CHUNK:
+            done.append(part)
+            continue
+        values = means[part]
+        axis = (np.ptp(values.astype(np.float64), axis=0) / levels).argmax()
+        half = math.ceil(len(part) / CHUNK) // 2 * CHUNK
+        sides = values[:, axis].argsort(kind="stable")
+        left += [part[sides[half:]], part[sides[:half]]]
+    return np.concatenate(done)
+
+
 def _harmonics(ply: Ply, direct: np.ndarray) -> np.ndarray:
     if "sh" not in ply.tables:
         return direct[:, None]
     table = ply.tables["sh"]
     degree = rest_degree(table.dtype.names or ())
+    if not degree:
+        # gsplat declares rows without properties.
+        return direct[:, None]
     if len(table) != len(direct):
         raise Malformed(f"element sh: expected {len(direct)} rows, one for each Gaussian, got {len(table)}")
-    if not degree:
-        return direct[:, None]
     steps = columns(table, rest_names(3 * degree * (degree + 2)), "sh")
     # The outermost steps stand for their outer edge, the others for their middle.
     shares = np.where(steps <= 0, 0.0, np.where(steps >= 255, 1.0, (steps + 0.5) / 256))
@@ -114,8 +135,9 @@ def _harmonics(ply: Ply, direct: np.ndarray) -> np.ndarray:
 
 
 def _words(table: np.ndarray, name: str) -> np.ndarray:
-    if name not in (table.dtype.names or ()) or table.dtype[name].str[1:] != "u4":
+    if name not in (table.dtype.names or ()) or table.dtype[name].kind not in "iu" or table.dtype[name].itemsize < 4:
         raise Malformed(f"element vertex: expected the property {name} of type uint, found none")
+    # The bits are what counts: some writers call the type int.
     return table[name].astype(np.uint32)
 
 

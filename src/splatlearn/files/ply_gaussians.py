@@ -21,23 +21,27 @@ ANTIALIASED = {"splatrendermode: mip": True, "splatrendermode: default": False, 
 MARK = "SplatRenderMode: mip"
 
 
-def read_gaussian_ply(ply: Ply, frame: str, limit: int) -> SplatCloud:
+def read_gaussian_ply(ply: Ply, frame: str, limit: int, drop_invalid: bool) -> SplatCloud:
     """The cloud of a parsed file; positions, colours, opacities, scales and rotations in any order of properties.
 
+    A file of 2D Gaussian splatting (Huang et al. 2024) has no `scale_2`: its Gaussians are flat along their third axis.
     Raises Malformed without an element `vertex` of such properties, or with an impossible number of harmonics.
     """
     if "vertex" not in ply.tables:
         raise Malformed(f"expected an element vertex of Gaussians, found {', '.join(ply.tables) or 'no table'}")
     table = ply.tables["vertex"]
+    names = table.dtype.names or ()
+    if set(MEANS) <= set(names) and not set(names) & {"opacity", *SCALES, *ROTATIONS}:
+        raise Malformed(f"expected Gaussians, got points without extents: element vertex has {', '.join(names)[:100]}")
     check_count(len(table), limit)
     stored = Stored(
         means=columns(table, MEANS, "vertex"),
-        log_scales=columns(table, SCALES, "vertex"),
+        log_scales=_log_scales(table),
         quaternions=columns(table, ROTATIONS, "vertex"),
-        opacities=_opacities(columns(table, ["opacity"], "vertex")[:, 0]),
+        opacities=sigmoids(columns(table, ["opacity"], "vertex")[:, 0]),
         harmonics=_harmonics(table),
     )
-    return from_stored(stored, frame, is_antialiased(ply.comments))
+    return from_stored(stored, frame, is_antialiased(ply.comments), drop_invalid)
 
 
 def gaussian_ply_bytes(cloud: SplatCloud) -> bytes:
@@ -95,7 +99,8 @@ def _harmonics(table: np.ndarray) -> np.ndarray:
     return split_rest(columns(table, rest_names(3 * degree * (degree + 2)), "vertex"), direct)
 
 
-def _opacities(numbers: np.ndarray) -> np.ndarray:
-    if np.isnan(numbers).any():
-        raise Malformed(f"opacity: expected logits, got {int(np.isnan(numbers).sum())} of {numbers.size} that are NaN")
-    return sigmoids(numbers)
+def _log_scales(table: np.ndarray) -> np.ndarray:
+    if SCALES[2] in (table.dtype.names or ()):
+        return columns(table, SCALES, "vertex")
+    flat = columns(table, SCALES[:2], "vertex")
+    return np.pad(flat, ((0, 0), (0, 1)), constant_values=-np.inf)

@@ -8,15 +8,17 @@ import numpy as np
 
 from splatlearn.files.cloud import SplatCloud
 from splatlearn.files.errors import Malformed
-from splatlearn.files.sog_meta import PALETTE_COLUMNS, SogMeta, parse_meta
-from splatlearn.files.sog_store import SogStore, read_pixels
+from splatlearn.files.sog_meta import LARGEST_PALETTE, PALETTE_COLUMNS, SogMeta, parse_meta
+from splatlearn.files.sog_store import SogStore, image_size, read_pixels
 from splatlearn.files.stored import Stored, from_stored, unpack_smallest_three
 
+DEGREES = {PALETTE_COLUMNS * degree * (degree + 2): degree for degree in (1, 2, 3)}
+"""Degrees of harmonics by the width of the image that has the palette."""
 FIRST_TAG = 252
 """The alpha of a rotation's pixel says which of w, x, y, z is largest: 252 to 255; others mean no rotation."""
 
 
-def read_sog(store: SogStore, frame: str, limit: int) -> SplatCloud:
+def read_sog(store: SogStore, frame: str, limit: int, drop_invalid: bool) -> SplatCloud:
     """The cloud of a scene of version 2.
 
     Raises Malformed for a meta.json that does not describe one, and images that are missing, of the wrong size or do
@@ -37,7 +39,7 @@ def read_sog(store: SogStore, frame: str, limit: int) -> SplatCloud:
         opacities=color[:, 3] / np.float32(255),
         harmonics=np.concatenate([direct[:, None], _high(store, meta)], axis=1),
     )
-    return from_stored(stored, frame, meta.antialiased)
+    return from_stored(stored, frame, meta.antialiased, drop_invalid)
 
 
 def _means(low: np.ndarray, high: np.ndarray, meta: SogMeta) -> np.ndarray:
@@ -58,14 +60,22 @@ def _high(store: SogStore, meta: SogMeta) -> np.ndarray:
     """Harmonics above degree 0 [K, M − 1, 3]: a palette of Gaussians' harmonics, and each Gaussian's place in it."""
     if meta.palette is None:
         return np.empty((meta.count, 0, 3), np.float32)
-    size = meta.degree * (meta.degree + 2)
-    rows = math.ceil(meta.palette.count / PALETTE_COLUMNS)
+    palette = meta.palette
+    degree, entries = palette.degree, palette.count
+    if degree is None or entries is None:
+        columns, rows = image_size(store, palette.centroids, LARGEST_PALETTE * max(DEGREES) // PALETTE_COLUMNS)
+        if degree is None and columns not in DEGREES:
+            widths = ", ".join(map(str, DEGREES))
+            raise Malformed(f"{palette.centroids}: expected rows of {widths} pixels, got {columns} x {rows}")
+        degree = degree or DEGREES[columns]
+        entries = entries or min(rows * PALETTE_COLUMNS, LARGEST_PALETTE)
+    size = degree * (degree + 2)
     width = PALETTE_COLUMNS * size
-    centroids = read_pixels(store, meta.palette.centroids, rows * width, width)
-    labels = read_pixels(store, meta.palette.labels, meta.count)
+    centroids = read_pixels(store, palette.centroids, math.ceil(entries / PALETTE_COLUMNS) * width, width)
+    labels = read_pixels(store, palette.labels, meta.count)
     places = labels[:, 0].astype(np.int64) + 256 * labels[:, 1].astype(np.int64)
-    if int(places.max()) >= meta.palette.count:
-        raise Malformed(f"{meta.palette.labels}: expected labels below {meta.palette.count}, got {int(places.max())}")
+    if int(places.max()) >= entries:
+        raise Malformed(f"{palette.labels}: expected labels below {entries}, got {int(places.max())}")
     # Entries of the palette lie beside each other: the table is its pixels cut into rows of one entry each.
-    table = meta.palette.codebook[centroids[:, :3].reshape(-1, size, 3)]
+    table = palette.codebook[centroids[:, :3].reshape(-1, size, 3)]
     return table[places]

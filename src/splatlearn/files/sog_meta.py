@@ -20,9 +20,13 @@ LARGEST_NUMBER = 1e38
 
 @dataclass(frozen=True, eq=False)
 class Palette:
-    """Harmonics above degree 0: `count` entries in the image `centroids`, through a codebook [256] of numbers."""
+    """Harmonics above degree 0: `count` entries in the image `centroids`, through a codebook [256] of numbers.
 
-    count: int
+    `degree` and `count` are None in the first files of the version, where the size of the image says both.
+    """
+
+    degree: int | None
+    count: int | None
     codebook: np.ndarray
     centroids: str
     labels: str
@@ -42,7 +46,6 @@ class SogMeta:
     scales: tuple[str, ...]
     quats: tuple[str, ...]
     sh0: tuple[str, ...]
-    degree: int
     palette: Palette | None
 
 
@@ -55,26 +58,13 @@ def parse_meta(text: bytes, limit: int) -> SogMeta:
     if not isinstance(meta, dict):
         raise Malformed(f"{META_NAME}: expected an object, got {type(meta).__name__}")
     if meta.get("version") != 2:
-        raise Malformed(
-            f"{META_NAME}: expected version 2, got {str(meta.get('version', 'none'))[:20]}; convert older scenes with "
-            "PlayCanvas' splat-transform"
-        )
+        raise Malformed(f"expected SOG of version 2, got {_named_version(meta)}; convert it with splat-transform first")
+    means, scales, quats, sh0 = (_part(meta, name) for name in ("means", "scales", "quats", "sh0"))
     count = _whole(meta, "count")
     check_count(count, limit)
-    means, scales, quats, sh0 = (_part(meta, name) for name in ("means", "scales", "quats", "sh0"))
-    palette, degree = None, 0
-    if meta.get("shN") is not None:
-        part = _part(meta, "shN")
-        degree = _whole(part, "bands")
-        if not 1 <= degree <= 3:
-            raise Malformed(f"{META_NAME}: bands: expected 1, 2 or 3, got {degree}")
-        entries = _whole(part, "count")
-        if not 1 <= entries <= LARGEST_PALETTE:
-            raise Malformed(f"{META_NAME}: shN: expected 1 to {LARGEST_PALETTE} entries, got {entries}")
-        palette = Palette(entries, _numbers(part, "codebook", LEVELS).astype(np.float32), *_files(part, 2))
     return SogMeta(
         count=count,
-        antialiased=meta.get("model") == "antialiased",
+        antialiased=meta.get("model") == "antialiased" or meta.get("antialias") is True,
         mins=_numbers(means, "mins", 3),
         maxs=_numbers(means, "maxs", 3),
         scale_codebook=_numbers(scales, "codebook", LEVELS).astype(np.float32),
@@ -83,9 +73,26 @@ def parse_meta(text: bytes, limit: int) -> SogMeta:
         scales=_files(scales, 1),
         quats=_files(quats, 1),
         sh0=_files(sh0, 1),
-        degree=degree,
-        palette=palette,
+        palette=_palette(_part(meta, "shN")) if meta.get("shN") is not None else None,
     )
+
+
+def _named_version(meta: dict[str, Any]) -> str:
+    if "version" in meta:
+        return f"version {str(meta['version'])[:20]}"
+    # The first version had shapes of arrays, and no number of its own.
+    means = meta.get("means")
+    return "version 1" if isinstance(means, dict) and "shape" in means else f"a {META_NAME} without a version"
+
+
+def _palette(part: dict[str, Any]) -> Palette:
+    degree = _whole(part, "bands") if part.get("bands") is not None else None
+    if degree is not None and not 1 <= degree <= 3:
+        raise Malformed(f"{META_NAME}: bands: expected 1, 2 or 3, got {degree}")
+    entries = _whole(part, "count") if part.get("count") is not None else None
+    if entries is not None and not 1 <= entries <= LARGEST_PALETTE:
+        raise Malformed(f"{META_NAME}: shN: expected 1 to {LARGEST_PALETTE} entries, got {entries}")
+    return Palette(degree, entries, _numbers(part, "codebook", LEVELS).astype(np.float32), *_files(part, 2))
 
 
 def _part(meta: dict[str, Any], name: str) -> dict[str, Any]:

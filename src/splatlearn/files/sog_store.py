@@ -19,6 +19,8 @@ MOST_PIXELS_BESIDE = 1 << 18
 LARGEST_PER_PIXEL = 16
 """Bytes of a file for each of its pixels and those beside, at most."""
 MOST_MEMBERS = 64
+STREAMED_META = "lod-meta.json"
+"""Describes levels of detail, each a scene of its own."""
 UNPACKED_IN_STEPS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """Methods that are unpacked only as far as asked; of the others a few bytes may fill the memory."""
 
@@ -30,7 +32,9 @@ class Folder:
         self.path = path
 
     def read_meta(self) -> bytes:
-        """The content of meta.json."""
+        """The content of meta.json; raises Malformed, naming what a folder without one is."""
+        if not (self.path / META_NAME).is_file() and (self.path / STREAMED_META).is_file():
+            raise Malformed(f"expected a SOG scene with {META_NAME}, got a streamed one with {STREAMED_META}")
         return self.read(META_NAME, LARGEST_META)
 
     def read(self, name: str, largest: int) -> bytes:
@@ -56,6 +60,9 @@ class Bundle:
         names = self.archive.namelist()
         if len(names) > MOST_MEMBERS or len(names) != len(set(names)):
             raise Malformed(f"bundle: expected at most {MOST_MEMBERS} members of different names, got {len(names)}")
+        if META_NAME not in names:
+            found = ", ".join(repr(name[:40]) for name in names[:3])
+            raise Malformed(f"expected a SOG bundle with {META_NAME}, got a ZIP archive of {found or 'nothing'}")
 
     def read_meta(self) -> bytes:
         """The content of meta.json."""
@@ -84,21 +91,19 @@ SogStore = Folder | Bundle
 """Where the files of a scene are read by name."""
 
 
+def image_size(store: SogStore, name: str, count: int) -> tuple[int, int]:
+    """Width and height of an image that is to have `count` pixels at most; raises as `read_pixels` does."""
+    with _opened(store, name, 2 * count + MOST_PIXELS_BESIDE) as image:
+        return image.size
+
+
 def read_pixels(store: SogStore, name: str, count: int, width: int | None = None) -> np.ndarray:
     """The first `count` pixels of an image, row after row, uint8 [count, 4]; `width` where it must have one.
 
     Raises Malformed for files that are not WebP or PNG with 8-bit RGB or RGBA, and for too few or far too many pixels.
     """
     most = 2 * count + MOST_PIXELS_BESIDE
-    content = store.read(name, LARGEST_PER_PIXEL * most)
-    try:
-        with warnings.catch_warnings():
-            # Pillow warns of sizes that are checked below.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(content), formats=("WEBP", "PNG"))
-    except Exception as error:  # decoders of broken files raise almost anything
-        raise Malformed(f"{name}: not a WebP or PNG image: {error}") from None
-    with image:
+    with _opened(store, name, most) as image:
         size = image.width * image.height
         if not count <= size <= most or (width is not None and image.width != width):
             wanted = f"{count} to {most} pixels" + ("" if width is None else f" in rows of {width}")
@@ -107,6 +112,18 @@ def read_pixels(store: SogStore, name: str, count: int, width: int | None = None
             raise Malformed(f"{name}: expected RGB or RGBA with 8 bits, got the mode {image.mode}")
         try:
             pixels = np.asarray(image.convert("RGBA"))
-        except Exception as error:  # as above
+        except Exception as error:  # decoders of broken files raise almost anything
             raise Malformed(f"{name}: the image does not decode: {error}") from None
     return pixels.reshape(-1, 4)[:count]
+
+
+def _opened(store: SogStore, name: str, most: int) -> Image.Image:
+    """An image of `most` pixels at most, not yet decoded; raises Malformed."""
+    content = store.read(name, LARGEST_PER_PIXEL * most)
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of sizes that are checked by the callers.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            return Image.open(io.BytesIO(content), formats=("WEBP", "PNG"))
+    except Exception as error:  # decoders of broken files raise almost anything
+        raise Malformed(f"{name}: not a WebP or PNG image: {error}") from None

@@ -1,4 +1,7 @@
-"""SPZ (Niantic): fixed-point positions and bytes, versions 2 and 3 in gzip and version 4 in zstandard streams."""
+"""SPZ (Niantic): fixed-point positions and bytes, versions 2 and 3 in gzip and version 4 in zstandard streams.
+
+Content of versions 2 and 3 that was left uncompressed is read too.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 HEADER = struct.Struct("<4sIIBBBB")
 """Magic, version, Gaussians, degree, fractional bits, flags, and the number of streams (0 before version 4)."""
 LONG_HEADER_SIZE = 32
+UNPACKED_VERSIONS = (struct.pack("<I", 2), struct.pack("<I", 3))
 TOC_ENTRY = struct.Struct("<QQ")
 EXTENSION = struct.Struct("<II")
 FLAG_ANTIALIASED, FLAG_EXTENSIONS = 1, 2
@@ -58,19 +62,21 @@ def is_spz(data: bytes) -> bool:
     return data[:4] == MAGIC or data[:2] == GZIP_MAGIC
 
 
-def read_spz(data: bytes, frame: str | None, limit: int) -> SplatCloud:
+def read_spz(data: bytes, frame: str | None, limit: int, drop_invalid: bool) -> SplatCloud:
     """The cloud of a file, in the frame that its extension names where `frame` is None, "RUB" without one.
 
     Raises Malformed for other versions, sizes that do not fit the header, and streams that do not unpack.
     """
     if data[:2] == GZIP_MAGIC:
-        header, parts, extensions = _read_single(data, limit)
+        header, parts, extensions = _read_gzip(data, limit)
+    elif data[4:8] in UNPACKED_VERSIONS:
+        header, parts, extensions = _read_unpacked(data, limit)
     else:
         header, parts, extensions = _read_streams(data, limit)
     named = _named_frame(extensions) if header.flags & FLAG_EXTENSIONS else None
     arrays = [np.frombuffer(part, np.uint8) for part in parts]
     stored = unpack(Packed(*arrays), header.version, header.degree, header.fractional_bits)
-    return from_stored(stored, frame or named or SPZ_FRAMES[4], bool(header.flags & FLAG_ANTIALIASED))
+    return from_stored(stored, frame or named or SPZ_FRAMES[4], bool(header.flags & FLAG_ANTIALIASED), drop_invalid)
 
 
 def spz_bytes(cloud: SplatCloud, version: SpzVersion) -> bytes:
@@ -92,22 +98,39 @@ def spz_bytes(cloud: SplatCloud, version: SpzVersion) -> bytes:
     return head.ljust(LONG_HEADER_SIZE, b"\0") + toc + b"".join(small)
 
 
-def _read_single(data: bytes, limit: int) -> tuple[Header, list[bytes], bytes]:
+def _read_gzip(data: bytes, limit: int) -> tuple[Header, list[bytes], bytes]:
     """The parts of versions 2 and 3: one gzip stream of header, parts and extensions."""
     unpacker = zlib.decompressobj(wbits=31)
     try:
-        header = _header(unpacker.decompress(data, HEADER.size), (2, 3), limit)
+        start = unpacker.decompress(data, HEADER.size)
+        if len(start) == HEADER.size and not start.startswith(MAGIC):
+            raise Malformed(f"expected gzip with SPZ in it, got gzip with content that begins with {start[:8]!r}")
+        header = _header(start, (2, 3), limit)
         wanted = sum(header.sizes)
         check_ratio("gzip stream", wanted, len(data))
         room = wanted + (LARGEST_EXTENSIONS if header.flags & FLAG_EXTENSIONS else 0) + 1
         body = unpacker.decompress(unpacker.unconsumed_tail, room)
     except zlib.error as error:
         raise Malformed(f"gzip stream: {error}") from None
-    if len(body) < wanted or (len(body) < room and not unpacker.eof):
+    if len(body) >= wanted and len(body) < room and not unpacker.eof:
         raise Malformed(f"expected {wanted} bytes after the header, got {len(body)}; the file is cut off")
-    if len(body) == room or unpacker.unused_data or (len(body) > wanted and not header.flags & FLAG_EXTENSIONS):
+    return header, *_parts(header, body, len(body) == room or bool(unpacker.unused_data))
+
+
+def _read_unpacked(data: bytes, limit: int) -> tuple[Header, list[bytes], bytes]:
+    """The same without compression."""
+    header = _header(data, (2, 3), limit)
+    return header, *_parts(header, data[HEADER.size :], False)
+
+
+def _parts(header: Header, body: bytes, has_more: bool) -> tuple[list[bytes], bytes]:
+    """The parts and the extensions of versions 2 and 3 after the header."""
+    wanted = sum(header.sizes)
+    if len(body) < wanted:
+        raise Malformed(f"expected {wanted} bytes after the header, got {len(body)}; the file is cut off")
+    if has_more or (len(body) > wanted and not header.flags & FLAG_EXTENSIONS):
         raise Malformed(f"expected {wanted} bytes after the header, got more; the count is wrong")
-    return header, _cut(body, header.sizes), body[wanted:]
+    return _cut(body, header.sizes), body[wanted:]
 
 
 def _read_streams(data: bytes, limit: int) -> tuple[Header, list[bytes], bytes]:
@@ -158,7 +181,9 @@ def _header(data: bytes, versions: tuple[int, ...], limit: int) -> Header:
         raise Malformed(f"expected the header {MAGIC!r}, got {magic!r}")
     if version not in versions:
         known = ", ".join(str(each) for each in get_args(SpzVersion))
-        raise Malformed(f"expected one of the versions {known}, got {version}; convert it with a newer program")
+        raise Malformed(
+            f"expected SPZ of one of the versions {known}, got version {version}; convert it with Niantic's own library"
+        )
     check_count(count, limit)
     if degree > MAX_DEGREE:
         raise Malformed(f"expected harmonics of degree 0 to {MAX_DEGREE}, got {degree}")

@@ -17,6 +17,8 @@ SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
 """Scales below this are raised to it: some writers store the logarithm of zero."""
 LARGEST_LOGIT = 16.0
 """Logits are kept within this: beyond, float32 no longer tells an opacity from 1."""
+MORTON_BITS = 21
+"""Three numbers of this many bits fill a word of 64."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,24 +40,17 @@ class Stored:
         return Stored(**{name: values[order] for name, values in vars(self).items()})
 
 
-def from_stored(stored: Stored, frame: str, antialiased: bool = False) -> SplatCloud:
-    """Activate: exponentials of scales, quaternions of unit length (a zero one is the identity).
+def from_stored(stored: Stored, frame: str, antialiased: bool = False, drop_invalid: bool = False) -> SplatCloud:
+    """Activate: exponentials of scales, quaternions of unit length.
 
-    Raises Malformed naming the numbers that are NaN or infinite, or whose exponential is; an infinite negative
-    logarithm of a scale is a scale of nearly zero.
+    An infinite negative logarithm of a scale is a scale of nearly zero. Gaussians with other numbers that are NaN or
+    infinite, or without a rotation (a quaternion of zeros), are dropped if `drop_invalid`. Otherwise they raise
+    Malformed, as does a file without any other Gaussian.
     """
     scales = np.exp(stored.log_scales.astype(np.float32))
-    numbers = {
-        "positions": stored.means,
-        "scales": scales,
-        "rotations": stored.quaternions,
-        "opacities": stored.opacities,
-        "colours": stored.harmonics,
-    }
-    for name, values in numbers.items():
-        bad = values.size - int(np.count_nonzero(np.isfinite(values)))
-        if bad:
-            raise Malformed(f"{name}: expected finite numbers, got {bad} of {values.size} that are NaN or infinite")
+    valid = _valid_rows(stored, scales, drop_invalid)
+    if not valid.all():
+        stored, scales = stored.reordered(np.flatnonzero(valid)), scales[valid]
     return SplatCloud(
         means=_tensor(stored.means),
         scales=_tensor(np.maximum(scales, SMALLEST_SCALE)),
@@ -64,7 +59,35 @@ def from_stored(stored: Stored, frame: str, antialiased: bool = False) -> SplatC
         harmonics=_tensor(stored.harmonics),
         frame=frame,
         antialiased=antialiased,
+        dropped=len(valid) - len(scales),
     )
+
+
+def _valid_rows(stored: Stored, scales: np.ndarray, drop_invalid: bool) -> np.ndarray:
+    """Which Gaussians [K] can be used; raises Malformed unless all can, or some and `drop_invalid`."""
+    lengths = np.abs(stored.quaternions).max(axis=-1)
+    faults = {
+        "with NaN or infinite positions": ~_finite(stored.means),
+        "with NaN or infinite scales": ~_finite(scales),
+        "with NaN or infinite rotations": ~np.isfinite(lengths),
+        "without a rotation (four zeros)": lengths == 0,
+        "with NaN opacities": np.isnan(stored.opacities),
+        "with NaN or infinite colours": ~_finite(stored.harmonics),
+    }
+    invalid = np.logical_or.reduce(list(faults.values()))
+    count, total = int(invalid.sum()), len(invalid)
+    if count and (count == total or not drop_invalid):
+        found = "; ".join(
+            f"{rows.sum()} {fault}, the first at index {rows.argmax()}" for fault, rows in faults.items() if rows.any()
+        )
+        way = "" if count == total else "; drop_invalid=True drops them"
+        raise Malformed(f"{count} of {total} Gaussians cannot be used: {found}{way}")
+    return ~invalid
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    """Which rows [K] have finite numbers only."""
+    return np.isfinite(values).reshape(len(values), -1).all(axis=1)
 
 
 def to_stored(cloud: SplatCloud) -> Stored:
@@ -137,11 +160,16 @@ def quantise(numbers: np.ndarray, levels: int) -> np.ndarray:
 
 
 def morton_order(means: Float[np.ndarray, "K 3"]) -> np.ndarray:
-    """Indices [K] that walk through space along a Morton curve of 2¹⁰ steps a side, so that neighbours stay near."""
-    low, span = means.min(axis=0), np.ptp(means.astype(np.float64), axis=0)
-    cells = quantise((means.astype(np.float64) - low) / np.where(span > 0, span, 1.0), 1023).astype(np.uint64)
+    """Indices [K] that walk through space along a Morton curve of 2²¹ steps a side, so that neighbours stay near.
+
+    The steps are equally long along all axes: those of a flat scene would otherwise be cut where it is thinnest. There
+    are many, because a few far Gaussians may leave the others in a small part of the whole.
+    """
+    exact = means.astype(np.float64)
+    span = float(np.ptp(exact, axis=0).max())
+    cells = quantise((exact - exact.min(axis=0)) / (span or 1.0), (1 << MORTON_BITS) - 1).astype(np.uint64)
     code = np.zeros(len(means), dtype=np.uint64)
-    for bit in range(10):
+    for bit in range(MORTON_BITS):
         for axis in range(3):
             code |= ((cells[:, axis] >> np.uint64(bit)) & np.uint64(1)) << np.uint64(3 * bit + axis)
     return np.argsort(code, kind="stable")
