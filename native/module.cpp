@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "caught.h"
+#include "instruction_sets.h"
 #include "kernel.h"
 #include "projection.h"
 
@@ -29,19 +30,12 @@ using Output = nb::ndarray<float, nb::ndim<D>, nb::c_contig, nb::device::cpu>;
 template <typename T>
 using Order = nb::ndarray<T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
-std::vector<const Kernel*> usable_kernels() {
-    std::vector<const Kernel*> kernels{&baseline_kernel};
+InstructionSets<Kernel> active{
+    &baseline_kernel,
 #ifdef SPLAT_X86
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) kernels.push_back(&avx2_kernel);
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl"))
-        kernels.push_back(&avx512_kernel);
+    &avx2_kernel, &avx512_kernel,
 #endif
-    return kernels;
-}
-
-const Kernel* active = usable_kernels().back();
+};
 
 // Bands depend on the image's height alone, never on the threads: sums over bands are the same for any number of threads.
 constexpr int BAND = TILE;
@@ -286,21 +280,6 @@ void project_all_backward(Input<3> means, Input<3> scales, Input<3> quaternions,
     }
 }
 
-std::vector<std::string> instruction_sets() {
-    std::vector<std::string> names;
-    for (const Kernel* kernel : usable_kernels()) names.emplace_back(kernel->name);
-    return names;
-}
-
-void use(const std::string& name) {
-    for (const Kernel* kernel : usable_kernels())
-        if (name == kernel->name) {
-            active = kernel;
-            return;
-        }
-    throw nb::value_error(("instruction set: this processor has no " + name).c_str());
-}
-
 }  // namespace
 
 NB_MODULE(_native, m) {
@@ -325,9 +304,9 @@ NB_MODULE(_native, m) {
           nb::arg("colors").noconvert(), nb::arg("opacities").noconvert(), nb::arg("means_out").noconvert(),
           nb::arg("scales_out").noconvert(), nb::arg("quaternions_out").noconvert(), nb::arg("colors_out").noconvert(),
           nb::arg("opacities_out").noconvert(), nb::arg("threads"));
-    m.def("instruction_sets", &instruction_sets);
+    m.def("instruction_sets", [] { return active.names(); });
     m.def("instruction_set", [] { return std::string(active->name); });
-    m.def("use_instruction_set", &use, nb::arg("name"));
+    m.def("use_instruction_set", [](const std::string& name) { active.use(name); }, nb::arg("name"));
     m.attr("ALPHA_MAX") = ALPHA_MAX;
     m.attr("ALPHA_MIN") = ALPHA_MIN;
     m.attr("TRANSMITTANCE_MIN") = TRANSMITTANCE_MIN;

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #if defined(__SSE2__)
 #include <immintrin.h>
@@ -187,15 +188,30 @@ static inline float sum(vfloat value) {
     return lanes[0];
 }
 
+// Lane i of the result is lane `Lane::of(i)` of a and b behind one another. Compilers differ in the name for it.
+template <typename Lane, int... I>
+static inline vfloat shuffled(vfloat a, vfloat b, std::integer_sequence<int, I...>) {
+#if defined(__clang__)
+    return __builtin_shufflevector(a, b, Lane::of(I)...);
+#else
+    return __builtin_shuffle(a, b, vint{Lane::of(I)...});
+#endif
+}
+
+template <typename Lane>
+static inline vfloat shuffled(vfloat a, vfloat b) {
+    return shuffled<Lane>(a, b, std::make_integer_sequence<int, LANES>{});
+}
+
 // One level of summing LANES vectors at once: in groups of 2·S lanes, the first S come from pairs of a, the others of b.
+template <int S, int SHIFT>
+struct Folded {
+    static constexpr int of(int i) { return (i % (2 * S) < S ? i : LANES + i - S) + SHIFT; }
+};
+
 template <int S>
 static inline vfloat fold(vfloat a, vfloat b) {
-    vint low, high;
-    for (int i = 0; i < LANES; ++i) {
-        low[i] = i % (2 * S) < S ? i : LANES + i - S;
-        high[i] = low[i] + S;
-    }
-    return __builtin_shuffle(a, b, low) + __builtin_shuffle(a, b, high);
+    return shuffled<Folded<S, 0>>(a, b) + shuffled<Folded<S, S>>(a, b);
 }
 
 template <int S>
@@ -213,19 +229,19 @@ static inline vfloat sums_of(vfloat* values) {
 }
 
 // One level of turning a square of LANES vectors: its blocks of S by S beside the diagonal change places, in groups of 2·S lanes.
+template <int S, int SHIFT>
+struct Turned {
+    static constexpr int of(int i) { return (i & S ? LANES + i - S : i) + SHIFT; }
+};
+
 template <int S>
 static inline void turn_level(vfloat* rows) {
     if constexpr (S < LANES) {
-        vint low, high;
-        for (int i = 0; i < LANES; ++i) {
-            low[i] = i & S ? LANES + i - S : i;
-            high[i] = i & S ? LANES + i : i + S;
-        }
         for (int i = 0; i < LANES; ++i)
             if (!(i & S)) {
                 const vfloat a = rows[i], b = rows[i + S];
-                rows[i] = __builtin_shuffle(a, b, low);
-                rows[i + S] = __builtin_shuffle(a, b, high);
+                rows[i] = shuffled<Turned<S, 0>>(a, b);
+                rows[i + S] = shuffled<Turned<S, S>>(a, b);
             }
         turn_level<2 * S>(rows);
     }

@@ -83,6 +83,9 @@ struct Layers {
     }
 };
 
-extern const Layers baseline_layers, avx2_layers, avx512_layers;
+extern const Layers baseline_layers;
+#ifdef SPLAT_X86
+extern const Layers avx2_layers, avx512_layers;
+#endif
 
 }  // namespace layers

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "../caught.h"
+#include "../instruction_sets.h"
 #include "layers.h"
 
 namespace nb = nanobind;
@@ -28,19 +29,12 @@ T* at(Address address) {
     return reinterpret_cast<T*>(address);
 }
 
-std::vector<const Layers*> usable() {
-    std::vector<const Layers*> found{&baseline_layers};
+InstructionSets<Layers> active{
+    &baseline_layers,
 #ifdef SPLAT_X86
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) found.push_back(&avx2_layers);
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl"))
-        found.push_back(&avx512_layers);
+    &avx2_layers, &avx512_layers,
 #endif
-    return found;
-}
-
-const Layers* active = usable().back();
+};
 
 constexpr size_t CHUNK = 16384;  // numbers that a thread takes at a time, a multiple of every vector
 constexpr ptrdiff_t ROWS = 64;   // rows that it takes
@@ -207,21 +201,6 @@ void attend_backward(const Sizes& sizes, const Tokens& q, const Tokens& k, const
     });
 }
 
-std::vector<std::string> instruction_sets() {
-    std::vector<std::string> names;
-    for (const Layers* each : usable()) names.emplace_back(each->name);
-    return names;
-}
-
-void use(const std::string& name) {
-    for (const Layers* each : usable())
-        if (name == each->name) {
-            active = each;
-            return;
-        }
-    throw nb::value_error(("instruction set: this processor has no " + name).c_str());
-}
-
 template <typename T>
 void define(nb::module_ m) {
     m.def("gelu", &gelu<T>);
@@ -250,9 +229,9 @@ NB_MODULE(_layers, m) {
     // The same functions for float32, and for bfloat16 as its bits.
     define<float>(m.def_submodule("float32"));
     define<uint16_t>(m.def_submodule("bfloat16"));
-    m.def("instruction_sets", &instruction_sets);
+    m.def("instruction_sets", [] { return active.names(); });
     m.def("instruction_set", [] { return std::string(active->name); });
-    m.def("use_instruction_set", &use, nb::arg("name"));
+    m.def("use_instruction_set", [](const std::string& name) { active.use(name); }, nb::arg("name"));
     m.attr("MOST_KEYS") = MOST_KEYS;
     m.attr("WIDTH_STEP") = WIDTH_STEP;
 }

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from splatlearn.device import choose_device, choose_precision
 from splatlearn.render import available_backends
-from splatlearn.render.backend_cpu import instruction_sets
+from splatlearn.render.backend_cpu import instruction_set, instruction_sets
 from splatlearn.training.run_folder import environment
 
 
@@ -34,6 +34,6 @@ def doctor() -> int:
         # As text: square brackets, as in the name of an extra, are no markup.
         table.add_row(f"backend {backend}", Text(state))
     if instruction_sets():
-        table.add_row("kernel", f"{instruction_sets()[-1]} (compiled for {', '.join(instruction_sets())} of this CPU)")
+        table.add_row("kernel", f"{instruction_set()} (compiled for {', '.join(instruction_sets())} of this CPU)")
     console.print(table)
     return 0

@@ -22,8 +22,10 @@ from torch._C._functorch import is_legacy_batchedtensor  # pyright: ignore[repor
 from torch.autograd import forward_ad
 from torch.nn import Parameter
 
+from splatlearn.core.native import share_openmp
+
 try:
-    # After torch, so that both share the OpenMP runtime that torch brings.
+    share_openmp()
     from splatlearn.models import _layers as native
 except ImportError:
     native = None

@@ -6,10 +6,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from splatlearn.core.errors import InputError
+from splatlearn.core.native import share_openmp
 from splatlearn.render.formula import MAX_CHANNELS
 
 try:
-    # After torch, so that both share the OpenMP runtime that torch brings.
+    share_openmp()
     from splatlearn.render import _native
 
     _MISSING = ""
@@ -44,10 +46,20 @@ def instruction_sets() -> list[str]:
     return _native.instruction_sets() if _native is not None else []
 
 
+def instruction_set() -> str:
+    """The instruction set in use: the fastest, or the one that the variable ATEN_CPU_CAPABILITY names."""
+    assert _native is not None, status()
+    return _native.instruction_set()
+
+
 def use_instruction_set(name: str) -> str:
     """Switch to an instruction set, to compare; returns the one before. Raises InputError for one that is not here."""
     assert _native is not None, status()
-    before = _native.instruction_set()
+    before = instruction_set()
+    if name not in instruction_sets():
+        raise InputError(
+            f"instruction set: this processor has no {name}; expected one of {', '.join(instruction_sets())}"
+        )
     _native.use_instruction_set(name)
     return before
 
