@@ -172,7 +172,7 @@ class TestErrors:
     def test_names(self) -> None:
         with pytest.raises(ValueError, match="rotation: expected one of quaternion, uniform, got 'euler'"):
             GMAEConfig(rotation="euler")  # pyright: ignore[reportArgumentType]
-        with pytest.raises(ValueError, match="background: expected one of white, .* or 3 numbers, got 'red'"):
+        with pytest.raises(ValueError, match="background: expected one of white, .* or 3 numbers in .0, 1., got 'red'"):
             GMAEConfig(background="red")  # pyright: ignore[reportArgumentType]
 
     def test_a_mask_of_another_grid(self, generator: torch.Generator) -> None:

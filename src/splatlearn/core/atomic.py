@@ -26,6 +26,12 @@ UNFINISHED_SUFFIX = ".tmp"
 ABANDONED_AFTER = 3600.0
 """Seconds after its last change at which an unfinished file counts as left by a killed process."""
 
+LARGEST = 2**24
+"""Bytes that a JSON file may have where its reader names no other limit."""
+
+DEEPEST = 32
+"""Levels of objects and lists within each other that a JSON file may have."""
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -116,14 +122,37 @@ def is_unfinished(path: Path) -> bool:
     return path.name.startswith(".") and path.name.endswith(UNFINISHED_SUFFIX)
 
 
-def read_object(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; an empty one without the file. Raises FormatError for anything else."""
+def read_object(path: Path, largest: int = LARGEST) -> dict[str, Any]:
+    """The object in a JSON file; an empty one without the file.
+
+    Raises FormatError for anything else, and for files of more than `largest` bytes.
+    """
     if not path.is_file():
         return {}
+    size = path.stat().st_size
+    if size > largest:
+        raise FormatError(f"{path}: expected at most {largest:,} bytes of JSON, got {size:,}")
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{path}: expected JSON, got {error}") from error
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{path}: expected JSON in UTF-8, got {error}") from error
+    return parse_object(text, str(path))
+
+
+def parse_object(text: str, where: str) -> dict[str, Any]:
+    """The object in JSON text, at most `DEEPEST` levels deep; raises FormatError naming `where` for anything else."""
+    try:
+        values = json.loads(text)
+    except RecursionError as error:
+        raise FormatError(f"{where}: expected JSON of at most {DEEPEST} levels, got more") from error
+    except ValueError as error:
+        raise FormatError(f"{where}: expected JSON, got {error}") from error
     if not isinstance(values, dict):
-        raise FormatError(f"{path}: expected an object, got {type(values).__name__}")
+        raise FormatError(f"{where}: expected an object, got {type(values).__name__}")
+    level: list[Any] = [values]
+    for _ in range(DEEPEST):
+        parts = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [part for each in parts for part in each if isinstance(part, dict | list)]
+    if level:
+        raise FormatError(f"{where}: expected JSON of at most {DEEPEST} levels, got more")
     return values

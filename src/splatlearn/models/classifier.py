@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from splatlearn.core.errors import InputError
+from splatlearn.core.typed import shown
 from splatlearn.models.decoder import MaskedAutoencoder
 from splatlearn.models.vit import ViT, ViTConfig
 
@@ -39,7 +40,7 @@ class ClassifierConfig:
         if len(self.classes) < 2:
             raise InputError(f"classes: expected at least two, got {list(self.classes)}")
         if self.pooling not in get_args(Pooling):
-            raise InputError(f"pooling: expected one of {', '.join(get_args(Pooling))}, got {self.pooling!r}")
+            raise InputError(f"pooling: expected one of {', '.join(get_args(Pooling))}, got {shown(self.pooling)}")
 
 
 class Classifier(nn.Module):

@@ -32,7 +32,7 @@ class DecoderConfig:
     mlp_ratio: float = 4.0
 
     def __post_init__(self) -> None:
-        check_sizes(self.width, self.depth, self.heads)
+        check_sizes(self.width, self.depth, self.heads, self.mlp_ratio)
 
 
 @dataclass(frozen=True, eq=False)

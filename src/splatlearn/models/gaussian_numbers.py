@@ -21,6 +21,9 @@ ROTATION, OPACITY = 6, 13
 DARKEST = 0.02
 """Colours that are seen are kept so far from 0 and 1, where a sigmoid has no slope."""
 
+SMALLEST_SHARE = 1e-6
+"""Of the limit of scales, where the Gaussians of a grid start at least: a logit has to be finite."""
+
 
 def grid_numbers(config: GMAEConfig) -> Float[Tensor, "K 14"]:
     """The numbers of Gaussians whose centres form a grid over the image and whose extents overlap a little.
@@ -37,7 +40,7 @@ def grid_numbers(config: GMAEConfig) -> Float[Tensor, "K 14"]:
         numbers[:, axis] = torch.logit(centred + 0.5)
     # For the paper's camera, 8 away, a standard deviation of 8 would span half the image.
     scale = config.overlap * GMAE_DISTANCE * 2.0 / math.sqrt(config.gaussians)
-    share = min(0.9, scale / config.scale_limit)
+    share = min(0.9, max(SMALLEST_SHARE, scale / config.scale_limit))
     numbers[:, 3:6] = math.log(share / (1.0 - share))
     return numbers
 
@@ -45,10 +48,7 @@ def grid_numbers(config: GMAEConfig) -> Float[Tensor, "K 14"]:
 def _grid_shape(queries: int, per_query: int) -> tuple[int, int, int, int]:
     """Rows and columns of queries, and of the Gaussians within one, such that the whole is as square as it can be."""
     shapes = [
-        (rows, queries // rows, down, per_query // down)
-        for rows in range(1, queries + 1)
-        for down in range(1, per_query + 1)
-        if queries % rows == 0 and per_query % down == 0
+        (rows, queries // rows, down, per_query // down) for rows in _divisors(queries) for down in _divisors(per_query)
     ]
 
     def lengthiness(shape: tuple[int, int, int, int]) -> tuple[float, float]:
@@ -56,6 +56,12 @@ def _grid_shape(queries: int, per_query: int) -> tuple[int, int, int, int]:
         return abs(math.log(rows * down / (columns * across))), abs(math.log(down / across))
 
     return min(shapes, key=lengthiness)
+
+
+def _divisors(number: int) -> list[int]:
+    """The divisors of a number, smallest first."""
+    small = [each for each in range(1, math.isqrt(number) + 1) if number % each == 0]
+    return sorted({*small, *(number // each for each in small)})
 
 
 def gaussians_from_numbers(

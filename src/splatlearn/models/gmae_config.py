@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 from splatlearn.camera import GMAE_DISTANCE, Camera
 from splatlearn.core.errors import InputError
+from splatlearn.core.typed import shown
 from splatlearn.models.decoder import DecoderConfig
 from splatlearn.models.vit import ViTConfig
 
@@ -83,11 +84,18 @@ class GMAEConfig:
         choices = {"rotation": Rotation, "layout": Layout, "depth": Depth, "color": Color, "heads": Heads}
         for name, known in choices.items():
             if (value := getattr(self, name)) not in get_args(known):
-                raise InputError(f"{name}: expected one of {', '.join(get_args(known))}, got {value!r}")
-        named = self.background in get_args(NamedBackground)
-        if not named and (isinstance(self.background, str) or len(self.background) != 3):
+                raise InputError(f"{name}: expected one of {', '.join(get_args(known))}, got {shown(value)}")
+        self._check_background()
+
+    def _check_background(self) -> None:
+        color = self.background
+        if isinstance(color, str):
+            fits = color in get_args(NamedBackground)
+        else:
+            fits = isinstance(color, tuple | list) and len(color) == 3 and all(0.0 <= each <= 1.0 for each in color)
+        if not fits:
             names = ", ".join(get_args(NamedBackground))
-            raise InputError(f"background: expected one of {names}, or 3 numbers, got {self.background!r}")
+            raise InputError(f"background: expected one of {names}, or 3 numbers in [0, 1], got {shown(color)}")
 
     @property
     def reach(self) -> float:

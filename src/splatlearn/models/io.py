@@ -5,25 +5,25 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import re
-from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 import huggingface_hub
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from safetensors.torch import save_file
+from torch import nn
 
 from splatlearn.core.atomic import read_object, replacing, write_whole
-from splatlearn.core.errors import InputError, MissingError
+from splatlearn.core.errors import FormatError, InputError, MissingError, SplatlearnError
+from splatlearn.core.typed import build, shown
 from splatlearn.models.card import CARD_NAME, CardFacts, may_write_card, model_card
 from splatlearn.models.classifier import Classifier, ClassifierConfig
-from splatlearn.models.config_file import config_from_dict
 from splatlearn.models.gmae import GMAE
 from splatlearn.models.gmae_config import GMAEConfig
 from splatlearn.models.mae import MAE, MAEConfig
 from splatlearn.models.packaged import packaged_models
+from splatlearn.models.safetensors_file import read_shapes, read_weights
+from splatlearn.models.weight_shapes import ModelConfig, check_memory, check_shapes, weight_shapes
 
 SCHEMA_VERSION = 1
 CONFIG_NAME = "config.json"
@@ -75,6 +75,7 @@ def load_model(path_or_hub_id: str | Path, device: str | torch.device = "cpu") -
     config = _read_config(folder)
     if isinstance(config, ClassifierConfig):
         raise InputError(f"{folder}: expected a MAE or a GMAE, got a classifier; read it with load_classifier")
+    _check_stored(config, folder)
     with torch.random.fork_rng(devices=[]):
         model = MAE(config) if isinstance(config, MAEConfig) else GMAE(config)
     load_weights(model, folder)
@@ -87,6 +88,7 @@ def load_classifier(path_or_hub_id: str | Path, device: str | torch.device = "cp
     config = _read_config(folder)
     if not isinstance(config, ClassifierConfig):
         raise InputError(f"{folder}: expected a classifier, got a masked autoencoder; read it with load_model")
+    _check_stored(config, folder)
     with torch.random.fork_rng(devices=[]):
         model = Classifier(config)
     load_weights(model, folder)
@@ -96,39 +98,38 @@ def load_classifier(path_or_hub_id: str | Path, device: str | torch.device = "cp
 def load_weights(model: nn.Module, folder: str | Path) -> None:
     """Put the weights of a model folder into a model of the same configuration.
 
-    Raises FileNotFoundError without `model.safetensors` in the folder, and ValueError naming what is missing,
-    unexpected or of another shape.
+    Raises MissingError without `model.safetensors` in the folder, and FormatError for a file that cannot be read, and
+    naming weights that are missing, unexpected, of another shape or no floating-point numbers.
     """
-    path = Path(folder) / WEIGHTS_NAME
+    path = _weights_of(Path(folder))
+    wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    _check_file(wanted, path)
+    model.load_state_dict(read_weights(path))
+
+
+def _check_stored(config: ModelConfig, folder: Path) -> None:
+    """Compare a configuration with the header of the weights, before a model of its sizes is built."""
+    path = _weights_of(folder)
+    _check_file(weight_shapes(config), path)
+    try:
+        check_memory(config)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _check_file(wanted: dict[str, tuple[int, ...]], path: Path) -> None:
+    found = read_shapes(path)
+    try:
+        check_shapes(wanted, found)
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from error
+
+
+def _weights_of(folder: Path) -> Path:
+    path = folder / WEIGHTS_NAME
     if not path.is_file():
         raise MissingError(f"{folder}: expected a folder with {WEIGHTS_NAME}, found none")
-    try:
-        found = load_file(path)
-    except SafetensorError as error:
-        raise InputError(f"{path}: expected a readable safetensors file, got {error}") from error
-    try:
-        check_weights(model.state_dict(), found)
-    except ValueError as error:
-        raise InputError(f"{path}: {error}") from error
-    model.load_state_dict(found)
-
-
-def check_weights(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
-    """Raise InputError naming what is missing, unexpected or of another shape."""
-    shared = wanted.keys() & found.keys()
-    reshaped = [
-        f"{name} {list(found[name].shape)} instead of {list(wanted[name].shape)}"
-        for name in sorted(shared)
-        if found[name].shape != wanted[name].shape
-    ]
-    wrong = {
-        "missing": sorted(wanted.keys() - shared),
-        "unexpected": sorted(found.keys() - shared),
-        "of another shape": reshaped,
-    }
-    problems = [f"{what}: {_some(names)}" for what, names in wrong.items() if names]
-    if problems:
-        raise InputError(f"expected the weights of this configuration, got {'; '.join(problems)}")
+    return path
 
 
 def is_hub_id(name: str) -> bool:
@@ -179,32 +180,26 @@ def _download(hub_id: str | Path) -> Path:
         ) from error
 
 
-def _read_config(folder: Path) -> MAEConfig | GMAEConfig | ClassifierConfig:
+def _read_config(folder: Path) -> ModelConfig:
     path = folder / CONFIG_NAME
     if not path.is_file():
         raise MissingError(f"{folder}: expected a model folder with {CONFIG_NAME}, found none")
     description = read_object(path)
     if "schema_version" not in description:
-        raise InputError(
+        raise FormatError(
             f"{path}: expected a model saved by splatlearn, got a file without a schema_version; "
             "`splatlearn import` reads models of timm and transformers"
         )
-    version = description["schema_version"]
-    if version != SCHEMA_VERSION:
+    version, kind = description["schema_version"], description.get("kind")
+    if type(version) is not int or version != SCHEMA_VERSION:
         writer = description.get("splatlearn_version", "of unknown version")
-        raise InputError(
-            f"{path}: expected schema_version {SCHEMA_VERSION}, got {version}, written by splatlearn {writer}; "
-            "update splatlearn to read it"
+        raise FormatError(
+            f"{path}: expected schema_version {SCHEMA_VERSION}, got {shown(version)}, written by splatlearn "
+            f"{writer if isinstance(writer, str) and len(writer) < 40 else shown(writer)}; update splatlearn to read it"
         )
-    if description.get("kind") not in CONFIGS:
-        raise InputError(f"{path}: kind: expected one of {', '.join(CONFIGS)}, got {description.get('kind')!r}")
+    if not isinstance(kind, str) or kind not in CONFIGS:
+        raise FormatError(f"{path}: kind: expected one of {', '.join(CONFIGS)}, got {shown(kind)}")
     try:
-        return config_from_dict(CONFIGS[description["kind"]], description.get("config"))
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{path}: {error}") from error
-
-
-def _some(names: Iterable[str], limit: int = 4) -> str:
-    names = list(names)
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
+        return build(CONFIGS[kind], description.get("config"), "config")
+    except SplatlearnError as error:
+        raise FormatError(f"{path}: {error}") from error

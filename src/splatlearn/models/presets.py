@@ -11,11 +11,13 @@ from typing import Any, Literal, get_args
 import torch
 
 from splatlearn.core.errors import InputError
+from splatlearn.core.typed import shown
 from splatlearn.models.decoder import DecoderConfig
 from splatlearn.models.gmae import GMAE
 from splatlearn.models.gmae_config import Background, Color, Depth, GMAEConfig, Heads, Layout, Rotation
 from splatlearn.models.mae import MAE, MAEConfig
 from splatlearn.models.vit import ViTConfig
+from splatlearn.models.weight_shapes import check_memory
 
 Preset = Literal["default", "paper"]
 
@@ -50,7 +52,7 @@ about choices for how they were found."""
 PAPER_GAUSSIANS: dict[str, Any] = {"rotation": "uniform", "layout": "free"}
 """What is the paper's and no default of a configuration."""
 
-_NAME = re.compile(r"(?P<kind>mae|gmae)_vit_(?P<size>[a-z]+)_patch(?P<patch>[1-9]\d*)_(?P<side>[1-9]\d*)")
+_NAME = re.compile(r"(?P<kind>mae|gmae)_vit_(?P<size>[a-z]+)_patch(?P<patch>[1-9]\d{0,5})_(?P<side>[1-9]\d{0,5})")
 
 
 @dataclass(frozen=True)
@@ -114,13 +116,15 @@ def create_model(
     """Build a model with fresh weights.
 
     - `name`: `{mae|gmae}_vit_{micro|tiny|small|base|large|huge}_patch{P}_{image size}`, any sizes that divide.
-    - `preset`: `"paper"` for the published choices to the letter (arXiv 2111.06377, 2501.03229); `"default"`: 512
-      Gaussians, eight of a query, that start as a grid, with normalised quaternions and colours without a bound over a
-      learned background, and smaller decoders for encoders up to small, of one block in a GMAE.
+    - `preset`: `"paper"` for the published choices (arXiv 2111.06377, 2501.03229), but for the first bias of the patch
+      embedding, which is 0 here and drawn in the official code; `"default"`: 512 Gaussians, eight of a query, that
+      start as a grid, with normalised quaternions and colours without a bound over a learned background, and smaller
+      decoders for encoders up to small, of one block in a GMAE.
     - `seed`: of the weights; None draws them from PyTorch's global generator, which is otherwise left alone.
     - `options`, or its fields as keywords, which win: see `ModelOptions`.
 
-    Raises InputError for an unknown name or preset, sizes that do not fit, and options that the model does not have.
+    Raises InputError for an unknown name or preset, sizes that do not fit each other or the memory of this machine, and
+    options that the model does not have.
     """
     keywords = ModelOptions(
         image_size, decoder_width, decoder_depth, decoder_heads,
@@ -128,6 +132,7 @@ def create_model(
         overlap,
     )  # fmt: skip
     config = model_config(name, preset, replace(options or ModelOptions(), **_given(keywords)))
+    check_memory(config)
     generator = None if seed is None else torch.Generator().manual_seed(seed)
     # Layers draw weights as they are made, before ours replace them.
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
@@ -202,12 +207,12 @@ def _given(options: ModelOptions) -> dict[str, Any]:
 def _parse(name: str) -> tuple[str, str, int, int]:
     match = _NAME.fullmatch(name)
     if match is None or match["size"] not in ENCODERS:
-        numbers = re.search(r"patch([1-9]\d*)_([1-9]\d*)", name)
+        numbers = re.search(r"patch([1-9]\d{0,5})_([1-9]\d{0,5})", name)
         patch, side = numbers.groups() if numbers else ("16", "224")
         known = [f"{kind}_vit_{size}_patch{patch}_{side}" for kind in ("mae", "gmae") for size in ENCODERS]
         closest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
         raise InputError(
-            f"name: expected {{mae|gmae}}_vit_{{{'|'.join(ENCODERS)}}}_patch{{P}}_{{image size}}, got {name!r}; "
+            f"name: expected {{mae|gmae}}_vit_{{{'|'.join(ENCODERS)}}}_patch{{P}}_{{image size}}, got {shown(name)}; "
             f"did you mean {closest!r}?"
         )
     return match["kind"], match["size"], int(match["patch"]), int(match["side"])

@@ -5,6 +5,7 @@ Letters in shapes: B images, C channels, H W pixels, P patch side, N patches, T 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from splatlearn.checks import check_floating
 from splatlearn.core.errors import InputError
+from splatlearn.core.typed import shown
 from splatlearn.models.layers import attention, gelu
 from splatlearn.models.masking import Grid, Mask
 from splatlearn.models.patches import grid_of, patchify
@@ -22,6 +24,11 @@ from splatlearn.models.residual import AttentionHalf, MlpHalf, is_untouched, res
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+DEEPEST = 1024
+"""Blocks that an encoder or a decoder may have."""
+MOST_PATCHES = 2**16
+"""Patches that an image of the native size may have: the table of positions has a row for each of them."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +54,25 @@ class ViTConfig:
     input_std: tuple[float, ...] = IMAGENET_STD
 
     def __post_init__(self) -> None:
-        check_sizes(self.width, self.depth, self.heads)
+        check_sizes(self.width, self.depth, self.heads, self.mlp_ratio)
         if self.patch < 1 or self.channels < 1:
             raise InputError(f"patch, channels: expected positive sizes, got {self.patch} and {self.channels}")
         if len(self.image_size) != 2:
-            raise InputError(f"image_size: expected height and width, got {self.image_size}")
-        grid_of(*self.image_size, self.patch, "image_size")
+            raise InputError(f"image_size: expected height and width, got {shown(self.image_size)}")
+        rows, columns = grid_of(*self.image_size, self.patch, "image_size")
+        if rows * columns > MOST_PATCHES:
+            raise InputError(
+                f"image_size: expected at most {MOST_PATCHES:,} patches of {self.patch} px, got {rows:,}×{columns:,}; "
+                "choose larger patches or smaller images"
+            )
         for name, values in (("input_mean", self.input_mean), ("input_std", self.input_std)):
             if len(values) != self.channels:
-                raise InputError(f"{name}: expected one number for each of {self.channels} channels, got {values}")
+                raise InputError(
+                    f"{name}: expected one number for each of {self.channels} channels, got {shown(values)}"
+                )
+            if not all(math.isfinite(value) and (name == "input_mean" or value > 0) for value in values):
+                kind = "finite numbers" if name == "input_mean" else "positive numbers"
+                raise InputError(f"{name}: expected {kind}, got {shown(values)}")
 
     @property
     def grid(self) -> Grid:
@@ -63,12 +80,18 @@ class ViTConfig:
         return self.image_size[0] // self.patch, self.image_size[1] // self.patch
 
 
-def check_sizes(width: int, depth: int, heads: int) -> None:
+def check_sizes(width: int, depth: int, heads: int, mlp_ratio: float) -> None:
     """Raise InputError unless blocks of these sizes can be built."""
     if depth < 1 or heads < 1 or width < 1 or width % heads or width % 4:
         raise InputError(
             "width, depth, heads: expected positive numbers and a width that the heads and (for the positions) 4 "
             f"divide, got width {width}, depth {depth}, heads {heads}"
+        )
+    if depth > DEEPEST:
+        raise InputError(f"depth: expected at most {DEEPEST} blocks, got {depth}")
+    if not 1 <= width * mlp_ratio < 2**31:
+        raise InputError(
+            f"mlp_ratio: expected a number that gives an MLP at width {width} 1 to 2^31 hidden units, got {mlp_ratio}"
         )
 
 

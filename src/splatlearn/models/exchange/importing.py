@@ -23,10 +23,10 @@ from splatlearn.models.exchange.layout import (
 )
 from splatlearn.models.exchange.sources import ImportOptions, read_source
 from splatlearn.models.gmae import GMAE
-from splatlearn.models.io import check_weights
 from splatlearn.models.mae import MAE, MAEConfig
 from splatlearn.models.presets import DEFAULT_DECODERS, ENCODERS, PAPER_DECODER
 from splatlearn.models.vit import IMAGENET_MEAN, IMAGENET_STD, ViTConfig
+from splatlearn.models.weight_shapes import check_weights
 
 HEADS = {width: heads for width, _, heads in ENCODERS.values()}
 """Attention heads of encoders by their width."""

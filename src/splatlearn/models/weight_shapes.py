@@ -1,0 +1,131 @@
+"""The weights of a model by name and shape, from its configuration alone: what is compared before anything is built."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Mapping
+
+from torch import Tensor
+
+from splatlearn.core.errors import FormatError, InputError
+from splatlearn.core.typed import shown
+from splatlearn.models.classifier import ClassifierConfig
+from splatlearn.models.decoder import DecoderConfig
+from splatlearn.models.gaussian_numbers import NUMBERS
+from splatlearn.models.gmae_config import GMAEConfig
+from splatlearn.models.mae import MAEConfig
+from splatlearn.models.vit import ViTConfig
+
+ModelConfig = MAEConfig | GMAEConfig | ClassifierConfig
+Shapes = dict[str, tuple[int, ...]]
+
+FLOAT32 = 4
+"""Bytes of a weight."""
+
+
+def weight_shapes(config: ModelConfig) -> Shapes:
+    """Name and shape of every weight in the state dict of a model with this configuration."""
+    shapes = {f"encoder.{name}": shape for name, shape in _encoder(config.encoder).items()}
+    if isinstance(config, ClassifierConfig):
+        width = config.encoder.width
+        if config.pooling == "mean":
+            shapes = {name: shape for name, shape in shapes.items() if not name.startswith("encoder.norm.")}
+            shapes |= _norm("fc_norm", width)
+        return shapes | _linear("head", width, len(config.classes))
+    decoder = config.decoder
+    shapes |= _linear("decoder.embed", config.encoder.width, decoder.width) | _blocks("decoder.", decoder)
+    if isinstance(config, MAEConfig):
+        shapes["mask_token"] = (1, 1, decoder.width)
+        return shapes | _linear("head", decoder.width, config.encoder.patch**2 * config.encoder.channels)
+    shapes |= {"query_token": (1, 1, decoder.width), "query_embed": (1, config.queries, decoder.width)}
+    if config.layout == "grid":
+        shapes["anchors"] = (config.gaussians, sum(NUMBERS))
+    if config.background == "learned":
+        shapes["behind"] = (3,)
+    if config.heads == "joint":
+        return shapes | _linear("head", decoder.width, config.gaussians_per_query * sum(NUMBERS))
+    for index, size in enumerate(NUMBERS):
+        shapes |= _linear(f"head.hidden.{index}", decoder.width, decoder.width)
+        shapes |= _linear(f"head.out.{index}", decoder.width, config.gaussians_per_query * size)
+    return shapes
+
+
+def check_memory(config: ModelConfig) -> None:
+    """Raise InputError for a model whose weights are larger than the memory of this machine."""
+    wanted = FLOAT32 * sum(math.prod(shape) for shape in weight_shapes(config).values())
+    memory = _memory()
+    if memory is not None and wanted > memory:
+        raise InputError(
+            f"config: expected weights that fit into the memory of this machine, {memory / 2**30:.1f} GiB, got sizes "
+            f"that need {wanted / 2**30:,.1f} GiB; choose smaller ones"
+        )
+
+
+def check_shapes(wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise FormatError naming what is missing, unexpected or of another shape."""
+    shared = wanted.keys() & found.keys()
+    wrong = {
+        "missing": sorted(wanted.keys() - shared),
+        "unexpected": sorted(found.keys() - shared),
+        "of another shape": [
+            f"{_printable(name)} {shown(list(found[name]))} instead of {list(wanted[name])}"
+            for name in sorted(shared)
+            if tuple(found[name]) != tuple(wanted[name])
+        ],
+    }
+    problems = [f"{what}: {_some(names)}" for what, names in wrong.items() if names]
+    if problems:
+        raise FormatError(f"expected the weights of this configuration, got {'; '.join(problems)}")
+
+
+def check_weights(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+    """Raise FormatError naming tensors that are missing, unexpected or of another shape."""
+    check_shapes(*({name: tuple(value.shape) for name, value in each.items()} for each in (wanted, found)))
+
+
+def _encoder(config: ViTConfig) -> Shapes:
+    patches = {
+        "cls_token": (1, 1, config.width),
+        "patch_embed.proj.weight": (config.width, config.channels, config.patch, config.patch),
+        "patch_embed.proj.bias": (config.width,),
+    }
+    return patches | _blocks("", config)
+
+
+def _blocks(prefix: str, config: ViTConfig | DecoderConfig) -> Shapes:
+    """Blocks and the norm after them."""
+    width, hidden = config.width, int(config.width * config.mlp_ratio)
+    shapes: Shapes = {}
+    for index in range(config.depth):
+        block = f"{prefix}blocks.{index}"
+        shapes |= _norm(f"{block}.norm1", width) | _norm(f"{block}.norm2", width)
+        shapes |= _linear(f"{block}.attn.qkv", width, 3 * width) | _linear(f"{block}.attn.proj", width, width)
+        shapes |= _linear(f"{block}.mlp.fc1", width, hidden) | _linear(f"{block}.mlp.fc2", hidden, width)
+    return shapes | _norm(f"{prefix}norm", width)
+
+
+def _linear(name: str, inputs: int, outputs: int) -> Shapes:
+    return {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
+
+
+def _norm(name: str, width: int) -> Shapes:
+    return {f"{name}.weight": (width,), f"{name}.bias": (width,)}
+
+
+def _memory() -> int | None:
+    """Bytes of the machine's memory; None where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def _some(names: Iterable[str], limit: int = 4) -> str:
+    names = list(names)
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(map(_printable, names[:limit])) + more
+
+
+def _printable(name: str) -> str:
+    return name if name.isprintable() and len(name) <= 200 else shown(name)
