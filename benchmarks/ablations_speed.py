@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,15 +33,17 @@ def step_of(recipe: Recipe) -> tuple[Callable[[], None], int]:
     cost = PretrainingCost(recipe, model, device, "fp32")
     cost.at(1.0, 0)
     trained = torch.nn.ModuleList([model, cost.mutual.projector])
-    optimizer = torch.optim.AdamW(parameter_groups(trained, recipe.optimizer.weight_decay), lr=1e-5, fused=True)
+    options = recipe.optimizer
+    groups = parameter_groups(trained, options.weight_decay, bool(options.decay_tokens))
+    optimizer = torch.optim.AdamW(groups, lr=1e-5, fused=True)
     generator = torch.Generator().manual_seed(0)
-    count = recipe.optimizer.batch_size
+    count = options.batch_size
     pixels = torch.randint(256, (count, 3, *model.image_size), dtype=torch.uint8, generator=generator)
     batch = Batch(pixels, torch.rand(count, cost.patches, generator=generator), torch.arange(count))
 
     def step() -> None:
         cost(model, batch, 0, 0).loss.backward()
-        torch.nn.utils.clip_grad_norm_(trained.parameters(), recipe.optimizer.clip_norm)
+        torch.nn.utils.clip_grad_norm_(trained.parameters(), options.clip_norm or math.inf)
         optimizer.step()
         optimizer.zero_grad()
 

@@ -125,9 +125,8 @@ class TrainingLoop(ABC):
 
     def _clip(self) -> Tensor:
         """Called when the gradients are there: clip them; returns their norm before."""
-        limit = self.recipe.optimizer.clip_norm
-        parameters = self._trained().parameters()
-        return self.guard.clip(parameters, self.optimizer, math.inf if limit is None else limit)
+        limit = self.recipe.optimizer.clip_norm or math.inf
+        return self.guard.clip(self._trained().parameters(), self.optimizer, limit)
 
     def _trained(self) -> nn.Module:
         """What the optimiser trains."""

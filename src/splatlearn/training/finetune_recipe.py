@@ -7,16 +7,14 @@ has for an encoder of that depth, which `FinetuneRecipe.resolved` fills in.
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass, field
-from typing import get_args
 
 from tyro.conf import Positional
 
 from splatlearn.core.errors import InputError
 from splatlearn.models.classifier import Pooling
-from splatlearn.training.recipe import RunOptions
-from splatlearn.training.stored_recipe import StoredRecipe, filled
+from splatlearn.training.recipe import RunOptions, check_betas, check_crop_scale, check_run
+from splatlearn.training.stored_recipe import StoredRecipe, check_choices, check_range, filled
 
 
 @dataclass(frozen=True)
@@ -128,58 +126,31 @@ class FinetuneRecipe(StoredRecipe):
 def _check(recipe: FinetuneRecipe) -> None:
     """Raise InputError naming the first field outside its range, before anything is read or written."""
     data, augment, optimizer, run = recipe.data, recipe.augment, recipe.optimizer, recipe.run
-    if recipe.pooling not in get_args(Pooling):
-        raise InputError(f"pooling: expected one of {', '.join(get_args(Pooling))}, got {recipe.pooling!r}")
-    positive = {
-        "epochs": optimizer.epochs,
-        "batch_size": optimizer.batch_size,
-        "accumulate": optimizer.accumulate,
-        "clip_norm": optimizer.clip_norm,
-        "layer_decay": optimizer.layer_decay,
-        "rand_augment_ops": augment.rand_augment_ops,
-        "center_crop": data.center_crop,
-        "validate_every": data.validate_every,
-        "checkpoint_every": run.checkpoint_every,
-        "keep_checkpoints": run.keep_checkpoints,
-        "log_every": run.log_every,
-        "max_skipped": run.max_skipped,
-    }
-    for name, value in positive.items():
-        if value is not None and not value > 0:
-            raise InputError(f"{name}: expected a number above 0, got {value}")
-    shares = {
-        "max_unreadable": data.max_unreadable,
-        "center_crop": data.center_crop,
-        "flip": augment.flip,
-        "erase": augment.erase,
-        "mix": augment.mix,
-        "layer_decay": optimizer.layer_decay,
-    }
-    for name, value in shares.items():
-        if value is not None and not 0 <= value <= 1:
-            raise InputError(f"{name}: expected a number between 0 and 1, got {value}")
-    below_one = {"drop_path": optimizer.drop_path, "smoothing": optimizer.smoothing, "ema_decay": optimizer.ema_decay}
-    for name, value in below_one.items():
-        if value is not None and not 0 <= value < 1:
-            raise InputError(f"{name}: expected a number from 0 to below 1, got {value}")
-    not_negative = {
-        "mixup": augment.mixup,
-        "cutmix": augment.cutmix,
-        "rand_augment": augment.rand_augment,
-        "weight_decay": optimizer.weight_decay,
-        "min_learning_rate": optimizer.min_learning_rate,
-        "base_learning_rate": optimizer.base_learning_rate,
-        "warmup_epochs": optimizer.warmup_epochs,
-        "workers": data.workers,
-        "seed": run.seed,
-        "keep_every": run.keep_every,
-    }
-    for name, value in not_negative.items():
-        if value is not None and not (value >= 0 and math.isfinite(value)):
-            raise InputError(f"{name}: expected a number ≥ 0, got {value}")
-    if augment.rand_augment > 10:
-        raise InputError(f"rand_augment: expected a magnitude up to 10, got {augment.rand_augment}")
+    check_choices(pooling=(recipe.pooling, Pooling))
+    check_run(run)
+    check_range(
+        "a number above 0", lambda value: value > 0,
+        epochs=optimizer.epochs, batch_size=optimizer.batch_size, accumulate=optimizer.accumulate,
+        clip_norm=optimizer.clip_norm, layer_decay=optimizer.layer_decay, rand_augment_ops=augment.rand_augment_ops,
+        center_crop=data.center_crop, validate_every=data.validate_every,
+    )  # fmt: skip
+    check_range(
+        "a number between 0 and 1", lambda value: 0 <= value <= 1,
+        max_unreadable=data.max_unreadable, center_crop=data.center_crop, flip=augment.flip, erase=augment.erase,
+        mix=augment.mix, layer_decay=optimizer.layer_decay,
+    )  # fmt: skip
+    check_range(
+        "a number from 0 to below 1", lambda value: 0 <= value < 1,
+        drop_path=optimizer.drop_path, smoothing=optimizer.smoothing, ema_decay=optimizer.ema_decay,
+    )  # fmt: skip
+    check_range(
+        "a number ≥ 0", lambda value: value >= 0,
+        mixup=augment.mixup, cutmix=augment.cutmix, rand_augment=augment.rand_augment,
+        weight_decay=optimizer.weight_decay, min_learning_rate=optimizer.min_learning_rate,
+        base_learning_rate=optimizer.base_learning_rate, warmup_epochs=optimizer.warmup_epochs, workers=data.workers,
+    )  # fmt: skip
+    check_range("a magnitude up to 10", lambda value: value <= 10, rand_augment=augment.rand_augment)
     if run.parallel != "ddp":
         raise InputError(f"parallel: expected ddp, the one way to fine-tune in several processes, got {run.parallel!r}")
-    if not 0 < augment.crop_scale[0] <= augment.crop_scale[1] <= 1:
-        raise InputError(f"crop_scale: expected 0 < smallest ≤ largest ≤ 1, got {augment.crop_scale}")
+    check_betas(optimizer.betas)
+    check_crop_scale(augment.crop_scale)

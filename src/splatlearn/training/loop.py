@@ -92,7 +92,8 @@ class _Pretraining(TrainingLoop):
         share_out(self.mutual.projector, self.model)
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
-        return parameter_groups(self._trained(), self.recipe.optimizer.weight_decay)
+        options = self.recipe.optimizer
+        return parameter_groups(self._trained(), options.weight_decay, bool(options.decay_tokens))
 
     def _trained(self) -> nn.Module:
         return nn.ModuleList([self.model, self.mutual.projector])

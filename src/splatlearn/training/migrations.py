@@ -61,12 +61,17 @@ def migrate_recipe(values: State) -> State:
     """The values of any older `recipe.json` as this version reads them; the argument is left alone.
 
     Recipes once left a GMAE's options to the preset of their time; now they name all of them. What was not known yet
-    about errors is what there was: squared ones, of hidden pixels.
+    about errors is what there was: squared ones, of hidden pixels. Tokens had no weight decay, and all gradients were
+    clipped at 2.
     """
-    objective, options = values.get("objective", {}), values.get("options", {})
-    if not isinstance(objective, dict) or not isinstance(options, dict):
+    objective, options, optimizer = (values.get(name, {}) for name in ("objective", "options", "optimizer"))
+    if not all(isinstance(each, dict) for each in (objective, options, optimizer)):
         return values
-    migrated = {**values, "objective": {"visible_weight": 0.0, "error": "squared", **objective}}
+    migrated = {
+        **values,
+        "objective": {"visible_weight": 0.0, "error": "squared", **objective},
+        "optimizer": {"decay_tokens": False, "clip_norm": 2.0, **optimizer},
+    }
     name = str(values.get("model") or "")
     if not name.startswith("gmae_vit_") or values.get("preset") == "paper":
         return migrated

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import get_args
 
 from splatlearn.core.errors import InputError
 from splatlearn.models import MaskPattern
 from splatlearn.models.classifier import Pooling
 from splatlearn.objectives.estimators import EstimatorName
+from splatlearn.training.stored_recipe import check_choices, check_range
 
 WEIGHTS = {"mae": (1e-2, 1e-4), "gmae": (1e-3, 1e-5)}
 """Of the terms to maximise and to minimise: either's gradient in a tiny ViT is then a tenth to a third of that of the
@@ -49,18 +48,20 @@ class MutualInformationOptions:
 
 def check_mutual_information(options: MutualInformationOptions, images: int) -> None:
     """Raise InputError naming the first field that is out of range, or that batches of `images` images do not allow."""
-    for name, kind in {"mask_pattern": MaskPattern, "pooling": Pooling, "estimator": EstimatorName}.items():
-        value = getattr(options, name)
-        if value not in get_args(kind):
-            raise InputError(f"{name}: expected one of {', '.join(get_args(kind))}, got {value!r}")
-    for name in ("masks", "temperature", "estimator_width", "estimator_steps", "estimator_learning_rate"):
-        value = getattr(options, name)
-        if value is not None and not (value > 0 and math.isfinite(value)):
-            raise InputError(f"{name}: expected a number above 0, got {value}")
-    for name in ("maximize_weight", "minimize_weight", "projector"):
-        value = getattr(options, name)
-        if value is not None and not (value >= 0 and math.isfinite(value)):
-            raise InputError(f"{name}: expected a number ≥ 0, got {value}")
+    check_choices(
+        mask_pattern=(options.mask_pattern, MaskPattern),
+        pooling=(options.pooling, Pooling),
+        estimator=(options.estimator, EstimatorName),
+    )
+    check_range(
+        "a number above 0", lambda value: value > 0,
+        masks=options.masks, temperature=options.temperature, estimator_width=options.estimator_width,
+        estimator_steps=options.estimator_steps, estimator_learning_rate=options.estimator_learning_rate,
+    )  # fmt: skip
+    check_range(
+        "a number ≥ 0", lambda value: value >= 0,
+        maximize_weight=options.maximize_weight, minimize_weight=options.minimize_weight, projector=options.projector,
+    )  # fmt: skip
     if options.masks == 1 and options.maximize_weight:
         raise InputError(
             "masks: expected at least 2, between which maximize_weight finds something to maximise, got 1; ask for "

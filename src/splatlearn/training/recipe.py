@@ -7,25 +7,24 @@ The fields are the command-line options, their docstrings its help. `None` stand
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal
 
 from tyro.conf import Positional
 
 from splatlearn.core.errors import InputError
+from splatlearn.core.typed import shown
 from splatlearn.models import ModelOptions, complete_options
 from splatlearn.training.migrations import migrate_recipe
 from splatlearn.training.mutual_recipe import WEIGHTS, MutualInformationOptions, check_mutual_information
 from splatlearn.training.online_probe import ProbeOptions
 from splatlearn.training.processes import Parallel
-from splatlearn.training.stored_recipe import StoredRecipe, filled
+from splatlearn.training.stored_recipe import StoredRecipe, check_choices, check_range, filled
 
 Method = Literal["gmae", "mae", "mi-gmae", "mi-mae"]
 Precision = Literal["auto", "fp32", "bf16"]
 PixelError = Literal["squared", "pattern", "both"]
+RecipePreset = Literal["default", "paper", "laptop"]
 
 
 @dataclass(frozen=True)
@@ -92,11 +91,14 @@ class OptimizerOptions:
     min_learning_rate: float = 0.0
     """Where the cosine ends."""
     weight_decay: float = 0.05
-    """AdamW's; biases, norms and tokens have none."""
+    """AdamW's; biases and norms have none."""
+    decay_tokens: bool | None = None
+    """Whether weight decay applies to the class token, mask token, queries and anchors too. Default: in the paper
+    preset alone."""
     betas: tuple[float, float] = (0.9, 0.95)
     """AdamW's."""
-    clip_norm: float = 2.0
-    """Largest norm of the gradient."""
+    clip_norm: float | None = None
+    """Largest norm of the gradient; 0 for any. Default: 2, and 0 for MAE in the paper preset."""
 
 
 @dataclass(frozen=True)
@@ -144,9 +146,9 @@ class Recipe(StoredRecipe):
     optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
     model: str | None = None
     """Name such as gmae_vit_base_patch16_224. Default: that one, or its MAE twin."""
-    preset: Literal["default", "paper", "laptop"] = "default"
-    """The project's choices, those of the paper to the letter, or what suits two CPU cores and half an hour,
-    each of which other options still change."""
+    preset: RecipePreset = "default"
+    """The project's choices (default), those of the paper, as far as docs/concepts/paper_preset.md says, or what suits
+    two CPU cores and half an hour (laptop); other options change single choices of a preset."""
     options: ModelOptions = field(default_factory=ModelOptions)
     start_from: str | None = None
     """Run, model folder, name of weights in the package, or Hub id whose weights training starts from, encoder and
@@ -162,26 +164,27 @@ class Recipe(StoredRecipe):
         return self.method.removeprefix("mi-")
 
     @classmethod
-    def read(cls, path: str | Path) -> Recipe:
-        """Read a `recipe.json`; what an older version did not know yet gets the values of its time."""
-        return cls.from_dict(migrate_recipe(json.loads(Path(path).read_text()))).resolved()
+    def _stored(cls, values: dict[str, Any]) -> Recipe:
+        """The recipe with what an older version did not know yet set to the values of its time."""
+        return cls.from_dict(migrate_recipe(values)).resolved()
 
     def resolved(self) -> Recipe:
         """This recipe with the method's own values in place of None, the model's options among them.
 
-        Numbers of the optimiser: the papers' pre-training recipes.
+        Numbers of the optimiser: the papers' pre-training recipes. The paper preset's are all theirs (He et al. 2022,
+        table 8 and the official code; arXiv 2501.03229 and its authors' code).
         """
-        mae, several = self.kind == "mae", self.method != self.kind
+        mae, several, paper = self.kind == "mae", self.method != self.kind, self.preset == "paper"
         weights = WEIGHTS[self.kind] if several else (0.0, 0.0)
         warmup = min(40.0 if mae else 5.0, self.optimizer.epochs / 10)
-        published = mae or self.preset == "paper"
+        published = mae or paper
         painted = "squared" if published or self.objective.normalize_targets else "pattern" if several else "both"
         objective = filled(self.objective, error=painted, visible_weight=0.0 if published else 1.0)
         model = self.model or f"{self.kind}_vit_base_patch16_224"
         return dataclasses.replace(
             self,
             model=model,
-            options=complete_options(model, "paper" if self.preset == "paper" else "default", self.options),
+            options=complete_options(model, "paper" if paper else "default", self.options),
             data=filled(self.data, crop_scale=(0.2, 1.0) if mae else (0.08, 1.0)),
             objective=filled(objective, normalize_targets=mae and objective.error == "squared"),
             mutual=filled(
@@ -190,57 +193,73 @@ class Recipe(StoredRecipe):
                 maximize_weight=weights[0],
                 minimize_weight=weights[1],
             ),
-            optimizer=filled(self.optimizer, base_learning_rate=1.5e-4 if mae else 1e-4, warmup_epochs=warmup),
+            optimizer=filled(
+                self.optimizer,
+                base_learning_rate=1.5e-4 if mae else 1e-4,
+                warmup_epochs=warmup,
+                decay_tokens=paper,
+                clip_norm=0.0 if mae and paper else 2.0,
+            ),
         )
 
 
 def _check(recipe: Recipe) -> None:
     """Raise InputError naming the first field outside its range, before anything is read or written."""
     data, objective, optimizer, run = recipe.data, recipe.objective, recipe.optimizer, recipe.run
-    if recipe.method not in get_args(Method):
-        raise InputError(f"method: expected one of {', '.join(get_args(Method))}, got {recipe.method!r}")
+    check_choices(
+        method=(recipe.method, Method),
+        preset=(recipe.preset, RecipePreset),
+        error=(objective.error, PixelError),
+    )
+    check_run(run)
     if (recipe.model or recipe.kind).split("_")[0] != recipe.kind:
-        raise InputError(f"model: expected a name that starts with {recipe.kind}_, got {recipe.model!r}")
-    positive = {
-        "epochs": optimizer.epochs,
-        "batch_size": optimizer.batch_size,
-        "accumulate": optimizer.accumulate,
-        "clip_norm": optimizer.clip_norm,
-        "checkpoint_every": run.checkpoint_every,
-        "keep_checkpoints": run.keep_checkpoints,
-        "log_every": run.log_every,
-        "max_skipped": run.max_skipped,
-    }
-    for name, value in positive.items():
-        if not value > 0:
-            raise InputError(f"{name}: expected a number above 0, got {value}")
-    shares = {"mask_ratio": (objective.mask_ratio, False), "flip": (data.flip, True)}
-    shares |= {"max_unreadable": (data.max_unreadable, True), "grow_for": (data.grow_for, True)}
-    for name, (value, closed) in shares.items():
-        if not (0 <= value <= 1 if closed else 0 < value < 1):
-            raise InputError(f"{name}: expected a number between 0 and 1, got {value}")
-    for name, value in {
-        "weight_decay": optimizer.weight_decay,
-        "visible_weight": objective.visible_weight or 0.0,
-        "min_learning_rate": optimizer.min_learning_rate,
-        "base_learning_rate": optimizer.base_learning_rate or 0.0,
-        "warmup_epochs": optimizer.warmup_epochs or 0.0,
-        "workers": data.workers or 0,
-        "seed": run.seed,
-        "keep_every": run.keep_every,
-    }.items():
-        if not (value >= 0 and math.isfinite(value)):
-            raise InputError(f"{name}: expected a number ≥ 0, got {value}")
-    if not 0 < data.grow_from <= 1:
-        raise InputError(f"grow_from: expected a number above 0 and at most 1, got {data.grow_from}")
-    if data.crop_scale is not None and not 0 < data.crop_scale[0] <= data.crop_scale[1] <= 1:
-        raise InputError(f"crop_scale: expected 0 < smallest ≤ largest ≤ 1, got {data.crop_scale}")
-    if objective.error is not None and objective.error not in get_args(PixelError):
-        raise InputError(f"error: expected one of {', '.join(get_args(PixelError))}, got {objective.error!r}")
+        raise InputError(f"model: expected a name that starts with {recipe.kind}_, got {shown(recipe.model)}")
+    check_range(
+        "a number above 0", lambda value: value > 0,
+        epochs=optimizer.epochs, batch_size=optimizer.batch_size, accumulate=optimizer.accumulate,
+        window=data.window, lanes=data.lanes,
+    )  # fmt: skip
+    check_range(
+        "a number ≥ 0", lambda value: value >= 0,
+        clip_norm=optimizer.clip_norm, weight_decay=optimizer.weight_decay, visible_weight=objective.visible_weight,
+        min_learning_rate=optimizer.min_learning_rate, base_learning_rate=optimizer.base_learning_rate,
+        warmup_epochs=optimizer.warmup_epochs, workers=data.workers,
+    )  # fmt: skip
+    check_range("a number between 0 and 1", lambda value: 0 < value < 1, mask_ratio=objective.mask_ratio)
+    check_range(
+        "a number between 0 and 1", lambda value: 0 <= value <= 1,
+        flip=data.flip, max_unreadable=data.max_unreadable, grow_for=data.grow_for,
+    )  # fmt: skip
+    check_range("a number above 0 and at most 1", lambda value: 0 < value <= 1, grow_from=data.grow_from)
+    check_betas(optimizer.betas)
+    check_crop_scale(data.crop_scale)
     if objective.error in ("pattern", "both") and objective.normalize_targets:
         raise InputError(
             f"error: expected squared with normalised targets, which have no contrast, got {objective.error}"
         )
-    if run.parallel not in get_args(Parallel):
-        raise InputError(f"parallel: expected one of {', '.join(get_args(Parallel))}, got {run.parallel!r}")
     check_mutual_information(recipe.mutual, optimizer.batch_size)
+
+
+def check_run(run: RunOptions) -> None:
+    """Raise InputError naming the first of these options outside its range."""
+    check_choices(precision=(run.precision, Precision), parallel=(run.parallel, Parallel))
+    check_range(
+        "a number above 0", lambda value: value > 0,
+        checkpoint_every=run.checkpoint_every, keep_checkpoints=run.keep_checkpoints, log_every=run.log_every,
+        max_skipped=run.max_skipped,
+    )  # fmt: skip
+    check_range(
+        "a number ≥ 0", lambda value: value >= 0, seed=run.seed, keep_every=run.keep_every, stop_after=run.stop_after
+    )
+
+
+def check_betas(betas: tuple[float, float]) -> None:
+    """Raise InputError unless both decay rates of Adam's moments lie in [0, 1)."""
+    if not all(0 <= each < 1 for each in betas):
+        raise InputError(f"betas: expected two numbers from 0 to below 1, got {betas}")
+
+
+def check_crop_scale(scale: tuple[float, float] | None) -> None:
+    """Raise InputError unless a range of shares of the area rises within (0, 1]; None is one."""
+    if scale is not None and not 0 < scale[0] <= scale[1] <= 1:
+        raise InputError(f"crop_scale: expected 0 < smallest ≤ largest ≤ 1, got {scale}")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Set
+import math
+from collections.abc import Callable, Mapping, Set
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args
 
-from splatlearn.core.errors import InputError
+from splatlearn.core.atomic import read_object
+from splatlearn.core.errors import FormatError, InputError, MissingError, SplatlearnError
+from splatlearn.core.typed import build, shown
 
 FREE = {"run.out", "run.device", "run.precision", "run.checkpoint_every", "run.keep_checkpoints"}
 FREE |= {"probe.probe_every", "probe.probe_data", "probe.probe_images", "probe.probe_pooling"}
@@ -31,14 +34,26 @@ class StoredRecipe:
         return json.dumps(dataclasses.asdict(self), indent=2)
 
     @classmethod
-    def from_dict(cls: type[AnyRecipe], values: dict[str, Any]) -> AnyRecipe:
-        """Read what `to_json` wrote; raises InputError naming an unknown or missing key."""
-        return _build(cls, values, "")
+    def from_dict(cls: type[AnyRecipe], values: Mapping[str, Any]) -> AnyRecipe:
+        """Read what `to_json` wrote; raises FormatError naming a key that is unknown, missing or of another type."""
+        return build(cls, values)
 
     @classmethod
     def read(cls: type[AnyRecipe], path: str | Path) -> AnyRecipe:
-        """Read a `recipe.json`."""
-        return cls.from_dict(json.loads(Path(path).read_text()))
+        """Read a `recipe.json`; raises MissingError without it, and FormatError naming it for any other content."""
+        path = Path(path)
+        if not path.is_file():
+            raise MissingError(f"{path}: expected the recipe of a run, found no such file")
+        values = read_object(path)
+        try:
+            return cls._stored(values)
+        except SplatlearnError as error:
+            raise FormatError(f"{path}: {error}") from error
+
+    @classmethod
+    def _stored(cls: type[AnyRecipe], values: dict[str, Any]) -> AnyRecipe:
+        """The recipe of this or an older version from the values of its file."""
+        return cls.from_dict(values)
 
     def differences(self, other: StoredRecipe, free: Set[str] = frozenset(FREE)) -> list[str]:
         """What makes the two train differently, each as "key: mine, theirs".
@@ -48,6 +63,20 @@ class StoredRecipe:
         """
         mine, theirs = _flat(dataclasses.asdict(self)), _flat(dataclasses.asdict(other))
         return [f"{key}: {mine[key]}, {theirs[key]}" for key in mine if key not in free and mine[key] != theirs[key]]
+
+
+def check_range(expected: str, fits: Callable[[float], bool], **values: float | None) -> None:
+    """Raise InputError naming the first value that is neither None nor finite and within a range."""
+    for name, value in values.items():
+        if value is not None and not (math.isfinite(value) and fits(value)):
+            raise InputError(f"{name}: expected {expected}, got {value}")
+
+
+def check_choices(**values: tuple[object, Any]) -> None:
+    """Raise InputError naming the first value that is neither None nor among those of its Literal."""
+    for name, (value, kind) in values.items():
+        if value is not None and value not in get_args(kind):
+            raise InputError(f"{name}: expected one of {', '.join(get_args(kind))}, got {shown(value)}")
 
 
 def filled(options: Any, **defaults: Any) -> Any:
@@ -61,22 +90,3 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in tree.items():
         flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
     return flat
-
-
-def _build(cls: type, values: dict[str, Any], path: str) -> Any:
-    hints = get_type_hints(cls)
-    fields = {each.name: each for each in dataclasses.fields(cls)}
-    for key in values:
-        if key not in fields:
-            raise InputError(f"Unknown key: '{path}{key}'; known here: {', '.join(fields)}")
-    made: dict[str, Any] = {}
-    for name, each in fields.items():
-        if name not in values:
-            required = each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
-            if required:
-                raise InputError(f"Missing key: '{path}{name}'")
-        elif dataclasses.is_dataclass(hints[name]):
-            made[name] = _build(hints[name], values[name], f"{path}{name}.")
-        else:
-            made[name] = tuple(values[name]) if isinstance(values[name], list) else values[name]
-    return cls(**made)
