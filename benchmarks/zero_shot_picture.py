@@ -15,7 +15,7 @@ import tyro
 from matplotlib.figure import Figure
 
 from splatlearn.data import decode
-from splatlearn.data.folder import IMAGE_EXTENSIONS
+from splatlearn.data.listing import images_in
 from splatlearn.evaluation.bsds_contenders import as_images
 from splatlearn.models import GMAE, load_model
 from splatlearn.zero_shot import (
@@ -57,7 +57,7 @@ def main(options: Options) -> None:
     model = load_model(options.run)
     if not isinstance(model, GMAE):
         raise SystemExit(f"run: expected a GMAE, got a MAE in {options.run}")
-    files = sorted(path for path in options.photos.iterdir() if path.suffix.lower() in IMAGE_EXTENSIONS)
+    files, _ = images_in(options.photos)
     rows = [panels(model, np.asarray(decode(path, path.name)), options) for path in files[: options.count]]
     figure = Figure(figsize=(1.4 * len(COLUMNS), 1.4 * len(rows)), layout="constrained")
     for axes, row in zip(figure.subplots(len(rows), len(COLUMNS), squeeze=False), rows, strict=True):

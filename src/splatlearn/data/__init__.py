@@ -5,6 +5,7 @@ from splatlearn.data.batch import Batch, Example, UnreadableCounter
 from splatlearn.data.dataset import PretrainingDataset, TrainingDataset
 from splatlearn.data.images import UnreadableImage, decode
 from splatlearn.data.labelled import Labelled, LabelledImages, labelled_parts, open_labelled
+from splatlearn.data.left_out import LeftOut, left_out_of
 from splatlearn.data.loader import PretrainingLoader
 from splatlearn.data.order import KeyedPermutation, sample_order
 from splatlearn.data.pack import PackOptions, pack_folder
@@ -24,6 +25,7 @@ __all__ = [
     "KeyedPermutation",
     "Labelled",
     "LabelledImages",
+    "LeftOut",
     "PackOptions",
     "Photo",
     "PretrainingDataset",
@@ -41,6 +43,7 @@ __all__ = [
     "decode",
     "generator",
     "labelled_parts",
+    "left_out_of",
     "open_labelled",
     "open_source",
     "pack_folder",

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from splatlearn.data.left_out import LeftOut
+from splatlearn.data.listing import IMAGE_EXTENSIONS, files_below
 from splatlearn.data.samples import DataError, UnknownSplitError
 
-IMAGE_EXTENSIONS = (
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp",
-    ".tif", ".tiff", ".jp2", ".ppm", ".pgm", ".pbm", ".pnm", ".tga",
-)  # fmt: skip
 SPLIT_NAMES = {
     "train": "train", "training": "train",
     "val": "val", "valid": "val", "validation": "val", "dev": "val",
@@ -25,12 +22,13 @@ SHARD_NAME = re.compile(r"([a-z]+)(?:[-._ 0-9].*)?$")
 
 @dataclass(frozen=True)
 class Listing:
-    """The files of a folder, relative to it and in order of their names, by split."""
+    """The files of a folder, relative to it and in order of their names, by split, and what else is there."""
 
     root: Path
     splits: dict[str, list[str]]
     named: bool
     kind: Literal["images", "parquet", "tar"]
+    left_out: LeftOut = field(default_factory=LeftOut)
 
     def split(self, name: str) -> str:
         """The split that a name means ("validation" means "val"). Raises DataError listing the splits there are."""
@@ -63,12 +61,12 @@ class Listing:
 def list_folder(root: Path) -> Listing:
     """List the images of a folder, or its parquet or tar shards, in an order that is the same on every machine.
 
-    Hidden files are left out and symbolic links followed. Raises DataError for a folder with no such files, or with
-    files of several kinds.
+    `files_below` says what is left out; files outside of the splits are, too. Raises DataError for a folder with no
+    such files, or with files of several kinds.
     """
-    files = _walk(root)
-    images = [file for file in files if PurePosixPath(file).suffix.lower() in IMAGE_EXTENSIONS]
+    files, left_out = files_below(root, (*IMAGE_EXTENSIONS, *SHARD_EXTENSIONS))
     shards = {end: [file for file in files if PurePosixPath(file).suffix.lower() == end] for end in SHARD_EXTENSIONS}
+    images = [file for file in files if PurePosixPath(file).suffix.lower() in IMAGE_EXTENSIONS]
     kinds = {"images": images, "parquet files": shards[".parquet"], "tar files": shards[".tar"]}
     came = [f"{len(found)} {kind} ({found[0]}, ...)" for kind, found in kinds.items() if found]
     if len(came) > 1:
@@ -77,19 +75,19 @@ def list_folder(root: Path) -> Listing:
             "to read"
         )
     if not came:
-        found = f"found only {', '.join(files[:3])}{', ...' if len(files) > 3 else ''}" if files else "it is empty"
+        found = f"found only {left_out}" if left_out else "it is empty"
         raise DataError(
             f"data: expected images or parquet or tar files in {root}, {found}; "
             f"files are read that end in {' '.join(SHARD_EXTENSIONS)} or {' '.join(IMAGE_EXTENSIONS)}"
         )
     if images:
-        splits, named = _image_splits(images)
-        return Listing(root, splits, named, "images")
+        splits, named = _image_splits(images, left_out)
+        return Listing(root, splits, named, "images", left_out)
     splits, named = table_splits(shards[".parquet"] or shards[".tar"])
-    return Listing(root, splits, named, "parquet" if shards[".parquet"] else "tar")
+    return Listing(root, splits, named, "parquet" if shards[".parquet"] else "tar", left_out)
 
 
-def _image_splits(files: list[str]) -> tuple[dict[str, list[str]], bool]:
+def _image_splits(files: list[str], left_out: LeftOut) -> tuple[dict[str, list[str]], bool]:
     """Files by split where top-level folders are splits: two different ones, or nothing but one."""
     tops = {PurePosixPath(file).parts[0] if "/" in file else "" for file in files}
     splits = {SPLIT_NAMES[top.lower()] for top in tops if top.lower() in SPLIT_NAMES}
@@ -101,6 +99,8 @@ def _image_splits(files: list[str]) -> tuple[dict[str, list[str]], bool]:
         split = SPLIT_NAMES.get(PurePosixPath(file).parts[0].lower()) if "/" in file else None
         if split:
             by_split.setdefault(split, []).append(file)
+        else:
+            left_out.add(f"files beside the folders of the splits, {', '.join(sorted(splits))}", file)
     return by_split, True
 
 
@@ -116,37 +116,3 @@ def table_splits(files: list[str]) -> tuple[dict[str, list[str]], bool]:
     if "" in by_split:  # a file of no split: the names are not meant as splits
         return {"train": files}, False
     return by_split, True
-
-
-def _walk(root: Path) -> list[str]:
-    found: list[str] = []
-    for folder, file_names in _folders(root):
-        for name in file_names:
-            if not name.startswith("."):
-                relative = (Path(folder) / name).relative_to(root).as_posix()
-                if not _is_text(relative):
-                    raise DataError(f"data: expected file names in UTF-8, got {relative!a} in {root}; rename the file")
-                found.append(relative)
-    return sorted(found)
-
-
-def _folders(root: Path) -> list[tuple[str, list[str]]]:
-    folders: list[tuple[str, list[str]]] = []
-    seen: set[str] = set()
-    for folder, children, file_names in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:  # a link to a folder above it would never end
-            children.clear()
-            continue
-        seen.add(real)
-        children[:] = sorted(child for child in children if not child.startswith((".", "__")))
-        folders.append((folder, file_names))
-    return folders
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from splatlearn.data.images import UnreadableImage
+from splatlearn.data.left_out import LeftOut
 from splatlearn.data.randomness import Purpose, generator
 from splatlearn.data.samples import (
     DataError,
@@ -33,6 +34,7 @@ class LabelledImages:
     """The samples of a source at `indices`, each with a class number: an ImageSource whose labels are known at once.
 
     - `labels` int64 [N]: class numbers, whatever numbers the source uses.
+    - `left_out`: samples of the source that have no label.
 
     Reading a sample raises UnreadableImage as the source does.
     """
@@ -43,8 +45,10 @@ class LabelledImages:
         indices: Int64[np.ndarray, " N"],
         labels: Int64[np.ndarray, " N"],
         class_names: Sequence[str],
+        left_out: tuple[LeftOut, ...] = (),
     ) -> None:
         self.source = source
+        self.left_out = left_out
         self.indices = indices
         self.labels = labels
         self.class_names = list(class_names)
@@ -63,7 +67,7 @@ class LabelledImages:
 
     def part(self, chosen: Int64[np.ndarray, " M"]) -> LabelledImages:
         """The samples at some positions."""
-        return LabelledImages(self.source, self.indices[chosen], self.labels[chosen], self.class_names)
+        return LabelledImages(self.source, self.indices[chosen], self.labels[chosen], self.class_names, self.left_out)
 
 
 @dataclass(frozen=True)
@@ -212,7 +216,12 @@ def _labelled(
 ) -> LabelledImages:
     indices = np.array([index for index, label in enumerate(labels) if label is not None], dtype=np.int64)
     numbers = np.array([places[label] for label in labels if label is not None], dtype=np.int64)
-    return LabelledImages(source, indices, numbers, classes)
+    unlabelled = [index for index, label in enumerate(labels) if label is None]
+    left_out = LeftOut()
+    if unlabelled:
+        stored = stored_images(source, unlabelled[:1])
+        left_out.add("images without a label", stored[0].name if stored else str(unlabelled[0]), len(unlabelled))
+    return LabelledImages(source, indices, numbers, classes, (left_out,) if left_out else ())
 
 
 def _held_out(images: LabelledImages, classes: list[str]) -> Int64[np.ndarray, " M"]:

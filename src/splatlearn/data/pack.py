@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ import numpy as np
 from splatlearn.core.atomic import replacing
 from splatlearn.core.errors import InputError
 from splatlearn.data.folder import list_folder
+from splatlearn.data.left_out import LeftOut
 from splatlearn.data.order import sample_order
 from splatlearn.data.samples import DataError, StoredImage, StoredSource
 from splatlearn.data.source import open_source
@@ -52,11 +53,12 @@ class PackOptions:
 
 @dataclass(frozen=True)
 class Packed:
-    """What was packed: images and shards in all, and shards that were there from an earlier call."""
+    """What was packed: images and shards in all, shards that were there from an earlier call, and what was left out."""
 
     images: int
     shards: int
     kept: int
+    left_out: LeftOut = field(default_factory=LeftOut)
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def pack_folder(
                     progress(done, total)
         if progress:
             progress(done, total)
-    return Packed(total, len(shards), kept)
+    return Packed(total, len(shards), kept, listing.left_out)
 
 
 def _plan(root: Path, split: str, options: PackOptions) -> list[_Shard]:

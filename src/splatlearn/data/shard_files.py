@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from splatlearn.data.folder import SPLIT_NAMES, table_splits
+from splatlearn.data.left_out import LeftOut
 from splatlearn.data.samples import DataError, UnknownSplitError
 
 if TYPE_CHECKING:
@@ -29,11 +30,23 @@ FIRST_WAIT = 1.0  # seconds, doubled after every try
 
 @dataclass(frozen=True)
 class ShardFiles:
-    """The shards of a split, as URLs or local paths in a fixed order, of one kind; `origin` says where they lie."""
+    """The shards of a split, as URLs or local paths in a fixed order, of one kind.
+
+    `origin` says where they lie, `left_out` what lies beside them.
+    """
 
     urls: list[str]
     kind: Kind
     origin: str
+    left_out: LeftOut = field(default_factory=LeftOut)
+
+
+@dataclass(frozen=True)
+class ShardIndex:
+    """The blocks of a shard, as (number, number after it, samples), and the pictures that are in none of them."""
+
+    blocks: list[tuple[int, int, int]]
+    left_out: LeftOut = field(default_factory=LeftOut)
 
 
 def is_shard_url(data: str) -> bool:
@@ -58,12 +71,16 @@ def find_shards(data: str, split: str) -> ShardFiles:
     found = {name: url for name, url in names.items() if shard_kind(name)}
     if not found:
         raise DataError(f"data: expected .parquet or .tar shards in {data}, got {len(names)} other files")
+    left_out = LeftOut()
+    for name in sorted(names.keys() - found):
+        left_out.add_file(name)
     splits, named = table_splits(sorted(found))
     wanted = SPLIT_NAMES.get(split.lower(), split)
     if wanted not in splits:
         raise UnknownSplitError(f"split: expected one of {sorted(splits)} in {data}, got {split!r}")
     shards = _of_one_kind([found[name] for name in splits[wanted]], data)
-    return ShardFiles(shards.urls, shards.kind, f"{shards.origin}, split {wanted}" if named else shards.origin)
+    origin = f"{shards.origin}, split {wanted}" if named else shards.origin
+    return ShardFiles(shards.urls, shards.kind, origin, left_out)
 
 
 def expand_braces(pattern: str) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import lazy_loader
 
 from splatlearn.data.samples import DataError, StoredImage, UnknownColumnError
-from splatlearn.data.shard_files import file_system
+from splatlearn.data.shard_files import ShardIndex, file_system
 from splatlearn.data.table import find_image_column, find_label_column, is_text
 
 if TYPE_CHECKING:
@@ -40,14 +40,14 @@ class ParquetShards:
             )
         self.class_names = list(feature.names) if isinstance(feature, datasets.ClassLabel) else None
 
-    def index(self, url: str) -> list[tuple[int, int, int]]:
+    def index(self, url: str) -> ShardIndex:
         """Row groups of a shard, each as (number, number after it, rows). Raises DataError for missing columns."""
         with _opened(url) as file:
             missing = {self._image, self._label} - {None, *file.schema_arrow.names}
             if missing:
                 raise DataError(f"data: expected the same columns in every shard, got none named {missing} in {url}")
             rows = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
-        return [(group, group + 1, count) for group, count in enumerate(rows) if count]
+        return ShardIndex([(group, group + 1, count) for group, count in enumerate(rows) if count])
 
     def read(self, url: str, start: int, stop: int) -> list[StoredImage]:
         """The rows of row groups."""

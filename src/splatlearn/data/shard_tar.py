@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO, cast
 
-from splatlearn.data.folder import IMAGE_EXTENSIONS
+from splatlearn.data.left_out import FOREIGN, LeftOut
+from splatlearn.data.listing import IMAGE_EXTENSIONS
 from splatlearn.data.samples import DataError, StoredImage
-from splatlearn.data.shard_files import file_system
+from splatlearn.data.shard_files import ShardIndex, file_system
 
 BLOCK_BYTES = 4 * 2**20
 LABEL_ENDING = ".cls"
+DOTTED = "images whose names have more dots (in a tar shard a sample's name ends at its first dot, an ending follows)"
+SECOND = "images beside the first one of their sample"
 END = bytes(2 * tarfile.BLOCKSIZE)
 
 
@@ -32,18 +35,20 @@ class _Sample:
 class TarShards:
     """Reading of tar shards in runs of whole samples of about 4 MiB.
 
-    A sample has one image file; a file of the ending .cls holds its class number. Others are left unread.
+    A sample has one image file; a file of the ending .cls holds its class number. Files of other kinds that belong to
+    a sample are left unread; pictures that are no sample's image are left out and counted.
     """
 
     class_names: list[str] | None = None
 
-    def index(self, url: str) -> list[tuple[int, int, int]]:
+    def index(self, url: str) -> ShardIndex:
         """Blocks of a shard, each as (first byte, byte after the last, samples). Raises DataError for broken files."""
         fs, path = file_system(url)
         blocks: list[tuple[int, int, int]] = []
+        left_out = LeftOut()
         with fs.open(path, "rb") as file:
             start, stop, count = 0, 0, 0
-            for sample in _samples(cast("io.IOBase", file), url):
+            for sample in _samples(cast("io.IOBase", file), url, left_out):
                 if sample.image is None:
                     continue
                 if count and sample.start - start >= BLOCK_BYTES:
@@ -53,7 +58,7 @@ class TarShards:
                 stop, count = last.offset_data + _padded(last.size), count + 1
             if count:
                 blocks.append((start, stop, count))
-        return blocks
+        return ShardIndex(blocks, left_out)
 
     def read(self, url: str, start: int, stop: int) -> list[StoredImage]:
         """The samples of a block."""
@@ -67,14 +72,18 @@ class TarShards:
         return found
 
 
-def _samples(file: io.IOBase, url: str) -> Iterator[_Sample]:
+def _samples(file: io.IOBase, url: str, left_out: LeftOut | None = None) -> Iterator[_Sample]:
     current: _Sample | None = None
+    left_out = LeftOut() if left_out is None else left_out
     try:
         with tarfile.open(fileobj=cast("BinaryIO", file), mode="r:") as archive:
             for member in archive:
                 folder, name = posixpath.split(member.name)
                 stem, dot, ending = name.partition(".")
-                if not member.isfile() or not stem:
+                if not member.isfile():
+                    continue
+                if not stem:
+                    left_out.add("hidden files", member.name)
                     continue
                 key = posixpath.join(folder, stem)
                 if current is None or current.key != key:
@@ -83,9 +92,13 @@ def _samples(file: io.IOBase, url: str) -> Iterator[_Sample]:
                     current = _Sample(key, member.offset)
                 current.members.append(member)
                 if dot + ending.lower() in IMAGE_EXTENSIONS:
+                    if current.image is not None:
+                        left_out.add(SECOND, member.name)
                     current.image = current.image or member
                 elif dot + ending.lower() == LABEL_ENDING:
                     current.label = member
+                else:
+                    _count_picture(member.name, left_out)
             file.seek(archive.offset)
             # A file that ends before a header, or amid one, looks like a whole one but for the blocks of zeros.
             if cast("BinaryIO", file).read(tarfile.BLOCKSIZE) != END[: tarfile.BLOCKSIZE]:
@@ -94,6 +107,15 @@ def _samples(file: io.IOBase, url: str) -> Iterator[_Sample]:
         raise DataError(f"data: {url} is not a whole tar file: {error}; write the shard again") from error
     if current is not None:
         yield current
+
+
+def _count_picture(name: str, left_out: LeftOut) -> None:
+    """Count a picture that is not read; other files may well belong to a sample."""
+    last = posixpath.splitext(name)[1].lower()
+    if last in IMAGE_EXTENSIONS:
+        left_out.add(DOTTED, name)
+    elif last in FOREIGN:
+        left_out.add_file(name)
 
 
 def _content(file: io.IOBase, member: tarfile.TarInfo) -> bytes:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from splatlearn.data.folder import SHARD_EXTENSIONS, SPLIT_NAMES, Listing, list_folder
+from splatlearn.data.left_out import LeftOut
 from splatlearn.data.samples import DataError, ImageList, ImageSource, Sample, UnknownSplitError
 from splatlearn.data.shard_files import ShardFiles, attempt, find_shards, is_shard_url, shard_kind
 from splatlearn.data.windows import LANES, WINDOW, StreamShape
@@ -61,7 +62,7 @@ def open_source(
         if listing.kind == "images":
             return _images(listing, found, str(path), columns)
         paths = [listing.root / file for file in listing.splits[found]]
-        return _shards(paths, listing.kind, f"{len(paths)} {listing.kind} files in {path}", columns)
+        return _shards(paths, listing.kind, f"{len(paths)} {listing.kind} files in {path}", columns, listing.left_out)
     if path.is_file():
         kind = shard_kind(path.name)
         if kind is None:
@@ -87,10 +88,16 @@ class _Columns:
     lanes: int
 
 
-def _shards(paths: list[Path], kind: Literal["parquet", "tar"], origin: str, columns: _Columns) -> ImageSource:
+def _shards(
+    paths: list[Path],
+    kind: Literal["parquet", "tar"],
+    origin: str,
+    columns: _Columns,
+    left_out: LeftOut | None = None,
+) -> ImageSource:
     if kind == "parquet" and columns.window is None:
-        return _table(_read_parquet(paths), origin, columns)
-    return _stream(ShardFiles([str(path) for path in paths], kind, origin), columns)
+        return _table(_read_parquet(paths), origin, columns, left_out)
+    return _stream(ShardFiles([str(path) for path in paths], kind, origin, left_out or LeftOut()), columns)
 
 
 def _stream(files: ShardFiles, columns: _Columns) -> ImageSource:
@@ -118,13 +125,14 @@ def _images(listing: Listing, split: str, data: str, wanted: _Columns) -> ImageS
         features["label"] = datasets.ClassLabel(names=classes)
     rows = datasets.Dataset.from_dict(columns, features=datasets.Features(features))
     description = f"{len(files)} images in {data}" + (f", split {split}" if listing.named else "")
-    return DatasetSource(rows, description, wanted.image, wanted.label, root=listing.root)
+    return DatasetSource(rows, description, wanted.image, wanted.label, listing.root, listing.left_out)
 
 
-def _table(rows: datasets.Dataset, origin: str, columns: _Columns) -> ImageSource:
+def _table(rows: datasets.Dataset, origin: str, columns: _Columns, left_out: LeftOut | None = None) -> ImageSource:
     from splatlearn.data.table import DatasetSource
 
-    return DatasetSource(rows, f"{len(rows)} images in {origin}", columns.image, columns.label)
+    description = f"{len(rows)} images in {origin}"
+    return DatasetSource(rows, description, columns.image, columns.label, left_out=left_out)
 
 
 def _read_parquet(paths: list[Path]) -> datasets.Dataset:

@@ -14,12 +14,13 @@ import numpy as np
 
 from splatlearn.core.atomic import write_whole
 from splatlearn.data.block_cache import BlockCache
+from splatlearn.data.left_out import LeftOut, left_out_of
 from splatlearn.data.samples import DataError, Sample, StoredImage
-from splatlearn.data.shard_files import ShardFiles, attempt, fingerprint
+from splatlearn.data.shard_files import ShardFiles, ShardIndex, attempt, fingerprint
 from splatlearn.data.windows import StreamShape, WindowedOrder
 
 INDEX_THREADS = 16
-INDEX_VERSION = 1
+INDEX_VERSION = 2
 
 
 @runtime_checkable
@@ -28,7 +29,7 @@ class ShardReader(Protocol):
 
     class_names: list[str] | None
 
-    def index(self, url: str) -> list[tuple[int, int, int]]: ...
+    def index(self, url: str) -> ShardIndex: ...
 
     def read(self, url: str, start: int, stop: int) -> list[StoredImage]: ...
 
@@ -47,9 +48,12 @@ class ShardSource:
         self.class_names = reader.class_names
         self._urls, self._reader = files.urls, reader
         index = _index(files, reader)
-        blocks = [(shard, *block) for shard, found in enumerate(index) for block in found]
+        blocks = [(shard, *block) for shard, found in enumerate(index) for block in found.blocks]
+        self.left_out = (files.left_out, *(found.left_out for found in index if found.left_out))
         if not blocks:
-            raise DataError(f"data: expected at least one image, got none in {files.origin}")
+            left_out = left_out_of(self)
+            but = f"; left out: {left_out}" if left_out else ""
+            raise DataError(f"data: expected at least one image, got none in {files.origin}{but}")
         self._blocks = np.array(blocks, dtype=np.int64)
         self._ends = np.cumsum(self._blocks[:, 3])
         self.description = f"{len(self)} images in {files.origin}"
@@ -102,7 +106,7 @@ class ShardSource:
         return found
 
 
-def _index(files: ShardFiles, reader: ShardReader) -> list[list[tuple[int, int, int]]]:
+def _index(files: ShardFiles, reader: ShardReader) -> list[ShardIndex]:
     """The blocks of every shard, from the cache where the shards are those of an earlier time."""
     from datasets import config
 
@@ -111,11 +115,17 @@ def _index(files: ShardFiles, reader: ShardReader) -> list[list[tuple[int, int, 
         key = hashlib.sha256("\n".join([files.kind, str(INDEX_VERSION), *prints]).encode()).hexdigest()
         path = Path(config.HF_DATASETS_CACHE) / "splatlearn_shards" / f"{key}.json"
         try:
-            return [[(start, stop, count) for start, stop, count in blocks] for blocks in json.loads(path.read_bytes())]
-        except (OSError, ValueError):
+            return [_stored(shard) for shard in json.loads(path.read_bytes())]
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
             index = list(pool.map(partial(attempt, reader.index), files.urls))
     try:
-        write_whole(path, json.dumps(index))
+        write_whole(path, json.dumps([{"blocks": each.blocks, "left_out": each.left_out.as_json()} for each in index]))
     except OSError:  # without a cache the next start takes as long as this one
         pass
     return index
+
+
+def _stored(shard: dict[str, Any]) -> ShardIndex:
+    """The index of a shard as the cache has it."""
+    blocks = [(int(start), int(stop), int(count)) for start, stop, count in shard["blocks"]]
+    return ShardIndex(blocks, LeftOut.from_json(shard["left_out"]))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import lazy_loader
 
+from splatlearn.data.left_out import LeftOut
 from splatlearn.data.samples import DataError, Sample, StoredImage, UnknownColumnError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class DatasetSource:
 
     - `image_column`, `label_column`: names of columns; None finds them.
     - `root`: for rows that are paths of files, the folder that names are given relative to.
+    - `left_out`: what lies beside the images.
 
     Raises DataError where a column does not exist, holds something else, or cannot be found.
     """
@@ -36,10 +38,12 @@ class DatasetSource:
         image_column: str | None = None,
         label_column: str | None = None,
         root: Path | None = None,
+        left_out: LeftOut | None = None,
     ) -> None:
         if len(dataset) == 0:
             raise DataError(f"data: expected at least one image, got {description}")
         self.description = description
+        self.left_out = () if left_out is None else (left_out,)
         self._image = find_image_column(dataset.features, image_column)
         self._label = find_label_column(dataset.features, label_column)
         self._root = root

@@ -16,7 +16,8 @@ from jaxtyping import Bool, Float
 
 from splatlearn.core.errors import InputError
 from splatlearn.data import DataError
-from splatlearn.data.folder import IMAGE_EXTENSIONS
+from splatlearn.data.left_out import LeftOut
+from splatlearn.data.listing import images_in
 from splatlearn.evaluation.bsds import (
     THRESHOLDS,
     BoundaryCounts,
@@ -50,10 +51,13 @@ class AnnotatedImage:
         return self.image.stem
 
 
-def open_bsds(folder: str | Path, split: str = "test", limit: int | None = None) -> list[AnnotatedImage]:
+def open_bsds(
+    folder: str | Path, split: str = "test", limit: int | None = None, left_out: LeftOut | None = None
+) -> list[AnnotatedImage]:
     """The photographs of a split, `images/SPLIT/ID.jpg` with `groundTruth/SPLIT/ID.mat`, in the order of their names.
 
-    `limit`: the first so many. Raises DataError when a folder or an annotation is missing, and for a limit below 1.
+    `limit` keeps the first photographs, and `left_out` counts what lies beside them. Raises DataError when a folder or
+    an annotation is missing, and for a limit below 1.
     """
     root = Path(folder).expanduser()
     images, truths = root / "images" / split, root / "groundTruth" / split
@@ -61,7 +65,9 @@ def open_bsds(folder: str | Path, split: str = "test", limit: int | None = None)
         raise DataError(f"data: expected BSDS500 with images/{split} and groundTruth/{split}, got {root}")
     if limit is not None and limit < 1:
         raise DataError(f"limit: expected at least 1 image, got {limit}")
-    files = sorted(path for path in images.iterdir() if path.suffix.lower() in IMAGE_EXTENSIONS)
+    files, others = images_in(images)
+    if left_out is not None:
+        left_out.update(others)
     found = [AnnotatedImage(path, truths / f"{path.stem}.mat") for path in files]
     missing = [each.name for each in found if not each.annotations.is_file()]
     if missing:

@@ -8,16 +8,19 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from splatlearn.data import DataError, decode
+from splatlearn.data.left_out import LeftOut, left_out_of
 from splatlearn.evaluation.masked_images import WHITE, open_masked_images, read_mask
 
 Pair = tuple[Path, Path]
 
 
-def open_figure_ground(folder: str | Path, limit: int | None = None) -> dict[str, list[Pair]]:
+def open_figure_ground(
+    folder: str | Path, limit: int | None = None, left_out: LeftOut | None = None
+) -> dict[str, list[Pair]]:
     """Groups of photographs and masks: a folder with `images` and `masks`, or one with several such folders in it.
 
-    Groups and pairs are in the order of their names; `limit` keeps the first pairs of each group. Raises DataError
-    for a folder of neither kind, missing masks, and a limit below 1.
+    Groups and pairs are in the order of their names; `limit` keeps the first pairs of each group, and `left_out` counts
+    what lies beside them. Raises DataError for a folder of neither kind, missing masks, and a limit below 1.
     """
     root = Path(folder).expanduser()
     if limit is not None and limit < 1:
@@ -28,7 +31,13 @@ def open_figure_ground(folder: str | Path, limit: int | None = None) -> dict[str
     groups = [root] if (root / "images").is_dir() else inside
     if not groups:
         raise DataError(f"data: expected sub-folders images and masks in {root}, or in folders of it, found neither")
-    return {group.name: list(open_masked_images(group).pairs[:limit]) for group in groups}
+    found: dict[str, list[Pair]] = {}
+    for group in groups:
+        images = open_masked_images(group)
+        found[group.name] = list(images.pairs[:limit])
+        if left_out is not None:
+            left_out.update(left_out_of(images))
+    return found
 
 
 def read_figure(pair: Pair) -> tuple[UInt8[np.ndarray, "H W 3"], Bool[np.ndarray, "H W"]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +11,10 @@ from PIL import Image
 
 from splatlearn.core.errors import InputError
 from splatlearn.data import DataError, KeyedPermutation, UnreadableImage, decode, resize_center_crop
-from splatlearn.data.folder import IMAGE_EXTENSIONS
 from splatlearn.data.images import decoding, pending_orientation, turned
 from splatlearn.data.labelled import SPLIT_SEED, VAL_SHARE
+from splatlearn.data.left_out import LeftOut
+from splatlearn.data.listing import files_below, images_in
 from splatlearn.data.randomness import Purpose, generator
 from splatlearn.evaluation.features import Progress
 
@@ -27,10 +28,14 @@ IGNORED = -1
 
 @dataclass(frozen=True)
 class MaskedImages:
-    """Photographs with masks of their pixels: paths in pairs, and a phrase on what they are."""
+    """Photographs with masks of their pixels: paths in pairs, and a phrase on what they are.
+
+    `left_out`: what lies beside them.
+    """
 
     pairs: tuple[tuple[Path, Path], ...]
     description: str
+    left_out: tuple[LeftOut, ...] = field(default=(), compare=False)
 
     def split(self) -> tuple[MaskedImages, MaskedImages]:
         """Four fifths to learn from and a fifth to be judged on, by a keyed order that is always the same."""
@@ -39,7 +44,7 @@ class MaskedImages:
         held_out = set(order[: max(1, round(VAL_SHARE * len(order)))].tolist())
         train = tuple(pair for place, pair in enumerate(self.pairs) if place not in held_out)
         val = tuple(pair for place, pair in enumerate(self.pairs) if place in held_out)
-        return MaskedImages(train, self.description), MaskedImages(val, self.description)
+        return replace(self, pairs=train), replace(self, pairs=val)
 
 
 def open_masked_images(folder: str | Path) -> MaskedImages:
@@ -50,7 +55,7 @@ def open_masked_images(folder: str | Path) -> MaskedImages:
     root = Path(folder).expanduser()
     if not (root / "images").is_dir() or not (root / "masks").is_dir():
         raise DataError(f"segmentation: expected a folder with sub-folders images and masks, got {root}")
-    images = sorted(path for path in (root / "images").iterdir() if path.suffix.lower() in IMAGE_EXTENSIONS)
+    images, left_out = images_in(root / "images")
     pairs = tuple((path, root / "masks" / f"{path.stem}.png") for path in images)
     missing = [mask.name for _, mask in pairs if not mask.is_file()]
     if missing:
@@ -60,7 +65,12 @@ def open_masked_images(folder: str | Path) -> MaskedImages:
         )
     if len(pairs) < 2:
         raise DataError(f"segmentation: expected at least two images in {root / 'images'}, got {len(pairs)}")
-    return MaskedImages(pairs, f"{len(pairs)} images with masks in {root}")
+    masks, others = files_below(root / "masks", (".png",), deep=False)
+    used = {mask.name for _, mask in pairs}
+    for name in masks:
+        if name not in used:
+            others.add("masks without an image", name)
+    return MaskedImages(pairs, f"{len(pairs)} images with masks in {root}", (left_out, others))
 
 
 @dataclass(frozen=True)
