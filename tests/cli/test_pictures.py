@@ -27,12 +27,12 @@ def test_large_photographs_look_as_if_decoded_whole(
     decoded: list[tuple[int, int]] = []
     convert = reduced.to_rgb
     monkeypatch.setattr(reduced, "to_rgb", lambda image: decoded.append(image.size) or convert(image))
-    (batch,) = Pictures([str(file)], largest=205)
+    (batch,) = Pictures([str(file)], max_size=205)
     found = batch.images[0].permute(1, 2, 0).numpy() * 255
     assert decoded == [(400, 300) if ending == "jpg" else (800, 600)]
     assert found.shape == expected.shape and np.abs(found - expected).mean() < 0.9
     # Where nothing is shrunk every pixel is the file's.
-    (batch,) = Pictures([str(file)], largest=800)
+    (batch,) = Pictures([str(file)], max_size=800)
     np.testing.assert_array_equal(batch.images[0].permute(1, 2, 0).numpy() * 255, np.asarray(whole))
 
 
@@ -40,7 +40,7 @@ def test_files_that_are_too_small_or_broken_are_named(tmp_path: Path, capsys: py
     Image.new("RGB", (40, 3)).save(tmp_path / "flat.png")
     Image.fromarray(sample_photos()[0].array).save(tmp_path / "cut.jpg")
     (tmp_path / "cut.jpg").write_bytes((tmp_path / "cut.jpg").read_bytes()[:5000])
-    found = Pictures([str(tmp_path)], smallest=8, largest=20)
+    found = Pictures([str(tmp_path)], smallest=8, max_size=20)
     assert list(found) == []
     with pytest.raises(ValueError, match="2 of 2 could not be used"):
         found.finish()

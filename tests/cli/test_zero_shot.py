@@ -75,7 +75,7 @@ def test_large_images_are_shrunk_and_keep_their_shape(model: str, tmp_path: Path
     Image.fromarray(shades[:, :5]).save(tmp_path / "narrow.png")
     arguments = (model, str(tmp_path / "large.png"), str(tmp_path / "narrow.png"), "--device", "cpu", "--overwrite")
     for side, sizes in ((30, ((30, 20), (30, 4))), (0, ((90, 60), (90, 5))), (1000, ((90, 60), (90, 5)))):
-        assert run("edges", *arguments, "--largest", str(side), "--out", str(tmp_path / "out")) == 0
+        assert run("edges", *arguments, "--max-size", str(side), "--out", str(tmp_path / "out")) == 0
         assert tuple(pixels(tmp_path / "out" / f"{name}-edges.png").shape for name in ("large", "narrow")) == sizes
 
 

@@ -39,7 +39,7 @@ def contents(page: Path) -> list[dict]:
 
 def test_one_page_for_all_images(model: str, photos: Path, tmp_path: Path, capsys, browser) -> None:
     out = tmp_path / "new" / "page.html"
-    assert run(model, str(photos), "--out", str(out), "--side", "60", "--groups", "3", "--device", "cpu") == 0
+    assert run(model, str(photos), "--out", str(out), "--max-size", "60", "--groups", "3", "--device", "cpu") == 0
     nasty, wide = contents(out)
     assert nasty["name"] == NASTY.removesuffix(".png")
     assert (nasty["camera"]["width"], nasty["camera"]["height"]) == (31, 20)
@@ -80,7 +80,7 @@ def test_wrong_arguments_get_one_sentence(model: str, photos: Path, tmp_path: Pa
     for arguments, sentence in (
         ((str(tmp_path / "mae"), str(photos), "--out", out), "run: expected a GMAE, whose pictures are made of"),
         ((model, str(photos), "--out", str(tmp_path)), "out: expected a file such as"),
-        ((model, str(photos), "--out", out, "--side", "3"), "side: expected at least 4 pixels, one patch"),
+        ((model, str(photos), "--out", out, "--max-size", "3"), "max_size: expected at least 4 pixels, one patch"),
         ((model, str(photos), "--out", out, "--groups", "1"), "groups: expected 2 to 10 clusters, got 1"),
         ((model, "--out", out), "image: expected at least one image file"),
     ):

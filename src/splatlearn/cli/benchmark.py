@@ -13,6 +13,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from splatlearn.cli.notes import note_left_out
 from splatlearn.cli.pictures import progress_bar
 from splatlearn.cli.which_model import described, load_gmae
 from splatlearn.cli.written import is_run
@@ -20,7 +21,7 @@ from splatlearn.cli.zero_shot import Reading
 from splatlearn.core.atomic import write_whole
 from splatlearn.core.errors import InputError
 from splatlearn.core.outputs import outputs_in
-from splatlearn.data import decode
+from splatlearn.data import LeftOut, decode
 from splatlearn.device import choose_device
 from splatlearn.evaluation.bsds import THRESHOLDS
 from splatlearn.evaluation.bsds_contenders import READ_OUTS, USUAL, EdgeContender, gmae_edges, plain_edges
@@ -94,7 +95,9 @@ def benchmark_command(
 
 def edge_tables(contenders: list[EdgeContender], given: BenchmarkInput) -> dict[str, Rows]:
     """The scores of edges by every contender, and published ones where all test images are scored."""
-    images = open_bsds(given.data, limit=given.limit)
+    left_out = LeftOut()
+    images = open_bsds(given.data, limit=given.limit, left_out=left_out)
+    note_left_out(given.data, left_out)
     with progress_bar("edges", len(images)) as told:
         panels = _watched(_edge_panels(contenders, images), told)
         scores = score_edges(panels, images, given.thresholds, given.processes)
@@ -106,7 +109,10 @@ def edge_tables(contenders: list[EdgeContender], given: BenchmarkInput) -> dict[
 def figure_tables(contenders: list[FigureContender], given: BenchmarkInput) -> dict[str, Rows]:
     """The scores of figures by every contender, for each group of photographs."""
     tables: dict[str, Rows] = {}
-    for group, pairs in open_figure_ground(given.data, given.limit).items():
+    left_out = LeftOut()
+    groups = open_figure_ground(given.data, given.limit, left_out)
+    note_left_out(given.data, left_out)
+    for group, pairs in groups.items():
         with progress_bar(group, len(pairs)) as told:
             scores = score_figures(contenders, pairs, given.processes, told)
         tables[f"{group}, {len(pairs)} photographs"] = {name: score.summary() for name, score in scores.items()}

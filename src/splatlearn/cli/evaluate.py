@@ -16,9 +16,11 @@ from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from splatlearn.cli.notes import note_left_out
 from splatlearn.cli.which_model import described
 from splatlearn.cli.written import check_evaluation_folder, is_run
 from splatlearn.core.errors import InputError
+from splatlearn.data import left_out_of
 from splatlearn.data.labelled import Labelled, open_labelled
 from splatlearn.device import choose_device, choose_precision
 from splatlearn.evaluation import (
@@ -30,6 +32,7 @@ from splatlearn.evaluation import (
     save_evaluation,
 )
 from splatlearn.evaluation.features import Progress as Told
+from splatlearn.evaluation.masked_images import MaskedImages, open_masked_images
 from splatlearn.models import GMAE, MAE, load_model
 from splatlearn.report import write_page, write_run_report
 from splatlearn.report.evaluation import evaluation_sections, few_shot_table, score_table, shown
@@ -96,9 +99,14 @@ def evaluate_command(
     extraction = machine.extraction()
     model = load_model(run, extraction.device)
     labelled = None if data.data is None else open_labelled(data.data, data.image_column, data.label_column)
+    masked = None if data.segmentation is None else open_masked_images(data.segmentation)
+    if labelled is not None:
+        note_left_out(data.data or "", left_out_of(labelled.train, labelled.val))
+    if masked is not None:
+        note_left_out(data.segmentation or "", left_out_of(masked))
     cache = out / CACHE_NAME if data.cache is None else Path(data.cache)
     console = Console(stderr=True, soft_wrap=True)
-    for evaluation in _evaluations(model, labelled, data, options, extraction, cache, console):
+    for evaluation in _evaluations(model, labelled, masked, options, extraction, cache, console):
         save_evaluation(out, evaluation)
         _print(evaluation)
     print(f"done: {out / 'evaluation.json'}, {_report(out)}; model: {described(run)}")
@@ -108,7 +116,7 @@ def evaluate_command(
 def _evaluations(
     model: MAE | GMAE,
     labelled: Labelled | None,
-    data: EvaluationInput,
+    masked: MaskedImages | None,
     options: EvaluationOptions,
     extraction: Extraction,
     cache: Path,
@@ -118,11 +126,9 @@ def _evaluations(
         with progress_bar(console) as told:
             evaluation = evaluate(model, labelled, options, extraction, cache, told)
         yield evaluation
-    if data.segmentation is not None:
+    if masked is not None:
         with progress_bar(console) as told:
-            evaluation = evaluate_segmentation(
-                model, data.segmentation, options.controls, extraction=extraction, progress=told
-            )
+            evaluation = evaluate_segmentation(model, masked, options.controls, extraction=extraction, progress=told)
         yield evaluation
 
 

@@ -12,7 +12,7 @@ import tyro
 from torch import Tensor
 
 from splatlearn.camera import Camera
-from splatlearn.cli.pictures import Pictures, progress_bar, write_png
+from splatlearn.cli.pictures import MAX_SIZE, Pictures, progress_bar, write_png
 from splatlearn.cli.which_model import described, load_gmae
 from splatlearn.cli.written import say_written
 from splatlearn.core.atomic import write_whole
@@ -49,6 +49,7 @@ def fit_command(
     add: int = 0,
     run: str | None = None,
     seed: int = 0,
+    max_size: int = MAX_SIZE,
     device: str = "auto",
     overwrite: bool = False,
 ) -> int:
@@ -62,10 +63,11 @@ def fit_command(
         add: Gaussians added on the way where the error is largest.
         run: Start from what this GMAE predicts: a run folder, model folder or Hub id.
         seed: Fixes where Gaussians start.
+        max_size: Pixels of the longer side that larger images are shrunk to, as are outputs; 0 for their own size.
         device: auto, cpu, cuda, cuda:1, mps.
         overwrite: Replace files that an earlier call wrote into the folder.
     """
-    pictures = Pictures(images, 1)
+    pictures = Pictures(images, 1, max_size=max_size)
     names = [*(f"{name}{ending}" for name in pictures.names for ending in ENDINGS), SUMMARY]
     outputs = outputs_in(out, names, overwrite, inputs=pictures.files)
     on = choose_device(device)
@@ -81,7 +83,7 @@ def fit_command(
             fit = fit_image(start.gaussians, image, steps, options, start.camera)
             _write(folder, batch.names[0], fit, start)
             results.append({"image": batch.names[0], "gaussians": fit.gaussians.count, "trace": fit.trace})
-            told(len(results) + len(pictures.failures))
+            told(len(results) + pictures.failed)
         if results:
             write_whole(folder / SUMMARY, json.dumps(results, indent=2) + "\n")
     for result in results:

@@ -6,6 +6,7 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from splatlearn.cli.notes import note_left_out
 from splatlearn.data import PackOptions, pack_folder
 
 
@@ -27,6 +28,7 @@ def pack_command(folder: tyro.conf.Positional[str], *, out: str, shard_size: int
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("packing", total=None)
         packed = pack_folder(folder, out, options, lambda done, of: bar.update(task, completed=done, total=of))
+    note_left_out(folder, packed.left_out)
     kept = f", {packed.kept} of them from before" if packed.kept else ""
     print(f"{packed.images} images in {packed.shards} shards in {out}{kept}")
     return 0

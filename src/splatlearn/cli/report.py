@@ -19,7 +19,6 @@ from splatlearn.data import (
     HELD_OUT_PHOTOS,
     DataError,
     UnreadableImage,
-    decode,
     open_source,
     resize_center_crop,
     sample_photos,
@@ -63,14 +62,27 @@ def report_command(
         raise MissingError(f"run: expected the folder of a run, got {run}, which is not a folder")
     if not any((folder / mark).exists() for mark in MARKS):
         raise MissingError(f"run: expected the folder of a run, got {run}, which holds no {', '.join(MARKS)}")
-    files = Pictures(images).files if images else []
+    pictures = Pictures(images) if images else None
+    files = [] if pictures is None else pictures.files
     own = out is None and is_run(folder)
     page = output_file(folder / PAGE if out is None else out, overwrite or own, inputs=files, example=PAGE)
-    given = [(file.name, decode(file, str(file))) for file in files]
+    given = [] if pictures is None else _given(pictures)
     sections = _pictures(folder, given, device)
     write_run_report(folder, sections, page)
     print(f"{page}; model: {_newest(run)}")
+    if pictures is not None:
+        pictures.finish()
     return 0
+
+
+def _given(pictures: Pictures) -> list[Named]:
+    """The images that can be read. Raises InputError where none can."""
+    pictures.say_left_out()
+    read = [(file.name, pictures.decoded(file)) for file in pictures.files]
+    found = [(name, image) for name, image in read if image is not None]
+    if not found:
+        pictures.finish()
+    return found
 
 
 def _newest(run: str) -> str:

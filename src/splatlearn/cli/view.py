@@ -8,10 +8,9 @@ import tyro
 from rich.console import Console
 
 from splatlearn.cli.evaluate import progress_bar
-from splatlearn.cli.pictures import Pictures
+from splatlearn.cli.pictures import MAX_SIZE, Pictures
 from splatlearn.cli.which_model import described, load_gmae, model_and_images
 from splatlearn.cli.zero_shot import Images, Read, Reading
-from splatlearn.core.errors import InputError
 from splatlearn.core.outputs import output_file
 from splatlearn.device import choose_device
 from splatlearn.viewer import ViewedImage, viewed_images, write_view
@@ -25,7 +24,7 @@ def view_command(
     images: Images,
     *,
     out: str = "view.html",
-    side: int = 512,
+    max_size: int = MAX_SIZE,
     groups: int = 8,
     overwrite: bool = False,
     reading: Read = READING,
@@ -36,17 +35,15 @@ def view_command(
         run: A run folder, checkpoint folder, model folder or Hub id of a GMAE. Left out, the package's weights.
         images: Image files, or folders of them; several become a gallery.
         out: The page (HTML). It needs no network and no other file.
-        side: Pixels of the longer side that larger images are shrunk to; 0 for their own.
+        max_size: Pixels of the longer side that larger images are shrunk to; 0 for their own size.
         groups: Clusters of Gaussians to colour by, 2 to 10.
         overwrite: Replace a file that exists.
     """
     run, images = model_and_images(run, images)
-    pictures = Pictures(images, reading.batch_size, largest=side)
+    pictures = Pictures(images, reading.batch_size, max_size=max_size)
     path = output_file(out, overwrite, inputs=pictures.files, example="view.html")
     on = choose_device(reading.device)
     model = load_gmae(run, on)
-    if side and side < model.patch:
-        raise InputError(f"side: expected at least {model.patch} pixels, one patch of the model, got {side}")
     pictures.at_least(model.patch)
     found: list[ViewedImage] = []
     with progress_bar(Console(stderr=True)) as told:
@@ -54,7 +51,7 @@ def view_command(
         for batch in pictures:
             scene = read_scene(model, batch.images.to(on), reading.options())
             found += viewed_images(scene, batch.images, batch.names, groups)
-            told("view", len(found) + len(pictures.failures), len(pictures.files))
+            told("view", len(found) + pictures.failed, len(pictures.files))
     if found:
         lead = "What the model paints of whole images, nothing hidden. Drag the picture to tilt it."
         write_view(path, f"Gaussians of {_title(run)}", lead, found)

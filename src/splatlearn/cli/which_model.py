@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 
 from splatlearn.core.errors import InputError
-from splatlearn.data.folder import IMAGE_EXTENSIONS
+from splatlearn.data.left_out import FOREIGN
+from splatlearn.data.listing import IMAGE_EXTENSIONS, images_in
 from splatlearn.models import GMAE, load_model
 from splatlearn.models.io import model_folder
 from splatlearn.models.packaged import DEFAULT, packaged_models
@@ -52,6 +53,5 @@ def described(run: str) -> str:
 def _is_image(path: Path) -> bool:
     """Whether this is a picture, or a folder that holds some and no model."""
     if path.is_dir():
-        holds = any(each.suffix.lower() in IMAGE_EXTENSIONS for each in path.iterdir())
-        return holds and not any((path / mark).exists() for mark in MARKS)
-    return path.suffix.lower() in IMAGE_EXTENSIONS
+        return bool(images_in(path)[0]) and not any((path / mark).exists() for mark in MARKS)
+    return path.suffix.lower() in (*IMAGE_EXTENSIONS, *FOREIGN)

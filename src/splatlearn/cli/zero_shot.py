@@ -10,7 +10,7 @@ import torch
 import tyro
 from torch import Tensor
 
-from splatlearn.cli.pictures import PictureBatch, Pictures, progress_bar, write_png
+from splatlearn.cli.pictures import MAX_SIZE, PictureBatch, Pictures, progress_bar, write_png
 from splatlearn.cli.which_model import described, load_gmae, model_and_images
 from splatlearn.cli.written import say_written
 from splatlearn.core.outputs import outputs_in
@@ -55,9 +55,6 @@ class Reading:
         return ReadOptions(self.sizing, self.window, self.overlap, self.refine)
 
 
-LARGEST = 1024
-"""Longer side at which larger photographs are read: there is nothing finer in a few hundred Gaussians."""
-
 Read = Annotated[Reading, tyro.conf.arg(name="")]
 Images = tyro.conf.Positional[tuple[str, ...]]
 
@@ -73,7 +70,7 @@ def layers_command(
     out: str,
     count: int = 8,
     rule: Rule = "count",
-    largest: int = LARGEST,
+    max_size: int = MAX_SIZE,
     overwrite: bool = False,
     reading: Read = Reading(),
 ) -> int:
@@ -85,7 +82,7 @@ def layers_command(
         out: Folder for the PNG files.
         count: Number of layers.
         rule: count: as many Gaussians in each; visible: as much of the picture; clusters: k-means of depths.
-        largest: Pixels of the longer side that larger images are shrunk to, and that outputs have; 0 for their own.
+        max_size: Pixels of the longer side that larger images are shrunk to, as are outputs; 0 for their own size.
         overwrite: Replace files that an earlier call wrote into the folder.
     """
     endings = ("-rendering.png", *(f"-layer-{number:02d}.png" for number in range(1, count + 1)))
@@ -94,7 +91,7 @@ def layers_command(
         for found, whole in zip(layers_of(scene, count, rule), scene.rendering.color, strict=True):
             yield [whole, *found]
 
-    return _read_out(run, images, Destination(out, overwrite, endings), largest, reading, "layers", write)
+    return _read_out(run, images, Destination(out, overwrite, endings), max_size, reading, "layers", write)
 
 
 def segment_command(
@@ -106,7 +103,7 @@ def segment_command(
     side: Side = "near",
     center: bool = False,
     groups: int = 8,
-    largest: int = LARGEST,
+    max_size: int = MAX_SIZE,
     overwrite: bool = False,
     reading: Read = Reading(),
 ) -> int:
@@ -121,7 +118,7 @@ def segment_command(
         side: Which side of a cut in depth is figure: the near one, or the one that holds less of the border.
         center: Weigh by how near the image's middle a pixel is.
         groups: Number of clusters.
-        largest: Pixels of the longer side that larger images are shrunk to, and that outputs have; 0 for their own.
+        max_size: Pixels of the longer side that larger images are shrunk to, as are outputs; 0 for their own size.
         overwrite: Replace files that an earlier call wrote into the folder.
     """
     options = FigureOptions(method, side, center, groups=groups)
@@ -131,7 +128,7 @@ def segment_command(
             yield [soft, (soft >= 0.5).float(), torch.cat([image, soft.unsqueeze(0)])]
 
     where = Destination(out, overwrite, ("-soft.png", "-mask.png", "-figure.png"))
-    return _read_out(run, images, where, largest, reading, "figure and ground", write)
+    return _read_out(run, images, where, max_size, reading, "figure and ground", write)
 
 
 def edges_command(
@@ -142,7 +139,7 @@ def edges_command(
     method: EdgeMethod = "soft",
     cues: tuple[Cue, ...] | None = None,
     sigma: float = EdgeOptions.sigma,
-    largest: int = LARGEST,
+    max_size: int = MAX_SIZE,
     overwrite: bool = False,
     reading: Read = Reading(),
 ) -> int:
@@ -155,7 +152,7 @@ def edges_command(
         method: soft: gradients of composited channels; index: the paper's jumps of the layer index.
         cues: Channels of soft: layers, depth, color, tokens. Default: the first three; after refinement color.
         sigma: Smoothing before the gradient, pixels.
-        largest: Pixels of the longer side that larger images are shrunk to, and that outputs have; 0 for their own.
+        max_size: Pixels of the longer side that larger images are shrunk to, as are outputs; 0 for their own size.
         overwrite: Replace files that an earlier call wrote into the folder.
     """
     options = EdgeOptions(method, cues=cues, sigma=sigma)
@@ -165,7 +162,7 @@ def edges_command(
             yield [found]
 
     where = Destination(out, overwrite, ("-edges.png",))
-    return _read_out(run, images, where, largest, reading, "edges", write)
+    return _read_out(run, images, where, max_size, reading, "edges", write)
 
 
 @dataclass(frozen=True)
@@ -178,12 +175,12 @@ class Destination:
 
 
 def _read_out(
-    run: str, images: tuple[str, ...], where: Destination, largest: int, reading: Reading, what: str, write: Write
+    run: str, images: tuple[str, ...], where: Destination, max_size: int, reading: Reading, what: str, write: Write
 ) -> int:
     """Write the pictures that `write` makes of the images' scenes; raises at the end for images that were left out."""
     options = reading.options()
     run, images = model_and_images(run, images)
-    pictures = Pictures(images, reading.batch_size, largest=largest)
+    pictures = Pictures(images, reading.batch_size, max_size=max_size)
     names = [f"{name}{ending}" for name in pictures.names for ending in where.endings]
     outputs = outputs_in(where.out, names, where.overwrite, inputs=pictures.files)
     device = choose_device(reading.device)
@@ -198,7 +195,7 @@ def _read_out(
                     write_png(folder / f"{name}{ending}", pixels)
                     written.append(f"{name}{ending}")
             done += len(batch.names)
-            told(done + len(pictures.failures))
+            told(done + pictures.failed)
     say_written(folder, written, done, described(run))
     pictures.finish()
     return 0

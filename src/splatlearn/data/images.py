@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from splatlearn.core.errors import FormatError, InputError
+from splatlearn.data.left_out import FOREIGN
 
 ORIENTATION_TAG = 0x0112
 TURNED = {
@@ -59,7 +60,8 @@ def decoding(name: str) -> Iterator[None]:
     try:
         yield
     except UnidentifiedImageError:
-        raise UnreadableImage(name, "not an image in a format that Pillow reads") from None
+        convert = "; convert it to JPEG or PNG" if name.lower().endswith(FOREIGN) else ""
+        raise UnreadableImage(name, f"not an image in a format that Pillow reads{convert}") from None
     except FileNotFoundError:
         raise UnreadableImage(name, "the file does not exist") from None
     except Exception as error:  # decoders of broken files raise almost anything
