@@ -127,6 +127,17 @@ def test_doctor_shows_square_brackets(capsys: pytest.CaptureFixture[str], monkey
     assert "'splatlearn[gpu]'" in " ".join(capsys.readouterr().out.split())
 
 
+def test_doctor_says_why_the_kernel_is_missing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend_cpu = importlib.import_module("splatlearn.render.backend_cpu")
+    monkeypatch.setattr(backend_cpu, "_native", None)
+    monkeypatch.setattr(backend_cpu, "_MISSING", "the compiler has no OpenMP: [omp.h]")
+    assert run("doctor") == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "backend cpu not built: the compiler has no OpenMP: [omp.h] backend triton" in text and "kernel" not in text
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_is_described_as_its_function_is(verb: str) -> None:
     function = command(verb, [verb])

@@ -6,12 +6,13 @@ import ast
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import tyro
 
-from splatlearn.core.errors import SplatlearnError
+from splatlearn.core.errors import SlowBackendWarning, SplatlearnError
 
 CONFIG = (tyro.conf.OmitArgPrefixes, tyro.conf.CascadeSubcommandArgs)
 
@@ -51,7 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; exits with 2 for wrong arguments or input, 130 for an interruption, 75 to be queued again."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = _run(arguments)
+        with warnings.catch_warnings():
+            _print_own_warnings_as_sentences()
+            code = _run(arguments)
     except (SplatlearnError, OSError) as error:
         # What the operating system refuses (a full disk, a folder without permission) names its file itself.
         if os.environ.get("SPLATLEARN_DEBUG"):
@@ -59,6 +62,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"splatlearn: {error}", file=sys.stderr)
         sys.exit(2)
     sys.exit(code or 0)
+
+
+def _print_own_warnings_as_sentences() -> None:
+    """Print the library's own warnings once, without the place in the source, and of several processes in the first."""
+    show = warnings.showwarning
+    said: set[str] = set()
+
+    def showwarning(message, category, *place, **more) -> None:
+        if not issubclass(category, SlowBackendWarning):
+            show(message, category, *place, **more)
+        elif os.environ.get("RANK", "0") == "0" and str(message) not in said:
+            # Python forgets what it has shown whenever some library changes its filters.
+            said.add(str(message))
+            print(f"splatlearn: {message}", file=sys.stderr)
+
+    warnings.showwarning = showwarning
 
 
 def _run(arguments: list[str]) -> int | None:

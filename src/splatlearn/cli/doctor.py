@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from splatlearn.device import choose_device, choose_precision
+from splatlearn.models import layers
 from splatlearn.render import available_backends
 from splatlearn.render.backend_cpu import instruction_set, instruction_sets
 from splatlearn.training.run_folder import environment
@@ -33,6 +34,7 @@ def doctor() -> int:
     for backend, state in available_backends().items():
         # As text: square brackets, as in the name of an extra, are no markup.
         table.add_row(f"backend {backend}", Text(state))
+    table.add_row("layers", "compiled" if layers.native is not None else Text(f"PyTorch's: {layers.MISSING}"))
     if instruction_sets():
         table.add_row("kernel", f"{instruction_set()} (compiled for {', '.join(instruction_sets())} of this CPU)")
     console.print(table)

@@ -1,4 +1,4 @@
-"""The library's own errors. The command line prints these as one sentence; every other exception keeps its traceback.
+"""The library's own errors and warnings. The command line prints these as one sentence; others keep their traceback.
 
 Each message names the argument or file, what was expected, what came, and what to do.
 """
@@ -24,3 +24,7 @@ class FormatError(SplatlearnError, ValueError):
 
 class BackendError(SplatlearnError, RuntimeError):
     """A device, backend or optional package cannot do what was requested."""
+
+
+class SlowBackendWarning(UserWarning):
+    """What was requested is computed by something that takes many times as long as it could."""

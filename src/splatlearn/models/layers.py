@@ -22,13 +22,16 @@ from torch._C._functorch import is_legacy_batchedtensor  # pyright: ignore[repor
 from torch.autograd import forward_ad
 from torch.nn import Parameter
 
-from splatlearn.core.native import share_openmp
+from splatlearn.core.native import share_openmp, why_missing
 
 try:
     share_openmp()
     from splatlearn.models import _layers as native
-except ImportError:
+
+    MISSING = ""
+except ImportError as error:
     native = None
+    MISSING = why_missing(error)
 
 if TYPE_CHECKING:
     from splatlearn.models._layers import Kind, Sizes, Tokens

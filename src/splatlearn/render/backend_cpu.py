@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from splatlearn.core.errors import InputError
-from splatlearn.core.native import share_openmp
+from splatlearn.core.native import share_openmp, why_missing
 from splatlearn.render.formula import MAX_CHANNELS
 
 try:
@@ -17,17 +17,14 @@ try:
     _MISSING = ""
 except ImportError as error:
     _native = None
-    _MISSING = str(error)
+    _MISSING = why_missing(error)
 
 
 def status() -> str:
     """ "ok", or why the kernel is not there and what to install."""
     if _native is not None:
         return "ok"
-    return (
-        "not built: install a C++17 compiler with OpenMP (Debian: apt install g++; macOS: brew install libomp), then "
-        f"reinstall splatlearn ({_MISSING})"
-    )
+    return f"not built: {_MISSING}"
 
 
 def refusal(centers: Tensor, channels: int) -> str | None:

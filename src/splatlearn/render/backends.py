@@ -6,11 +6,13 @@ signatures of `backend_torch`.
 
 from __future__ import annotations
 
+import warnings
 from types import ModuleType
 
+import torch
 from torch import Tensor
 
-from splatlearn.core.errors import BackendError, InputError
+from splatlearn.core.errors import BackendError, InputError, SlowBackendWarning
 from splatlearn.render import backend_cpu, backend_torch, backend_triton
 
 BACKENDS: dict[str, ModuleType] = {"torch": backend_torch, "cpu": backend_cpu, "triton": backend_triton}
@@ -26,17 +28,29 @@ def available_backends() -> dict[str, str]:
 def choose_backend(name: str, centers: Tensor, channels: int) -> str:
     """The backend for these inputs: the named one, or for "auto" the fastest that can take them.
 
-    Raises InputError for an unknown name and RuntimeError when the named backend cannot be used here.
+    Warns with SlowBackendWarning if "auto" leaves float32 inputs to the specification. Raises InputError for an unknown
+    name and RuntimeError when the named backend cannot be used here.
     """
     if name == "auto":
         fastest_first = PREFERENCE.get(centers.device.type, ("torch",))
-        return next(each for each in fastest_first if _reason_against(each, centers, channels) is None)
+        chosen = next(each for each in fastest_first if _reason_against(each, centers, channels) is None)
+        if chosen == "torch" and centers.dtype == torch.float32 and not torch.compiler.is_compiling():
+            _say_slow(fastest_first[0], centers, channels)
+        return chosen
     if name not in BACKENDS:
         raise InputError(f"backend: expected 'auto' or one of {', '.join(BACKENDS)}, got {name!r}")
     reason = _reason_against(name, centers, channels)
     if reason is not None:
         raise BackendError(f"backend: {name!r} cannot be used here: {reason}; use backend='auto'")
     return name
+
+
+def _say_slow(fastest: str, centers: Tensor, channels: int) -> None:
+    """Warn, which Python shows once, that the specification renders although nobody chose it."""
+    device = centers.device.type
+    reason = f"none was written for {device}" if fastest == "torch" else _reason_against(fastest, centers, channels)
+    message = f"rendering is hundreds of times slower than with a compiled backend on this {device} device: {reason}"
+    warnings.warn(message, SlowBackendWarning, stacklevel=2)
 
 
 def _reason_against(name: str, centers: Tensor, channels: int) -> str | None:
