@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from files.clouds import random_cloud
 from splatlearn.files import SplatFileError, read_splats, write_splats
@@ -102,7 +102,7 @@ def test_chunks_are_compact_in_flat_scenes_and_beside_far_gaussians(
     chunks = back.means.split(256)
     near = torch.cat([chunk for chunk in chunks if (chunk < 2).all()])
     assert len(near) >= 20_000 - 256
-    distances, _ = cKDTree(cloud.means.numpy()).query(near.numpy())
+    distances, _ = KDTree(cloud.means.numpy()).query(near.numpy())
     assert (distances**2).mean() ** 0.5 < limit
 
 

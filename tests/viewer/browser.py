@@ -39,9 +39,13 @@ def running_browser() -> Iterator:
 class Visit:
     """One page in a browser, with everything that it complains about or asks of the network."""
 
-    def __init__(self, browser, path: Path, width: int = 1100, height: int = 900, scheme: str = "light") -> None:
+    def __init__(
+        self, browser, path: Path, width: int = 1100, height: int = 900, scheme: str = "light", script: str = ""
+    ) -> None:
         self.context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
         self.context.set_default_timeout(PATIENCE)
+        # Runs before the page's own scripts.
+        self.context.add_init_script(script)
         self.page = self.context.new_page()
         self.complaints: list[str] = []
         self.requests: list[str] = []

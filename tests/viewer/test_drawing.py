@@ -205,3 +205,29 @@ def test_depth_can_be_stretched_about_what_is_seen(visit, generator):
     means[:, 2] = pivot + 3 * (means[:, 2] - pivot)
     moved = replace(image, gaussians=replace(image.gaussians, means=means))
     assert psnr(own_pixels(page, image.camera), rendered(moved, tilted(image, 20, 0))) > CLOSE
+
+
+def test_colours_outside_of_the_unit_range_are_blended_as_the_renderer_does(visit, generator):
+    gaussians = random_gaussians(generator, (), 300)
+    image = viewed(generator, gaussians=replace(gaussians, colors=3 * gaussians.colors - 1))
+    clamped = replace(image, gaussians=replace(gaussians, colors=image.gaussians.colors.clamp(0, 1)))
+    assert psnr(rendered(clamped), rendered(image)) < 25
+    page = visit(image)
+    page.set(pixels=True)
+    assert psnr(own_pixels(page, image.camera), rendered(image)) > CLOSE - 2
+    assert page.page.locator("#clamped").is_hidden()
+
+
+def test_a_browser_that_blends_in_8_bits_says_what_it_loses(visit, generator):
+    gaussians = random_gaussians(generator, (), 100)
+    dark = viewed(generator, gaussians=replace(gaussians, colors=3 * gaussians.colors - 1), name="dark")
+    plain = viewed(generator, gaussians=gaussians, name="plain")
+    page = visit(dark, plain, script="WebGL2RenderingContext.prototype.getExtension = () => null;")
+    page.set(pixels=True)
+    lost = (rendered(dark) - own_pixels(page, dark.camera)).abs().max()
+    assert page.page.locator("#clamped").is_visible()
+    # Blending in 8 bits also clamps sums above 1, and rounds.
+    assert float(page.text("#lost")) == pytest.approx(float(lost), abs=0.05)
+    page.page.locator(".gallery button").nth(1).click()
+    page.settle()
+    assert page.page.locator("#clamped").is_hidden()

@@ -45,7 +45,9 @@ def test_one_page_for_all_images(model: str, photos: Path, tmp_path: Path, capsy
     assert (nasty["camera"]["width"], nasty["camera"]["height"]) == (31, 20)
     assert (wide["camera"]["width"], wide["camera"]["height"]) == (60, 20)
     assert set(wide["groups"]) <= {0, 1, 2}
-    assert re.fullmatch(rf"{re.escape(str(out))}: 2 images, \d\.\d MB\n", capsys.readouterr().out)
+    assert re.fullmatch(
+        rf"{re.escape(str(out))}: 2 images, \d\.\d MB; model: {re.escape(model)}\n", capsys.readouterr().out
+    )
     page = Visit(browser, out)
     assert page.text("h1") == "Gaussians of model"
     assert page.text("#name") == NASTY.removesuffix(".png")

@@ -11,6 +11,7 @@ import tyro
 from typing_extensions import TypeIs
 
 from splatlearn.camera import Camera
+from splatlearn.cli.clamping import to_write
 from splatlearn.cli.export_model import ModelExport, ModelFormat, export_model
 from splatlearn.cli.which_model import described, load_gmae, model_and_images
 from splatlearn.core.errors import InputError
@@ -22,6 +23,7 @@ from splatlearn.models import GMAE
 from splatlearn.models.exchange import Target
 from splatlearn.render.composite import Background
 from splatlearn.render.formula import BLUR
+from splatlearn.zero_shot import Scene, read_scene
 
 ENDINGS: dict[SplatFormat, str] = {
     "ply": ".ply",
@@ -38,6 +40,7 @@ def export_command(
     to: SplatFormat | ModelFormat,
     out: str | None = None,
     blur: float = BLUR,
+    refit_colors: bool = False,
     target: Target | None = None,
     licence: str | None = None,
     private: bool = False,
@@ -55,6 +58,8 @@ def export_command(
             folder.
         blur: Variance in px² of the model's image added to every Gaussian of a splat file, as the renderer adds it, so
             that a large view looks like the model's picture; 0 for a sharper one.
+        refit_colors: Fit the colours of a splat file anew within [0, 1], which every viewer shows, so that the picture
+            stays close to the model's. Without it, viewers clamp the model's own colours.
         target: What a MAE predicts, for hf-mae. Default: as the recipe of its run says.
         licence: Of the weights, for the model card: the Hub's name of it, such as cc-by-4.0.
         private: Make a new Hub repository a private one.
@@ -63,6 +68,8 @@ def export_command(
     if _is_model_format(to):
         if image is not None:
             raise InputError(f"image: expected none with --to {to}, which writes the model, got {image}")
+        if refit_colors:
+            raise InputError(f"refit-colors: expected a splat file, such as --to ply, to write with it, got {to}")
         print(export_model(run, ModelExport(to, out, target, licence, private, overwrite)))
         return 0
     run, images = model_and_images(run, () if image is None else (image,))
@@ -72,10 +79,13 @@ def export_command(
     name = Path(image).stem + ENDINGS[to]
     path = output_file(name if out is None else out, overwrite, inputs=[image], example=name)
     model = load_gmae(run)
-    cloud, camera, background = _baked(model, Path(image), blur)
+    scene = _scene(model, Path(image))
+    shown, note = to_write(scene, to, refit_colors)
+    baked, camera = bake_pinhole(shown.gaussians[0], scene.camera, blur)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_splats(cloud, path, to)
-    print(f"{path}: {cloud.count} Gaussians; model: {described(run)}. {_instructions(camera, background)}")
+    write_splats(SplatCloud.from_gaussians(baked), path, to)
+    where = f"{_instructions(camera, scene.background, blur)}{f', but for colours. {note}' if note else '.'}"
+    print(f"{path}: {baked.count} Gaussians; model: {described(run)}. {where}")
     return 0
 
 
@@ -83,22 +93,20 @@ def _is_model_format(to: SplatFormat | ModelFormat) -> TypeIs[ModelFormat]:
     return to in get_args(ModelFormat)
 
 
-def _baked(model: GMAE, image: Path, blur: float) -> tuple[SplatCloud, Camera, Background]:
-    height, width = model.config.encoder.image_size
-    pixels = resize_center_crop(decode(image, str(image)), height, width)
-    with torch.no_grad():
-        images = torch.from_numpy(pixels).float().unsqueeze(0) / 255
-        gaussians, background = model.gaussians(images)[0], model.background(images)
-    baked, camera = bake_pinhole(gaussians, model.camera(height, width), blur)
-    if isinstance(background, torch.Tensor):
-        background = [round(float(value), 3) for value in background.reshape(-1)]
-    return SplatCloud.from_gaussians(baked), camera, background
+def _scene(model: GMAE, image: Path) -> Scene:
+    """What a model sees in the largest central box of a photograph that has its aspect."""
+    pixels = resize_center_crop(decode(image, str(image)), *model.config.encoder.image_size)
+    return read_scene(model, torch.from_numpy(pixels).float().unsqueeze(0) / 255)
 
 
-def _instructions(camera: Camera, background: object) -> str:
+def _instructions(camera: Camera, background: Background, blur: float) -> str:
     angle = math.degrees(2 * math.atan(camera.height / 2 / camera.fy))
     distance = float(camera.world_to_camera[2, 3])
+    if isinstance(background, torch.Tensor):
+        background = [round(float(value), 3) for value in background.reshape(-1)]
+    size = "many times larger than" if blur else "of the same size as"
     return (
         f"With x right, y down and z away, a viewer at (0, 0, {-distance:g}) that looks along z, with a vertical field "
-        f"of view of {angle:.1f}° and the background {background}, shows the model's picture."
+        f"of view of {angle:.1f}° and the background {background}, shows the model's picture in a window {size} its "
+        f"{camera.width} × {camera.height} px"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -12,6 +12,7 @@ import tyro
 from torch import Tensor
 
 from splatlearn.camera import Camera
+from splatlearn.cli.clamping import to_write
 from splatlearn.cli.pictures import MAX_SIZE, Pictures, progress_bar, write_png
 from splatlearn.cli.which_model import described, load_gmae
 from splatlearn.cli.written import say_written
@@ -22,7 +23,6 @@ from splatlearn.files import SplatCloud, bake_pinhole, write_splats
 from splatlearn.fitting import RefineOptions, initial_gaussians, refine
 from splatlearn.gaussians import Gaussians
 from splatlearn.models import GMAE
-from splatlearn.render import render
 from splatlearn.zero_shot import Scene, read_scene
 
 ENDINGS = ("-fit.png", ".ply")
@@ -48,6 +48,7 @@ def fit_command(
     steps: int = 300,
     add: int = 0,
     run: str | None = None,
+    refit_colors: bool = False,
     seed: int = 0,
     max_size: int = MAX_SIZE,
     device: str = "auto",
@@ -62,6 +63,8 @@ def fit_command(
         steps: Gradient steps (Adam).
         add: Gaussians added on the way where the error is largest.
         run: Start from what this GMAE predicts: a run folder, model folder or Hub id.
+        refit_colors: Fit the colours in NAME.ply anew within [0, 1], where they leave it, so that viewers need not
+            clamp them.
         seed: Fixes where Gaussians start.
         max_size: Pixels of the longer side that larger images are shrunk to, as are outputs; 0 for their own size.
         device: auto, cpu, cuda, cuda:1, mps.
@@ -74,21 +77,23 @@ def fit_command(
     model = None if run is None else load_gmae(run, on)
     if model is not None:
         pictures.at_least(model.patch)
-    results = []
+    results, notes = [], []
     with outputs.writing() as folder, progress_bar("fit", len(pictures.files)) as told:
         for batch in pictures:
             image = batch.images.to(on)
             start = _start(model, image, gaussians, seed)
             options = RefineOptions(add=add, seed=seed, background=start.background)
             fit = fit_image(start.gaussians, image, steps, options, start.camera)
-            _write(folder, batch.names[0], fit, start)
+            fitted = replace(start, gaussians=fit.gaussians)
+            notes.append(_write(folder, batch.names[0], fitted, refit_colors))
             results.append({"image": batch.names[0], "gaussians": fit.gaussians.count, "trace": fit.trace})
             told(len(results) + pictures.failed)
         if results:
             write_whole(folder / SUMMARY, json.dumps(results, indent=2) + "\n")
-    for result in results:
+    for result, note in zip(results, notes, strict=True):
         last = result["trace"][-1]
-        print(f"{result['image']}: {result['gaussians']} Gaussians, {last['psnr']:.2f} dB in {last['seconds']:.1f} s")
+        text = f"{result['gaussians']} Gaussians, {last['psnr']:.2f} dB in {last['seconds']:.1f} s"
+        print(f"{result['image']}: {text}{f'. {note}' if note else ''}")
     say_written(folder, outputs.written(), len(results), None if run is None else described(run))
     pictures.finish()
     return 0
@@ -115,8 +120,11 @@ def _start(model: GMAE | None, image: Tensor, count: int, seed: int) -> Scene:
     return Scene(gaussians, Camera.gmae(image.shape[-2], image.shape[-1]))
 
 
-def _write(folder: Path, name: str, fit: Fit, start: Scene) -> None:
+def _write(folder: Path, name: str, fitted: Scene, refit: bool) -> str:
+    """Write the files of an image, and return a note on what colours lose in its splat file."""
     picture, splats = (folder / f"{name}{ending}" for ending in ENDINGS)
-    write_png(picture, render(fit.gaussians, start.camera, start.background).color[0])
-    baked, _ = bake_pinhole(fit.gaussians[0].to("cpu"), start.camera)
+    write_png(picture, fitted.rendering.color[0])
+    shown, note = to_write(fitted, "ply", refit)
+    baked, _ = bake_pinhole(shown.gaussians[0].to("cpu"), fitted.camera)
     write_splats(SplatCloud.from_gaussians(baked), splats, "ply")
+    return note

@@ -10,6 +10,7 @@ import torch
 import tyro
 from torch import Tensor
 
+from splatlearn.cli.clamping import LayerLoss, refitted
 from splatlearn.cli.pictures import MAX_SIZE, PictureBatch, Pictures, progress_bar, write_png
 from splatlearn.cli.which_model import described, load_gmae, model_and_images
 from splatlearn.cli.written import say_written
@@ -70,6 +71,7 @@ def layers_command(
     out: str,
     count: int = 8,
     rule: Rule = "count",
+    refit_colors: bool = False,
     max_size: int = MAX_SIZE,
     overwrite: bool = False,
     reading: Read = Reading(),
@@ -82,16 +84,23 @@ def layers_command(
         out: Folder for the PNG files.
         count: Number of layers.
         rule: count: as many Gaussians in each; visible: as much of the picture; clusters: k-means of depths.
+        refit_colors: Fit the Gaussians' colours anew within [0, 1], which PNG files hold, so that the layers put over
+            one another stay close to the rendering. Without it, colours are clamped.
         max_size: Pixels of the longer side that larger images are shrunk to, as are outputs; 0 for their own size.
         overwrite: Replace files that an earlier call wrote into the folder.
     """
     endings = ("-rendering.png", *(f"-layer-{number:02d}.png" for number in range(1, count + 1)))
 
-    def write(batch: PictureBatch, scene: Scene) -> Iterable[Sequence[Tensor]]:
-        for found, whole in zip(layers_of(scene, count, rule), scene.rendering.color, strict=True):
-            yield [whole, *found]
+    lost = LayerLoss()
 
-    return _read_out(run, images, Destination(out, overwrite, endings), max_size, reading, "layers", write)
+    def write(batch: PictureBatch, scene: Scene) -> Iterable[Sequence[Tensor]]:
+        found = layers_of(refitted(scene) if refit_colors else scene, count, rule)
+        lost.measure(batch.names, found, scene)
+        for whole, each in zip(scene.rendering.color, found, strict=True):
+            yield [whole, *each]
+
+    where = Destination(out, overwrite, endings)
+    return _read_out(run, images, where, max_size, reading, "layers", write, lost.said)
 
 
 def segment_command(
@@ -175,9 +184,19 @@ class Destination:
 
 
 def _read_out(
-    run: str, images: tuple[str, ...], where: Destination, max_size: int, reading: Reading, what: str, write: Write
+    run: str,
+    images: tuple[str, ...],
+    where: Destination,
+    max_size: int,
+    reading: Reading,
+    what: str,
+    write: Write,
+    note: Callable[[], str] = str,
 ) -> int:
-    """Write the pictures that `write` makes of the images' scenes; raises at the end for images that were left out."""
+    """Write the pictures that `write` makes of the images' scenes, and print what `note` says of them.
+
+    Raises InputError at the end for images that were left out.
+    """
     options = reading.options()
     run, images = model_and_images(run, images)
     pictures = Pictures(images, reading.batch_size, max_size=max_size)
@@ -197,5 +216,7 @@ def _read_out(
             done += len(batch.names)
             told(done + pictures.failed)
     say_written(folder, written, done, described(run))
+    if text := note():
+        print(text)
     pictures.finish()
     return 0

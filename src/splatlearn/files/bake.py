@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
@@ -25,7 +26,9 @@ def bake_pinhole(gaussians: Gaussians, camera: Camera, blur: float = 0.0) -> tup
     At the camera's size and place the projected centres, covariances and depths are the same to rounding, where the
     perspective Jacobian is not clamped (centres within 1.3 half-images). What remains different: other sizes, because
     the renderer blurs by 0.3 px² whatever the size; other places, from which GMAE was never trained; a viewer's own
-    constants and background; a depth of the Gaussian itself that is free, and is set so that its shape is kept.
+    constants and background; a depth of the Gaussian itself that is free, and is set so that its shape is kept; and
+    colours outside of [0, 1], which stay as they are here and which viewers clamp. `fitting.clamping_error` measures
+    what that costs, and `fitting.refit_colors` finds colours that need no clamping.
 
     - `camera`: `"gmae"`, `"orthographic"`, or `"pinhole"`, whose Gaussians come back as they are.
     - `blur`: variance in px² of `camera` added across the line of sight. The renderer's own BLUR makes a much larger
@@ -34,7 +37,7 @@ def bake_pinhole(gaussians: Gaussians, camera: Camera, blur: float = 0.0) -> tup
     Computed in float64 without gradients. Raises InputError for a blur below 0, a batch of cameras, or an origin that
     is not before the camera. Source: arXiv 2501.03229, section 3, for the hybrid camera.
     """
-    if not blur >= 0:
+    if not 0 <= blur < math.inf:
         raise InputError(f"blur: expected a variance in px² of 0 or more, got {blur}")
     if camera.world_to_camera.ndim != 2:
         raise InputError(f"camera: expected one matrix [4, 4], got {list(camera.world_to_camera.shape)}")

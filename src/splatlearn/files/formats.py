@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 from io import BytesIO
 from os import PathLike
@@ -23,6 +24,7 @@ from splatlearn.files.sog import read_sog
 from splatlearn.files.sog_meta import META_NAME
 from splatlearn.files.sog_store import Bundle, Folder
 from splatlearn.files.spz import SpzVersion, is_spz, read_spz, spz_bytes
+from splatlearn.files.spz_numbers import HIGHEST_COLOR
 
 SplatFormat = Literal["ply", "compressed-ply", "spz", "sog"]
 SPLAT_FORMATS: tuple[SplatFormat, ...] = get_args(SplatFormat)
@@ -35,6 +37,13 @@ SUFFIXES: dict[str, SplatFormat] = {
 }
 STORED_FRAMES: dict[SplatFormat, str] = {"ply": "RDF", "compressed-ply": "RDF", "sog": "RDF", "spz": "RUB"}
 """The frame that each format's files are in by convention; none but SPZ can say so."""
+SHOWN_COLORS: dict[SplatFormat, tuple[float, float]] = {
+    "ply": (0.0, math.inf),
+    "compressed-ply": (0.0, math.inf),
+    "sog": (0.0, math.inf),
+    "spz": (0.0, HIGHEST_COLOR),
+}
+"""The smallest and the largest colour of degree 0 that files hold and viewers show, which clamp at 0."""
 HIGHEST_DEGREES: dict[SplatFormat, int] = {
     "compressed-ply": ply_compressed.HIGHEST_DEGREE,
     "sog": sog_write.HIGHEST_DEGREE,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from splatlearn.core.errors import InputError
+from splatlearn.files.harmonics import C0
 from splatlearn.files.stored import Stored, pack_smallest_three, unpack_smallest_three
 
 SPZ_FRAMES = (
@@ -17,6 +18,8 @@ SPZ_FRAMES = (
 """Frames by their number in files; 0 leaves it open. Without a number it is "RUB"."""
 COLOR_SCALE = 0.15
 """The coefficient of degree 0 times this plus one half is a byte's share of 255."""
+HIGHEST_COLOR = 0.5 + C0 * 0.5 / COLOR_SCALE
+"""The largest colour of degree 0 that a byte holds, 1.44; the smallest is as far below 0.5."""
 MOST_FRACTIONAL_BITS = 20
 LARGEST_FIXED = (1 << 23) - 1
 MAGNITUDE = (1 << 9) - 1

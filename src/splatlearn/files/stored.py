@@ -74,7 +74,9 @@ def _valid_rows(stored: Stored, scales: np.ndarray, drop_invalid: bool) -> np.nd
         "with NaN opacities": np.isnan(stored.opacities),
         "with NaN or infinite colours": ~_finite(stored.harmonics),
     }
-    invalid = np.logical_or.reduce(list(faults.values()))
+    invalid = np.zeros(len(scales), dtype=bool)
+    for rows in faults.values():
+        invalid |= rows
     count, total = int(invalid.sum()), len(invalid)
     if count and (count == total or not drop_invalid):
         found = "; ".join(
@@ -87,7 +89,7 @@ def _valid_rows(stored: Stored, scales: np.ndarray, drop_invalid: bool) -> np.nd
 
 def _finite(values: np.ndarray) -> np.ndarray:
     """Which rows [K] have finite numbers only."""
-    return np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    return np.asarray(np.isfinite(values).reshape(len(values), -1).all(axis=1))
 
 
 def to_stored(cloud: SplatCloud) -> Stored:

@@ -1,8 +1,19 @@
 """Gaussians of one image, fitted through the renderer: from a model's prediction or from scratch."""
 
+from splatlearn.fitting.clamping import PictureError, clamping_error, picture_error
 from splatlearn.fitting.colors import refit_colors
 from splatlearn.fitting.initial import initial_gaussians
 from splatlearn.fitting.parameters import Parameters, Rates
 from splatlearn.fitting.refine import RefineOptions, refine
 
-__all__ = ["Parameters", "Rates", "RefineOptions", "initial_gaussians", "refine", "refit_colors"]
+__all__ = [
+    "Parameters",
+    "PictureError",
+    "Rates",
+    "RefineOptions",
+    "clamping_error",
+    "initial_gaussians",
+    "picture_error",
+    "refine",
+    "refit_colors",
+]

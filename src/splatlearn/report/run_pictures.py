@@ -17,11 +17,17 @@ from splatlearn.report.model_report import model_sections
 from splatlearn.report.page import Figure, Section
 from splatlearn.report.run_facts import hidden_share, predicted_target
 from splatlearn.zero_shot import edges_of, figure_ground_of, layers_of, read_scene
+from splatlearn.zero_shot.layers import are_clamped, layers_error
 
 LAYERS = 3
 ZERO_SHOT = (
     "Read from the Gaussians of whole photos, without labels. Figure: what the groups of Gaussians set apart from the "
     "ground, the rest faded. Edges: darker is stronger. Layers: as many Gaussians in each, the nearest first."
+)
+
+CLAMPED = (
+    "Colours of layers outside of [0, 1] are clamped here: put back over one another, the layers would differ from the "
+    "model's picture by {}."
 )
 
 
@@ -76,5 +82,9 @@ def zero_shot_section(
         strip = zero_shot_strip(
             images, figure_ground_of(scene), edges_of(scene), [slabs[:, index] for index in range(LAYERS)], names
         )
+        caption = ZERO_SHOT
+        if are_clamped(slabs):
+            worst = max(layers_error(scene, slabs), key=lambda error: error.largest)
+            caption += f" {CLAMPED.format(worst)}"
     alt = f"{len(names)} photos with their figure, edges and layers"
-    return Section(title, intro, [Figure(strip, alt=alt, caption=ZERO_SHOT)])
+    return Section(title, intro, [Figure(strip, alt=alt, caption=caption)])

@@ -20,6 +20,7 @@ from splatlearn.camera import Camera
 from splatlearn.checks import check_finite
 from splatlearn.core.errors import InputError
 from splatlearn.evaluation.reconstruction import psnr
+from splatlearn.fitting import clamping_error
 from splatlearn.gaussians import Gaussians
 from splatlearn.render import render
 from splatlearn.render.composite import background_colors
@@ -73,7 +74,8 @@ class ViewedImage:
         """All of it as JSON, the Gaussians as base64 of float32 [K, 14], little-endian.
 
         The 14 numbers are mean, scales, quaternion, colour and opacity. `pivot` is the mean depth of what is seen,
-        about which a view tilts; `psnr` is in dB, None where the picture is the input.
+        about which a view tilts; `psnr` is in dB, None where the picture is the input; `clamping` is the largest error
+        of the picture where a browser cannot blend colours below 0, None where none is seen.
         """
         shown = render(self.gaussians, self.camera, self.background)
         assert shown.depth is not None
@@ -82,12 +84,14 @@ class ViewedImage:
         quality = float(psnr(shown.color.clamp(0, 1).unsqueeze(0), self.image.to(shown.color).unsqueeze(0)))
         gaussians = vars(self.gaussians).values()
         numbers = torch.cat([value.reshape(self.gaussians.count, -1) for value in gaussians], dim=1)
+        lost = clamping_error(self.gaussians, self.camera, self.background)
         return {
             "name": self.name,
             "camera": _packed_camera(self.camera),
             "background": [float(value) for value in self.background],
             "pivot": float(depths),
             "psnr": quality if np.isfinite(quality) else None,
+            "clamping": lost.largest if lost.is_visible else None,
             "gaussians": _base64(numbers.detach().cpu().numpy().astype("<f4")),
             "groups": self.groups.tolist(),
             "input": picture_uri(self.image),

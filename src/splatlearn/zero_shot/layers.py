@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from splatlearn.fitting import PictureError, picture_error
+from splatlearn.fitting.clamping import VISIBLE
 from splatlearn.render.composite import Background, background_colors
 from splatlearn.zero_shot.scene import ReadOptions, Scene, read_scene
 from splatlearn.zero_shot.slabs import Rule, cut_slabs, slab_of
@@ -39,6 +41,26 @@ def layers_of(scene: Scene, count: int = 8, rule: Rule = "count") -> Float[Tenso
     alpha = (1.0 - slabs.transmittance).unsqueeze(2)
     color = torch.where(alpha > 0, slabs.color / alpha.clamp_min(torch.finfo(alpha.dtype).tiny), 0.0)
     return torch.cat([color, alpha], dim=2)
+
+
+@torch.no_grad()
+def layers_error(scene: Scene, layers: Float[Tensor, "B L 4 H W"]) -> list[PictureError]:
+    """Measure for each image what its layers lose as pictures of 8 bits, which hold no colours outside of [0, 1].
+
+    They are put back over one another and over the background of `scene`, and compared with its rendering.
+    """
+    behind = background_colors(scene.background, scene.gaussians.colors)
+    errors = []
+    for own, color, picture in zip(layers, behind, scene.rendering.color, strict=True):
+        stored = (own.clamp(0.0, 1.0) * 255).round() / 255
+        errors.append(picture_error(composite_layers(stored.unsqueeze(0), color)[0], picture))
+    return errors
+
+
+def are_clamped(layers: Float[Tensor, "*B 4 H W"]) -> bool:
+    """Return whether 8 bits lose anything that is seen of the colours of layers, because they leave [0, 1]."""
+    color, alpha = layers.split([3, 1], dim=-3)
+    return float(((color - color.clamp(0.0, 1.0)).abs() * alpha).max()) >= VISIBLE
 
 
 def composite_layers(layers: Float[Tensor, "B L 4 H W"], background: Background = "white") -> Float[Tensor, "B 3 H W"]:

@@ -65,6 +65,8 @@ function open(image) {
   const quality = scene.psnr === null ? "exactly the input" : `${scene.psnr.toFixed(1)}\u00a0dB to the input`;
   document.getElementById("name").textContent = scene.name;
   document.getElementById("facts").textContent = `${scene.count} Gaussians · ${width}\u00a0×\u00a0${height}\u00a0px · ${quality}`;
+  document.getElementById("clamped").hidden = !painter?.clamps || scene.clamping === null;
+  document.getElementById("lost").textContent = scene.clamping?.toFixed(2);
   thumbnails.forEach((button, number) => button.setAttribute("aria-pressed", number === image));
   change({ ...NEW_PICTURE, image, painted: scene.count });
 }

@@ -64,6 +64,8 @@ class Painter {
     if (!gl) throw new Error("no WebGL2");
     this.gl = gl;
     this.format = blendableFormat(gl);
+    /** Whether colours below 0 are lost: formats of 8 bits clamp what is blended. */
+    this.clamps = this.format === gl.RGBA8;
     this.quads = buildProgram(gl, VERTEX, FRAGMENT);
     this.copy = buildProgram(gl, COPY_VERTEX, COPY_FRAGMENT);
     this.buffer = gl.createBuffer();
