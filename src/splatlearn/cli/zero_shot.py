@@ -26,9 +26,8 @@ from splatlearn.zero_shot import (
     layers_of,
     read_scene,
 )
+from splatlearn.zero_shot.choices import EdgeMethod, FigureMethod
 from splatlearn.zero_shot.edges import Cue
-from splatlearn.zero_shot.edges import Method as EdgeMethod
-from splatlearn.zero_shot.figure_ground import Method as FigureMethod
 from splatlearn.zero_shot.figure_ground import Side
 from splatlearn.zero_shot.scene import Sizing
 from splatlearn.zero_shot.slabs import Rule

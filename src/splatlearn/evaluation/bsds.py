@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float
 from splatlearn.core.errors import InputError
 from splatlearn.evaluation.bsds_matching import TOLERANCE, Annotated
 from splatlearn.evaluation.bsds_thinning import thin
+from splatlearn.evaluation.choices import THRESHOLDS
 
-THRESHOLDS = 99
 STEPS_BETWEEN = 100
 """Places between two thresholds at which precision and recall are interpolated for the best F."""
 

@@ -6,7 +6,7 @@ Letters in shapes: B images, C channels, H W pixels, D numbers of a feature.
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
@@ -14,10 +14,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from splatlearn.core.errors import InputError
+from splatlearn.evaluation.choices import Pooling
 from splatlearn.models import GMAE, MAE, MAEConfig, ViT
 from splatlearn.models.decoder import MaskedAutoencoder
-
-Pooling = Literal["cls", "mean"]
 
 PIXEL_SIDE = 16
 """Raw pixels are averaged down to at most this many a side: 768 numbers, as many as a base encoder gives."""

@@ -11,8 +11,6 @@ from splatlearn.core.errors import InputError
 from splatlearn.data.randomness import Purpose, generator
 
 SHOTS = (1, 5, 10)
-SHARES = (0.01, 0.1)
-DRAWS = 5
 
 Budget = int | float
 """Images of each class as a whole number, or a share of them in (0, 1)."""

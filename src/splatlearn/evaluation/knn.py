@@ -8,10 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from splatlearn.core.errors import InputError
+from splatlearn.evaluation.choices import NEIGHBOURS, TEMPERATURE
 from splatlearn.evaluation.features import Features
 
-NEIGHBOURS = 20
-TEMPERATURE = 0.07
 AT_ONCE = 2**26
 """Similarities in memory at once, 256 MiB of them."""
 

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from splatlearn.core.errors import InputError
-from splatlearn.evaluation.embedders import Pooling
-from splatlearn.evaluation.few_shot import DRAWS, SHARES
-from splatlearn.evaluation.knn import NEIGHBOURS, TEMPERATURE
+from splatlearn.evaluation.choices import DRAWS, NEIGHBOURS, SHARES, TEMPERATURE, Pooling
 
 Probe = Literal["knn", "linear", "naive-bayes", "few-shot"]
 Linear = Literal["auto", "logistic", "lars"]

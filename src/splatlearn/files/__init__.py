@@ -1,19 +1,5 @@
 """Splat files: 3DGS PLY, compressed PLY, SPZ and SOG, read and written as clouds with spherical harmonics."""
 
-from splatlearn.files.bake import bake_pinhole
-from splatlearn.files.cloud import SplatCloud
-from splatlearn.files.errors import MAX_GAUSSIANS, SplatFileError
-from splatlearn.files.formats import SPLAT_FORMATS, SplatFormat, read_splats, write_splats
-from splatlearn.files.harmonics import harmonics_basis
+import lazy_loader
 
-__all__ = [
-    "MAX_GAUSSIANS",
-    "SPLAT_FORMATS",
-    "SplatCloud",
-    "SplatFileError",
-    "SplatFormat",
-    "bake_pinhole",
-    "harmonics_basis",
-    "read_splats",
-    "write_splats",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -7,13 +7,14 @@ import zipfile
 from io import BytesIO
 from os import PathLike
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
 from splatlearn.core.atomic import replacing
 from splatlearn.core.errors import InputError, MissingError
 from splatlearn.files import ply_compressed, sog_write
+from splatlearn.files.choices import SplatFormat
 from splatlearn.files.cloud import SplatCloud
 from splatlearn.files.errors import MAX_GAUSSIANS, Malformed, SplatFileError
 from splatlearn.files.foreign import kind_of
@@ -26,7 +27,6 @@ from splatlearn.files.sog_store import Bundle, Folder
 from splatlearn.files.spz import SpzVersion, is_spz, read_spz, spz_bytes
 from splatlearn.files.spz_numbers import HIGHEST_COLOR
 
-SplatFormat = Literal["ply", "compressed-ply", "spz", "sog"]
 SPLAT_FORMATS: tuple[SplatFormat, ...] = get_args(SplatFormat)
 SUFFIXES: dict[str, SplatFormat] = {
     ".compressed.ply": "compressed-ply",

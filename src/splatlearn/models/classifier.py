@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from jaxtyping import Float
@@ -12,10 +12,9 @@ from torch import Tensor, nn
 
 from splatlearn.core.errors import InputError
 from splatlearn.core.typed import shown
+from splatlearn.models.choices import Pooling
 from splatlearn.models.decoder import MaskedAutoencoder
 from splatlearn.models.vit import ViT, ViTConfig
-
-Pooling = Literal["mean", "cls"]
 
 HEAD_STD = 2e-5
 """Standard deviation of the head's first weights (He et al. 2022, official fine-tuning code)."""

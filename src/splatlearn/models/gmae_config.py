@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import get_args
 
 from splatlearn.camera import GMAE_DISTANCE, Camera
 from splatlearn.core.errors import InputError
 from splatlearn.core.typed import shown
+from splatlearn.models.choices import Background, Color, Depth, Heads, Layout, NamedBackground, Rotation
 from splatlearn.models.decoder import DecoderConfig
 from splatlearn.models.vit import ViTConfig
-
-Rotation = Literal["quaternion", "uniform"]
-Layout = Literal["grid", "free"]
-Depth = Literal["paper", "soft-order", "pinhole", "orthographic"]
-Color = Literal["bounded", "linear", "residual"]
-Heads = Literal["joint", "separate"]
-NamedBackground = Literal["white", "black", "mean", "learned"]
-Background = NamedBackground | tuple[float, float, float]
 
 PINHOLE_DISTANCE = 4.0
 """World units between the pinhole camera and the middle of the Gaussians: near ones move 5/3 as fast as far ones."""

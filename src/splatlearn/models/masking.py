@@ -8,19 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from splatlearn.core.errors import InputError
+from splatlearn.models.choices import MaskPattern
 
 Grid = tuple[int, int]
 """Rows and columns of patches."""
-
-MaskPattern = Literal["random", "block", "grid"]
-"""How the visible patches of one of several masks lie: anywhere, side by side, or on a lattice."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,21 +5,20 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, get_args
+from dataclasses import fields, replace
+from typing import Any, get_args
 
 import torch
 
 from splatlearn.core.errors import InputError
 from splatlearn.core.typed import shown
+from splatlearn.models.choices import Background, Color, Depth, Heads, Layout, ModelOptions, Preset, Rotation
 from splatlearn.models.decoder import DecoderConfig
 from splatlearn.models.gmae import GMAE
-from splatlearn.models.gmae_config import Background, Color, Depth, GMAEConfig, Heads, Layout, Rotation
+from splatlearn.models.gmae_config import GMAEConfig
 from splatlearn.models.mae import MAE, MAEConfig
 from splatlearn.models.vit import ViTConfig
 from splatlearn.models.weight_shapes import check_memory
-
-Preset = Literal["default", "paper"]
 
 PAPER_DECODER = DecoderConfig(512, 8, 16)
 
@@ -53,42 +52,6 @@ PAPER_GAUSSIANS: dict[str, Any] = {"rotation": "uniform", "layout": "free"}
 """What is the paper's and no default of a configuration."""
 
 _NAME = re.compile(r"(?P<kind>mae|gmae)_vit_(?P<size>[a-z]+)_patch(?P<patch>[1-9]\d{0,5})_(?P<side>[1-9]\d{0,5})")
-
-
-@dataclass(frozen=True)
-class ModelOptions:
-    """Choices that override a preset's; None stands for the preset's choice."""
-
-    image_size: tuple[int, int] | None = None
-    """Native height and width in pixels, instead of the square in the model's name."""
-    decoder_width: int | None = None
-    """Token length of the decoder."""
-    decoder_depth: int | None = None
-    """Number of blocks of the decoder."""
-    decoder_heads: int | None = None
-    """Attention heads of the decoder."""
-    gaussians: int | None = None
-    """Gaussians for an image (GMAE)."""
-    gaussians_per_query: int | None = None
-    """Gaussians that one decoder token emits (GMAE)."""
-    scale_limit: float | None = None
-    """Largest standard deviation of a Gaussian, in world units; an image is 2 wide (GMAE)."""
-    rotation: Rotation | None = None
-    """How 4 numbers become a rotation (GMAE)."""
-    background: Background | None = None
-    """Colour behind the Gaussians (GMAE)."""
-    layout: Layout | None = None
-    """Whether the Gaussians start as a grid over the image or near its centre (GMAE)."""
-    depth: Depth | None = None
-    """What a Gaussian's depth does: paper, soft-order, pinhole or orthographic (GMAE)."""
-    color: Color | None = None
-    """Colours: bounded, linear, or residual to those of the visible patches (GMAE)."""
-    opacity: float | None = None
-    """Where opacities start, in (0, 1) (GMAE)."""
-    heads: Heads | None = None
-    """One linear head for all numbers (joint), or an MLP for each attribute (separate) (GMAE)."""
-    overlap: float | None = None
-    """Standard deviation of the first Gaussians, in spacings of their grid (GMAE)."""
 
 
 def create_model(

@@ -9,7 +9,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from jaxtyping import Float
@@ -19,8 +19,7 @@ from splatlearn.core.errors import InputError
 from splatlearn.models.gaussian_numbers import at_least_float32
 from splatlearn.models.vit import initialize
 from splatlearn.objectives.bounds import club, donsker_varadhan, leave_one_out
-
-EstimatorName = Literal["club", "leave-one-out", "mine"]
+from splatlearn.objectives.choices import EstimatorName
 
 LOG_VARIANCE_LIMIT = 3.0
 """Conditional log-variances lie in ±this. The usual ±1 of CLUB's code cannot follow a correlation above 0.8."""

@@ -1,10 +1,5 @@
 """Differentiable Gaussian splatting for batches of many small scenes."""
 
-from splatlearn.render.backends import available_backends
-from splatlearn.render.composite import composite
-from splatlearn.render.projection import project
-from splatlearn.render.rendering import Rendering, render
-from splatlearn.render.soft_order import composite_softly
-from splatlearn.render.splats import Splats
+import lazy_loader
 
-__all__ = ["Rendering", "Splats", "available_backends", "composite", "composite_softly", "project", "render"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

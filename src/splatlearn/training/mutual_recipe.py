@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from splatlearn.core.errors import InputError
-from splatlearn.models import MaskPattern
-from splatlearn.models.classifier import Pooling
-from splatlearn.objectives.estimators import EstimatorName
+from splatlearn.models.choices import MaskPattern, Pooling
+from splatlearn.objectives.choices import EstimatorName
 from splatlearn.training.stored_recipe import check_choices, check_range
 
 WEIGHTS = {"mae": (1e-2, 1e-4), "gmae": (1e-3, 1e-5)}

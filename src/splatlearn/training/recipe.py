@@ -14,13 +14,13 @@ from tyro.conf import Positional
 
 from splatlearn.core.errors import InputError
 from splatlearn.core.typed import shown
-from splatlearn.models import ModelOptions, complete_options
+from splatlearn.models.choices import ModelOptions
 from splatlearn.training.migrations import migrate_recipe
 from splatlearn.training.mutual_recipe import WEIGHTS, MutualInformationOptions, check_mutual_information
-from splatlearn.training.online_probe import ProbeOptions
-from splatlearn.training.processes import Parallel
+from splatlearn.training.probe_options import ProbeOptions
 from splatlearn.training.stored_recipe import StoredRecipe, check_choices, check_range, filled
 
+Parallel = Literal["ddp", "fsdp"]
 Method = Literal["gmae", "mae", "mi-gmae", "mi-mae"]
 Precision = Literal["auto", "fp32", "bf16"]
 PixelError = Literal["squared", "pattern", "both"]
@@ -174,6 +174,9 @@ class Recipe(StoredRecipe):
         Numbers of the optimiser: the papers' pre-training recipes. The paper preset's are all theirs (He et al. 2022,
         table 8 and the official code; arXiv 2501.03229 and its authors' code).
         """
+        # The command line needs recipes before it needs PyTorch.
+        from splatlearn.models import complete_options
+
         mae, several, paper = self.kind == "mae", self.method != self.kind, self.preset == "paper"
         weights = WEIGHTS[self.kind] if several else (0.0, 0.0)
         warmup = min(40.0 if mae else 5.0, self.optimizer.epochs / 10)

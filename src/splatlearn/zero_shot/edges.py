@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 import torch.nn.functional as F
@@ -12,12 +12,10 @@ from torch import Tensor
 
 from splatlearn.core.errors import InputError
 from splatlearn.render.composite import background_colors
+from splatlearn.zero_shot.choices import SIGMA, Cue, EdgeMethod
 from splatlearn.zero_shot.gradients import gradient_map, thin_lines
 from splatlearn.zero_shot.scene import ReadOptions, Scene, principal_tokens, read_scene
 from splatlearn.zero_shot.slabs import cut_slabs, paint, slab_of
-
-Method = Literal["soft", "index"]
-Cue = Literal["layers", "depth", "color", "tokens"]
 
 CUES: tuple[Cue, ...] = ("layers", "depth", "color")
 REFINED_CUES: tuple[Cue, ...] = ("color",)
@@ -46,16 +44,16 @@ class EdgeOptions:
     Raises InputError for unknown names, empty lists and numbers out of range.
     """
 
-    method: Method = "soft"
+    method: EdgeMethod = "soft"
     layers: tuple[int, ...] = (32, 16, 8, 4)
     cues: tuple[Cue, ...] | None = None
-    sigma: float = 2.0
+    sigma: float = SIGMA
     thin: bool = True
     change: float = 0.1
 
     def __post_init__(self) -> None:
-        if self.method not in get_args(Method):
-            raise InputError(f"method: expected one of {', '.join(get_args(Method))}, got {self.method!r}")
+        if self.method not in get_args(EdgeMethod):
+            raise InputError(f"method: expected one of {', '.join(get_args(EdgeMethod))}, got {self.method!r}")
         if self.cues is not None and (not self.cues or not set(self.cues) <= set(get_args(Cue))):
             raise InputError(f"cues: expected some of {', '.join(get_args(Cue))}, got {self.cues}")
         if not self.layers or min(self.layers) < 2:

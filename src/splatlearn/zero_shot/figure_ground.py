@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import skimage
 import torch
@@ -13,13 +13,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from splatlearn.core.errors import InputError
+from splatlearn.zero_shot.choices import FigureMethod, Side
 from splatlearn.zero_shot.grouping import figure_likeness, group_gaussians
 from splatlearn.zero_shot.mixtures import figure_of_mixtures
 from splatlearn.zero_shot.scene import ReadOptions, Scene, read_scene
 from splatlearn.zero_shot.slabs import cut_slabs, paint, slab_of, visible_weights
-
-Method = Literal["mixtures", "groups", "order", "depth"]
-Side = Literal["border", "near"]
 
 CENTER_AREA = 0.25
 """Share of the image inside the outline of the centre's hill."""
@@ -41,7 +39,7 @@ class FigureOptions:
     Raises InputError for unknown names and numbers out of range.
     """
 
-    method: Method = "mixtures"
+    method: FigureMethod = "mixtures"
     side: Side = "near"
     center: bool = False
     cuts: int = 32
@@ -49,8 +47,8 @@ class FigureOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.method not in get_args(Method):
-            raise InputError(f"method: expected one of {', '.join(get_args(Method))}, got {self.method!r}")
+        if self.method not in get_args(FigureMethod):
+            raise InputError(f"method: expected one of {', '.join(get_args(FigureMethod))}, got {self.method!r}")
         if self.side not in get_args(Side):
             raise InputError(f"side: expected one of {', '.join(get_args(Side))}, got {self.side!r}")
         if self.cuts < 2 or self.groups < 2:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from jaxtyping import Float
@@ -18,9 +18,8 @@ from splatlearn.gaussians import Gaussians
 from splatlearn.models import GMAE
 from splatlearn.render import Rendering, Splats, project, render
 from splatlearn.render.composite import Background
+from splatlearn.zero_shot.choices import Sizing
 from splatlearn.zero_shot.windows import Window, merge_windows, resize, windows_over
-
-Sizing = Literal["resize", "windows"]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -16,8 +16,7 @@ from torch import Tensor
 
 from splatlearn.core.errors import InputError
 from splatlearn.render import Splats, composite
-
-Rule = Literal["count", "visible", "clusters"]
+from splatlearn.zero_shot.choices import Rule
 
 
 @dataclass(frozen=True, eq=False)

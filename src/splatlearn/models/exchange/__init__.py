@@ -1,18 +1,5 @@
 """Models under other projects' names: timm, Hugging Face transformers, the official MAE code, ONNX."""
 
-from splatlearn.models.exchange.huggingface import export_vit, export_vit_mae
-from splatlearn.models.exchange.importing import Imported, import_model
-from splatlearn.models.exchange.layout import Target, standardized_picture
-from splatlearn.models.exchange.sources import ImportOptions
-from splatlearn.models.exchange.timm import export_timm
+import lazy_loader
 
-__all__ = [
-    "ImportOptions",
-    "Imported",
-    "Target",
-    "export_timm",
-    "export_vit",
-    "export_vit_mae",
-    "import_model",
-    "standardized_picture",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

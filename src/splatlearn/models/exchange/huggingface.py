@@ -7,10 +7,10 @@ from typing import Any
 
 from splatlearn.core.errors import InputError
 from splatlearn.models.card import CARD_NAME, CardFacts, CardUsage, model_card
+from splatlearn.models.exchange.choices import Target
 from splatlearn.models.exchange.folders import CONFIG_NAME, write_json, write_weights, written_beside
 from splatlearn.models.exchange.huggingface_names import to_hf
 from splatlearn.models.exchange.layout import (
-    Target,
     colors_as_normalized,
     encoder_weights,
     official_weights,

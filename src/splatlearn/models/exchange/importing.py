@@ -12,9 +12,9 @@ from torch import Tensor
 
 from splatlearn.core.errors import InputError
 from splatlearn.models.decoder import DecoderConfig
+from splatlearn.models.exchange.choices import Target
 from splatlearn.models.exchange.huggingface_names import from_hf, has_hf_names
 from splatlearn.models.exchange.layout import (
-    Target,
     blocks_in,
     is_decoder,
     normalized_as_colors,

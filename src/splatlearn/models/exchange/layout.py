@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -19,7 +18,6 @@ from splatlearn.models.masking import Grid
 from splatlearn.models.positions import sincos_positions
 from splatlearn.models.vit import ViT, ViTConfig
 
-Target = Literal["colors", "patches"]
 """What a MAE predicts: colours, or patches standardised by their own mean and standard deviation."""
 
 POSITION_TOLERANCE = 5e-3

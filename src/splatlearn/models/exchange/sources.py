@@ -16,31 +16,13 @@ from torch import Tensor
 
 from splatlearn.core.atomic import read_object
 from splatlearn.core.errors import InputError, MissingError
+from splatlearn.models.exchange.choices import ImportOptions
 from splatlearn.models.exchange.folders import CONFIG_NAME, WEIGHTS_NAME
 from splatlearn.models.exchange.huggingface import PREPROCESSOR_NAME
-from splatlearn.models.exchange.layout import Target
 from splatlearn.models.io import is_hub_id
 
 _WEIGHTS = (WEIGHTS_NAME, "pytorch_model.bin")
 _EPSILON = 1e-5
-
-
-@dataclass(frozen=True)
-class ImportOptions:
-    """What weights do not say of themselves; None takes what lies beside them, or the usual."""
-
-    heads: int | None = None
-    """Attention heads of the encoder. Default: as in its config.json, else the usual ones of its width."""
-    decoder_heads: int | None = None
-    """Attention heads of the decoder. Default: as in its config.json, else 16 for a width of 512."""
-    image_size: tuple[int, int] | None = None
-    """Height and width in pixels. Default: as in its config.json, else square."""
-    input_mean: tuple[float, ...] | None = None
-    """Mean that images are normalised with. Default: as stored beside it, else ImageNet's."""
-    input_std: tuple[float, ...] | None = None
-    """Standard deviation that images are normalised with. Default: as stored beside it, else ImageNet's."""
-    target: Target | None = None
-    """What a decoder predicts: colors, or patches standardised by their own mean and deviation. Default: as stored."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,13 @@
+"""What options of evaluations take and their defaults, apart from what computes with them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Pooling = Literal["cls", "mean"]
+
+NEIGHBOURS = 20
+TEMPERATURE = 0.07
+SHARES = (0.01, 0.1)
+DRAWS = 5
+THRESHOLDS = 99

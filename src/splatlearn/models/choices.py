@@ -1,0 +1,54 @@
+"""The choices about a model that options and recipes name, apart from what builds it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Preset = Literal["default", "paper"]
+Rotation = Literal["quaternion", "uniform"]
+Layout = Literal["grid", "free"]
+Depth = Literal["paper", "soft-order", "pinhole", "orthographic"]
+Color = Literal["bounded", "linear", "residual"]
+Heads = Literal["joint", "separate"]
+NamedBackground = Literal["white", "black", "mean", "learned"]
+Background = NamedBackground | tuple[float, float, float]
+Pooling = Literal["mean", "cls"]
+MaskPattern = Literal["random", "block", "grid"]
+"""How the visible patches of one of several masks lie: anywhere, side by side, or on a lattice."""
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Choices that override a preset's; None stands for the preset's choice."""
+
+    image_size: tuple[int, int] | None = None
+    """Native height and width in pixels, instead of the square in the model's name."""
+    decoder_width: int | None = None
+    """Token length of the decoder."""
+    decoder_depth: int | None = None
+    """Number of blocks of the decoder."""
+    decoder_heads: int | None = None
+    """Attention heads of the decoder."""
+    gaussians: int | None = None
+    """Gaussians for an image (GMAE)."""
+    gaussians_per_query: int | None = None
+    """Gaussians that one decoder token emits (GMAE)."""
+    scale_limit: float | None = None
+    """Largest standard deviation of a Gaussian, in world units; an image is 2 wide (GMAE)."""
+    rotation: Rotation | None = None
+    """How 4 numbers become a rotation (GMAE)."""
+    background: Background | None = None
+    """Colour behind the Gaussians (GMAE)."""
+    layout: Layout | None = None
+    """Whether the Gaussians start as a grid over the image or near its centre (GMAE)."""
+    depth: Depth | None = None
+    """What a Gaussian's depth does: paper, soft-order, pinhole or orthographic (GMAE)."""
+    color: Color | None = None
+    """Colours: bounded, linear, or residual to those of the visible patches (GMAE)."""
+    opacity: float | None = None
+    """Where opacities start, in (0, 1) (GMAE)."""
+    heads: Heads | None = None
+    """One linear head for all numbers (joint), or an MLP for each attribute (separate) (GMAE)."""
+    overlap: float | None = None
+    """Standard deviation of the first Gaussians, in spacings of their grid (GMAE)."""

@@ -1,0 +1,26 @@
+"""What options of exports and imports take, apart from what does the work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Target = Literal["colors", "patches"]
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """What weights do not say of themselves; None takes what lies beside them, or the usual."""
+
+    heads: int | None = None
+    """Attention heads of the encoder. Default: as in its config.json, else the usual ones of its width."""
+    decoder_heads: int | None = None
+    """Attention heads of the decoder. Default: as in its config.json, else 16 for a width of 512."""
+    image_size: tuple[int, int] | None = None
+    """Height and width in pixels. Default: as in its config.json, else square."""
+    input_mean: tuple[float, ...] | None = None
+    """Mean that images are normalised with. Default: as stored beside it, else ImageNet's."""
+    input_std: tuple[float, ...] | None = None
+    """Standard deviation that images are normalised with. Default: as stored beside it, else ImageNet's."""
+    target: Target | None = None
+    """What a decoder predicts: colors, or patches standardised by their own mean and deviation. Default: as stored."""

@@ -1,0 +1,17 @@
+from .checkpoint import CheckpointError as CheckpointError
+from .engine import RunResult as RunResult
+from .finetune import FinetuneResult as FinetuneResult
+from .finetune import finetune as finetune
+from .finetune_recipe import AugmentOptions as AugmentOptions
+from .finetune_recipe import FinetuneOptimizerOptions as FinetuneOptimizerOptions
+from .finetune_recipe import FinetuneRecipe as FinetuneRecipe
+from .finetune_recipe import LabelledOptions as LabelledOptions
+from .guard import NonFiniteError as NonFiniteError
+from .loop import pretrain as pretrain
+from .mutual_recipe import MutualInformationOptions as MutualInformationOptions
+from .recipe import DataOptions as DataOptions
+from .recipe import ObjectiveOptions as ObjectiveOptions
+from .recipe import OptimizerOptions as OptimizerOptions
+from .recipe import Recipe as Recipe
+from .recipe import RunOptions as RunOptions
+from .run_folder import RunFolderError as RunFolderError

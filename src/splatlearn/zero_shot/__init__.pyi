@@ -1,0 +1,12 @@
+from .edges import EdgeOptions as EdgeOptions
+from .edges import edges as edges
+from .edges import edges_of as edges_of
+from .figure_ground import FigureOptions as FigureOptions
+from .figure_ground import figure_ground as figure_ground
+from .figure_ground import figure_ground_of as figure_ground_of
+from .layers import composite_layers as composite_layers
+from .layers import layers as layers
+from .layers import layers_of as layers_of
+from .scene import ReadOptions as ReadOptions
+from .scene import Scene as Scene
+from .scene import read_scene as read_scene

@@ -1,0 +1,35 @@
+"""`import splatlearn` waits for nothing heavy, and its names are what they were."""
+
+import importlib
+import subprocess
+import sys
+from types import ModuleType
+
+import pytest
+
+import splatlearn as sl
+
+
+def test_importing_the_package_loads_no_pytorch() -> None:
+    program = "import sys, splatlearn\nprint('torch' in sys.modules, 'numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
+
+
+@pytest.mark.parametrize("name", sorted(sl.__all__))  # type: ignore[attr-defined]
+def test_every_name_is_there(name: str) -> None:
+    found = getattr(sl, name)
+    assert isinstance(found, ModuleType) == (name == "zero_shot") and name in dir(sl)
+
+
+def test_a_function_is_not_hidden_by_the_room_of_its_name() -> None:
+    for room in ("splatlearn.render", "splatlearn.zero_shot.edges", "splatlearn.render.composite"):
+        importlib.import_module(room)
+    assert callable(sl.render) and callable(sl.composite) and callable(sl.zero_shot.edges)
+    assert sl.load is sl.load_model and sl.save is sl.save_model
+
+
+def test_rooms_are_reached_without_an_import_of_their_own() -> None:
+    assert sl.data.sample_photos and sl.models.create_model is sl.create_model  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError, match="nothing"):
+        sl.nothing  # type: ignore[attr-defined]  # noqa: B018
