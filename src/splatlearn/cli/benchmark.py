@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from splatlearn.cli.notes import note_left_out
-from splatlearn.cli.pictures import progress_bar
+from splatlearn.cli.progress import Told, progress_bar
 from splatlearn.cli.which_model import described, load_gmae
 from splatlearn.cli.written import is_run
 from splatlearn.cli.zero_shot import Reading
@@ -98,8 +99,8 @@ def edge_tables(contenders: list[EdgeContender], given: BenchmarkInput) -> dict[
     left_out = LeftOut()
     images = open_bsds(given.data, limit=given.limit, left_out=left_out)
     note_left_out(given.data, left_out)
-    with progress_bar("edges", len(images)) as told:
-        panels = _watched(_edge_panels(contenders, images), told)
+    with progress_bar() as told:
+        panels = _watched(_edge_panels(contenders, images), told, len(images))
         scores = score_edges(panels, images, given.thresholds, given.processes)
     rows: dict[str, Mapping[str, float]] = {name: score.summary() for name, score in scores.items()}
     rows |= {f"{name} (published, 200 images)": figures for name, figures in PUBLISHED.items()}
@@ -113,8 +114,9 @@ def figure_tables(contenders: list[FigureContender], given: BenchmarkInput) -> d
     groups = open_figure_ground(given.data, given.limit, left_out)
     note_left_out(given.data, left_out)
     for group, pairs in groups.items():
-        with progress_bar(group, len(pairs)) as told:
-            scores = score_figures(contenders, pairs, given.processes, told)
+        with progress_bar() as told:
+            count = partial(_scored, told, group, len(pairs))
+            scores = score_figures(contenders, pairs, given.processes, count)
         tables[f"{group}, {len(pairs)} photographs"] = {name: score.summary() for name, score in scores.items()}
     return tables
 
@@ -140,7 +142,11 @@ def _edge_panels(contenders: list[EdgeContender], images: list[AnnotatedImage]) 
         yield {name: edges for panel in panels for name, edges in panel.items()}
 
 
-def _watched(panels: Iterator[dict[str, np.ndarray]], told: Callable[[int], None]) -> Iterator[dict[str, np.ndarray]]:
+def _watched(panels: Iterator[dict[str, np.ndarray]], told: Told, total: int) -> Iterator[dict[str, np.ndarray]]:
     for number, panel in enumerate(panels):
-        told(number)
+        told("edges", number, total)
         yield panel
+
+
+def _scored(told: Told, group: str, total: int, done: int) -> None:
+    told(group, done, total)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,10 +12,10 @@ import torch
 import tyro
 from rich.console import Console
 from rich.measure import Measurement
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from splatlearn.cli.notes import note_left_out
+from splatlearn.cli.progress import progress_bar
 from splatlearn.cli.which_model import described
 from splatlearn.cli.written import check_evaluation_folder, is_run
 from splatlearn.core.errors import InputError
@@ -31,7 +30,6 @@ from splatlearn.evaluation import (
     evaluate_segmentation,
     save_evaluation,
 )
-from splatlearn.evaluation.features import Progress as Told
 from splatlearn.evaluation.masked_images import MaskedImages, open_masked_images
 from splatlearn.models import GMAE, MAE, load_model
 from splatlearn.report import write_page, write_run_report
@@ -105,8 +103,7 @@ def evaluate_command(
     if masked is not None:
         note_left_out(data.segmentation or "", left_out_of(masked))
     cache = out / CACHE_NAME if data.cache is None else Path(data.cache)
-    console = Console(stderr=True, soft_wrap=True)
-    for evaluation in _evaluations(model, labelled, masked, options, extraction, cache, console):
+    for evaluation in _evaluations(model, labelled, masked, options, extraction, cache):
         save_evaluation(out, evaluation)
         _print(evaluation)
     print(f"done: {out / 'evaluation.json'}, {_report(out)}; model: {described(run)}")
@@ -120,31 +117,15 @@ def _evaluations(
     options: EvaluationOptions,
     extraction: Extraction,
     cache: Path,
-    console: Console,
 ) -> Iterator[Evaluation]:
     if labelled is not None:
-        with progress_bar(console) as told:
+        with progress_bar() as told:
             evaluation = evaluate(model, labelled, options, extraction, cache, told)
         yield evaluation
     if masked is not None:
-        with progress_bar(console) as told:
+        with progress_bar() as told:
             evaluation = evaluate_segmentation(model, masked, options.controls, extraction=extraction, progress=told)
         yield evaluation
-
-
-@contextmanager
-def progress_bar(console: Console) -> Iterator[Told]:
-    """A bar that shows what an evaluation is doing, where there is a terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("start", total=1)
-
-        def told(what: str, done: int, total: int) -> None:
-            if progress.tasks[0].description != what:
-                progress.reset(task, description=what, total=total)
-            progress.update(task, completed=done, total=total)
-
-        yield told
 
 
 def _folder(run: str, out: str | None) -> Path:

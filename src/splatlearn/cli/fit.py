@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from torch import Tensor
 
 from splatlearn.camera import Camera
 from splatlearn.cli.clamping import to_write
-from splatlearn.cli.pictures import MAX_SIZE, Pictures, progress_bar, write_png
+from splatlearn.cli.pictures import MAX_SIZE, Pictures, write_png
+from splatlearn.cli.progress import progress_bar
 from splatlearn.cli.which_model import described, load_gmae
 from splatlearn.cli.written import say_written
 from splatlearn.core.atomic import write_whole
@@ -28,6 +30,8 @@ from splatlearn.zero_shot import Scene, read_scene
 ENDINGS = ("-fit.png", ".ply")
 """Of the files of an image: the rendering and the Gaussians."""
 SUMMARY = "fit.json"
+SMALLEST_ERROR = 1e-10
+"""Mean squared error below which a fit counts as 100 dB."""
 TRACE_POINTS = 20
 """Steps at which fit.json has the error."""
 
@@ -78,16 +82,19 @@ def fit_command(
     if model is not None:
         pictures.at_least(model.patch)
     results, notes = [], []
-    with outputs.writing() as folder, progress_bar("fit", len(pictures.files)) as told:
+    with outputs.writing() as folder, progress_bar() as told:
         for batch in pictures:
-            image = batch.images.to(on)
+            image, before = batch.images.to(on), len(results) + pictures.failed
+
+            def watch(step: int, before: int = before) -> None:
+                told("fit", before + step / max(1, steps), len(pictures.files), f"step {step} of {steps}")
+
             start = _start(model, image, gaussians, seed)
             options = RefineOptions(add=add, seed=seed, background=start.background)
-            fit = fit_image(start.gaussians, image, steps, options, start.camera)
+            fit = fit_image(start.gaussians, image, steps, options, start.camera, watch)
             fitted = replace(start, gaussians=fit.gaussians)
             notes.append(_write(folder, batch.names[0], fitted, refit_colors))
             results.append({"image": batch.names[0], "gaussians": fit.gaussians.count, "trace": fit.trace})
-            told(len(results) + pictures.failed)
         if results:
             write_whole(folder / SUMMARY, json.dumps(results, indent=2) + "\n")
     for result, note in zip(results, notes, strict=True):
@@ -99,15 +106,28 @@ def fit_command(
     return 0
 
 
-def fit_image(start: Gaussians, image: Tensor, steps: int, options: RefineOptions, camera: Camera | None = None) -> Fit:
-    """Refine the Gaussians of one image [1, 3, H, W], and note PSNR and seconds on the way."""
+def fit_image(
+    start: Gaussians,
+    image: Tensor,
+    steps: int,
+    options: RefineOptions,
+    camera: Camera | None = None,
+    told: Callable[[int], None] | None = None,
+) -> Fit:
+    """Refine the Gaussians of one image [1, 3, H, W], and note PSNR and seconds on the way.
+
+    `told` is called with the steps done before each of them and at the end.
+    """
     trace: list[dict[str, float]] = []
     every = max(1, steps // TRACE_POINTS)
     began = time.perf_counter()
 
     def watch(step: int, errors: Tensor) -> None:
+        if told is not None:
+            told(step)
         if step % every == 0 or step == steps:
-            psnr = float(-10.0 * errors[0].double().log10())
+            # JSON has no infinity, which an image of one colour may reach.
+            psnr = float(-10.0 * errors[0].double().clamp_min(SMALLEST_ERROR).log10())
             trace.append({"step": step, "psnr": psnr, "seconds": time.perf_counter() - began})
 
     return Fit(refine(start, image, steps, options, camera, watch), trace)

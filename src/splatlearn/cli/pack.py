@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import tyro
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from splatlearn.cli.notes import note_left_out
+from splatlearn.cli.progress import progress_bar
 from splatlearn.data import PackOptions, pack_folder
 
 
@@ -23,11 +22,8 @@ def pack_command(folder: tyro.conf.Positional[str], *, out: str, shard_size: int
         block_size: Megabytes that a stream reads at once.
     """
     options = PackOptions(shard_size, block_size)
-    console = Console(stderr=True)
-    columns = (TextColumn("packing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("packing", total=None)
-        packed = pack_folder(folder, out, options, lambda done, of: bar.update(task, completed=done, total=of))
+    with progress_bar() as told:
+        packed = pack_folder(folder, out, options, lambda done, of: told("packing", done, of))
     note_left_out(folder, packed.left_out)
     kept = f", {packed.kept} of them from before" if packed.kept else ""
     print(f"{packed.images} images in {packed.shards} shards in {out}{kept}")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import tyro
-from rich.console import Console
 
-from splatlearn.cli.evaluate import progress_bar
 from splatlearn.cli.pictures import MAX_SIZE, Pictures
+from splatlearn.cli.progress import progress_bar
 from splatlearn.cli.which_model import described, load_gmae, model_and_images
-from splatlearn.cli.zero_shot import Images, Read, Reading
+from splatlearn.cli.zero_shot import Images, Read, Reading, part_of
 from splatlearn.core.outputs import output_file
 from splatlearn.device import choose_device
 from splatlearn.viewer import ViewedImage, viewed_images, write_view
@@ -46,10 +46,11 @@ def view_command(
     model = load_gmae(run, on)
     pictures.at_least(model.patch)
     found: list[ViewedImage] = []
-    with progress_bar(Console(stderr=True)) as told:
-        told("view", 0, len(pictures.files))
+    with progress_bar() as told:
         for batch in pictures:
-            scene = read_scene(model, batch.images.to(on), reading.options())
+            before = len(found) + pictures.failed
+            at_hand = partial(part_of, told, "view", before, len(batch.names), len(pictures.files))
+            scene = read_scene(model, batch.images.to(on), reading.options(), at_hand)
             found += viewed_images(scene, batch.images, batch.names, groups)
             told("view", len(found) + pictures.failed, len(pictures.files))
     if found:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 import torch
@@ -11,7 +12,8 @@ import tyro
 from torch import Tensor
 
 from splatlearn.cli.clamping import LayerLoss, refitted
-from splatlearn.cli.pictures import MAX_SIZE, PictureBatch, Pictures, progress_bar, write_png
+from splatlearn.cli.pictures import MAX_SIZE, PictureBatch, Pictures, write_png
+from splatlearn.cli.progress import Told, progress_bar
 from splatlearn.cli.which_model import described, load_gmae, model_and_images
 from splatlearn.cli.written import say_written
 from splatlearn.core.outputs import outputs_in
@@ -205,17 +207,23 @@ def _read_out(
     model = load_gmae(run, device)
     pictures.at_least(model.patch)
     done, written = 0, []
-    with outputs.writing() as folder, progress_bar(what, len(pictures.files)) as told:
+    with outputs.writing() as folder, progress_bar() as told:
         for batch in pictures:
-            scene = read_scene(model, batch.images.to(device), options)
+            at_hand = partial(part_of, told, what, done + pictures.failed, len(batch.names), len(pictures.files))
+            scene = read_scene(model, batch.images.to(device), options, at_hand)
             for name, found in zip(batch.names, write(batch, scene), strict=True):
                 for ending, pixels in zip(where.endings, found, strict=True):
                     write_png(folder / f"{name}{ending}", pixels)
                     written.append(f"{name}{ending}")
             done += len(batch.names)
-            told(done + pictures.failed)
+            told(what, done + pictures.failed, len(pictures.files))
     say_written(folder, written, done, described(run))
     if text := note():
         print(text)
     pictures.finish()
     return 0
+
+
+def part_of(told: Told, what: str, before: int, images: int, of: int, parts: str, done: int, total: int) -> None:
+    """Tell how much of a batch of images is read, as `read_scene` tells it, after those that came before."""
+    told(what, before + images * done / total, of, f"{parts} {done} of {total}")

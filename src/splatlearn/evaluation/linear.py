@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,9 @@ from splatlearn.evaluation.lars import LARS
 
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
+
+Told = Callable[[int, int], None]
+"""Told how many parts of a fit are done, and their number."""
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """Values of scikit-learn's C, the inverse of regularisation, that are tried."""
@@ -79,10 +83,11 @@ class Regression:
     converged: bool
 
 
-def logistic_scores(features: Features, seed: int = 0) -> Regression:
+def logistic_scores(features: Features, seed: int = 0, told: Told | None = None) -> Regression:
     """Logistic regression by scikit-learn, its C chosen by the accuracy on a fifth of train, then fitted on all of it.
 
-    Of equally accurate values the smallest wins. Where a class has fewer than five images, C is 0.1.
+    Of equally accurate values the smallest wins. Where a class has fewer than five images, C is 0.1. `told` is called
+    with the number of fits done and of all.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -92,7 +97,9 @@ def logistic_scores(features: Features, seed: int = 0) -> Regression:
         x, val = _in_span(x, val)
     strength = FEW_STRENGTH
     if np.bincount(y, minlength=len(features.classes)).min() >= FEWEST:
-        strength = _choose_strength(x, y, len(features.classes), seed)
+        strength = _choose_strength(x, y, len(features.classes), seed, told)
+    if told is not None:
+        told(len(STRENGTHS), len(STRENGTHS) + 1)
     model = LogisticRegression(C=strength, max_iter=FINAL_ITERATIONS)
     converged = _fit(model, x, y)
     scores = torch.zeros(len(features.val), len(features.classes), dtype=torch.float64)
@@ -110,14 +117,16 @@ def _in_span(x: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return x @ axes, others @ axes
 
 
-def _choose_strength(x: np.ndarray, y: np.ndarray, classes: int, seed: int) -> float:
+def _choose_strength(x: np.ndarray, y: np.ndarray, classes: int, seed: int, told: Told | None) -> float:
     from sklearn.linear_model import LogisticRegression
 
     held_out = _held_out(y, classes, seed)
     # Each fit starts from the one before, which was regularised more.
     model = LogisticRegression(warm_start=True, max_iter=SWEEP_ITERATIONS)
     right = []
-    for strength in STRENGTHS:
+    for done, strength in enumerate(STRENGTHS):
+        if told is not None:
+            told(done, len(STRENGTHS) + 1)
         model.set_params(C=strength)
         _fit(model, x[~held_out], y[~held_out])
         right.append(float(np.mean(model.predict(x[held_out]) == y[held_out])))
@@ -146,11 +155,12 @@ def _fit(model: LogisticRegression, x: np.ndarray, y: np.ndarray) -> bool:
     return int(np.max(model.n_iter_)) < FINAL_ITERATIONS
 
 
-def lars_scores(features: Features, recipe: LarsRecipe | None = None) -> Float[Tensor, "M C"]:
+def lars_scores(features: Features, recipe: LarsRecipe | None = None, told: Told | None = None) -> Float[Tensor, "M C"]:
     """Logits of a linear head behind batch normalisation without parameters, trained by LARS.
 
     The rate warms up linearly and falls with a cosine, both step by step; the order of an epoch is a function of
-    (seed, epoch). The last batch of an epoch is dropped where it is smaller. Raises InputError for a single image.
+    (seed, epoch). The last batch of an epoch is dropped where it is smaller. `told` is called with the number of
+    epochs done and of all. Raises InputError for a single image.
     """
     recipe = recipe or LarsRecipe()
     if len(features.train) < 2:
@@ -160,6 +170,8 @@ def lars_scores(features: Features, recipe: LarsRecipe | None = None) -> Float[T
     norm, head = nn.BatchNorm1d(features.train.shape[1], eps=1e-6, affine=False), _head(features, recipe.seed)
     optimizer = LARS(head.parameters(), lr=0.0, momentum=recipe.momentum)
     for epoch in range(recipe.epochs):
+        if told is not None:
+            told(epoch, recipe.epochs)
         order = sample_order(len(features.train), recipe.seed, epoch)(np.arange(steps * size))
         for step, chosen in enumerate(torch.from_numpy(order).split(size)):
             optimizer.param_groups[0]["lr"] = learning_rate(recipe, epoch + step / steps, size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -13,7 +14,7 @@ from splatlearn.core.errors import InputError
 from splatlearn.evaluation.features import Features, Progress
 from splatlearn.evaluation.few_shot import Budget, budget_name, few_shot_draw, possible_shots
 from splatlearn.evaluation.knn import knn_scores
-from splatlearn.evaluation.linear import LarsRecipe, lars_scores, logistic_scores
+from splatlearn.evaluation.linear import LarsRecipe, Told, lars_scores, logistic_scores
 from splatlearn.evaluation.naive_bayes import diagonal_scores, shared_scores
 from splatlearn.evaluation.options import EvaluationOptions
 from splatlearn.evaluation.results import Score, Setting
@@ -42,8 +43,7 @@ def probe_scores(
         told(f"{name}: knn", 0, 1)
         scores.append(_knn(features, options))
     if "linear" in options.probes:
-        told(f"{name}: linear", 0, 1)
-        scores.append(_linear(features, options))
+        scores.append(_linear(features, options, partial(told, f"{name}: linear")))
     if "naive-bayes" in options.probes:
         told(f"{name}: naive Bayes", 0, 1)
         scores.append(_score("naive Bayes, diagonal", diagonal_scores(features), features))
@@ -74,15 +74,15 @@ def _knn(features: Features, options: EvaluationOptions) -> Score:
     return _score("knn", scores, features, {"neighbours": neighbours, "temperature": options.temperature})
 
 
-def _linear(features: Features, options: EvaluationOptions) -> Score:
+def _linear(features: Features, options: EvaluationOptions, told: Told) -> Score:
     small = len(features.train) <= LOGISTIC_UP_TO
     if options.linear == "logistic" or (options.linear == "auto" and small):
-        found = logistic_scores(features, options.seed)
+        found = logistic_scores(features, options.seed, told)
         settings: dict[str, Setting] = {"by": "logistic", "C": found.strength, "converged": found.converged}
         return _score("linear", found.scores, features, settings)
     recipe = LarsRecipe(seed=options.seed)
     settings = {"by": "lars", "epochs": recipe.epochs, "batch_size": recipe.batch(len(features.train))}
-    return _score("linear", lars_scores(features, recipe), features, settings)
+    return _score("linear", lars_scores(features, recipe, told), features, settings)
 
 
 def _few_shot(features: Features, budget: Budget, options: EvaluationOptions) -> list[Score]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, get_args
@@ -20,6 +21,9 @@ from splatlearn.render import Rendering, Splats, project, render
 from splatlearn.render.composite import Background
 from splatlearn.zero_shot.choices import Sizing
 from splatlearn.zero_shot.windows import Window, merge_windows, resize, windows_over
+
+Progress = Callable[[str, int, int], None]
+"""Told the parts that reading consists of ("windows" or "steps"), how many are done, and their number."""
 
 
 @dataclass(frozen=True)
@@ -91,10 +95,18 @@ class Scene:
 
 
 @torch.no_grad()
-def read_scene(model: Any, images: Float[Tensor, "B 3 H W"], options: ReadOptions | None = None) -> Scene:
+def read_scene(
+    model: Any,
+    images: Float[Tensor, "B 3 H W"],
+    options: ReadOptions | None = None,
+    progress: Progress | None = None,
+) -> Scene:
     """Let a GMAE predict the Gaussians of whole images, without masking.
 
-    `images`: in [0, 1], at least as large as a patch. The model runs in evaluation mode and is left as it was. Raises
+    - `images`: in [0, 1], at least as large as a patch.
+    - `progress`: told of windows and of gradient steps.
+
+    The model runs in evaluation mode and is left as it was. Raises
     TypeError for images that are not floating-point, and ValueError for a model that predicts no Gaussians, other
     shapes and images smaller than a patch.
     """
@@ -109,13 +121,19 @@ def read_scene(model: Any, images: Float[Tensor, "B 3 H W"], options: ReadOption
     windows = [Window(0, 0, height, width)]
     if options.sizing == "windows":
         windows = windows_over(height, width, model.image_size, options.window, options.overlap)
-    parts = [_predict(model, resize(window.cut(images), model.image_size)) for window in windows]
+    parts = []
+    for done, window in enumerate(windows):
+        if progress is not None and len(windows) > 1:
+            progress("windows", done, len(windows))
+        parts.append(_predict(model, resize(window.cut(images), model.image_size)))
     camera, background = model.camera(height, width), model.background(images)
     distance = float(camera.world_to_camera[2, 3]) if camera.model == "pinhole" else None
     gaussians = merge_windows([part[0] for part in parts], windows, (height, width), distance)
     tokens = torch.cat([part[1] for part in parts], dim=1)
     if options.refine:
-        gaussians = refine(gaussians, images, options.refine, RefineOptions(background=background), camera)
+        steps = options.refine
+        watch = None if progress is None else lambda step, errors: progress("steps", step, steps)
+        gaussians = refine(gaussians, images, steps, RefineOptions(background=background), camera, watch)
     return Scene(gaussians, camera, background, tokens, options.refine)
 
 
