@@ -117,6 +117,18 @@ def test_2d_gaussians_are_flat(tmp_path: Path, generator: torch.Generator) -> No
         assert psnr(picture(read_splats(tmp_path / name)), picture(flat)) > 40
 
 
+@pytest.mark.parametrize(("kind", "color"), [("B", (255, 51, 0)), ("f", (1.0, 0.2, 0.0))])
+def test_colours_in_place_of_harmonics(kind: str, color: tuple[float, ...], tmp_path: Path) -> None:
+    names = ["red" if name == "f_dc_0" else "green" if name == "f_dc_1" else "blue" if name == "f_dc_2" else name
+             for name in NAMES]  # fmt: skip
+    text = header(names=names)
+    for name in ("red", "green", "blue") if kind == "B" else ():
+        text = text.replace(f"float {name}", f"uchar {name}")
+    path = tmp_path / "scene.ply"
+    path.write_bytes(text.encode() + struct.pack(f"<3f3{kind}8f", *ROW[:3], *color, *ROW[6:]))
+    torch.testing.assert_close(read_splats(path).gaussians().colors, torch.tensor([[1.0, 0.2, 0.0]]), atol=1e-6, rtol=0)
+
+
 def test_invalid_rows_are_named_or_dropped(tmp_path: Path, generator: torch.Generator) -> None:
     cloud = random_cloud(generator, count=20, degree=1)
     path = tmp_path / "scene.ply"

@@ -76,6 +76,12 @@ def test_content_without_compression(version: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("version", [2, 3, 4])
+def test_white_space_at_the_end_is_passed_over(version: int, tmp_path: Path) -> None:
+    for data in (content(version), gzip.decompress(content(version)) if version < 4 else content(4)):
+        assert torch.equal(read(data + b"\r\n", tmp_path).means, read(data, tmp_path).means)
+
+
+@pytest.mark.parametrize("version", [2, 3, 4])
 @pytest.mark.parametrize("degree", range(5))
 def test_rounding_is_to_the_nearest_step(
     version: SpzVersion, degree: int, tmp_path: Path, generator: torch.Generator

@@ -6,12 +6,13 @@ import numpy as np
 
 from splatlearn.files.cloud import SplatCloud
 from splatlearn.files.errors import Malformed, check_count
-from splatlearn.files.harmonics import degree_of
+from splatlearn.files.harmonics import C0, degree_of
 from splatlearn.files.ply import Ply, columns, ply_bytes
 from splatlearn.files.stored import Stored, from_stored, logits, sigmoids, to_stored
 
 MEANS = ["x", "y", "z"]
 NORMALS = ["nx", "ny", "nz"]
+COLORS = ["red", "green", "blue"]
 DIRECT = [f"f_dc_{number}" for number in range(3)]
 SCALES = [f"scale_{number}" for number in range(3)]
 ROTATIONS = [f"rot_{number}" for number in range(4)]
@@ -24,6 +25,7 @@ MARK = "SplatRenderMode: mip"
 def read_gaussian_ply(ply: Ply, frame: str, limit: int, drop_invalid: bool) -> SplatCloud:
     """The cloud of a parsed file; positions, colours, opacities, scales and rotations in any order of properties.
 
+    Colours `red`, `green` and `blue`, whole numbers up to 255 or others up to 1, may stand for those of degree 0.
     A file of 2D Gaussian splatting (Huang et al. 2024) has no `scale_2`: its Gaussians are flat along their third axis.
     Raises Malformed without an element `vertex` of such properties, or with an impossible number of harmonics.
     """
@@ -93,10 +95,19 @@ def split_rest(rest: np.ndarray, direct: np.ndarray) -> np.ndarray:
 
 def _harmonics(table: np.ndarray) -> np.ndarray:
     degree = rest_degree(table.dtype.names or ())
-    direct = columns(table, DIRECT, "vertex")
+    direct = _direct(table)
     if degree == 0:
         return direct[:, None]
     return split_rest(columns(table, rest_names(3 * degree * (degree + 2)), "vertex"), direct)
+
+
+def _direct(table: np.ndarray) -> np.ndarray:
+    """Coefficients of degree 0 [K, 3], which some writers (Nerfstudio) store as colours in bytes."""
+    names = table.dtype.names or ()
+    if set(DIRECT) & set(names) or not set(COLORS) <= set(names):
+        return columns(table, DIRECT, "vertex")
+    whole = np.array([table.dtype[name].kind in "iu" for name in COLORS])
+    return (columns(table, COLORS, "vertex") / np.where(whole, np.float32(255), 1) - np.float32(0.5)) / np.float32(C0)
 
 
 def _log_scales(table: np.ndarray) -> np.ndarray:

@@ -114,7 +114,7 @@ def _read_gzip(data: bytes, limit: int) -> tuple[Header, list[bytes], bytes]:
         raise Malformed(f"gzip stream: {error}") from None
     if len(body) >= wanted and len(body) < room and not unpacker.eof:
         raise Malformed(f"expected {wanted} bytes after the header, got {len(body)}; the file is cut off")
-    return header, *_parts(header, body, len(body) == room or bool(unpacker.unused_data))
+    return header, *_parts(header, body, len(body) == room or bool(unpacker.unused_data.strip()))
 
 
 def _read_unpacked(data: bytes, limit: int) -> tuple[Header, list[bytes], bytes]:
@@ -128,7 +128,7 @@ def _parts(header: Header, body: bytes, has_more: bool) -> tuple[list[bytes], by
     wanted = sum(header.sizes)
     if len(body) < wanted:
         raise Malformed(f"expected {wanted} bytes after the header, got {len(body)}; the file is cut off")
-    if has_more or (len(body) > wanted and not header.flags & FLAG_EXTENSIONS):
+    if has_more or (body[wanted:].strip() and not header.flags & FLAG_EXTENSIONS):
         raise Malformed(f"expected {wanted} bytes after the header, got more; the count is wrong")
     return _cut(body, header.sizes), body[wanted:]
 
@@ -143,10 +143,10 @@ def _read_streams(data: bytes, limit: int) -> tuple[Header, list[bytes], bytes]:
             f"expected a table of {len(sizes)} streams within the file, got {header.streams} at byte {header.toc}"
         )
     entries = list(TOC_ENTRY.iter_unpack(data[header.toc : start]))
-    if start + sum(packed for packed, _ in entries) != len(data):
+    wanted = sum(packed for packed, _ in entries)
+    if start + wanted > len(data) or data[start + wanted :].strip():
         raise Malformed(
-            f"expected streams of {sum(packed for packed, _ in entries)} bytes, got {len(data) - start}; the file is "
-            "cut off or its table is wrong"
+            f"expected streams of {wanted} bytes, got {len(data) - start}; the file is cut off or its table is wrong"
         )
     parts = []
     for (packed, unpacked), size in zip(entries, sizes, strict=True):
