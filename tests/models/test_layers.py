@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from models.compiled_layers import away, needs_compiled, negated
 from splatlearn.models import create_model, random_mask
@@ -277,3 +278,17 @@ def test_models_learn_the_same_with_either(name: str, generator: torch.Generator
         wanted = slopes()
     for slope, other in zip(found, wanted, strict=True):
         assert (slope - other).norm() < 1e-4 * other.norm() + 1e-6
+
+
+@needs_compiled
+def test_a_gradient_with_a_tangent(generator: torch.Generator) -> None:
+    values = torch.randn(2, 3, 48, generator=generator).requires_grad_()
+    upstream, change = torch.randn(2, 2, 3, 16, generator=generator)
+    for layer in (lambda each: gelu(each)[..., :16], partial(attention, 1)):
+        result = layer(values)
+        (wanted,) = torch.autograd.grad(result, values, change, retain_graph=True)
+        with forward_ad.dual_level():
+            (found,) = torch.autograd.grad(result, values, forward_ad.make_dual(upstream, change))
+            tangent = forward_ad.unpack_dual(found).tangent
+        # A gradient is linear in what comes from above.
+        assert tangent is not None and away(tangent, wanted) < 1e-5

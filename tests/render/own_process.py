@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 
 import torch
+from torch.autograd import forward_ad
 from torch.utils.data import DataLoader, Dataset
 
 from splatlearn.camera import Camera
@@ -72,7 +73,38 @@ def check_compile_triton() -> None:
     check_compile("triton", 2)
 
 
-CHECKS = {"workers": check_workers, "compile": check_compile, "compile triton": check_compile_triton}
+def check_transforms() -> None:
+    """Forward-mode derivatives through a compiled function, and in one, are those of the function as it stands."""
+    made, camera = some_gaussians(0, 6), Camera.gmae(8, 9)
+    tensors = [getattr(made, name) for name in NAMES]
+    along = [torch.randn(each.shape, generator=torch.Generator().manual_seed(1)) for each in tensors]
+
+    def loss(*tensors: torch.Tensor) -> torch.Tensor:
+        return render(Gaussians(*tensors), camera).color.square().sum()
+
+    def tangent(function: Callable[..., torch.Tensor]) -> torch.Tensor:
+        with forward_ad.dual_level():
+            result = function(*(forward_ad.make_dual(*pair) for pair in zip(tensors, along, strict=True)))
+            change = forward_ad.unpack_dual(result).tangent
+        assert change is not None
+        return change
+
+    def slope(*tensors: torch.Tensor) -> torch.Tensor:
+        return torch.func.jvp(loss, tensors, tuple(along))[1]
+
+    wanted, traced = tangent(loss), torch.compile(loss, backend="aot_eager")
+    # Without tangents first: what was traced then has none.
+    torch.testing.assert_close(traced(*tensors), loss(*tensors))
+    torch.testing.assert_close(tangent(traced), wanted, rtol=1e-4, atol=0)
+    torch.testing.assert_close(torch.compile(slope, backend="aot_eager")(*tensors), wanted, rtol=1e-4, atol=0)
+
+
+CHECKS = {
+    "workers": check_workers,
+    "compile": check_compile,
+    "compile triton": check_compile_triton,
+    "transforms": check_transforms,
+}
 
 if __name__ == "__main__":
     CHECKS[sys.argv[1]]()

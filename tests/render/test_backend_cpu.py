@@ -52,7 +52,7 @@ def test_an_image_does_not_depend_on_the_rest_of_the_batch() -> None:
     assert all(torch.equal(one[3:4], other) for one, other in zip(whole, single, strict=True))
 
 
-@pytest.mark.parametrize("check", ["workers", "compile"])
+@pytest.mark.parametrize("check", ["workers", "compile", "transforms"])
 def test_in_a_process_of_its_own(check: str) -> None:
     script = Path(__file__).with_name("own_process.py")
     done = subprocess.run([sys.executable, str(script), check], capture_output=True, text=True, timeout=240)

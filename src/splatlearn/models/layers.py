@@ -112,9 +112,9 @@ def compiled_can_take(*tensors: Tensor) -> bool:
 
 
 def compiled_can_take_back(gradient: Tensor) -> bool:
-    """Whether the compiled layers may go backward from this gradient: from one, in memory, and without a graph."""
-    batched = is_legacy_batchedtensor(gradient) or _are_functorch_transforms_active()
-    return not (torch.is_grad_enabled() or batched or gradient.is_neg())
+    """Whether the compiled layers may go backward from this gradient: one in memory, without graph or tangent."""
+    transformed = is_legacy_batchedtensor(gradient) or _are_functorch_transforms_active()
+    return not (torch.is_grad_enabled() or transformed or forward_ad._current_level >= 0 or gradient.is_neg())
 
 
 def gradients_by_pieces(

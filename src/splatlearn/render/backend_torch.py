@@ -146,8 +146,7 @@ def backward(
     totals = [torch.zeros_like(tensor) for tensor in inputs]
     for chunk, pixels in _chunks(inputs[0], size):
         parts = pixel_gradients(inputs, pixels, color_gradient[..., chunk], transmittance_gradient[..., chunk])
-        for total, part in zip(totals, parts, strict=True):
-            total += part
+        totals = [total + part for total, part in zip(totals, parts, strict=True)]
     return totals[0], totals[1], totals[2], totals[3], totals[4]
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from splatlearn.core.errors import BackendError, InputError, SlowBackendWarning
 from splatlearn.render import backend_cpu, backend_torch, backend_triton
+from splatlearn.render.operation import FIRST_ONLY
 
 BACKENDS: dict[str, ModuleType] = {"torch": backend_torch, "cpu": backend_cpu, "triton": backend_triton}
 PREFERENCE = {"cpu": ("cpu", "torch"), "cuda": ("triton", "torch")}
@@ -25,20 +26,30 @@ def available_backends() -> dict[str, str]:
     return {name: module.status() for name, module in BACKENDS.items()}
 
 
-def choose_backend(name: str, centers: Tensor, channels: int) -> str:
+def check_backend(name: str) -> None:
+    """Raise InputError unless `name` is "auto" or a backend's."""
+    if name != "auto" and name not in BACKENDS:
+        raise InputError(f"backend: expected 'auto' or one of {', '.join(BACKENDS)}, got {name!r}")
+
+
+def choose_backend(name: str, centers: Tensor, channels: int, transformed: bool = False) -> str:
     """The backend for these inputs: the named one, or for "auto" the fastest that can take them.
 
-    Warns with SlowBackendWarning if "auto" leaves float32 inputs to the specification. Raises InputError for an unknown
-    name and RuntimeError when the named backend cannot be used here.
+    `transformed`: whether forward-mode derivatives or function transforms act on the inputs, of which the
+    specification alone is capable. Otherwise warns with SlowBackendWarning if "auto" leaves float32 inputs to the
+    specification. Raises InputError for an unknown name and BackendError when the named backend cannot be used here.
     """
+    check_backend(name)
+    if transformed and name in ("auto", "torch"):
+        return "torch"
+    if transformed:
+        raise BackendError(f"backend: {name!r} cannot be used here: {FIRST_ONLY}")
     if name == "auto":
         fastest_first = PREFERENCE.get(centers.device.type, ("torch",))
         chosen = next(each for each in fastest_first if _reason_against(each, centers, channels) is None)
         if chosen == "torch" and centers.dtype == torch.float32 and not torch.compiler.is_compiling():
             _say_slow(fastest_first[0], centers, channels)
         return chosen
-    if name not in BACKENDS:
-        raise InputError(f"backend: expected 'auto' or one of {', '.join(BACKENDS)}, got {name!r}")
     reason = _reason_against(name, centers, channels)
     if reason is not None:
         raise BackendError(f"backend: {name!r} cannot be used here: {reason}; use backend='auto'")

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from splatlearn.checks import check_finite
 from splatlearn.core.errors import InputError
+from splatlearn.render import backend_torch
 from splatlearn.render.backends import BACKENDS, choose_backend
-from splatlearn.render.operation import operation
+from splatlearn.render.operation import has_no_second_derivative, is_transformed, operation, refuse_transforms
 from splatlearn.render.projection import working_dtype
 from splatlearn.render.splats import Splats
 
@@ -35,8 +36,11 @@ def composite(
     - `check`: look for non-finite inputs (skipped on GPUs and under torch.compile, where looking would stall).
 
     Returns the colour [B, C, H, W] and the transmittance [B, H, W] that is left behind the last splat. Computed in
-    float32, in float64 for float64 inputs. Raises InputError for non-finite inputs, sizes that are not positive, an
-    unknown backend or a background that does not fit, RuntimeError for a backend that cannot be used here.
+    float32, in float64 for float64 inputs. The specification, `backend="torch"`, has derivatives of every order,
+    forward mode and function transforms (`torch.func`). Compiled backends have first derivatives by reverse mode;
+    "auto" takes the specification where a transform is in force. Raises InputError for non-finite inputs, sizes that
+    are not positive, an unknown backend or a background that does not fit, BackendError for a backend that cannot be
+    used here and for a second derivative of a compiled one.
     """
     if height < 1 or width < 1:
         raise InputError(f"height, width: expected at least 1 pixel each, got {height} × {width}")
@@ -44,10 +48,14 @@ def composite(
     colors = splats.colors.to(dtype)
     behind = background_colors(background, colors)
     inputs = (splats.centers.to(dtype), splats.conics.to(dtype), splats.opacities.to(dtype), colors, behind)
-    if check and inputs[0].device.type == "cpu" and not torch.compiler.is_compiling():
+    transformed = is_transformed(*inputs)
+    if check and inputs[0].device.type == "cpu" and not transformed and not torch.compiler.is_compiling():
         names = ("centers", "conics", "opacities", "colors", "background")
         check_finite(**dict(zip(names, inputs, strict=True)))
-    chosen = choose_backend(backend, inputs[0], colors.shape[-1])
+    chosen = choose_backend(backend, inputs[0], colors.shape[-1], transformed)
+    if transformed:
+        with torch.autocast(inputs[0].device.type, enabled=False):
+            return backend_torch.forward(*inputs, (height, width))
     return torch.ops.splatlearn.composite(*inputs, height, width, chosen)
 
 
@@ -110,9 +118,13 @@ def _setup_context(ctx, inputs, output):
 
 def _backward(ctx, color_gradient, transmittance_gradient):
     *inputs, color, transmittance = ctx.saved_tensors
-    gradients = torch.ops.splatlearn.composite_backward(
-        inputs, [color, transmittance], [color_gradient, transmittance_gradient], ctx.backend
-    )
+    outputs, upstream = [color, transmittance], [color_gradient, transmittance_gradient]
+    refuse_transforms("composite", ctx.backend != "torch", *upstream)
+    if ctx.backend == "torch" and (torch.is_grad_enabled() or is_transformed(*upstream)):
+        # Not as one node: what PyTorch records of the specification has derivatives of every order.
+        gradients = _composite_backward(inputs, outputs, upstream, ctx.backend)
+    else:
+        gradients = torch.ops.splatlearn.composite_backward(inputs, outputs, upstream, ctx.backend)
     return *gradients, None, None, None
 
 
@@ -130,4 +142,5 @@ operation(
     "(Tensor[] inputs, Tensor[] outputs, Tensor[] gradients, str backend) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
     _composite_backward,
     _empty_gradients,
+    backward=has_no_second_derivative("composite"),
 )

@@ -8,8 +8,66 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch._C import _are_functorch_transforms_active
+from torch._C._functorch import is_legacy_batchedtensor  # pyright: ignore[reportMissingImports]
+from torch.autograd import forward_ad
+
+from splatlearn.core.errors import BackendError
 
 Function = Callable[..., Any]
+
+FIRST_ONLY = (
+    "it has first derivatives by reverse mode alone; the specification, backend='torch', has second derivatives, "
+    "forward mode and function transforms (vmap, jvp, hessian), and float64 makes them exact (for a model: .double())"
+)
+"""What the compiled backends cannot do, and what can."""
+
+
+def is_transformed(*tensors: Tensor) -> bool:
+    """Whether forward-mode derivatives, vmap or another function transform act on tensors.
+
+    Registered operations would drop tangents without a word and have no rules for batches.
+    """
+    if _has_transforms():
+        return True
+    # Read here, so that torch.compile guards it.
+    has_level = forward_ad._current_level >= 0
+    if torch.compiler.is_compiling():
+        return has_level
+    return any(
+        is_legacy_batchedtensor(each) or (has_level and forward_ad.unpack_dual(each).tangent is not None)
+        for each in tensors
+    )
+
+
+def _has_transforms() -> bool:
+    return _are_functorch_transforms_active()
+
+
+# torch.compile calls it while it traces, as `torch.compiler.assume_constant_result` has it do, which takes seconds to
+# import. It guards the transforms in force by itself.
+_has_transforms._dynamo_marked_constant = True  # pyright: ignore[reportFunctionMemberAccess]
+
+
+def refuse_transforms(name: str, compiled: bool, *gradients: Tensor) -> None:
+    """Raise BackendError where a backward pass is itself to be transformed and cannot be: a compiled one never can."""
+    if any(is_legacy_batchedtensor(each) for each in gradients):
+        raise BackendError(
+            f"{name}: expected one gradient at a time, got a batch (vectorize=True, is_grads_batched=True); "
+            "use torch.func.jacrev or torch.func.vmap"
+        )
+    if compiled and is_transformed(*gradients):
+        raise BackendError(f"{name}: the compiled renderer cannot be used here: {FIRST_ONLY}")
+
+
+def has_no_second_derivative(name: str) -> Function:
+    """The derivative of a compiled operation's backward pass: a BackendError, where autograd alone would give 0."""
+
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        raise BackendError(f"{name}: the compiled renderer cannot be used here: {FIRST_ONLY}")
+
+    return backward
 
 
 def operation(
@@ -25,7 +83,7 @@ def operation(
     - `schema`: its arguments and results. It is spelled out, because inferring it would evaluate annotations, which
       shape-checking import hooks wrap.
     - `fake`: makes the results' shapes and types from fake tensors.
-    - `setup_context`, `backward`: its derivative; without them it has none.
+    - `setup_context`, `backward`: its derivative; without them it has none, and autograd takes it for a constant.
 
     The first call of an operation made by `custom_op` imports the whole of torch.compile, which takes longer than most
     commands take otherwise.

@@ -15,7 +15,7 @@ from splatlearn.camera import Camera
 from splatlearn.gaussians import Gaussians
 from splatlearn.render import backend_cpu, backend_triton, project_triton
 from splatlearn.render.formula import JACOBIAN_LIMIT
-from splatlearn.render.operation import operation
+from splatlearn.render.operation import has_no_second_derivative, is_transformed, operation, refuse_transforms
 from splatlearn.render.splats import Splats
 
 ENGINES = {"cpu": "native", "cuda": "triton"}
@@ -23,13 +23,14 @@ ENGINES = {"cpu": "native", "cuda": "triton"}
 
 
 def takes(gaussians: Gaussians, camera: Camera) -> bool:
-    """Whether a compiled projection can be used: float32 on a CPU or GPU, and no gradient asked for the camera."""
+    """Whether a compiled projection can be used: float32 on a CPU or GPU, no gradient for the camera, no transforms."""
     engine = ENGINES.get(gaussians.means.device.type)
     return (
         engine is not None
         and (backend_cpu if engine == "native" else backend_triton).status() == "ok"
         and all(tensor.dtype == torch.float32 for tensor in vars(gaussians).values())
         and not camera.world_to_camera.requires_grad
+        and not is_transformed(*vars(gaussians).values(), camera.world_to_camera)
     )
 
 
@@ -124,6 +125,7 @@ def _setup_context(ctx, inputs, output):
 
 def _backward(ctx, *gradients):
     *of_splats, _ = gradients
+    refuse_transforms("project", True, *of_splats)
     results = torch.ops.splatlearn.project_backward([*ctx.saved_tensors], of_splats, ctx.model, ctx.lens)
     return *results, None, None, None
 
@@ -142,4 +144,5 @@ operation(
     "(Tensor[] inputs, Tensor[] gradients, str model, float[] lens) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
     _project_backward,
     lambda inputs, gradients, *_: _empty_gradients(inputs, gradients),
+    backward=has_no_second_derivative("project"),
 )

@@ -10,27 +10,34 @@ from splatlearn.camera import Camera
 from splatlearn.core.errors import InputError
 from splatlearn.gaussians import Gaussians, quaternions_to_matrices
 from splatlearn.render import project_op
+from splatlearn.render.backends import check_backend
 from splatlearn.render.formula import BLUR, JACOBIAN_LIMIT
 from splatlearn.render.splats import Splats
 
 
-def project(gaussians: Gaussians, camera: Camera) -> Splats:
+def project(gaussians: Gaussians, camera: Camera, backend: str = "auto") -> Splats:
     """Project Gaussians [B, K] through a camera and sort them near to far (equal depths keep their order).
 
     Covariances are carried by the EWA linearisation, J W Σ Wᵀ Jᵀ + BLUR·I (Zwicker et al. 2001, eq. 26), where J is
     the perspective Jacobian for `"pinhole"` and `"gmae"` and constant for `"orthographic"`. Half precision is
-    computed in float32. Gaussians nearer than `camera.near` get opacity 0. Float32 is projected by a compiled kernel
-    where there is one for the device and the camera needs no gradient; what follows here is its specification.
+    computed in float32. Gaussians nearer than `camera.near` get opacity 0. The Jacobian is taken at most JACOBIAN_LIMIT
+    half-images off the axis, as in 3D Gaussian splatting.
 
-    Raises InputError when the Gaussians have no or more than one batch dimension, or the camera's matrices do not fit.
+    - `backend`: "torch" for the specification, which follows here; with any other name of `available_backends()` and
+      with "auto", float32 is projected by a compiled kernel where there is one for the device, the camera needs no
+      gradient, and neither forward-mode derivatives nor function transforms are in force.
+
+    Raises InputError for an unknown backend, and when the Gaussians have no or more than one batch dimension, or the
+    camera's matrices do not fit; BackendError for second derivatives through a compiled kernel.
     """
+    check_backend(backend)
     if len(gaussians.batch_shape) != 1:
         raise InputError(f"gaussians: expected means of shape [B, K, 3], got {list(gaussians.means.shape)}")
     dtype = working_dtype(gaussians.means.dtype)
     if any(tensor.dtype != dtype for tensor in vars(gaussians).values()):
         gaussians = gaussians.to(dtype)
     view = _view(gaussians, camera).to(gaussians.means.dtype)
-    if project_op.takes(gaussians, camera):
+    if backend != "torch" and project_op.takes(gaussians, camera):
         return project_op.project(gaussians, view, camera)
     view = view.to(gaussians.means.device)
     with torch.autocast(gaussians.means.device.type, enabled=False):

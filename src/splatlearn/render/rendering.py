@@ -13,6 +13,7 @@ from splatlearn.camera import Camera
 from splatlearn.checks import check_finite
 from splatlearn.gaussians import Gaussians
 from splatlearn.render.composite import Background, background_colors, composite
+from splatlearn.render.operation import is_transformed
 from splatlearn.render.projection import project, working_dtype
 from splatlearn.render.splats import Splats
 
@@ -44,23 +45,25 @@ def render(
 
     - `gaussians`: any leading batch shape *B, none included.
     - `background`: "white", "black", C numbers, or a tensor [C] or [*B, C].
-    - `backend`: "auto" or a name of `available_backends()`.
+    - `backend`: "auto" or a name of `available_backends()`; "torch" is the specification for every step, and has second
+      derivatives, forward mode and function transforms (see `composite`).
     - `depth`: composite a depth map too (one more channel).
     - `check`: raise on non-finite Gaussians (CPU tensors only: on a GPU looking would stall).
 
-    Raises InputError naming the argument that is non-finite or does not fit, RuntimeError for an unusable backend.
+    Raises InputError naming the argument that is non-finite or does not fit, BackendError for an unusable backend.
     """
     shape = gaussians.batch_shape
     is_flat = len(shape) == 1
     flat = gaussians if is_flat else gaussians.reshape_batch(math.prod(shape))
-    if check and flat.means.device.type == "cpu" and not torch.compiler.is_compiling():
+    looked_at = flat.means.device.type == "cpu" and not torch.compiler.is_compiling()
+    if check and looked_at and not is_transformed(*vars(flat).values()):
         with torch.no_grad():
             check_finite(**vars(flat))
     if isinstance(background, Tensor) and background.ndim > 2:
         background = background.reshape(-1, background.shape[-1])
     if camera.world_to_camera.ndim > 3:
         camera = replace(camera, world_to_camera=camera.world_to_camera.reshape(-1, 4, 4))
-    splats = project(flat, camera)
+    splats = project(flat, camera, backend)
     colors = splats.colors.to(working_dtype(splats.colors.dtype))
     behind = background_colors(background, colors)
     if depth:
