@@ -16,6 +16,7 @@ from photos import noise_photos
 from render.brute_force import composite_brute_force
 from splatlearn.cli import main
 from splatlearn.cli.clamping import to_write
+from splatlearn.cli.fit import _write
 from splatlearn.files import SplatFormat, bake_pinhole, read_splats
 from splatlearn.files.ply import parse_ply
 from splatlearn.gaussians import Gaussians
@@ -138,6 +139,22 @@ def test_colours_above_1_alone_matter_to_viewers_with_bytes(scene: Scene) -> Non
     _, note = to_write(bright, "ply", refit=False)
     assert note.startswith("In viewers with a byte for each channel, which show none above 1, they differ by up to 0.")
     assert len(stated(note)) == 1 and note.endswith("--refit-colors lowers this.")
+
+
+def test_a_fit_states_what_its_splat_file_loses(scene: Scene, tmp_path: Path) -> None:
+    """A fit may start from a model whose colours leave [0, 1], and keep them."""
+    colors = {}
+    for name, refit in (("own", False), ("refit", True)):
+        note = _write(tmp_path, name, scene, refit)
+        _, pinhole = bake_pinhole(scene.gaussians[0], scene.camera)
+        gaussians = read_splats(tmp_path / f"{name}.ply").gaussians(pinhole)
+        expected = measured(render(gaussians, pinhole, scene.background).color, scene.rendering.color[0])
+        largest, psnr = stated(note)[0]
+        assert (largest, psnr) == (pytest.approx(expected[0], abs=1e-3), pytest.approx(expected[1], abs=0.1))
+        colors[name] = gaussians.colors
+    assert float(colors["own"].max()) > 1.4 and float(colors["refit"].max()) < 1.0 + 1e-5
+    # The picture beside it is that of the fit either way.
+    assert (tmp_path / "own-fit.png").read_bytes() == (tmp_path / "refit-fit.png").read_bytes()
 
 
 def test_layers_state_what_their_files_lose(

@@ -15,6 +15,7 @@ from PIL import Image
 from files.clouds import random_cloud
 from splatlearn.files import SplatCloud, SplatFileError, read_splats, sog_write, write_splats
 from splatlearn.files.sog_write import codebook
+from splatlearn.files.stored import morton_order
 
 
 def webp(pixels: np.ndarray, **options: Any) -> bytes:
@@ -192,6 +193,20 @@ def test_codebooks_spare_rare_values() -> None:
     book, places = codebook(values)
     assert np.abs(book[places] - values).max() < 0.1
     assert np.abs(book[places] - values)[:-2].mean() < 0.01
+
+
+def test_noise_across_a_flat_scene_is_no_part_of_the_order(generator: torch.Generator) -> None:
+    means = (torch.rand(2000, 3, generator=generator) * 2 - 1).numpy()
+    plane, noise = np.array([1.0, 1.0, 0.0], np.float32), np.array([1.0, 1.0, 1e-8], np.float32)
+    order = morton_order(means * plane)
+    assert (morton_order(means * noise) == order).all()
+    # Steps of 2 / √2000 would be ideal; a random order takes steps of 1.04 on average.
+    steps = np.linalg.norm(np.diff(means[order, :2], axis=0), axis=1)
+    assert steps.mean() < 2 * 2 / 2000**0.5
+    # Nor do a few far Gaussians put the others into one cell.
+    far = np.concatenate([means * plane, [[1e4, 1e4, 1e4]]]).astype(np.float32)
+    near = morton_order(far)
+    assert np.linalg.norm(np.diff(far[near[near < 2000], :2], axis=0), axis=1).mean() < 2 * 2 / 2000**0.5
 
 
 def test_the_same_cloud_gives_the_same_file(tmp_path: Path, generator: torch.Generator) -> None:
