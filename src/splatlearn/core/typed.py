@@ -115,7 +115,7 @@ class _Reader:
             }
         raise FormatError(f"{where}: expected {_described(hint)}, got {shown(value)}")
 
-    def _simple(self, hint: type, value: object, where: str) -> Any:
+    def _simple(self, hint: Any, value: object, where: str) -> Any:
         allowed = int | float if hint is float else hint
         fits = isinstance(value, allowed) and (hint is bool or not isinstance(value, bool))
         if fits and isinstance(value, int) and not -_INTEGERS <= value < _INTEGERS:

@@ -21,6 +21,7 @@ from splatlearn.data import sample_order
 from splatlearn.evaluation.features import Extraction, Progress
 from splatlearn.evaluation.masked_images import IGNORED, MaskClasses, MaskedImages, read_pair
 from splatlearn.evaluation.reconstruction import evaluating
+from splatlearn.models.channels import fit_channels
 from splatlearn.models.decoder import MaskedAutoencoder
 from splatlearn.models.patches import grid_of, patchify
 
@@ -55,6 +56,8 @@ def dense_features(
 ) -> DenseFeatures:
     """Token maps of photographs and their masks at the model's size: the largest central box, resized.
 
+    A model of grey images sees them in grey.
+
     - `model`: None takes the pixels of each patch, the control without learning.
     - `classes`: of the whole set, as `mask_classes` finds them.
 
@@ -74,7 +77,8 @@ def dense_features(
         else:
             autocast = torch.autocast(device.type, torch.bfloat16, enabled=extraction.precision == "bf16")
             with evaluating(model), autocast:
-                tokens.append(model.feature_map(pixels).float().cpu())
+                seen = fit_channels(pixels, model.encoder.config.channels)
+                tokens.append(model.feature_map(seen).float().cpu())
         if progress is not None:
             progress("token maps", min(start + extraction.batch_size, len(images.pairs)), len(images.pairs))
     return DenseFeatures(torch.cat(tokens), torch.cat(masks))

@@ -22,6 +22,7 @@ from splatlearn.evaluation.features import Extraction, Progress
 from splatlearn.evaluation.masked_images import IGNORED, MaskClasses, MaskedImages, mask_classes, open_masked_images
 from splatlearn.evaluation.results import Evaluation, Score, Subject
 from splatlearn.models import load_model
+from splatlearn.models.channels import check_reads_pictures
 from splatlearn.models.decoder import MaskedAutoencoder
 
 PATCH_TOKENS = "patch tokens"
@@ -46,6 +47,7 @@ def evaluate_segmentation(
     """
     recipe, extraction = recipe or SegmentationRecipe(), extraction or Extraction()
     loaded = (load_model(model) if isinstance(model, str | Path) else model).to(extraction.device)
+    check_reads_pictures(loaded.encoder.config)
     images = data if isinstance(data, MaskedImages) else open_masked_images(data)
     classes = mask_classes(images, progress)
     subjects: dict[str, MaskedAutoencoder | None] = {"model": loaded}

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from splatlearn.core.errors import InputError
 from splatlearn.evaluation.choices import Pooling
 from splatlearn.models import GMAE, MAE, MAEConfig, ViT
+from splatlearn.models.channels import check_reads_pictures, fit_channels
 from splatlearn.models.decoder import MaskedAutoencoder
 
 PIXEL_SIDE = 16
@@ -36,18 +37,20 @@ class Embedder(nn.Module):
 
 
 class EncoderFeatures(Embedder):
-    """Features of an encoder, nothing hidden: a pooled token sequence.
+    """Features of an encoder, nothing hidden: a pooled token sequence. One of grey images sees RGB images in grey.
 
     - `pooling`: `"cls"` the class token, `"mean"` the mean of the patches' tokens.
     - `block`: the block 1..depth whose tokens are taken, then normed as the last ones are; None takes the last.
 
-    Raises InputError for a pooling that is not known and a block that the encoder does not have.
+    Raises InputError for a pooling that is not known, a block that the encoder does not have, and an encoder of images
+    that are neither RGB nor grey.
     """
 
     def __init__(self, encoder: ViT, pooling: Pooling = "cls", block: int | None = None) -> None:
         super().__init__()
         if pooling not in get_args(Pooling):
             raise InputError(f"pooling: expected one of {', '.join(get_args(Pooling))}, got {pooling!r}")
+        check_reads_pictures(encoder.config)
         depth = encoder.config.depth
         if block is not None and not 1 <= block <= depth:
             raise InputError(f"block: expected a number from 1 to {depth}, the encoder's depth, got {block}")
@@ -59,7 +62,7 @@ class EncoderFeatures(Embedder):
         self.train(encoder.training)
 
     def forward(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D"]:
-        tokens = self.encoder(images)
+        tokens = self.encoder(fit_channels(images, self.encoder.config.channels))
         return tokens[:, 0] if self.pooling == "cls" else tokens[:, 1:].mean(dim=1)
 
 

@@ -148,6 +148,8 @@ def named_model(config: MAEConfig | GMAEConfig) -> tuple[str, ModelOptions]:
     that no name says, such as that of an imported encoder of other sizes.
     """
     encoder, decoder = config.encoder, config.decoder
+    if encoder.channels != 3:
+        raise InputError(f"config: expected an encoder of RGB images, got one of {encoder.channels} channels")
     sizes = (encoder.width, encoder.depth, encoder.heads)
     size = next((name for name, known in ENCODERS.items() if known == sizes), None)
     kind = "gmae" if isinstance(config, GMAEConfig) else "mae"

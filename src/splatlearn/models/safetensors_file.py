@@ -23,7 +23,7 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
             slices = {name: file.get_slice(name) for name in file.keys()}
             types = {name: str(each.get_dtype()) for name, each in slices.items()}
             shapes = {name: tuple(each.get_shape()) for name, each in slices.items()}
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, KeyError, OSError) as error:
         raise unreadable(path, error) from error
     for name, kind in types.items():
         if kind not in FLOATING:
@@ -34,11 +34,23 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 def read_weights(path: Path) -> dict[str, Tensor]:
     """All tensors of a safetensors file; raises as `read_shapes` does."""
     read_shapes(path)
+    return read_tensors(path)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a safetensors file, of any type; raises FormatError for a file that cannot be read."""
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, KeyError, OSError) as error:
         raise unreadable(path, error) from error
+
+
+def looks_like_safetensors(path: Path) -> bool:
+    """Whether a file begins as those of safetensors do, whatever its name is: the length of a header, and a header."""
+    with path.open("rb") as file:
+        start = file.read(9)
+    return start[8:] == b"{" and int.from_bytes(start[:8], "little") <= path.stat().st_size - 8
 
 
 def unreadable(path: Path, error: Exception) -> FormatError:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from splatlearn.core.errors import InputError
 from splatlearn.evaluation.reconstruction import evaluating, mean_of_visible, psnr, shown_image
+from splatlearn.models.channels import check_reads_pictures, fit_channels
 from splatlearn.models.decoder import MaskedAutoencoder
 from splatlearn.models.gmae import GMAE
 from splatlearn.models.masking import Mask
@@ -45,7 +46,7 @@ def model_sections(
 ) -> list[Section]:
     """Sections that show what an MAE or a GMAE makes of photos.
 
-    - `images`: in [0, 1]; `mask`: what to hide of them; `names`: one for each.
+    - `images`: in [0, 1], in grey for a model of grey images; `mask`: what to hide of them; `names`: one for each.
     - `normalized`: the model's targets were normalised patches (see `splatlearn.evaluation.shown_image`).
 
     A GMAE's Gaussians are those of whole photos, nothing hidden. The model runs as in evaluation, without gradients.
@@ -53,6 +54,8 @@ def model_sections(
     """
     if len(names) != len(images):
         raise InputError(f"names: expected {len(images)}, one for each image, got {len(names)}")
+    check_reads_pictures(model.encoder.config)
+    images = fit_channels(images, model.encoder.config.channels)
     with evaluating(model):
         result = model(images, mask)
         painted = shown_image(result.image, images, model.patch, normalized)
@@ -64,6 +67,8 @@ def model_sections(
             captions.append("Its visible patches are those of the photo.")
         if normalized:
             captions.append(NORMALIZED)
+        # Figures are in colour, those of grey images too.
+        painted, images = (each.expand(-1, 3, -1, -1) for each in (painted, images))
         sections = [_reconstruction_section(painted, images, hidden, names, " ".join(captions))]
         if isinstance(model, GMAE):
             sections.append(_gaussians_section(model, images, names))

@@ -19,6 +19,7 @@ from splatlearn.data import RandomResizedCrop
 from splatlearn.data.labelled import Labelled, open_labelled
 from splatlearn.device import choose_device, choose_precision
 from splatlearn.models import Classifier, classifier_from, load_classifier, load_model, save_model
+from splatlearn.models.channels import check_reads_pictures
 from splatlearn.training.checkpoint import good_checkpoint, open_tensors
 from splatlearn.training.engine import RunResult, TrainingLoop
 from splatlearn.training.finetune_augment import check_kornia
@@ -68,6 +69,7 @@ def _start(recipe: FinetuneRecipe, classes: tuple[str, ...]) -> Classifier:
     saved = good_checkpoint(Path(run.out))[0] if run.resume else None
     if saved is None:
         pretrained = load_model(recipe.model)
+        check_reads_pictures(pretrained.encoder.config)
         return classifier_from(pretrained, classes, recipe.pooling, torch.Generator().manual_seed(run.seed))
     model = load_classifier(saved)
     if model.config.classes != classes:
@@ -93,7 +95,11 @@ class _Finetuning(TrainingLoop):
         options = recipe.augment
         crop = RandomResizedCrop(*model.image_size, scale=options.crop_scale, flip=options.flip)
         self.validation = ValidationImages(
-            data.val, model.image_size, recipe.data.center_crop, recipe.data.max_unreadable
+            data.val,
+            model.image_size,
+            recipe.data.center_crop,
+            recipe.data.max_unreadable,
+            model.config.encoder.channels,
         )
         self.named, self.split = 0, data.split
         self.chance = float(np.bincount(data.val.labels).max()) / len(data.val)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from splatlearn.data import Purpose, generator
 from splatlearn.models import Classifier
+from splatlearn.models.channels import fit_channels
 from splatlearn.objectives import ObjectiveValue
 from splatlearn.training.cost import Cost
 from splatlearn.training.finetune_augment import rand_augment
@@ -26,7 +27,10 @@ class FinetuneCost(Cost):
         super().__init__(device, precision)
         self.recipe = recipe
         self.classes = len(model.config.classes)
-        self.size, self.fill = model.image_size, model.config.encoder.input_mean
+        config = model.config.encoder
+        self.size, self.channels = model.image_size, config.channels
+        # Images are augmented as RGB ones.
+        self.fill = config.input_mean if self.channels == 3 else config.input_mean * 3
         self.mean, self.std = (value.detach().clone() for value in (model.encoder.mean, model.encoder.std))
 
     def __call__(self, model: nn.Module, batch: LabelledBatch, epoch: int, place: int) -> ObjectiveValue:
@@ -46,6 +50,7 @@ class FinetuneCost(Cost):
         if batch.operations.shape[1]:
             strengths = batch.strengths.to(self.device, non_blocking=True)
             images = rand_augment(images, batch.operations, strengths, self.fill)
+        images = fit_channels(images, self.channels)
         if self.recipe.augment.erase == 0:
             return images
         mean, std = (value.to(self.device)[:, None, None] for value in (self.mean, self.std))

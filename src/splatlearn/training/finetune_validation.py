@@ -17,6 +17,7 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor, nn
 
 from splatlearn.data import DataError, ImageSource, UnreadableCounter, UnreadableImage, resize_center_crop
+from splatlearn.models.channels import fit_channels
 from splatlearn.training.processes import Processes
 
 READ_AHEAD = 4
@@ -38,10 +39,14 @@ class ValidationImages:
 
     - `share`: of the shorter side that the centre spans.
     - `max_unreadable`: share of unreadable images above which reading raises DataError; those below are left out.
+    - `channels`: of the classifier's images; one of grey images sees these in grey.
     """
 
-    def __init__(self, source: ImageSource, size: tuple[int, int], share: float, max_unreadable: float) -> None:
+    def __init__(
+        self, source: ImageSource, size: tuple[int, int], share: float, max_unreadable: float, channels: int = 3
+    ) -> None:
         self.source = source
+        self.channels = channels
         self.size = size
         self.share = share
         self.max_unreadable = max_unreadable
@@ -96,7 +101,7 @@ class ValidationImages:
         for pixels, labels in self.batches(batch_size, os.cpu_count() or 1, share):
             images, wanted = pixels.to(device).float() / 255, labels.to(device)
             with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                logits = model(images).float()
+                logits = model(fit_channels(images, self.channels)).float()
             right += (logits.argmax(dim=1) == wanted).sum()
             loss += F.cross_entropy(logits, wanted, reduction="sum")
             count += len(labels)

@@ -19,8 +19,10 @@ class ImportOptions:
     image_size: tuple[int, int] | None = None
     """Height and width in pixels. Default: as in its config.json, else square."""
     input_mean: tuple[float, ...] | None = None
-    """Mean that images are normalised with. Default: as stored beside it, else ImageNet's."""
+    """Mean that images are normalised with. Default: as stored beside it, else ImageNet's, or 0.5 where images are not
+    RGB."""
     input_std: tuple[float, ...] | None = None
-    """Standard deviation that images are normalised with. Default: as stored beside it, else ImageNet's."""
+    """Standard deviation that images are normalised with. Default: as stored beside it, else ImageNet's, or 0.5 where
+    images are not RGB."""
     target: Target | None = None
     """What a decoder predicts: colors, or patches standardised by their own mean and deviation. Default: as stored."""

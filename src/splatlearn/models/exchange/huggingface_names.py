@@ -90,5 +90,8 @@ def from_hf(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name, parts in thirds.items():
         if len(parts) < 3:
             raise InputError(f"{name}: expected a query, a key and a value, got {', '.join(parts)} alone")
+        if len({(each.shape, each.dtype) for each in parts.values()}) > 1 or not parts["query"].ndim:
+            shapes = ", ".join(str(list(each.shape)) for each in parts.values())
+            raise InputError(f"{name}: expected a query, a key and a value of one shape and type, got {shapes}")
         named[name] = torch.cat([parts[part] for part in _QKV])
     return named

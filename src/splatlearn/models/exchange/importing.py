@@ -18,6 +18,7 @@ from splatlearn.models.exchange.layout import (
     blocks_in,
     is_decoder,
     normalized_as_colors,
+    official_name,
     own_weights,
     without_positions,
 )
@@ -26,13 +27,13 @@ from splatlearn.models.gmae import GMAE
 from splatlearn.models.mae import MAE, MAEConfig
 from splatlearn.models.presets import DEFAULT_DECODERS, ENCODERS, PAPER_DECODER
 from splatlearn.models.vit import IMAGENET_MEAN, IMAGENET_STD, ViTConfig
-from splatlearn.models.weight_shapes import check_weights
+from splatlearn.models.weight_shapes import check_memory, check_shapes, weight_shapes
 
 HEADS = {width: heads for width, _, heads in ENCODERS.values()}
 """Attention heads of encoders by their width."""
 DECODER_HEADS = {512: 16}
 """Attention heads of decoders by their width."""
-_LEFT_OUT = ("head.", "head_drop.", "fc_norm.", "classifier.", "pooler.")
+_LEFT_OUT = ("head.", "head_drop.", "fc_norm.", "classifier.", "pooler.", "n_averaged")
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,10 +71,13 @@ def import_model(
     model: learned positions, missing or unknown names, sizes that do not fit, and a target that nobody has told.
     """
     found = read_source(source, options)
-    named = from_hf(found.weights) if has_hf_names(found.weights) else found.weights
-    left_out = tuple(sorted(name for name in named if name.startswith(_LEFT_OUT)))
-    weights = {name: value.float() for name, value in named.items() if name not in left_out}
     try:
+        named = from_hf(found.weights) if has_hf_names(found.weights) else found.weights
+    except InputError as error:
+        raise InputError(f"{found.name}: {error}") from error
+    left_out = tuple(sorted(name for name in named if name.startswith(_LEFT_OUT)))
+    try:
+        weights = {name: _numbers(name, value) for name, value in named.items() if name not in left_out}
         return _build(weights, found.known, into, generator, left_out)
     except ValueError as error:
         raise InputError(f"{found.name}: {error}") from error
@@ -87,43 +91,70 @@ def _build(
     left_out: tuple[str, ...],
 ) -> Imported:
     config = _encoder_config(weights, known)
-    weights = without_positions(weights, "pos_embed", "cls_token", config.grid)
     has_decoder = "decoder_pred.weight" in weights
     if into is not None or not has_decoder:
         encoder = {name: value for name, value in weights.items() if not is_decoder(name)}
-        model = into or _with_fresh_decoder(config, generator)
-        if model.config.encoder != config:
-            raise InputError(f"into: expected a model whose encoder is {config}, got {model.config.encoder}")
-        check_weights(model.encoder.state_dict(), encoder)
+        if into is not None and into.config.encoder != config:
+            raise InputError(f"into: expected a model whose encoder is {config}, got {into.config.encoder}")
+        fresh = MAEConfig(config, DEFAULT_DECODERS.get(_named_size(config), PAPER_DECODER))
+        _check(encoder, fresh, positions=("pos_embed",))
+        encoder = without_positions(encoder, "pos_embed", "cls_token", config.grid, config.width)
+        model = into or _fresh(fresh, generator)
         model.encoder.load_state_dict(encoder)
         return Imported(model.eval(), "fresh" if into is None else "kept", None, left_out)
+    whole = MAEConfig(config, _decoder_config(weights, known))
+    _check(weights, whole, positions=("pos_embed", "decoder_pos_embed"))
+    weights = without_positions(weights, "pos_embed", "cls_token", config.grid, config.width)
     if known.target is None:
         raise InputError(
             "target: expected colors or patches, which the file does not say; official files named mae_visualize_… "
             "predict colors, those named mae_pretrain_…_full predict patches"
         )
-    weights = without_positions(weights, "decoder_pos_embed", None, config.grid)
+    weights = without_positions(weights, "decoder_pos_embed", None, config.grid, whole.decoder.width)
     if known.target == "colors":
         weights = normalized_as_colors(weights, config.input_mean, config.input_std)
-    with torch.random.fork_rng(devices=[]):
-        model = MAE(MAEConfig(config, _decoder_config(weights, known)), generator)
-    ours = own_weights(weights)
-    check_weights(model.state_dict(), ours)
-    model.load_state_dict(ours)
+    model = _fresh(whole, generator)
+    model.load_state_dict(own_weights(weights))
     return Imported(model.eval(), "imported", known.target, left_out)
 
 
+def _check(weights: Mapping[str, Tensor], config: MAEConfig, positions: tuple[str, ...]) -> None:
+    """Compare the weights, tables of positions apart, with a configuration before a model of its sizes is built."""
+    wanted = {official_name(name): shape for name, shape in weight_shapes(config).items()}
+    if "decoder_pos_embed" not in positions:
+        wanted = {name: shape for name, shape in wanted.items() if not is_decoder(name)}
+    for name in positions:
+        _needed(weights, name, 3)
+    check_shapes(wanted, {name: tuple(value.shape) for name, value in weights.items() if name not in positions})
+    check_memory(config)
+
+
+def _numbers(name: str, value: Tensor) -> Tensor:
+    """A tensor in float32; raises InputError for one that holds other than floating-point numbers in memory."""
+    plain = value.layout == torch.strided and value.device.type == "cpu" and value.is_floating_point()
+    if not plain:
+        raise InputError(
+            f"{name}: expected floating-point numbers in memory, got {value.dtype}, {value.layout}, on {value.device}"
+        )
+    if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        raise InputError(f"{name}: expected {value.numel():,} numbers, got a tensor that repeats fewer of them")
+    return value.detach().float()
+
+
 def _encoder_config(weights: Mapping[str, Tensor], known: ImportOptions) -> ViTConfig:
-    embed, width, ratio = _sizes(weights, "blocks", "patch_embed.proj.weight")
+    embed, width, ratio = _sizes(weights, "blocks", "patch_embed.proj.weight", 4)
     channels, patch = embed.shape[1], embed.shape[-1]
-    if embed.ndim != 4 or embed.shape[-2] != patch:
+    if embed.shape[-2] != patch:
         raise InputError(f"patch_embed.proj.weight: expected square patches, got shape {list(embed.shape)}")
-    positions = _needed(weights, "pos_embed").shape[1] - 1
+    positions = _needed(weights, "pos_embed", 3).shape[1] - 1
     size = known.image_size
     if size is None:
-        side = math.isqrt(positions)
+        side = math.isqrt(max(0, positions))
         if side * side != positions:
-            raise InputError(f"image_size: expected it to be told, for {positions} positions are no square; got none")
+            raise InputError(
+                f"image_size: {positions} position embeddings do not form a square grid; name the height and width "
+                "that the model is for with --image-size"
+            )
         size = (side * patch, side * patch)
     return ViTConfig(
         width=width,
@@ -139,35 +170,45 @@ def _encoder_config(weights: Mapping[str, Tensor], known: ImportOptions) -> ViTC
 
 
 def _decoder_config(weights: Mapping[str, Tensor], known: ImportOptions) -> DecoderConfig:
-    _, width, ratio = _sizes(weights, "decoder_blocks", "decoder_embed.weight")
+    _, width, ratio = _sizes(weights, "decoder_blocks", "decoder_embed.weight", 2)
     heads = _heads("decoder_heads", known.decoder_heads, width, DECODER_HEADS)
     return DecoderConfig(width, blocks_in(weights, "decoder_blocks"), heads, ratio)
 
 
-def _sizes(weights: Mapping[str, Tensor], blocks: str, embed: str) -> tuple[Tensor, int, float]:
-    """The embedding's weight, the width it leads to, and the blocks' MLP ratio."""
-    weight = _needed(weights, embed)
-    width, hidden = weight.shape[0], _needed(weights, f"{blocks}.0.mlp.fc1.weight").shape[0]
+def _sizes(weights: Mapping[str, Tensor], blocks: str, embed: str, axes: int) -> tuple[Tensor, int, float]:
+    """The embedding's weight, which has so many axes, the width it leads to, and the blocks' MLP ratio."""
+    weight = _needed(weights, embed, axes)
+    width, hidden = weight.shape[0], _needed(weights, f"{blocks}.0.mlp.fc1.weight", 2).shape[0]
     ratio = hidden / width
     return weight, width, ratio if int(width * ratio) == hidden else math.nextafter(ratio, math.inf)
 
 
-def _needed(weights: Mapping[str, Tensor], name: str) -> Tensor:
+def _needed(weights: Mapping[str, Tensor], name: str, axes: int) -> Tensor:
+    """A tensor without which sizes cannot be told; raises InputError unless it is there and has so many axes."""
     if name not in weights:
         raise InputError(
             f"{name}: expected weights of a ViT or a MAE by timm's, transformers' or the official names, "
             f"got none of that name among {', '.join(sorted(weights)[:3])}…"
         )
+    if weights[name].ndim != axes or not weights[name].numel():
+        raise InputError(f"{name}: expected a tensor of {axes} axes, got shape {list(weights[name].shape)}")
     return weights[name]
 
 
-def _heads(name: str, told: int | None, width: int, usual: Mapping[int, int]) -> int:
-    if told is None and width not in usual:
-        raise InputError(f"{name}: expected to be told how many there are at a width of {width}, got none")
-    return told if told is not None else usual[width]
+def _heads(name: str, given: int | None, width: int, usual: Mapping[int, int]) -> int:
+    if given is None and width not in usual:
+        raise InputError(
+            f"{name}: weights do not say how many attention heads they are for, and a width of {width} has no usual "
+            f"number; name it with --{name.replace('_', '-')}"
+        )
+    return given if given is not None else usual[width]
 
 
-def _with_fresh_decoder(config: ViTConfig, generator: torch.Generator | None) -> MAE:
-    size = next((name for name, sizes in ENCODERS.items() if sizes[0] == config.width), "base")
+def _named_size(config: ViTConfig) -> str:
+    """The name of the encoder of this width, whose decoder a fresh one is like."""
+    return next((name for name, sizes in ENCODERS.items() if sizes[0] == config.width), "base")
+
+
+def _fresh(config: MAEConfig, generator: torch.Generator | None) -> MAE:
     with torch.random.fork_rng(devices=[]):
-        return MAE(MAEConfig(config, DEFAULT_DECODERS.get(size, PAPER_DECODER)), generator)
+        return MAE(config, generator)

@@ -39,13 +39,16 @@ def encoder_weights(encoder: ViT) -> dict[str, Tensor]:
 
 def official_weights(model: MAE) -> dict[str, Tensor]:
     """All weights of a MAE under the names of the official code, with both tables of positions."""
-    weights = encoder_weights(model.encoder)
-    for name, value in model.state_dict().items():
-        for ours, theirs in _OURS.items():
-            if name.startswith(ours):
-                weights[theirs + name.removeprefix(ours)] = value
+    weights = {official_name(name): value for name, value in model.state_dict().items()}
+    weights["pos_embed"] = model.encoder.pos_embed
     weights["decoder_pos_embed"] = model.decoder.pos_embed
     return weights
+
+
+def official_name(name: str) -> str:
+    """The name in the official layout of a weight of a MAE's state dict."""
+    ours = next((each for each in _OURS if name.startswith(each)), None)
+    return name.removeprefix("encoder.") if ours is None else _OURS[ours] + name.removeprefix(ours)
 
 
 def own_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -64,16 +67,18 @@ def is_decoder(name: str) -> bool:
     return name.startswith(("decoder_", "mask_token"))
 
 
-def without_positions(weights: Mapping[str, Tensor], table: str, token: str | None, grid: Grid) -> dict[str, Tensor]:
+def without_positions(
+    weights: Mapping[str, Tensor], table: str, token: str | None, grid: Grid, width: int
+) -> dict[str, Tensor]:
     """Leave a table of positions out, which must be the sin-cos one; what it has for the class token joins that.
 
     Raises InputError for other tables: learned positions have no place in an encoder with fixed ones.
     """
     found = weights[table].float()
-    if found.ndim != 3 or found.shape[1] != grid[0] * grid[1] + 1:
+    if tuple(found.shape) != (1, grid[0] * grid[1] + 1, width):
         raise InputError(
             f"{table}: expected {grid[0] * grid[1]} positions of a {grid[0]}×{grid[1]} grid and one of the class "
-            f"token, got shape {list(found.shape)}; name the image_size that it is for"
+            f"token, each of {width} numbers, got shape {list(found.shape)}; name the image_size that it is for"
         )
     away = float((found[0, 1:] - sincos_positions(grid, found.shape[-1])[1:]).abs().max())
     if not away <= POSITION_TOLERANCE:
@@ -137,7 +142,7 @@ def standardized_picture(
 
 def blocks_in(names: Iterable[str], prefix: str) -> int:
     """How many blocks there are under names such as `blocks.0.norm1.weight`."""
-    numbers = {int(match[1]) for name in names if (match := re.match(rf"{prefix}\.(\d+)\.", name))}
+    numbers = {int(match[1]) for name in names if (match := re.match(rf"{prefix}\.(\d{{1,9}})\.", name))}
     return max(numbers, default=-1) + 1
 
 

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import argparse
-import pickle
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import huggingface_hub
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from splatlearn.core.atomic import read_object
-from splatlearn.core.errors import InputError, MissingError
+from splatlearn.core.errors import FormatError, InputError, MissingError, SplatlearnError
+from splatlearn.core.typed import build, shown
 from splatlearn.models.exchange.choices import ImportOptions
 from splatlearn.models.exchange.folders import CONFIG_NAME, WEIGHTS_NAME
 from splatlearn.models.exchange.huggingface import PREPROCESSOR_NAME
+from splatlearn.models.exchange.torch_file import read_torch_file
 from splatlearn.models.io import is_hub_id
+from splatlearn.models.safetensors_file import looks_like_safetensors, read_tensors
 
 _WEIGHTS = (WEIGHTS_NAME, "pytorch_model.bin")
 _EPSILON = 1e-5
+_MOST_CHANNELS = 1024
+WRAPPERS = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
+"""Parts of names that wrappers add: distributed, compiled, sharded and checkpointed modules."""
+
+Described = TypeVar("Described")
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,11 +38,61 @@ class Source:
     name: str
 
 
+@dataclass(frozen=True)
+class _TransformersConfig:
+    """What is read of a `config.json` of transformers, with its defaults."""
+
+    model_type: str
+    hidden_act: str = "gelu"
+    qkv_bias: bool = True
+    layer_norm_eps: float = 1e-12
+    num_channels: int = 3
+    num_attention_heads: int = 12
+    decoder_num_attention_heads: int = 16
+    image_size: int | tuple[int, int] = 224
+    norm_pix_loss: bool = False
+
+
+@dataclass(frozen=True)
+class _Preprocessor:
+    """What is read of a `preprocessor_config.json` of transformers."""
+
+    do_normalize: bool | None = None
+    image_mean: tuple[float, ...] | None = None
+    image_std: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class _TimmArguments:
+    """What is read of the arguments in a `config.json` of timm."""
+
+    img_size: int | tuple[int, int] | None = None
+    num_heads: int | None = None
+
+
+@dataclass(frozen=True)
+class _TimmImages:
+    """What is read about images in a `config.json` of timm."""
+
+    input_size: tuple[int, int, int] | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class _TimmConfig:
+    """What is read of a `config.json` of timm."""
+
+    model_args: _TimmArguments | None = None
+    pretrained_cfg: _TimmImages | None = None
+
+
 def read_source(source: str | Path, options: ImportOptions | None = None) -> Source:
     """Read the weights in a file, a folder or a Hub repository, and what the files beside them say.
 
-    `options` win over what is stored. Nothing is unpickled but tensors and plain values. Raises FileNotFoundError
-    where there are no weights, and ValueError for files that cannot be read and models of another build.
+    `options` win over what is stored. What wrappers added to names is taken away. Nothing is unpickled but tensors and
+    plain values. Raises MissingError where there are no weights, and FormatError for files that cannot be read and
+    models of another build.
     """
     path = Path(source)
     if not path.exists():
@@ -51,9 +105,35 @@ def read_source(source: str | Path, options: ImportOptions | None = None) -> Sou
         if not found:
             raise MissingError(f"{path}: expected a folder with {' or '.join(_WEIGHTS)}, found neither")
         file = found[0]
+    elif not path.is_file():
+        raise MissingError(f"{path}: expected a file or a folder, found something else")
     weights, more = _tensors(file)
+    try:
+        weights = unwrapped(weights)
+    except FormatError as error:
+        raise FormatError(f"{file}: {error}") from error
     known = _over(options or ImportOptions(), _over(told, more))
     return Source(weights, known, str(source))
+
+
+def unwrapped(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights without what wrappers and an outer module put into their names.
+
+    Every part of a name that a wrapper adds goes, wherever and however often it stands; then the first part of all
+    names, where they share it. Raises FormatError where two names become one.
+    """
+    named: dict[str, Tensor] = {}
+    for name, value in weights.items():
+        bare = ".".join(part for part in name.split(".") if part not in WRAPPERS)
+        if bare in named:
+            raise FormatError(
+                f"{shown(name)}: expected one tensor of the name {bare!r} once {', '.join(sorted(WRAPPERS))} are taken "
+                "away, got two"
+            )
+        named[bare] = value
+    while len(first := {name.partition(".")[0] for name in named}) == 1 and all("." in name for name in named):
+        named = {name.removeprefix(f"{next(iter(first))}."): value for name, value in named.items()}
+    return named
 
 
 def _download(hub_id: str) -> Path:
@@ -72,79 +152,70 @@ def _download(hub_id: str) -> Path:
 
 def _tensors(file: Path) -> tuple[dict[str, Tensor], ImportOptions]:
     """The tensors of a file, and what it says beside them."""
-    if file.suffix == ".safetensors":
-        try:
-            return load_file(file), ImportOptions()
-        except SafetensorError as error:
-            raise InputError(f"{file}: expected a readable safetensors file, got {error}") from error
-    try:
-        # Official training checkpoints hold their command-line arguments, in nothing more than a namespace.
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            content: Any = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"{file}: expected a PyTorch file of tensors and plain values alone, got {reason}") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{file}: expected a dictionary of tensors, got {type(content).__name__}")
-    arguments = content.get("args")
-    told = ImportOptions()
-    if isinstance(arguments, argparse.Namespace) and isinstance(getattr(arguments, "norm_pix_loss", None), bool):
-        told = ImportOptions(target="patches" if arguments.norm_pix_loss else "colors")
-    inside = next((content[key] for key in ("model", "state_dict") if isinstance(content.get(key), dict)), content)
-    weights = {str(name).removeprefix("module."): value for name, value in inside.items() if isinstance(value, Tensor)}
-    if not weights:
-        raise InputError(
-            f"{file}: expected a dictionary of tensors, got one of {', '.join(map(str, list(content)[:4]))}"
-        )
-    return weights, told
+    if file.suffix == ".safetensors" or looks_like_safetensors(file):
+        return read_tensors(file), ImportOptions()
+    weights, arguments = read_torch_file(file)
+    normalized = arguments.get("norm_pix_loss")
+    if not isinstance(normalized, bool):
+        return weights, ImportOptions()
+    return weights, ImportOptions(target="patches" if normalized else "colors")
 
 
 def _described(folder: Path) -> ImportOptions:
     """What `config.json` and `preprocessor_config.json` of a folder say."""
-    config = read_object(folder / CONFIG_NAME)
+    path = folder / CONFIG_NAME
+    config = read_object(path)
     if "schema_version" in config:
         raise InputError(f"{folder}: expected another project's model, got one of splatlearn; read it with load_model")
     if "architecture" in config:
-        return _of_timm(config)
+        return _of_timm(_part(_TimmConfig, config, path))
     if "model_type" not in config:
         return ImportOptions()
-    if config["model_type"] not in ("vit", "vit_mae"):
-        raise InputError(f"{folder}: model_type: expected vit or vit_mae, got {config['model_type']!r}")
-    for name, allowed in (("hidden_act", ("gelu",)), ("qkv_bias", (True,))):
-        if config.get(name, allowed[0]) not in allowed:
-            raise InputError(f"{folder}: {name}: expected {allowed[0]}, got {config[name]!r}; it cannot be imported")
-    if not 0 <= config.get("layer_norm_eps", 1e-12) <= _EPSILON:
-        raise InputError(f"{folder}: layer_norm_eps: expected at most {_EPSILON}, got {config['layer_norm_eps']!r}")
-    preprocessor = read_object(folder / PREPROCESSOR_NAME)
-    mean, std = preprocessor.get("image_mean"), preprocessor.get("image_std")
-    if preprocessor.get("do_normalize") is False:
-        channels = config.get("num_channels", 3)
-        mean, std = [0.0] * channels, [1.0] * channels
+    told = _part(_TransformersConfig, config, path)
+    if told.model_type not in ("vit", "vit_mae"):
+        raise FormatError(f"{path}: model_type: expected vit or vit_mae, got {shown(told.model_type)}")
+    for name, found, allowed in (("hidden_act", told.hidden_act, "gelu"), ("qkv_bias", told.qkv_bias, True)):
+        if found != allowed:
+            raise FormatError(f"{path}: {name}: expected {allowed}, got {shown(found)}; it cannot be imported")
+    if not 0 <= told.layer_norm_eps <= _EPSILON:
+        raise FormatError(f"{path}: layer_norm_eps: expected at most {_EPSILON}, got {told.layer_norm_eps}")
+    if not 1 <= told.num_channels <= _MOST_CHANNELS:
+        raise FormatError(f"{path}: num_channels: expected 1 to {_MOST_CHANNELS}, got {told.num_channels}")
+    images = _part(_Preprocessor, read_object(folder / PREPROCESSOR_NAME), folder / PREPROCESSOR_NAME)
+    mean, std = images.image_mean, images.image_std
+    if images.do_normalize is False:
+        mean, std = (0.0,) * told.num_channels, (1.0,) * told.num_channels
     return ImportOptions(
-        heads=config.get("num_attention_heads", 12),
-        decoder_heads=config.get("decoder_num_attention_heads", 16),
-        image_size=_size(config.get("image_size", 224)),
-        input_mean=None if mean is None else tuple(mean),
-        input_std=None if std is None else tuple(std),
-        target="patches" if config.get("norm_pix_loss", False) else "colors",
+        heads=told.num_attention_heads,
+        decoder_heads=told.decoder_num_attention_heads,
+        image_size=_size(told.image_size),
+        input_mean=mean,
+        input_std=std,
+        target="patches" if told.norm_pix_loss else "colors",
     )
 
 
-def _of_timm(config: dict[str, Any]) -> ImportOptions:
-    arguments, images = config.get("model_args") or {}, config.get("pretrained_cfg") or {}
-    size: Any = arguments.get("img_size") or (images.get("input_size") or [None])[1:] or None
-    mean, std = images.get("mean"), images.get("std")
+def _of_timm(config: _TimmConfig) -> ImportOptions:
+    arguments, images = config.model_args or _TimmArguments(), config.pretrained_cfg or _TimmImages()
+    size = arguments.img_size or (images.input_size and images.input_size[1:])
     return ImportOptions(
-        heads=arguments.get("num_heads"),
+        heads=arguments.num_heads,
         image_size=None if size is None else _size(size),
-        input_mean=None if mean is None else tuple(mean),
-        input_std=None if std is None else tuple(std),
+        input_mean=images.mean,
+        input_std=images.std,
     )
 
 
-def _size(value: int | list[int]) -> tuple[int, int]:
-    height, width = value if isinstance(value, list) else (value, value)
-    return height, width
+def _part(kind: type[Described], values: Mapping[str, object], path: Path) -> Described:
+    """What is read of a description by another program; raises FormatError naming the file."""
+    try:
+        return build(kind, values, extra=True)
+    except SplatlearnError as error:
+        raise FormatError(f"{path}: {error}") from error
+
+
+def _size(value: int | tuple[int, int]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else value
 
 
 def _over(first: ImportOptions, second: ImportOptions) -> ImportOptions:
