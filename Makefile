@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= 2
 
-.PHONY: setup test lint types demo demo-short laptop docs gpu-check check clean
+.PHONY: setup test test-sets clang lint types demo demo-short laptop docs gpu-check check clean
 
 setup: $(STAMP)
 
@@ -17,6 +17,21 @@ $(STAMP): pyproject.toml constraints.txt
 
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
+
+# With each instruction set of this processor forced, on one and two threads: an hour or so. SETS="avx2" takes one of them.
+test-sets: setup
+	.ci/sets $(BIN)/python -n $(JOBS)
+
+# native/ compiled by Clang, beside the installation, and the tests of what is compiled.
+CLANG ?= clang++
+CLANG_ENV := PYTHONPATH=build/clang OMP_NUM_THREADS=1
+clang: setup
+	CXX=$(CLANG) SPLATLEARN_NATIVE=required $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --upgrade \
+	  --target build/clang -C build-dir=build/clang-cmake .
+	$(CLANG_ENV) $(BIN)/python -c 'import torch; from splatlearn.render import _native as n; print(n.__file__); assert "build/clang" in n.__file__'
+	$(CLANG_ENV) $(BIN)/python -m pytest -n $(JOBS) tests/render/test_compiled.py tests/render/test_compiled_properties.py \
+	  tests/render/test_backend_cpu.py tests/render/test_project_cpu.py tests/render/test_instruction_sets.py \
+	  tests/models/test_layers.py tests/models/test_residual.py
 
 lint: setup
 	$(BIN)/ruff check .

@@ -15,6 +15,10 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 if "OMP_NUM_THREADS" in os.environ:
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+if "SPLATLEARN_TESTS_BF16" in os.environ:
+    # What `--precision auto` means on another processor than this one.
+    fast = os.environ["SPLATLEARN_TESTS_BF16"] == "1"
+    torch.cpu._is_avx512_bf16_supported = torch.cpu._is_amx_tile_supported = lambda: fast
 
 
 @pytest.fixture
