@@ -130,7 +130,7 @@ def test_one_camera_for_each_image(generator: torch.Generator) -> None:
     for index in range(2):
         alone = project(gaussians[index : index + 1], Camera.pinhole(8, 8, world_to_camera=views[index]))
         torch.testing.assert_close(both.centers[index], alone.centers[0])
-    with pytest.raises(ValueError, match=r"world_to_camera: expected shape \[4, 4\] or \[2, 4, 4\]"):
+    with pytest.raises(ValueError, match=r"world_to_camera: expected shape \[4, 4\] or \[2, 4, 4\] for gaussians"):
         project(gaussians, Camera.pinhole(8, 8, world_to_camera=torch.eye(4).repeat(3, 1, 1)))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -12,6 +12,7 @@ from splatlearn.checks import check_finite
 from splatlearn.core.errors import InputError
 from splatlearn.render import backend_torch
 from splatlearn.render.backends import BACKENDS, choose_backend
+from splatlearn.render.leading import flat_leading
 from splatlearn.render.operation import has_no_second_derivative, is_transformed, operation, refuse_transforms
 from splatlearn.render.projection import working_dtype
 from splatlearn.render.splats import Splats
@@ -71,13 +72,12 @@ def background_colors(background: Background, colors: Float[Tensor, "B K C"]) ->
             raise InputError(f"background: expected {names}, {channels} numbers or a tensor, got {background!r}")
         return colors.new_full((batch, channels), NAMED_BACKGROUNDS[background])
     if not isinstance(background, Tensor):
+        if not isinstance(background, Iterable) or len(numbers := list(background)) != channels:
+            wanted = f"'white', 'black', {channels} numbers or a tensor"
+            raise InputError(f"background: expected {wanted}, got {background!r}")
         # Filled where they are needed: copying them to a GPU would wait for the GPU.
-        numbers = [colors.new_full((1,), float(value)) for value in background]
-        background = torch.cat(numbers) if numbers else colors.new_empty(0)
-    shape = tuple(background.shape)
-    if shape not in {(channels,), (1, channels), (batch, channels)}:
-        raise InputError(f"background: expected shape [{channels}] or [{batch}, {channels}], got {list(shape)}")
-    return background.to(colors).expand(batch, channels)
+        background = torch.cat([colors.new_full((1,), float(value)) for value in numbers] or [colors.new_empty(0)])
+    return flat_leading("background", background, (batch,), (channels,)).to(colors).expand(batch, channels)
 
 
 def _composite(

@@ -12,6 +12,7 @@ from splatlearn.gaussians import Gaussians, quaternions_to_matrices
 from splatlearn.render import project_op
 from splatlearn.render.backends import check_backend
 from splatlearn.render.formula import BLUR, JACOBIAN_LIMIT
+from splatlearn.render.leading import flat_camera
 from splatlearn.render.splats import Splats
 
 
@@ -36,7 +37,7 @@ def project(gaussians: Gaussians, camera: Camera, backend: str = "auto") -> Spla
     dtype = working_dtype(gaussians.means.dtype)
     if any(tensor.dtype != dtype for tensor in vars(gaussians).values()):
         gaussians = gaussians.to(dtype)
-    view = _view(gaussians, camera).to(gaussians.means.dtype)
+    view = flat_camera(camera, gaussians.batch_shape).world_to_camera.to(gaussians.means.dtype)
     if backend != "torch" and project_op.takes(gaussians, camera):
         return project_op.project(gaussians, view, camera)
     view = view.to(gaussians.means.device)
@@ -47,16 +48,6 @@ def project(gaussians: Gaussians, camera: Camera, backend: str = "auto") -> Spla
 def working_dtype(dtype: torch.dtype) -> torch.dtype:
     """The dtype in which the renderer computes: float64 stays, everything else is float32."""
     return dtype if dtype == torch.float64 else torch.float32
-
-
-def _view(gaussians: Gaussians, camera: Camera) -> Tensor:
-    view = camera.world_to_camera
-    if view.ndim > 3 or (view.ndim == 3 and view.shape[0] != gaussians.means.shape[0]):
-        raise InputError(
-            f"world_to_camera: expected shape [4, 4] or [{gaussians.means.shape[0]}, 4, 4] for these Gaussians, "
-            f"got {list(view.shape)}"
-        )
-    return view
 
 
 def _project(gaussians: Gaussians, view: Float[Tensor, "*B 4 4"], camera: Camera) -> Splats:

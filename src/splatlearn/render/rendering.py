@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -13,6 +13,7 @@ from splatlearn.camera import Camera
 from splatlearn.checks import check_finite
 from splatlearn.gaussians import Gaussians
 from splatlearn.render.composite import Background, background_colors, composite
+from splatlearn.render.leading import flat_camera, flat_leading
 from splatlearn.render.operation import is_transformed
 from splatlearn.render.projection import project, working_dtype
 from splatlearn.render.splats import Splats
@@ -44,6 +45,7 @@ def render(
     """Render sets of Gaussians, each to one image, with gradients to every attribute.
 
     - `gaussians`: any leading batch shape *B, none included.
+    - `camera`: with one matrix for all sets, or one for each, [*B, 4, 4].
     - `background`: "white", "black", C numbers, or a tensor [C] or [*B, C].
     - `backend`: "auto" or a name of `available_backends()`; "torch" is the specification for every step, and has second
       derivatives, forward mode and function transforms (see `composite`).
@@ -59,10 +61,9 @@ def render(
     if check and looked_at and not is_transformed(*vars(flat).values()):
         with torch.no_grad():
             check_finite(**vars(flat))
-    if isinstance(background, Tensor) and background.ndim > 2:
-        background = background.reshape(-1, background.shape[-1])
-    if camera.world_to_camera.ndim > 3:
-        camera = replace(camera, world_to_camera=camera.world_to_camera.reshape(-1, 4, 4))
+    camera = flat_camera(camera, shape)
+    if isinstance(background, Tensor):
+        background = flat_leading("background", background, shape, (flat.colors.shape[-1],))
     splats = project(flat, camera, backend)
     colors = splats.colors.to(working_dtype(splats.colors.dtype))
     behind = background_colors(background, colors)
