@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import difflib
 import importlib
+import importlib.metadata
 import os
 import sys
 import warnings
@@ -12,7 +15,9 @@ from pathlib import Path
 
 import tyro
 
-from splatlearn.core.errors import SlowBackendWarning, SplatlearnError
+from splatlearn.cli.presented import description, presented, registry, wrapped_help
+from splatlearn.cli.streams import BROKEN_PIPE, outlived_streams
+from splatlearn.core.errors import InputError, SlowBackendWarning, SplatlearnError
 
 CONFIG = (tyro.conf.OmitArgPrefixes, tyro.conf.CascadeSubcommandArgs)
 
@@ -37,6 +42,8 @@ VERBS = {
     "doctor": ("doctor", "doctor"),
 }
 """The module and the function of each verb: what one of them needs is not loaded for another."""
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
 RESUMED = {"pretrain", "finetune"}
 """Verbs whose function is made for the arguments, because a resumed run supplies its own defaults."""
 
@@ -49,19 +56,34 @@ def command(verb: str, arguments: Sequence[str]) -> Callable[..., int | None]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command; exits with 2 for wrong arguments or input, 130 for an interruption, 75 to be queued again."""
+    """Run a command.
+
+    Exits with 2 for wrong arguments or input, 130 for an interruption, 75 to be queued again, and 141 when nobody reads
+    its output any more.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    with outlived_streams() as streams:
+        code = _exit_code(arguments)
+    sys.exit(BROKEN_PIPE if any(stream.broken for stream in streams) and not code else code)
+
+
+def _exit_code(arguments: list[str]) -> int:
+    """Run a command; what is wrong with its input is one sentence on stderr."""
     try:
         with warnings.catch_warnings():
             _print_own_warnings_as_sentences()
-            code = _run(arguments)
+            return _run(arguments) or 0
+    except SystemExit as stopped:  # after --help, or for wrong options
+        return stopped.code if isinstance(stopped.code, int) else 2 if stopped.code else 0
+    except KeyboardInterrupt:
+        print("splatlearn: interrupted", file=sys.stderr)
+        return INTERRUPTED
     except (SplatlearnError, OSError) as error:
         # What the operating system refuses (a full disk, a folder without permission) names its file itself.
         if os.environ.get("SPLATLEARN_DEBUG"):
             raise
         print(f"splatlearn: {error}", file=sys.stderr)
-        sys.exit(2)
-    sys.exit(code or 0)
+        return 2
 
 
 def _print_own_warnings_as_sentences() -> None:
@@ -83,15 +105,36 @@ def _print_own_warnings_as_sentences() -> None:
 def _run(arguments: list[str]) -> int | None:
     verb = arguments[0] if arguments else ""
     if verb in VERBS:
-        return tyro.cli(command(verb, arguments), prog=f"splatlearn {verb}", args=arguments[1:], config=CONFIG)
-    # No verb, an unknown one or --help: what they are called and do is enough.
-    return tyro.extras.subcommand_cli_from_dict(
-        {each: _described(each) for each in VERBS},
-        prog="splatlearn",
-        description="Learn image representations by painting with Gaussians. `splatlearn VERB --help` says more.",
-        args=arguments,
-        config=CONFIG,
-    )
+        function = presented(command(verb, arguments))
+        with wrapped_help() if {"-h", "--help"} & set(arguments) else contextlib.nullcontext():
+            return tyro.cli(
+                function,
+                prog=f"splatlearn {verb}",
+                description=description(function),
+                args=arguments[1:],
+                config=CONFIG,
+                registry=registry,
+            )
+    if arguments in (["--version"], ["-V"]):
+        print(f"splatlearn {importlib.metadata.version('splatlearn')}")
+        return 0
+    if verb and not verb.startswith("-"):
+        near = difflib.get_close_matches(verb, VERBS, n=1)
+        raise InputError(
+            f"verb: expected one of {', '.join(VERBS)}, got {verb!r}{f'; did you mean {near[0]}?' if near else ''}"
+        )
+    # No verb or --help: what they are called and do is enough.
+    with wrapped_help("{" + ",".join(VERBS) + "}", "[--version] VERB ..."):
+        return tyro.extras.subcommand_cli_from_dict(
+            {each: _described(each) for each in VERBS},
+            prog="splatlearn",
+            description=(
+                "Learn image representations by painting with Gaussians.\n\n"
+                "Say `splatlearn VERB --help` for the options of a verb, and `splatlearn --version` for the version."
+            ),
+            args=arguments,
+            config=CONFIG,
+        )
 
 
 def _described(verb: str) -> Callable[[], None]:

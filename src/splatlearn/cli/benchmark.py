@@ -50,7 +50,7 @@ class BenchmarkInput:
     overwrite: bool = False
     """Replace the scores that an earlier call wrote into the folder; in RUN they always are."""
     limit: int | None = None
-    """The first so many images (of each folder)."""
+    """The first images alone, of each folder. Default: all."""
     processes: int = 2
     """That score, beside the one that runs the model; 1 does both."""
     thresholds: int = THRESHOLDS

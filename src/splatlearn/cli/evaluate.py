@@ -43,13 +43,15 @@ class EvaluationInput:
     """What is evaluated on, and where the results go."""
 
     data: str | None = None
-    """Labelled images: a folder class/*.jpg, with train and val above or without, a parquet file, a Hub name."""
+    """Labelled images: a folder class/*.jpg, with train and val above or without, a parquet file, a Hub name.
+    Default: none, where --segmentation is given."""
     image_column: str | None = None
     """Column with the images of parquet or Hub data. Default: found by its type."""
     label_column: str | None = None
     """Column with the labels of parquet or Hub data, numbers or text. Default: found by its type or name."""
     segmentation: str | None = None
-    """Folder with images/NAME.jpg and masks/NAME.png (class numbers, 255 for void): a segmentation probe on tokens."""
+    """Folder with images/NAME.jpg and masks/NAME.png (class numbers, 255 for void): a segmentation probe on tokens.
+    Default: none."""
     out: str | None = None
     """Folder of evaluation.json and the report. Default: RUN."""
     cache: str | None = None

@@ -34,7 +34,7 @@ ENDINGS: dict[SplatFormat, str] = {
 
 
 def export_command(
-    run: tyro.conf.Positional[str],
+    run: tyro.conf.Positional[str | None] = None,
     image: tyro.conf.Positional[str | None] = None,
     *,
     to: SplatFormat | ModelFormat,
@@ -49,8 +49,9 @@ def export_command(
     """Write a model for timm, transformers, ONNX or the Hub; or the Gaussians that it sees in an image as a splat file.
 
     Args:
-        run: A run or model folder, or a Hub id. Left out before an image, the package's weights.
-        image: The photograph of a splat file; its largest central box of the model's aspect is used.
+        run: A run or model folder, or a Hub id. Default: the package's gmae-tiny, before an image.
+        image: The photograph of a splat file; its largest central box of the model's aspect is used. Default:
+            none, where the model is written.
         to: Of the model: timm and hf (the encoder), hf-mae (MAE), onnx (the encoder), onnx-gaussians (image to
             Gaussians), hub (encoder and decoder, onto the Hugging Face Hub). Of an image: ply (3D Gaussian splatting),
             compressed-ply and sog (PlayCanvas), spz (Niantic).
@@ -61,11 +62,14 @@ def export_command(
         refit_colors: Fit the colours of a splat file anew within [0, 1], which every viewer shows, so that the picture
             stays close to the model's. Without it, viewers clamp the model's own colours.
         target: What a MAE predicts, for hf-mae. Default: as the recipe of its run says.
-        licence: Of the weights, for the model card: the Hub's name of it, such as cc-by-4.0.
+        licence: Of the weights, for the model card: the Hub's name of it, such as cc-by-4.0. Default: none is
+            named.
         private: Make a new Hub repository a private one.
         overwrite: Replace a file that exists, or the files that an earlier call wrote into the folder.
     """
     if _is_model_format(to):
+        if run is None:
+            raise InputError(f"run: expected a run or model folder, or a Hub id, to write as {to}, got none")
         if image is not None:
             raise InputError(f"image: expected none with --to {to}, which writes the model, got {image}")
         if refit_colors:

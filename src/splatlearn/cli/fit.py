@@ -66,7 +66,8 @@ def fit_command(
         gaussians: Gaussians of an image at the start, where there is no RUN.
         steps: Gradient steps (Adam).
         add: Gaussians added on the way where the error is largest.
-        run: Start from what this GMAE predicts: a run folder, model folder or Hub id.
+        run: Start from what this GMAE predicts: a run folder, model folder or Hub id. Default: from none,
+            but from random places.
         refit_colors: Fit the colours in NAME.ply anew within [0, 1], where they leave it, so that viewers need not
             clamp them.
         seed: Fixes where Gaussians start.

@@ -40,7 +40,8 @@ def import_command(
     Args:
         source: A .pth, .bin or .safetensors file, a folder that timm or transformers wrote, or a Hub id.
         out: The model folder to write.
-        into: A run or model folder whose encoder is replaced and whose decoder is kept.
+        into: A run or model folder whose encoder is replaced and whose decoder is kept. Default: a model of its
+            own.
         seed: Fixes the weights of a decoder where none comes along.
         overwrite: Replace the files that an earlier call wrote into the folder.
     """

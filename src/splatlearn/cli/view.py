@@ -5,12 +5,10 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-import tyro
-
 from splatlearn.cli.pictures import MAX_SIZE, Pictures
 from splatlearn.cli.progress import progress_bar
 from splatlearn.cli.which_model import described, load_gmae, model_and_images
-from splatlearn.cli.zero_shot import Images, Read, Reading, part_of
+from splatlearn.cli.zero_shot import Images, Read, Reading, Run, part_of
 from splatlearn.core.outputs import output_file
 from splatlearn.device import choose_device
 from splatlearn.viewer import ViewedImage, viewed_images, write_view
@@ -20,8 +18,8 @@ READING = Reading()
 
 
 def view_command(
-    run: tyro.conf.Positional[str],
-    images: Images,
+    run: Run = None,
+    images: Images = (),
     *,
     out: str = "view.html",
     max_size: int = MAX_SIZE,
@@ -32,7 +30,7 @@ def view_command(
     """Write one page that shows the Gaussians of images: tilt them, peel them off, pick one, compare with the input.
 
     Args:
-        run: A run folder, checkpoint folder, model folder or Hub id of a GMAE. Left out, the package's weights.
+        run: A run folder, checkpoint folder, model folder or Hub id of a GMAE. Default: the package's gmae-tiny.
         images: Image files, or folders of them; several become a gallery.
         out: The page (HTML). It needs no network and no other file.
         max_size: Pixels of the longer side that larger images are shrunk to; 0 for their own size.

@@ -17,12 +17,16 @@ MARKS = ("config.json", "recipe.json", "checkpoints")
 """What a folder of a model or a run has one of."""
 
 
-def model_and_images(first: str, others: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+def model_and_images(first: str | None, others: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     """The model and the images of a command's positional arguments: the package's model when the first is an image.
 
-    Raises InputError where an image comes first and the package holds no weights.
+    Raises InputError where nothing is given, where one argument is neither a model nor an image, and where an image
+    comes first and the package holds no weights.
     """
+    if first is None:
+        raise InputError("image: expected at least one image file or a folder of them, got none")
     if not _is_image(Path(first)):
+        _check_model(Path(first))
         return first, others
     if DEFAULT not in packaged_models():
         raise InputError(
@@ -48,6 +52,22 @@ def described(run: str) -> str:
     folder = model_folder(run)
     step = folder.name.removeprefix("step-")
     return f"{run} (step {int(step)})" if folder != path and step.isdecimal() else run
+
+
+def _check_model(path: Path) -> None:
+    """Raise InputError for a file or folder that holds no model and no image."""
+    if path.is_dir() and not any((path / mark).exists() for mark in MARKS):
+        found = sorted(each.name for each in path.iterdir() if not each.name.startswith("."))
+        holds = f"holds {', '.join(found[:3])}{', …' if len(found) > 3 else ''}" if found else "is empty"
+        raise InputError(
+            f"run, image: expected a run or model folder, or images, got the folder {path}, which {holds}; give a "
+            f"folder with {', '.join(MARKS[:-1])} or {MARKS[-1]}, or one with images"
+        )
+    if path.is_file():
+        raise InputError(
+            f"run, image: expected a run or model folder, or images, got the file {path}, which has no image's ending "
+            f"({', '.join(IMAGE_EXTENSIONS)})"
+        )
 
 
 def _is_image(path: Path) -> bool:

@@ -58,6 +58,7 @@ class Reading:
 
 
 Read = Annotated[Reading, tyro.conf.arg(name="")]
+Run = tyro.conf.Positional[str | None]
 Images = tyro.conf.Positional[tuple[str, ...]]
 
 
@@ -66,8 +67,8 @@ Write = Callable[[PictureBatch, Scene], Iterable[Sequence[Tensor]]]
 
 
 def layers_command(
-    run: tyro.conf.Positional[str],
-    images: Images,
+    run: Run = None,
+    images: Images = (),
     *,
     out: str,
     count: int = 8,
@@ -80,7 +81,7 @@ def layers_command(
     """Cut images into layers by depth: NAME-layer-01.png, the nearest, and so on, transparent, and NAME-rendering.png.
 
     Args:
-        run: A run folder, checkpoint folder, model folder or Hub id of a GMAE. Left out, the package's weights.
+        run: A run folder, checkpoint folder, model folder or Hub id of a GMAE. Default: the package's gmae-tiny.
         images: Image files, or folders of them.
         out: Folder for the PNG files.
         count: Number of layers.
@@ -105,8 +106,8 @@ def layers_command(
 
 
 def segment_command(
-    run: tyro.conf.Positional[str],
-    images: Images,
+    run: Run = None,
+    images: Images = (),
     *,
     out: str,
     method: FigureMethod = "mixtures",
@@ -120,7 +121,7 @@ def segment_command(
     """Tell figure from ground: NAME-soft.png, NAME-mask.png (black and white) and NAME-figure.png (transparent ground).
 
     Args:
-        run: A run folder, checkpoint folder, model folder or Hub id of a GMAE. Left out, the package's weights.
+        run: A run folder, checkpoint folder, model folder or Hub id of a GMAE. Default: the package's gmae-tiny.
         images: Image files, or folders of them.
         out: Folder for the PNG files.
         method: mixtures: the Gaussians' colours inside a margin against those around; groups: clusters of Gaussians
@@ -142,8 +143,8 @@ def segment_command(
 
 
 def edges_command(
-    run: tyro.conf.Positional[str],
-    images: Images,
+    run: Run = None,
+    images: Images = (),
     *,
     out: str,
     method: EdgeMethod = "soft",
@@ -156,7 +157,7 @@ def edges_command(
     """Find edges: NAME-edges.png, white on black, as strong as they are bright.
 
     Args:
-        run: A run folder, checkpoint folder, model folder or Hub id of a GMAE. Left out, the package's weights.
+        run: A run folder, checkpoint folder, model folder or Hub id of a GMAE. Default: the package's gmae-tiny.
         images: Image files, or folders of them.
         out: Folder for the PNG files.
         method: soft: gradients of composited channels; index: the paper's jumps of the layer index.
@@ -185,7 +186,7 @@ class Destination:
 
 
 def _read_out(
-    run: str,
+    run: str | None,
     images: tuple[str, ...],
     where: Destination,
     max_size: int,

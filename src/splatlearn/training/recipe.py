@@ -126,7 +126,8 @@ class RunOptions:
     resume: bool = False
     """Go on from the run's newest checkpoint."""
     stop_after: int | None = None
-    """Stop with a checkpoint after this many steps in all, as an interruption would; --resume goes on."""
+    """Stop with a checkpoint after this many steps in all, as an interruption would; --resume goes on. Default:
+    at the end."""
     max_skipped: int = 10
     """Steps whose loss or gradient is not finite are skipped, and saved for replay; so many in a row end the run."""
     parallel: Parallel = "ddp"
@@ -152,7 +153,7 @@ class Recipe(StoredRecipe):
     options: ModelOptions = field(default_factory=ModelOptions)
     start_from: str | None = None
     """Run, model folder, name of weights in the package, or Hub id whose weights training starts from, encoder and
-    decoder; what model and options leave out is the same as there."""
+    decoder; what model and options leave out is the same as there. Default: fresh weights."""
     probe: ProbeOptions = field(default_factory=ProbeOptions)
 
     def __post_init__(self) -> None:

@@ -10,7 +10,7 @@ Target = Literal["colors", "patches"]
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """What weights do not say of themselves; None takes what lies beside them, or the usual."""
+    """What weights do not say of themselves: by default as what lies beside them says, or the usual."""
 
     heads: int | None = None
     """Attention heads of the encoder. Default: as in its config.json, else the usual ones of its width."""

@@ -1,0 +1,126 @@
+"""What the command line says of itself, on a terminal of 80 columns."""
+
+import importlib.metadata
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from splatlearn.cli import VERBS, main
+from splatlearn.cli.streams import BROKEN_PIPE
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    return int(stop.value.code or 0)
+
+
+def entries(text: str) -> list[str]:
+    """What the boxes say of each option or argument, in one line."""
+    return [" ".join(entry.split()) for entry in re.split(r"\n(?= {2}\S)|\n[ -]*\n", text)]
+
+
+@pytest.fixture(autouse=True)
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+@pytest.mark.parametrize("verb", ["", *VERBS])
+def test_help_fits_and_names_values_and_defaults(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*verb.split(), "--help") == 0
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 80
+    for wrong in ("None", "STR", "options options", "(default: )", "True)", "False)"):
+        assert wrong not in text
+    options = [entry for entry in entries(text) if re.match(r"--\w", entry)]
+    assert options or verb in ("", "doctor")
+    for entry in options:
+        assert "(required)" in entry or "efault" in entry, entry
+
+
+def test_the_group_of_the_model_is_called_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("pretrain", "--help") == 0
+    text = capsys.readouterr().out
+    for title in ("model options", "mutual information options", "data options"):
+        assert f"\n {title} " in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("edges", "a.jpg"), ("Missing from splatlearn edges", "--out OUT")),
+        (("import",), ("SOURCE", "--out OUT")),
+        (("evaluate",), ("Missing from splatlearn evaluate", "RUN")),
+        (("pretrain", "--data", "x", "--out", "y"), ("{gmae,mae,mi-gmae,mi-mae}",)),
+        (("edges", "a.jpg", "--out", "x", "--sigma", "much"), ("--sigma", "'much'")),
+        (("edges", "a.jpg", "--out", "x", "--sigmo", "3"), ("--sigmo", "Perhaps you meant", "--sigma FLOAT")),
+    ],
+    ids=" ".join,
+)
+def test_what_is_missing_or_wrong_is_named(
+    arguments: tuple[str, ...], words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*arguments) == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert "STR" not in error and all(word in error for word in words)
+
+
+@pytest.mark.parametrize(("verb", "near"), [("edgs", "edges"), ("pretain", "pretrain"), ("evalute", "evaluate")])
+def test_a_near_verb_is_suggested(verb: str, near: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(verb, "x") == 2
+    error = capsys.readouterr().err
+    assert f"got '{verb}'; did you mean {near}?" in error and error.count("\n") == 1
+
+
+def test_no_verb_is_near_a_photograph(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("photo.jpg") == 2
+    assert "verb: expected one of demo, pack" in (error := capsys.readouterr().err) and "did you mean" not in error
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--version") == 0
+    assert capsys.readouterr().out == f"splatlearn {importlib.metadata.version('splatlearn')}\n"
+
+
+PROGRAM = "from splatlearn.cli import main; import sys; main(sys.argv[1:])"
+
+
+@pytest.mark.parametrize("broken", ["stdout", "stderr"])
+def test_output_that_nobody_reads_is_no_traceback(broken: str) -> None:
+    """As in `splatlearn --help | head -1`, with a reader that is gone from the start."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    arguments = ["--help"] if broken == "stdout" else ["edges"]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, broken: writer}
+    done = subprocess.run([sys.executable, "-c", PROGRAM, *arguments], **streams)  # type: ignore[call-overload]
+    os.close(writer)
+    assert done.returncode == (BROKEN_PIPE if broken == "stdout" else 2)
+    assert not (done.stderr if broken == "stdout" else done.stdout)
+
+
+def test_a_command_finishes_when_nobody_reads_its_output(tmp_path: Path) -> None:
+    program = (
+        "import sys, pathlib, splatlearn.cli as cli\n"
+        "def work(arguments):\n"
+        "    for _ in range(100): print('x' * 10000)\n"
+        "    pathlib.Path(sys.argv[1]).write_text('done')\n"
+        "cli._run = work\ncli.main([])"
+    )
+    reader, writer = os.pipe()
+    os.close(reader)
+    path = tmp_path / "result"
+    done = subprocess.run([sys.executable, "-c", program, str(path)], stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert done.returncode == BROKEN_PIPE and not done.stderr and path.read_text() == "done"
+
+
+def test_an_interruption_is_a_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(arguments: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("splatlearn.cli._run", interrupted)
+    assert run("edges") == 130 and capsys.readouterr().err == "splatlearn: interrupted\n"
