@@ -39,13 +39,15 @@ def meddled(draw: st.DrawFn, valid: Any) -> str:
         holder = values
         for key in path:
             holder = holder[key]
+        # A copy, for later changes may be made within it.
+        odd = copy.deepcopy(draw(st.sampled_from(ODD_VALUES)))
         match draw(st.sampled_from(["replace", "replace", "replace", "remove", "add"])):
             case "replace":
-                holder[last] = copy.deepcopy(draw(st.sampled_from(ODD_VALUES)))
+                holder[last] = odd
             case "remove":
                 del holder[last]
             case _ if isinstance(holder, dict):
-                holder[draw(st.sampled_from(["extra", "", "\ud800", "a.b"]))] = draw(st.sampled_from(ODD_VALUES))
+                holder[draw(st.sampled_from(["extra", "", "\ud800", "a.b"]))] = odd
             case _:
-                holder.append(draw(st.sampled_from(ODD_VALUES)))
+                holder.append(odd)
     return json.dumps(values)

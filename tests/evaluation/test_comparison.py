@@ -103,7 +103,7 @@ def test_wrong_runs_are_named(tmp_path: Path):
     with pytest.raises(FileNotFoundError, match="expected a run with evaluation.json, found none; make it with `splat"):
         read_run(tmp_path / "nowhere")
     (tmp_path / "a" / "recipe.json").write_text("{}")
-    with pytest.raises(ValueError, match="recipe.json: expected the recipe of a run, got a file that cannot be read"):
+    with pytest.raises(ValueError, match="recipe.json: expected the recipe of a run with its run.seed, got None"):
         read_run(tmp_path / "a")
 
 

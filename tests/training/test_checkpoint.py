@@ -281,7 +281,7 @@ def test_progress_without_a_field(tmp_path: Path) -> None:
     state = json.loads((folder / "training.json").read_text())
     del state["step"]
     (folder / "training.json").write_text(json.dumps(state))
-    with pytest.raises(CheckpointError, match="training.json: 'step'"):
+    with pytest.raises(CheckpointError, match="training.json: Missing key: 'step'"):
         read_progress(folder)
 
 

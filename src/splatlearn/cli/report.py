@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -12,9 +13,9 @@ from PIL import Image
 from splatlearn.cli.pictures import Pictures
 from splatlearn.cli.which_model import MARKS, described
 from splatlearn.cli.written import is_run
-from splatlearn.core.atomic import read_object
 from splatlearn.core.errors import MissingError
 from splatlearn.core.outputs import output_file
+from splatlearn.core.typed import read_as
 from splatlearn.data import (
     HELD_OUT_PHOTOS,
     DataError,
@@ -35,6 +36,22 @@ SHOWN = 4
 DEMO = "the photographs of scikit-image and scikit-learn"
 """What the recipe of the demo calls its data."""
 Named = tuple[str, Image.Image]
+
+
+@dataclass(frozen=True)
+class _Data:
+    """What a run's recipe, of any version, says of its data."""
+
+    data: str = ""
+    split: str = "train"
+    image_column: str | None = None
+    window: int | None = None
+    lanes: int = 64
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    data: _Data = field(default_factory=_Data)
 
 
 def report_command(
@@ -107,15 +124,14 @@ def _pictures(folder: Path, given: list[Named], device: str) -> list[Section]:
 
 def _own_photos(folder: Path) -> tuple[list[Named], str]:
     """Some photos of the data that a run learns from, spread over it."""
-    data = read_object(folder / "recipe.json").get("data", {})
-    name = str(data.get("data", ""))
+    data = read_as(_Recipe, folder / "recipe.json", extra=True, needed=False).data
+    name = data.data
     if name == DEMO:
         held_out = [photo for photo in sample_photos() if photo.name in HELD_OUT_PHOTOS]
         return [(photo.name, Image.fromarray(photo.array)) for photo in held_out], "It never saw these."
     if not name or not Path(name).exists():
         raise MissingError(f"the data of the run, {name or 'not recorded'}, is not here; name some images")
-    stream = {key: data[key] for key in ("window", "lanes") if data.get(key) is not None}
-    source = open_source(name, data.get("split", "train"), data.get("image_column"), **stream)
+    source = open_source(name, data.split, data.image_column, window=data.window, lanes=data.lanes)
     found: list[Named] = []
     # Others stand in for those that cannot be read.
     for index in dict.fromkeys([*_spread(SHOWN, len(source)), *_spread(4 * SHOWN, len(source))]):

@@ -34,13 +34,15 @@ def shown(value: object) -> str:
     return "a huge integer" if isinstance(value, int) and abs(value) > 10**30 else _short.repr(value)
 
 
-def read_as(kind: type[Built], path: Path, *, extra: bool = False, largest: int = LARGEST) -> Built:
+def read_as(
+    kind: type[Built], path: Path, *, extra: bool = False, needed: bool = True, largest: int = LARGEST
+) -> Built:
     """The dataclass that a JSON file describes; see `build`.
 
-    Raises MissingError without the file, and FormatError naming it for anything that `build` refuses, and where it has
-    more than `largest` bytes.
+    Without the file that of an empty object, unless it is `needed`: then MissingError is raised. Raises FormatError
+    naming the file for anything that `build` refuses, and where it has more than `largest` bytes.
     """
-    if not path.is_file():
+    if needed and not path.is_file():
         raise MissingError(f"{path}: expected a file, found none")
     values = read_object(path, largest)
     try:

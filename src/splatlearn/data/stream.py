@@ -116,7 +116,7 @@ def _index(files: ShardFiles, reader: ShardReader) -> list[ShardIndex]:
         path = Path(config.HF_DATASETS_CACHE) / "splatlearn_shards" / f"{key}.json"
         try:
             return [_stored(shard) for shard in json.loads(path.read_bytes())]
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             index = list(pool.map(partial(attempt, reader.index), files.urls))
     try:
         write_whole(path, json.dumps([{"blocks": each.blocks, "left_out": each.left_out.as_json()} for each in index]))

@@ -12,7 +12,9 @@ from typing import Any
 
 from scipy.special import stdtrit
 
-from splatlearn.core.errors import InputError, MissingError
+from splatlearn.core.atomic import read_object
+from splatlearn.core.errors import FormatError, InputError, MissingError
+from splatlearn.core.typed import shown
 from splatlearn.evaluation.results import EVALUATION_NAME, Evaluation, read_evaluations
 
 CONFIDENCE = 0.95
@@ -90,11 +92,11 @@ def read_run(folder: str | Path) -> Run:
     stored = path / "recipe.json"
     if not stored.is_file():
         return Run(path, {"folder": path.name}, None, evaluations)
-    try:
-        recipe: Any = json.loads(stored.read_text(encoding="utf-8"))
-        seed = recipe.pop("run")["seed"]
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise InputError(f"{stored}: expected the recipe of a run, got a file that cannot be read ({error})") from error
+    recipe = read_object(stored)
+    run = recipe.pop("run", None)
+    seed = run.get("seed") if isinstance(run, dict) else None
+    if type(seed) is not int:
+        raise FormatError(f"{stored}: expected the recipe of a run with its run.seed, got {shown(seed)}")
     return Run(path, _flat(recipe), seed, evaluations)
 
 

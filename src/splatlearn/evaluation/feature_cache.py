@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from splatlearn.core.atomic import replacing
+from splatlearn.core.atomic import parse_object, replacing
 from splatlearn.data import ImageSource
 from splatlearn.data.labelled import stored_contents
 from splatlearn.evaluation.embedders import Embedder
@@ -121,7 +121,7 @@ def _read(path: Path) -> Extracted | None:
             metadata = file.metadata() or {}
         if metadata["digest"] != _digest(tensors, metadata["unreadable"]):
             return None
-        return Extracted(tensors["values"], tensors["indices"], json.loads(metadata["unreadable"]))
+        return Extracted(tensors["values"], tensors["indices"], parse_object(metadata["unreadable"], str(path)))
     except (SafetensorError, KeyError, ValueError):
         return None
 

@@ -6,13 +6,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
-from splatlearn.core.atomic import write_whole
-from splatlearn.core.errors import InputError
+from splatlearn.core.atomic import read_object, write_whole
+from splatlearn.core.errors import FormatError, InputError
+from splatlearn.core.typed import build, shown
 
 EVALUATION_NAME = "evaluation.json"
 SCHEMA_VERSION = 1
+
+LARGEST = 2**28
+"""Bytes of an `evaluation.json`, which names every unreadable image."""
 
 Setting = str | int | float | bool | None
 
@@ -77,6 +80,10 @@ class Evaluation:
     subjects: tuple[Subject, ...]
     unreadable: Mapping[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if not self.subjects:
+            raise InputError("subjects: expected the model at least, got none")
+
     @property
     def model(self) -> Subject:
         """The model's own scores."""
@@ -115,23 +122,15 @@ def read_evaluations(folder: str | Path) -> list[Evaluation]:
     if not path.is_file():
         return []
     try:
-        found: Any = json.loads(path.read_text(encoding="utf-8"))
+        found = read_object(path, LARGEST)
         version = found["schema_version"]
-        if version == SCHEMA_VERSION:
-            return [_evaluation(each) for each in found["evaluations"]]
+        if type(version) is int and version == SCHEMA_VERSION:
+            return [build(Evaluation, each, finite=False) for each in found["evaluations"]]
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(
+        raise FormatError(
             f"{path}: expected what `splatlearn evaluate` writes, got a file that cannot be read ({error}); "
             "move it away and evaluate again"
         ) from error
-    raise InputError(f"{path}: expected schema_version {SCHEMA_VERSION}, got {version}; update splatlearn to read it")
-
-
-def _evaluation(values: dict[str, Any]) -> Evaluation:
-    subjects = tuple(
-        Subject(
-            **{**each, "scores": tuple(Score(**{**score, "draws": tuple(score["draws"])}) for score in each["scores"])}
-        )
-        for each in values["subjects"]
+    raise FormatError(
+        f"{path}: expected schema_version {SCHEMA_VERSION}, got {shown(version)}; update splatlearn to read it"
     )
-    return Evaluation(**{**values, "classes": tuple(values["classes"]), "subjects": subjects})

@@ -4,20 +4,38 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from splatlearn.core.atomic import read_object
+from splatlearn.core.typed import read_as
 from splatlearn.evaluation.results import Evaluation, read_evaluations
 from splatlearn.models.card import CardFacts, CardScore
 from splatlearn.models.exchange import Target
-from splatlearn.report.run_report import flat, read_log
+from splatlearn.report.run_report import Environment, flat, read_log
 
 POINTS = 12
 """Of a card's curve of losses."""
+
+
+@dataclass(frozen=True)
+class _Data:
+    data: str | None = None
+
+
+@dataclass(frozen=True)
+class _Objective:
+    mask_ratio: float = 0.75
+    normalize_targets: bool | None = None
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    data: _Data = field(default_factory=_Data)
+    objective: _Objective = field(default_factory=_Objective)
 
 
 def run_folder_of(path: str | Path) -> Path:
@@ -34,16 +52,17 @@ def run_facts(path: str | Path, licence: str | None = None) -> CardFacts:
     """
     folder = run_folder_of(path)
     recipe = read_object(folder / "recipe.json")
-    environment = read_object(folder / "environment.json")
+    told = _recipe(folder)
+    environment = read_as(Environment, folder / "environment.json", extra=True, needed=False)
     log = folder / "log.jsonl"
     steps = [entry for entry in (read_log(log) if log.is_file() else []) if "step" in entry]
     facts = CardFacts(
         name=folder.resolve().name if recipe else None,
-        data=recipe.get("data", {}).get("data"),
+        data=told.data.data,
         recipe={name: value for name, value in flat(recipe).items() if not name.startswith("run.out")},
-        command=environment.get("command"),
+        command=environment.command,
         scores=tuple(score for each in read_evaluations(folder) for score in _scores(each)),
-        versions=environment.get("versions", {}),
+        versions=environment.versions,
         licence=licence,
     )
     if not steps:
@@ -62,15 +81,18 @@ def _curve(entries: Sequence[Mapping[str, Any]]) -> tuple[tuple[int, float], ...
 
 def predicted_target(path: str | Path) -> Target | None:
     """What the MAE of a run predicts, `"colors"` or `"patches"`, by its recipe; None where there is no recipe."""
-    recipe = read_object(run_folder_of(path) / "recipe.json")
-    normalized = recipe.get("objective", {}).get("normalize_targets")
+    normalized = _recipe(run_folder_of(path)).objective.normalize_targets
     return None if normalized is None else "patches" if normalized else "colors"
 
 
 def hidden_share(path: str | Path) -> float:
     """The share of patches that a run hides, by its recipe; that of the paper where there is none."""
-    recipe = read_object(run_folder_of(path) / "recipe.json")
-    return float(recipe.get("objective", {}).get("mask_ratio", 0.75))
+    return _recipe(run_folder_of(path)).objective.mask_ratio
+
+
+def _recipe(folder: Path) -> _Recipe:
+    """What is read of a run's recipe, of any version."""
+    return read_as(_Recipe, folder / "recipe.json", extra=True, needed=False)
 
 
 def _scores(evaluation: Evaluation) -> list[CardScore]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from splatlearn.core.errors import InputError, MissingError
+from splatlearn.core.atomic import parse_object, read_object
+from splatlearn.core.errors import FormatError, MissingError
 from splatlearn.report.curves import loss_curve, small_multiples
 from splatlearn.report.page import Block, Code, Figure, KeyValues, Section
 
@@ -34,6 +35,14 @@ STEP_KEYS = ("step", "step_of_status")
 """Keys that say which step a line of the log is about: training steps, and reports on the run in between."""
 
 
+@dataclass(frozen=True)
+class Environment:
+    """What is read of an `environment.json`: the command of a run, and versions by package."""
+
+    command: str | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
 def read_log(path: str | Path) -> list[dict[str, Any]]:
     """The entries of a `log.jsonl`, one JSON object a line.
 
@@ -47,13 +56,11 @@ def read_log(path: str | Path) -> list[dict[str, Any]]:
         if not line.strip():
             continue
         try:
-            entry = json.loads(line)
-        except json.JSONDecodeError as error:
+            entry = parse_object(line, f"{path}, line {number}")
+        except FormatError as error:
             if number == len(lines):
                 break
-            raise InputError(f"{path}, line {number}: expected a JSON object, got {line[:60]!r}") from error
-        if not isinstance(entry, dict):
-            raise InputError(f"{path}, line {number}: expected a JSON object, got {line[:60]!r}")
+            raise FormatError(f"{path}, line {number}: expected a JSON object, got {line[:60]!r}") from error
         entries.append(entry)
     return entries
 
@@ -76,7 +83,7 @@ def run_sections(
     if not folder.is_dir():
         raise MissingError(f"run_dir: expected the folder of a run, got {str(run_dir)!r}, which is not a folder")
     log, recipe = folder / "log.jsonl", folder / "recipe.json"
-    choices = flat(json.loads(recipe.read_text(encoding="utf-8"))) if recipe.exists() else {}
+    choices = flat(read_object(recipe))
     sections = [_training(read_log(log) if log.exists() else [], choices.get("optimizer.epochs"))]
     if choices:
         sections.append(Section("Recipe", "Every choice that fixes the run.", [KeyValues(choices)]))

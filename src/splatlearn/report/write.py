@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from splatlearn.core.typed import read_as
 from splatlearn.report.evaluation import evaluation_sections
 from splatlearn.report.page import Section, write_page
-from splatlearn.report.run_report import run_sections
+from splatlearn.report.run_report import Environment, run_sections
 
 
 def write_run_report(run_dir: str | Path, pictures: Sequence[Section] = (), out: str | Path | None = None) -> Path:
@@ -18,12 +18,11 @@ def write_run_report(run_dir: str | Path, pictures: Sequence[Section] = (), out:
     the folder. Raises FileNotFoundError when there is no such folder.
     """
     folder = Path(run_dir)
-    environment = folder / "environment.json"
-    facts = json.loads(environment.read_text(encoding="utf-8")) if environment.exists() else {}
+    facts = read_as(Environment, folder / "environment.json", extra=True, needed=False)
     sections = [
         *pictures,
         *evaluation_sections(folder),
-        *run_sections(folder, facts.get("command"), facts.get("versions")),
+        *run_sections(folder, facts.command, facts.versions),
     ]
     name = folder.resolve().name
     target = folder / "report.html" if out is None else Path(out)

@@ -11,13 +11,16 @@ from __future__ import annotations
 import importlib.metadata
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from splatlearn.core.atomic import read_object
+from splatlearn.core.errors import FormatError
+from splatlearn.core.typed import build
 from splatlearn.models import save_model
 from splatlearn.models.io import WEIGHTS_NAME
 from splatlearn.training.checkpoint_files import (
@@ -38,6 +41,8 @@ from splatlearn.training.state import optimizer_tensors, restore_optimizer, rest
 from splatlearn.training.tensor_files import TensorFiles, write_rows, write_tensors
 
 OPTIMIZER = "optimizer"
+LARGEST_STATE = 2**30
+"""Bytes of a `training.json`, which names every unreadable image."""
 MODEL = WEIGHTS_NAME.removesuffix(".safetensors")
 
 
@@ -57,6 +62,17 @@ class Progress:
     unreadable: dict[str, str]
     images_per_step: int = 0
     images_per_pass: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.step, self.images_per_step, self.images_per_pass) < 0:
+            raise FormatError(f"step, images_per_step, images_per_pass: expected numbers ≥ 0, got {self.step} and more")
+
+
+@dataclass(frozen=True)
+class _Checksums:
+    """The checksums of a checkpoint's files, by name."""
+
+    files: dict[str, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,10 +134,12 @@ def write_state(folder: Path, progress: Progress, files: dict[str, str]) -> Path
 
 def read_progress(folder: Path) -> tuple[Progress, dict[str, str]]:
     """What `training.json` says: progress and checksums; raises CheckpointError for one that cannot be understood."""
+    path = folder / STATE
+    if not path.is_file():
+        raise CheckpointError(f"{folder}: expected a readable {STATE}, found none")
     try:
-        state = migrate(json.loads((folder / STATE).read_text()))
-        progress = Progress(**{each.name: state[each.name] for each in fields(Progress)})
-        return progress, dict(state["files"])
+        state = migrate(read_object(path, LARGEST_STATE))
+        return build(Progress, state, extra=True), build(_Checksums, state, extra=True).files
     except OSError as error:
         raise CheckpointError(f"{folder}: expected a readable {STATE}, got {error}") from error
     except NewerSchemaError as error:

@@ -13,8 +13,8 @@ import torch
 from scipy.stats import binomtest
 from torch import Tensor, nn
 
-from splatlearn.core.atomic import write_whole
-from splatlearn.core.errors import InputError
+from splatlearn.core.atomic import read_object, write_whole
+from splatlearn.core.errors import FormatError, InputError
 from splatlearn.data import RandomResizedCrop
 from splatlearn.data.labelled import Labelled, open_labelled
 from splatlearn.device import choose_device, choose_precision
@@ -214,9 +214,12 @@ class _Finetuning(TrainingLoop):
 
 def _known_scores(folder: Path, step: int) -> dict[str, Any]:
     """What `finetune.json` says, unless it is of a step that will be done again."""
-    path = folder / SCORES
-    known = json.loads(path.read_text()) if path.is_file() else {}
-    return known if known.get("steps", 0) <= step else {}
+    try:
+        known = read_object(folder / SCORES)
+    except FormatError:  # the next validation writes it anew
+        return {}
+    steps = known.get("steps", 0)
+    return known if isinstance(steps, int) and steps <= step else {}
 
 
 def _some(names: tuple[str, ...], limit: int = 3) -> str:

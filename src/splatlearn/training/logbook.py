@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from splatlearn.core.atomic import write_whole
+from splatlearn.core.atomic import parse_object, write_whole
 from splatlearn.core.errors import FormatError
 
 QUIET_SECONDS = 30.0
@@ -117,9 +117,10 @@ def _keep_until(path: Path, step: int) -> None:
     kept = []
     for line in path.read_text().splitlines():
         try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:
+            entry = parse_object(line, str(path))
+        except FormatError:
             continue
-        if entry.get("step", entry.get("step_of_status", 0)) <= step:
+        number = entry.get("step", entry.get("step_of_status", 0))
+        if isinstance(number, int | float) and number <= step:
             kept.append(line)
     write_whole(path, "".join(line + "\n" for line in kept))

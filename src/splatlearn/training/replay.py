@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from splatlearn.core.atomic import read_object
 from splatlearn.core.errors import InputError
+from splatlearn.core.typed import read_as, shown
 from splatlearn.data.batch import Batch
 from splatlearn.device import choose_device, choose_precision
 from splatlearn.models import GMAE, MAE, load_classifier, load_model
@@ -29,6 +30,7 @@ from splatlearn.training.guard import finite_or_nan
 from splatlearn.training.nonfinite import DESCRIPTION, NETWORKS, SCHEMA
 from splatlearn.training.pretraining_cost import PretrainingCost
 from splatlearn.training.recipe import Recipe
+from splatlearn.training.stored_recipe import check_range
 from splatlearn.training.tensor_files import TensorFiles
 
 BATCHES = {"Batch": Batch, "LabelledBatch": LabelledBatch}
@@ -36,6 +38,28 @@ BATCHES = {"Batch": Batch, "LabelledBatch": LabelledBatch}
 
 class ReplayError(InputError):
     """A folder does not hold a step that can be run again."""
+
+
+@dataclass(frozen=True)
+class _Step:
+    """What is read of a `step.json`."""
+
+    kind: Literal["Recipe", "FinetuneRecipe"]
+    step: int
+    done: float
+    epoch: int
+    place: int
+    passes: int
+    processes: int
+    precision: Literal["fp32", "bf16"]
+    batch: Literal["Batch", "LabelledBatch"]
+    measured: dict[str, float | Literal["nan", "inf", "-inf"]]
+
+    def __post_init__(self) -> None:
+        whole = {"step": self.step, "passes": self.passes, "processes": self.processes}
+        check_range("a number above 0", lambda value: value > 0, **whole)
+        check_range("a number ≥ 0", lambda value: value >= 0, epoch=self.epoch, place=self.place)
+        check_range("a number between 0 and 1", lambda value: 0 <= value <= 1, done=self.done)
 
 
 @dataclass(frozen=True)
@@ -67,44 +91,43 @@ def replay(folder: str | Path, device: str = "auto", precision: str | None = Non
     folder = Path(folder)
     told = _description(folder)
     where = choose_device(device)
-    model, cost = _model_and_cost(folder, told, where, choose_precision(precision or told["precision"], where))
+    model, cost = _model_and_cost(folder, told, where, choose_precision(precision or told.precision, where))
     model.train()
-    cost.at(told["done"], told["step"] - 1)
+    cost.at(told.done, told.step - 1)
     losses: list[Tensor] = []
     passes = list(_passes(folder, told, cost))
     with _first_bad_module(model) as bad:
         for place, batch in passes:
-            loss = cost(model, batch, told["epoch"], place).loss
+            loss = cost(model, batch, told.epoch, place).loss
             (finite_or_nan(loss) / len(passes)).backward()
             losses.append(loss.detach())
     gradients = {name: each.grad for name, each in model.named_parameters() if each.grad is not None}
     return Replayed(
-        step=told["step"],
+        step=told.step,
         loss=float(torch.stack(losses).mean()),
         grad_norm=float(torch.nn.utils.get_total_norm(list(gradients.values()))),
-        before={name: float(value) for name, value in told["measured"].items()},
+        before={name: float(value) for name, value in told.measured.items()},
         module=bad[0] if bad else None,
         parameters=[name for name, gradient in gradients.items() if not bool(torch.isfinite(gradient).all())],
     )
 
 
-def _description(folder: Path) -> dict[str, Any]:
+def _description(folder: Path) -> _Step:
     path = folder / DESCRIPTION
     try:
-        told = json.loads(path.read_text())
-        version = told["schema"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        version = read_object(path)["schema"]
+        if type(version) is int and version == SCHEMA:
+            return read_as(_Step, path, extra=True)
+    except (OSError, ValueError, KeyError) as error:
         raise ReplayError(
             f"{folder}: expected a step that a run saved under nonfinite/, got a folder without a readable "
             f"{DESCRIPTION} ({error})"
         ) from error
-    if version != SCHEMA:
-        raise ReplayError(f"{path}: expected schema {SCHEMA}, got {version}; update splatlearn to run it again")
-    return told
+    raise ReplayError(f"{path}: expected schema {SCHEMA}, got {shown(version)}; update splatlearn to run it again")
 
 
-def _model_and_cost(folder: Path, told: dict[str, Any], device: torch.device, precision: str) -> tuple[nn.Module, Cost]:
-    if told["kind"] == FinetuneRecipe.__name__:
+def _model_and_cost(folder: Path, told: _Step, device: torch.device, precision: str) -> tuple[nn.Module, Cost]:
+    if told.kind == FinetuneRecipe.__name__:
         classifier = load_classifier(folder, device)
         recipe = FinetuneRecipe.read(folder / RECIPE)
         assert recipe.optimizer.drop_path is not None
@@ -117,11 +140,11 @@ def _model_and_cost(folder: Path, told: dict[str, Any], device: torch.device, pr
     return model, cost
 
 
-def _passes(folder: Path, told: dict[str, Any], cost: Cost) -> Iterator[tuple[int, Any]]:
+def _passes(folder: Path, told: _Step, cost: Cost) -> Iterator[tuple[int, Any]]:
     """The batches of the step's forward passes and their places; those of several processes joined where they were."""
-    kind, processes = BATCHES[told["batch"]], told["processes"]
-    for number in range(told["passes"]):
-        place = told["place"] * told["passes"] + number
+    kind, processes = BATCHES[told.batch], told.processes
+    for number in range(told.passes):
+        place = told.place * told.passes + number
         batches = [_batch(folder, kind, f"batch-{rank:05d}-{number:05d}") for rank in range(processes)]
         if cost.joins_processes:
             joined = {name: torch.cat([each[name] for each in batches]) for name in batches[0]}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from splatlearn.core.atomic import read_object
 from splatlearn.training.checkpoint import Progress
 from splatlearn.training.checkpoint_files import RECIPE
 from splatlearn.training.run_folder import RunFolderError
@@ -62,7 +61,8 @@ def step_shape(given: StepShape, out: Path, progress: Progress | None, compares:
 def _stored(out: Path) -> tuple[int, int] | None:
     """What the run's recipe says of batch_size and accumulate."""
     try:
-        optimizer: Any = json.loads((out / RECIPE).read_text())["optimizer"]
-        return optimizer["batch_size"], optimizer["accumulate"]
+        optimizer = read_object(out / RECIPE)["optimizer"]
+        sizes = optimizer["batch_size"], optimizer["accumulate"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
+    return sizes if all(type(each) is int for each in sizes) else None

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,7 +19,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-from splatlearn.core.errors import InputError, MissingError
+from splatlearn.core.atomic import parse_object
+from splatlearn.core.errors import FormatError, InputError, MissingError
+from splatlearn.core.typed import shown
 from splatlearn.training.processes import Processes
 
 _SHARD = re.compile(r"(?P<name>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.safetensors")
@@ -91,7 +94,7 @@ class TensorFiles:
     def _index(self, path: Path) -> None:
         try:
             with safe_open(path, framework="pt") as file:
-                rows = json.loads((file.metadata() or {}).get("rows", "{}"))
+                rows = _rows(parse_object((file.metadata() or {}).get("rows", "{}"), str(path)), path)
                 for key in file.keys():
                     shape = tuple(file.get_slice(key).get_shape())
                     first, total = rows.get(key, (0, shape[0] if shape else 1))
@@ -126,6 +129,14 @@ class TensorFiles:
         if not isinstance(tensor, DTensor):
             return self.whole(key)
         return self.rows(key, first_row(tensor), tensor.to_local().shape[0])
+
+
+def _rows(stored: dict[str, Any], path: Path) -> dict[str, tuple[int, int]]:
+    """The first row and the rows of the whole tensor, by name; raises FormatError for anything else."""
+    for name, value in stored.items():
+        if not (isinstance(value, list) and len(value) == 2 and all(type(each) is int and each >= 0 for each in value)):
+            raise FormatError(f"{path}: rows of {shown(name)}: expected two integers, got {shown(value)}")
+    return {name: (first, total) for name, (first, total) in stored.items()}
 
 
 def _files(folder: Path, name: str) -> list[Path]:
