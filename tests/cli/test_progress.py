@@ -138,7 +138,7 @@ def test_evaluation_is_told(
     assert run("evaluate", model, *both, *options) == 0
     told = capsys.readouterr().err
     assert "features: 12 of 12\n" in told and len(lines(told, "model: linear")) == 7
-    assert len(lines(told, "masks")) == 3 and "token maps: 2 of 2\n" in told
+    assert "masks: 2 of 3\n" in told and "token maps: 2 of 2\n" in told
     assert lines(told, "model: segmentation")[-1] == (4, 5)
 
 

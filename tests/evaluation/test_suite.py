@@ -83,9 +83,9 @@ def test_few_shot_images_are_the_same_for_every_model(monkeypatch: pytest.Monkey
 def test_default_shots_are_those_that_are_possible_and_others_are_an_error():
     options = EvaluationOptions(probes=("few-shot",), controls=False, draws=1)
     scores = evaluate(small_mae(), coloured_sets(), options).model.scores
-    assert {score.budget for score in scores} == {"1 per class", "5 per class", "10 per class", "1%", "10%"}
+    assert {score.budget for score in scores} == {"1 per class (1%, 10%)", "5 per class", "10 per class"}
     few = evaluate(small_mae(), coloured_sets(train=18), options).model.scores
-    assert {score.budget for score in few} == {"1 per class", "5 per class", "1%", "10%"}
+    assert {score.budget for score in few} == {"1 per class (1%, 10%)", "5 per class"}
     with pytest.raises(ValueError, match="shots: expected at most .*, got 10 of each class where 'red' has 6"):
         evaluate(small_mae(), coloured_sets(train=18), dataclasses.replace(options, shots=(10,)))
 

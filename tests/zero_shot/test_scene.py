@@ -6,11 +6,12 @@ import torch
 from models.small_models import small_gmae, small_mae
 from scenes import random_gaussians
 from splatlearn.camera import Camera
+from splatlearn.core.errors import InputError
 from splatlearn.gaussians import Gaussians
 from splatlearn.models import GMAEConfig
 from splatlearn.render import project, render
 from splatlearn.zero_shot import ReadOptions, Scene, edges, figure_ground, layers, read_scene
-from splatlearn.zero_shot.windows import Window, merge_windows, windows_over
+from splatlearn.zero_shot.windows import Window, _taper, _tapers, least_window, merge_windows, windows_over
 
 
 def test_native_images_are_read_as_the_model_predicts(generator):
@@ -105,6 +106,37 @@ def test_windows_that_agree_give_the_picture_of_one():
     merged = render(merge_windows(parts, windows, (20, 60)), camera).color
     # Exact at the centres of Gaussians; their flanks let through a little more or less.
     torch.testing.assert_close(merged, render(one, camera).color, atol=0.05, rtol=0)
+
+
+@pytest.mark.parametrize("distance", [None, 8.0])
+def test_weights_of_a_grid_of_windows_are_those_of_any_windows(generator, distance):
+    """The sum over a grid goes by rows and columns; over the same windows with one missing, window by window."""
+    windows = windows_over(40, 55, (16, 24), 16, 0.5)
+    gaussians = random_gaussians(generator, (1,), 9)
+    found = _tapers(gaussians, windows, (40, 55), distance)
+    expected = torch.stack([_taper(gaussians, window, (40, 55), distance) for window in windows]).sum(dim=0)
+    torch.testing.assert_close(found, expected)
+    some = _tapers(gaussians, windows[1:], (40, 55), distance)
+    torch.testing.assert_close(some, expected - _taper(gaussians, windows[0], (40, 55), distance))
+
+
+def test_windows_below_a_patch_and_beyond_count_are_refused(generator):
+    model, images = small_gmae(), torch.rand(1, 3, 40, 55, generator=generator)
+    with pytest.raises(InputError, match="^window: expected at least 4 pixels, which cover one patch .*, got 3$"):
+        read_scene(model, images, ReadOptions("windows", window=3))
+    assert read_scene(model, images, ReadOptions("windows", window=4)).gaussians.count > 12
+    assert least_window((16, 48), 8) == 8 and least_window((48, 16), 8) == 24
+    with pytest.raises(InputError, match=r"^window, overlap: expected at most 16384 windows, got \d+ of 2×3 pixels"):
+        windows_over(1000, 1000, (16, 24), 2)
+
+
+def test_progress_is_told(generator):
+    model, images = small_gmae(), torch.rand(1, 3, 20, 60, generator=generator)
+    told: list[tuple[str, int, int]] = []
+    read_scene(model, images, ReadOptions("windows", refine=2), lambda *given: told.append(given))
+    windows = [each for each in told if each[0] == "windows"]
+    assert [done for _, done, _ in windows] == list(range(windows[0][2])) and windows[0][2] > 1
+    assert told[len(windows) :] == [("steps", step, 2) for step in range(3)]
 
 
 def test_wrong_input_is_one_sentence(generator, no_shape_checks):

@@ -14,7 +14,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from splatlearn.cli.notes import note_left_out
+from splatlearn.cli.notes import changed, note_left_out, note_unused
 from splatlearn.cli.progress import Told, progress_bar
 from splatlearn.cli.which_model import described, load_gmae
 from splatlearn.cli.written import is_run
@@ -34,6 +34,7 @@ from splatlearn.evaluation.figure_ground_contenders import (
     score_figures,
 )
 from splatlearn.evaluation.figure_ground_data import open_figure_ground
+from splatlearn.zero_shot.scene import check_options
 
 Rows = Mapping[str, Mapping[str, float]]
 """Scores by name, of methods by name."""
@@ -60,6 +61,11 @@ class BenchmarkInput:
     every: bool = False
     """Score every read-out of edges, not the default and the paper's alone."""
 
+    def __post_init__(self) -> None:
+        for name, value in (("limit", self.limit), ("processes", self.processes), ("thresholds", self.thresholds)):
+            if value is not None and value < 1:
+                raise InputError(f"{name}: expected at least 1, got {value}")
+
 
 def benchmark_command(
     name: tyro.conf.Positional[Literal["bsds500", "figure-ground"]],
@@ -78,8 +84,12 @@ def benchmark_command(
     out = Path(run if given.out is None else given.out)
     result = f"benchmark-{name}.json"
     outputs = outputs_in(out, [result], given.overwrite, owned=lambda _: given.out is None or is_run(out))
-    model = load_gmae(run, choose_device(reading.device))
     options = reading.options()
+    if name == "figure-ground":
+        note_unused(changed(given, "thresholds", "every"), "on figure-ground, which scores masks")
+    note_unused(changed(reading, "batch_size"), "here, where images are read one by one")
+    model = load_gmae(run, choose_device(reading.device))
+    check_options(model, options)
     if name == "bsds500":
         edges = gmae_edges(model, options=options, read_outs=READ_OUTS if given.every else USUAL)
         tables = edge_tables([edges, *(plain_edges() if given.baselines == "yes" else [])], given)

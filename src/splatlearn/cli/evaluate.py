@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from splatlearn.cli.notes import note_left_out
+from splatlearn.cli.notes import changed, note_left_out, note_unused
 from splatlearn.cli.progress import progress_bar
 from splatlearn.cli.which_model import described
 from splatlearn.cli.written import check_evaluation_folder, is_run
@@ -30,7 +30,7 @@ from splatlearn.evaluation import (
     evaluate_segmentation,
     save_evaluation,
 )
-from splatlearn.evaluation.masked_images import MaskedImages, open_masked_images
+from splatlearn.evaluation.masked_images import MaskedImages, mask_classes, open_masked_images
 from splatlearn.models import GMAE, MAE, load_model
 from splatlearn.report import write_page, write_run_report
 from splatlearn.report.evaluation import evaluation_sections, few_shot_table, score_table, shown
@@ -100,16 +100,41 @@ def evaluate_command(
     model = load_model(run, extraction.device)
     labelled = None if data.data is None else open_labelled(data.data, data.image_column, data.label_column)
     masked = None if data.segmentation is None else open_masked_images(data.segmentation)
+    _note_unused(data, options)
     if labelled is not None:
         note_left_out(data.data or "", left_out_of(labelled.train, labelled.val))
     if masked is not None:
         note_left_out(data.segmentation or "", left_out_of(masked))
+    if labelled is not None and masked is not None:
+        # What is wrong with the masks is told before the other evaluation takes its time.
+        with progress_bar() as told:
+            mask_classes(masked, told)
     cache = out / CACHE_NAME if data.cache is None else Path(data.cache)
     for evaluation in _evaluations(model, labelled, masked, options, extraction, cache):
         save_evaluation(out, evaluation)
         _print(evaluation)
     print(f"done: {out / 'evaluation.json'}, {_report(out)}; model: {described(run)}")
     return 0
+
+
+OPTIONS_OF = {
+    "knn": ("neighbours", "temperature"),
+    "linear": ("linear",),
+    "few-shot": ("shots", "shares", "draws"),
+}
+"""Options that one probe alone has."""
+OF_IMAGES = ("probes", "pooling", "block", "diagnostics", *(name for names in OPTIONS_OF.values() for name in names))
+"""Options that labelled images alone have."""
+
+
+def _note_unused(data: EvaluationInput, options: EvaluationOptions) -> None:
+    if data.data is None:
+        given = changed(data, "image_column", "label_column", "cache") | changed(options, *OF_IMAGES)
+        note_unused(given, "without --data: the segmentation probe has a recipe of its own")
+        return
+    for probe, names in OPTIONS_OF.items():
+        if probe not in options.probes:
+            note_unused(changed(options, *names), f"without {probe} among --probes")
 
 
 def _evaluations(

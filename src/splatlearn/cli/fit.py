@@ -14,11 +14,13 @@ from torch import Tensor
 
 from splatlearn.camera import Camera
 from splatlearn.cli.clamping import to_write
+from splatlearn.cli.notes import note_unused
 from splatlearn.cli.pictures import MAX_SIZE, Pictures, write_png
 from splatlearn.cli.progress import progress_bar
 from splatlearn.cli.which_model import described, load_gmae
 from splatlearn.cli.written import say_written
 from splatlearn.core.atomic import write_whole
+from splatlearn.core.errors import InputError
 from splatlearn.core.outputs import outputs_in
 from splatlearn.device import choose_device
 from splatlearn.files import SplatCloud, bake_pinhole, write_splats
@@ -30,6 +32,7 @@ from splatlearn.zero_shot import Scene, read_scene
 ENDINGS = ("-fit.png", ".ply")
 """Of the files of an image: the rendering and the Gaussians."""
 SUMMARY = "fit.json"
+GAUSSIANS = 1000
 SMALLEST_ERROR = 1e-10
 """Mean squared error below which a fit counts as 100 dB."""
 TRACE_POINTS = 20
@@ -48,7 +51,7 @@ def fit_command(
     images: tyro.conf.Positional[tuple[str, ...]],
     *,
     out: str,
-    gaussians: int = 1000,
+    gaussians: int = GAUSSIANS,
     steps: int = 300,
     add: int = 0,
     run: str | None = None,
@@ -75,6 +78,12 @@ def fit_command(
         device: auto, cpu, cuda, cuda:1, mps.
         overwrite: Replace files that an earlier call wrote into the folder.
     """
+    if gaussians < 1 or steps < 0:
+        raise InputError(f"gaussians, steps: expected at least 1 and 0, got {gaussians} and {steps}")
+    options = RefineOptions(add=add, seed=seed)
+    note_unused({"gaussians": gaussians != GAUSSIANS and run is not None}, "with --run, whose model says how many")
+    note_unused({"seed": seed != 0 and run is not None and not add}, "with --run, unless Gaussians are added")
+    note_unused({"add": add > 0 and steps == 0}, "without --steps, on whose way Gaussians are added")
     pictures = Pictures(images, 1, max_size=max_size)
     names = [*(f"{name}{ending}" for name in pictures.names for ending in ENDINGS), SUMMARY]
     outputs = outputs_in(out, names, overwrite, inputs=pictures.files)
@@ -91,7 +100,7 @@ def fit_command(
                 told("fit", before + step / max(1, steps), len(pictures.files), f"step {step} of {steps}")
 
             start = _start(model, image, gaussians, seed)
-            options = RefineOptions(add=add, seed=seed, background=start.background)
+            options = replace(options, background=start.background)
             fit = fit_image(start.gaussians, image, steps, options, start.camera, watch)
             fitted = replace(start, gaussians=fit.gaussians)
             notes.append(_write(folder, batch.names[0], fitted, refit_colors))

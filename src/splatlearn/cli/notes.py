@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from splatlearn.data.left_out import LeftOut
 
@@ -17,3 +20,16 @@ def note_left_out(where: str | Path, left_out: LeftOut) -> None:
     """Say what a set of images leaves out, if it leaves out anything."""
     if left_out:
         note(f"left out of {where}: {left_out}")
+
+
+def note_unused(options: Mapping[str, bool], why: str) -> None:
+    """Say which options have no effect: those that are given (True), for the same reason."""
+    given = [f"--{name.replace('_', '-')}" for name, is_given in options.items() if is_given]
+    if given:
+        note(f"{', '.join(given)} {'has' if len(given) == 1 else 'have'} no effect {why}")
+
+
+def changed(options: Any, *names: str) -> dict[str, bool]:
+    """Which fields of a dataclass are not at their defaults, for `note_unused`."""
+    defaults = {field.name: field.default for field in fields(options)}
+    return {name: getattr(options, name) != defaults[name] for name in names}

@@ -80,11 +80,12 @@ def report_command(
     if not any((folder / mark).exists() for mark in MARKS):
         raise MissingError(f"run: expected the folder of a run, got {run}, which holds no {', '.join(MARKS)}")
     pictures = Pictures(images) if images else None
+    on = choose_device(device)
     files = [] if pictures is None else pictures.files
     own = out is None and is_run(folder)
     page = output_file(folder / PAGE if out is None else out, overwrite or own, inputs=files, example=PAGE)
     given = [] if pictures is None else _given(pictures)
-    sections = _pictures(folder, given, device)
+    sections = _pictures(folder, given, on)
     write_run_report(folder, sections, page)
     print(f"{page}; model: {_newest(run)}")
     if pictures is not None:
@@ -109,10 +110,10 @@ def _newest(run: str) -> str:
         return f"{run}, which has no checkpoint yet"
 
 
-def _pictures(folder: Path, given: list[Named], device: str) -> list[Section]:
+def _pictures(folder: Path, given: list[Named], device: torch.device) -> list[Section]:
     """Sections with pictures, or one that says why there are none: the rest of a report must not fail over them."""
     try:
-        model = load_model(folder, choose_device(device))
+        model = load_model(folder, device)
         named, origin = (given, "These photos were chosen for this report.") if given else _own_photos(folder)
         return run_picture_sections(folder, model, _shown(model, named, origin), zero_shot=bool(given))
     except (FileNotFoundError, ValueError) as error:

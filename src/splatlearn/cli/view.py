@@ -9,10 +9,13 @@ from splatlearn.cli.pictures import MAX_SIZE, Pictures
 from splatlearn.cli.progress import progress_bar
 from splatlearn.cli.which_model import described, load_gmae, model_and_images
 from splatlearn.cli.zero_shot import Images, Read, Reading, Run, part_of
+from splatlearn.core.errors import InputError
 from splatlearn.core.outputs import output_file
 from splatlearn.device import choose_device
 from splatlearn.viewer import ViewedImage, viewed_images, write_view
+from splatlearn.viewer.contents import FEWEST_GROUPS, MOST_GROUPS
 from splatlearn.zero_shot import read_scene
+from splatlearn.zero_shot.scene import check_options
 
 READING = Reading()
 
@@ -37,18 +40,22 @@ def view_command(
         groups: Clusters of Gaussians to colour by, 2 to 10.
         overwrite: Replace a file that exists.
     """
+    if not FEWEST_GROUPS <= groups <= MOST_GROUPS:
+        raise InputError(f"groups: expected {FEWEST_GROUPS} to {MOST_GROUPS} clusters, got {groups}")
+    options = reading.options()
     run, images = model_and_images(run, images)
     pictures = Pictures(images, reading.batch_size, max_size=max_size)
     path = output_file(out, overwrite, inputs=pictures.files, example="view.html")
     on = choose_device(reading.device)
     model = load_gmae(run, on)
     pictures.at_least(model.patch)
+    check_options(model, options)
     found: list[ViewedImage] = []
     with progress_bar() as told:
         for batch in pictures:
             before = len(found) + pictures.failed
             at_hand = partial(part_of, told, "view", before, len(batch.names), len(pictures.files))
-            scene = read_scene(model, batch.images.to(on), reading.options(), at_hand)
+            scene = read_scene(model, batch.images.to(on), options, at_hand)
             found += viewed_images(scene, batch.images, batch.names, groups)
             told("view", len(found) + pictures.failed, len(pictures.files))
     if found:

@@ -12,12 +12,15 @@ import tyro
 from torch import Tensor
 
 from splatlearn.cli.clamping import LayerLoss, refitted
+from splatlearn.cli.notes import changed, note_unused
 from splatlearn.cli.pictures import MAX_SIZE, PictureBatch, Pictures, write_png
 from splatlearn.cli.progress import Told, progress_bar
 from splatlearn.cli.which_model import described, load_gmae, model_and_images
 from splatlearn.cli.written import say_written
+from splatlearn.core.errors import InputError
 from splatlearn.core.outputs import outputs_in
 from splatlearn.device import choose_device
+from splatlearn.models import GMAE
 from splatlearn.zero_shot import (
     EdgeOptions,
     FigureOptions,
@@ -28,11 +31,11 @@ from splatlearn.zero_shot import (
     layers_of,
     read_scene,
 )
-from splatlearn.zero_shot.choices import EdgeMethod, FigureMethod
+from splatlearn.zero_shot.choices import SIGMA, EdgeMethod, FigureMethod
 from splatlearn.zero_shot.edges import Cue
 from splatlearn.zero_shot.figure_ground import Side
-from splatlearn.zero_shot.scene import Sizing
-from splatlearn.zero_shot.slabs import Rule
+from splatlearn.zero_shot.scene import Sizing, check_options
+from splatlearn.zero_shot.slabs import Rule, check_count
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,9 @@ class Reading:
     """auto, cpu, cuda, cuda:1, mps."""
 
     def options(self) -> ReadOptions:
-        """What `read_scene` takes."""
+        """What `read_scene` takes; says which of them have no effect."""
+        if self.sizing != "windows":
+            note_unused(changed(self, "window", "overlap"), "without --sizing windows")
         return ReadOptions(self.sizing, self.window, self.overlap, self.refine)
 
 
@@ -91,9 +96,15 @@ def layers_command(
         max_size: Pixels of the longer side that larger images are shrunk to, as are outputs; 0 for their own size.
         overwrite: Replace files that an earlier call wrote into the folder.
     """
+    if count < 1:
+        raise InputError(f"count: expected at least 1 layer, got {count}")
     endings = ("-rendering.png", *(f"-layer-{number:02d}.png" for number in range(1, count + 1)))
-
     lost = LayerLoss()
+
+    def check(model: GMAE) -> None:
+        # Several windows have more Gaussians than the model makes of one; how many, the images say.
+        if reading.sizing == "resize":
+            check_count(count, model.config.gaussians)
 
     def write(batch: PictureBatch, scene: Scene) -> Iterable[Sequence[Tensor]]:
         found = layers_of(refitted(scene) if refit_colors else scene, count, rule)
@@ -101,8 +112,8 @@ def layers_command(
         for whole, each in zip(scene.rendering.color, found, strict=True):
             yield [whole, *each]
 
-    where = Destination(out, overwrite, endings)
-    return _read_out(run, images, where, max_size, reading, "layers", write, lost.said)
+    made = ReadOut("layers", endings, write, lost.said, check)
+    return _read_out(run, images, Destination(out, overwrite), max_size, reading, made)
 
 
 def segment_command(
@@ -133,13 +144,15 @@ def segment_command(
         overwrite: Replace files that an earlier call wrote into the folder.
     """
     options = FigureOptions(method, side, center, groups=groups)
+    note_unused({"side": side != "near" and method not in ("order", "depth")}, f"with --method {method}")
+    note_unused({"groups": groups != 8 and method != "groups"}, "without --method groups")
 
     def write(batch: PictureBatch, scene: Scene) -> Iterable[Sequence[Tensor]]:
         for image, soft in zip(batch.images, figure_ground_of(scene, options).cpu(), strict=True):
             yield [soft, (soft >= 0.5).float(), torch.cat([image, soft.unsqueeze(0)])]
 
-    where = Destination(out, overwrite, ("-soft.png", "-mask.png", "-figure.png"))
-    return _read_out(run, images, where, max_size, reading, "figure and ground", write)
+    made = ReadOut("figure and ground", ("-soft.png", "-mask.png", "-figure.png"), write)
+    return _read_out(run, images, Destination(out, overwrite), max_size, reading, made)
 
 
 def edges_command(
@@ -167,22 +180,39 @@ def edges_command(
         overwrite: Replace files that an earlier call wrote into the folder.
     """
     options = EdgeOptions(method, cues=cues, sigma=sigma)
+    if method == "index":
+        note_unused({"cues": cues is not None, "sigma": sigma != SIGMA}, "with --method index")
 
     def write(batch: PictureBatch, scene: Scene) -> Iterable[Sequence[Tensor]]:
         for found in edges_of(scene, options):
             yield [found]
 
-    where = Destination(out, overwrite, ("-edges.png",))
-    return _read_out(run, images, where, max_size, reading, "edges", write)
+    made = ReadOut("edges", ("-edges.png",), write)
+    return _read_out(run, images, Destination(out, overwrite), max_size, reading, made)
 
 
 @dataclass(frozen=True)
 class Destination:
-    """Where the pictures of images go: NAME with each of the endings, into the folder `out`."""
+    """The folder that the pictures of images go to, and whether those of an earlier call are replaced."""
 
     out: str
     overwrite: bool
+
+
+@dataclass(frozen=True)
+class ReadOut:
+    """What a command makes of images.
+
+    - `what`: its name on the bar; `endings`: of the files NAME… that `write` makes the pictures of.
+    - `note`: what is to be printed at the end.
+    - `check`: refuses a model, before any image is read, for which the command's options cannot work.
+    """
+
+    what: str
     endings: tuple[str, ...]
+    write: Write
+    note: Callable[[], str] = str
+    check: Callable[[GMAE], None] = lambda model: None
 
 
 def _read_out(
@@ -191,35 +221,32 @@ def _read_out(
     where: Destination,
     max_size: int,
     reading: Reading,
-    what: str,
-    write: Write,
-    note: Callable[[], str] = str,
+    made: ReadOut,
 ) -> int:
-    """Write the pictures that `write` makes of the images' scenes, and print what `note` says of them.
-
-    Raises InputError at the end for images that were left out.
-    """
+    """Write what is made of the images' scenes. Raises InputError at the end for images that were left out."""
     options = reading.options()
     run, images = model_and_images(run, images)
     pictures = Pictures(images, reading.batch_size, max_size=max_size)
-    names = [f"{name}{ending}" for name in pictures.names for ending in where.endings]
+    names = [f"{name}{ending}" for name in pictures.names for ending in made.endings]
     outputs = outputs_in(where.out, names, where.overwrite, inputs=pictures.files)
     device = choose_device(reading.device)
     model = load_gmae(run, device)
     pictures.at_least(model.patch)
+    check_options(model, options)
+    made.check(model)
     done, written = 0, []
     with outputs.writing() as folder, progress_bar() as told:
         for batch in pictures:
-            at_hand = partial(part_of, told, what, done + pictures.failed, len(batch.names), len(pictures.files))
+            at_hand = partial(part_of, told, made.what, done + pictures.failed, len(batch.names), len(pictures.files))
             scene = read_scene(model, batch.images.to(device), options, at_hand)
-            for name, found in zip(batch.names, write(batch, scene), strict=True):
-                for ending, pixels in zip(where.endings, found, strict=True):
+            for name, found in zip(batch.names, made.write(batch, scene), strict=True):
+                for ending, pixels in zip(made.endings, found, strict=True):
                     write_png(folder / f"{name}{ending}", pixels)
                     written.append(f"{name}{ending}")
             done += len(batch.names)
-            told(what, done + pictures.failed, len(pictures.files))
+            told(made.what, done + pictures.failed, len(pictures.files))
     say_written(folder, written, done, described(run))
-    if text := note():
+    if text := made.note():
         print(text)
     pictures.finish()
     return 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from jaxtyping import Int64
@@ -26,27 +28,50 @@ def few_shot_draw(
 
     Raises InputError for a budget that is not positive and for more images than a class has.
     """
-    is_count = isinstance(budget, int)
-    if budget <= 0 or (not is_count and budget >= 1):
-        raise InputError(f"budget: expected a positive number of images or a share in (0, 1), got {budget}")
     chosen: list[np.ndarray] = []
-    for place, name in enumerate(classes):
+    for place, wanted in enumerate(images_of(labels, classes, budget)):
         members = np.flatnonzero(labels.numpy() == place)
-        wanted = int(budget) if is_count else max(1, round(budget * len(members)))
-        if wanted > len(members):
-            raise InputError(
-                f"shots: expected at most as many images as the smallest class has, got {wanted} of each class where "
-                f"{name!r} has {len(members)}; ask for fewer"
-            )
         # Draws start at 1 because 0 is the order that splits off validation images.
         order = generator(seed, draw + 1, place, Purpose.SPLIT).permutation(len(members))
         chosen.append(members[order[:wanted]])
     return torch.from_numpy(np.sort(np.concatenate(chosen)))
 
 
+def images_of(labels: Int64[Tensor, " N"], classes: tuple[str, ...], budget: Budget) -> tuple[int, ...]:
+    """How many images of each class a budget is. Raises InputError as `few_shot_draw` does."""
+    is_count = isinstance(budget, int)
+    if budget <= 0 or (not is_count and budget >= 1):
+        raise InputError(f"budget: expected a positive number of images or a share in (0, 1), got {budget}")
+    sizes = torch.bincount(labels, minlength=len(classes)).tolist()
+    for name, size in zip(classes, sizes, strict=True):
+        if is_count and budget > size:
+            raise InputError(
+                f"shots: expected at most as many images as the smallest class has, got {budget} of each class where "
+                f"{name!r} has {size}; ask for fewer"
+            )
+    return tuple(int(budget) if is_count else max(1, round(budget * size)) for size in sizes)
+
+
+def distinct_budgets(
+    labels: Int64[Tensor, " N"], classes: tuple[str, ...], budgets: Sequence[Budget]
+) -> dict[str, Budget]:
+    """Budgets by what reports call them; those of as many images of every class are one, whose draws are the same.
+
+    Raises InputError as `few_shot_draw` does.
+    """
+    alike: dict[tuple[int, ...], list[Budget]] = {}
+    for budget in budgets:
+        alike.setdefault(images_of(labels, classes, budget), []).append(budget)
+    named: dict[str, Budget] = {}
+    for first, *others in alike.values():
+        names = list(dict.fromkeys(budget_name(other) for other in others if budget_name(other) != budget_name(first)))
+        named[budget_name(first) + (f" ({', '.join(names)})" if names else "")] = first
+    return named
+
+
 def budget_name(budget: Budget) -> str:
     """What reports call a budget."""
-    return f"{budget} per class" if isinstance(budget, int) else f"{budget:.0%}"
+    return f"{budget} per class" if isinstance(budget, int) else f"{100 * budget:.6g}%"
 
 
 def possible_shots(labels: Int64[Tensor, " N"], classes: tuple[str, ...]) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -53,6 +54,16 @@ class EvaluationOptions:
         for name, value in (("neighbours", self.neighbours), ("draws", self.draws)):
             if value < 1:
                 raise InputError(f"{name}: expected a positive number, got {value}")
+        if not 0 < self.temperature < math.inf:
+            raise InputError(f"temperature: expected a number above 0, got {self.temperature}")
+        if not 0 <= self.seed < 2**64:
+            raise InputError(f"seed: expected a number from 0 to 2**64 - 1, got {self.seed}")
+        for shots in self.shots or ():
+            if shots < 1:
+                raise InputError(f"shots: expected positive numbers of images, got {shots}")
+        for share in self.shares:
+            if not 0 < share < 1:
+                raise InputError(f"shares: expected shares in (0, 1), got {share}")
 
     @property
     def features_name(self) -> str:

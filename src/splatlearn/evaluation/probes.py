@@ -7,12 +7,12 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from splatlearn.core.errors import InputError
 from splatlearn.evaluation.features import Features, Progress
-from splatlearn.evaluation.few_shot import Budget, budget_name, few_shot_draw, possible_shots
+from splatlearn.evaluation.few_shot import Budget, distinct_budgets, few_shot_draw, possible_shots
 from splatlearn.evaluation.knn import knn_scores
 from splatlearn.evaluation.linear import LarsRecipe, Told, lars_scores, logistic_scores
 from splatlearn.evaluation.naive_bayes import diagonal_scores, shared_scores
@@ -49,17 +49,20 @@ def probe_scores(
         scores.append(_score("naive Bayes, diagonal", diagonal_scores(features), features))
         scores.append(_score("naive Bayes, shared", shared_scores(features), features))
     if "few-shot" in options.probes:
-        budgets = budgets_of(features, options)
-        for number, budget in enumerate(budgets):
+        budgets = budgets_of(features.train_labels, features.classes, options)
+        for number, (label, budget) in enumerate(budgets.items()):
             told(f"{name}: few-shot", number, len(budgets))
-            scores.extend(_few_shot(features, budget, options))
+            scores.extend(_few_shot(features, label, budget, options))
     return tuple(scores)
 
 
-def budgets_of(features: Features, options: EvaluationOptions) -> tuple[Budget, ...]:
-    """The budgets of few-shot probes: the shots asked for, else the usual ones that are possible, and the shares."""
-    shots = possible_shots(features.train_labels, features.classes) if options.shots is None else options.shots
-    return (*shots, *options.shares)
+def budgets_of(labels: Int64[Tensor, " N"], classes: tuple[str, ...], options: EvaluationOptions) -> dict[str, Budget]:
+    """The budgets of few-shot probes by their names: the shots given, else the usual possible ones, and the shares.
+
+    Those of the same images are one. Raises InputError for more shots than a class has images.
+    """
+    shots = possible_shots(labels, classes) if options.shots is None else options.shots
+    return distinct_budgets(labels, classes, (*shots, *options.shares))
 
 
 def accuracy(scores: Float[Tensor, "M C"], features: Features, best: int = 1) -> float:
@@ -85,7 +88,7 @@ def _linear(features: Features, options: EvaluationOptions, told: Told) -> Score
     return _score("linear", lars_scores(features, recipe, told), features, settings)
 
 
-def _few_shot(features: Features, budget: Budget, options: EvaluationOptions) -> list[Score]:
+def _few_shot(features: Features, label: str, budget: Budget, options: EvaluationOptions) -> list[Score]:
     labels, classes = features.train_labels, features.classes
     draws = [few_shot_draw(labels, classes, budget, draw, options.seed) for draw in range(options.draws)]
     right = {
@@ -96,7 +99,7 @@ def _few_shot(features: Features, budget: Budget, options: EvaluationOptions) ->
         Score(
             probe,
             statistics.fmean(values),
-            budget_name(budget),
+            label,
             deviation=statistics.stdev(values) if len(values) > 1 else None,
             draws=tuple(values),
             settings={"images": len(draws[0])},

@@ -15,7 +15,7 @@ from splatlearn.evaluation.embedders import Embedder, EncoderFeatures, PixelFeat
 from splatlearn.evaluation.feature_cache import FeatureStore, weights_digest
 from splatlearn.evaluation.features import Extraction, Features, Progress
 from splatlearn.evaluation.options import EvaluationOptions
-from splatlearn.evaluation.probes import probe_scores
+from splatlearn.evaluation.probes import budgets_of, probe_scores
 from splatlearn.evaluation.reading import SeededCrop
 from splatlearn.evaluation.results import Evaluation, Subject
 from splatlearn.models import load_model
@@ -48,6 +48,9 @@ def evaluate(
     loaded = load_model(model) if isinstance(model, str | Path) else model
     embedder = EncoderFeatures(loaded.encoder, options.pooling, options.block)
     labelled = data if isinstance(data, Labelled) else open_labelled(data)
+    if "few-shot" in options.probes:
+        # Known before the features are, which take long.
+        budgets_of(torch.from_numpy(labelled.train.labels), labelled.classes, options)
     store = FeatureStore(cache, extraction, progress)
     embedders: dict[str, Embedder] = {"model": embedder}
     if options.controls:

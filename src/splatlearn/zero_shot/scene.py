@@ -20,7 +20,7 @@ from splatlearn.models import GMAE
 from splatlearn.render import Rendering, Splats, project, render
 from splatlearn.render.composite import Background
 from splatlearn.zero_shot.choices import Sizing
-from splatlearn.zero_shot.windows import Window, merge_windows, resize, windows_over
+from splatlearn.zero_shot.windows import Window, least_window, merge_windows, resize, windows_over
 
 Progress = Callable[[str, int, int], None]
 """Told the parts that reading consists of ("windows" or "steps"), how many are done, and their number."""
@@ -32,7 +32,8 @@ class ReadOptions:
 
     - `sizing`: `"resize"` shows the model the whole image at its native size, whatever the aspect; `"windows"` shows
       it overlapping windows of its native aspect and merges their Gaussians, blended where windows overlap.
-    - `window`: height of a window in pixels of the image; None for the largest that fits.
+    - `window`: height of a window in pixels of the image, which covers at least a patch of the model; None for the
+      largest that fits.
     - `overlap`: smallest share of a window that its neighbour covers too, in [0, 1).
     - `refine`: gradient steps through the renderer, at the image's own size.
 
@@ -117,6 +118,7 @@ def read_scene(
             "zero-shot outputs need a run of `splatlearn pretrain gmae`"
         )
     _check(images, model.patch)
+    check_options(model, options)
     height, width = images.shape[-2:]
     windows = [Window(0, 0, height, width)]
     if options.sizing == "windows":
@@ -135,6 +137,15 @@ def read_scene(
         watch = None if progress is None else lambda step, errors: progress("steps", step, steps)
         gaussians = refine(gaussians, images, steps, RefineOptions(background=background), camera, watch)
     return Scene(gaussians, camera, background, tokens, options.refine)
+
+
+def check_options(model: GMAE, options: ReadOptions) -> None:
+    """Raise InputError for windows that are smaller than a patch of the model."""
+    least = least_window(model.image_size, model.patch)
+    if options.sizing == "windows" and options.window is not None and options.window < least:
+        raise InputError(
+            f"window: expected at least {least} pixels, which cover one patch of the model, got {options.window}"
+        )
 
 
 def principal_tokens(scene: Scene, count: int) -> Float[Tensor, "B K count"]:

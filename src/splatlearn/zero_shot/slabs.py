@@ -51,8 +51,7 @@ def slab_of(splats: Splats, count: int, rule: Rule, size: tuple[int, int]) -> In
     """
     if rule not in get_args(Rule):
         raise InputError(f"rule: expected one of {', '.join(get_args(Rule))}, got {rule!r}")
-    if not 1 <= count <= splats.count:
-        raise InputError(f"count: expected 1 to {splats.count} layers for as many Gaussians, got {count}")
+    check_count(count, splats.count)
     if rule == "clusters":
         return torch.stack([_clusters(depths, count) for depths in splats.depths])
     if rule == "count":
@@ -62,6 +61,12 @@ def slab_of(splats: Splats, count: int, rule: Rule, size: tuple[int, int]) -> In
     weights = visible_weights(splats, size)
     passed = weights.cumsum(dim=1) - weights / 2
     return (passed / weights.sum(dim=1, keepdim=True).clamp_min(1e-12) * count).long().clamp(0, count - 1)
+
+
+def check_count(count: int, gaussians: int) -> None:
+    """Raise InputError unless that many Gaussians can be cut into `count` slabs."""
+    if not 1 <= count <= gaussians:
+        raise InputError(f"count: expected 1 to {gaussians} layers for as many Gaussians, got {count}")
 
 
 def cut_slabs(splats: Splats, index: Int64[Tensor, "B K"], count: int, size: tuple[int, int]) -> Slabs:

@@ -10,7 +10,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from splatlearn.core.errors import InputError
 from splatlearn.gaussians import Gaussians, quaternions_to_matrices
+
+MOST_WINDOWS = 16384
+"""Windows of an image: more of them would keep a machine busy for hours, and fill its memory with Gaussians."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,11 @@ class Window:
         return images[..., self.top : self.top + self.height, self.left : self.left + self.width]
 
 
+def least_window(native: tuple[int, int], patch: int) -> int:
+    """The smallest height of a window of the native aspect (height, width) that covers a patch of the model."""
+    return max(patch, math.ceil(patch * native[0] / native[1]))
+
+
 def windows_over(
     height: int, width: int, native: tuple[int, int], window: int | None = None, overlap: float = 0.5
 ) -> list[Window]:
@@ -34,16 +43,21 @@ def windows_over(
 
     - `window`: their height in pixels; the largest that fits by default, and never more than that.
     - `overlap`: smallest share of a window that its neighbour covers too.
+
+    Raises InputError for more than `MOST_WINDOWS`.
     """
     largest = min(height, width * native[0] / native[1])
     tall = min(largest, largest if window is None else window)
     rows = max(1, round(tall))
     columns = min(width, max(1, round(tall * native[1] / native[0])))
-    return [
-        Window(top, left, rows, columns)
-        for top in _starts(height, rows, overlap)
-        for left in _starts(width, columns, overlap)
-    ]
+    tops, lefts = _starts(height, rows, overlap), _starts(width, columns, overlap)
+    if len(tops) * len(lefts) > MOST_WINDOWS:
+        raise InputError(
+            f"window, overlap: expected at most {MOST_WINDOWS} windows, got {len(tops) * len(lefts)} of "
+            f"{rows}×{columns} pixels with an overlap of {overlap:g} over {height}×{width}; choose larger windows or a "
+            "smaller overlap"
+        )
+    return [Window(top, left, rows, columns) for top in tops for left in lefts]
 
 
 def merge_windows(
@@ -64,8 +78,7 @@ def merge_windows(
     placed = [_placed(part, window, size, distance) for part, window in zip(parts, windows, strict=True)]
     faded = []
     for gaussians, own in zip(placed, windows, strict=True):
-        tapers = torch.stack([_taper(gaussians, window, size, distance) for window in windows])
-        share = _taper(gaussians, own, size, distance) / tapers.sum(dim=0).clamp_min(1e-12)
+        share = _taper(gaussians, own, size, distance) / _tapers(gaussians, windows, size, distance).clamp_min(1e-12)
         opacities = 1.0 - (1.0 - gaussians.opacities).pow(share)
         faded.append(Gaussians(gaussians.means, gaussians.scales, gaussians.quaternions, gaussians.colors, opacities))
     joined = {name: torch.cat([getattr(each, name) for each in faded], dim=1) for name in vars(faded[0])}
@@ -87,16 +100,31 @@ def _starts(length: int, side: int, overlap: float) -> list[int]:
 
 
 def _taper(gaussians: Gaussians, window: Window, size: tuple[int, int], distance: float | None) -> Float[Tensor, "B K"]:
-    """A window's weight at centres: a pyramid, highest in its middle, and almost 0 beyond its edges.
+    """A window's weight at centres: a pyramid, highest in its middle, and almost 0 beyond its edges."""
+    across = _slope(gaussians, 0, window.left, window.width, size, distance)
+    return across * _slope(gaussians, 1, window.top, window.height, size, distance)
 
-    A margin of 1e-3 keeps centres on the image's outermost rows with some window.
-    """
-    shares = []
-    for axis, start, side in ((0, window.left, window.width), (1, window.top, window.height)):
-        seen = gaussians.means[..., axis] / _magnified(gaussians, distance)
-        place = (seen + 1.0) / 2.0 * size[1 - axis]
-        shares.append((1.0 - 2.0 * (place - start - side / 2).abs() / side).clamp_min(0.0) + 1e-3)
-    return shares[0] * shares[1]
+
+def _tapers(
+    gaussians: Gaussians, windows: list[Window], size: tuple[int, int], distance: float | None
+) -> Float[Tensor, "B K"]:
+    """The sum of the weights of all windows at centres."""
+    columns = dict.fromkeys((window.left, window.width) for window in windows)
+    rows = dict.fromkeys((window.top, window.height) for window in windows)
+    if len(columns) * len(rows) != len(set(windows)) or len(set(windows)) != len(windows):
+        return sum(_taper(gaussians, window, size, distance) for window in windows)  # pyright: ignore[reportReturnType]
+    # A grid: the sum of products is the product of sums, which spares going through all windows for each of them.
+    across = sum(_slope(gaussians, 0, *each, size, distance) for each in columns)
+    return across * sum(_slope(gaussians, 1, *each, size, distance) for each in rows)  # pyright: ignore[reportReturnType]
+
+
+def _slope(
+    gaussians: Gaussians, axis: int, start: int, side: int, size: tuple[int, int], distance: float | None
+) -> Float[Tensor, "B K"]:
+    """A window's weight along one axis; a margin of 1e-3 keeps centres on the outermost pixels with some window."""
+    seen = gaussians.means[..., axis] / _magnified(gaussians, distance)
+    place = (seen + 1.0) / 2.0 * size[1 - axis]
+    return (1.0 - 2.0 * (place - start - side / 2).abs() / side).clamp_min(0.0) + 1e-3
 
 
 def _magnified(gaussians: Gaussians, distance: float | None) -> Tensor | float:
