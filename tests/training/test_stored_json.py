@@ -21,6 +21,7 @@ from splatlearn.training import DataOptions, FinetuneRecipe, Recipe, RunOptions
 from splatlearn.training.checkpoint import Progress, read_progress, write_state
 from splatlearn.training.finetune_recipe import LabelledOptions
 from splatlearn.training.replay import _description
+from splatlearn.training.state import restore_optimizer
 from splatlearn.training.tensor_files import TensorFiles
 
 RECIPE = Recipe(method="mi-gmae", data=DataOptions(data="photos"), run=RunOptions(out="run")).resolved()
@@ -139,3 +140,14 @@ def test_recipes_are_checked_in_types_and_ranges(changes: dict[str, Any], messag
         Recipe.read(tmp_path / "recipe.json")
     assert "recipe.json: " in str(caught.value)
     caught.match(message.replace("{", r"\{").replace("|", r"\|") if message.startswith("name") else message)
+
+
+def test_moments_of_another_shape(tmp_path: Path) -> None:
+    layer = torch.nn.Linear(2, 3)
+    optimizer = torch.optim.AdamW(layer.parameters())
+    moments = {f"{entry}.weight": torch.zeros(3, 2) for entry in ("exp_avg", "exp_avg_sq")}
+    save_file({**moments, "step.weight": torch.tensor(1.0)}, tmp_path / "good.safetensors")
+    restore_optimizer(layer, optimizer, TensorFiles(tmp_path, "good"))
+    save_file({**moments, "exp_avg.weight": torch.zeros(2, 2)}, tmp_path / "bad.safetensors")
+    with pytest.raises(SplatlearnError, match=r"bad: expected moments of .*, got \[2, 2\] for weight"):
+        restore_optimizer(layer, optimizer, TensorFiles(tmp_path, "bad"))

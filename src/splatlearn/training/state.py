@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
+from splatlearn.core.errors import FormatError
+from splatlearn.models.weight_shapes import check_shapes
 from splatlearn.training.checkpoint_files import CheckpointError
 from splatlearn.training.processes import local, whole
 from splatlearn.training.tensor_files import TensorFiles
@@ -32,18 +32,10 @@ def restore_weights(model: nn.Module, files: TensorFiles, prefix: str = "") -> N
     """Put stored weights into a model; raises CheckpointError naming what is missing, unexpected or of other shape."""
     wanted = model.state_dict()
     found = {key.removeprefix(prefix): shape for key, shape in files.shapes.items() if key.startswith(prefix)}
-    wrong = {
-        "missing": sorted(wanted.keys() - found.keys()),
-        "unexpected": sorted(found.keys() - wanted.keys()),
-        "of another shape": [
-            f"{name} {list(found[name])} instead of {list(wanted[name].shape)}"
-            for name in sorted(wanted.keys() & found.keys())
-            if found[name] != tuple(wanted[name].shape)
-        ],
-    }
-    problems = [f"{what}: {_some(names)}" for what, names in wrong.items() if names]
-    if problems:
-        raise CheckpointError(f"{files.folder} is a checkpoint of another model: {'; '.join(problems)}")
+    try:
+        check_shapes({name: tuple(value.shape) for name, value in wanted.items()}, found)
+    except FormatError as error:
+        raise CheckpointError(f"{files.folder} is a checkpoint of another model: {error}") from error
     for name, value in wanted.items():
         local(value).copy_(files.like(prefix + name, value))
 
@@ -60,6 +52,11 @@ def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, files:
                 f"{files.folder}: {files.name}: expected moments of this model's parameters, got {name!r}"
             )
         parameter = parameters[name]
+        if files.shapes[key] not in ((), tuple(parameter.shape)):
+            raise CheckpointError(
+                f"{files.folder}: {files.name}: expected moments of this model's parameters, got "
+                f"{list(files.shapes[key])} for {name}, which has {list(parameter.shape)}"
+            )
         # The step counter of fused AdamW lies on the parameter's device in float32, the moments in its dtype.
         optimizer.state[parameter][entry] = _moment(files, key, parameter)
 
@@ -70,8 +67,3 @@ def _moment(files: TensorFiles, key: str, parameter: Tensor) -> Tensor:
     rows = files.like(key, parameter).to(parameter.device)
     mesh, shape = parameter.device_mesh, parameter.shape
     return DTensor.from_local(rows, mesh, parameter.placements, shape=shape, stride=parameter.stride())
-
-
-def _some(names: Iterable[str], limit: int = 4) -> str:
-    names = list(names)
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
