@@ -41,10 +41,10 @@ types: setup
 	$(BIN)/basedpyright
 
 demo: setup
-	$(BIN)/splatlearn demo --out runs/demo
+	$(BIN)/splatlearn demo --out runs/demo --overwrite
 
 demo-short: setup
-	$(BIN)/splatlearn demo --out runs/demo-short --short
+	$(BIN)/splatlearn demo --out runs/demo-short --short --overwrite
 
 # The laptop preset on CIFAR-10, half an hour for each of three seeds; LAPTOP="--data uoft-cs/cifar10" takes it from the Hub.
 laptop: setup

@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
+import functools
+import logging
+
 import torch
 
 from splatlearn.core.errors import InputError
 
+KINDS = ("cpu", "cuda", "mps")
+NOT_MPS = (
+    "device: auto takes the CPU, not this Mac's GPU, on which splatlearn has not been tested yet; --device mps tries it"
+)
+
 
 def choose_device(name: str) -> torch.device:
-    """The device for a name; "auto" takes a CUDA device, then Apple's, then the CPU.
+    """The device for a name; "auto" takes a CUDA device, else the CPU, and logs why where there is Apple's GPU.
 
-    Raises InputError for a device that torch does not know or that this machine lacks.
+    Raises InputError for a device that torch does not know, that the library cannot use, or that this machine lacks.
     """
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        if torch.backends.mps.is_available():
+            _say_once(NOT_MPS)
+        return torch.device("cpu")
     try:
         device = torch.device(name)
     except RuntimeError as error:
         raise InputError(f"device: expected auto, cpu, cuda, cuda:N or mps, got {name!r}") from error
+    if device.type not in KINDS or (device.type != "cuda" and device.index):
+        raise InputError(f"device: expected auto, cpu, cuda, cuda:N or mps, got {name!r}")
     missing = device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()
     if missing or (device.type == "mps" and not torch.backends.mps.is_available()):
         raise InputError(f"device: {name} is not on this machine; use --device auto (see `splatlearn doctor`)")
     return device
+
+
+@functools.cache
+def _say_once(text: str) -> None:
+    """Log a sentence once in a process; without a handler of the program's own it goes to stderr as it is."""
+    logging.getLogger("splatlearn").warning(text)
 
 
 def has_fast_bf16(device: torch.device) -> bool:

@@ -5,10 +5,16 @@ from torch import nn
 from splatlearn.training.guard import FiniteGuard, NonFiniteError, finite_or_nan
 
 
-def trained(bad_steps: set[int], steps: int) -> tuple[nn.Module, FiniteGuard, list[bool]]:
+@pytest.fixture(params=[True, False], ids=["fused", "not-fused"])
+def fused(request: pytest.FixtureRequest) -> bool:
+    """Whether the optimiser can be told on the device to skip a step."""
+    return request.param
+
+
+def trained(bad_steps: set[int], steps: int, fused: bool) -> tuple[nn.Module, FiniteGuard, list[bool]]:
     torch.manual_seed(0)
     layer = nn.Linear(3, 1)
-    optimizer = torch.optim.AdamW(layer.parameters(), lr=0.1, fused=True)
+    optimizer = torch.optim.AdamW(layer.parameters(), lr=0.1, fused=fused)
     guard = FiniteGuard(torch.device("cpu"), limit=3)
     seen = []
     for step in range(steps):
@@ -16,14 +22,14 @@ def trained(bad_steps: set[int], steps: int) -> tuple[nn.Module, FiniteGuard, li
         loss.backward()
         seen.append(guard.look())
         guard.clip(layer.parameters(), optimizer, clip_norm=1.0)
-        optimizer.step()
+        guard.step(optimizer)
         optimizer.zero_grad()
     return layer, guard, seen
 
 
-def test_a_non_finite_gradient_changes_nothing() -> None:
-    with_bad, guard, seen = trained({1, 3}, 5)
-    without, _, _ = trained(set(), 3)
+def test_a_non_finite_gradient_changes_nothing(fused: bool) -> None:
+    with_bad, guard, seen = trained({1, 3}, 5, fused)
+    without, _, _ = trained(set(), 3, fused)
     for one, other in zip(with_bad.parameters(), without.parameters(), strict=True):
         assert torch.equal(one, other)
     # What became of a step is heard when the next one is there.
@@ -31,12 +37,12 @@ def test_a_non_finite_gradient_changes_nothing() -> None:
     assert not guard.look() and guard.skipped == 2
 
 
-def test_stops_after_several_in_a_row() -> None:
-    _, guard, _ = trained({0, 1, 3, 4}, 6)
+def test_stops_after_several_in_a_row(fused: bool) -> None:
+    _, guard, _ = trained({0, 1, 3, 4}, 6, fused)
     guard.look()
     guard.check(6)
     assert guard.skipped == 4 and guard.in_a_row == 0
-    _, guard, _ = trained({1, 2, 3}, 4)
+    _, guard, _ = trained({1, 2, 3}, 4, fused)
     assert not guard.exhausted
     assert guard.look() and guard.exhausted
     with pytest.raises(NonFiniteError, match="NaN or infinite for 3 steps in a row up to step 4.*--resume"):
@@ -44,7 +50,7 @@ def test_stops_after_several_in_a_row() -> None:
 
 
 def test_asking_twice_counts_once() -> None:
-    _, guard, _ = trained({0}, 1)
+    _, guard, _ = trained({0}, 1, fused=True)
     assert guard.look() and not guard.look()
     assert guard.skipped == 1 and guard.in_a_row == 1
 
@@ -63,9 +69,9 @@ def test_a_finite_loss_is_left_as_it_is() -> None:
     assert weight.grad is not None and torch.equal(weight.grad, 2 * weight.detach())
 
 
-def test_clips_to_the_norm() -> None:
+def test_clips_to_the_norm(fused: bool) -> None:
     layer = nn.Linear(3, 1)
-    optimizer = torch.optim.AdamW(layer.parameters(), fused=True)
+    optimizer = torch.optim.AdamW(layer.parameters(), fused=fused)
     (layer(torch.full((1, 3), 100.0)).sum()).backward()
     norm = FiniteGuard(torch.device("cpu")).clip(layer.parameters(), optimizer, 2.0)
     assert norm > 100

@@ -2,6 +2,7 @@ import dataclasses
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -36,8 +37,8 @@ def take_for_bad(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
         norm = clip(self, parameters, optimizer, limit)
         calls.append(norm)
         if len(calls) == step:
-            bad = torch.ones(())
-            optimizer.found_inf, self._flag = bad, (bad, None)  # type: ignore[attr-defined]
+            self._flag = (torch.ones(()), None)
+            optimizer.found_inf = self._flag[0]  # type: ignore[attr-defined]
         return norm
 
     monkeypatch.setattr(FiniteGuard, "clip", pretended)
@@ -83,6 +84,29 @@ class TestDiverging:
         with pytest.raises(NonFiniteError):
             pretrain(exploding(tmp_path / "run", max_skipped=4, resume=True, log_every=1), pictures())
         assert 1 <= len(list((tmp_path / "run" / "nonfinite").iterdir())) <= MOST
+
+
+@pytest.mark.parametrize("method", ["mae", "mi-mae"])
+def test_an_optimiser_that_cannot_skip_steps_itself_is_kept_from_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """As on GPUs whose AdamW is not fused; the estimator of mutual information has an optimiser of its own."""
+    adam, made = torch.optim.AdamW, []
+
+    def not_fused(*arguments: Any, **options: Any) -> torch.optim.AdamW:
+        made.append(adam(*arguments, **{**options, "fused": False}))
+        return made[-1]
+
+    monkeypatch.setattr(torch.optim, "AdamW", not_fused)
+    recipe = exploding(tmp_path / "run", max_skipped=3, checkpoint_every=2, log_every=4)
+    if method != "mae":
+        mutual = MutualInformationOptions(projector=8, estimator_width=16, minimize_weight=0.01, maximize_weight=0.1)
+        recipe = dataclasses.replace(recipe, method="mi-mae", mutual=mutual, objective=ObjectiveOptions(0.75))
+    with pytest.raises(NonFiniteError, match="for 3 steps in a row up to step 5"):
+        pretrain(recipe, pictures())
+    assert len(made) == (1 if method == "mae" else 2) and not any(hasattr(each, "found_inf") for each in made)
+    before, after = (load_model(path).state_dict() for path in checkpoint_folders(tmp_path / "run"))
+    assert all(torch.equal(before[name], after[name]) and bool(before[name].isfinite().all()) for name in before)
 
 
 class TestReplay:

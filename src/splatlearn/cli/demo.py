@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-import shutil
+import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +15,10 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from splatlearn.cli.stopped import INTERRUPTED
 from splatlearn.core.atomic import replacing, write_whole
 from splatlearn.core.errors import InputError
+from splatlearn.core.outputs import MARKER, Outputs, outputs_in, record, remove_listed, written_in
 from splatlearn.data import (
     HELD_OUT_PHOTOS,
     ImageList,
@@ -24,6 +28,7 @@ from splatlearn.data import (
     sample_photos,
     split_photos,
 )
+from splatlearn.device import choose_device
 from splatlearn.evaluation import masked_psnr
 from splatlearn.models import GMAE, Mask, load_model, random_mask
 from splatlearn.models.packaged import DEFAULT
@@ -31,8 +36,13 @@ from splatlearn.report import Section, model_sections, run_sections, write_page
 from splatlearn.report.demo_picture import demo_picture
 from splatlearn.report.run_pictures import zero_shot_section
 from splatlearn.training import DataOptions, OptimizerOptions, Recipe, RunOptions, RunResult, pretrain
+from splatlearn.training.run_folder import NAMES as RUN_NAMES
 from splatlearn.training.run_folder import RECIPE, environment
+from splatlearn.training.run_lock import HOLDER, LOCK, RunLock
 
+PAGES = ("report.html", "summary.json", "picture.png")
+"""What the demo writes beside its run."""
+HIDDEN = (MARKER, LOCK, HOLDER)
 SIDE, PATCH = 64, 8
 """Pixels a side of a training crop and of its patches."""
 CROP_SIDE = 128
@@ -49,21 +59,29 @@ class UnseenSquares:
 
 
 def demo(
-    out: str = "runs/demo", short: bool = False, seed: int = 0, device: str = "auto", scratch: bool = False
+    out: str = "runs/demo",
+    short: bool = False,
+    seed: int = 0,
+    device: str = "auto",
+    scratch: bool = False,
+    overwrite: bool = False,
 ) -> int:
     """Show what the package's GMAE sees, pre-train it further on a few sample photographs, and show what it learned.
 
     Args:
-        out: Folder for report.html and summary.json; an earlier demo in it is replaced.
+        out: Folder for report.html, summary.json and the run: a new one, or with --overwrite that of an earlier demo.
         short: A part of the training, to see that everything works.
         seed: Fixes fresh weights, crops and masks.
         device: auto, cpu, cuda, mps.
         scratch: Start from fresh weights instead, and train for longer.
+        overwrite: Replace what an earlier demo wrote into the folder; other files in it stay.
     """
     console = Console(stderr=True, soft_wrap=True)
     began = time.perf_counter()
     start = None if scratch else DEFAULT
-    recipe = demo_recipe(_empty_folder(Path(out)), short, seed, device, start)
+    recipe = demo_recipe(Path(out), short, seed, device, start)
+    choose_device(device)
+    outputs = _outputs(Path(out), overwrite)
     training, held_out = split_photos(sample_photos())
     crops = photo_crops(training, CROP_SIDE, scales=(1.0, 0.5, 0.25, 0.15))
     console.print(
@@ -79,17 +97,20 @@ def demo(
             f"{before['masked_psnr_model']:.2f} dB; now it learns from the others",
             highlight=False,
         )
-    result = pretrain(recipe, crops)
-    summary = _summarise(result, unseen, began)
-    if start is not None:
-        summary |= {"start": start, "masked_psnr_start": before["masked_psnr_model"]}
-    _write(Path(out), result, unseen, summary, training + held_out)
+    with _writing(outputs, overwrite):
+        result = pretrain(recipe, crops, claimed=True)
+        if not result.steps:
+            return INTERRUPTED
+        summary = _summarise(result, unseen, began)
+        if start is not None:
+            summary |= {"start": start, "masked_psnr_start": before["masked_psnr_model"]}
+        _write(Path(out), result, unseen, summary, training + held_out)
     console.print(
         f"hidden pixels of unseen photos: {summary['masked_psnr_model']:.2f} dB, "
         f"the mean of the visible ones {summary['masked_psnr_mean']:.2f} dB. See {Path(out) / 'report.html'}",
         highlight=False,
     )
-    return 0
+    return INTERRUPTED if result.interrupted else 0
 
 
 def demo_recipe(out: Path, short: bool, seed: int, device: str, start: str | None = None) -> Recipe:
@@ -113,13 +134,57 @@ def demo_recipe(out: Path, short: bool, seed: int, device: str, start: str | Non
     )
 
 
-def _empty_folder(out: Path) -> Path:
-    """Make room for a new demo; a folder that is not an earlier demo's is left alone, with an error."""
-    if out.exists() and any(out.iterdir()):
-        if not (out / "summary.json").exists() and not (out / RECIPE).exists():
-            raise InputError(f"out: expected a new folder or an earlier demo's, got {out}; choose another with --out")
-        shutil.rmtree(out)
-    return out
+def _outputs(out: Path, overwrite: bool) -> Outputs:
+    """Check that a demo may be written into the folder: a new or empty one, or that of an earlier demo.
+
+    Raises InputError for any other, such as a run, and for an earlier demo unless `overwrite`.
+    """
+    listed = written_in(out)
+    if out.is_dir() and RECIPE not in listed and any(each.name not in HIDDEN for each in out.iterdir()):
+        what = "a run" if (out / RECIPE).exists() else "other files"
+        raise InputError(
+            f"out: expected a new folder or an earlier demo's, got {out}, which holds {what}; choose another with --out"
+        )
+    outputs = outputs_in(out, PAGES, overwrite)
+    begun = [name for name in RUN_NAMES if os.path.lexists(out / name)]
+    if begun and not overwrite:
+        raise InputError(f"out: {out} holds an earlier demo; choose another folder with --out, or give --overwrite")
+    # What a killed process left of a checkpoint begins with a dot.
+    mine = [name for name in _run_files(out) if not any(part.startswith(".") for part in name.split("/"))]
+    if added := [name for name in mine if name not in listed]:
+        raise InputError(
+            f"out: the earlier demo in {out} did not write {added[0]}; choose another folder with --out, or move the "
+            "file away"
+        )
+    return outputs
+
+
+@contextmanager
+def _writing(outputs: Outputs, overwrite: bool) -> Iterator[None]:
+    """Take an earlier demo away, and list what this one writes before it is written."""
+    out = outputs.folder
+    if overwrite and out.is_dir():
+        # Another process may be at work in it.
+        with RunLock(out):
+            record(out, _run_files(out))
+            remove_listed(out, [name for name in written_in(out) if name.split("/")[0] in {*PAGES, *RUN_NAMES}])
+    with outputs.writing():
+        record(out, [name for name in RUN_NAMES if "." in name])
+        try:
+            yield
+        finally:
+            record(out, _run_files(out))
+
+
+def _run_files(out: Path) -> list[str]:
+    """The names of a run's own files in a folder."""
+    found = [
+        file
+        for name in RUN_NAMES
+        for file in ((out / name).rglob("*") if (out / name).is_dir() else [out / name])
+        if os.path.lexists(file) and not file.is_dir()
+    ]
+    return [file.relative_to(out).as_posix() for file in found]
 
 
 def unseen_squares(photos: list[Photo], ratio: float) -> UnseenSquares:

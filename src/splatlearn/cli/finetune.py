@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from splatlearn.cli.resuming import resumed_recipe
-from splatlearn.cli.stopped import how_it_stopped
+from splatlearn.cli.stopped import how_it_stopped, is_finished
 from splatlearn.report import write_run_report
 from splatlearn.training import FinetuneRecipe, finetune
 from splatlearn.training.processes import part
@@ -22,13 +22,15 @@ def finetune_command(arguments: Sequence[str]) -> Callable[..., int]:
         """Fine-tune a pre-trained encoder to classify labelled images, by the official MAE recipe."""
         result = finetune(recipe)
         part()
-        report = write_run_report(result.folder) if result.main else None
-        if result.interrupted:
-            return how_it_stopped(result, recipe.run)
-        if not result.main:
-            return 0
         averaged = "" if result.top1_average is None else f" (averaged weights {result.top1_average:.1%})"
-        print(f"done: {result.steps} steps, top-1 {result.top1:.1%}{averaged} on the validation images; {report}")
+        scores = "" if result.top1 is None else f", top-1 {result.top1:.1%}{averaged} on the validation images"
+        if is_finished(result, scores):
+            return 0
+        report = write_run_report(result.folder) if result.main and result.done else None
+        if result.interrupted:
+            return how_it_stopped(result, recipe.run, "splatlearn finetune")
+        if result.main:
+            print(f"done: {result.steps} steps{scores}; {report}")
         return 0
 
     if stored is not None:

@@ -7,8 +7,8 @@ from typing import Annotated, cast, get_args
 
 import tyro
 
-from splatlearn.cli.resuming import resumed_recipe
-from splatlearn.cli.stopped import how_it_stopped
+from splatlearn.cli.resuming import options_given, resumed_recipe
+from splatlearn.cli.stopped import how_it_stopped, is_finished
 from splatlearn.report import write_run_report
 from splatlearn.training import DataOptions, Recipe, RunOptions, pretrain
 from splatlearn.training.laptop import laptop_recipe
@@ -28,9 +28,11 @@ def pretrain_command(arguments: Sequence[str]) -> Callable[..., int]:
         """
         result = pretrain(recipe)
         part()
-        report = write_run_report(result.folder) if result.main else None
+        if is_finished(result):
+            return 0
+        report = write_run_report(result.folder) if result.main and result.done else None
         if result.interrupted:
-            return how_it_stopped(result, recipe.run)
+            return how_it_stopped(result, recipe.run, f"splatlearn pretrain {recipe.method}")
         if result.main:
             done = f"{result.steps} steps, loss {result.loss:.4f}, {result.images_per_second:.0f} images/s"
             print(f"done: {done}; {report}")
@@ -48,8 +50,7 @@ def pretrain_command(arguments: Sequence[str]) -> Callable[..., int]:
 
 def _preset(arguments: Sequence[str]) -> Recipe | None:
     """The recipe of the preset among the arguments, if it is one of whole recipes."""
-    asked = "--preset=laptop" in arguments or ("--preset", "laptop") in zip(arguments, arguments[1:], strict=False)
-    if arguments[:1] != ["pretrain"] or not asked:
+    if arguments[:1] != ["pretrain"] or options_given(arguments).preset != "laptop":
         return None
     method = next((word for word in arguments if word in get_args(Method)), "mi-gmae")
     recipe = laptop_recipe(DataOptions(data=""), RunOptions(out=""), cast("Method", method))

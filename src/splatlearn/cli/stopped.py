@@ -1,6 +1,8 @@
-"""What a training command says and returns when its run stopped before the end."""
+"""What a training command says and returns when its run stopped before the end, or had nothing left to do."""
 
 from __future__ import annotations
+
+import shlex
 
 from splatlearn.training import RunOptions, RunResult
 
@@ -10,10 +12,32 @@ REQUEUE = 75
 """SIGTERM or SIGUSR1: there is a checkpoint, and the same command with --resume goes on (EX_TEMPFAIL of sysexits.h)."""
 
 
-def how_it_stopped(result: RunResult, run: RunOptions) -> int:
-    """Say where an interrupted run stands, once for all of its processes; returns the exit code."""
-    if result.main:
-        print(f"stopped at step {result.steps} of {result.total}; go on with the same command and --resume")
+def how_it_stopped(result: RunResult, run: RunOptions, command: str) -> int:
+    """Say where an interrupted run stands, once for all of its processes; returns the exit code.
+
+    `command`: that which began it, as far as it is needed to go on, such as `splatlearn pretrain mae`.
+    """
+    again = f"{command} --out {shlex.quote(str(result.folder))} --resume"
+    if result.main and result.done:
+        print(f"stopped at step {result.steps} of {result.total}; go on with: {again}")
+    elif result.main:
+        print(
+            f"no step was taken: the run stands at step {result.steps} of {result.total}, and --stop-after "
+            f"{run.stop_after} counts all of its steps; go on with: {again}"
+        )
     if result.requeue:
         return REQUEUE
-    return INTERRUPTED if run.stop_after is None else 0
+    asked = run.stop_after is not None and result.steps >= run.stop_after
+    return 0 if asked else INTERRUPTED
+
+
+def is_finished(result: RunResult, more: str = "") -> bool:
+    """Whether the run was finished before this call, which is said then, with `more` that is known of it."""
+    if result.done or result.interrupted:
+        return False
+    if result.main:
+        print(
+            f"{result.folder} is finished: its {result.total} steps were done before, and nothing was changed{more}. "
+            f"For more, begin another run; `splatlearn pretrain --start-from` takes weights"
+        )
+    return True

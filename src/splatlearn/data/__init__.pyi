@@ -5,6 +5,8 @@ from .batch import Example as Example
 from .batch import UnreadableCounter as UnreadableCounter
 from .dataset import PretrainingDataset as PretrainingDataset
 from .dataset import TrainingDataset as TrainingDataset
+from .identity import DataIdentity as DataIdentity
+from .identity import identify as identify
 from .images import UnreadableImage as UnreadableImage
 from .images import decode as decode
 from .labelled import Labelled as Labelled

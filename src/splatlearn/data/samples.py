@@ -144,6 +144,11 @@ class ImageList:
     def __len__(self) -> int:
         return len(self._images)
 
+    @property
+    def file_names(self) -> list[str]:
+        """The names of all images."""
+        return list(self._names)
+
     def __getitem__(self, index: int, /) -> Sample:
         image = self._images[index]
         rgb = Image.fromarray(image) if isinstance(image, np.ndarray) else to_rgb(image)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import posixpath
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
@@ -90,6 +91,13 @@ class ShardSource:
     def order(self, seed: int, epoch: int) -> WindowedOrder:
         """The order in which an epoch visits the samples, block by block. Raises InputError as `sample_order`."""
         return WindowedOrder(self._blocks[:, 3], seed, epoch, self.shape)
+
+    def outline(self) -> list[bytes]:
+        """What sets these shards apart from others: the files' names, and where their blocks lie with how many samples.
+
+        See `splatlearn.data.identity`; no sample is read.
+        """
+        return [*(posixpath.basename(url).encode() for url in self._urls), self._blocks.astype("<i8").tobytes()]
 
     def announce(self, blocks: Sequence[int], announcements: int) -> None:
         """Begin to read blocks, and keep those that the last so many announcements named."""

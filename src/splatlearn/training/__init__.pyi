@@ -1,5 +1,4 @@
 from .checkpoint import CheckpointError as CheckpointError
-from .engine import RunResult as RunResult
 from .finetune import FinetuneResult as FinetuneResult
 from .finetune import finetune as finetune
 from .finetune_recipe import AugmentOptions as AugmentOptions
@@ -14,4 +13,5 @@ from .recipe import ObjectiveOptions as ObjectiveOptions
 from .recipe import OptimizerOptions as OptimizerOptions
 from .recipe import Recipe as Recipe
 from .recipe import RunOptions as RunOptions
-from .run_folder import RunFolderError as RunFolderError
+from .run_lock import RunFolderError as RunFolderError
+from .run_result import RunResult as RunResult

@@ -100,10 +100,7 @@ def save_checkpoint(run: Path, training: Training, progress: Progress, keep: Ret
             return [write_rows(folder, name, tensors, processes) for name, tensors in named.items()]
         if not processes.main:
             return []
-        try:
-            save_model(training.model, folder)
-        except SafetensorError as error:
-            raise OSError(str(error)) from error
+        save_whole_model(training.model, folder)
         named = {OPTIMIZER: moments, **training.more}
         return [*folder.iterdir(), *(write_tensors(folder, name, tensors) for name, tensors in named.items())]
 
@@ -122,6 +119,14 @@ def save_checkpoint(run: Path, training: Training, progress: Progress, keep: Ret
             f"{error.strerror or error}; {good}. Make room, or let the folder be written, and --resume"
         ) from error
     return target
+
+
+def save_whole_model(model: nn.Module, folder: Path) -> None:
+    """Write a model that is whole in this process; raises OSError where the folder takes no more."""
+    try:
+        save_model(model, folder)
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
 
 
 def write_state(folder: Path, progress: Progress, files: dict[str, str]) -> Path:

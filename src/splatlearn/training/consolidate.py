@@ -20,6 +20,7 @@ from splatlearn.training.checkpoint_files import (
 )
 from splatlearn.training.processes import Processes
 from splatlearn.training.recipe import Recipe
+from splatlearn.training.run_lock import RunLock
 from splatlearn.training.starting import new_model
 from splatlearn.training.state import restore_weights
 from splatlearn.training.tensor_files import shard_names, write_tensors
@@ -32,14 +33,18 @@ def consolidate(run: str | Path, step: int | None = None) -> Path:
 
     The run goes on from either. The sharded one is replaced when the other is complete; one that is whole already is
     left as it is. Returns the checkpoint's folder. Raises CheckpointError where there is none, where it is damaged, and
-    where it cannot be written.
+    where it cannot be written, and RunFolderError while the run trains.
     """
     saved = {step_of(folder): folder for folder in checkpoint_folders(Path(run))}
     if not saved:
         raise CheckpointError(f"run: expected a run with a checkpoint under checkpoints/step-…, found none in {run}")
     if step is not None and step not in saved:
         raise CheckpointError(f"step: expected one of {', '.join(map(str, saved))}, got {step}")
-    folder = saved[max(saved) if step is None else step]
+    with RunLock(Path(run)):
+        return _together(saved[max(saved) if step is None else step])
+
+
+def _together(folder: Path) -> Path:
     names = shard_names(folder)
     if not names:
         return folder

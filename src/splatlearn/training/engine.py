@@ -7,7 +7,6 @@ import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Generator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from splatlearn.core.errors import InputError
-from splatlearn.data import PretrainingLoader
+from splatlearn.data import PretrainingLoader, identify
 from splatlearn.data.loader import TrainingDataset
 from splatlearn.device import choose_precision
 from splatlearn.objectives import ObjectiveValue
 from splatlearn.training.checkpoint import (
+    CheckpointError,
     Progress,
     Training,
     good_checkpoint,
@@ -31,68 +31,52 @@ from splatlearn.training.checkpoint_files import Retention, set_aside
 from splatlearn.training.cost import Cost
 from splatlearn.training.finetune_recipe import FinetuneRecipe
 from splatlearn.training.guard import FiniteGuard, finite_or_nan
-from splatlearn.training.logbook import Logbook
+from splatlearn.training.logbook import Logbook, restore
 from splatlearn.training.nonfinite import Captures, TakenStep
 from splatlearn.training.processes import Processes, distribute, gradients_stay, make_accelerator
 from splatlearn.training.recipe import Recipe
-from splatlearn.training.run_folder import open_run_folder
+from splatlearn.training.run_data import Identities
+from splatlearn.training.run_folder import RunFolder, RunFolderError
+from splatlearn.training.run_result import RunResult
 from splatlearn.training.schedule import CosineSchedule
 from splatlearn.training.signals import ASKED_BY_SCHEDULER, SharedStop, StopRequest
 from splatlearn.training.step_log import StepLog
 from splatlearn.training.step_shape import StepShape, step_shape
 from splatlearn.training.update_ratio import UpdateRatio
 
-
-@dataclass(frozen=True)
-class RunResult:
-    """How a run ended."""
-
-    folder: Path
-    steps: int
-    """Optimiser steps done in all, resumed ones included."""
-    total: int
-    """Steps of the whole recipe."""
-    loss: float
-    """Mean loss of the last steps that were logged."""
-    seconds: float
-    """Time spent in this call's steps."""
-    images_per_second: float
-    interrupted: bool
-    """Whether it stopped before the end."""
-    requeue: bool
-    """Whether it stopped because SIGTERM or SIGUSR1 asked it to."""
-    main: bool
-    """Whether this is the process that speaks for the run."""
+STATE_PER_WEIGHT = 3
+"""Numbers that a checkpoint keeps for each weight: itself and Adam's two moments."""
 
 
 class TrainingLoop(ABC):
     """A run: its model, optimiser, batches, log and folder; made once and run once, in every process of it.
 
     - `recipe`: a resolved one.
+    - `folder`: entered; it is made after everything that can be wrong, so that a mistake leaves nothing behind.
     - `model`: what is trained, with fresh or pre-trained weights; a resumed run's come from its checkpoint.
     - `dataset`: what it is trained on; `cost`: what a batch of it costs.
 
-    The folder comes after everything that can be wrong with the recipe, so that a mistake leaves nothing behind.
     Raises InputError or a subclass for a recipe, data or folder that cannot work.
     """
 
     def __init__(
         self,
         recipe: Recipe | FinetuneRecipe,
+        folder: RunFolder,
         model: nn.Module,
         dataset: TrainingDataset[Any, Any],
         cost: Cost,
         processes: Processes,
     ) -> None:
-        self.recipe, self.cost, self.processes = recipe, cost, processes
+        self.recipe, self.folder, self.cost, self.processes = recipe, folder, cost, processes
         self.device = processes.device
+        processes.first(lambda: folder.check_recipe(recipe))
         checkpoint, damaged = processes.first(self._newest_checkpoint)
         progress = None if checkpoint is None else read_progress(checkpoint)[0]
         if checkpoint is None:
             self._begin(model)
         self._make_loader(dataset, progress)
-        self.folder = processes.first(lambda: open_run_folder(recipe, recipe.run))
-        self.accelerator = make_accelerator(self.device, list(recipe.run.trackers), str(self.folder))
+        self.accelerator = make_accelerator(self.device, recipe.run.trackers, folder.path)
         self.model = distribute(model, self.accelerator, processes, recipe.run.parallel)
         self._share_networks()
         self.optimizer = torch.optim.AdamW(
@@ -107,10 +91,12 @@ class TrainingLoop(ABC):
             load_checkpoint(checkpoint, self._unwrapped(), self.optimizer)
             self._restore(checkpoint)
         self.started_at = self.step
-        self.logbook = Logbook(self.folder, self.accelerator, self.step, self.total)
+        needed = STATE_PER_WEIGHT * sum(each.numel() * each.element_size() for each in model.parameters())
+        processes.first(lambda: folder.make(recipe, self._identities(), needed))
+        self.logbook = Logbook(folder.path, self.accelerator, self.step, self.total)
         self.log = StepLog(self.logbook, self.loader, processes, self.shape.images_per_step, recipe.data.max_unreadable)
         self.log.unreadable.add(() if progress is None else progress.unreadable.items())
-        self.captures = Captures(self.folder, recipe, self.precision, processes)
+        self.captures = Captures(folder, recipe, self.precision, processes)
         self.ratio = UpdateRatio(processes)
         self.taken: TakenStep | None = None
         processes.first(lambda: self._set_aside(damaged))
@@ -140,6 +126,10 @@ class TrainingLoop(ABC):
         """Called before the optimiser is made, to treat further networks as the model is."""
         return None
 
+    def _finish(self) -> None:
+        """Called when the last step of the whole run is done and saved."""
+        return None
+
     def _compares_images(self) -> bool:
         """Whether the loss depends on which images share a forward pass."""
         return False
@@ -163,6 +153,10 @@ class TrainingLoop(ABC):
     def _restore(self, folder: Path) -> None:
         """Take back what `_more_state` gave to a checkpoint."""
         return None
+
+    def _identities(self) -> Identities:
+        """What tells the data of the run from other data, by part."""
+        return {"train": identify(self.loader.dataset.source)}
 
     def _whole_model(self) -> nn.Module:
         """The model as it is where one process holds all of it; every process must ask for it."""
@@ -212,9 +206,14 @@ class TrainingLoop(ABC):
 
     def run(self) -> RunResult:
         """Train to the end, or to where the run is told to stop."""
+        if self.folder.unlocked is not None:
+            self.logbook.say(
+                f"the file system of {self.folder.path} cannot lock it ({self.folder.unlocked}); make sure that no "
+                "other process trains there"
+            )
         self._greet()
-        end = min(self.total, self.recipe.run.stop_after or self.total)
         run = self.recipe.run
+        end = self.total if run.stop_after is None else min(self.total, run.stop_after)
         self.model.train()
         with contextlib.ExitStack() as stack:
             stack.callback(self.logbook.close)
@@ -238,14 +237,17 @@ class TrainingLoop(ABC):
             stop.close()
             if self.step > self.started_at:
                 self._save()
+            if self.step >= self.total:
+                self._finish()
         return self._result(heard)
 
     def _result(self, heard: int) -> RunResult:
         done, seconds = self.step - self.started_at, self.log.seconds
         return RunResult(
-            folder=self.folder,
+            folder=self.folder.path,
             steps=self.step,
             total=self.total,
+            done=done,
             loss=self.log.last_loss,
             seconds=seconds,
             images_per_second=done * self.shape.images_per_step / seconds if seconds else 0.0,
@@ -274,7 +276,7 @@ class TrainingLoop(ABC):
         parts["grad_norm"] = self._clip()
         self.taken = TakenStep(self.step, self.step / self.total, epoch, place, batches, before, parts)
         with self.ratio.of(self._trained()) if due else contextlib.nullcontext():
-            self.optimizer.step()
+            self.guard.step(self.optimizer)
         self.optimizer.zero_grad(set_to_none=True)
         self.log.steps.append(parts)
 
@@ -310,6 +312,7 @@ class TrainingLoop(ABC):
         values = self.processes.mean(torch.tensor([float(value) for value in numbers.values()], dtype=torch.float64))
         status = dict(zip(numbers, values.tolist(), strict=True))
         self._look_back()
+        removed = self._keep_folder()
         skipped = {"skipped_steps": float(self.guard.skipped)}
         first = self.step - len(self.log.steps)
         own = {
@@ -317,11 +320,50 @@ class TrainingLoop(ABC):
             for step in range(first, self.step)
         }
         self.log.flush(self.step, {**skipped, **status}, own)
+        self._secure(removed)
         self.guard.check(self.step)
 
     def _save(self) -> None:
         # What the log knows of the steps before a checkpoint must not be lost with those after it.
         self._flush()
+        try:
+            self._write_checkpoint()
+        except CheckpointError:
+            # Whoever removes the folder may do so at this moment.
+            place = self._keep_folder()
+            if place is None:
+                raise
+        else:
+            place = self._keep_folder()
+        self._secure(place)
+
+    def _keep_folder(self) -> Path | None:
+        """Write anew what others removed of the run's folder; every process must call it.
+
+        Returns the folder of which something was removed, for `_secure`; None if all is there. Where another run has
+        taken its place, `self.folder` is another folder then.
+        """
+        place = self.folder.path
+        kept = self.processes.first(lambda: restore(self.folder, self.logbook))
+        self.folder.path = kept or place
+        return None if kept is None else place
+
+    def _secure(self, place: Path | None) -> None:
+        """Save the run after something was removed of its folder, if that is not None; every process must call it.
+
+        Raises RunFolderError where another run has taken the folder's place.
+        """
+        if place is None:
+            return
+        self._write_checkpoint()
+        if place != self.folder.path:
+            raise RunFolderError(
+                f"out: {place} was removed while the run trained, and holds something else now, which is left alone; "
+                f"the run up to step {self.step} was saved in {self.folder.path}: go on with --out {self.folder.path} "
+                "--resume"
+            )
+
+    def _write_checkpoint(self) -> None:
         progress = Progress(
             self.step,
             dict(self.log.unreadable.reasons),
@@ -330,8 +372,9 @@ class TrainingLoop(ABC):
         )
         run = self.recipe.run
         keep = Retention(run.keep_checkpoints, run.keep_every * run.checkpoint_every)
-        training = Training(self._unwrapped(), self.optimizer, self._more_state(), self.recipe.to_json())
-        save_checkpoint(self.folder, training, progress, keep, self.processes)
+        training = Training(self._unwrapped(), self.optimizer, self._more_state(), self.recipe.lasting().to_json())
+        save_checkpoint(self.folder.path, training, progress, keep, self.processes)
+        self.folder.saved = True
 
 
 def _named_parts(value: ObjectiveValue) -> dict[str, Tensor]:

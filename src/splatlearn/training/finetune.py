@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from splatlearn.core.atomic import read_object, write_whole
 from splatlearn.core.errors import FormatError, InputError
-from splatlearn.data import RandomResizedCrop
+from splatlearn.data import RandomResizedCrop, identify
 from splatlearn.data.labelled import Labelled, open_labelled
 from splatlearn.device import choose_device, choose_precision
 from splatlearn.models import Classifier, classifier_from, load_classifier, load_model, save_model
 from splatlearn.models.channels import check_reads_pictures
 from splatlearn.training.checkpoint import good_checkpoint, open_tensors
-from splatlearn.training.engine import RunResult, TrainingLoop
+from splatlearn.training.engine import TrainingLoop
 from splatlearn.training.finetune_augment import check_kornia
 from splatlearn.training.finetune_cost import FinetuneCost
 from splatlearn.training.finetune_data import FinetuneDataset
@@ -29,6 +29,9 @@ from splatlearn.training.finetune_recipe import FinetuneRecipe
 from splatlearn.training.finetune_validation import ValidationImages
 from splatlearn.training.finetune_weights import layer_decay_groups, moving_average
 from splatlearn.training.processes import Processes
+from splatlearn.training.run_data import Identities
+from splatlearn.training.run_folder import RunFolder, entered
+from splatlearn.training.run_result import RunResult
 
 SCORES = "finetune.json"
 AVERAGE = "average"
@@ -58,9 +61,11 @@ def finetune(recipe: FinetuneRecipe, data: Labelled | None = None) -> FinetuneRe
         check_kornia()
     options = recipe.data
     data = data or open_labelled(options.data, options.image_column, options.label_column)
-    model = _start(recipe, data.classes)
-    recipe = recipe.resolved(len(model.encoder.blocks))
-    return _Finetuning(recipe, model, data).finish()
+    processes = Processes(choose_device(recipe.run.device))
+    with entered(recipe.run, processes) as folder:
+        model = _start(recipe, data.classes)
+        recipe = recipe.resolved(len(model.encoder.blocks))
+        return _Finetuning(recipe, folder, model, data, processes).result()
 
 
 def _start(recipe: FinetuneRecipe, classes: tuple[str, ...]) -> Classifier:
@@ -85,10 +90,11 @@ class _Finetuning(TrainingLoop):
 
     recipe: FinetuneRecipe
 
-    def __init__(self, recipe: FinetuneRecipe, model: Classifier, data: Labelled) -> None:
+    def __init__(
+        self, recipe: FinetuneRecipe, folder: RunFolder, model: Classifier, data: Labelled, processes: Processes
+    ) -> None:
         assert recipe.optimizer.drop_path is not None
         self.classes = data.classes
-        processes = Processes(choose_device(recipe.run.device))
         cost = FinetuneCost(recipe, model, processes.device, choose_precision(recipe.run.precision, processes.device))
         model.encoder.set_drop_path(recipe.optimizer.drop_path)
         self.average = moving_average(model, recipe.optimizer.ema_decay) if recipe.optimizer.ema_decay else None
@@ -104,19 +110,26 @@ class _Finetuning(TrainingLoop):
         self.named, self.split = 0, data.split
         self.chance = float(np.bincount(data.val.labels).max()) / len(data.val)
         dataset = FinetuneDataset(data.train, crop, options, recipe.run.seed)
-        super().__init__(recipe, model, dataset, cost, processes)
+        super().__init__(recipe, folder, model, dataset, cost, processes)
         if self.average is not None:
             self.average.to(self.device)
-        self.scores = _known_scores(self.folder, self.step)
+        self.scores = _known_scores(folder.path, self.step)
 
-    def finish(self) -> FinetuneResult:
+    def result(self) -> FinetuneResult:
         """Train to the end, or to where the run is told to stop."""
         result = self.run()
-        if self.average is not None and not result.interrupted and self.processes.main:
-            save_model(self.average.module, self.folder / AVERAGE)
         return FinetuneResult(
             **vars(result), top1=self.scores.get("top1"), top1_average=self.scores.get("top1_average")
         )
+
+    def _finish(self) -> None:
+        target = self.folder.path / AVERAGE
+        # A finished run that is resumed has it already, but for one that was killed between its last two writes.
+        if self.average is not None and self.processes.main and (self.step > self.started_at or not target.exists()):
+            save_model(self.average.module, target)
+
+    def _identities(self) -> Identities:
+        return {**super()._identities(), "validation": identify(self.validation.source)}
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         options = self.recipe.optimizer
@@ -200,7 +213,7 @@ class _Finetuning(TrainingLoop):
             "chance": self.chance,
         }
         if self.processes.main:
-            write_whole(self.folder / SCORES, json.dumps(self.scores, indent=2) + "\n")
+            write_whole(self.folder.path / SCORES, json.dumps(self.scores, indent=2) + "\n")
 
     def _greet(self) -> None:
         count = sum(parameter.numel() for parameter in self.model.parameters())

@@ -16,11 +16,11 @@ class NonFiniteError(SplatlearnError, RuntimeError):
 
 
 class FiniteGuard:
-    """Skips the optimiser steps whose gradient is not finite, without waiting for the device in the step.
+    """Skips the optimiser steps whose gradient is not finite, and counts them.
 
-    Fused AdamW reads `found_inf` on the device and leaves weights and moments alone where it is 1; the guard sets it
-    from the gradient's norm. `look` says afterwards what became of a step: asked when the next step's work is queued,
-    it waits for the older step alone, so that the device never idles.
+    `clip` looks at the gradient, `step` takes the step or skips it (see `step_if_finite`), and `look` says afterwards
+    what became of it: asked when the next step's work is queued, it waits for the older step alone, so that the device
+    never idles.
 
     `limit`: steps in a row that may be skipped, before `check` raises.
     """
@@ -33,7 +33,7 @@ class FiniteGuard:
         self._flag: tuple[Tensor, torch.cuda.Event | None] | None = None
 
     def clip(self, parameters: Iterable[nn.Parameter], optimizer: torch.optim.Optimizer, clip_norm: float) -> Tensor:
-        """Clip the gradient to a norm, arm the optimiser against a non-finite one, return the norm before clipping."""
+        """Clip the gradient to a norm, and prepare to skip a non-finite one; returns the norm before clipping."""
         norm, bad = clip_and_arm(parameters, optimizer, clip_norm)
         if self._cuda:
             copy = torch.empty((), pin_memory=True).copy_(bad, non_blocking=True)
@@ -43,6 +43,11 @@ class FiniteGuard:
         else:
             self._flag = (bad, None)
         return norm
+
+    def step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Take the optimiser's step on the gradient that was clipped last, unless that was not finite."""
+        bad = None if self._flag is None else self._flag[0]
+        step_if_finite(optimizer, bad)
 
     def look(self) -> bool:
         """Whether the last step that was clipped is skipped; False where that was asked before."""
@@ -74,12 +79,31 @@ class FiniteGuard:
 def clip_and_arm(
     parameters: Iterable[nn.Parameter], optimizer: torch.optim.Optimizer, clip_norm: float
 ) -> tuple[Tensor, Tensor]:
-    """Clip a gradient and have fused AdamW pass over a non-finite one; returns the norm before, and 1 for such."""
+    """Clip a gradient, and tell a fused optimiser whether it is finite; returns the norm before, and 1 if it is not.
+
+    `step_if_finite` takes the step then.
+    """
     norm = whole(nn.utils.clip_grad_norm_(parameters, clip_norm).detach())
     bad = (~torch.isfinite(norm)).float()
-    optimizer.found_inf = bad  # type: ignore[attr-defined]
-    optimizer.grad_scale = None  # type: ignore[attr-defined]
+    if is_fused(optimizer):
+        optimizer.found_inf = bad  # type: ignore[attr-defined]
+        optimizer.grad_scale = None  # type: ignore[attr-defined]
     return norm, bad
+
+
+def step_if_finite(optimizer: torch.optim.Optimizer, bad: Tensor | None) -> None:
+    """Take an optimiser's step, unless `bad` is 1, as `clip_and_arm` returned it; weights and moments stay then.
+
+    A fused optimiser reads its `found_inf` on the device and skips the step itself. Any other must be told by waiting
+    for the device: it has no such flag.
+    """
+    if bad is None or is_fused(optimizer) or not bool(bad):
+        optimizer.step()
+
+
+def is_fused(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether the optimiser updates all weights in one operation, which may be told on the device to do nothing."""
+    return bool(optimizer.defaults.get("fused"))
 
 
 def finite_or_nan(loss: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -17,7 +18,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from splatlearn.core.atomic import parse_object, write_whole
 from splatlearn.core.errors import FormatError
+from splatlearn.training.run_folder import LOG, RunFolder, RunFolderError
 
+PROJECT = "splatlearn"
+"""What trackers call the project; TensorBoard's files lie in a folder of that name in the run's."""
 QUIET_SECONDS = 30.0
 """Where there is no terminal, a line of progress is printed this often."""
 
@@ -37,12 +41,19 @@ class Logbook:
         self._progress: Progress | None = None
         self._printed = time.monotonic()
         self._total = total
-        self._path = folder / "log.jsonl"
+        self._path = folder / LOG
+        self.last_loss = math.nan  # of the last step that is in the log already
         if self._main:
             with self._told():
-                _keep_until(self._path, step)
-                self._file = self._path.open("a")
+                self.last_loss = _keep_until(self._path, step)
+                self._file = self._path.open("a+", encoding="utf-8")
+            self._start_trackers(step)
             self._start_progress(step)
+
+    def _start_trackers(self, step: int) -> None:
+        if self._accelerator.log_with:
+            # Of steps that are done again the later ones count.
+            self._accelerator.init_trackers(PROJECT, init_kwargs={"tensorboard": {"purge_step": step + 1}})
 
     def _start_progress(self, step: int) -> None:
         if not self._console.is_terminal:
@@ -72,6 +83,30 @@ class Logbook:
                 f"out: cannot write {self._path}: {error.strerror or error}; the checkpoints are as they were. Make "
                 "room, or let the folder be written, and --resume"
             ) from error
+
+    def lost(self) -> bool:
+        """Whether the file that is written to is no longer the one in the folder."""
+        if self._file is None:
+            return False
+        try:
+            return not os.path.samestat(os.fstat(self._file.fileno()), os.stat(self._path))
+        except OSError:
+            return True
+
+    def follow(self, folder: Path) -> None:
+        """Write all of the log anew into a folder, and go on there."""
+        assert self._file is not None
+        text = ""
+        # Some network file systems do not give back what was removed.
+        with suppress(OSError):
+            self._file.flush()
+            self._file.seek(0)
+            text = self._file.read()
+        self._path = folder / LOG
+        with self._told():
+            write_whole(self._path, text)
+            self._file.close()
+            self._file = self._path.open("a+", encoding="utf-8")
 
     def flush(self, step: int, note: str) -> None:
         """Make what was written visible to readers, and move the progress bar."""
@@ -110,12 +145,34 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _keep_until(path: Path, step: int) -> None:
-    """Drop the log of steps that will be done again, and a torn last line."""
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text().splitlines():
+def restore(folder: RunFolder, logbook: Logbook) -> Path | None:
+    """Write anew what others removed of a run's folder and its log; returns where it is now, None if all was there.
+
+    Raises RunFolderError or LogError where that cannot be written.
+    """
+    removed = folder.removed()
+    if not removed and not logbook.lost():
+        return None
+    place = folder.path
+    try:
+        if removed:
+            folder.restore()
+        if logbook.lost() or folder.path != place:
+            logbook.follow(folder.path)
+    except OSError as error:
+        raise RunFolderError(
+            f"out: {place} was removed while the run trained, and cannot be written anew: {error.strerror or error}"
+        ) from error
+    if folder.path == place:
+        logbook.say(f"{', '.join(removed or [LOG])} of {place} was removed while the run trains, and is written anew")
+    return folder.path
+
+
+def _keep_until(path: Path, step: int) -> float:
+    """Drop the log of steps that will be done again, and a torn last line; returns the loss of the last that stays."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    kept, loss = [], None
+    for line in text.splitlines():
         try:
             entry = parse_object(line, str(path))
         except FormatError:
@@ -123,4 +180,8 @@ def _keep_until(path: Path, step: int) -> None:
         number = entry.get("step", entry.get("step_of_status", 0))
         if isinstance(number, int | float) and number <= step:
             kept.append(line)
-    write_whole(path, "".join(line + "\n" for line in kept))
+            loss = entry.get("loss", loss)
+    lasting = "".join(line + "\n" for line in kept)
+    if lasting != text:
+        write_whole(path, lasting)
+    return math.nan if loss is None else loss

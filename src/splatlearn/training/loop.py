@@ -20,13 +20,15 @@ from splatlearn.objectives import ObjectiveValue
 from splatlearn.objectives.processes import average_gradients
 from splatlearn.objectives.weighted import mean_value
 from splatlearn.training.checkpoint import open_tensors
-from splatlearn.training.engine import RunResult, TrainingLoop
+from splatlearn.training.engine import TrainingLoop
 from splatlearn.training.gaussian_measures import gaussian_measures
 from splatlearn.training.guard import finite_or_nan
 from splatlearn.training.online_probe import OnlineProbe
 from splatlearn.training.pretraining_cost import PretrainingCost
 from splatlearn.training.processes import Processes, is_sharded, share_out
 from splatlearn.training.recipe import Recipe
+from splatlearn.training.run_folder import RunFolder, entered
+from splatlearn.training.run_result import RunResult
 from splatlearn.training.schedule import parameter_groups
 from splatlearn.training.side_by_side import SideBySide, parts_worth_it
 from splatlearn.training.starting import like_its_start, new_model, start_weights
@@ -40,18 +42,21 @@ MEASURED = 8
 """Images of a batch whose Gaussians are measured for the log."""
 
 
-def pretrain(recipe: Recipe, source: ImageSource | None = None) -> RunResult:
+def pretrain(recipe: Recipe, source: ImageSource | None = None, *, claimed: bool = False) -> RunResult:
     """Pre-train a model as the recipe says, into its run folder, and say how it went.
 
-    `source` replaces `recipe.data.data` by images in memory or of one's own making. Raises InputError (or a subclass
+    `source` replaces `recipe.data.data` by images in memory or of one's own making. With `claimed`, a new run may begin
+    in a folder that holds other files, as long as none has the name of one of its own. Raises InputError (or a subclass
     that names the thing) for a recipe, data or folder that cannot work, before the first step; NonFiniteError when
     training diverges; CheckpointError where the folder takes no more. An interruption (Ctrl-C, SIGTERM, SIGUSR1) ends
     after the step at hand, with a checkpoint. Under torchrun every process calls it alike.
     """
     recipe = like_its_start(recipe).resolved()
     data = recipe.data
-    source = source or open_source(data.data, data.split, data.image_column, window=data.window, lanes=data.lanes)
-    return _Pretraining(recipe, source).run()
+    processes = Processes(choose_device(recipe.run.device))
+    with entered(recipe.run, processes, claimed) as folder:
+        source = source or open_source(data.data, data.split, data.image_column, window=data.window, lanes=data.lanes)
+        return _Pretraining(recipe, folder, source, processes).run()
 
 
 class _Pretraining(TrainingLoop):
@@ -60,10 +65,9 @@ class _Pretraining(TrainingLoop):
     recipe: Recipe
     cost: PretrainingCost
 
-    def __init__(self, recipe: Recipe, source: ImageSource) -> None:
+    def __init__(self, recipe: Recipe, folder: RunFolder, source: ImageSource, processes: Processes) -> None:
         assert recipe.data.crop_scale is not None
         model = new_model(recipe)
-        processes = Processes(choose_device(recipe.run.device))
         cost = PretrainingCost(
             recipe, model, processes.device, choose_precision(recipe.run.precision, processes.device)
         )
@@ -74,7 +78,7 @@ class _Pretraining(TrainingLoop):
         self.probe = OnlineProbe(recipe.probe, source) if probes else None
         crop = RandomResizedCrop(*model.image_size, scale=recipe.data.crop_scale, flip=recipe.data.flip)
         dataset = PretrainingDataset(source, crop, cost.patches, recipe.run.seed)
-        super().__init__(recipe, model, dataset, cost, processes)
+        super().__init__(recipe, folder, model, dataset, cost, processes)
 
     def run(self) -> RunResult:
         """Train to the end, or to where the run is told to stop."""
@@ -167,7 +171,7 @@ class _Pretraining(TrainingLoop):
         super()._flush()
         if not losses:
             return
-        off = (torch.stack(losses) == 0).double().mean().item()
+        off = (torch.stack(losses) == 0).float().mean().item()
         self.logbook.write({"step_of_status": self.step, "minimize_off": off})
         if off > 0.5 and not self.told_of_estimator:
             self.logbook.say(

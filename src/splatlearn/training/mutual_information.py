@@ -13,7 +13,7 @@ from splatlearn.models.vit import initialize
 from splatlearn.objectives import MaximizeTerm, MinimizeTerm, Term, create_estimator
 from splatlearn.objectives.estimators import two_layers
 from splatlearn.objectives.processes import average_gradients
-from splatlearn.training.guard import clip_and_arm
+from splatlearn.training.guard import clip_and_arm, step_if_finite
 from splatlearn.training.mutual_recipe import MutualInformationOptions
 from splatlearn.training.state import optimizer_tensors, restore_optimizer, restore_weights
 from splatlearn.training.tensor_files import TensorFiles
@@ -76,8 +76,8 @@ class EstimatorTraining:
             (-fit).backward()
             average_gradients(self.term.estimator)
             # Adam's steps are short whatever the gradient's length; only non-finite ones must be kept out.
-            clip_and_arm(self.term.estimator.parameters(), self.optimizer, math.inf)
-            self.optimizer.step()
+            _, bad = clip_and_arm(self.term.estimator.parameters(), self.optimizer, math.inf)
+            step_if_finite(self.optimizer, bad)
             self.optimizer.zero_grad(set_to_none=True)
         return fit.detach()
 

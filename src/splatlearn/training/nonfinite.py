@@ -18,13 +18,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from splatlearn.models import save_model
-from splatlearn.training.checkpoint_files import RECIPE
+from splatlearn.training.checkpoint import save_whole_model
+from splatlearn.training.checkpoint_files import RECIPE, place_folder
 from splatlearn.training.processes import Processes, whole
+from splatlearn.training.run_folder import NONFINITE, RunFolder
 from splatlearn.training.stored_recipe import StoredRecipe
 from splatlearn.training.tensor_files import write_tensors
 
-FOLDER = "nonfinite"
 DESCRIPTION = "step.json"
 NETWORKS = "networks"
 SCHEMA = 1
@@ -53,8 +53,8 @@ class TakenStep:
 class Captures:
     """Saves steps that went wrong into a run's folder."""
 
-    def __init__(self, run: Path, recipe: StoredRecipe, precision: str, processes: Processes) -> None:
-        self.folder = run / FOLDER
+    def __init__(self, run: RunFolder, recipe: StoredRecipe, precision: str, processes: Processes) -> None:
+        self.run = run
         self.recipe = recipe
         self.precision = precision
         self.processes = processes
@@ -66,24 +66,30 @@ class Captures:
         """
         measured = {name: float(value) for name, value in taken.parts.items()}
         said = f"step {taken.step + 1} was skipped: loss {measured['loss']:g}, gradient norm {measured['grad_norm']:g}"
-        if self.processes.first(lambda: len(list(self.folder.glob("step-*")))) >= MOST:
+        folder = self.run.path / NONFINITE
+        if self.processes.first(lambda: len(list(folder.glob("step-*")))) >= MOST:
             return f"{said}; {MOST} such steps are saved already"
-        target = self.folder / f"step-{taken.step + 1:08d}"
+        target = folder / f"step-{taken.step + 1:08d}"
         networks = {name: whole(value) for name, value in taken.networks.items()}
-        error = None
-        try:
-            target.mkdir(parents=True, exist_ok=True)
+
+        def write(beside: Path) -> list[Path]:
             for number, batch in enumerate(taken.batches):
-                write_tensors(target, f"batch-{self.processes.rank:05d}-{number:05d}", batch_tensors(batch))
+                write_tensors(beside, f"batch-{self.processes.rank:05d}-{number:05d}", batch_tensors(batch))
             if self.processes.main:
-                save_model(model, target)
-                write_tensors(target, NETWORKS, networks)
-                (target / RECIPE).write_text(self.recipe.to_json())
-                (target / DESCRIPTION).write_text(json.dumps(self._description(taken, measured), indent=2))
+                save_whole_model(model, beside)
+                write_tensors(beside, NETWORKS, networks)
+            return sorted(beside.glob(f"batch-{self.processes.rank:05d}-*"))
+
+        def finish(beside: Path, files: dict[str, str]) -> list[Path]:
+            (beside / RECIPE).write_text(self.recipe.to_json(), encoding="utf-8")
+            (beside / DESCRIPTION).write_text(json.dumps(self._description(taken, measured), indent=2))
+            return [each for each in beside.iterdir() if each.name not in files]
+
+        try:
+            place_folder(target, write, finish, self.processes)
         except OSError as refusal:
-            error = refusal
-        refused = [each for each in self.processes.gather(error) if each is not None]
-        return f"{said}; it could not be saved: {refused[0]}" if refused else f"{said}; splatlearn replay {target}"
+            return f"{said}; it could not be saved: {refusal}"
+        return f"{said}; splatlearn replay {target}"
 
     def _description(self, taken: TakenStep, measured: dict[str, float]) -> dict[str, Any]:
         return {

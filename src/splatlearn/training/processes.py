@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
+from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
+from splatlearn.core.errors import InputError
 from splatlearn.training.recipe import Parallel
 
 Result = TypeVar("Result")
@@ -152,6 +155,16 @@ def local(tensor: Tensor) -> Tensor:
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
-def make_accelerator(device: torch.device, trackers: list[str], folder: str) -> Accelerator:
+def check_trackers(names: Sequence[str]) -> None:
+    """Raise InputError for a tracker that accelerate does not know, and for one whose package is not installed."""
+    known = sorted(LOGGER_TYPE_TO_CLASS)
+    for name in names:
+        if name != "all" and name not in known:
+            raise InputError(f"trackers: expected none, all or some of {', '.join(known)}, got {name!r}")
+        if name != "all" and name not in map(str, get_available_trackers()):
+            raise InputError(f"trackers: {name} is not installed; pip install {name}, or choose --trackers none")
+
+
+def make_accelerator(device: torch.device, trackers: Sequence[str], folder: Path) -> Accelerator:
     """An Accelerator on the device; precision stays with the loop, since accelerate fixes it once per process."""
-    return Accelerator(cpu=device.type == "cpu", log_with=[*trackers] or None, project_dir=folder)
+    return Accelerator(cpu=device.type == "cpu", log_with=[*trackers] or None, project_dir=str(folder))

@@ -125,13 +125,19 @@ class RunOptions:
     """Where else the log goes: any tracker of accelerate, or none."""
     resume: bool = False
     """Go on from the run's newest checkpoint."""
+    allow_other_data: bool = False
+    """Resume although the images are not those that the run began with, or not all of them."""
     stop_after: int | None = None
-    """Stop with a checkpoint after this many steps in all, as an interruption would; --resume goes on. Default:
-    at the end."""
+    """Stop this call with a checkpoint once the run has this many steps in all; --resume goes on. Default: at the
+    end."""
     max_skipped: int = 10
     """Steps whose loss or gradient is not finite are skipped, and saved for replay; so many in a row end the run."""
     parallel: Parallel = "ddp"
     """Whether each of several processes holds the whole model (ddp) or they share it out (fsdp)."""
+
+    def __post_init__(self) -> None:
+        if self.trackers == ("none",):
+            object.__setattr__(self, "trackers", ())
 
 
 @dataclass(frozen=True)
@@ -255,6 +261,7 @@ def check_run(run: RunOptions) -> None:
     check_range(
         "a number ≥ 0", lambda value: value >= 0, seed=run.seed, keep_every=run.keep_every, stop_after=run.stop_after
     )
+    check_range("a number below 2^64", lambda value: value < 2**64, seed=run.seed)
 
 
 def check_betas(betas: tuple[float, float]) -> None:

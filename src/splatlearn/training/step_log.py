@@ -35,7 +35,7 @@ class StepLog:
         self.unreadable = UnreadableCounter()
         self.note = ""  # what else the bar says
         self.steps: list[dict[str, Tensor]] = []
-        self.seconds, self.last_loss = 0.0, float("nan")
+        self.seconds, self.last_loss = 0.0, logbook.last_loss
         self._clock, self._waited = time.perf_counter(), 0.0
         self._fresh: list[tuple[str, str]] = []
         self._enlarged: set[str] = set()

@@ -16,7 +16,7 @@ from splatlearn.core.typed import build, shown
 FREE = {"run.out", "run.device", "run.precision", "run.checkpoint_every", "run.keep_checkpoints"}
 FREE |= {"probe.probe_every", "probe.probe_data", "probe.probe_images", "probe.probe_pooling"}
 FREE |= {"run.log_every", "run.trackers", "run.resume", "run.stop_after", "data.workers", "data.data"}
-FREE |= {"data.validate_every", "run.keep_every", "run.max_skipped", "run.parallel"}
+FREE |= {"data.validate_every", "run.keep_every", "run.max_skipped", "run.parallel", "run.allow_other_data"}
 """Fields by which runs may differ and still train alike."""
 
 STEP = {"optimizer.batch_size", "optimizer.accumulate"}
@@ -54,6 +54,12 @@ class StoredRecipe:
     def _stored(cls: type[AnyRecipe], values: dict[str, Any]) -> AnyRecipe:
         """The recipe of this or an older version from the values of its file."""
         return cls.from_dict(values)
+
+    def lasting(self: AnyRecipe) -> AnyRecipe:
+        """The recipe without what belongs to one call: whether to resume, where to stop, and whether other data do."""
+        run: Any = self.run  # pyright: ignore[reportAttributeAccessIssue]
+        run = dataclasses.replace(run, resume=False, stop_after=None, allow_other_data=False)
+        return dataclasses.replace(self, run=run)  # pyright: ignore[reportCallIssue]
 
     def differences(self, other: StoredRecipe, free: Set[str] = frozenset(FREE)) -> list[str]:
         """What makes the two train differently, each as "key: mine, theirs".

@@ -37,7 +37,7 @@ class UpdateRatio:
         """`update_ratio` of the last step that was watched; nothing where none was."""
         if self._squares is None:
             return {}
-        squares, self._squares = self._squares.double().cpu(), None
+        squares, self._squares = self._squares.cpu().double(), None
         if self._sharded:
             squares = self._processes.mean(squares)  # a common factor leaves the ratio alone
         return {"update_ratio": (squares[0] / squares[1]).sqrt()}
