@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import signal
 from abc import ABC, abstractmethod
 from collections.abc import Generator
 from pathlib import Path
@@ -217,7 +218,7 @@ class TrainingLoop(ABC):
         self.model.train()
         with contextlib.ExitStack() as stack:
             stack.callback(self.logbook.close)
-            request = stack.enter_context(StopRequest())
+            request = stack.enter_context(StopRequest(self._say_stopping))
             stop = SharedStop(request, self.processes)
             batches = self._batches()
             self.log.start()
@@ -226,6 +227,7 @@ class TrainingLoop(ABC):
                 due = (self.step + 1) % run.log_every == 0 or self.step + 1 == end
                 self._train_step([self.log.next(batches) for _ in range(self.shape.accumulate)], due)
                 self.step += 1
+                self.logbook.advance(self.step)
                 self._after_step()
                 if due:
                     self._flush()
@@ -240,6 +242,11 @@ class TrainingLoop(ABC):
             if self.step >= self.total:
                 self._finish()
         return self._result(heard)
+
+    def _say_stopping(self, number: int) -> None:
+        """Say what happens between a signal and the end of the run."""
+        again = "; Ctrl-C again stops at once, without one" if number == signal.SIGINT else ""
+        self.logbook.say(f"stopping: step {self.step + 1} is being finished and a checkpoint written{again}")
 
     def _result(self, heard: int) -> RunResult:
         done, seconds = self.step - self.started_at, self.log.seconds

@@ -120,6 +120,11 @@ class Logbook:
             self.say(f"step {step}/{self._total} · {note}")
             self._printed = time.monotonic()
 
+    def advance(self, step: int) -> None:
+        """Move the progress bar, at every step; nothing is written."""
+        if self._progress is not None:
+            self._progress.update(self._task, completed=step)
+
     def say(self, text: str) -> None:
         """Print a sentence for the person at the terminal."""
         if self._main:

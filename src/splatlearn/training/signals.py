@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import queue
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -19,14 +21,25 @@ ASKED_BY_SCHEDULER = (signal.SIGTERM, signal.SIGUSR1)
 class StopRequest:
     """Inside the `with` block, the signal that asked the run to stop: Ctrl-C, SIGTERM or SIGUSR1; 0 before.
 
-    A second Ctrl-C interrupts at once. Outside the main thread, where Python delivers no signals, it stays 0.
+    `say` is called with the first of them, in a thread: a handler may interrupt a print, and must not print itself. A
+    second Ctrl-C interrupts at once. Outside the main thread, where Python delivers no signals, the signal stays 0.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, say: Callable[[int], None] | None = None) -> None:
         self.signal = 0
         self._previous: dict[int, Any] = {}
+        self._say = say
+        # The one queue whose `put` a handler may call.
+        self._asked: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._speaker = threading.Thread(target=self._speak, name="stop", daemon=True)
+
+    def _speak(self) -> None:
+        number = self._asked.get()
+        if number and self._say is not None:
+            self._say(number)
 
     def __enter__(self) -> StopRequest:
+        self._speaker.start()
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, *ASKED_BY_SCHEDULER):
                 self._previous[number] = signal.signal(number, self._ask)
@@ -37,11 +50,14 @@ class StopRequest:
     ) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+        self._asked.put(0)
+        self._speaker.join()
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if self.signal == number == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal = number
+        self._asked.put(number)
 
 
 class SharedStop:
