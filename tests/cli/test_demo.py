@@ -42,7 +42,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         return pretrain(small, pictures(), **options)
 
     def summarise(result: RunResult, *arguments: Any) -> dict[str, float]:
-        return {"masked_psnr_model": 1.0, "masked_psnr_mean": 2.0, "steps": result.steps}
+        return {"masked_psnr_model": 1.0, "masked_psnr_mean": 2.0, "steps": result.steps, "steps_in_all": result.total}
 
     def write(out: Path, result: RunResult, *arguments: Any) -> None:
         for name in demos.PAGES:

@@ -104,6 +104,8 @@ def demo(
         summary = _summarise(result, unseen, began)
         if start is not None:
             summary |= {"start": start, "masked_psnr_start": before["masked_psnr_model"]}
+        if told := _told(summary):
+            console.print(told, highlight=False)
         _write(Path(out), result, unseen, summary, training + held_out)
     console.print(
         f"hidden pixels of unseen photos: {summary['masked_psnr_model']:.2f} dB, "
@@ -206,6 +208,7 @@ def _summarise(result: RunResult, unseen: UnseenSquares, began: float) -> dict[s
         "gain_db": scores["masked_psnr_model"] - scores["masked_psnr_mean"],
         "unseen_crops": len(unseen.images),
         "steps": result.steps,
+        "steps_in_all": result.total,
         "loss": result.loss,
         "images_per_second": result.images_per_second,
         "training_seconds": result.seconds,
@@ -237,12 +240,21 @@ def _write(out: Path, result: RunResult, unseen: UnseenSquares, summary: dict, p
         f"{summary['masked_psnr_model']:.2f} dB, where the "
         f"mean of the visible pixels reaches {summary['masked_psnr_mean']:.2f} dB.{begun}"
     )
+    if told := _told(summary):
+        lead = f"{told}. {lead}"
     write_page(out / "report.html", "splatlearn demo", lead, sections)
     picture: matplotlib.figure.Figure = demo_picture(
-        model, images[:4], Mask(mask.visible[:4], mask.hidden[:4], mask.grid)
+        model, images[:4], Mask(mask.visible[:4], mask.hidden[:4], mask.grid), _told(summary)
     )
     with replacing(out / "picture.png") as beside:
         picture.savefig(beside, dpi=160, format="png")
+
+
+def _told(summary: dict[str, float | int | str]) -> str | None:
+    """What a demo says that was stopped before it painted better than the mean colour."""
+    if float(summary["masked_psnr_model"]) >= float(summary["masked_psnr_mean"]):
+        return None
+    return f"hardly trained: step {summary['steps']} of {summary['steps_in_all']}"
 
 
 def _as_it_comes(start: str, images: Tensor, names: list[str]) -> list[Section]:

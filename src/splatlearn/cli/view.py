@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from splatlearn.cli.notes import note
 from splatlearn.cli.pictures import MAX_SIZE, Pictures
 from splatlearn.cli.progress import progress_bar
 from splatlearn.cli.which_model import described, load_gmae, model_and_images
@@ -12,6 +13,7 @@ from splatlearn.cli.zero_shot import Images, Read, Reading, Run, part_of
 from splatlearn.core.errors import InputError
 from splatlearn.core.outputs import output_file
 from splatlearn.device import choose_device
+from splatlearn.report.hardly_trained import hardly_trained
 from splatlearn.viewer import ViewedImage, viewed_images, write_view
 from splatlearn.viewer.contents import FEWEST_GROUPS, MOST_GROUPS
 from splatlearn.zero_shot import read_scene
@@ -51,15 +53,20 @@ def view_command(
     pictures.at_least(model.patch)
     check_options(model, options)
     found: list[ViewedImage] = []
+    hardly = None
     with progress_bar() as told:
         for batch in pictures:
             before = len(found) + pictures.failed
             at_hand = partial(part_of, told, "view", before, len(batch.names), len(pictures.files))
+            hardly = hardly if found else hardly_trained(run, model, batch.images)
             scene = read_scene(model, batch.images.to(on), options, at_hand)
             found += viewed_images(scene, batch.images, batch.names, groups)
             told("view", len(found) + pictures.failed, len(pictures.files))
     if found:
         lead = "What the model paints of whole images, nothing hidden. Drag the picture to tilt it."
+        if hardly:
+            lead = f"The model is {hardly}. {lead}"
+            note(f"{run} is {hardly}")
         write_view(path, f"Gaussians of {_title(run)}", lead, found)
         images_read = f"{len(found)} image{'s' if len(found) > 1 else ''}"
         print(f"{path}: {images_read}, {path.stat().st_size / 1e6:.1f} MB; model: {described(run)}")

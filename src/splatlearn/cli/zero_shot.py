@@ -12,7 +12,7 @@ import tyro
 from torch import Tensor
 
 from splatlearn.cli.clamping import LayerLoss, refitted
-from splatlearn.cli.notes import changed, note_unused
+from splatlearn.cli.notes import changed, note, note_unused
 from splatlearn.cli.pictures import MAX_SIZE, PictureBatch, Pictures, write_png
 from splatlearn.cli.progress import Told, progress_bar
 from splatlearn.cli.which_model import described, load_gmae, model_and_images
@@ -224,6 +224,9 @@ def _read_out(
     made: ReadOut,
 ) -> int:
     """Write what is made of the images' scenes. Raises InputError at the end for images that were left out."""
+    # It brings matplotlib.
+    from splatlearn.report.hardly_trained import hardly_trained
+
     options = reading.options()
     run, images = model_and_images(run, images)
     pictures = Pictures(images, reading.batch_size, max_size=max_size)
@@ -235,10 +238,12 @@ def _read_out(
     check_options(model, options)
     made.check(model)
     done, written = 0, []
+    hardly = None
     with outputs.writing() as folder, progress_bar() as told:
         for batch in pictures:
             at_hand = partial(part_of, told, made.what, done + pictures.failed, len(batch.names), len(pictures.files))
             scene = read_scene(model, batch.images.to(device), options, at_hand)
+            hardly = hardly if done else hardly_trained(run, model, batch.images)
             for name, found in zip(batch.names, made.write(batch, scene), strict=True):
                 for ending, pixels in zip(made.endings, found, strict=True):
                     write_png(folder / f"{name}{ending}", pixels)
@@ -246,6 +251,8 @@ def _read_out(
             done += len(batch.names)
             told(made.what, done + pictures.failed, len(pictures.files))
     say_written(folder, written, done, described(run))
+    if hardly:
+        note(f"{run} is {hardly}")
     if text := made.note():
         print(text)
     pictures.finish()

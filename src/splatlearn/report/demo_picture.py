@@ -18,10 +18,10 @@ from splatlearn.render import Splats, composite, project
 COLUMNS = ("visible patches", "painted from them", "photo", "its Gaussians", "nearest half")
 
 
-def demo_picture(model: Any, images: Float[Tensor, "B 3 H W"], mask: Any) -> Figure:
+def demo_picture(model: Any, images: Float[Tensor, "B 3 H W"], mask: Any, note: str | None = None) -> Figure:
     """One row a photo: its visible patches, the reconstruction, the photo, its Gaussians, and the nearer half of them.
 
-    - `images` in [0, 1]; `mask` hides patches of them; `model` is a GMAE.
+    - `images` in [0, 1]; `mask` hides patches of them; `model` is a GMAE; `note` is set above the rows.
     """
     height, width = images.shape[-2:]
     with evaluating(model):
@@ -32,6 +32,8 @@ def demo_picture(model: Any, images: Float[Tensor, "B 3 H W"], mask: Any) -> Fig
     seen = torch.where(hidden, torch.full_like(images, 0.92), images)
 
     figure = Figure(figsize=(1.55 * len(COLUMNS), 1.55 * len(images) + 0.25), layout="constrained")
+    if note:
+        figure.suptitle(note, fontsize=8, color="#444444")
     grid = figure.subplots(len(images), len(COLUMNS), squeeze=False)
     for row, axes in enumerate(grid):
         for column, panel in enumerate((seen, painted, images, None, near.clamp(0, 1))):

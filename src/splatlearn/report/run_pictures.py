@@ -13,6 +13,7 @@ from torch import Tensor
 from splatlearn.evaluation.reconstruction import evaluating
 from splatlearn.models import GMAE, MAE, random_mask
 from splatlearn.report.figures import zero_shot_strip
+from splatlearn.report.hardly_trained import hardly_trained
 from splatlearn.report.model_report import model_sections
 from splatlearn.report.page import Figure, Section
 from splatlearn.report.run_facts import hidden_share, predicted_target
@@ -59,7 +60,9 @@ def run_picture_sections(
     images = photos.images.to(device)
     normalized = isinstance(model, MAE) and predicted_target(run_dir) == "patches"
     first, *others = model_sections(model, images, mask.to(device), photos.names, normalized)
-    sections = [Section(first.title, f"{first.intro} {photos.origin}", first.blocks), *others]
+    told = hardly_trained(run_dir, model, images)
+    intro = f"{first.intro} {photos.origin}" + (f" The model is {told}." if told else "")
+    sections = [Section(first.title, intro, first.blocks), *others]
     if zero_shot and isinstance(model, GMAE):
         sections.append(zero_shot_section(model, images, photos.names))
     return sections
