@@ -100,7 +100,7 @@ def fit_command(
                 told("fit", before + step / max(1, steps), len(pictures.files), f"step {step} of {steps}")
 
             start = _start(model, image, gaussians, seed)
-            options = replace(options, background=start.background)
+            options = replace(options, background=start.background, color=start.color)
             fit = fit_image(start.gaussians, image, steps, options, start.camera, watch)
             fitted = replace(start, gaussians=fit.gaussians)
             notes.append(_write(folder, batch.names[0], fitted, refit_colors))

@@ -8,8 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from splatlearn.camera import Camera
-from splatlearn.fitting.initial import gaussians_at
-from splatlearn.fitting.parameters import Parameters
+from splatlearn.fitting.initial import gaussians_at, origin_depths
+from splatlearn.fitting.sampling import draw_sites
+from splatlearn.gaussians import Gaussians
 from splatlearn.render import Rendering
 
 FORWARD = 0.02
@@ -18,13 +19,13 @@ SIGMA = 1.5
 """Standard deviation of an added Gaussian, pixels."""
 
 
-def new_parameters(
+def new_gaussians(
     rendering: Rendering,
     images: Float[Tensor, "B 3 H W"],
     count: int,
     camera: Camera,
     generator: torch.Generator,
-) -> Parameters:
+) -> Gaussians:
     """`count` Gaussians at pixels drawn by their squared error, in the images' colours, in front of what is there.
 
     `rendering` needs a depth map.
@@ -33,13 +34,11 @@ def new_parameters(
     wrong = (rendering.color.detach() - images).square().sum(dim=1, keepdim=True)
     # One Gaussian covers a few pixels: an average over as many keeps single noisy ones from being chosen.
     wrong = F.avg_pool2d(wrong, 3, stride=1, padding=1, count_include_pad=False).flatten(1)
-    chance = (wrong + 1e-12).cpu()
-    sites = torch.multinomial(chance, count, replacement=count > chance.shape[1], generator=generator)
-    sites = sites.to(images.device)
+    sites = draw_sites(wrong + 1e-12, count, generator)
     depth, alpha = rendering.depth.detach().flatten(1), rendering.alpha.detach().flatten(1)
-    empty = depth.new_tensor(float(camera.world_to_camera[..., 2, 3].min())).clamp_min(1.0)
+    empty = origin_depths(camera).to(depth)
     depths = torch.where(alpha > 0.05, depth, empty).gather(1, sites) - FORWARD
-    return Parameters.of(gaussians_at(images, sites, depths, SIGMA, camera))
+    return gaussians_at(images, sites, depths, SIGMA, camera)
 
 
 def join_state(before: torch.optim.Adam, after: torch.optim.Adam, count: int) -> torch.optim.Adam:

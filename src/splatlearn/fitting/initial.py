@@ -9,7 +9,10 @@ from torch import Tensor
 from splatlearn.camera import Camera
 from splatlearn.checks import check_floating
 from splatlearn.core.errors import InputError
+from splatlearn.files.frames import matrices_to_quaternions
+from splatlearn.fitting.sampling import draw_sites
 from splatlearn.gaussians import Gaussians
+from splatlearn.render.leading import flat_camera
 
 UNIFORM_SHARE = 0.3
 """Share of the centres that are spread without looking at the image."""
@@ -38,17 +41,15 @@ def initial_gaussians(
     if count < 1:
         raise InputError(f"count: expected at least 1 Gaussian, got {count}")
     height, width = images.shape[-2:]
-    camera = camera or Camera.gmae(height, width)
+    camera = flat_camera(camera or Camera.gmae(height, width), images.shape[:1])
     strength = gradient_size(images).flatten(1)
     flat = torch.full_like(strength, 1.0 / strength.shape[1])
     share = strength / strength.sum(dim=1, keepdim=True).clamp_min(1e-12)
     chance = UNIFORM_SHARE * flat + (1 - UNIFORM_SHARE) * torch.where(share.sum(1, keepdim=True) > 0, share, flat)
-    # More Gaussians than pixels: some pixels get several.
-    repeated = count > strength.shape[1]
-    sites = torch.multinomial(chance.cpu(), count, replacement=repeated, generator=generator).to(images.device)
+    sites = draw_sites(chance, count, generator)
     depth = torch.rand(sites.shape, generator=generator).to(images.device) - 0.5
     sigma = START_SIGMA * (height * width / count) ** 0.5
-    return gaussians_at(images, sites, depth - _distance(camera), sigma, camera)
+    return gaussians_at(images, sites, depth + origin_depths(camera).to(depth), sigma, camera)
 
 
 def gaussians_at(
@@ -72,8 +73,8 @@ def gaussians_at(
     view = camera.world_to_camera.to(images)
     means = (seen - view[..., None, :3, 3]) @ view[..., :3, :3]
     size = sigma / camera.fx * (torch.ones_like(depths) if camera.model == "orthographic" else depths)
-    quaternions = torch.zeros(*sites.shape, 4, dtype=images.dtype, device=images.device)
-    quaternions[..., 0] = 1.0
+    # Their axes are the camera's, so that a fit is the same wherever it looks.
+    quaternions = matrices_to_quaternions(view[..., :3, :3].mT).unsqueeze(-2).expand(*sites.shape, 4).contiguous()
     colors = images.flatten(2).gather(2, sites.unsqueeze(1).expand(-1, images.shape[1], -1)).transpose(1, 2)
     return Gaussians(
         means=means,
@@ -100,7 +101,7 @@ def check_images(images: Tensor) -> None:
         raise InputError(f"images: expected shape [B, 3, H, W], got {list(images.shape)}")
 
 
-def _distance(camera: Camera) -> float:
-    """Minus the depth of the world's origin, or of a point two units ahead where the origin is not in front."""
-    depth = float(camera.world_to_camera[..., 2, 3].min())
-    return -depth if depth > 1.0 else -2.0
+def origin_depths(camera: Camera) -> Float[Tensor, "*B 1"]:
+    """The depth of the world's origin before each view, or two units where the origin is not in front."""
+    depths = camera.world_to_camera[..., 2, 3:].detach()
+    return torch.where(depths > 1.0, depths, 2.0)

@@ -1,34 +1,38 @@
-"""Gaussians as unconstrained numbers that an optimiser may move freely."""
+"""Gaussians as numbers that an optimiser may move: displacements from a start, in the frame of the camera."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from splatlearn.camera import Camera
 from splatlearn.core.errors import InputError
 from splatlearn.gaussians import Gaussians
+from splatlearn.render.leading import flat_camera
+from splatlearn.render.projection import working_dtype
 
-MARGIN = 1e-3
-"""Colours and opacities start at least this far inside (0, 1), where their logits have a slope."""
+ColorRange = Literal["auto", "bounded", "linear"]
+"""What colours may become: `"bounded"`: in [0, 1]; `"linear"`: anything; `"auto"`: bounded in images that start so."""
 
 
 @dataclass(frozen=True)
 class Rates:
     """Adam's step for each attribute.
 
-    - `position`: in mean distances between neighbouring Gaussians, 2/√K world units.
-    - `depth`: likewise; 0 leaves the order alone, of which the loss has no gradient.
-    - `scale`: of the logarithm; `rotation`: of the quaternion's numbers; `color`, `opacity`: of the logits.
+    - `position`: across the image, in mean distances between neighbouring Gaussians, an image's side over √K.
+    - `depth`: along the camera's axis, likewise; 0 leaves the order alone, of which the loss has no gradient.
+    - `scale`: of the logarithm; `rotation`: of the quaternion's numbers; `color`: of colours; `opacity`: of the logits.
     """
 
     position: float = 0.08
     depth: float = 0.0
     scale: float = 0.1
     rotation: float = 0.1
-    color: float = 0.15
+    color: float = 0.045
     opacity: float = 0.15
 
     def __post_init__(self) -> None:
@@ -40,52 +44,92 @@ class Rates:
 
 @dataclass(frozen=True, eq=False)
 class Parameters:
-    """Centres across the image and along its depth, log scales, quaternions, and logits of colours and opacities."""
+    """Numbers of Gaussians, without which they are as they started.
 
+    - `start`: the Gaussians; `camera`: with one matrix for all sets or one for each.
+    - `axes`: the camera's to the right, down and along its line of sight, as rows in the world.
+    - `units` [B, K, 1]: side of the image at each Gaussian's depth, world units.
+    - `low`, `high` [B, 1, 1]: bounds of the colours, infinite where there are none.
+    - `across`, `depth`: how far means have moved over the image and along the camera's axis, in units.
+    - `growth`: logarithms of what scales are multiplied by.
+    - `quaternions`, `colors`: themselves; `opacity_logits`: of opacities, finite to the last digit below 1.
+    """
+
+    start: Gaussians
+    camera: Camera
+    axes: Float[Tensor, "*V 3 3"]
+    units: Float[Tensor, "B K 1"]
+    low: Float[Tensor, "B 1 1"]
+    high: Float[Tensor, "B 1 1"]
     across: Float[Tensor, "B K 2"]
     depth: Float[Tensor, "B K 1"]
-    log_scales: Float[Tensor, "B K 3"]
+    growth: Float[Tensor, "B K 3"]
     quaternions: Float[Tensor, "B K 4"]
-    color_logits: Float[Tensor, "B K C"]
+    colors: Float[Tensor, "B K C"]
     opacity_logits: Float[Tensor, "B K"]
 
     @classmethod
-    def of(cls, gaussians: Gaussians) -> Parameters:
-        """The numbers of Gaussians [B, K], detached; colours and opacities are clipped into (MARGIN, 1 − MARGIN)."""
-        gaussians = gaussians.detach()
+    def of(cls, gaussians: Gaussians, camera: Camera, color: ColorRange = "auto") -> Parameters:
+        """The numbers of Gaussians [B, K], detached.
+
+        Raises InputError for an unknown `color`, colours outside of [0, 1] that are to be bounded, and a camera whose
+        matrices do not fit.
+        """
+        start = gaussians.detach().to(working_dtype(gaussians.means.dtype))
+        low, high = _bounds(start.colors, color)
+        # Opacities of 0 and 1 have no finite logit: the nearest numbers that have one.
+        tiny, near = torch.finfo(start.means.dtype).tiny, 1.0 - torch.finfo(start.means.dtype).eps / 2
+        camera = flat_camera(camera, start.batch_shape)
+        camera = replace(camera, world_to_camera=camera.world_to_camera.detach())
         return cls(
-            across=gaussians.means[..., :2].clone(),
-            depth=gaussians.means[..., 2:].clone(),
-            log_scales=gaussians.scales.log(),
-            quaternions=torch.nn.functional.normalize(gaussians.quaternions, dim=-1),
-            color_logits=gaussians.colors.clamp(MARGIN, 1 - MARGIN).logit(),
-            opacity_logits=gaussians.opacities.clamp(MARGIN, 1 - MARGIN).logit(),
+            start=start,
+            camera=camera,
+            axes=camera.world_to_camera[..., :3, :3].to(start.means),
+            units=_sides(start.means, camera),
+            low=low,
+            high=high,
+            across=torch.zeros_like(start.means[..., :2]),
+            depth=torch.zeros_like(start.means[..., 2:]),
+            growth=torch.zeros_like(start.scales),
+            quaternions=torch.nn.functional.normalize(start.quaternions, dim=-1),
+            colors=start.colors.clone(),
+            opacity_logits=start.opacities.clamp(tiny, near).logit(),
         )
 
     def gaussians(self) -> Gaussians:
         """The Gaussians, with gradients to the numbers."""
+        moved = torch.cat([self.across, self.depth], dim=-1) * self.units
         return Gaussians(
-            means=torch.cat([self.across, self.depth], dim=-1),
-            scales=self.log_scales.exp(),
+            means=self.start.means + moved @ self.axes,
+            scales=self.start.scales * self.growth.exp(),
             quaternions=self.quaternions,
-            colors=self.color_logits.sigmoid(),
+            colors=self.colors,
             opacities=self.opacity_logits.sigmoid(),
         )
 
-    def join(self, others: Parameters) -> Parameters:
-        """These and others, one after the other along K; leaves of the autograd graph."""
-        pairs = {name: (value, getattr(others, name)) for name, value in vars(self).items()}
-        return Parameters(**{name: torch.cat(pair, dim=1).detach() for name, pair in pairs.items()})
+    @torch.no_grad()
+    def bound(self) -> None:
+        """Bring colours back into their bounds, as after each step."""
+        self.colors.clamp_(self.low, self.high)
+
+    def join(self, others: Gaussians) -> Parameters:
+        """These and those of other Gaussians, one after the other along K; leaves of the autograd graph."""
+        more = Parameters.of(others, self.camera, "linear")
+        start = {name: torch.cat([value, getattr(more.start, name)], 1) for name, value in vars(self.start).items()}
+        longer = {
+            name: torch.cat([getattr(self, name), getattr(more, name)], 1).detach() for name in (*LEAVES, "units")
+        }
+        return replace(self, start=Gaussians(**start), **longer)
 
     def adam(self, rates: Rates) -> torch.optim.Adam:
         """Adam over all numbers, each kind with its own rate; asks for gradients of those whose rate is not 0."""
-        spacing = 2.0 / self.across.shape[1] ** 0.5
+        spacing = 1.0 / self.across.shape[1] ** 0.5
         steps = {
             "across": rates.position * spacing,
             "depth": rates.depth * spacing,
-            "log_scales": rates.scale,
+            "growth": rates.scale,
             "quaternions": rates.rotation,
-            "color_logits": rates.color,
+            "colors": rates.color,
             "opacity_logits": rates.opacity,
         }
         groups = [
@@ -97,3 +141,33 @@ class Parameters:
             raise InputError("rates: expected at least one above 0, got none")
         # A pixel's share of the loss is small, so that Adam's usual epsilon would slow the smallest Gaussians down.
         return torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-12)
+
+
+LEAVES = ("across", "depth", "growth", "quaternions", "colors", "opacity_logits")
+"""What an optimiser moves."""
+
+
+def _bounds(colors: Float[Tensor, "B K C"], color: ColorRange) -> tuple[Float[Tensor, "B 1 1"], Float[Tensor, "B 1 1"]]:
+    if color not in get_args(ColorRange):
+        raise InputError(f"color: expected one of {', '.join(get_args(ColorRange))}, got {color!r}")
+    flat = colors.flatten(1)
+    inside = ((flat >= 0) & (flat <= 1)).all(dim=1)[:, None, None]
+    if color == "bounded" and not bool(inside.all()):
+        smallest, largest = (float(value) for value in colors.aminmax())
+        raise InputError(
+            f"color: expected colours in [0, 1] for 'bounded', got {smallest:.4g} to {largest:.4g}; use 'linear', or "
+            "fit colours first with refit_colors"
+        )
+    is_bounded = inside if color == "auto" else torch.full_like(inside, color == "bounded")
+    endless = torch.full_like(is_bounded, float("inf"), dtype=colors.dtype)
+    return torch.where(is_bounded, 0.0, -endless), torch.where(is_bounded, 1.0, endless)
+
+
+def _sides(means: Float[Tensor, "B K 3"], camera: Camera) -> Float[Tensor, "B K 1"]:
+    """The side of a square as large as the image, world units, at each mean's depth."""
+    side = (camera.width / camera.fx * camera.height / camera.fy) ** 0.5
+    if camera.model != "pinhole":
+        return torch.full_like(means[..., :1], side)
+    view = camera.world_to_camera.to(means)
+    depths = means @ view[..., 2, :3].unsqueeze(-1) + view[..., 2, 3, None, None]
+    return side * depths.clamp_min(camera.near)

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from splatlearn.camera import Camera
 from splatlearn.core.errors import InputError
-from splatlearn.fitting.adding import join_state, new_parameters
+from splatlearn.fitting.adding import join_state, new_gaussians
 from splatlearn.fitting.initial import check_images
-from splatlearn.fitting.parameters import Parameters, Rates
+from splatlearn.fitting.parameters import ColorRange, Parameters, Rates
 from splatlearn.gaussians import Gaussians
 from splatlearn.render import Rendering, render
 from splatlearn.render.composite import Background
@@ -30,6 +30,8 @@ class RefineOptions:
     - `add`: Gaussians that each image gets beside those it has, in `rounds` rounds over the first half of the steps,
       where the error is largest.
     - `last_rate`: share of the rates that is left at the end of their cosine decay, in (0, 1].
+    - `color`: `"bounded"` keeps colours in [0, 1], `"linear"` lets them be anything, as those of a GMAE with linear
+      colours are; `"auto"` bounds those of each image whose colours all start in [0, 1].
     - `background`, `backend`: see `splatlearn.render`.
     - `seed`: of the places where Gaussians are added.
 
@@ -40,6 +42,7 @@ class RefineOptions:
     add: int = 0
     rounds: int = 5
     last_rate: float = 0.1
+    color: ColorRange = "auto"
     background: Background = "white"
     backend: str = "auto"
     seed: int = 0
@@ -65,9 +68,10 @@ def refine(
     - `camera`: `Camera.gmae` of the images' size by default.
     - `watch`: called before each step and after the last with the steps done and each image's mean squared error.
 
-    Images do not influence one another. Depths stay as they are unless `options.rates.depth` says otherwise. Returns
-    detached Gaussians, those added last. Raises InputError for shapes that do not fit, a negative number of steps,
-    and an error that is no longer finite.
+    Images do not influence one another. Gaussians move over the image, wherever the camera looks, and along the
+    camera's axis only with a rate of depth above 0. Without steps nothing changes but the last digits of opacities and
+    the length of quaternions. Returns detached Gaussians, those added last. Raises InputError for shapes that do not
+    fit, colours that `options.color` does not allow, a negative number of steps, and an error that is no longer finite.
     """
     check_images(images)
     options = options or RefineOptions()
@@ -96,7 +100,7 @@ def _descend(
     camera: Camera,
     watch: Watcher | None,
 ) -> Gaussians:
-    parameters = Parameters.of(gaussians)
+    parameters = Parameters.of(gaussians, camera, options.color)
     optimizer = parameters.adam(options.rates)
     adding = _schedule(steps, options)
     places = torch.Generator().manual_seed(options.seed)
@@ -105,20 +109,20 @@ def _descend(
         for group in optimizer.param_groups:
             group["lr"] = group["full_lr"] * rate
         count = adding.get(step, 0)
-        rendering = _show(parameters, camera, options, depth=count > 0)
+        rendering = _show(parameters, options, depth=count > 0)
         errors = (rendering.color - images).square().mean(dim=(1, 2, 3))
         _tell(watch, step, errors, steps)
         optimizer.zero_grad()
         errors.sum().backward()
         optimizer.step()
+        parameters.bound()
         if count:
-            news = new_parameters(rendering, images, count, camera, places)
-            joined = parameters.join(news)
+            joined = parameters.join(new_gaussians(rendering, images, count, camera, places))
             optimizer = join_state(optimizer, joined.adam(options.rates), count)
             parameters = joined
     with torch.no_grad():
         if watch is not None:
-            rendering = _show(parameters, camera, options, depth=False)
+            rendering = _show(parameters, options, depth=False)
             _tell(watch, steps, (rendering.color - images).square().mean(dim=(1, 2, 3)), steps)
         return parameters.gaussians().detach()
 
@@ -132,8 +136,9 @@ def _schedule(steps: int, options: RefineOptions) -> dict[int, int]:
     return {(index + 1) * (steps // 2) // (rounds + 1): count for index, count in enumerate(counts)}
 
 
-def _show(parameters: Parameters, camera: Camera, options: RefineOptions, depth: bool) -> Rendering:
-    return render(parameters.gaussians(), camera, options.background, options.backend, depth=depth, check=False)
+def _show(parameters: Parameters, options: RefineOptions, depth: bool) -> Rendering:
+    made = parameters.gaussians()
+    return render(made, parameters.camera, options.background, options.backend, depth=depth, check=False)
 
 
 def _tell(watch: Watcher | None, step: int, errors: Float[Tensor, " B"], steps: int) -> None:

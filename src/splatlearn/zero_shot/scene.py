@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from splatlearn.camera import Camera
 from splatlearn.checks import check_floating
 from splatlearn.core.errors import InputError
-from splatlearn.fitting import RefineOptions, refine
+from splatlearn.fitting import ColorRange, RefineOptions, refine
 from splatlearn.gaussians import Gaussians
 from splatlearn.models import GMAE
 from splatlearn.render import Rendering, Splats, project, render
@@ -62,7 +62,7 @@ class Scene:
     """Gaussians [B, K], the camera that sees them at the image's size, and what lies behind.
 
     `tokens` [B, K, D]: what the decoder said where it emitted each Gaussian; None without a model. `refined`: gradient
-    steps that the Gaussians have had since.
+    steps that the Gaussians have had since. `color`: what the model lets colours be, for `RefineOptions`.
     """
 
     gaussians: Gaussians
@@ -70,6 +70,7 @@ class Scene:
     background: Background = "white"
     tokens: Float[Tensor, "B K D"] | None = None
     refined: int = 0
+    color: ColorRange = "auto"
 
     @cached_property
     def splats(self) -> Splats:
@@ -132,11 +133,12 @@ def read_scene(
     distance = float(camera.world_to_camera[2, 3]) if camera.model == "pinhole" else None
     gaussians = merge_windows([part[0] for part in parts], windows, (height, width), distance)
     tokens = torch.cat([part[1] for part in parts], dim=1)
+    color: ColorRange = "linear" if model.config.color == "linear" else "bounded"
     if options.refine:
-        steps = options.refine
+        steps, fit = options.refine, RefineOptions(background=background, color=color)
         watch = None if progress is None else lambda step, errors: progress("steps", step, steps)
-        gaussians = refine(gaussians, images, steps, RefineOptions(background=background), camera, watch)
-    return Scene(gaussians, camera, background, tokens, options.refine)
+        gaussians = refine(gaussians, images, steps, fit, camera, watch)
+    return Scene(gaussians, camera, background, tokens, options.refine, color)
 
 
 def check_options(model: GMAE, options: ReadOptions) -> None:
