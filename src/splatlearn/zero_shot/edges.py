@@ -13,6 +13,7 @@ from torch import Tensor
 from splatlearn.core.errors import InputError
 from splatlearn.render.composite import background_colors
 from splatlearn.zero_shot.choices import SIGMA, Cue, EdgeMethod
+from splatlearn.zero_shot.contrast import contrast_near
 from splatlearn.zero_shot.gradients import gradient_map, thin_lines
 from splatlearn.zero_shot.scene import ReadOptions, Scene, principal_tokens, read_scene
 from splatlearn.zero_shot.slabs import cut_slabs, paint, slab_of
@@ -77,7 +78,7 @@ def edges(
 
 @torch.no_grad()
 def edges_of(scene: Scene, options: EdgeOptions | None = None) -> Float[Tensor, "B H W"]:
-    """Strengths of edges in [0, 1], by the chosen method.
+    """Strengths of edges in [0, 1], by the chosen method; 0 where the picture has no contrast around.
 
     Numbers of layers beyond that of the Gaussians are left out. Raises InputError when none is left, and for tokens
     as a cue where the scene has none.
@@ -90,12 +91,12 @@ def edges_of(scene: Scene, options: EdgeOptions | None = None) -> Float[Tensor, 
         )
     if options.method == "index":
         jumps = [_jumps(layer_index(scene, count, options.change)) for count in counts]
-        return torch.stack(jumps).mean(dim=0)
+        return torch.stack(jumps).mean(dim=0) * contrast_near(scene.picture)
     cues = options.cues or (REFINED_CUES if scene.refined else CUES)
     strength, direction = gradient_map(_cue_maps(scene, counts, cues), options.sigma)
     if options.thin:
         strength = thin_lines(strength, direction)
-    return strength / (strength + HALF)
+    return strength / (strength + HALF) * contrast_near(scene.picture)
 
 
 def layer_index(scene: Scene, count: int, change: float) -> Int64[Tensor, "B H W"]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from splatlearn.core.errors import InputError
 from splatlearn.zero_shot.choices import FigureMethod, Side
+from splatlearn.zero_shot.contrast import contrast_of
 from splatlearn.zero_shot.grouping import figure_likeness, group_gaussians
 from splatlearn.zero_shot.mixtures import figure_of_mixtures
 from splatlearn.zero_shot.scene import ReadOptions, Scene, read_scene
@@ -70,9 +71,13 @@ def figure_ground(
 def figure_ground_of(scene: Scene, options: FigureOptions | None = None) -> Float[Tensor, "B H W"]:
     """A soft mask in [0, 1], 1 for figure; the binary one is where it is at least 0.5.
 
-    An image in which nothing can be told apart is all ground.
+    An image in which nothing can be told apart is all ground, and so is one without contrast.
     """
-    options = options or FigureOptions()
+    found = _figure_of(scene, options or FigureOptions())
+    return found * contrast_of(scene.picture).to(found)[:, None, None]
+
+
+def _figure_of(scene: Scene, options: FigureOptions) -> Float[Tensor, "B H W"]:
     if options.method == "mixtures":
         # Probabilities as they are: 0.5 says which side is likelier, and the hill has its place among them.
         return figure_of_mixtures(scene, center_hill(*scene.size) if options.center else None, options.seed)

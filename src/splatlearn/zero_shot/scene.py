@@ -62,7 +62,8 @@ class Scene:
     """Gaussians [B, K], the camera that sees them at the image's size, and what lies behind.
 
     `tokens` [B, K, D]: what the decoder said where it emitted each Gaussian; None without a model. `refined`: gradient
-    steps that the Gaussians have had since. `color`: what the model lets colours be, for `RefineOptions`.
+    steps that the Gaussians have had since. `color`: what the model lets colours be, for `RefineOptions`. `image`
+    [B, 3, H, W]: the picture that was read; None without one.
     """
 
     gaussians: Gaussians
@@ -71,6 +72,7 @@ class Scene:
     tokens: Float[Tensor, "B K D"] | None = None
     refined: int = 0
     color: ColorRange = "auto"
+    image: Float[Tensor, "B 3 H W"] | None = None
 
     @cached_property
     def splats(self) -> Splats:
@@ -89,6 +91,11 @@ class Scene:
     def rendering(self) -> Rendering:
         """All of it, with its depth map."""
         return render(self.gaussians, self.camera, self.background)
+
+    @property
+    def picture(self) -> Float[Tensor, "B 3 H W"]:
+        """What the Gaussians stand for: the image that was read, else what they paint."""
+        return self.rendering.color if self.image is None else self.image
 
     @property
     def size(self) -> tuple[int, int]:
@@ -138,7 +145,7 @@ def read_scene(
         steps, fit = options.refine, RefineOptions(background=background, color=color)
         watch = None if progress is None else lambda step, errors: progress("steps", step, steps)
         gaussians = refine(gaussians, images, steps, fit, camera, watch)
-    return Scene(gaussians, camera, background, tokens, options.refine, color)
+    return Scene(gaussians, camera, background, tokens, options.refine, color, images)
 
 
 def check_options(model: GMAE, options: ReadOptions) -> None:
