@@ -15,7 +15,7 @@ from typing import Literal
 import tyro
 
 from benchmarks.common import PAPER_LIKE
-from splatlearn.cli.demo import CROP_SIDE, demo_recipe, unseen_squares
+from splatlearn.cli.demo_run import CROP_SIDE, demo_recipe, unseen_squares
 from splatlearn.data import photo_crops, sample_photos, split_photos
 from splatlearn.evaluation import masked_psnr
 from splatlearn.models import ModelOptions, load_model

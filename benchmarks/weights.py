@@ -21,7 +21,8 @@ import tyro
 
 from benchmarks.ablations import painted
 from benchmarks.packs import FOLDER, Photographs, labelled_pack
-from splatlearn.cli.benchmark import BenchmarkInput, edge_tables, figure_tables
+from splatlearn.cli.benchmark import BenchmarkInput
+from splatlearn.cli.scoring import edge_tables, figure_tables
 from splatlearn.core.atomic import read_object, write_whole
 from splatlearn.evaluation import EvaluationOptions, Extraction, evaluate, save_evaluation
 from splatlearn.evaluation.bsds_contenders import USUAL, gmae_edges

@@ -16,7 +16,7 @@ from photos import noise_photos
 from render.brute_force import composite_brute_force
 from splatlearn.cli import main
 from splatlearn.cli.clamping import to_write
-from splatlearn.cli.fit import _write
+from splatlearn.cli.fitted import write_fit
 from splatlearn.files import SplatFormat, bake_pinhole, read_splats
 from splatlearn.files.ply import parse_ply
 from splatlearn.gaussians import Gaussians
@@ -145,7 +145,7 @@ def test_a_fit_states_what_its_splat_file_loses(scene: Scene, tmp_path: Path) ->
     """A fit may start from a model whose colours leave [0, 1], and keep them."""
     colors = {}
     for name, refit in (("own", False), ("refit", True)):
-        note = _write(tmp_path, name, scene, refit)
+        note = write_fit(tmp_path, name, scene, refit)
         _, pinhole = bake_pinhole(scene.gaussians[0], scene.camera)
         gaussians = read_splats(tmp_path / f"{name}.ply").gaussians(pinhole)
         expected = measured(render(gaussians, pinhole, scene.background).color, scene.rendering.color[0])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from splatlearn.cli import demo as demos
+from splatlearn.cli import demo_run as demos
 from splatlearn.cli import main
 from splatlearn.core.outputs import MARKER, written_in
 from splatlearn.data import ImageList

@@ -118,6 +118,26 @@ def test_a_command_finishes_when_nobody_reads_its_output(tmp_path: Path) -> None
     assert done.returncode == BROKEN_PIPE and not done.stderr and path.read_text() == "done"
 
 
+def test_no_help_needs_pytorch() -> None:
+    program = (
+        "import contextlib, io, sys\n"
+        "class Refusing:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        assert name.partition('.')[0] not in {'torch', 'datasets', 'sklearn', 'matplotlib'}, name\n"
+        "sys.meta_path.insert(0, Refusing())\n"
+        "from splatlearn.cli import main\n"
+        "for arguments in (['--version'], ['--help'], *([verb, '--help'] for verb in sys.argv[1:])):\n"
+        "    with contextlib.redirect_stdout(io.StringIO()) as text:\n"
+        "        try:\n"
+        "            main(arguments)\n"
+        "        except SystemExit as stopped:\n"
+        "            assert not stopped.code and text.getvalue(), arguments\n"
+        "print('all')"
+    )
+    done = subprocess.run([sys.executable, "-c", program, *VERBS], capture_output=True, text=True)
+    assert done.stdout == "all\n", done.stderr
+
+
 def test_an_interruption_is_a_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def interrupted(arguments: list[str]) -> int:
         raise KeyboardInterrupt

@@ -10,8 +10,8 @@ from PIL import Image
 from cli.test_export import run
 from models.small_models import small_gmae, small_mae
 from report.test_page import Outline
-from splatlearn.cli import report as reporting
-from splatlearn.cli.demo import demo_recipe
+from splatlearn.cli import report_photos as reporting
+from splatlearn.cli.demo_run import demo_recipe
 from splatlearn.models import GMAE, MAE, classifier_from, save_model
 
 NASTY = "<img src=x onerror=alert(1)>.png"

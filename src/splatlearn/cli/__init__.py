@@ -22,7 +22,7 @@ from splatlearn.core.errors import InputError, SlowBackendWarning, SplatlearnErr
 CONFIG = (tyro.conf.OmitArgPrefixes, tyro.conf.CascadeSubcommandArgs)
 
 VERBS = {
-    "demo": ("demo", "demo"),
+    "demo": ("demo", "demo_command"),
     "pack": ("pack", "pack_command"),
     "pretrain": ("pretrain", "pretrain_command"),
     "finetune": ("finetune", "finetune_command"),

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import tyro
-from rich.console import Console
 
-from splatlearn.cli.evaluate import print_table
 from splatlearn.core.errors import InputError
 from splatlearn.core.outputs import output_file
-from splatlearn.evaluation import compare_runs, read_run
-from splatlearn.report.evaluation_comparison import RULE, cells, columns, write_comparison
 
 
 def compare_command(
@@ -22,14 +18,21 @@ def compare_command(
         out: The HTML page to write.
         overwrite: Replace a file that exists.
     """
+    from rich.console import Console
+
+    from splatlearn.cli.evaluating import print_table
+    from splatlearn.evaluation import compare_runs, read_run
+    from splatlearn.report.evaluation_comparison import RULE, cells, columns, write_comparison
+
     if not runs:
         raise InputError("runs: expected the folders of runs, got none")
     read = [read_run(run) for run in runs]
     path = output_file(out, overwrite, example="comparison.html")
     comparisons = compare_runs(read)
+    page = write_comparison(path, comparisons, read)
     for comparison in comparisons:
         print_table(comparison.title, columns(comparison), [cells(row) for row in comparison.rows])
         print()
     Console(soft_wrap=True).print(RULE, highlight=False, markup=False)
-    print(f"{write_comparison(path, comparisons, read)}: {len(read)} run{'' if len(read) == 1 else 's'}")
+    print(f"{page}: {len(read)} run{'' if len(read) == 1 else 's'}")
     return 0

@@ -6,8 +6,6 @@ from typing import Annotated
 
 import tyro
 
-from splatlearn.training.consolidate import consolidate
-
 
 def consolidate_command(run: Annotated[str, tyro.conf.Positional], step: int | None = None) -> None:
     """Put a checkpoint of a run with `--parallel fsdp` together, so that everything else can read it.
@@ -16,4 +14,6 @@ def consolidate_command(run: Annotated[str, tyro.conf.Positional], step: int | N
         run: Folder of the run.
         step: Step of the checkpoint. Default: the newest.
     """
+    from splatlearn.training.consolidate import consolidate
+
     print(f"{consolidate(run, step)} is whole")

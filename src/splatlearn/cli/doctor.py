@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 
-import torch
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from splatlearn.device import choose_device, choose_precision
-from splatlearn.models import layers
-from splatlearn.render import available_backends
-from splatlearn.render.backend_cpu import instruction_set, instruction_sets
-from splatlearn.training.run_folder import environment
-
 
 def doctor() -> int:
     """Show versions, the device, and the state of every rendering backend."""
+    import torch
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from splatlearn.device import choose_device, choose_precision
+    from splatlearn.models import layers
+    from splatlearn.render import available_backends
+    from splatlearn.render.backend_cpu import instruction_set, instruction_sets
+    from splatlearn.training.run_folder import environment
+
     console = Console()
     facts = environment()
     device = choose_device("auto")

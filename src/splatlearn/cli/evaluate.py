@@ -2,38 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import torch
 import tyro
-from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table
 
 from splatlearn.cli.notes import changed, note_left_out, note_unused
-from splatlearn.cli.progress import progress_bar
-from splatlearn.cli.which_model import described
-from splatlearn.cli.written import check_evaluation_folder, is_run
 from splatlearn.core.errors import InputError
-from splatlearn.data import left_out_of
-from splatlearn.data.labelled import Labelled, open_labelled
-from splatlearn.device import choose_device, choose_precision
-from splatlearn.evaluation import (
-    Evaluation,
-    EvaluationOptions,
-    Extraction,
-    evaluate,
-    evaluate_segmentation,
-    save_evaluation,
-)
-from splatlearn.evaluation.masked_images import MaskedImages, mask_classes, open_masked_images
-from splatlearn.models import GMAE, MAE, load_model
-from splatlearn.report import write_page, write_run_report
-from splatlearn.report.evaluation import evaluation_sections, few_shot_table, score_table, shown
+from splatlearn.evaluation.options import EvaluationOptions
 
 CACHE_NAME = "features"
 
@@ -73,13 +50,6 @@ class Machine:
     max_unreadable: float = 0.05
     """Unreadable images are left out and named; above this share it stops."""
 
-    def extraction(self) -> Extraction:
-        """The same with what "auto" stands for on this machine."""
-        device = choose_device(self.device)
-        precision = "bf16" if choose_precision(self.precision, device) == "bf16" else "fp32"
-        workers = self.workers if self.workers is not None else _workers(device)
-        return Extraction(self.batch_size, device, precision, workers, self.max_unreadable)
-
 
 def evaluate_command(
     run: tyro.conf.Positional[str],
@@ -92,11 +62,20 @@ def evaluate_command(
     Args:
         run: A run folder, checkpoint folder, model folder or Hub id.
     """
+    from splatlearn.cli.evaluating import evaluations, extraction_on, print_evaluation, results_folder, write_report
+    from splatlearn.cli.progress import progress_bar
+    from splatlearn.cli.which_model import described
+    from splatlearn.cli.written import check_evaluation_folder
+    from splatlearn.data import left_out_of, open_labelled
+    from splatlearn.evaluation import save_evaluation
+    from splatlearn.evaluation.masked_images import mask_classes, open_masked_images
+    from splatlearn.models import load_model
+
     if data.data is None and data.segmentation is None:
         raise InputError("data: expected labelled images (--data) or images with masks (--segmentation), got neither")
-    out = _folder(run, data.out)
+    out = results_folder(run, data.out)
     check_evaluation_folder(out, own=data.out is None)
-    extraction = machine.extraction()
+    extraction = extraction_on(machine)
     model = load_model(run, extraction.device)
     labelled = None if data.data is None else open_labelled(data.data, data.image_column, data.label_column)
     masked = None if data.segmentation is None else open_masked_images(data.segmentation)
@@ -110,10 +89,10 @@ def evaluate_command(
         with progress_bar() as told:
             mask_classes(masked, told)
     cache = out / CACHE_NAME if data.cache is None else Path(data.cache)
-    for evaluation in _evaluations(model, labelled, masked, options, extraction, cache):
+    for evaluation in evaluations(model, labelled, masked, options, extraction, cache):
         save_evaluation(out, evaluation)
-        _print(evaluation)
-    print(f"done: {out / 'evaluation.json'}, {_report(out)}; model: {described(run)}")
+        print_evaluation(evaluation)
+    print(f"done: {out / 'evaluation.json'}, {write_report(out)}; model: {described(run)}")
     return 0
 
 
@@ -135,69 +114,3 @@ def _note_unused(data: EvaluationInput, options: EvaluationOptions) -> None:
     for probe, names in OPTIONS_OF.items():
         if probe not in options.probes:
             note_unused(changed(options, *names), f"without {probe} among --probes")
-
-
-def _evaluations(
-    model: MAE | GMAE,
-    labelled: Labelled | None,
-    masked: MaskedImages | None,
-    options: EvaluationOptions,
-    extraction: Extraction,
-    cache: Path,
-) -> Iterator[Evaluation]:
-    if labelled is not None:
-        with progress_bar() as told:
-            evaluation = evaluate(model, labelled, options, extraction, cache, told)
-        yield evaluation
-    if masked is not None:
-        with progress_bar() as told:
-            evaluation = evaluate_segmentation(model, masked, options.controls, extraction=extraction, progress=told)
-        yield evaluation
-
-
-def _folder(run: str, out: str | None) -> Path:
-    if out is not None:
-        return Path(out)
-    if not Path(run).exists():
-        raise InputError(
-            f"out: expected a folder for the results of {run}, which is no folder on this machine, got none; "
-            "name one with --out"
-        )
-    return Path(run)
-
-
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table whose rows are lines, however narrow the terminal is."""
-    table = Table(*columns, box=None, pad_edge=False, title=title, title_justify="left", title_style="")
-    for row in rows:
-        table.add_row(*("–" if cell is None else str(cell) for cell in row))
-    console = Console()
-    wanted = Measurement.get(console, console.options.update(width=10_000), table).maximum
-    Console(width=max(wanted, len(title))).print(table, highlight=False, markup=False)
-
-
-def _print(evaluation: Evaluation) -> None:
-    for table in (score_table(evaluation), few_shot_table(evaluation)):
-        if table.rows:
-            print_table(f"{evaluation.title}, percent", table.columns, table.rows)
-            print()
-    console = Console(soft_wrap=True)
-    console.print(f"chance {shown(evaluation.chance)} %", highlight=False)
-    if evaluation.unreadable:
-        name, reason = next(iter(evaluation.unreadable.items()))
-        console.print(
-            f"left out {len(evaluation.unreadable)} unreadable images, {name} ({reason}) for one",
-            highlight=False, markup=False,
-        )  # fmt: skip
-
-
-def _report(out: Path) -> Path:
-    """The run's report, or a page of its own where the folder is no run's."""
-    if is_run(out):
-        return write_run_report(out)
-    return write_page(out / "evaluation.html", f"splatlearn evaluate {out.name}", "", evaluation_sections(out))
-
-
-def _workers(device: torch.device) -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(16, cores) if device.type == "cuda" else 1

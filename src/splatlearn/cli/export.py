@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import get_args
 
-import torch
 import tyro
 from typing_extensions import TypeIs
 
-from splatlearn.camera import Camera
-from splatlearn.cli.clamping import to_write
-from splatlearn.cli.export_model import ModelExport, ModelFormat, export_model
-from splatlearn.cli.which_model import described, load_gmae, model_and_images
+from splatlearn.cli.choices import ModelFormat
 from splatlearn.core.errors import InputError
 from splatlearn.core.outputs import output_file
-from splatlearn.data.augment import resize_center_crop
-from splatlearn.data.images import decode
-from splatlearn.files import SplatCloud, SplatFormat, bake_pinhole, write_splats
-from splatlearn.models import GMAE
-from splatlearn.models.exchange import Target
-from splatlearn.render.composite import Background
+from splatlearn.files.choices import SplatFormat
+from splatlearn.models.exchange.choices import Target
 from splatlearn.render.formula import BLUR
-from splatlearn.zero_shot import Scene, read_scene
 
 ENDINGS: dict[SplatFormat, str] = {
     "ply": ".ply",
@@ -67,6 +57,12 @@ def export_command(
         private: Make a new Hub repository a private one.
         overwrite: Replace a file that exists, or the files that an earlier call wrote into the folder.
     """
+    from splatlearn.cli import export_model as work
+    from splatlearn.cli.clamping import to_write
+    from splatlearn.cli.export_splats import central_scene, instructions
+    from splatlearn.cli.which_model import described, load_gmae, model_and_images
+    from splatlearn.files import SplatCloud, bake_pinhole, write_splats
+
     if _is_model_format(to):
         if run is None:
             raise InputError(f"run: expected a run or model folder, or a Hub id, to write as {to}, got none")
@@ -74,7 +70,7 @@ def export_command(
             raise InputError(f"image: expected none with --to {to}, which writes the model, got {image}")
         if refit_colors:
             raise InputError(f"refit-colors: expected a splat file, such as --to ply, to write with it, got {to}")
-        print(export_model(run, ModelExport(to, out, target, licence, private, overwrite)))
+        print(work.export_model(run, work.ModelExport(to, out, target, licence, private, overwrite)))
         return 0
     run, images = model_and_images(run, () if image is None else (image,))
     if not images:
@@ -83,34 +79,15 @@ def export_command(
     name = Path(image).stem + ENDINGS[to]
     path = output_file(name if out is None else out, overwrite, inputs=[image], example=name)
     model = load_gmae(run)
-    scene = _scene(model, Path(image))
+    scene = central_scene(model, Path(image))
     shown, note = to_write(scene, to, refit_colors)
     baked, camera = bake_pinhole(shown.gaussians[0], scene.camera, blur)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_splats(SplatCloud.from_gaussians(baked), path, to)
-    where = f"{_instructions(camera, scene.background, blur)}{f', but for colours. {note}' if note else '.'}"
+    where = f"{instructions(camera, scene.background, blur)}{f', but for colours. {note}' if note else '.'}"
     print(f"{path}: {baked.count} Gaussians; model: {described(run)}. {where}")
     return 0
 
 
 def _is_model_format(to: SplatFormat | ModelFormat) -> TypeIs[ModelFormat]:
     return to in get_args(ModelFormat)
-
-
-def _scene(model: GMAE, image: Path) -> Scene:
-    """What a model sees in the largest central box of a photograph that has its aspect."""
-    pixels = resize_center_crop(decode(image, str(image)), *model.config.encoder.image_size)
-    return read_scene(model, torch.from_numpy(pixels).float().unsqueeze(0) / 255)
-
-
-def _instructions(camera: Camera, background: Background, blur: float) -> str:
-    angle = math.degrees(2 * math.atan(camera.height / 2 / camera.fy))
-    distance = float(camera.world_to_camera[2, 3])
-    if isinstance(background, torch.Tensor):
-        background = [round(float(value), 3) for value in background.reshape(-1)]
-    size = "many times larger than" if blur else "of the same size as"
-    return (
-        f"With x right, y down and z away, a viewer at (0, 0, {-distance:g}) that looks along z, with a vertical field "
-        f"of view of {angle:.1f}° and the background {background}, shows the model's picture in a window {size} its "
-        f"{camera.width} × {camera.height} px"
-    )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from splatlearn.cli.choices import ModelFormat
 from splatlearn.cli.which_model import described
 from splatlearn.cli.written import model_outputs
 from splatlearn.core.errors import InputError
@@ -15,8 +15,6 @@ from splatlearn.models.exchange import Target, export_timm, export_vit, export_v
 from splatlearn.models.hub import push_to_hub
 from splatlearn.models.io import model_folder
 from splatlearn.report.run_facts import hidden_share, predicted_target, run_facts, run_folder_of
-
-ModelFormat = Literal["timm", "hf", "hf-mae", "onnx", "onnx-gaussians", "hub"]
 
 FILES: dict[ModelFormat, str] = {"onnx": "-encoder.onnx", "onnx-gaussians": "-gaussians.onnx"}
 """How the names of the formats that are files end; the others are folders."""

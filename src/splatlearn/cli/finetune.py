@@ -8,10 +8,7 @@ from typing import Annotated
 import tyro
 
 from splatlearn.cli.resuming import resumed_recipe
-from splatlearn.cli.stopped import how_it_stopped, is_finished
-from splatlearn.report import write_run_report
-from splatlearn.training import FinetuneRecipe, finetune
-from splatlearn.training.processes import part
+from splatlearn.training.finetune_recipe import FinetuneRecipe
 
 
 def finetune_command(arguments: Sequence[str]) -> Callable[..., int]:
@@ -20,6 +17,11 @@ def finetune_command(arguments: Sequence[str]) -> Callable[..., int]:
 
     def command(recipe: Annotated[FinetuneRecipe, tyro.conf.arg(name="")]) -> int:
         """Fine-tune a pre-trained encoder to classify labelled images, by the official MAE recipe."""
+        from splatlearn.cli.stopped import how_it_stopped, is_finished
+        from splatlearn.report import write_run_report
+        from splatlearn.training import finetune
+        from splatlearn.training.processes import part
+
         result = finetune(recipe)
         part()
         averaged = "" if result.top1_average is None else f" (averaged weights {result.top1_average:.1%})"

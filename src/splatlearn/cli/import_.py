@@ -5,15 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import tyro
 
-from splatlearn.cli.export_model import MODEL_FILES
-from splatlearn.cli.written import model_outputs
-from splatlearn.models import load_model, save_model
-from splatlearn.models.card import CardFacts
-from splatlearn.models.exchange import Imported, ImportOptions, import_model
-from splatlearn.models.io import model_folder
+from splatlearn.models.exchange.choices import ImportOptions, Target
 
 DECODERS = {
     "imported": "with its decoder, which predicts {}",
@@ -45,14 +39,24 @@ def import_command(
         seed: Fixes the weights of a decoder where none comes along.
         overwrite: Replace the files that an earlier call wrote into the folder.
     """
+    import torch
+
+    from splatlearn.cli.export_model import MODEL_FILES
+    from splatlearn.cli.written import model_outputs
+    from splatlearn.models import load_model, save_model
+    from splatlearn.models.card import CardFacts
+    from splatlearn.models.exchange import import_model
+    from splatlearn.models.io import model_folder
+
     folder = Path(out)
     read = [*_files(source), *([] if into is None or not Path(into).exists() else model_folder(into).iterdir())]
     outputs = model_outputs(folder, MODEL_FILES, overwrite, read)
     model = None if into is None else load_model(into)
     found = import_model(source, options, model, torch.Generator().manual_seed(seed))
+    decoder = _with(found.decoder, found.target)
     with outputs.writing():
-        save_model(found.model, folder, CardFacts(data=f"Imported from {source}, {_decoder(found)}."))
-    print(f"{folder}: {source}, imported {_decoder(found)}")
+        save_model(found.model, folder, CardFacts(data=f"Imported from {source}, {decoder}."))
+    print(f"{folder}: {source}, imported {decoder}")
     if found.left_out:
         print(f"left out: {', '.join(found.left_out)}")
     return 0
@@ -63,5 +67,5 @@ def _files(source: str) -> list[Path]:
     return list(path.iterdir()) if path.is_dir() else [path]
 
 
-def _decoder(found: Imported) -> str:
-    return DECODERS[found.decoder].format(TARGETS[found.target] if found.target else "")
+def _with(decoder: str, target: Target | None) -> str:
+    return DECODERS[decoder].format(TARGETS[target] if target else "")

@@ -22,8 +22,6 @@ from splatlearn.data.left_out import LeftOut
 from splatlearn.data.listing import images_in
 from splatlearn.data.reduced import decode_resized
 
-MAX_SIZE = 1024
-"""Longer side at which larger photographs are read: there is nothing finer in a few hundred Gaussians."""
 NAME_BYTES = 180
 """Of the names of outputs without their endings. File systems allow 255 bytes, and a file being written has more."""
 

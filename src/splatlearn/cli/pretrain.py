@@ -8,12 +8,8 @@ from typing import Annotated, cast, get_args
 import tyro
 
 from splatlearn.cli.resuming import options_given, resumed_recipe
-from splatlearn.cli.stopped import how_it_stopped, is_finished
-from splatlearn.report import write_run_report
-from splatlearn.training import DataOptions, Recipe, RunOptions, pretrain
 from splatlearn.training.laptop import laptop_recipe
-from splatlearn.training.processes import part
-from splatlearn.training.recipe import Method
+from splatlearn.training.recipe import DataOptions, Method, Recipe, RunOptions
 
 
 def pretrain_command(arguments: Sequence[str]) -> Callable[..., int]:
@@ -26,6 +22,11 @@ def pretrain_command(arguments: Sequence[str]) -> Callable[..., int]:
         mi-gmae and mi-mae see every image through several masks and learn what these have in common. SIGTERM and
         SIGUSR1 end the run after the step at hand with a checkpoint and exit code 75: start it again with --resume.
         """
+        from splatlearn.cli.stopped import how_it_stopped, is_finished
+        from splatlearn.report import write_run_report
+        from splatlearn.training import pretrain
+        from splatlearn.training.processes import part
+
         result = pretrain(recipe)
         part()
         if is_finished(result):

@@ -7,7 +7,6 @@ from typing import Annotated
 import tyro
 
 from splatlearn.training.recipe import Precision
-from splatlearn.training.replay import replay
 
 
 def replay_command(
@@ -22,6 +21,8 @@ def replay_command(
         device: auto, cpu, cuda, cuda:1, mps.
         precision: fp32 or bf16. Default: the run's.
     """
+    from splatlearn.training.replay import replay
+
     again = replay(folder, device, precision)
     before = ", ".join(f"{name} {value:g}" for name, value in again.before.items())
     print(f"step {again.step} in the run: {before}")

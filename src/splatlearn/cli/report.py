@@ -2,56 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
 import tyro
-from PIL import Image
 
-from splatlearn.cli.pictures import Pictures
-from splatlearn.cli.which_model import MARKS, described
-from splatlearn.cli.written import is_run
 from splatlearn.core.errors import MissingError
 from splatlearn.core.outputs import output_file
-from splatlearn.core.typed import read_as
-from splatlearn.data import (
-    HELD_OUT_PHOTOS,
-    DataError,
-    UnreadableImage,
-    open_source,
-    resize_center_crop,
-    sample_photos,
-)
-from splatlearn.device import choose_device
-from splatlearn.models import GMAE, MAE, load_model
-from splatlearn.report import write_run_report
-from splatlearn.report.page import Section
-from splatlearn.report.run_pictures import ShownPhotos, run_picture_sections
 
 PAGE = "report.html"
-SHOWN = 4
-"""Photos of the training data that are shown where no others are given."""
-DEMO = "the photographs of scikit-image and scikit-learn"
-"""What the recipe of the demo calls its data."""
-Named = tuple[str, Image.Image]
-
-
-@dataclass(frozen=True)
-class _Data:
-    """What a run's recipe, of any version, says of its data."""
-
-    data: str = ""
-    split: str = "train"
-    image_column: str | None = None
-    window: int | None = None
-    lanes: int = 64
-
-
-@dataclass(frozen=True)
-class _Recipe:
-    data: _Data = field(default_factory=_Data)
 
 
 def report_command(
@@ -74,6 +32,13 @@ def report_command(
         device: auto, cpu, cuda, cuda:1, mps.
         overwrite: Replace the file of --out where it exists.
     """
+    from splatlearn.cli.pictures import Pictures
+    from splatlearn.cli.report_photos import given_photos, newest, picture_sections
+    from splatlearn.cli.which_model import MARKS
+    from splatlearn.cli.written import is_run
+    from splatlearn.device import choose_device
+    from splatlearn.report import write_run_report
+
     folder = Path(run)
     if not folder.is_dir():
         raise MissingError(f"run: expected the folder of a run, got {run}, which is not a folder")
@@ -84,75 +49,10 @@ def report_command(
     files = [] if pictures is None else pictures.files
     own = out is None and is_run(folder)
     page = output_file(folder / PAGE if out is None else out, overwrite or own, inputs=files, example=PAGE)
-    given = [] if pictures is None else _given(pictures)
-    sections = _pictures(folder, given, on)
+    given = [] if pictures is None else given_photos(pictures)
+    sections = picture_sections(folder, given, on)
     write_run_report(folder, sections, page)
-    print(f"{page}; model: {_newest(run)}")
+    print(f"{page}; model: {newest(run)}")
     if pictures is not None:
         pictures.finish()
     return 0
-
-
-def _given(pictures: Pictures) -> list[Named]:
-    """The images that can be read. Raises InputError where none can."""
-    pictures.say_left_out()
-    read = [(file.name, pictures.decoded(file)) for file in pictures.files]
-    found = [(name, image) for name, image in read if image is not None]
-    if not found:
-        pictures.finish()
-    return found
-
-
-def _newest(run: str) -> str:
-    try:
-        return described(run)
-    except MissingError:
-        return f"{run}, which has no checkpoint yet"
-
-
-def _pictures(folder: Path, given: list[Named], device: torch.device) -> list[Section]:
-    """Sections with pictures, or one that says why there are none: the rest of a report must not fail over them."""
-    try:
-        model = load_model(folder, device)
-        named, origin = (given, "These photos were chosen for this report.") if given else _own_photos(folder)
-        return run_picture_sections(folder, model, _shown(model, named, origin), zero_shot=bool(given))
-    except (FileNotFoundError, ValueError) as error:
-        if given and not isinstance(error, FileNotFoundError):
-            raise
-        print(f"splatlearn: the report has no pictures: {error}", file=sys.stderr)
-        return [Section("Reconstruction", f"No pictures: {error}.")]
-
-
-def _own_photos(folder: Path) -> tuple[list[Named], str]:
-    """Some photos of the data that a run learns from, spread over it."""
-    data = read_as(_Recipe, folder / "recipe.json", extra=True, needed=False).data
-    name = data.data
-    if name == DEMO:
-        held_out = [photo for photo in sample_photos() if photo.name in HELD_OUT_PHOTOS]
-        return [(photo.name, Image.fromarray(photo.array)) for photo in held_out], "It never saw these."
-    if not name or not Path(name).exists():
-        raise MissingError(f"the data of the run, {name or 'not recorded'}, is not here; name some images")
-    source = open_source(name, data.split, data.image_column, window=data.window, lanes=data.lanes)
-    found: list[Named] = []
-    # Others stand in for those that cannot be read.
-    for index in dict.fromkeys([*_spread(SHOWN, len(source)), *_spread(4 * SHOWN, len(source))]):
-        try:
-            sample = source[index]
-        except UnreadableImage:
-            continue
-        found.append((sample.name, sample.image))
-        if len(found) == SHOWN:
-            return found, "These are of its training data."
-    if not found:
-        raise DataError(f"data: expected images in {name} that can be read, found none among {len(source)}")
-    return found, "These are of its training data."
-
-
-def _spread(count: int, length: int) -> list[int]:
-    return torch.linspace(0, length - 1, min(count, length)).long().tolist()
-
-
-def _shown(model: MAE | GMAE, named: list[Named], origin: str) -> ShownPhotos:
-    """Photos at the model's size: their largest central boxes of its aspect."""
-    pixels = [torch.from_numpy(resize_center_crop(image, *model.image_size)) for _, image in named]
-    return ShownPhotos(torch.stack(pixels).float() / 255, [name for name, _ in named], origin)

@@ -10,8 +10,8 @@ from typing import TypeVar
 
 from splatlearn.core.atomic import read_object
 from splatlearn.core.errors import InputError
-from splatlearn.training import FinetuneRecipe, Recipe
-from splatlearn.training.run_folder import RECIPE
+from splatlearn.training.finetune_recipe import FinetuneRecipe
+from splatlearn.training.recipe import Recipe
 
 AnyRecipe = TypeVar("AnyRecipe", Recipe, FinetuneRecipe)
 
@@ -25,6 +25,8 @@ def resumed_recipe(verb: str, kind: type[AnyRecipe], arguments: Sequence[str]) -
     given = options_given(arguments)
     if [*arguments][:1] != [verb] or not given.resume or given.out is None:
         return None
+    from splatlearn.training.run_folder import RECIPE
+
     path = Path(given.out) / RECIPE
     if not path.is_file():
         return None

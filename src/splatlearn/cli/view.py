@@ -5,19 +5,10 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from splatlearn.cli.choices import MAX_SIZE, Images, Read, Reading, Run
 from splatlearn.cli.notes import note
-from splatlearn.cli.pictures import MAX_SIZE, Pictures
-from splatlearn.cli.progress import progress_bar
-from splatlearn.cli.which_model import described, load_gmae, model_and_images
-from splatlearn.cli.zero_shot import Images, Read, Reading, Run, part_of
 from splatlearn.core.errors import InputError
 from splatlearn.core.outputs import output_file
-from splatlearn.device import choose_device
-from splatlearn.report.hardly_trained import hardly_trained
-from splatlearn.viewer import ViewedImage, viewed_images, write_view
-from splatlearn.viewer.contents import FEWEST_GROUPS, MOST_GROUPS
-from splatlearn.zero_shot import read_scene
-from splatlearn.zero_shot.scene import check_options
 
 READING = Reading()
 
@@ -42,9 +33,20 @@ def view_command(
         groups: Clusters of Gaussians to colour by, 2 to 10.
         overwrite: Replace a file that exists.
     """
+    from splatlearn.cli.pictures import Pictures
+    from splatlearn.cli.progress import progress_bar
+    from splatlearn.cli.reading_out import part_of, read_options
+    from splatlearn.cli.which_model import described, load_gmae, model_and_images
+    from splatlearn.device import choose_device
+    from splatlearn.report.hardly_trained import hardly_trained
+    from splatlearn.viewer import viewed_images, write_view
+    from splatlearn.viewer.contents import FEWEST_GROUPS, MOST_GROUPS
+    from splatlearn.zero_shot import read_scene
+    from splatlearn.zero_shot.scene import check_options
+
     if not FEWEST_GROUPS <= groups <= MOST_GROUPS:
         raise InputError(f"groups: expected {FEWEST_GROUPS} to {MOST_GROUPS} clusters, got {groups}")
-    options = reading.options()
+    options = read_options(reading)
     run, images = model_and_images(run, images)
     pictures = Pictures(images, reading.batch_size, max_size=max_size)
     path = output_file(out, overwrite, inputs=pictures.files, example="view.html")
@@ -52,7 +54,7 @@ def view_command(
     model = load_gmae(run, on)
     pictures.at_least(model.patch)
     check_options(model, options)
-    found: list[ViewedImage] = []
+    found = []
     hardly = None
     with progress_bar() as told:
         for batch in pictures:

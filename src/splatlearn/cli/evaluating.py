@@ -1,0 +1,98 @@
+"""What `splatlearn evaluate` does and prints."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+
+from splatlearn.cli.evaluate import Machine
+from splatlearn.cli.progress import progress_bar
+from splatlearn.cli.written import is_run
+from splatlearn.core.errors import InputError
+from splatlearn.data import Labelled
+from splatlearn.device import choose_device, choose_precision
+from splatlearn.evaluation import Evaluation, EvaluationOptions, Extraction, evaluate, evaluate_segmentation
+from splatlearn.evaluation.masked_images import MaskedImages
+from splatlearn.models import GMAE, MAE
+from splatlearn.report import write_page, write_run_report
+from splatlearn.report.evaluation import evaluation_sections, few_shot_table, score_table, shown
+
+
+def extraction_on(machine: Machine) -> Extraction:
+    """The same with what "auto" stands for on this machine."""
+    device = choose_device(machine.device)
+    precision = "bf16" if choose_precision(machine.precision, device) == "bf16" else "fp32"
+    workers = machine.workers if machine.workers is not None else _workers(device)
+    return Extraction(machine.batch_size, device, precision, workers, machine.max_unreadable)
+
+
+def evaluations(
+    model: MAE | GMAE,
+    labelled: Labelled | None,
+    masked: MaskedImages | None,
+    options: EvaluationOptions,
+    extraction: Extraction,
+    cache: Path,
+) -> Iterator[Evaluation]:
+    if labelled is not None:
+        with progress_bar() as told:
+            evaluation = evaluate(model, labelled, options, extraction, cache, told)
+        yield evaluation
+    if masked is not None:
+        with progress_bar() as told:
+            evaluation = evaluate_segmentation(model, masked, options.controls, extraction=extraction, progress=told)
+        yield evaluation
+
+
+def results_folder(run: str, out: str | None) -> Path:
+    if out is not None:
+        return Path(out)
+    if not Path(run).exists():
+        raise InputError(
+            f"out: expected a folder for the results of {run}, which is no folder on this machine, got none; "
+            "name one with --out"
+        )
+    return Path(run)
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table whose rows are lines, however narrow the terminal is."""
+    table = Table(*columns, box=None, pad_edge=False, title=title, title_justify="left", title_style="")
+    for row in rows:
+        table.add_row(*("–" if cell is None else str(cell) for cell in row))
+    console = Console()
+    wanted = Measurement.get(console, console.options.update(width=10_000), table).maximum
+    Console(width=max(wanted, len(title))).print(table, highlight=False, markup=False)
+
+
+def print_evaluation(evaluation: Evaluation) -> None:
+    for table in (score_table(evaluation), few_shot_table(evaluation)):
+        if table.rows:
+            print_table(f"{evaluation.title}, percent", table.columns, table.rows)
+            print()
+    console = Console(soft_wrap=True)
+    console.print(f"chance {shown(evaluation.chance)} %", highlight=False)
+    if evaluation.unreadable:
+        name, reason = next(iter(evaluation.unreadable.items()))
+        console.print(
+            f"left out {len(evaluation.unreadable)} unreadable images, {name} ({reason}) for one",
+            highlight=False, markup=False,
+        )  # fmt: skip
+
+
+def write_report(out: Path) -> Path:
+    """The run's report, or a page of its own where the folder is no run's."""
+    if is_run(out):
+        return write_run_report(out)
+    return write_page(out / "evaluation.html", f"splatlearn evaluate {out.name}", "", evaluation_sections(out))
+
+
+def _workers(device: torch.device) -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(16, cores) if device.type == "cuda" else 1

@@ -1,0 +1,33 @@
+"""What `splatlearn export` makes of a photograph, and how a viewer shows it."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+
+from splatlearn.camera import Camera
+from splatlearn.data import decode, resize_center_crop
+from splatlearn.models import GMAE
+from splatlearn.render.composite import Background
+from splatlearn.zero_shot import Scene, read_scene
+
+
+def central_scene(model: GMAE, image: Path) -> Scene:
+    """What a model sees in the largest central box of a photograph that has its aspect."""
+    pixels = resize_center_crop(decode(image, str(image)), *model.config.encoder.image_size)
+    return read_scene(model, torch.from_numpy(pixels).float().unsqueeze(0) / 255)
+
+
+def instructions(camera: Camera, background: Background, blur: float) -> str:
+    angle = math.degrees(2 * math.atan(camera.height / 2 / camera.fy))
+    distance = float(camera.world_to_camera[2, 3])
+    if isinstance(background, torch.Tensor):
+        background = [round(float(value), 3) for value in background.reshape(-1)]
+    size = "many times larger than" if blur else "of the same size as"
+    return (
+        f"With x right, y down and z away, a viewer at (0, 0, {-distance:g}) that looks along z, with a vertical field "
+        f"of view of {angle:.1f}° and the background {background}, shows the model's picture in a window {size} its "
+        f"{camera.width} × {camera.height} px"
+    )
