@@ -63,13 +63,14 @@ def test_a_run_is_evaluated_and_its_report_shows_it(photos: Path, tmp_path: Path
     assert run("evaluate", folder, "--data", photos, *QUICK) == 0
     first = (folder / "evaluation.json").read_bytes()
     told = capsys.readouterr().out
-    assert "knn" in told and "1 per class" in told and "chance 33.3 %" in told
-    assert "What was learned: class token" in (folder / "report.html").read_text(encoding="utf-8")
+    assert "knn" in told and "1 per class" in told
+    assert "12 images to learn from, 6 to be judged on (split val); chance 33.3 %" in told
+    assert "What was learned: mean of patch tokens" in (folder / "report.html").read_text(encoding="utf-8")
     kept = sorted(path.name for path in (folder / "features").iterdir())
     assert run("evaluate", folder, "--data", photos, *QUICK) == 0
     assert (folder / "evaluation.json").read_bytes() == first
     assert sorted(path.name for path in (folder / "features").iterdir()) == kept
-    assert run("evaluate", folder, "--data", photos, *QUICK, "--pooling", "mean", "--probes", "knn") == 0
+    assert run("evaluate", folder, "--data", photos, *QUICK, "--pooling", "cls", "--probes", "knn") == 0
     assert [each.features for each in read_evaluations(folder)] == ["class token", "mean of patch tokens"]
 
 
@@ -114,7 +115,47 @@ def test_corrupt_images_are_told_of(photos: Path, tmp_path: Path, capsys: pytest
     assert "at most 5.0% of samples to be unreadable, got 1 of 13 (train/red/bad.jpg: image file is truncated" in error
     assert not (tmp_path / "model" / "evaluation.json").exists()
     assert run(*arguments, "--max-unreadable", "0.2") == 0
-    assert "left out 1 unreadable images, train/red/bad.jpg (image file is truncated" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert told.err.count("train/red/bad.jpg: unreadable image: image file is truncated") == 1
+    assert "12 images to learn from, 6 to be judged on (split val); 1 unreadable; chance" in told.out
+    (evaluation,) = read_evaluations(tmp_path / "model")
+    assert (evaluation.train_images, list(evaluation.unreadable)) == (12, ["train/red/bad.jpg"])
+
+
+def test_a_budget_has_one_row_in_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    small_mae().save(tmp_path / "model")
+    photos = colours(tmp_path / "many", train=12, classes=("red", "green"))
+    options = ("--probes", "few-shot", "--draws", "2", "--no-controls", "--no-diagnostics", "--device", "cpu")
+    assert run("evaluate", tmp_path / "model", "--data", photos, *options, "--shares", "0.01", "0.1", "0.5") == 0
+    told = capsys.readouterr().out
+    tables = [block.splitlines() for block in told.split("\n\n") if "few-shot" in block]
+    assert [table[1].split()[:2] for table in tables] == [
+        ["few-shot", "linear"],
+        ["few-shot", "naive"],
+        ["few-shot", "naive"],
+    ]
+    for table in tables:
+        assert [row[:21].strip() for row in table[2:]] == [
+            "1 per class (1%, 10%)",
+            "5 per class",
+            "10 per class",
+            "50%",
+        ]
+
+
+def test_the_default_pooling_is_the_same_everywhere():
+    from splatlearn.evaluation.embedders import EncoderFeatures
+    from splatlearn.models import ClassifierConfig
+    from splatlearn.training import FinetuneRecipe
+    from splatlearn.training.mutual_recipe import MutualInformationOptions
+    from splatlearn.training.probe_options import ProbeOptions
+
+    fields = {field.name: field.default for field in dataclasses.fields(FinetuneRecipe)}
+    found = {
+        EvaluationOptions().pooling, EncoderFeatures(small_mae().encoder).pooling, fields["pooling"],
+        ClassifierConfig(("a", "b")).pooling, MutualInformationOptions().pooling, ProbeOptions().probe_pooling,
+    }  # fmt: skip
+    assert found == {"mean"}
 
 
 @pytest.mark.parametrize(

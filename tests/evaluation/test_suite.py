@@ -92,14 +92,14 @@ def test_default_shots_are_those_that_are_possible_and_others_are_an_error():
 
 def test_pooling_and_block_are_passed_on():
     options = dataclasses.replace(QUICK, probes=("knn",), controls=False)
-    plain, mean, first = (
+    plain, token, first = (
         evaluate(small_mae(), coloured_sets(), dataclasses.replace(options, **change))
-        for change in ({}, {"pooling": "mean"}, {"block": 1})
+        for change in ({}, {"pooling": "cls"}, {"block": 1})
     )
-    assert [each.features for each in (plain, mean, first)] == [
-        "class token", "mean of patch tokens", "class token, block 1",
+    assert [each.features for each in (plain, token, first)] == [
+        "mean of patch tokens", "class token", "mean of patch tokens, block 1",
     ]  # fmt: skip
-    ranks = [each.model.diagnostics["effective rank"] for each in (plain, mean, first)]
+    ranks = [each.model.diagnostics["effective rank"] for each in (plain, token, first)]
     assert len(set(ranks)) == 3
     with pytest.raises(ValueError, match="block: expected a number from 1 to 2"):
         evaluate(small_mae(), coloured_sets(), dataclasses.replace(options, block=3))
@@ -140,7 +140,7 @@ def test_wrong_options_are_named(no_shape_checks):
 
 class TestFile:
     def test_what_is_written_is_read_and_others_stay(self, tmp_path: Path):
-        options = dataclasses.replace(QUICK, probes=("knn", "few-shot"), controls=False)
+        options = dataclasses.replace(QUICK, probes=("knn", "few-shot"), controls=False, pooling="cls")
         first = evaluate(small_mae(), coloured_sets(), options)
         second = evaluate(small_mae(), coloured_sets(), dataclasses.replace(options, pooling="mean"))
         save_evaluation(tmp_path, first)

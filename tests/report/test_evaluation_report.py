@@ -16,7 +16,7 @@ from splatlearn.report.evaluation import (
     evaluation_section,
     evaluation_sections,
     few_shot_curves,
-    few_shot_table,
+    few_shot_tables,
     score_table,
 )
 from splatlearn.report.evaluation_comparison import cells, columns, difference_plot, write_comparison
@@ -48,7 +48,8 @@ def test_the_section_tells_scores_of_model_and_controls():
     assert list(whole.rows[0]) == ["knn", "50.0", "40.0", "30.0", "90.0"]
     assert list(whole.rows[1]) == ["linear", "60.0", "50.0", "40.0", None]
     assert whole.caption == "Percent. linear: C 0.001."
-    assert list(few.rows[0]) == ["linear", "1 per class", "40.0 ± 2.0", "30.0 ± 2.0", "20.0 ± 2.0"]
+    assert list(few.columns) == ["few-shot linear", "model", "random weights", "raw pixels"]
+    assert list(few.rows[0]) == ["1 per class", "40.0 ± 2.0", "30.0 ± 2.0", "20.0 ± 2.0"]
     assert "over 2 draws" in few.caption
     assert list(diagnosed.rows[0]) == ["model", 192, 12.5, 0.8, -3.1]
     facts = next(block.values for block in section.blocks if isinstance(block, KeyValues))
@@ -64,7 +65,7 @@ def test_curves_have_a_panel_for_each_classifier():
     assert few_shot_curves(alone) is None
     assert not any(isinstance(block, Figure) for block in evaluation_section(alone).blocks)
     assert list(score_table(alone).columns) == ["probe, all labels", "model"]
-    assert list(few_shot_table(alone).rows) == []
+    assert few_shot_tables(alone) == []
 
 
 def test_the_report_of_a_run_shows_its_evaluations(tmp_path):

@@ -12,6 +12,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from splatlearn.cli.evaluate import Machine
+from splatlearn.cli.notes import note
 from splatlearn.cli.progress import progress_bar
 from splatlearn.cli.written import is_run
 from splatlearn.core.errors import InputError
@@ -21,7 +22,7 @@ from splatlearn.evaluation import Evaluation, EvaluationOptions, Extraction, eva
 from splatlearn.evaluation.masked_images import MaskedImages
 from splatlearn.models import GMAE, MAE
 from splatlearn.report import write_page, write_run_report
-from splatlearn.report.evaluation import evaluation_sections, few_shot_table, score_table, shown
+from splatlearn.report.evaluation import MOST_NAMED, evaluation_sections, few_shot_tables, score_table, shown
 
 
 def extraction_on(machine: Machine) -> Extraction:
@@ -62,28 +63,32 @@ def results_folder(run: str, out: str | None) -> Path:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table whose rows are lines, however narrow the terminal is."""
-    table = Table(*columns, box=None, pad_edge=False, title=title, title_justify="left", title_style="")
+    """Print a title and a table whose rows are lines, however narrow the terminal is."""
+    table = Table(*columns, box=None, pad_edge=False)
     for row in rows:
         table.add_row(*("–" if cell is None else str(cell) for cell in row))
     console = Console()
     wanted = Measurement.get(console, console.options.update(width=10_000), table).maximum
-    Console(width=max(wanted, len(title))).print(table, highlight=False, markup=False)
+    print(title)
+    Console(width=wanted).print(table, highlight=False, markup=False)
 
 
 def print_evaluation(evaluation: Evaluation) -> None:
-    for table in (score_table(evaluation), few_shot_table(evaluation)):
+    for name, reason in list(evaluation.unreadable.items())[:MOST_NAMED]:
+        note(f"{name}: unreadable image: {reason}")
+    if len(evaluation.unreadable) > MOST_NAMED:
+        note(f"{len(evaluation.unreadable)} unreadable images in all, which evaluation.json names")
+    for table in (score_table(evaluation), *few_shot_tables(evaluation)):
         if table.rows:
             print_table(f"{evaluation.title}, percent", table.columns, table.rows)
             print()
     console = Console(soft_wrap=True)
-    console.print(f"chance {shown(evaluation.chance)} %", highlight=False)
-    if evaluation.unreadable:
-        name, reason = next(iter(evaluation.unreadable.items()))
-        console.print(
-            f"left out {len(evaluation.unreadable)} unreadable images, {name} ({reason}) for one",
-            highlight=False, markup=False,
-        )  # fmt: skip
+    left_out = f"; {len(evaluation.unreadable)} unreadable" if evaluation.unreadable else ""
+    console.print(
+        f"{evaluation.train_images:,} images to learn from, {evaluation.val_images:,} to be judged on "
+        f"({evaluation.split}){left_out}; chance {shown(evaluation.chance)} %",
+        highlight=False, markup=False,
+    )  # fmt: skip
 
 
 def write_report(out: Path) -> Path:

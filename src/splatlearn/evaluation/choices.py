@@ -6,6 +6,7 @@ from typing import Literal
 
 Pooling = Literal["cls", "mean"]
 
+POOLING: Pooling = "mean"
 NEIGHBOURS = 20
 TEMPERATURE = 0.07
 SHARES = (0.01, 0.1)

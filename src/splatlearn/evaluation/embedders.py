@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from splatlearn.core.errors import InputError
-from splatlearn.evaluation.choices import Pooling
+from splatlearn.evaluation.choices import POOLING, Pooling
 from splatlearn.models import GMAE, MAE, MAEConfig, ViT
 from splatlearn.models.channels import check_reads_pictures, fit_channels
 from splatlearn.models.decoder import MaskedAutoencoder
@@ -46,7 +46,7 @@ class EncoderFeatures(Embedder):
     that are neither RGB nor grey.
     """
 
-    def __init__(self, encoder: ViT, pooling: Pooling = "cls", block: int | None = None) -> None:
+    def __init__(self, encoder: ViT, pooling: Pooling = POOLING, block: int | None = None) -> None:
         super().__init__()
         if pooling not in get_args(Pooling):
             raise InputError(f"pooling: expected one of {', '.join(get_args(Pooling))}, got {pooling!r}")

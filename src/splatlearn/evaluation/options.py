@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from splatlearn.core.errors import InputError
-from splatlearn.evaluation.choices import DRAWS, NEIGHBOURS, SHARES, TEMPERATURE, Pooling
+from splatlearn.evaluation.choices import DRAWS, NEIGHBOURS, POOLING, SHARES, TEMPERATURE, Pooling
 
 Probe = Literal["knn", "linear", "naive-bayes", "few-shot"]
 Linear = Literal["auto", "logistic", "lars"]
@@ -21,8 +21,8 @@ class EvaluationOptions:
 
     probes: tuple[Probe, ...] = PROBES
     """Which probes: knn, linear, naive-bayes, few-shot."""
-    pooling: Pooling = "cls"
-    """One vector of an image: the class token (cls) or the mean of the patches' tokens (mean)."""
+    pooling: Pooling = POOLING
+    """One vector of an image: the mean of the patches' tokens (mean) or the class token (cls)."""
     block: int | None = None
     """Block of the encoder, from 1, whose tokens are taken. Default: the last."""
     controls: bool = True

@@ -59,23 +59,25 @@ def evaluate(
         embedders["raw pixels"] = PixelFeatures(embedder.image_size)
     subjects: list[Subject] = []
     unreadable: dict[str, str] = {}
+    counts = (0, 0)
     for name, each in embedders.items():
         features, failed = _features(each, labelled, store)
         unreadable.update(failed)
+        counts = (len(features.train), len(features.val))
         scores = probe_scores(features.standardized(), options, name, progress)
         diagnostics = _diagnostics(each, labelled.val, features, store, options.seed) if options.diagnostics else {}
         subjects.append(Subject(name, features.train.shape[1], scores, diagnostics))
-    counts = torch.bincount(torch.from_numpy(labelled.val.labels))
+    members = torch.bincount(torch.from_numpy(labelled.val.labels))
     return Evaluation(
         data=labelled.train.source.description,
         split=labelled.split,
         contents="-".join(store.digest(part) for part in (labelled.train, labelled.val)),
         classes=labelled.classes,
-        train_images=len(labelled.train),
-        val_images=len(labelled.val),
+        train_images=counts[0],
+        val_images=counts[1],
         features=options.features_name,
         weights=weights_digest(loaded.encoder),
-        chance=float(counts.max() / counts.sum()),
+        chance=float(members.max() / members.sum()),
         seed=options.seed,
         subjects=tuple(subjects),
         unreadable=unreadable,

@@ -62,7 +62,7 @@ def evaluation_section(evaluation: Evaluation) -> Section:
     curves = few_shot_curves(evaluation)
     if curves is not None:
         blocks.append(Figure(curves, alt="Accuracy against the number of labelled images", caption=FEW_SHOT))
-        blocks.append(few_shot_table(evaluation))
+        blocks += few_shot_tables(evaluation)
     if evaluation.model.diagnostics:
         blocks.append(_diagnostics(evaluation.subjects))
     if evaluation.unreadable:
@@ -83,13 +83,16 @@ def score_table(evaluation: Evaluation) -> Table:
     return Table(columns, rows, caption=f"Percent. {_chosen(evaluation)}".strip())
 
 
-def few_shot_table(evaluation: Evaluation) -> Table:
-    """Scores with few labels in percent, mean ± standard deviation over draws; no rows without few-shot scores."""
-    scores = [score for score in evaluation.model.scores if score.draws]
-    rows = [[score.probe.removeprefix(FEW), score.budget, *_cells(evaluation, score)] for score in scores]
-    draws = max((len(score.draws) for score in scores), default=0)
-    caption = f"Percent, mean ± standard deviation over {draws} draws, the same for every model."
-    return Table(["few-shot probe", "labels", *_names(evaluation)], rows, caption=caption)
+def few_shot_tables(evaluation: Evaluation) -> list[Table]:
+    """Scores with few labels in percent, mean ± standard deviation over draws: a table a probe, a row a budget."""
+    tables: list[Table] = []
+    for probe in dict.fromkeys(score.probe for score in evaluation.model.scores if score.draws):
+        scores = [score for score in evaluation.model.scores if score.probe == probe and score.draws]
+        rows: list[list[object]] = [[score.budget, *_cells(evaluation, score)] for score in scores]
+        draws = max(len(score.draws) for score in scores)
+        caption = f"Percent, mean ± standard deviation over {draws} draws, the same for every model."
+        tables.append(Table([f"few-shot {probe.removeprefix(FEW)}", *_names(evaluation)], rows, caption=caption))
+    return tables
 
 
 def few_shot_curves(evaluation: Evaluation) -> matplotlib.figure.Figure | None:
