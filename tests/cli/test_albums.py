@@ -87,6 +87,24 @@ def test_packing_evaluating_and_scoring_count_too(
     assert "hidden files: 1, such as .DS_Store" in told and "masks without an image: 1, such as lost.png" in told
 
 
+def test_training_counts_too(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for label in ("cat", "dog"):
+        for number in range(4):
+            save(tmp_path / "data" / label / f"{number}.png", number, 36, 36)
+    (tmp_path / "data" / "dog" / "IMG_1.HEIC").touch()
+    (tmp_path / "data" / "dog" / "._1.png").touch()
+    train = ("--data", tmp_path / "data", "--device", "cpu", "--batch-size", "2", "--workers", "0", "--epochs", "1")
+    stop = ("--stop-after", "1", "--trackers")
+    model = ("--model", "mae_vit_micro_patch8_32")
+    assert run("pretrain", "mae", *train, *model, "--out", tmp_path / "run", *stop) == 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert "left out of the data: hidden files: 1, such as dog/._1.png; files ending in .heic" in told
+    tuning = ("--rand-augment", "0", "--out", tmp_path / "tuned", *stop)
+    assert run("finetune", tmp_path / "run", *train, *tuning) == 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert told.count("left out of the data: ") == told.count("IMG_1.HEIC") == 1
+
+
 def test_a_folder_without_pictures_says_what_it_holds(
     model: Path, album: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

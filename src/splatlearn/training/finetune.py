@@ -223,6 +223,7 @@ class _Finetuning(TrainingLoop):
             f"validate on ({self.split}), {self.steps_per_epoch} steps an epoch, {self.total} steps"
             + (f", going on from step {self.step}" if self.step else "")
         )
+        self.logbook.say_left_out(self.loader.dataset.source, self.validation.source)
 
 
 def _known_scores(folder: Path, step: int) -> dict[str, Any]:

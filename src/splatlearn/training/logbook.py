@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from splatlearn.core.atomic import parse_object, write_whole
 from splatlearn.core.errors import FormatError
+from splatlearn.data import left_out_of
 from splatlearn.training.run_folder import LOG, RunFolder, RunFolderError
 
 PROJECT = "splatlearn"
@@ -129,6 +130,12 @@ class Logbook:
         """Print a sentence for the person at the terminal."""
         if self._main:
             self._console.print(text, highlight=False, markup=False)
+
+    def say_left_out(self, *sources: object) -> None:
+        """Count what lies beside the images of sources, if anything does."""
+        left_out = left_out_of(*sources)
+        if left_out:
+            self.say(f"left out of the data: {left_out}")
 
     def close(self) -> None:
         """Close the file, the bar and the trackers."""

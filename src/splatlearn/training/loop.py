@@ -190,6 +190,7 @@ class _Pretraining(TrainingLoop):
             + (f", starting from {self.recipe.start_from}" if self.recipe.start_from and not self.step else "")
             + (f", going on from step {self.step}" if self.step else "")
         )
+        self.logbook.say_left_out(self.loader.dataset.source)
         normalized = self.recipe.objective.normalize_targets
         if normalized and self.recipe.kind == "gmae":
             self.logbook.say(
