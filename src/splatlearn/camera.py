@@ -58,6 +58,9 @@ class Camera:
             value = getattr(self, name)
             if not (value > 0 and math.isfinite(value)):
                 raise InputError(f"{name}: expected a positive number, got {value}")
+        for name in ("cx", "cy"):
+            if not math.isfinite(getattr(self, name)):
+                raise InputError(f"{name}: expected a finite number of pixels, got {getattr(self, name)}")
         check_floating("world_to_camera", self.world_to_camera)
         if tuple(self.world_to_camera.shape[-2:]) != (4, 4):
             raise InputError(f"world_to_camera: expected shape [..., 4, 4], got {list(self.world_to_camera.shape)}")

@@ -267,5 +267,7 @@ def test_wrong_arguments_are_named(images, generator, no_shape_checks):
         RefineOptions(add=-1)
     bad = images.clone()
     bad[0, 0, 0, 0] = float("nan")
-    with pytest.raises(ValueError, match="gaussians: expected a finite error"):
+    with pytest.raises(ValueError, match="images: expected finite values, got 1 of 4608"):
         refine(start, bad, 1)
+    with pytest.raises(ValueError, match="gaussians: expected a finite error"):
+        refine(start, bad, 1, RefineOptions(check=False))

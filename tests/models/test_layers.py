@@ -281,6 +281,7 @@ def test_models_learn_the_same_with_either(name: str, generator: torch.Generator
 
 
 @needs_compiled
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # PyTorch's own call, with the first tangent.
 def test_a_gradient_with_a_tangent(generator: torch.Generator) -> None:
     values = torch.randn(2, 3, 48, generator=generator).requires_grad_()
     upstream, change = torch.randn(2, 2, 3, 16, generator=generator)

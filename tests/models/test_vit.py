@@ -107,7 +107,10 @@ class TestErrors:
     @pytest.mark.usefixtures("no_shape_checks")
     def test_images(self, generator: torch.Generator) -> None:
         encoder, mask = ViT(ENCODER), random_mask(2, (4, 6), generator=generator)
-        with pytest.raises(TypeError, match="images: expected a floating-point tensor, got torch.uint8"):
+        with pytest.raises(
+            TypeError,
+            match=r"images: expected a floating-point tensor .* got torch.uint8; convert it",
+        ):
             encoder(torch.zeros(2, 3, 16, 24, dtype=torch.uint8))
         with pytest.raises(ValueError, match=r"images: expected shape \[B, 3, H, W\], got \[2, 1, 16, 24\]"):
             encoder(torch.zeros(2, 1, 16, 24))

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from splatlearn.camera import Camera
-from splatlearn.checks import check_floating
+from splatlearn.checks import check_images
 from splatlearn.core.errors import InputError
 from splatlearn.files.frames import matrices_to_quaternions
 from splatlearn.fitting.sampling import draw_sites
@@ -37,7 +37,8 @@ def initial_gaussians(
     (Image-GS, Zhang et al. 2025, section 4). Depths are random: fitting has no gradient to the order. Raises TypeError
     for images that are not floating-point and ValueError for other shapes or a count below 1.
     """
-    check_images(images)
+    check_images(images, 3)
+    check_not_empty(images)
     if count < 1:
         raise InputError(f"count: expected at least 1 Gaussian, got {count}")
     height, width = images.shape[-2:]
@@ -94,11 +95,10 @@ def gradient_size(images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B H W"]:
     return total.sqrt()
 
 
-def check_images(images: Tensor) -> None:
-    """Raise TypeError or ValueError unless images are floating-point [B, 3, H, W]."""
-    check_floating("images", images)
-    if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
-        raise InputError(f"images: expected shape [B, 3, H, W], got {list(images.shape)}")
+def check_not_empty(images: Tensor) -> None:
+    """Raise InputError where there is no image or no pixel."""
+    if 0 in images.shape:
+        raise InputError(f"images: expected at least one image of one pixel, got shape {list(images.shape)}")
 
 
 def origin_depths(camera: Camera) -> Float[Tensor, "*B 1"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -11,9 +12,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from splatlearn.camera import Camera
+from splatlearn.checks import check_gaussians, check_images, unchecked_values
 from splatlearn.core.errors import InputError
 from splatlearn.fitting.adding import join_state, new_gaussians
-from splatlearn.fitting.initial import check_images
+from splatlearn.fitting.initial import check_not_empty
 from splatlearn.fitting.parameters import ColorRange, Parameters, Rates
 from splatlearn.gaussians import Gaussians
 from splatlearn.render import Rendering, render
@@ -34,6 +36,7 @@ class RefineOptions:
       colours are; `"auto"` bounds those of each image whose colours all start in [0, 1].
     - `background`, `backend`: see `splatlearn.render`.
     - `seed`: of the places where Gaussians are added.
+    - `check`: look at the values of images and Gaussians first, once for a fit.
 
     Raises InputError for numbers out of range.
     """
@@ -46,6 +49,7 @@ class RefineOptions:
     background: Background = "white"
     backend: str = "auto"
     seed: int = 0
+    check: bool = True
 
     def __post_init__(self) -> None:
         if self.add < 0 or self.rounds < 1:
@@ -71,10 +75,15 @@ def refine(
     Images do not influence one another. Gaussians move over the image, wherever the camera looks, and along the
     camera's axis only with a rate of depth above 0. Without steps nothing changes but the last digits of opacities and
     the length of quaternions. Returns detached Gaussians, those added last. Raises InputError for shapes that do not
-    fit, colours that `options.color` does not allow, a negative number of steps, and an error that is no longer finite.
+    fit, values that no image or Gaussian has, colours that `options.color` does not allow, a negative number of steps,
+    and an error that is no longer finite.
     """
-    check_images(images)
     options = options or RefineOptions()
+    with contextlib.nullcontext() if options.check else unchecked_values():
+        check_images(images, 3)
+        if options.check:
+            check_gaussians(**vars(gaussians.detach()))
+    check_not_empty(images)
     if isinstance(options.background, Tensor):
         # It is not fitted, whatever it was computed from.
         options = replace(options, background=options.background.detach())

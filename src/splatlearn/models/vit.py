@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from splatlearn.checks import check_floating
+from splatlearn.checks import check_images
 from splatlearn.core.errors import InputError
 from splatlearn.core.typed import shown
 from splatlearn.models.layers import attention, gelu
@@ -254,9 +254,12 @@ class ViT(Positioned):
 
     def check_images(self, images: Tensor, mask: Mask | None = None) -> Grid:
         """The grid of the images' patches; raises as `forward` does where they cannot be encoded."""
-        check_floating("images", images)
-        if images.ndim != 4 or images.shape[1] != self.config.channels:
-            raise InputError(f"images: expected shape [B, {self.config.channels}, H, W], got {list(images.shape)}")
+        # A model that normalises nothing may have been given what is normalised.
+        raw = not any(self.config.input_mean) and all(each == 1.0 for each in self.config.input_std)
+        check_images(images, self.config.channels, raw)
+        if images.dtype == torch.float64 != self.cls_token.dtype:
+            wanted = f"images: expected {self.cls_token.dtype} like the model's weights"
+            raise TypeError(f"{wanted}, got {images.dtype}; convert them with .float()")
         grid = grid_of(images.shape[2], images.shape[3], self.config.patch)
         if mask is None:
             return grid

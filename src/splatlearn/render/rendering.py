@@ -10,7 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from splatlearn.camera import Camera
-from splatlearn.checks import check_finite
+from splatlearn.checks import check_finite, check_gaussians, sees_values
+from splatlearn.core.errors import InputError
 from splatlearn.gaussians import Gaussians
 from splatlearn.render.composite import Background, background_colors, composite
 from splatlearn.render.leading import flat_camera, flat_leading
@@ -50,23 +51,29 @@ def render(
     - `backend`: "auto" or a name of `available_backends()`; "torch" is the specification for every step, and has second
       derivatives, forward mode and function transforms (see `composite`).
     - `depth`: composite a depth map too (one more channel).
-    - `check`: raise on non-finite Gaussians (CPU tensors only: on a GPU looking would stall).
+    - `check`: look at values: nothing may be NaN or infinite, scales are at least 0, opacities in [0, 1], quaternions
+      not zero, and the projection has to be finite (CPU tensors only: on a GPU looking would stall).
 
-    Raises InputError naming the argument that is non-finite or does not fit, BackendError for an unusable backend.
+    Raises InputError naming the argument that does not fit, BackendError for an unusable backend.
     """
     shape = gaussians.batch_shape
     is_flat = len(shape) == 1
     flat = gaussians if is_flat else gaussians.reshape_batch(math.prod(shape))
-    looked_at = flat.means.device.type == "cpu" and not torch.compiler.is_compiling()
-    if check and looked_at and not is_transformed(*vars(flat).values()):
+    check = check and sees_values(*vars(flat).values()) and not is_transformed(*vars(flat).values())
+    if check:
         with torch.no_grad():
-            check_finite(**vars(flat))
+            check_gaussians(**vars(flat))
+            check_finite("look at how the camera was made", world_to_camera=camera.world_to_camera)
     camera = flat_camera(camera, shape)
     if isinstance(background, Tensor):
         background = flat_leading("background", background, shape, (flat.colors.shape[-1],))
     splats = project(flat, camera, backend)
+    if check:
+        _check_projected(splats, flat)
     colors = splats.colors.to(working_dtype(splats.colors.dtype))
     behind = background_colors(background, colors)
+    if check:
+        check_finite("look at how it was made", background=behind)
     if depth:
         colors = torch.cat([colors, splats.depths.unsqueeze(-1)], dim=-1)
         behind = torch.cat([behind, behind.new_zeros(behind.shape[0], 1)], dim=-1)
@@ -83,3 +90,17 @@ def render(
         return values if is_flat else values.reshape(*shape, *values.shape[1:])
 
     return Rendering(batched(image), batched(alpha), None if depth_map is None else batched(depth_map))
+
+
+def _check_projected(splats: Splats, gaussians: Gaussians) -> None:
+    """Raise InputError where finite Gaussians are too large or too far for the numbers that a projection takes."""
+    with torch.no_grad():
+        finite = torch.cat([splats.centers, splats.conics, splats.depths.unsqueeze(-1)], -1).isfinite().all(dim=-1)
+        if bool(finite.all()):
+            return
+        mean, scale = (float(each.abs().max()) for each in (gaussians.means, gaussians.scales))
+        raise InputError(
+            f"gaussians: expected a projection that {splats.conics.dtype} can hold, got {int((~finite).sum())} of "
+            f"{finite.numel()} splats that are NaN or infinite; the largest coordinate of means is {mean:.3g}, the "
+            f"largest of scales {scale:.3g}"
+        )

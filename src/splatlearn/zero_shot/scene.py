@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from splatlearn.camera import Camera
-from splatlearn.checks import check_floating
+from splatlearn.checks import check_images
 from splatlearn.core.errors import InputError
 from splatlearn.fitting import ColorRange, RefineOptions, refine
 from splatlearn.gaussians import Gaussians
@@ -194,9 +194,7 @@ def _predict(model: GMAE, images: Float[Tensor, "B 3 h w"]) -> tuple[Gaussians, 
 
 
 def _check(images: Tensor, patch: int) -> None:
-    check_floating("images", images)
-    if images.ndim != 4 or images.shape[1] != 3:
-        raise InputError(f"images: expected shape [B, 3, H, W], got {list(images.shape)}")
+    check_images(images, 3)
     height, width = images.shape[-2:]
     if height < patch or width < patch:
         raise InputError(
