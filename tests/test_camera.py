@@ -1,7 +1,10 @@
+from typing import Any
+
 import pytest
 import torch
 
 from splatlearn.camera import Camera
+from splatlearn.core.errors import InputError
 
 
 def test_gmae_numbers() -> None:
@@ -38,8 +41,8 @@ def test_resized_keeps_the_view() -> None:
     ("change", "message"),
     [
         ({"model": "fisheye"}, "model: expected one of pinhole, orthographic, gmae, got 'fisheye'"),
-        ({"width": 0}, "width: expected a positive number, got 0"),
-        ({"fx": float("nan")}, "fx: expected a positive number"),
+        ({"width": 0}, "width: expected a whole number of at least 1, got 0"),
+        ({"fx": float("nan")}, "fx: expected a finite number above 0, got nan"),
         ({"world_to_camera": torch.eye(3)}, r"world_to_camera: expected shape \[\.\.\., 4, 4\]"),
     ],
 )
@@ -47,6 +50,40 @@ def test_errors(change: dict, message: str) -> None:
     numbers = {"width": 4, "height": 4, "fx": 2.0, "fy": 2.0, "cx": 2.0, "cy": 2.0} | change
     with pytest.raises(Exception, match=message):
         Camera(**numbers)
+
+
+@pytest.mark.usefixtures("no_shape_checks")
+@pytest.mark.parametrize(
+    "make", [Camera.gmae, Camera.orthographic, Camera.pinhole, lambda h, w: Camera.gmae(4, 4).resized(h, w)]
+)
+@pytest.mark.parametrize(
+    ("height", "width", "message"),
+    [
+        (1.5, 5, "height: .* got 1.5"),
+        (5, 0, "width: .* got 0"),
+        ("4", 4, "height: .* got '4'"),
+        (4, None, "width: .* None"),
+    ],
+)
+def test_a_size_is_two_whole_numbers(make: Any, height: Any, width: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make(height, width)
+
+
+@pytest.mark.usefixtures("no_shape_checks")
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"eye": (0.0, 1.0)}, "eye: expected 3 coordinates, got 2"),
+        ({"target": (0.0, float("nan"), 1.0)}, "target: expected a finite number, got nan"),
+        ({"field_of_view": float("nan")}, "field_of_view: expected a finite number above 0 and below 180, got nan"),
+        ({"field_of_view": 180}, "field_of_view: "),
+        ({"width": 2.5}, "width: expected a whole number of at least 1, got 2.5"),
+    ],
+)
+def test_a_look_that_cannot_be(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Camera.look_at(**{"eye": (1.0, 0.0, 0.0), "target": (0.0, 0.0, 0.0), "height": 4, "width": 4} | changes)
 
 
 def test_vertical_line_of_sight() -> None:

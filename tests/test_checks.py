@@ -168,5 +168,5 @@ class TestGaussians:
             render(gaussians, replace(camera, world_to_camera=view))
         with pytest.raises(ValueError, match="background: expected finite values"):
             render(gaussians, camera, torch.tensor([0.0, float("inf"), 0.0]))
-        with pytest.raises(ValueError, match="cy: expected a finite number of pixels, got nan"):
+        with pytest.raises(ValueError, match="cy: expected a finite number, got nan"):
             replace(camera, cy=float("nan"))

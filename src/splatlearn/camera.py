@@ -16,6 +16,7 @@ from torch import Tensor
 
 from splatlearn.checks import check_floating
 from splatlearn.core.errors import InputError
+from splatlearn.core.numbers import check_number, check_whole
 
 CameraModel = Literal["pinhole", "orthographic", "gmae"]
 
@@ -25,6 +26,19 @@ GMAE_DISTANCE = 8.0
 
 def _identity() -> Tensor:
     return torch.eye(4)
+
+
+def _point(name: str, values: Sequence[float]) -> Tensor:
+    if len(numbers := list(values)) != 3:
+        raise InputError(f"{name}: expected 3 coordinates, got {len(numbers)}")
+    for value in numbers:
+        check_number(name, float(value))
+    return torch.tensor([float(value) for value in numbers], dtype=torch.float64)
+
+
+def _check_size(height: int, width: int) -> None:
+    check_whole("height", height, 1)
+    check_whole("width", width, 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,13 +68,11 @@ class Camera:
     def __post_init__(self) -> None:
         if self.model not in get_args(CameraModel):
             raise InputError(f"model: expected one of {', '.join(get_args(CameraModel))}, got {self.model!r}")
-        for name in ("width", "height", "fx", "fy", "near"):
-            value = getattr(self, name)
-            if not (value > 0 and math.isfinite(value)):
-                raise InputError(f"{name}: expected a positive number, got {value}")
+        _check_size(self.height, self.width)
+        for name in ("fx", "fy", "near"):
+            check_number(name, getattr(self, name), above=0)
         for name in ("cx", "cy"):
-            if not math.isfinite(getattr(self, name)):
-                raise InputError(f"{name}: expected a finite number of pixels, got {getattr(self, name)}")
+            check_number(name, getattr(self, name))
         check_floating("world_to_camera", self.world_to_camera)
         if tuple(self.world_to_camera.shape[-2:]) != (4, 4):
             raise InputError(f"world_to_camera: expected shape [..., 4, 4], got {list(self.world_to_camera.shape)}")
@@ -72,6 +84,7 @@ class Camera:
         `height`, `width` in pixels. Centres project to px = W/2·x + W/2; extents by the perspective Jacobian with
         fx = W/2 (arXiv 2501.03229).
         """
+        _check_size(height, width)
         view = torch.eye(4)
         view[2, 3] = GMAE_DISTANCE
         return cls(width, height, width / 2, height / 2, width / 2, height / 2, "gmae", view)
@@ -79,6 +92,8 @@ class Camera:
     @classmethod
     def orthographic(cls, height: int, width: int, distance: float = GMAE_DISTANCE) -> Camera:
         """A camera `distance` back on the z axis for which (−1, 1) spans the image and depth changes no size."""
+        _check_size(height, width)
+        check_number("distance", distance)
         view = torch.eye(4)
         view[2, 3] = distance
         return cls(width, height, width / 2, height / 2, width / 2, height / 2, "orthographic", view)
@@ -89,8 +104,8 @@ class Camera:
 
         Raises InputError for a distance that is not positive.
         """
-        if not (distance > 0 and math.isfinite(distance)):
-            raise InputError(f"distance: expected a positive number, got {distance}")
+        _check_size(height, width)
+        check_number("distance", distance, above=0)
         view = torch.eye(4)
         view[2, 3] = distance
         fx, fy = distance * width / 2, distance * height / 2
@@ -108,8 +123,8 @@ class Camera:
 
         `field_of_view` is horizontal, in degrees, in (0, 180). Raises InputError outside that range.
         """
-        if not 0.0 < field_of_view < 180.0:
-            raise InputError(f"field_of_view: expected degrees between 0 and 180, got {field_of_view}")
+        check_number("field_of_view", field_of_view, above=0, below=180)
+        _check_size(height, width)
         focal = width / 2 / math.tan(math.radians(field_of_view) / 2)
         view = torch.eye(4) if world_to_camera is None else world_to_camera
         return cls(width, height, focal, focal, width / 2, height / 2, "pinhole", view)
@@ -127,8 +142,8 @@ class Camera:
 
         Raises InputError when the two points coincide or lie above one another.
         """
-        position = torch.tensor(tuple(eye), dtype=torch.float64)
-        forward = torch.tensor(tuple(target), dtype=torch.float64) - position
+        position, aim = _point("eye", eye), _point("target", target)
+        forward = aim - position
         down = torch.tensor((0.0, 1.0, 0.0), dtype=torch.float64)
         right = torch.linalg.cross(down, forward)
         if float(right.norm()) < 1e-9:
@@ -141,6 +156,7 @@ class Camera:
 
     def resized(self, height: int, width: int) -> Camera:
         """The same view on another number of pixels."""
+        _check_size(height, width)
         across, down = width / self.width, height / self.height
         return replace(
             self,

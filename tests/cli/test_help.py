@@ -144,3 +144,14 @@ def test_an_interruption_is_a_sentence(monkeypatch: pytest.MonkeyPatch, capsys: 
 
     monkeypatch.setattr("splatlearn.cli._run", interrupted)
     assert run("edges") == 130 and capsys.readouterr().err == "splatlearn: interrupted\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [(("edges", ""), "arguments"), (("view", "a.png", "--out", " "), "out"), (("edges", "a.png", "--out="), "out")],
+)
+def test_an_empty_argument_is_not_this_folder(
+    arguments: tuple[str, ...], name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*arguments) == 2
+    assert capsys.readouterr().err == f"splatlearn: {name}: expected a value, got an empty one\n"

@@ -247,7 +247,7 @@ def test_wrong_arguments_are_named(images, generator, no_shape_checks):
     start = random_gaussians(generator, (2,), 5)
     with pytest.raises(ValueError, match=r"gaussians: expected 1 sets of Gaussians with 3 colours"):
         refine(start, images[:1])
-    with pytest.raises(ValueError, match="steps: expected at least 0, got -1"):
+    with pytest.raises(ValueError, match="steps: expected a whole number of at least 0, got -1"):
         refine(start, images, -1)
     with pytest.raises(ValueError, match=r"camera: expected .* pixels like images"):
         refine(start, images, 1, camera=Camera.gmae(8, 8))
@@ -261,9 +261,9 @@ def test_wrong_arguments_are_named(images, generator, no_shape_checks):
         Rates(scale=-1.0)
     with pytest.raises(ValueError, match="rates: expected at least one above 0"):
         refine(start, images, 1, RefineOptions(Rates(0, 0, 0, 0, 0, 0)))
-    with pytest.raises(ValueError, match="last_rate: expected a share"):
+    with pytest.raises(ValueError, match="last_rate: expected a finite number above 0"):
         RefineOptions(last_rate=0.0)
-    with pytest.raises(ValueError, match="add, rounds: expected"):
+    with pytest.raises(ValueError, match="(add|rounds): expected a whole number"):
         RefineOptions(add=-1)
     bad = images.clone()
     bad[0, 0, 0, 0] = float("nan")

@@ -30,6 +30,21 @@ def test_each_method_has_its_own_values() -> None:
     assert (gmae.optimizer.warmup_epochs, mae.optimizer.warmup_epochs) == (5, 40)
 
 
+@pytest.mark.parametrize("method", ["gmae", "mae", "mi-gmae", "mi-mae"])
+def test_one_rate_for_small_models_and_the_papers_for_others(method: Method) -> None:
+    kind = method.removeprefix("mi-")
+
+    def rate(size: str, **changes: Any) -> float | None:
+        made = recipe(method=method, model=f"{kind}_vit_{size}_patch16_64", **changes)
+        return made.resolved().optimizer.base_learning_rate
+
+    papers = 1.5e-4 if kind == "mae" else 1e-4
+    assert [rate(size) for size in ("micro", "tiny", "small")] == [4e-3] * 3
+    assert [rate(size) for size in ("base", "large", "huge")] == [papers] * 3
+    assert rate("tiny", preset="paper") == papers and rate("tiny", start_from="runs/mine") == 1e-3
+    assert rate("tiny", optimizer=OptimizerOptions(base_learning_rate=0.0)) == 0.0
+
+
 def test_what_is_painted_depends_on_method_and_preset() -> None:
     found = {
         (method, preset): recipe(method=method, preset=preset).resolved().objective

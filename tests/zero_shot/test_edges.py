@@ -114,9 +114,12 @@ def test_wrong_options_are_named(no_shape_checks):
         EdgeOptions(method="canny")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="cues: expected some of layers, depth, color, tokens"):
         EdgeOptions(cues=())
-    with pytest.raises(ValueError, match="layers: expected numbers of layers of at least 2"):
+    with pytest.raises(ValueError, match="layers: expected a whole number of at least 2"):
         EdgeOptions(layers=(1,))
-    with pytest.raises(ValueError, match="sigma, change"):
-        EdgeOptions(sigma=0)
+    for sigma in (0, -1.0, float("nan"), float("inf"), 1e30, "2"):
+        with pytest.raises(ValueError, match="^sigma: expected a finite number at most 1000|^sigma: .* above 0"):
+            EdgeOptions(sigma=sigma)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="^change: expected a finite number above 0 and below 1, got 1.0"):
+        EdgeOptions(change=1.0)
     with pytest.raises(ValueError, match="layers: expected a number of layers up to"):
         edges_of(shape_scene(), EdgeOptions(layers=(100_000,)))

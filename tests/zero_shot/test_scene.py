@@ -151,9 +151,9 @@ def test_wrong_input_is_one_sentence(generator, no_shape_checks):
         read_scene(small_gmae(), images.byte())
     for wrong, message in (
         ({"sizing": "crop"}, "sizing: expected one of resize, windows"),
-        ({"window": 0}, "window: expected a positive number"),
-        ({"overlap": 1.0}, "overlap: expected a share"),
-        ({"refine": -1}, "refine: expected at least 0 steps"),
+        ({"window": 0}, "window: expected a whole number of at least 1"),
+        ({"overlap": 1.0}, "overlap: expected a finite number"),
+        ({"refine": -1}, "refine: expected a whole number of at least 0"),
     ):
         with pytest.raises(ValueError, match=message):
             ReadOptions(**wrong)  # pyright: ignore[reportArgumentType]

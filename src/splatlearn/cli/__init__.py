@@ -11,6 +11,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import tyro
@@ -105,6 +106,7 @@ def _print_own_warnings_as_sentences() -> None:
 def _run(arguments: list[str]) -> int | None:
     verb = arguments[0] if arguments else ""
     if verb in VERBS:
+        _check_not_empty(arguments)
         function = presented(command(verb, arguments))
         with wrapped_help() if {"-h", "--help"} & set(arguments) else contextlib.nullcontext():
             return tyro.cli(
@@ -135,6 +137,17 @@ def _run(arguments: list[str]) -> int | None:
             args=arguments,
             config=CONFIG,
         )
+
+
+def _check_not_empty(arguments: list[str]) -> None:
+    """Raise InputError for an empty argument, as a script with an unset variable gives: it would mean this folder."""
+    for before, argument in pairwise(arguments):
+        option, equals, value = argument.partition("=")
+        if not argument.strip():
+            where = before.removeprefix("--") if before.startswith("--") else "arguments"
+            raise InputError(f"{where}: expected a value, got an empty one")
+        if option.startswith("--") and equals and not value.strip():
+            raise InputError(f"{option.removeprefix('--')}: expected a value, got an empty one")
 
 
 def _described(verb: str) -> Callable[[], None]:

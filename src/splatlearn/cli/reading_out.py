@@ -16,7 +16,7 @@ from splatlearn.cli.pictures import PictureBatch, Pictures, write_png
 from splatlearn.cli.progress import Told, progress_bar
 from splatlearn.cli.which_model import described, load_gmae, model_and_images
 from splatlearn.cli.written import say_written
-from splatlearn.core.errors import InputError
+from splatlearn.core.numbers import check_whole
 from splatlearn.core.outputs import outputs_in
 from splatlearn.device import choose_device
 from splatlearn.models import GMAE
@@ -34,6 +34,8 @@ from splatlearn.zero_shot.choices import Rule, Sizing
 from splatlearn.zero_shot.scene import check_options
 from splatlearn.zero_shot.slabs import check_count
 
+MOST_LAYERS = 10_000
+"""Files of an image."""
 Write = Callable[[PictureBatch, Scene], Iterable[Sequence[Tensor]]]
 """Makes the pictures of every image of a batch, in the order of the endings of their files."""
 
@@ -64,8 +66,7 @@ class ReadOut:
 
 def layers_made(count: int, rule: Rule, refit: bool, sizing: Sizing) -> ReadOut:
     """The rendering and its layers, near to far."""
-    if count < 1:
-        raise InputError(f"count: expected at least 1 layer, got {count}")
+    check_whole("count", count, 1, MOST_LAYERS)
     lost = LayerLoss()
 
     def check(model: GMAE) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from splatlearn.camera import Camera
 from splatlearn.checks import check_gaussians, check_images, unchecked_values
 from splatlearn.core.errors import InputError
+from splatlearn.core.numbers import check_number, check_whole
 from splatlearn.fitting.adding import join_state, new_gaussians
 from splatlearn.fitting.initial import check_not_empty
 from splatlearn.fitting.parameters import ColorRange, Parameters, Rates
@@ -52,10 +53,10 @@ class RefineOptions:
     check: bool = True
 
     def __post_init__(self) -> None:
-        if self.add < 0 or self.rounds < 1:
-            raise InputError(f"add, rounds: expected at least 0 and 1, got {self.add} and {self.rounds}")
-        if not 0.0 < self.last_rate <= 1.0:
-            raise InputError(f"last_rate: expected a share in (0, 1], got {self.last_rate}")
+        check_whole("add", self.add, 0)
+        check_whole("rounds", self.rounds, 1)
+        check_number("last_rate", self.last_rate, above=0, most=1)
+        check_whole("seed", self.seed, -(2**63), 2**64 - 1)
 
 
 def refine(
@@ -87,8 +88,7 @@ def refine(
     if isinstance(options.background, Tensor):
         # It is not fitted, whatever it was computed from.
         options = replace(options, background=options.background.detach())
-    if steps < 0:
-        raise InputError(f"steps: expected at least 0, got {steps}")
+    check_whole("steps", steps, 0)
     if gaussians.batch_shape != (images.shape[0],) or gaussians.colors.shape[-1] != 3:
         raise InputError(
             f"gaussians: expected {images.shape[0]} sets of Gaussians with 3 colours, one for each image, "

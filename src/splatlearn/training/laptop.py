@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Callable
 
 from splatlearn.training.mutual_recipe import MutualInformationOptions
-from splatlearn.training.recipe import DataOptions, Method, Recipe, RunOptions
+from splatlearn.training.recipe import SMALL_RATE, DataOptions, Method, Recipe, RunOptions
 
 ENCODER = "vit_micro_patch4_32"
 """For images of 32 pixels; a larger side in the name wants a longer patch."""
@@ -21,7 +21,7 @@ Trick = Callable[[Recipe], Recipe]
 
 def short_schedule(recipe: Recipe) -> Recipe:
     """A peak of the learning rate for thousands of steps, not hundreds of thousands, and tamer crops."""
-    optimizer = dataclasses.replace(recipe.optimizer, base_learning_rate=4e-3)
+    optimizer = dataclasses.replace(recipe.optimizer, base_learning_rate=SMALL_RATE)
     data = dataclasses.replace(recipe.data, crop_scale=(0.2, 1.0))
     return dataclasses.replace(recipe, optimizer=optimizer, data=data)
 

@@ -26,6 +26,13 @@ Precision = Literal["auto", "fp32", "bf16"]
 PixelError = Literal["squared", "pattern", "both"]
 RecipePreset = Literal["default", "paper", "laptop"]
 
+SMALL_SIZES = ("micro", "tiny", "small")
+"""Sizes of encoders for which the default preset has choices of its own."""
+SMALL_RATE = 4e-3
+"""Their learning rate at 256 images a step: 1e-3 at 64, as the weights in the package were trained with."""
+GENTLE_RATE = 1e-3
+"""The same from trained weights, which keeps what they know."""
+
 
 @dataclass(frozen=True)
 class DataOptions:
@@ -85,7 +92,8 @@ class OptimizerOptions:
     accumulate: int = 1
     """Forward passes whose gradients make one step."""
     base_learning_rate: float | None = None
-    """Learning rate at 256 images a step; it is scaled linearly. Default: 1.5e-4 for MAE, 1e-4 for GMAE."""
+    """Learning rate at 256 images a step; it is scaled linearly. Default: 4e-3 for models up to small, 1e-3 where they
+    start from trained weights; for larger ones and in the paper preset 1.5e-4 for MAE, 1e-4 for GMAE."""
     warmup_epochs: float | None = None
     """Epochs of linear warm-up. Default: 40 for MAE, 5 for GMAE, and at most a tenth of all."""
     min_learning_rate: float = 0.0
@@ -205,12 +213,22 @@ class Recipe(StoredRecipe):
             ),
             optimizer=filled(
                 self.optimizer,
-                base_learning_rate=1.5e-4 if mae else 1e-4,
+                base_learning_rate=self._rate(model),
                 warmup_epochs=warmup,
                 decay_tokens=paper,
                 clip_norm=0.0 if mae and paper else 2.0,
             ),
         )
+
+    def _rate(self, model: str) -> float:
+        """The default learning rate at 256 images a step.
+
+        The papers' rates are for hundreds of thousands of steps of large models. Small ones, which people train for
+        thousands of steps, hardly move at them.
+        """
+        if self.preset == "paper" or model.split("_")[2] not in SMALL_SIZES:
+            return 1.5e-4 if self.kind == "mae" else 1e-4
+        return SMALL_RATE if self.start_from is None else GENTLE_RATE
 
 
 def _check(recipe: Recipe) -> None:

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from splatlearn.core.errors import InputError
+from splatlearn.core.numbers import check_number, check_whole
 from splatlearn.render.composite import background_colors
 from splatlearn.zero_shot.choices import SIGMA, Cue, EdgeMethod
 from splatlearn.zero_shot.contrast import contrast_near
@@ -23,6 +24,9 @@ REFINED_CUES: tuple[Cue, ...] = ("color",)
 
 HALF = 0.1
 """Gradient that counts as half an edge: strengths g become g / (g + HALF), which keeps their order."""
+
+LARGEST_SIGMA = 1000.0
+"""Pixels. Nothing is left of an image that is smoothed more."""
 
 THIN = 0.05
 """Cover of a pixel that weighs as much as the distance behind it."""
@@ -57,12 +61,12 @@ class EdgeOptions:
             raise InputError(f"method: expected one of {', '.join(get_args(EdgeMethod))}, got {self.method!r}")
         if self.cues is not None and (not self.cues or not set(self.cues) <= set(get_args(Cue))):
             raise InputError(f"cues: expected some of {', '.join(get_args(Cue))}, got {self.cues}")
-        if not self.layers or min(self.layers) < 2:
+        if not self.layers:
             raise InputError(f"layers: expected numbers of layers of at least 2, got {self.layers}")
-        if self.sigma <= 0 or not 0.0 < self.change < 1.0:
-            raise InputError(
-                f"sigma, change: expected a positive number and one in (0, 1), got {self.sigma} and {self.change}"
-            )
+        for count in self.layers:
+            check_whole("layers", count, 2)
+        check_number("sigma", self.sigma, above=0, most=LARGEST_SIGMA)
+        check_number("change", self.change, above=0, below=1)
 
 
 def edges(

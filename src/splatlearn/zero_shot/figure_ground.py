@@ -13,12 +13,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from splatlearn.core.errors import InputError
+from splatlearn.core.numbers import check_whole
 from splatlearn.zero_shot.choices import FigureMethod, Side
 from splatlearn.zero_shot.contrast import contrast_of
 from splatlearn.zero_shot.grouping import figure_likeness, group_gaussians
 from splatlearn.zero_shot.mixtures import figure_of_mixtures
 from splatlearn.zero_shot.scene import ReadOptions, Scene, read_scene
 from splatlearn.zero_shot.slabs import cut_slabs, paint, slab_of, visible_weights
+
+MOST = 10_000
+"""Cuts that are tried, and groups of Gaussians."""
 
 CENTER_AREA = 0.25
 """Share of the image inside the outline of the centre's hill."""
@@ -52,8 +56,9 @@ class FigureOptions:
             raise InputError(f"method: expected one of {', '.join(get_args(FigureMethod))}, got {self.method!r}")
         if self.side not in get_args(Side):
             raise InputError(f"side: expected one of {', '.join(get_args(Side))}, got {self.side!r}")
-        if self.cuts < 2 or self.groups < 2:
-            raise InputError(f"cuts, groups: expected at least 2 each, got {self.cuts} and {self.groups}")
+        check_whole("cuts", self.cuts, 2, MOST)
+        check_whole("groups", self.groups, 2, MOST)
+        check_whole("seed", self.seed, 0, 2**32 - 1)
 
 
 def figure_ground(

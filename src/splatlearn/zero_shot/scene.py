@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from splatlearn.camera import Camera
 from splatlearn.checks import check_images
 from splatlearn.core.errors import InputError
+from splatlearn.core.numbers import check_number, check_whole
 from splatlearn.fitting import ColorRange, RefineOptions, refine
 from splatlearn.gaussians import Gaussians
 from splatlearn.models import GMAE
@@ -49,12 +50,10 @@ class ReadOptions:
     def __post_init__(self) -> None:
         if self.sizing not in get_args(Sizing):
             raise InputError(f"sizing: expected one of {', '.join(get_args(Sizing))}, got {self.sizing!r}")
-        if self.window is not None and self.window < 1:
-            raise InputError(f"window: expected a positive number of pixels, got {self.window}")
-        if not 0.0 <= self.overlap < 1.0:
-            raise InputError(f"overlap: expected a share in [0, 1), got {self.overlap}")
-        if self.refine < 0:
-            raise InputError(f"refine: expected at least 0 steps, got {self.refine}")
+        if self.window is not None:
+            check_whole("window", self.window, 1)
+        check_number("overlap", self.overlap, 0, below=1)
+        check_whole("refine", self.refine, 0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,59 @@
+"""Checks of numbers whose messages name the argument, what was expected and what came."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral, Real
+
+from splatlearn.core.errors import InputError
+
+
+def check_whole(name: str, value: object, least: int | None = None, most: int | None = None) -> None:
+    """Raise InputError unless `value` is a whole number from `least` to `most`, as far as these are given."""
+    whole = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
+    if whole is None or (least is not None and whole < least) or (most is not None and whole > most):
+        raise InputError(f"{name}: expected a whole number{_range(least, most)}, got {_shown(value)}")
+
+
+def check_number(
+    name: str,
+    value: object,
+    least: float | None = None,
+    most: float | None = None,
+    *,
+    above: float | None = None,
+    below: float | None = None,
+) -> None:
+    """Raise InputError unless `value` is a finite number in the range, as far as its ends are given.
+
+    `least` and `most` belong to the range; `above` and `below` do not.
+    """
+    number = _float(value)
+    fits = math.isfinite(number) and (least is None or number >= least) and (most is None or number <= most)
+    if not fits or (above is not None and number <= above) or (below is not None and number >= below):
+        raise InputError(f"{name}: expected a finite number{_range(least, most, above, below)}, got {_shown(value)}")
+
+
+def _float(value: object) -> float:
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def _range(least: float | None, most: float | None, above: float | None = None, below: float | None = None) -> str:
+    """The range in words, such as " above 0 and at most 1"."""
+    ends = {"of at least": least, "above": above, "at most": most, "below": below}
+    exact = {word: end if isinstance(end, int) else f"{end:g}" for word, end in ends.items() if end is not None}
+    words = " and ".join(f"{word} {end}" for word, end in exact.items())
+    return f" {words}" if words else ""
+
+
+def _shown(value: object) -> str:
+    # Python refuses to write out integers of thousands of digits.
+    if isinstance(value, int) and abs(value) > 10**30:
+        return "a huge integer"
+    text = repr(value) if isinstance(value, str | bool | Real) or value is None else f"{type(value).__name__} {value!r}"
+    return text if len(text) <= 80 else f"{text[:77]}…"
