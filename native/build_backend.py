@@ -22,6 +22,8 @@ from scikit_build_core.build import *  # noqa: F403
 REPORT = Path("src/splatlearn/core/native_build.json")
 ERROR = re.compile(r"^CMake Error|\berror:|^error\b|^ERROR\b|\bfatal error\b|\bcommand not found\b", re.IGNORECASE)
 LONGEST = 500
+STREAMS = {1: "stdout", 2: "stderr"}
+"""File descriptors of a build's output, and the names of their copies."""
 
 Settings = dict[str, list[str] | str] | None
 Hook = Callable[[str, Settings, str | None], str]
@@ -49,17 +51,20 @@ def build_sdist(sdist_directory: str, config_settings: Settings = None) -> str:
 def _built(hook: Hook, wheel_directory: str, settings: Settings, metadata_directory: str | None) -> str:
     REPORT.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        reached, output = Path(folder) / "reached", Path(folder) / "output"
+        reached = Path(folder) / "reached"
         os.environ["SPLATLEARN_REACHED"] = str(reached)
         try:
-            with _copied(output):
+            with _copied(Path(folder)):
                 return hook(wheel_directory, settings, metadata_directory)
         except (Exception, SystemExit) as error:
             if os.environ.get("SPLATLEARN_NATIVE") == "required":
                 raise
             _forget_compiler(reached)
-            text = output.read_text(encoding="utf-8", errors="replace")
-            report = {**_reached(reached), "error": first_error(text) or str(error)[:LONGEST]}
+            report = _reached(reached)
+            # CMake complains on stderr, compilers below it on stdout.
+            streams = STREAMS.values() if report["stage"] == "compile" else reversed(STREAMS.values())
+            texts = [(Path(folder) / name).read_text(encoding="utf-8", errors="replace") for name in streams]
+            report["error"] = next(filter(None, map(first_error, texts)), str(error)[:LONGEST])
         finally:
             del os.environ["SPLATLEARN_REACHED"]
     REPORT.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
@@ -103,14 +108,18 @@ def _forget_compiler(reached: Path) -> None:
 
 
 @contextlib.contextmanager
-def _copied(path: Path) -> Iterator[None]:
-    """Copy what this process and its children write to stdout and stderr to a file as well."""
+def _copied(folder: Path) -> Iterator[None]:
+    """Copy what this process and its children write to stdout and stderr to a file of each as well.
+
+    In one file, a line of the one could stand inside a sentence of the other.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
-    kept = {number: os.dup(number) for number in (1, 2)}
-    with path.open("wb") as file:
+    kept = {number: os.dup(number) for number in STREAMS}
+    with contextlib.ExitStack() as files:
         threads = []
         for number, original in kept.items():
+            file = files.enter_context((folder / STREAMS[number]).open("wb"))
             reader, writer = os.pipe()
             os.dup2(writer, number)
             os.close(writer)
