@@ -66,6 +66,18 @@ def test_the_command_line_prints_these_as_one_sentence(
     assert capsys.readouterr().err == f"splatlearn: {error}\n"
 
 
+@pytest.mark.parametrize(("error", "reason"), [(MemoryError(), ""), (MemoryError("64 GB"), " (64 GB)")])
+def test_too_little_memory_is_a_sentence(
+    error: MemoryError, reason: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(cli, "command", _failing(error))
+    monkeypatch.delenv("SPLATLEARN_DEBUG", raising=False)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["doctor"])
+    assert stopped.value.code == 2
+    assert f"splatlearn: the memory does not suffice{reason}; take fewer" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("error", [ValueError("a defect"), RuntimeError("a defect"), KeyError("a defect")])
 def test_every_other_error_keeps_its_traceback(error: Exception, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(cli, "command", _failing(error))

@@ -85,6 +85,15 @@ def _exit_code(arguments: list[str]) -> int:
             raise
         print(f"splatlearn: {error}", file=sys.stderr)
         return 2
+    except MemoryError as error:
+        if os.environ.get("SPLATLEARN_DEBUG"):
+            raise
+        said = f" ({error})" if str(error) else ""
+        print(
+            f"splatlearn: the memory does not suffice{said}; take fewer or smaller images or fewer Gaussians",
+            file=sys.stderr,
+        )
+        return 2
 
 
 def _print_own_warnings_as_sentences() -> None:
