@@ -110,7 +110,8 @@ def rendered() -> Digests:
 def fitted() -> Digests:
     """Twenty steps of a fit to a photograph."""
     photo = next(photo for photo in sample_photos() if photo.name == "chelsea")
-    image = torch.from_numpy(np.array(Image.fromarray(photo.array).resize(SIZE[::-1]))).permute(2, 0, 1)[None] / 255
+    pixels = np.array(Image.fromarray(photo.array).resize((SIZE[1], SIZE[0])))
+    image = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
     start = initial_gaussians(image, 80, torch.Generator().manual_seed(0))
     made = refine(start, image, 20, RefineOptions())
     yield "fit, 20 steps", digest(*(getattr(made, field.name) for field in dataclasses.fields(made)))
