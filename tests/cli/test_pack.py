@@ -32,5 +32,10 @@ def test_packs_a_folder_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert run("pack", str(tmp_path / "none"), "--out", str(tmp_path / "out")) == 2
     error = capsys.readouterr().err
-    assert error.endswith("none is none\n") and "splatlearn: folder: expected a folder of images" in error
+    assert error.endswith("none, which is not there\n") and "folder: expected a folder of images" in error
     assert not (tmp_path / "out").exists()
+    save(tmp_path / "in" / "0.png", 0)
+    assert run("pack", str(tmp_path / "in" / "0.png"), "--out", str(tmp_path / "out")) == 2
+    assert "0.png, which is a file" in capsys.readouterr().err
+    assert run("pack", str(tmp_path / "in"), "--out", str(tmp_path / "in" / "0.png")) == 2
+    assert "out: expected a folder, got the file" in capsys.readouterr().err

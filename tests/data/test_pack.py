@@ -148,7 +148,7 @@ def test_a_file_that_changes_or_goes_leaves_no_shard(folder: Path, tmp_path: Pat
 
 
 def test_errors_name_the_argument(folder: Path, tmp_path: Path):
-    with pytest.raises(DataError, match="^folder: expected a folder of images, but .*none is none"):
+    with pytest.raises(DataError, match="^folder: expected a folder of images, got .*none, which is not there"):
         pack_folder(tmp_path / "none", tmp_path / "out")
     with pytest.raises(DataError, match="^out: expected a folder outside of"):
         pack_folder(folder, folder / "out")

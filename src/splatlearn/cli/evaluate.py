@@ -10,6 +10,7 @@ import tyro
 
 from splatlearn.cli.notes import changed, note_left_out, note_unused
 from splatlearn.core.errors import InputError
+from splatlearn.core.outputs import check_folder
 from splatlearn.evaluation.options import EvaluationOptions
 
 CACHE_NAME = "features"
@@ -75,6 +76,8 @@ def evaluate_command(
         raise InputError("data: expected labelled images (--data) or images with masks (--segmentation), got neither")
     out = results_folder(run, data.out)
     check_evaluation_folder(out, own=data.out is None)
+    cache = out / CACHE_NAME if data.cache is None else Path(data.cache)
+    check_folder(cache, "cache")
     extraction = extraction_on(machine)
     model = load_model(run, extraction.device)
     labelled = None if data.data is None else open_labelled(data.data, data.image_column, data.label_column)
@@ -88,7 +91,6 @@ def evaluate_command(
         # What is wrong with the masks is told before the other evaluation takes its time.
         with progress_bar() as told:
             mask_classes(masked, told)
-    cache = out / CACHE_NAME if data.cache is None else Path(data.cache)
     for evaluation in evaluations(model, labelled, masked, options, extraction, cache):
         save_evaluation(out, evaluation)
         print_evaluation(evaluation)

@@ -130,6 +130,11 @@ def output_file(out: str | Path, overwrite: bool = False, *, inputs: Inputs = ()
     return path
 
 
+def check_folder(out: str | Path, name: str = "out") -> None:
+    """Raise InputError, naming the argument, unless `out` is a folder, or can be made, and can be written."""
+    _check_folder(Path(out), str(out), name)
+
+
 def written_in(folder: str | Path) -> frozenset[str]:
     """The names, with forward slashes, of the files that the folder's marker lists; none without a marker.
 
@@ -191,16 +196,16 @@ def _refusal(folder: Path, refused: list[tuple[str, bool]]) -> str:
     )
 
 
-def _check_folder(folder: Path, given: str) -> None:
+def _check_folder(folder: Path, given: str, name: str = "out") -> None:
     """Raise InputError unless the folder is there, or can be made, and can be written."""
     if not given.strip():
-        raise InputError("out: expected the name of a folder, got an empty name")
+        raise InputError(f"{name}: expected the name of a folder, got an empty name")
     there = next(each for each in (folder, *folder.absolute().parents) if os.path.lexists(each))
     if not there.is_dir():
         what = "a link to nothing" if there.is_symlink() and not there.exists() else "the file"
-        raise InputError(f"out: expected a folder, got {what} {there}")
+        raise InputError(f"{name}: expected a folder, got {what} {there}")
     if not os.access(there, os.W_OK | os.X_OK):
-        raise InputError(f"out: expected a folder that can be written, got {there}, where the permission is missing")
+        raise InputError(f"{name}: expected a folder that can be written, got {there}, where the permission is missing")
 
 
 def _folder_name(out: str | Path) -> str:

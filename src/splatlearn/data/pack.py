@@ -13,6 +13,7 @@ import numpy as np
 
 from splatlearn.core.atomic import replacing
 from splatlearn.core.errors import InputError
+from splatlearn.core.outputs import check_folder
 from splatlearn.data.folder import list_folder
 from splatlearn.data.left_out import LeftOut
 from splatlearn.data.order import sample_order
@@ -93,10 +94,11 @@ def pack_folder(
     """
     options, root, out = options or PackOptions(), Path(folder).expanduser().resolve(), Path(out).expanduser()
     if not root.is_dir():
-        raise DataError(f"folder: expected a folder of images, but {folder} is none")
+        raise DataError(f"folder: expected a folder of images, got {folder}, which is {_what(root)}")
     listing = list_folder(root)
     if listing.kind != "images":
         raise DataError(f"folder: expected a folder of images, got {listing.kind} files in {folder}")
+    check_folder(out)
     if out.resolve().is_relative_to(root):
         raise DataError(f"out: expected a folder outside of {folder}, got {out}")
     shards = [shard for split in listing.splits for shard in _plan(root, split, options)]
@@ -117,6 +119,10 @@ def pack_folder(
         if progress:
             progress(done, total)
     return Packed(total, len(shards), kept, listing.left_out)
+
+
+def _what(path: Path) -> str:
+    return "a file" if path.is_file() else "not there"
 
 
 def _plan(root: Path, split: str, options: PackOptions) -> list[_Shard]:
