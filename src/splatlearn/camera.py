@@ -6,7 +6,7 @@ Conventions: x right, y down, z away from the camera; pixel (0, 0) has its centr
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from splatlearn.checks import check_floating
 from splatlearn.core.errors import InputError
+from splatlearn.core.kinds import check_kind
 from splatlearn.core.numbers import check_number, check_whole
 
 CameraModel = Literal["pinhole", "orthographic", "gmae"]
@@ -29,10 +30,13 @@ def _identity() -> Tensor:
 
 
 def _point(name: str, values: Sequence[float]) -> Tensor:
+    if isinstance(values, Tensor):
+        values = values.tolist()
+    check_kind(name, values, Iterable)
     if len(numbers := list(values)) != 3:
         raise InputError(f"{name}: expected 3 coordinates, got {len(numbers)}")
     for value in numbers:
-        check_number(name, float(value))
+        check_number(name, value)
     return torch.tensor([float(value) for value in numbers], dtype=torch.float64)
 
 

@@ -255,7 +255,7 @@ def test_wrong_arguments_are_named(images, generator, no_shape_checks):
         refine(start, images[:, :1], 1)
     with pytest.raises(TypeError, match="images: expected a floating-point tensor"):
         initial_gaussians(images.byte(), 3)
-    with pytest.raises(ValueError, match="count: expected at least 1 Gaussian, got 0"):
+    with pytest.raises(ValueError, match="count: expected a whole number of at least 1, got 0"):
         initial_gaussians(images, 0)
     with pytest.raises(ValueError, match="scale: expected a rate of at least 0"):
         Rates(scale=-1.0)

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Integer, UInt64
 
 from splatlearn.core.errors import InputError
+from splatlearn.core.numbers import check_whole
 from splatlearn.data.randomness import Purpose, generator
 
 ROUNDS = 8
@@ -22,6 +23,7 @@ class KeyedPermutation:
     """
 
     def __init__(self, size: int, key: int) -> None:
+        check_whole("size", size)
         if not 1 <= size <= 2**62:
             raise InputError(f"size: expected an integer in [1, 2**62], got {size}; there must be samples to order")
         if not 0 <= key < 2**64:

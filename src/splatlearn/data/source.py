@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from splatlearn.core.kinds import check_path
 from splatlearn.data.folder import SHARD_EXTENSIONS, SPLIT_NAMES, Listing, list_folder
 from splatlearn.data.left_out import LeftOut
 from splatlearn.data.samples import DataError, ImageList, ImageSource, Sample, UnknownSplitError
@@ -55,6 +56,7 @@ def open_source(
     without images, and unknown splits or columns.
     """
     columns = _Columns(image_column, label_column, window, lanes)
+    check_path("data", data)
     path = Path(data).expanduser()
     if path.is_dir():
         listing = list_folder(path.resolve())

@@ -26,9 +26,8 @@ def open_figure_ground(
     if limit is not None and limit < 1:
         raise DataError(f"limit: expected at least 1 image, got {limit}")
     if not root.is_dir():
-        raise DataError(
-            f"data: expected a folder of images and masks, got {root}, which is {'a file' if root.exists() else 'not there'}"
-        )
+        what = "is a file" if root.exists() else "does not exist"
+        raise DataError(f"data: expected a folder of images and masks, got {root}, which {what}")
     inside = sorted(each for each in root.iterdir() if (each / "images").is_dir() and (each / "masks").is_dir())
     groups = [root] if (root / "images").is_dir() else inside
     if not groups:

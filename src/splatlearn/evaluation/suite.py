@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from splatlearn.core.kinds import check_kind
 from splatlearn.data import sample_order
 from splatlearn.data.labelled import Labelled, LabelledImages, open_labelled
 from splatlearn.evaluation.diagnostics import alignment, effective_rank, uniformity
@@ -45,6 +46,7 @@ def evaluate(
     """
     options = options or EvaluationOptions()
     extraction = extraction or Extraction()
+    check_kind("model", model, str, Path, MaskedAutoencoder)
     loaded = load_model(model) if isinstance(model, str | Path) else model
     embedder = EncoderFeatures(loaded.encoder, options.pooling, options.block)
     labelled = data if isinstance(data, Labelled) else open_labelled(data)

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from splatlearn.camera import Camera
 from splatlearn.core.errors import InputError
+from splatlearn.core.kinds import check_kind
+from splatlearn.core.numbers import check_number
 from splatlearn.files.frames import matrices_to_quaternions
 from splatlearn.gaussians import Gaussians, quaternions_to_matrices
 
@@ -37,6 +39,9 @@ def bake_pinhole(gaussians: Gaussians, camera: Camera, blur: float = 0.0) -> tup
     Computed in float64 without gradients. Raises InputError for a blur below 0, a batch of cameras, or an origin that
     is not before the camera. Source: arXiv 2501.03229, section 3, for the hybrid camera.
     """
+    check_kind("gaussians", gaussians, Gaussians)
+    check_kind("camera", camera, Camera)
+    check_number("blur", blur)
     if not 0 <= blur < math.inf:
         raise InputError(f"blur: expected a variance in px² of 0 or more, got {blur}")
     if camera.world_to_camera.ndim != 2:

@@ -11,6 +11,7 @@ from torch import Tensor
 from splatlearn.camera import Camera
 from splatlearn.checks import check_floating, check_same_device, check_shape
 from splatlearn.core.errors import InputError
+from splatlearn.core.kinds import check_kind
 from splatlearn.files.frames import LIBRARY_FRAME, check_frame, frame_matrix, turn_quaternions
 from splatlearn.files.harmonics import C0, MAX_DEGREE, coefficient_count, degree_of, harmonics_basis, rotate_harmonics
 from splatlearn.gaussians import Gaussians
@@ -70,6 +71,7 @@ class SplatCloud:
 
         Raises InputError for a batch of sets and for other numbers of channels.
         """
+        check_kind("gaussians", gaussians, Gaussians)
         if gaussians.batch_shape:
             raise InputError(
                 f"gaussians: expected one set, means of shape [K, 3], "

@@ -13,6 +13,7 @@ import numpy as np
 
 from splatlearn.core.atomic import replacing
 from splatlearn.core.errors import InputError, MissingError
+from splatlearn.core.kinds import check_kind, check_path
 from splatlearn.files import ply_compressed, sog_write
 from splatlearn.files.choices import SplatFormat
 from splatlearn.files.cloud import SplatCloud
@@ -70,6 +71,7 @@ def read_splats(
     Raises SplatFileError (a FormatError) for files that are cut off, inconsistent or in no such format, and for invalid
     Gaussians; MissingError where there is no file; and InputError for letters that name no frame.
     """
+    check_path("path", path)
     check_frame("frame", frame)
     if stored_frame is not None:
         check_frame("stored_frame", stored_frame)
@@ -108,6 +110,8 @@ def write_splats(
     Raises InputError for names of no known ending, numbers that are not finite or out of range, and degrees above 3
     where the format ends there.
     """
+    check_kind("cloud", cloud, SplatCloud, advice="SplatCloud.from_gaussians makes one of Gaussians")
+    check_path("path", path)
     path = Path(path)
     chosen = _format_of(path) if format is None else format
     if chosen not in SPLAT_FORMATS:

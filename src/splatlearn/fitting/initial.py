@@ -9,6 +9,7 @@ from torch import Tensor
 from splatlearn.camera import Camera
 from splatlearn.checks import check_images
 from splatlearn.core.errors import InputError
+from splatlearn.core.numbers import check_whole
 from splatlearn.files.frames import matrices_to_quaternions
 from splatlearn.fitting.sampling import draw_sites
 from splatlearn.gaussians import Gaussians
@@ -39,8 +40,7 @@ def initial_gaussians(
     """
     check_images(images, 3)
     check_not_empty(images)
-    if count < 1:
-        raise InputError(f"count: expected at least 1 Gaussian, got {count}")
+    check_whole("count", count, 1)
     height, width = images.shape[-2:]
     camera = flat_camera(camera or Camera.gmae(height, width), images.shape[:1])
     strength = gradient_size(images).flatten(1)

@@ -14,6 +14,7 @@ from torch import Tensor
 from splatlearn.camera import Camera
 from splatlearn.checks import check_gaussians, check_images, unchecked_values
 from splatlearn.core.errors import InputError
+from splatlearn.core.kinds import check_kind
 from splatlearn.core.numbers import check_number, check_whole
 from splatlearn.fitting.adding import join_state, new_gaussians
 from splatlearn.fitting.initial import check_not_empty
@@ -79,6 +80,9 @@ def refine(
     fit, values that no image or Gaussian has, colours that `options.color` does not allow, a negative number of steps,
     and an error that is no longer finite.
     """
+    check_kind("gaussians", gaussians, Gaussians)
+    check_kind("options", options, RefineOptions, type(None))
+    check_kind("camera", camera, Camera, type(None))
     options = options or RefineOptions()
     with contextlib.nullcontext() if options.check else unchecked_values():
         check_images(images, 3)

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from splatlearn.camera import Camera
+from splatlearn.core.kinds import check_kind
 from splatlearn.gaussians import Gaussians
 from splatlearn.models.decoder import MaskedAutoencoder, Reconstruction
 from splatlearn.models.gaussian_head import make_head, predict_numbers, scale_last_weights, shift_number
@@ -58,6 +59,7 @@ class GMAE(MaskedAutoencoder):
         Height and width may be any multiples of the patch. Raises TypeError for images that are not floating-point
         and ValueError when they, the patch and the mask do not fit.
         """
+        check_kind("mask", mask, Mask)
         latent = self.encoder(images, mask)
         gaussians = self.decode(latent, mask.grid, mask, self.seen(images, mask))
         camera, background = self.camera(images.shape[2], images.shape[3]), self.background(images, mask)

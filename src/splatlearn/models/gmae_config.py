@@ -8,6 +8,7 @@ from typing import get_args
 
 from splatlearn.camera import GMAE_DISTANCE, Camera
 from splatlearn.core.errors import InputError
+from splatlearn.core.numbers import check_number
 from splatlearn.core.typed import shown
 from splatlearn.models.choices import Background, Color, Depth, Heads, Layout, NamedBackground, Rotation
 from splatlearn.models.decoder import DecoderConfig
@@ -68,6 +69,9 @@ class GMAEConfig:
                 "gaussians: expected a positive multiple of gaussians_per_query, "
                 f"got {self.gaussians} with {self.gaussians_per_query} per query"
             )
+        for name in ("scale_limit", "overlap", "opacity"):
+            if not isinstance(getattr(self, name), int | float):
+                check_number(name, getattr(self, name))
         if not (self.scale_limit > 0 and math.isfinite(self.scale_limit)):
             raise InputError(f"scale_limit: expected a positive number, got {self.scale_limit}")
         if not (self.overlap > 0 and math.isfinite(self.overlap)):

@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 import huggingface_hub
 
 from splatlearn.core.errors import InputError
+from splatlearn.core.kinds import check_kind
 from splatlearn.models.card import CardFacts
 from splatlearn.models.classifier import Classifier
 from splatlearn.models.gmae import GMAE
@@ -46,6 +47,7 @@ def push_to_hub(
     Returns the repository's address. Raises InputError for another kind of name, and OSError where the Hub refuses or
     cannot be reached; nothing on this machine is changed.
     """
+    check_kind("repo_id", repo_id, str)
     if not is_hub_id(repo_id):
         raise InputError(f"repo_id: expected owner/name, got {repo_id!r}")
     hub = api if api is not None else huggingface_hub.HfApi()

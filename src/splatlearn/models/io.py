@@ -15,7 +15,9 @@ from torch import nn
 
 from splatlearn.core.atomic import read_object, replacing, write_whole
 from splatlearn.core.errors import FormatError, InputError, MissingError, SplatlearnError
+from splatlearn.core.kinds import check_path
 from splatlearn.core.typed import build, shown
+from splatlearn.device import choose_device
 from splatlearn.models.card import CARD_NAME, CardFacts, may_write_card, model_card
 from splatlearn.models.classifier import Classifier, ClassifierConfig
 from splatlearn.models.gmae import GMAE
@@ -48,6 +50,7 @@ def save_model(
     """
     if not isinstance(model, MAE | GMAE | Classifier):
         raise TypeError(f"model: expected a MAE or a GMAE, got {type(model).__name__}; unwrap it first")
+    check_path("folder", folder)
     folder = Path(folder)
     description = {
         "schema_version": SCHEMA_VERSION,
@@ -71,6 +74,7 @@ def load_model(path_or_hub_id: str | Path, device: str | torch.device = "cpu") -
     FileNotFoundError when there is no model there, and ValueError for a schema, configuration or weights that do not
     fit this version, and for a classifier.
     """
+    place = choose_device(str(device))
     folder = model_folder(path_or_hub_id)
     config = _read_config(folder)
     if isinstance(config, ClassifierConfig):
@@ -79,11 +83,12 @@ def load_model(path_or_hub_id: str | Path, device: str | torch.device = "cpu") -
     with torch.random.fork_rng(devices=[]):
         model = MAE(config) if isinstance(config, MAEConfig) else GMAE(config)
     load_weights(model, folder)
-    return model.to(device).eval()
+    return model.to(place).eval()
 
 
 def load_classifier(path_or_hub_id: str | Path, device: str | torch.device = "cpu") -> Classifier:
     """Load a classifier, in evaluation mode; finds it and raises as `load_model` does."""
+    place = choose_device(str(device))
     folder = model_folder(path_or_hub_id)
     config = _read_config(folder)
     if not isinstance(config, ClassifierConfig):
@@ -92,7 +97,7 @@ def load_classifier(path_or_hub_id: str | Path, device: str | torch.device = "cp
     with torch.random.fork_rng(devices=[]):
         model = Classifier(config)
     load_weights(model, folder)
-    return model.to(device).eval()
+    return model.to(place).eval()
 
 
 def load_weights(model: nn.Module, folder: str | Path) -> None:
@@ -142,6 +147,7 @@ def model_folder(path_or_hub_id: str | Path) -> Path:
 
     Raises FileNotFoundError when there is none.
     """
+    check_path("path_or_hub_id", path_or_hub_id)
     path = Path(path_or_hub_id)
     if not path.exists() and (packaged := packaged_models().get(str(path_or_hub_id))):
         return packaged

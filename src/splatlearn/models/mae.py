@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from splatlearn.core.kinds import check_kind
 from splatlearn.models.decoder import DecoderConfig, MaskedAutoencoder, Reconstruction
 from splatlearn.models.masking import Mask
 from splatlearn.models.patches import unpatchify
@@ -44,6 +45,7 @@ class MAE(MaskedAutoencoder):
         less work, and the others are 0. Raises TypeError for images that are not floating-point and ValueError when
         they, the patch and the mask do not fit.
         """
+        check_kind("mask", mask, Mask)
         latent = self.encoder(images, mask)
         patches = self.decode(latent, mask, visible)
         return Reconstruction(unpatchify(patches, self.patch, mask.grid), mask, latent)

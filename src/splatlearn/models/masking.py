@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from splatlearn.core.errors import InputError
+from splatlearn.core.numbers import check_number, check_whole
 from splatlearn.models.choices import MaskPattern
 
 Grid = tuple[int, int]
@@ -158,6 +159,7 @@ def join_masks(masks: Sequence[Mask]) -> Mask:
 
 def _ends(grid: Grid, count: int, ratio: float | None) -> list[int]:
     """Where the visible sets end in the order of the patches: of `count` masks, and of others that would fit."""
+    check_whole("count", count)
     total = grid[0] * grid[1]
     if ratio is None:
         if not 2 <= count <= total:
@@ -213,12 +215,23 @@ def _rows_of_cell(parts: int) -> int:
 
 
 def _noise(batch: int, grid: Grid, generator: torch.Generator | None) -> Tensor:
+    check_whole("batch", batch, 0)
+    _check_grid(grid)
     device = "cpu" if generator is None else generator.device
     return torch.rand(batch, grid[0] * grid[1], generator=generator, device=device)
 
 
+def _check_grid(grid: Grid) -> None:
+    if not isinstance(grid, Sequence) or len(grid) != 2:
+        raise InputError(f"grid: expected rows and columns of patches, got {grid!r}")
+    for size in grid:
+        check_whole("grid", size, 1)
+
+
 def _kept(grid: Grid, ratio: float) -> int:
     """How many patches stay visible."""
+    if not isinstance(ratio, int | float):
+        check_number("ratio", ratio)
     if not 0.0 < ratio < 1.0:
         raise InputError(f"ratio: expected a share of hidden patches between 0 and 1, got {ratio}")
     count = grid[0] * grid[1]

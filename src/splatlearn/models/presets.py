@@ -11,6 +11,8 @@ from typing import Any, get_args
 import torch
 
 from splatlearn.core.errors import InputError
+from splatlearn.core.kinds import check_kind
+from splatlearn.core.numbers import check_whole
 from splatlearn.core.typed import shown
 from splatlearn.models.choices import Background, Color, Depth, Heads, Layout, ModelOptions, Preset, Rotation
 from splatlearn.models.decoder import DecoderConfig
@@ -96,6 +98,8 @@ def create_model(
     )  # fmt: skip
     config = model_config(name, preset, replace(options or ModelOptions(), **_given(keywords)))
     check_memory(config)
+    if seed is not None:
+        check_whole("seed", seed, -(2**63), 2**64 - 1)
     generator = None if seed is None else torch.Generator().manual_seed(seed)
     # Layers draw weights as they are made, before ours replace them.
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
@@ -106,6 +110,7 @@ def model_config(name: str, preset: Preset = "default", options: ModelOptions | 
     """The configuration that `create_model` builds; raises as it does."""
     if preset not in get_args(Preset):
         raise InputError(f"preset: expected one of {', '.join(get_args(Preset))}, got {preset!r}")
+    check_kind("name", name, str)
     kind, size, patch, side = _parse(name)
     given = _given(options or ModelOptions())
     encoder = ViTConfig(*ENCODERS[size], patch=patch, image_size=given.pop("image_size", (side, side)))
@@ -117,6 +122,9 @@ def model_config(name: str, preset: Preset = "default", options: ModelOptions | 
             raise InputError(f"{', '.join(given)}: expected no options about Gaussians for {name!r}; use a gmae_ model")
         return MAEConfig(encoder, decoder)
     chosen: dict[str, Any] = PAPER_GAUSSIANS if preset == "paper" else DEFAULT_GAUSSIANS
+    for option in ("gaussians", "gaussians_per_query"):
+        if option in given:
+            check_whole(option, given[option])
     if preset == "default" and "gaussians" in given:
         # So that every number of Gaussians can be asked for alone.
         chosen = {**chosen, "gaussians_per_query": math.gcd(given["gaussians"], chosen["gaussians_per_query"])}

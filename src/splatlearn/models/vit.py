@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from splatlearn.checks import check_images
 from splatlearn.core.errors import InputError
+from splatlearn.core.kinds import check_kind
 from splatlearn.core.typed import shown
 from splatlearn.models.layers import attention, gelu
 from splatlearn.models.masking import Grid, Mask
@@ -57,7 +58,7 @@ class ViTConfig:
         check_sizes(self.width, self.depth, self.heads, self.mlp_ratio)
         if self.patch < 1 or self.channels < 1:
             raise InputError(f"patch, channels: expected positive sizes, got {self.patch} and {self.channels}")
-        if len(self.image_size) != 2:
+        if not isinstance(self.image_size, tuple | list) or len(self.image_size) != 2:
             raise InputError(f"image_size: expected height and width, got {shown(self.image_size)}")
         rows, columns = grid_of(*self.image_size, self.patch, "image_size")
         if rows * columns > MOST_PATCHES:
@@ -263,6 +264,7 @@ class ViT(Positioned):
         grid = grid_of(images.shape[2], images.shape[3], self.config.patch)
         if mask is None:
             return grid
+        check_kind("mask", mask, Mask)
         if mask.grid != grid or mask.batch != images.shape[0]:
             raise InputError(
                 f"mask: expected {images.shape[0]} images of {grid[0]}×{grid[1]} patches like images, "

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from splatlearn.checks import check_finite
 from splatlearn.core.errors import InputError
+from splatlearn.core.kinds import check_kind
+from splatlearn.core.numbers import check_number
 from splatlearn.render import backend_torch
 from splatlearn.render.backends import BACKENDS, choose_backend
 from splatlearn.render.leading import flat_leading
@@ -45,6 +47,7 @@ def composite(
     """
     if height < 1 or width < 1:
         raise InputError(f"height, width: expected at least 1 pixel each, got {height} × {width}")
+    check_kind("splats", splats, Splats, advice="`project` makes them of Gaussians")
     dtype = working_dtype(splats.centers.dtype)
     colors = splats.colors.to(dtype)
     behind = background_colors(background, colors)
@@ -75,6 +78,8 @@ def background_colors(background: Background, colors: Float[Tensor, "B K C"]) ->
         if not isinstance(background, Iterable) or len(numbers := list(background)) != channels:
             wanted = f"'white', 'black', {channels} numbers or a tensor"
             raise InputError(f"background: expected {wanted}, got {background!r}")
+        for number in numbers:
+            check_number("background", float(number) if isinstance(number, Tensor) else number)
         # Filled where they are needed: copying them to a GPU would wait for the GPU.
         background = torch.cat([colors.new_full((1,), float(value)) for value in numbers] or [colors.new_empty(0)])
     return flat_leading("background", background, (batch,), (channels,)).to(colors).expand(batch, channels)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from splatlearn.camera import Camera
 from splatlearn.core.errors import InputError
+from splatlearn.core.kinds import check_kind
 from splatlearn.gaussians import Gaussians, quaternions_to_matrices
 from splatlearn.render import project_op
 from splatlearn.render.backends import check_backend
@@ -32,6 +33,8 @@ def project(gaussians: Gaussians, camera: Camera, backend: str = "auto") -> Spla
     camera's matrices do not fit; BackendError for second derivatives through a compiled kernel.
     """
     check_backend(backend)
+    check_kind("gaussians", gaussians, Gaussians)
+    check_kind("camera", camera, Camera)
     if len(gaussians.batch_shape) != 1:
         raise InputError(f"gaussians: expected means of shape [B, K, 3], got {list(gaussians.means.shape)}")
     dtype = working_dtype(gaussians.means.dtype)

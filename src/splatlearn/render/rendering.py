@@ -12,6 +12,7 @@ from torch import Tensor
 from splatlearn.camera import Camera
 from splatlearn.checks import check_finite, check_gaussians, sees_values
 from splatlearn.core.errors import InputError
+from splatlearn.core.kinds import check_kind
 from splatlearn.gaussians import Gaussians
 from splatlearn.render.composite import Background, background_colors, composite
 from splatlearn.render.leading import flat_camera, flat_leading
@@ -56,6 +57,8 @@ def render(
 
     Raises InputError naming the argument that does not fit, BackendError for an unusable backend.
     """
+    check_kind("gaussians", gaussians, Gaussians)
+    check_kind("camera", camera, Camera)
     shape = gaussians.batch_shape
     is_flat = len(shape) == 1
     flat = gaussians if is_flat else gaussians.reshape_batch(math.prod(shape))

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from splatlearn.core.kinds import check_kind
 from splatlearn.data import ImageSource, PretrainingDataset, RandomResizedCrop, open_source
 from splatlearn.data.batch import Batch
 from splatlearn.device import choose_device, choose_precision
@@ -51,6 +52,7 @@ def pretrain(recipe: Recipe, source: ImageSource | None = None, *, claimed: bool
     training diverges; CheckpointError where the folder takes no more. An interruption (Ctrl-C, SIGTERM, SIGUSR1) ends
     after the step at hand, with a checkpoint. Under torchrun every process calls it alike.
     """
+    check_kind("recipe", recipe, Recipe)
     recipe = like_its_start(recipe).resolved()
     data = recipe.data
     processes = Processes(choose_device(recipe.run.device))

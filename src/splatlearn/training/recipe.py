@@ -13,6 +13,7 @@ from typing import Any, Literal
 from tyro.conf import Positional
 
 from splatlearn.core.errors import InputError
+from splatlearn.core.kinds import check_kind
 from splatlearn.core.typed import shown
 from splatlearn.models.choices import ModelOptions
 from splatlearn.training.migrations import migrate_recipe
@@ -234,6 +235,10 @@ class Recipe(StoredRecipe):
 def _check(recipe: Recipe) -> None:
     """Raise InputError naming the first field outside its range, before anything is read or written."""
     data, objective, optimizer, run = recipe.data, recipe.objective, recipe.optimizer, recipe.run
+    kinds = {"data": DataOptions, "objective": ObjectiveOptions, "optimizer": OptimizerOptions, "run": RunOptions}
+    for name, kind in kinds.items():
+        check_kind(name, getattr(recipe, name), kind)
+    check_kind("method", recipe.method, str)
     check_choices(
         method=(recipe.method, Method),
         preset=(recipe.preset, RecipePreset),

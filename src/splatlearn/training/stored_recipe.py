@@ -74,8 +74,10 @@ class StoredRecipe:
 def check_range(expected: str, fits: Callable[[float], bool], **values: float | None) -> None:
     """Raise InputError naming the first value that is neither None nor finite and within a range."""
     for name, value in values.items():
-        if value is not None and not (math.isfinite(value) and fits(value)):
-            raise InputError(f"{name}: expected {expected}, got {value}")
+        if value is None:
+            continue
+        if not isinstance(value, int | float) or not (math.isfinite(value) and fits(value)):
+            raise InputError(f"{name}: expected {expected}, got {shown(value)}")
 
 
 def check_choices(**values: tuple[object, Any]) -> None:

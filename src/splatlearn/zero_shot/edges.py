@@ -11,6 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from splatlearn.core.errors import InputError
+from splatlearn.core.kinds import check_kind
 from splatlearn.core.numbers import check_number, check_whole
 from splatlearn.render.composite import background_colors
 from splatlearn.zero_shot.choices import SIGMA, Cue, EdgeMethod
@@ -59,6 +60,8 @@ class EdgeOptions:
     def __post_init__(self) -> None:
         if self.method not in get_args(EdgeMethod):
             raise InputError(f"method: expected one of {', '.join(get_args(EdgeMethod))}, got {self.method!r}")
+        check_kind("cues", self.cues, tuple, list, type(None))
+        check_kind("layers", self.layers, tuple, list)
         if self.cues is not None and (not self.cues or not set(self.cues) <= set(get_args(Cue))):
             raise InputError(f"cues: expected some of {', '.join(get_args(Cue))}, got {self.cues}")
         if not self.layers:

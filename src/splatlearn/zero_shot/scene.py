@@ -16,6 +16,7 @@ from splatlearn.checks import check_images
 from splatlearn.core.errors import InputError
 from splatlearn.core.numbers import check_number, check_whole
 from splatlearn.fitting import ColorRange, RefineOptions, refine
+from splatlearn.fitting.initial import check_not_empty
 from splatlearn.gaussians import Gaussians
 from splatlearn.models import GMAE
 from splatlearn.render import Rendering, Splats, project, render
@@ -194,6 +195,7 @@ def _predict(model: GMAE, images: Float[Tensor, "B 3 h w"]) -> tuple[Gaussians, 
 
 def _check(images: Tensor, patch: int) -> None:
     check_images(images, 3)
+    check_not_empty(images)
     height, width = images.shape[-2:]
     if height < patch or width < patch:
         raise InputError(

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from splatlearn.core.errors import InputError
+from splatlearn.core.numbers import check_whole
 from splatlearn.render import Splats, composite
 from splatlearn.zero_shot.choices import Rule
 
@@ -65,6 +66,7 @@ def slab_of(splats: Splats, count: int, rule: Rule, size: tuple[int, int]) -> In
 
 def check_count(count: int, gaussians: int) -> None:
     """Raise InputError unless that many Gaussians can be cut into `count` slabs."""
+    check_whole("count", count)
     if not 1 <= count <= gaussians:
         raise InputError(f"count: expected 1 to {gaussians} layers for as many Gaussians, got {count}")
 

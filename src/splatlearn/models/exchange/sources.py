@@ -12,6 +12,7 @@ from torch import Tensor
 
 from splatlearn.core.atomic import read_object
 from splatlearn.core.errors import FormatError, InputError, MissingError, SplatlearnError
+from splatlearn.core.kinds import check_path
 from splatlearn.core.typed import build, shown
 from splatlearn.models.exchange.choices import ImportOptions
 from splatlearn.models.exchange.folders import CONFIG_NAME, WEIGHTS_NAME
@@ -94,6 +95,7 @@ def read_source(source: str | Path, options: ImportOptions | None = None) -> Sou
     plain values. Raises MissingError where there are no weights, and FormatError for files that cannot be read and
     models of another build.
     """
+    check_path("source", source)
     path = Path(source)
     if not path.exists():
         path = _download(str(source))
