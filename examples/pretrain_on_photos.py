@@ -25,7 +25,7 @@ def main(out: str = "runs/example", steps: int = 150) -> None:
         model="gmae_vit_tiny_patch8_64",
         options=ModelOptions(gaussians=256, gaussians_per_query=16, decoder_depth=2),
         data=DataOptions(data="sample photographs"),
-        optimizer=OptimizerOptions(epochs=8, batch_size=32, base_learning_rate=8e-3),
+        optimizer=OptimizerOptions(epochs=8, batch_size=32),
         run=RunOptions(out=out, trackers=(), stop_after=steps),
     )
     result = pretrain(recipe, photo_crops(training, 128, scales=(1.0, 0.5, 0.25)))
