@@ -22,14 +22,20 @@ test: setup
 test-sets: setup
 	.ci/sets $(BIN)/python -n $(JOBS)
 
-# native/ compiled by Clang, beside the installation, and the tests of what is compiled.
+# native/ compiled by Clang, and the tests of what is compiled. They run in an environment of their own: the installation of .venv
+# is editable, and its import hook comes before every path. A .pth file lends the packages, whose own .pth files are not read.
 CLANG ?= clang++
-CLANG_ENV := PYTHONPATH=build/clang OMP_NUM_THREADS=1
+CLANG_ENV := build/clang
+CLANG_PYTHON := OMP_NUM_THREADS=1 $(CLANG_ENV)/bin/python
 clang: setup
-	CXX=$(CLANG) SPLATLEARN_NATIVE=required $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --upgrade \
-	  --target build/clang -C build-dir=build/clang-cmake .
-	$(CLANG_ENV) $(BIN)/python -c 'import torch; from splatlearn.render import _native as n; print(n.__file__); assert "build/clang" in n.__file__'
-	$(CLANG_ENV) $(BIN)/python -m pytest -n $(JOBS) tests/render/test_compiled.py tests/render/test_compiled_properties.py \
+	$(PYTHON) -m venv --clear --without-pip $(CLANG_ENV)
+	packages="$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" && \
+	  borrowed="$$($(CLANG_ENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" && \
+	  echo "$$packages" > "$$borrowed/borrowed.pth" && \
+	  CXX=$(CLANG) SPLATLEARN_NATIVE=required $(BIN)/pip install --quiet --disable-pip-version-check --no-deps \
+	    --target "$$borrowed" -C build-dir=build/clang-cmake .
+	$(CLANG_PYTHON) -c 'import torch; from splatlearn.render import _native as n; print(n.__file__); assert "$(CLANG_ENV)/" in n.__file__'
+	$(CLANG_PYTHON) -m pytest -n $(JOBS) tests/render/test_compiled.py tests/render/test_compiled_properties.py \
 	  tests/render/test_backend_cpu.py tests/render/test_project_cpu.py tests/render/test_instruction_sets.py \
 	  tests/models/test_layers.py tests/models/test_residual.py
 
