@@ -5,9 +5,10 @@ from .batch import Example as Example
 from .batch import UnreadableCounter as UnreadableCounter
 from .dataset import PretrainingDataset as PretrainingDataset
 from .dataset import TrainingDataset as TrainingDataset
+from .errors import DataError as DataError
+from .errors import UnreadableImage as UnreadableImage
 from .identity import DataIdentity as DataIdentity
 from .identity import identify as identify
-from .images import UnreadableImage as UnreadableImage
 from .images import decode as decode
 from .labelled import Labelled as Labelled
 from .labelled import LabelledImages as LabelledImages
@@ -27,7 +28,6 @@ from .photos import sample_photos as sample_photos
 from .photos import split_photos as split_photos
 from .randomness import Purpose as Purpose
 from .randomness import generator as generator
-from .samples import DataError as DataError
 from .samples import ImageList as ImageList
 from .samples import ImageSource as ImageSource
 from .samples import Sample as Sample

@@ -14,11 +14,11 @@ from torch.utils.data import Dataset
 from splatlearn.core.errors import InputError
 from splatlearn.data.augment import RandomResizedCrop
 from splatlearn.data.batch import Batch, Example, collate
-from splatlearn.data.images import UnreadableImage
+from splatlearn.data.errors import DataError, UnreadableImage
 from splatlearn.data.labelled import stored_images
 from splatlearn.data.order import sample_order
 from splatlearn.data.randomness import Purpose, Stream
-from splatlearn.data.samples import DataError, ImageSource, Order, StoredImage, StreamedSource
+from splatlearn.data.samples import ImageSource, Order, StoredImage, StreamedSource
 
 TRIES = 100
 

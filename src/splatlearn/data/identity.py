@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from splatlearn.data.images import UnreadableImage
+from splatlearn.data.errors import UnreadableImage
 from splatlearn.data.labelled import LabelledImages, stored_images
 from splatlearn.data.samples import ImageSource, StoredImage
 

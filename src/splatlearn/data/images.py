@@ -10,7 +10,8 @@ from os import PathLike
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from splatlearn.core.errors import FormatError, InputError
+from splatlearn.core.errors import InputError
+from splatlearn.data.errors import UnreadableImage
 from splatlearn.data.left_out import FOREIGN
 
 ORIENTATION_TAG = 0x0112
@@ -26,18 +27,6 @@ TURNED = {
 JPEG_FORMATS = ("JPEG", "MPO")
 """Pillow's names of formats whose metadata come before the pixels."""
 WITH_ALPHA = ("RGBA", "RGBa", "LA", "La", "PA")
-
-
-class UnreadableImage(FormatError):
-    """An image that cannot be decoded: `name` says which, `reason` why."""
-
-    def __init__(self, name: str, reason: str) -> None:
-        super().__init__(name, reason)
-        self.name = name
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.name}: unreadable image: {self.reason}"
 
 
 def decode(source: bytes | str | PathLike[str], name: str) -> Image.Image:

@@ -9,18 +9,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 
-from splatlearn.data.images import UnreadableImage
+from splatlearn.data.errors import DataError, UnknownColumnError, UnknownSplitError, UnreadableImage
 from splatlearn.data.left_out import LeftOut
 from splatlearn.data.randomness import Purpose, generator
-from splatlearn.data.samples import (
-    DataError,
-    ImageSource,
-    Sample,
-    StoredImage,
-    StoredSource,
-    UnknownColumnError,
-    UnknownSplitError,
-)
+from splatlearn.data.samples import ImageSource, Sample, StoredImage, StoredSource
 from splatlearn.data.source import open_source
 
 VAL_SHARE = 0.2

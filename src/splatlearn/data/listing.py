@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable, Collection
 from pathlib import Path, PurePosixPath
 
+from splatlearn.data.errors import DataError
 from splatlearn.data.left_out import LeftOut
-from splatlearn.data.samples import DataError
 
 
 def _reads_avif() -> bool:

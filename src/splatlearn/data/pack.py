@@ -14,10 +14,11 @@ import numpy as np
 from splatlearn.core.atomic import replacing
 from splatlearn.core.errors import InputError
 from splatlearn.core.outputs import check_folder
+from splatlearn.data.errors import DataError
 from splatlearn.data.folder import list_folder
 from splatlearn.data.left_out import LeftOut
 from splatlearn.data.order import sample_order
-from splatlearn.data.samples import DataError, StoredImage, StoredSource
+from splatlearn.data.samples import StoredImage, StoredSource
 from splatlearn.data.source import open_source
 
 if TYPE_CHECKING:

@@ -11,20 +11,8 @@ import numpy as np
 from jaxtyping import Integer
 from PIL import Image
 
-from splatlearn.core.errors import InputError
-from splatlearn.data.images import UnreadableImage, decode, to_rgb
-
-
-class DataError(InputError):
-    """Data that cannot be used as asked; the message says what to do about it."""
-
-
-class UnknownSplitError(DataError):
-    """A split that the data does not have."""
-
-
-class UnknownColumnError(DataError):
-    """A column that the data does not have, or that does not hold what it is used for."""
+from splatlearn.data.errors import DataError, UnreadableImage
+from splatlearn.data.images import decode, to_rgb
 
 
 @dataclass(frozen=True)

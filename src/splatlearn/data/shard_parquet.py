@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import lazy_loader
 
-from splatlearn.data.samples import DataError, StoredImage, UnknownColumnError
+from splatlearn.data.errors import DataError, UnknownColumnError
+from splatlearn.data.samples import StoredImage
 from splatlearn.data.shard_files import ShardIndex, file_system
 from splatlearn.data.table import find_image_column, find_label_column, is_text
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import lazy_loader
 
+from splatlearn.data.errors import DataError, UnknownColumnError
 from splatlearn.data.left_out import LeftOut
-from splatlearn.data.samples import DataError, Sample, StoredImage, UnknownColumnError
+from splatlearn.data.samples import Sample, StoredImage
 
 if TYPE_CHECKING:
     import datasets
