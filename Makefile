@@ -34,9 +34,9 @@ clang: setup
 	  echo "$$packages" > "$$borrowed/borrowed.pth" && \
 	  CXX=$(CLANG) SPLATLEARN_NATIVE=required $(BIN)/pip install --quiet --disable-pip-version-check --no-deps \
 	    --target "$$borrowed" -C build-dir=build/clang-cmake .
-	$(CLANG_PYTHON) -c 'import torch; from splatlearn.render import _native as n; print(n.__file__); assert "$(CLANG_ENV)/" in n.__file__'
-	$(CLANG_PYTHON) -m pytest -n $(JOBS) tests/render/test_compiled.py tests/render/test_compiled_properties.py \
-	  tests/render/test_backend_cpu.py tests/render/test_project_cpu.py tests/render/test_instruction_sets.py \
+	$(CLANG_PYTHON) -c 'import torch; from splatlearn.rendering import _native as n; print(n.__file__); assert "$(CLANG_ENV)/" in n.__file__'
+	$(CLANG_PYTHON) -m pytest -n $(JOBS) tests/rendering/test_compiled.py tests/rendering/test_compiled_properties.py \
+	  tests/rendering/test_backend_cpu.py tests/rendering/test_project_cpu.py tests/rendering/test_instruction_sets.py \
 	  tests/models/test_layers.py tests/models/test_residual.py
 
 lint: setup
@@ -64,7 +64,7 @@ docs: setup
 GPU_PYTHON ?= $(BIN)/python
 GPU_RUN := PYTHONPATH=src:. $(GPU_PYTHON) -m
 gpu-check: $(if $(filter $(BIN)/python,$(GPU_PYTHON)),setup)
-	$(GPU_RUN) pytest tests/render -q
+	$(GPU_RUN) pytest tests/rendering -q
 	$(GPU_RUN) benchmarks.render_cuda --json-file benchmarks/results/render_cuda.json
 	$(GPU_RUN) benchmarks.train_step --compiled --largest --json-file benchmarks/results/train_step_cuda.json
 

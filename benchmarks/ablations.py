@@ -25,7 +25,7 @@ from benchmarks.common import PAPER_LIKE, check_part
 from benchmarks.packs import FOLDER, labelled_pack
 from splatlearn.cli.benchmark import BenchmarkInput
 from splatlearn.cli.scoring import edge_tables, figure_tables
-from splatlearn.core.atomic import read_object, write_whole
+from splatlearn.core.disk.atomic import read_object, write_whole
 from splatlearn.data import resize_center_crop
 from splatlearn.data.labelled import Labelled
 from splatlearn.evaluation import masked_psnr

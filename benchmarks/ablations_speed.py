@@ -16,7 +16,7 @@ import tyro
 
 from benchmarks.ablations import Options, arms, base_recipe
 from benchmarks.common import Task, interleave, median
-from splatlearn.core.atomic import write_whole
+from splatlearn.core.disk.atomic import write_whole
 from splatlearn.data.batch import Batch
 from splatlearn.training import Recipe
 from splatlearn.training.pretraining_cost import PretrainingCost

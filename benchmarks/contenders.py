@@ -8,8 +8,8 @@ from functools import partial
 
 import torch
 
-from splatlearn.render import available_backends, backend_cpu, backend_torch, backend_triton
-from splatlearn.render.backends import BACKENDS
+from splatlearn.rendering import available_backends, backend_cpu, backend_torch, backend_triton
+from splatlearn.rendering.backends import BACKENDS
 
 from . import scalar_kernel
 from .common import Inputs, Outputs
@@ -21,7 +21,7 @@ CHECKED = ("color", "transmittance", "centers", "conics", "opacities", "colors",
 
 @dataclass(frozen=True)
 class Contender:
-    """One way to composite; `prepare` comes before its calls. Arguments as in `splatlearn.render.backend_torch`."""
+    """One way to composite; `prepare` comes before its calls. Arguments as in `splatlearn.rendering.backend_torch`."""
 
     name: str
     forward: Callable[..., Outputs]

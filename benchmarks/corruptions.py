@@ -8,7 +8,8 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
-from splatlearn.data import ImageSource, Purpose, Sample, generator
+from splatlearn.core.randomness import Purpose, generator
+from splatlearn.data import ImageSource, Sample
 
 Corruption = Callable[[Image.Image, int, np.random.Generator], Image.Image]
 

@@ -23,9 +23,10 @@ import tyro
 from PIL import Image
 
 from benchmarks.packs import FOLDER, PACKS, Pack
-from splatlearn.data import ImageSource, Sample, decode, resize_center_crop
-from splatlearn.device import choose_device, choose_precision
+from splatlearn.core.device import choose_device, choose_precision
+from splatlearn.data import ImageSource, Sample, resize_center_crop
 from splatlearn.evaluation import EncoderFeatures, Extraction, evaluating, extract
+from splatlearn.images import decode
 from splatlearn.models import create_model
 from splatlearn.training.run_folder import environment
 

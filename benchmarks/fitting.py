@@ -17,8 +17,8 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.common import table
-from splatlearn.camera import Camera
 from splatlearn.cli.fitted import Fit, fit_image
+from splatlearn.core.cameras import Camera
 from splatlearn.data import sample_photos, split_photos
 from splatlearn.fitting import RefineOptions, initial_gaussians
 from splatlearn.models import GMAE, load_model

@@ -13,7 +13,7 @@ from typing import Literal
 
 import tyro
 
-from splatlearn.core.atomic import write_whole
+from splatlearn.core.disk.atomic import write_whole
 from splatlearn.data import photo_crops, sample_photos
 from splatlearn.models import ModelOptions
 from splatlearn.training import DataOptions, OptimizerOptions, Recipe, RunOptions, pretrain

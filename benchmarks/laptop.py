@@ -31,7 +31,7 @@ import tyro
 
 from benchmarks.common import PAPER_LIKE, check_part
 from benchmarks.packs import labelled_pack
-from splatlearn.core.atomic import read_object, write_whole
+from splatlearn.core.disk.atomic import read_object, write_whole
 from splatlearn.data.labelled import Labelled, open_labelled
 from splatlearn.evaluation import EvaluationOptions, Extraction, evaluate
 from splatlearn.evaluation.comparison import paired_difference

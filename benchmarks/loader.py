@@ -35,9 +35,9 @@ from splatlearn.data import (
     open_source,
     pack_folder,
     photo_crops,
-    reduced,
     sample_photos,
 )
+from splatlearn.images import reduced
 
 PATCH = 8
 BATCH = 64

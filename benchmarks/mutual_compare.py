@@ -20,7 +20,7 @@ import torch
 from benchmarks.common import PAPER_LIKE, check_part
 from benchmarks.corruptions import CORRUPTIONS, Corrupted
 from benchmarks.packs import labelled_pack
-from splatlearn.core.atomic import write_whole
+from splatlearn.core.disk.atomic import write_whole
 from splatlearn.data.labelled import Labelled, LabelledImages
 from splatlearn.evaluation import EvaluationOptions, Extraction, evaluate, few_shot_draw, save_evaluation
 from splatlearn.evaluation.comparison import paired_difference

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from splatlearn.data import DataError, Sample, decode
+from splatlearn.data import Sample
 from splatlearn.data.labelled import Labelled, labelled_parts
+from splatlearn.images import DataError, decode
 
 FOLDER = Path(__file__).parents[2] / "shared" / "data"
 PACKS = {"cifar10": "test", "tiny_imagenet50": "val", "imagenette224": "val"}

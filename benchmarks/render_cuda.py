@@ -22,11 +22,11 @@ import torch
 import tyro
 from torch import Tensor
 
-from splatlearn.camera import Camera
-from splatlearn.gaussians import Gaussians
-from splatlearn.render import Splats, composite, project, render
-from splatlearn.render.backends import choose_backend
-from splatlearn.render.formula import ALPHA_MIN
+from splatlearn.core.cameras import Camera
+from splatlearn.core.gaussians import Gaussians
+from splatlearn.rendering import Splats, composite, project, render
+from splatlearn.rendering.backends import choose_backend
+from splatlearn.rendering.formula import ALPHA_MIN
 
 from .common import SPREAD, figures, table
 from .devices import ceilings, device_facts, milliseconds

@@ -24,15 +24,15 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.golden import METHODS, curve
-from splatlearn.camera import Camera
 from splatlearn.cli import main as command_line
-from splatlearn.core.atomic import write_whole
+from splatlearn.core.cameras import Camera
+from splatlearn.core.disk.atomic import write_whole
+from splatlearn.core.gaussians import Gaussians
 from splatlearn.data import sample_photos
 from splatlearn.files import read_splats
 from splatlearn.fitting import RefineOptions, initial_gaussians, refine
-from splatlearn.gaussians import Gaussians
 from splatlearn.models import GMAE, load_model, random_mask
-from splatlearn.render import render
+from splatlearn.rendering import render
 
 Digests = Iterator[tuple[str, str]]
 """What was computed, and the digest of its bits."""

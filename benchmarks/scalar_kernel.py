@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from splatlearn.render import formula
+from splatlearn.rendering import formula
 
 TILE = 16
 CHANNELS = 3

@@ -21,7 +21,7 @@ import torch
 import tyro
 
 from splatlearn.models import GMAE
-from splatlearn.render import render
+from splatlearn.rendering import render
 
 from .common import Task, figures, interleave, table
 from .devices import device_facts, milliseconds

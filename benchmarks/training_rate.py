@@ -20,7 +20,7 @@ import tyro
 
 from benchmarks.devices import device_facts
 from benchmarks.packs import Pack
-from splatlearn.device import choose_precision
+from splatlearn.core.device import choose_precision
 from splatlearn.models import ModelOptions
 from splatlearn.training import DataOptions, OptimizerOptions, Recipe, RunOptions, pretrain, side_by_side
 

@@ -23,7 +23,7 @@ from benchmarks.ablations import painted
 from benchmarks.packs import FOLDER, Photographs, labelled_pack
 from splatlearn.cli.benchmark import BenchmarkInput
 from splatlearn.cli.scoring import edge_tables, figure_tables
-from splatlearn.core.atomic import read_object, write_whole
+from splatlearn.core.disk.atomic import read_object, write_whole
 from splatlearn.evaluation import EvaluationOptions, Extraction, evaluate, save_evaluation
 from splatlearn.evaluation.bsds_contenders import USUAL, gmae_edges
 from splatlearn.evaluation.figure_ground_contenders import gmae_figures

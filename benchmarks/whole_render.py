@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from splatlearn.camera import GMAE_DISTANCE, Camera
-from splatlearn.gaussians import Gaussians
-from splatlearn.render import Splats, composite, project, render
+from splatlearn.core.cameras import GMAE_DISTANCE, Camera
+from splatlearn.core.gaussians import Gaussians
+from splatlearn.rendering import Splats, composite, project, render
 
 from .common import SPREAD, Scene, Task, interleave
 

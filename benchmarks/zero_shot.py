@@ -22,7 +22,7 @@ import tyro
 
 from benchmarks.common import check_part
 from benchmarks.zero_shot_scores import Rows, edge_rows, figure_rows
-from splatlearn.core.atomic import read_object, write_whole
+from splatlearn.core.disk.atomic import read_object, write_whole
 from splatlearn.evaluation.bsds_contenders import READ_OUTS as EDGES
 from splatlearn.evaluation.bsds_contenders import EdgeContender, gmae_edges, mae_edges, plain_edges, shuffled_edges
 from splatlearn.evaluation.bsds_data import PUBLISHED, open_bsds

@@ -14,9 +14,9 @@ import torch
 import tyro
 from matplotlib.figure import Figure
 
-from splatlearn.data import decode
-from splatlearn.data.listing import images_in
 from splatlearn.evaluation.bsds_contenders import as_images
+from splatlearn.images import decode
+from splatlearn.images.listing import images_in
 from splatlearn.models import GMAE, load_model
 from splatlearn.zero_shot import (
     EdgeOptions,

@@ -12,7 +12,7 @@ constexpr int TILE = 64;          // rows of a tile, which is one vector wide
 constexpr int MOMENTS = 6;        // 1, x, y, xx, xy, yy
 constexpr int MAX_CHANNELS = 16;
 
-// The formula's constants; splatlearn/render/formula.py has the same, and a test compares them.
+// The formula's constants; splatlearn/rendering/formula.py has the same, and a test compares them.
 constexpr float ALPHA_MAX = 0.999f;
 constexpr float ALPHA_MIN = 1.0f / 255.0f;
 constexpr float TRANSMITTANCE_MIN = 1e-4f;

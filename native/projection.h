@@ -1,4 +1,4 @@
-// Projection of one image's Gaussians to splats sorted near to far, and back: splatlearn/render/projection.py, fused.
+// Projection of one image's Gaussians to splats sorted near to far, and back: splatlearn/rendering/projection.py, fused.
 #pragma once
 
 #include <cstddef>
@@ -6,7 +6,7 @@
 
 namespace splat {
 
-constexpr float BLUR = 0.3f;  // splatlearn/render/formula.py has the same, and a test compares them
+constexpr float BLUR = 0.3f;  // splatlearn/rendering/formula.py has the same, and a test compares them
 
 enum class Model { PINHOLE, ORTHOGRAPHIC, GMAE };
 

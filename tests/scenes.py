@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from splatlearn.gaussians import Gaussians
-from splatlearn.render import Splats
+from splatlearn.core.gaussians import Gaussians
+from splatlearn.rendering import Splats
 
 
 def random_gaussians(

@@ -12,7 +12,7 @@ import torch
 from benchmarks import training_rate
 from benchmarks.render_cuda import SCENES, floors, gaussians_of, pairs_of
 from benchmarks.step_contenders import Options, least_per_query
-from splatlearn.render import Splats
+from splatlearn.rendering import Splats
 from training.small_run import pictures
 
 ROOT = Path(__file__).parents[2]

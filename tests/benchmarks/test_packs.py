@@ -15,8 +15,9 @@ from PIL import Image
 
 from data.pictures import array, encode
 from models.small_models import small_mae
-from splatlearn.data import DataError, ImageSource
+from splatlearn.data import ImageSource
 from splatlearn.evaluation import EvaluationOptions, evaluate
+from splatlearn.images import DataError
 
 ROOT = Path(__file__).parents[2]
 

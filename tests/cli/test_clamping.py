@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from render.brute_force import composite_brute_force
 
 from models.out_of_bounds import vivid_gmae
 from models.small_models import small_gmae
 from photos import noise_photos
-from render.brute_force import composite_brute_force
 from splatlearn.cli import main
 from splatlearn.cli.clamping import to_write
 from splatlearn.cli.fitted import write_fit
+from splatlearn.core.gaussians import Gaussians
 from splatlearn.files import SplatFormat, bake_pinhole, read_splats
 from splatlearn.files.ply import parse_ply
-from splatlearn.gaussians import Gaussians
-from splatlearn.render import project, render
+from splatlearn.rendering import project, render
 from splatlearn.zero_shot import Scene, read_scene
 
 FIGURE = r"up to (\d\.\d{3}) \(PSNR (\d+\.\d) dB\)"

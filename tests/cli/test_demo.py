@@ -8,7 +8,7 @@ import pytest
 
 from splatlearn.cli import demo_run as demos
 from splatlearn.cli import main
-from splatlearn.core.outputs import MARKER, written_in
+from splatlearn.core.disk.outputs import MARKER, written_in
 from splatlearn.data import ImageList
 from splatlearn.models import presets
 from splatlearn.training import Recipe, RunResult, engine, pretrain

@@ -10,7 +10,7 @@ from models.small_models import small_gmae, small_mae
 from splatlearn.cli import main
 from splatlearn.files import SplatFormat, bake_pinhole, read_splats
 from splatlearn.models import save_model
-from splatlearn.render import render
+from splatlearn.rendering import render
 
 
 def run(*arguments: str) -> int:

@@ -122,7 +122,7 @@ def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_doctor_shows_square_brackets(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.import_module("splatlearn.render.backend_triton"), "_INSTALLED", False)
+    monkeypatch.setattr(importlib.import_module("splatlearn.rendering.backend_triton"), "_INSTALLED", False)
     assert run("doctor") == 0
     assert "'splatlearn[gpu]'" in " ".join(capsys.readouterr().out.split())
 
@@ -130,7 +130,7 @@ def test_doctor_shows_square_brackets(capsys: pytest.CaptureFixture[str], monkey
 def test_doctor_says_why_the_kernel_is_missing(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backend_cpu = importlib.import_module("splatlearn.render.backend_cpu")
+    backend_cpu = importlib.import_module("splatlearn.rendering.backend_cpu")
     monkeypatch.setattr(backend_cpu, "_native", None)
     monkeypatch.setattr(backend_cpu, "_MISSING", "the compiler has no OpenMP: [omp.h]")
     assert run("doctor") == 0

@@ -9,7 +9,7 @@ from cli.test_evaluate import QUICK, a_run, colours
 from models.small_models import small_gmae, small_mae
 from photos import noise_photos
 from splatlearn.cli import main
-from splatlearn.core.outputs import MARKER, written_in
+from splatlearn.core.disk.outputs import MARKER, written_in
 from splatlearn.models import load_model
 
 

@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from splatlearn.cli.pictures import Pictures
-from splatlearn.data import decode, reduced, sample_photos
+from splatlearn.data import sample_photos
+from splatlearn.images import decode, reduced
 
 
 @pytest.mark.parametrize("orientation", [1, 6])

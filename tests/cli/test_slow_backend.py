@@ -11,8 +11,8 @@ from PIL import Image
 from models.small_models import small_gmae
 from splatlearn.cli import main
 from splatlearn.core.errors import SlowBackendWarning
-from splatlearn.render import backend_cpu
-from splatlearn.render.backends import choose_backend
+from splatlearn.rendering import backend_cpu
+from splatlearn.rendering.backends import choose_backend
 
 SAID = "rendering is hundreds of times slower than with a compiled backend on this cpu device"
 

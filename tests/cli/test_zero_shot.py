@@ -11,7 +11,7 @@ from PIL import Image
 from models.small_models import small_gmae, small_mae
 from photos import noise_photos
 from splatlearn.cli import main
-from splatlearn.core.outputs import MARKER, written_in
+from splatlearn.core.disk.outputs import MARKER, written_in
 from splatlearn.files import read_splats
 from splatlearn.models import GMAEConfig
 from splatlearn.zero_shot import composite_layers, layers, read_scene

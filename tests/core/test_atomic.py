@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import splatlearn
-from splatlearn.core.atomic import filling, is_unfinished, read_object, replace_folder, replacing, write_whole
+from splatlearn.core.disk.atomic import filling, is_unfinished, read_object, replace_folder, replacing, write_whole
 from splatlearn.core.errors import FormatError, InputError
 
 
@@ -52,7 +52,7 @@ def test_a_folder_is_filled_with_the_named_file_last(tmp_path: Path, monkeypatch
         moved.append(Path(target).name)
         real(source, target)
 
-    monkeypatch.setattr("splatlearn.core.atomic.os.replace", note)
+    monkeypatch.setattr("splatlearn.core.disk.atomic.os.replace", note)
     target = tmp_path / "model"
     target.mkdir()
     (target / "README.md").write_text("mine")
@@ -95,7 +95,7 @@ def test_json_that_is_no_object_is_named(tmp_path: Path, text: str):
 
 
 def test_files_take_names_in_this_module_alone():
-    """Renaming is left to `core.atomic`, but for whole checkpoint folders that are set aside or put back."""
+    """Renaming is left to `core.disk.atomic`, but for whole checkpoint folders that are set aside or put back."""
     package = Path(splatlearn.__file__).parent
     found = {
         str(path.relative_to(package))
@@ -104,4 +104,4 @@ def test_files_take_names_in_this_module_alone():
         if isinstance(node, ast.Attribute) and node.attr in {"replace", "rename"}
         if isinstance(node.value, ast.Name) and node.value.id == "os"
     }
-    assert found <= {"core/atomic.py", "training/checkpoint_files.py"}
+    assert found <= {"core/disk/atomic.py", "training/checkpoint_files.py"}

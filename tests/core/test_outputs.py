@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from splatlearn.core.disk.outputs import MARKER, output_file, outputs_in, record, remove_listed, written_in
 from splatlearn.core.errors import FormatError, InputError
-from splatlearn.core.outputs import MARKER, output_file, outputs_in, record, remove_listed, written_in
 
 
 def write(folder: Path, names: Sequence[str], text: str = "new", overwrite: bool = False) -> None:
@@ -132,7 +132,7 @@ class TestFolders:
 
     def test_files_of_a_killed_process_are_listed(self, tmp_path: Path) -> None:
         program = (
-            "import os, sys\nfrom pathlib import Path\nfrom splatlearn.core.outputs import outputs_in\n"
+            "import os, sys\nfrom pathlib import Path\nfrom splatlearn.core.disk.outputs import outputs_in\n"
             "with outputs_in(sys.argv[1], ['a.png', 'b.png']).writing() as folder:\n"
             "    (folder / 'a.png').write_text('half an album')\n    os._exit(9)"
         )

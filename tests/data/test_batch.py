@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from splatlearn.data import DataError, Example, UnreadableCounter
+from splatlearn.data import Example, UnreadableCounter
 from splatlearn.data.batch import collate
+from splatlearn.images import DataError
 
 
 def example(index: int, **reports: object) -> Example:

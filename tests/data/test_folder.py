@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from splatlearn.data import DataError
 from splatlearn.data.folder import list_folder
+from splatlearn.images import DataError
 
 
 def touch(root: Path, *files: str) -> Path:

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from data.pictures import array, encode, save, truncated_jpeg
-from splatlearn.data import DataError, ImageList, ImageSource
+from splatlearn.data import ImageList, ImageSource
 from splatlearn.data.labelled import LabelledImages, labelled_parts, open_labelled, stored_contents
+from splatlearn.images import DataError
 
 
 def png(seed: int) -> bytes:

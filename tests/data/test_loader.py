@@ -11,20 +11,18 @@ import torch
 from PIL import Image
 
 from data.pictures import array, save, truncated_jpeg
+from splatlearn.core.randomness import Purpose, generator
 from splatlearn.data import (
     Batch,
-    DataError,
     ImageList,
     PretrainingDataset,
     PretrainingLoader,
-    Purpose,
     RandomResizedCrop,
     Sample,
-    UnreadableImage,
-    generator,
     open_source,
     sample_order,
 )
+from splatlearn.images import DataError, UnreadableImage
 
 CROP = RandomResizedCrop(8, 8)
 

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from data.pictures import array, save
-from splatlearn.data import DataError, PackOptions, StoredSource, open_source, pack, pack_folder
+from splatlearn.data import PackOptions, StoredSource, open_source, pack, pack_folder
+from splatlearn.images import DataError
 
 
 @pytest.fixture

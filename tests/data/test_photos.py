@@ -7,7 +7,8 @@ import pytest
 import skimage.data
 from sklearn.datasets import load_sample_image
 
-from splatlearn.data import HELD_OUT_PHOTOS, DataError, Photo, photo_crops, photos, sample_photos, split_photos
+from splatlearn.data import HELD_OUT_PHOTOS, Photo, photo_crops, photos, sample_photos, split_photos
+from splatlearn.images import DataError
 
 
 @pytest.fixture(scope="module")

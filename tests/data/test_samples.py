@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from data.pictures import array
-from splatlearn.data import DataError, ImageList, ImageSource
+from splatlearn.data import ImageList, ImageSource
+from splatlearn.images import DataError
 
 
 def test_arrays_and_pictures_come_back_with_names_and_labels():

@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from data.pictures import array, encode, save, truncated_jpeg
-from splatlearn.data import DataError, ImageSource, StoredSource, UnreadableImage, open_source
+from splatlearn.data import ImageSource, StoredSource, open_source
 from splatlearn.data.table import DatasetSource
+from splatlearn.images import DataError, UnreadableImage
 
 
 def pixels(source: ImageSource, index: int) -> np.ndarray:

@@ -17,19 +17,18 @@ from PIL import Image
 
 from data.pictures import array, encode, truncated_jpeg
 from splatlearn.data import (
-    DataError,
     PretrainingDataset,
     PretrainingLoader,
     RandomResizedCrop,
     StoredSource,
     StreamedSource,
     StreamShape,
-    UnreadableImage,
     open_source,
     shard_files,
     shard_tar,
 )
 from splatlearn.data.stream import ShardSource
+from splatlearn.images import DataError, UnreadableImage
 
 CROP = RandomResizedCrop(8, 8)
 

@@ -12,7 +12,6 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from scipy.optimize import linear_sum_assignment
 
-from splatlearn.data import DataError
 from splatlearn.evaluation.bsds import (
     BoundaryCounts,
     boundary_counts,
@@ -23,6 +22,7 @@ from splatlearn.evaluation.bsds import (
 from splatlearn.evaluation.bsds_data import bounded_map, open_bsds, read_boundaries, score_edges
 from splatlearn.evaluation.bsds_matching import match_boundaries
 from splatlearn.evaluation.bsds_thinning import thin
+from splatlearn.images import DataError
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "bsds500"
 REFERENCE = DATA / "reference_eval" / "five_images"

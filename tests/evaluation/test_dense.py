@@ -13,7 +13,6 @@ from sklearn.metrics import jaccard_score
 
 from data.pictures import truncated_jpeg
 from models.small_models import small_gmae, small_mae
-from splatlearn.data import DataError
 from splatlearn.evaluation import evaluate_segmentation
 from splatlearn.evaluation.dense import (
     DenseFeatures,
@@ -23,6 +22,7 @@ from splatlearn.evaluation.dense import (
     segment,
 )
 from splatlearn.evaluation.masked_images import MaskClasses, mask_classes, open_masked_images, read_pair
+from splatlearn.images import DataError
 
 
 def discs(folder: Path, count: int = 20, size: tuple[int, int] = (32, 48)) -> Path:

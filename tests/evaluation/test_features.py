@@ -11,7 +11,7 @@ import torch
 from data.pictures import save, truncated_jpeg
 from evaluation.planted import coloured, planted
 from models.small_models import small_gmae, small_mae
-from splatlearn.data import DataError, resize_center_crop
+from splatlearn.data import resize_center_crop
 from splatlearn.data.labelled import open_labelled
 from splatlearn.evaluation import (
     EncoderFeatures,
@@ -24,6 +24,7 @@ from splatlearn.evaluation import (
     random_twin,
 )
 from splatlearn.evaluation.reading import SeededCrop
+from splatlearn.images import DataError
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 from sklearn.metrics import jaccard_score, precision_score, recall_score
 
-from splatlearn.data import DataError
 from splatlearn.evaluation.figure_ground import LEVELS, figure_scores, mask_score
 from splatlearn.evaluation.figure_ground_baselines import center_prior, color_mixtures, otsu_figure, token_cut
 from splatlearn.evaluation.figure_ground_data import open_figure_ground, read_figure
+from splatlearn.images import DataError
 
 
 @pytest.fixture

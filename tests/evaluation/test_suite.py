@@ -160,7 +160,7 @@ class TestFile:
                 return 6
 
             def __getitem__(self, index: int, /):
-                from splatlearn.data import UnreadableImage
+                from splatlearn.images import UnreadableImage
 
                 if index == 2:
                     raise UnreadableImage("third", "it is torn")

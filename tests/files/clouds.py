@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from splatlearn.camera import Camera
+from splatlearn.core.cameras import Camera
+from splatlearn.core.gaussians import quaternions_to_matrices
 from splatlearn.files import SplatCloud
-from splatlearn.gaussians import quaternions_to_matrices
-from splatlearn.render import render
+from splatlearn.rendering import render
 
 
 def random_cloud(generator: torch.Generator, count: int = 300, degree: int = 2, frame: str = "RDF") -> SplatCloud:

@@ -5,10 +5,10 @@ import torch
 
 from files.clouds import psnr
 from scenes import random_gaussians
-from splatlearn.camera import Camera
+from splatlearn.core.cameras import Camera
 from splatlearn.files import bake_pinhole
-from splatlearn.render import project, render
-from splatlearn.render.formula import BLUR
+from splatlearn.rendering import project, render
+from splatlearn.rendering.formula import BLUR
 
 
 def turned(camera: Camera) -> Camera:

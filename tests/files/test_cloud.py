@@ -5,10 +5,10 @@ import torch
 
 from files.clouds import random_cloud
 from scenes import random_gaussians
-from splatlearn.camera import Camera
-from splatlearn.files import SplatCloud, harmonics_basis
-from splatlearn.files.harmonics import C0
-from splatlearn.render import render
+from splatlearn.core.cameras import Camera
+from splatlearn.core.harmonics import C0, harmonics_basis
+from splatlearn.files import SplatCloud
+from splatlearn.rendering import render
 
 
 def test_from_gaussians_and_back(generator: torch.Generator) -> None:

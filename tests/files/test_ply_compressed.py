@@ -8,8 +8,8 @@ import torch
 from scipy.spatial import KDTree
 
 from files.clouds import random_cloud
+from splatlearn.core.harmonics import C0
 from splatlearn.files import SplatFileError, read_splats, write_splats
-from splatlearn.files.harmonics import C0
 from splatlearn.files.ply_compressed import CHUNK_NAMES, COLOR_NAMES, PACKED
 
 BOUNDS = [-1.0, -2.0, -3.0, 1.0, 2.0, 3.0, -8.0, -7.0, -6.0, -1.0, -2.0, -3.0, 0.1, 0.2, 0.3, 0.9, 0.8, 0.7]

@@ -8,10 +8,10 @@ import torch
 
 from files.clouds import picture, psnr, random_cloud
 from scenes import random_gaussians
-from splatlearn.camera import Camera
+from splatlearn.core.cameras import Camera
 from splatlearn.files import SPLAT_FORMATS, SplatCloud, SplatFileError, bake_pinhole, read_splats, write_splats
 from splatlearn.files.spz import SpzVersion
-from splatlearn.render import render
+from splatlearn.rendering import render
 
 # dB; measured 139, 51, 46, 52, 52, 61 and 61 for the scenes below.
 LOWEST: dict[tuple[str, SpzVersion], float] = {

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from files.clouds import covariances, psnr
-from splatlearn.camera import Camera
+from splatlearn.core.cameras import Camera
 from splatlearn.files import SplatCloud, SplatFileError, read_splats
-from splatlearn.render import render
+from splatlearn.rendering import render
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 SAMPLES = SHARED / "scenes3d" / "gaussians"

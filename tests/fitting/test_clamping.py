@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-
 from render.brute_force import composite_brute_force
+
 from scenes import random_gaussians
-from splatlearn.camera import Camera
+from splatlearn.core.cameras import Camera
 from splatlearn.fitting import clamping_error, picture_error
-from splatlearn.render import project
+from splatlearn.rendering import project
 
 BACKGROUND = [0.3, 0.9, 0.1]
 

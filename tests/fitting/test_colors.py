@@ -7,10 +7,10 @@ import torch
 from scipy.optimize import lsq_linear
 
 from scenes import random_gaussians
-from splatlearn.camera import Camera
+from splatlearn.core.cameras import Camera
+from splatlearn.core.gaussians import Gaussians
 from splatlearn.fitting import refit_colors
-from splatlearn.gaussians import Gaussians
-from splatlearn.render import render
+from splatlearn.rendering import render
 
 BACKGROUND = (0.3, 0.9, 0.1)
 

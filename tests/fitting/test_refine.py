@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from scenes import random_gaussians
-from splatlearn.camera import Camera
-from splatlearn.files.frames import turn_quaternions
+from splatlearn.core.cameras import Camera
+from splatlearn.core.frames import turn_quaternions
 from splatlearn.fitting import Parameters, Rates, RefineOptions, initial_gaussians, refine
 from splatlearn.fitting.initial import gaussians_at
 from splatlearn.models import GMAE, create_model
-from splatlearn.render import project, render
+from splatlearn.rendering import project, render
 
 
 @pytest.fixture

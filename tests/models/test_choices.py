@@ -12,7 +12,7 @@ from splatlearn.models.gaussian_head import SeparateHeads
 from splatlearn.models.gaussian_numbers import grid_numbers
 from splatlearn.models.seen_colors import colors_at, mean_color
 from splatlearn.objectives import masked_mse
-from splatlearn.render import project
+from splatlearn.rendering import project
 
 CHOICES: list[dict[str, Any]] = [
     {"background": "mean"},

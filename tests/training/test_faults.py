@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from splatlearn.data import DataError
+from splatlearn.images import DataError
 from splatlearn.training import RunFolderError, pretrain
 from splatlearn.training.run_folder import UNFINISHED
 from training.small_run import pictures, small_recipe

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from data.pictures import save, truncated_jpeg
-from splatlearn.data import DataError, ImageList
+from splatlearn.data import ImageList
 from splatlearn.data.labelled import labelled_parts
+from splatlearn.images import DataError
 from splatlearn.models import load_classifier, load_model
 from splatlearn.training import AugmentOptions, CheckpointError, RunFolderError, finetune, pretrain
 from training.small_finetune import (

@@ -6,8 +6,9 @@ import torch
 from PIL import Image
 
 from data.pictures import save, truncated_jpeg
-from splatlearn.data import DataError, ImageList, PretrainingLoader, RandomResizedCrop, resize_center_crop
+from splatlearn.data import ImageList, PretrainingLoader, RandomResizedCrop, resize_center_crop
 from splatlearn.data.labelled import open_labelled
+from splatlearn.images import DataError
 from splatlearn.training import AugmentOptions
 from splatlearn.training.finetune_data import FinetuneDataset, LabelledBatch
 from splatlearn.training.finetune_validation import ValidationImages

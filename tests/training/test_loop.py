@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from splatlearn.data import DataError
+from splatlearn.images import DataError
 from splatlearn.models import load_model, random_mask
 from splatlearn.training import Recipe, RunFolderError, pretrain
 from training.small_run import losses, pictures, small_recipe

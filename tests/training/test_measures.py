@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from splatlearn.camera import Camera
-from splatlearn.gaussians import Gaussians
+from splatlearn.core.cameras import Camera
+from splatlearn.core.gaussians import Gaussians
 from splatlearn.models import load_model
-from splatlearn.render import render
+from splatlearn.rendering import render
 from splatlearn.training import pretrain
 from splatlearn.training.checkpoint_files import checkpoint_folders
 from splatlearn.training.gaussian_measures import gaussian_measures, pixel_weights

@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_leaves
 from splatlearn.data.batch import Batch
 from splatlearn.models import GMAE, load_model
 from splatlearn.models.classifier import classifier_from
-from splatlearn.render import backend_torch
+from splatlearn.rendering import backend_torch
 from splatlearn.training import AugmentOptions, MutualInformationOptions, ObjectiveOptions, Recipe
 from splatlearn.training.finetune_cost import FinetuneCost
 from splatlearn.training.finetune_data import LabelledBatch

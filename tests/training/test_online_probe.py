@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from splatlearn.data import DataError, ImageList
+from splatlearn.data import ImageList
 from splatlearn.evaluation.features import Extraction
+from splatlearn.images import DataError
 from splatlearn.models import create_model
 from splatlearn.training import pretrain
 from splatlearn.training.online_probe import OnlineProbe, ProbeOptions

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from scenes import random_gaussians
-from splatlearn.camera import Camera
-from splatlearn.gaussians import Gaussians
-from splatlearn.render import render
+from splatlearn.core.cameras import Camera
+from splatlearn.core.gaussians import Gaussians
+from splatlearn.rendering import render
 from splatlearn.viewer import ViewedImage
 
 BACKGROUND = (0.9, 0.6, 0.2)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from models.small_models import small_gmae
 from scenes import random_gaussians
-from splatlearn.camera import Camera
+from splatlearn.core.cameras import Camera
 from splatlearn.viewer import viewed_images
 from splatlearn.viewer.contents import picture_uri
 from splatlearn.zero_shot import read_scene

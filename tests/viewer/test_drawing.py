@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from scenes import random_gaussians
-from splatlearn.camera import Camera
-from splatlearn.gaussians import Gaussians
-from splatlearn.render import Splats, composite, project, render
+from splatlearn.core.cameras import Camera
+from splatlearn.core.gaussians import Gaussians
+from splatlearn.rendering import Splats, composite, project, render
 from viewer.pictured import BACKGROUND, psnr, rendered, viewed
 
 CLOSE = 50.0

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from scenes import random_gaussians
-from splatlearn.camera import Camera
-from splatlearn.render import project
+from splatlearn.core.cameras import Camera
+from splatlearn.rendering import project
 from splatlearn.viewer import write_view
 from splatlearn.viewer.page import SCRIPTS, _web_file, render_view
 from viewer.browser import CHROMIUM, PATIENCE, Visit

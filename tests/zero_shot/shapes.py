@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from splatlearn.camera import GMAE_DISTANCE, Camera
-from splatlearn.gaussians import Gaussians
+from splatlearn.core.cameras import GMAE_DISTANCE, Camera
+from splatlearn.core.gaussians import Gaussians
 from splatlearn.zero_shot import Scene
 
 SIZE = (96, 128)

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from splatlearn.camera import Camera
-from splatlearn.gaussians import Gaussians
+from splatlearn.core.cameras import Camera
+from splatlearn.core.gaussians import Gaussians
 from splatlearn.zero_shot import FigureOptions, Scene, figure_ground_of
 from splatlearn.zero_shot.figure_ground import border_share, calibrated, center_hill
 from splatlearn.zero_shot.grouping import figure_likeness, group_gaussians

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from scenes import random_gaussians
-from splatlearn.camera import Camera
+from splatlearn.core.cameras import Camera
 from splatlearn.zero_shot import Scene, composite_layers, layers_of
 from splatlearn.zero_shot.slabs import cut_slabs, slab_of, visible_weights
 from zero_shot.shapes import SIZE, shape_masks, shape_scene

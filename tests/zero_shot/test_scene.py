@@ -5,11 +5,11 @@ import torch
 
 from models.small_models import small_gmae, small_mae
 from scenes import random_gaussians
-from splatlearn.camera import Camera
+from splatlearn.core.cameras import Camera
 from splatlearn.core.errors import InputError
-from splatlearn.gaussians import Gaussians
+from splatlearn.core.gaussians import Gaussians
 from splatlearn.models import GMAEConfig
-from splatlearn.render import project, render
+from splatlearn.rendering import project, render
 from splatlearn.zero_shot import ReadOptions, Scene, edges, figure_ground, layers, read_scene
 from splatlearn.zero_shot.windows import Window, _taper, _tapers, least_window, merge_windows, windows_over
 

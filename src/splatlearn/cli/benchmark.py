@@ -11,9 +11,9 @@ import tyro
 
 from splatlearn.cli.choices import Reading
 from splatlearn.cli.notes import changed, note_unused
-from splatlearn.core.atomic import write_whole
+from splatlearn.core.disk.atomic import write_whole
+from splatlearn.core.disk.outputs import outputs_in
 from splatlearn.core.errors import InputError
-from splatlearn.core.outputs import outputs_in
 from splatlearn.evaluation.choices import THRESHOLDS
 
 
@@ -60,7 +60,7 @@ def benchmark_command(
     from splatlearn.cli.reading_out import read_options
     from splatlearn.cli.which_model import described, load_gmae
     from splatlearn.cli.written import is_run
-    from splatlearn.device import choose_device
+    from splatlearn.core.device import choose_device
     from splatlearn.evaluation.bsds_contenders import READ_OUTS, USUAL, gmae_edges, plain_edges
     from splatlearn.evaluation.figure_ground_contenders import gmae_figures, plain_figures
     from splatlearn.zero_shot.scene import check_options

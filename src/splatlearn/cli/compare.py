@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tyro
 
+from splatlearn.core.disk.outputs import output_file
 from splatlearn.core.errors import InputError
-from splatlearn.core.outputs import output_file
 
 
 def compare_command(

@@ -16,9 +16,10 @@ from rich.console import Console
 from torch import Tensor
 
 from splatlearn.cli.stopped import INTERRUPTED
-from splatlearn.core.atomic import replacing, write_whole
+from splatlearn.core.device import choose_device
+from splatlearn.core.disk.atomic import replacing, write_whole
+from splatlearn.core.disk.outputs import MARKER, Outputs, outputs_in, record, remove_listed, written_in
 from splatlearn.core.errors import InputError
-from splatlearn.core.outputs import MARKER, Outputs, outputs_in, record, remove_listed, written_in
 from splatlearn.data import (
     HELD_OUT_PHOTOS,
     ImageList,
@@ -28,7 +29,6 @@ from splatlearn.data import (
     sample_photos,
     split_photos,
 )
-from splatlearn.device import choose_device
 from splatlearn.evaluation import masked_psnr
 from splatlearn.models import GMAE, Mask, load_model, random_mask
 from splatlearn.models.packaged import DEFAULT

@@ -12,10 +12,10 @@ def doctor() -> int:
     from rich.table import Table
     from rich.text import Text
 
-    from splatlearn.device import choose_device, choose_precision
+    from splatlearn.core.device import choose_device, choose_precision
     from splatlearn.models import layers
-    from splatlearn.render import available_backends
-    from splatlearn.render.backend_cpu import instruction_set, instruction_sets
+    from splatlearn.rendering import available_backends
+    from splatlearn.rendering.backend_cpu import instruction_set, instruction_sets
     from splatlearn.training.run_folder import environment
 
     console = Console()

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 import tyro
 
 from splatlearn.cli.notes import changed, note_left_out, note_unused
+from splatlearn.core.disk.outputs import check_folder
 from splatlearn.core.errors import InputError
-from splatlearn.core.outputs import check_folder
 from splatlearn.evaluation.options import EvaluationOptions
 
 CACHE_NAME = "features"
@@ -67,9 +67,10 @@ def evaluate_command(
     from splatlearn.cli.progress import progress_bar
     from splatlearn.cli.which_model import described
     from splatlearn.cli.written import check_evaluation_folder
-    from splatlearn.data import left_out_of, open_labelled
+    from splatlearn.data import open_labelled
     from splatlearn.evaluation import save_evaluation
     from splatlearn.evaluation.masked_images import mask_classes, open_masked_images
+    from splatlearn.images import left_out_of
     from splatlearn.models import load_model
 
     if data.data is None and data.segmentation is None:

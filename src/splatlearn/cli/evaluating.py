@@ -15,9 +15,9 @@ from splatlearn.cli.evaluate import Machine
 from splatlearn.cli.notes import note
 from splatlearn.cli.progress import progress_bar
 from splatlearn.cli.written import is_run
+from splatlearn.core.device import choose_device, choose_precision
 from splatlearn.core.errors import InputError
 from splatlearn.data import Labelled
-from splatlearn.device import choose_device, choose_precision
 from splatlearn.evaluation import Evaluation, EvaluationOptions, Extraction, evaluate, evaluate_segmentation
 from splatlearn.evaluation.masked_images import MaskedImages
 from splatlearn.models import GMAE, MAE

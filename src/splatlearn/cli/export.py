@@ -9,11 +9,11 @@ import tyro
 from typing_extensions import TypeIs
 
 from splatlearn.cli.choices import ModelFormat
+from splatlearn.core.disk.outputs import output_file
 from splatlearn.core.errors import InputError
-from splatlearn.core.outputs import output_file
 from splatlearn.files.choices import SplatFormat
 from splatlearn.models.exchange.choices import Target
-from splatlearn.render.formula import BLUR
+from splatlearn.rendering.formula import BLUR
 
 ENDINGS: dict[SplatFormat, str] = {
     "ply": ".ply",

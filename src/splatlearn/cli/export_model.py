@@ -8,8 +8,8 @@ from pathlib import Path
 from splatlearn.cli.choices import ModelFormat
 from splatlearn.cli.which_model import described
 from splatlearn.cli.written import model_outputs
+from splatlearn.core.disk.outputs import output_file
 from splatlearn.core.errors import InputError
-from splatlearn.core.outputs import output_file
 from splatlearn.models import GMAE, MAE, load_model
 from splatlearn.models.exchange import Target, export_timm, export_vit, export_vit_mae
 from splatlearn.models.hub import push_to_hub

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import torch
 
-from splatlearn.camera import Camera
-from splatlearn.data import decode, resize_center_crop
+from splatlearn.core.cameras import Camera
+from splatlearn.data import resize_center_crop
+from splatlearn.images import decode
 from splatlearn.models import GMAE
-from splatlearn.render.composite import Background
+from splatlearn.rendering.composite import Background
 from splatlearn.zero_shot import Scene, read_scene
 
 

@@ -9,9 +9,9 @@ import tyro
 
 from splatlearn.cli.choices import MAX_SIZE
 from splatlearn.cli.notes import note_unused
-from splatlearn.core.atomic import write_whole
+from splatlearn.core.disk.atomic import write_whole
+from splatlearn.core.disk.outputs import outputs_in
 from splatlearn.core.errors import InputError
-from splatlearn.core.outputs import outputs_in
 
 SUMMARY = "fit.json"
 GAUSSIANS = 1000
@@ -53,7 +53,7 @@ def fit_command(
     from splatlearn.cli.progress import progress_bar
     from splatlearn.cli.which_model import described, load_gmae
     from splatlearn.cli.written import say_written
-    from splatlearn.device import choose_device
+    from splatlearn.core.device import choose_device
     from splatlearn.fitting import RefineOptions
 
     if gaussians < 1 or steps < 0:

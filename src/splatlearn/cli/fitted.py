@@ -10,12 +10,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from splatlearn.camera import Camera
 from splatlearn.cli.clamping import to_write
 from splatlearn.cli.pictures import write_png
+from splatlearn.core.cameras import Camera
+from splatlearn.core.gaussians import Gaussians
 from splatlearn.files import SplatCloud, bake_pinhole, write_splats
 from splatlearn.fitting import RefineOptions, initial_gaussians, refine
-from splatlearn.gaussians import Gaussians
 from splatlearn.models import GMAE
 from splatlearn.zero_shot import Scene, read_scene
 

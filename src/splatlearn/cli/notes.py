@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from splatlearn.data.left_out import LeftOut
+from splatlearn.images.left_out import LeftOut
 
 
 def note(text: str) -> None:

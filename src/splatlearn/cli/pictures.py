@@ -15,12 +15,12 @@ from PIL import Image
 from torch import Tensor
 
 from splatlearn.cli.notes import note, note_left_out
-from splatlearn.core.atomic import replacing
+from splatlearn.core.disk.atomic import replacing
 from splatlearn.core.errors import InputError
-from splatlearn.data import UnreadableImage
-from splatlearn.data.left_out import LeftOut
-from splatlearn.data.listing import images_in
-from splatlearn.data.reduced import decode_resized
+from splatlearn.images import UnreadableImage
+from splatlearn.images.left_out import LeftOut
+from splatlearn.images.listing import images_in
+from splatlearn.images.reduced import decode_resized
 
 NAME_BYTES = 180
 """Of the names of outputs without their endings. File systems allow 255 bytes, and a file being written has more."""

@@ -16,9 +16,9 @@ from splatlearn.cli.pictures import PictureBatch, Pictures, write_png
 from splatlearn.cli.progress import Told, progress_bar
 from splatlearn.cli.which_model import described, load_gmae, model_and_images
 from splatlearn.cli.written import say_written
+from splatlearn.core.device import choose_device
+from splatlearn.core.disk.outputs import outputs_in
 from splatlearn.core.numbers import check_whole
-from splatlearn.core.outputs import outputs_in
-from splatlearn.device import choose_device
 from splatlearn.models import GMAE
 from splatlearn.zero_shot import (
     EdgeOptions,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import tyro
 
+from splatlearn.core.disk.outputs import output_file
 from splatlearn.core.errors import MissingError
-from splatlearn.core.outputs import output_file
 
 PAGE = "report.html"
 
@@ -36,7 +36,7 @@ def report_command(
     from splatlearn.cli.report_photos import given_photos, newest, picture_sections
     from splatlearn.cli.which_model import MARKS
     from splatlearn.cli.written import is_run
-    from splatlearn.device import choose_device
+    from splatlearn.core.device import choose_device
     from splatlearn.report import write_run_report
 
     folder = Path(run)

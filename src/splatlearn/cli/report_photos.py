@@ -13,14 +13,8 @@ from splatlearn.cli.pictures import Pictures
 from splatlearn.cli.which_model import described
 from splatlearn.core.errors import MissingError
 from splatlearn.core.typed import read_as
-from splatlearn.data import (
-    HELD_OUT_PHOTOS,
-    DataError,
-    UnreadableImage,
-    open_source,
-    resize_center_crop,
-    sample_photos,
-)
+from splatlearn.data import HELD_OUT_PHOTOS, open_source, resize_center_crop, sample_photos
+from splatlearn.images import DataError, UnreadableImage
 from splatlearn.models import GMAE, MAE, load_model
 from splatlearn.report.page import Section
 from splatlearn.report.run_pictures import ShownPhotos, run_picture_sections

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from splatlearn.core.atomic import read_object
+from splatlearn.core.disk.atomic import read_object
 from splatlearn.core.errors import InputError
 from splatlearn.training.finetune_recipe import FinetuneRecipe
 from splatlearn.training.recipe import Recipe

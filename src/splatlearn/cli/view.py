@@ -7,8 +7,8 @@ from pathlib import Path
 
 from splatlearn.cli.choices import MAX_SIZE, Images, Read, Reading, Run
 from splatlearn.cli.notes import note
+from splatlearn.core.disk.outputs import output_file
 from splatlearn.core.errors import InputError
-from splatlearn.core.outputs import output_file
 
 READING = Reading()
 
@@ -37,7 +37,7 @@ def view_command(
     from splatlearn.cli.progress import progress_bar
     from splatlearn.cli.reading_out import part_of, read_options
     from splatlearn.cli.which_model import described, load_gmae, model_and_images
-    from splatlearn.device import choose_device
+    from splatlearn.core.device import choose_device
     from splatlearn.report.hardly_trained import hardly_trained
     from splatlearn.viewer import viewed_images, write_view
     from splatlearn.viewer.contents import FEWEST_GROUPS, MOST_GROUPS

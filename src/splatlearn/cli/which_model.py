@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from splatlearn.core.errors import InputError
-from splatlearn.data.left_out import FOREIGN
-from splatlearn.data.listing import IMAGE_EXTENSIONS, images_in
+from splatlearn.images.left_out import FOREIGN
+from splatlearn.images.listing import IMAGE_EXTENSIONS, images_in
 from splatlearn.models import GMAE, load_model
 from splatlearn.models.io import model_folder
 from splatlearn.models.packaged import DEFAULT, packaged_models

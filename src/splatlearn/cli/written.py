@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from splatlearn.core.disk.outputs import MARKER, Inputs, Outputs, outputs_in
 from splatlearn.core.errors import InputError
-from splatlearn.core.outputs import MARKER, Inputs, Outputs, outputs_in
 from splatlearn.evaluation.results import EVALUATION_NAME, read_evaluations
 from splatlearn.models.card import CARD_NAME, may_write_card
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from splatlearn.core.atomic import read_object
+from splatlearn.core.disk.atomic import read_object
 from splatlearn.core.errors import FormatError
 
 REPORT = Path(__file__).with_name("native_build.json")

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from splatlearn.core.atomic import LARGEST, read_object
+from splatlearn.core.disk.atomic import LARGEST, read_object
 from splatlearn.core.errors import FormatError, MissingError, SplatlearnError
 
 Built = TypeVar("Built")

@@ -5,17 +5,12 @@ from .batch import Example as Example
 from .batch import UnreadableCounter as UnreadableCounter
 from .dataset import PretrainingDataset as PretrainingDataset
 from .dataset import TrainingDataset as TrainingDataset
-from .errors import DataError as DataError
-from .errors import UnreadableImage as UnreadableImage
 from .identity import DataIdentity as DataIdentity
 from .identity import identify as identify
-from .images import decode as decode
 from .labelled import Labelled as Labelled
 from .labelled import LabelledImages as LabelledImages
 from .labelled import labelled_parts as labelled_parts
 from .labelled import open_labelled as open_labelled
-from .left_out import LeftOut as LeftOut
-from .left_out import left_out_of as left_out_of
 from .loader import PretrainingLoader as PretrainingLoader
 from .order import KeyedPermutation as KeyedPermutation
 from .order import sample_order as sample_order
@@ -26,8 +21,6 @@ from .photos import Photo as Photo
 from .photos import photo_crops as photo_crops
 from .photos import sample_photos as sample_photos
 from .photos import split_photos as split_photos
-from .randomness import Purpose as Purpose
-from .randomness import generator as generator
 from .samples import ImageList as ImageList
 from .samples import ImageSource as ImageSource
 from .samples import Sample as Sample

@@ -10,8 +10,8 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from splatlearn.core.errors import InputError
-from splatlearn.data.reduced import Box, decode_region
 from splatlearn.data.samples import StoredImage
+from splatlearn.images.reduced import Box, decode_region
 
 TRIES = 10
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float32, Int64, UInt8
 from torch import Tensor
 
-from splatlearn.data.errors import DataError
+from splatlearn.images.errors import DataError
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ from jaxtyping import UInt8
 from torch.utils.data import Dataset
 
 from splatlearn.core.errors import InputError
+from splatlearn.core.randomness import Purpose, Stream
 from splatlearn.data.augment import RandomResizedCrop
 from splatlearn.data.batch import Batch, Example, collate
-from splatlearn.data.errors import DataError, UnreadableImage
 from splatlearn.data.labelled import stored_images
 from splatlearn.data.order import sample_order
-from splatlearn.data.randomness import Purpose, Stream
 from splatlearn.data.samples import ImageSource, Order, StoredImage, StreamedSource
+from splatlearn.images.errors import DataError, UnreadableImage
 
 TRIES = 100
 

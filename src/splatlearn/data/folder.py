@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from splatlearn.data.errors import DataError, UnknownSplitError
-from splatlearn.data.left_out import LeftOut
-from splatlearn.data.listing import IMAGE_EXTENSIONS, files_below
+from splatlearn.images.errors import DataError, UnknownSplitError
+from splatlearn.images.left_out import LeftOut
+from splatlearn.images.listing import IMAGE_EXTENSIONS, files_below
 
 SPLIT_NAMES = {
     "train": "train", "training": "train",

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from splatlearn.data.errors import UnreadableImage
 from splatlearn.data.labelled import LabelledImages, stored_images
 from splatlearn.data.samples import ImageSource, StoredImage
+from splatlearn.images.errors import UnreadableImage
 
 LOOKED_AT = 256
 """Samples whose name and stored size are compared, spread over the set."""

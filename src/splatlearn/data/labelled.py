@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 
-from splatlearn.data.errors import DataError, UnknownColumnError, UnknownSplitError, UnreadableImage
-from splatlearn.data.left_out import LeftOut
-from splatlearn.data.randomness import Purpose, generator
+from splatlearn.core.randomness import Purpose, generator
 from splatlearn.data.samples import ImageSource, Sample, StoredImage, StoredSource
 from splatlearn.data.source import open_source
+from splatlearn.images.errors import DataError, UnknownColumnError, UnknownSplitError, UnreadableImage
+from splatlearn.images.left_out import LeftOut
 
 VAL_SHARE = 0.2
 """Share of each class that is held out where the data has no validation part."""

@@ -15,10 +15,10 @@ from torch.utils.data import DataLoader, Dataset
 from splatlearn.core.errors import InputError
 from splatlearn.data.batch import Batch
 from splatlearn.data.dataset import AnyBatch, PretrainingDataset, Request, TrainingDataset
-from splatlearn.data.errors import DataError
 from splatlearn.data.samples import Order
 from splatlearn.data.transport import Parcel, Slots, pack, unpack
 from splatlearn.data.windows import WindowedOrder
+from splatlearn.images.errors import DataError
 
 PREFETCHED = 2
 """Batches that each worker is ahead."""

@@ -7,7 +7,7 @@ from jaxtyping import Integer, UInt64
 
 from splatlearn.core.errors import InputError
 from splatlearn.core.numbers import check_whole
-from splatlearn.data.randomness import Purpose, generator
+from splatlearn.core.randomness import Purpose, generator
 
 ROUNDS = 8
 SMALLEST_HALF = 2  # bits; below it a Feistel network has too few round functions to mix well

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from splatlearn.core.atomic import replacing
+from splatlearn.core.disk.atomic import replacing
+from splatlearn.core.disk.outputs import check_folder
 from splatlearn.core.errors import InputError
-from splatlearn.core.outputs import check_folder
-from splatlearn.data.errors import DataError
 from splatlearn.data.folder import list_folder
-from splatlearn.data.left_out import LeftOut
 from splatlearn.data.order import sample_order
 from splatlearn.data.samples import StoredImage, StoredSource
 from splatlearn.data.source import open_source
+from splatlearn.images.errors import DataError
+from splatlearn.images.left_out import LeftOut
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -13,9 +13,9 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from splatlearn.core.errors import InputError
-from splatlearn.data.errors import DataError
-from splatlearn.data.images import decode
 from splatlearn.data.samples import ImageList
+from splatlearn.images.decoding import decode
+from splatlearn.images.errors import DataError
 
 PHOTOS = (
     ("astronaut", "skimage/data/astronaut.png", "NASA, public domain"),

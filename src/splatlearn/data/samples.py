@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Integer
 from PIL import Image
 
-from splatlearn.data.errors import DataError, UnreadableImage
-from splatlearn.data.images import decode, to_rgb
+from splatlearn.images.decoding import decode, to_rgb
+from splatlearn.images.errors import DataError, UnreadableImage
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from itertools import product
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from splatlearn.data.errors import DataError, UnknownSplitError
 from splatlearn.data.folder import SPLIT_NAMES, table_splits
-from splatlearn.data.left_out import LeftOut
+from splatlearn.images.errors import DataError, UnknownSplitError
+from splatlearn.images.left_out import LeftOut
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem

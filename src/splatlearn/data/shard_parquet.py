@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import lazy_loader
 
-from splatlearn.data.errors import DataError, UnknownColumnError
 from splatlearn.data.samples import StoredImage
 from splatlearn.data.shard_files import ShardIndex, file_system
 from splatlearn.data.table import find_image_column, find_label_column, is_text
+from splatlearn.images.errors import DataError, UnknownColumnError
 
 if TYPE_CHECKING:
     import datasets

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO, cast
 
-from splatlearn.data.errors import DataError
-from splatlearn.data.left_out import FOREIGN, LeftOut
-from splatlearn.data.listing import IMAGE_EXTENSIONS
 from splatlearn.data.samples import StoredImage
 from splatlearn.data.shard_files import ShardIndex, file_system
+from splatlearn.images.errors import DataError
+from splatlearn.images.left_out import FOREIGN, LeftOut
+from splatlearn.images.listing import IMAGE_EXTENSIONS
 
 BLOCK_BYTES = 4 * 2**20
 LABEL_ENDING = ".cls"

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from splatlearn.core.kinds import check_path
-from splatlearn.data.errors import DataError, UnknownSplitError
 from splatlearn.data.folder import SHARD_EXTENSIONS, SPLIT_NAMES, Listing, list_folder
-from splatlearn.data.left_out import LeftOut
 from splatlearn.data.samples import ImageList, ImageSource, Sample
 from splatlearn.data.shard_files import ShardFiles, attempt, find_shards, is_shard_url, shard_kind
 from splatlearn.data.windows import LANES, WINDOW, StreamShape
+from splatlearn.images.errors import DataError, UnknownSplitError
+from splatlearn.images.left_out import LeftOut
 
 if TYPE_CHECKING:
     import datasets

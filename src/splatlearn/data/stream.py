@@ -13,13 +13,13 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from splatlearn.core.atomic import write_whole
+from splatlearn.core.disk.atomic import write_whole
 from splatlearn.data.block_cache import BlockCache
-from splatlearn.data.errors import DataError
-from splatlearn.data.left_out import LeftOut, left_out_of
 from splatlearn.data.samples import Sample, StoredImage
 from splatlearn.data.shard_files import ShardFiles, ShardIndex, attempt, fingerprint
 from splatlearn.data.windows import StreamShape, WindowedOrder
+from splatlearn.images.errors import DataError
+from splatlearn.images.left_out import LeftOut, left_out_of
 
 INDEX_THREADS = 16
 INDEX_VERSION = 2

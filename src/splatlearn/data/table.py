@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import lazy_loader
 
-from splatlearn.data.errors import DataError, UnknownColumnError
-from splatlearn.data.left_out import LeftOut
 from splatlearn.data.samples import Sample, StoredImage
+from splatlearn.images.errors import DataError, UnknownColumnError
+from splatlearn.images.left_out import LeftOut
 
 if TYPE_CHECKING:
     import datasets

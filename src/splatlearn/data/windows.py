@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Int64, Integer
 
 from splatlearn.core.errors import InputError
+from splatlearn.core.randomness import Purpose, generator
 from splatlearn.data.order import KeyedPermutation, sample_order
-from splatlearn.data.randomness import Purpose, generator
 
 WINDOW = 4096
 LANES = 64

@@ -15,9 +15,6 @@ import scipy.io
 from jaxtyping import Bool, Float
 
 from splatlearn.core.errors import InputError
-from splatlearn.data import DataError
-from splatlearn.data.left_out import LeftOut
-from splatlearn.data.listing import images_in
 from splatlearn.evaluation.bsds import (
     THRESHOLDS,
     BoundaryCounts,
@@ -26,6 +23,9 @@ from splatlearn.evaluation.bsds import (
     boundary_scores,
     thresholds,
 )
+from splatlearn.images import DataError
+from splatlearn.images.left_out import LeftOut
+from splatlearn.images.listing import images_in
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")

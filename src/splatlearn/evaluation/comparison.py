@@ -12,7 +12,7 @@ from typing import Any
 
 from scipy.special import stdtrit
 
-from splatlearn.core.atomic import read_object
+from splatlearn.core.disk.atomic import read_object
 from splatlearn.core.errors import FormatError, InputError, MissingError
 from splatlearn.core.typed import shown
 from splatlearn.evaluation.results import EVALUATION_NAME, Evaluation, read_evaluations

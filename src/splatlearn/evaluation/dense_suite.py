@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 
-from splatlearn.data import DataError
 from splatlearn.data.labelled import SPLIT_SEED
 from splatlearn.evaluation.dense import (
     DenseFeatures,
@@ -21,6 +20,7 @@ from splatlearn.evaluation.feature_cache import files_digest, weights_digest
 from splatlearn.evaluation.features import Extraction, Progress
 from splatlearn.evaluation.masked_images import IGNORED, MaskClasses, MaskedImages, mask_classes, open_masked_images
 from splatlearn.evaluation.results import Evaluation, Score, Subject
+from splatlearn.images import DataError
 from splatlearn.models import load_model
 from splatlearn.models.channels import check_reads_pictures
 from splatlearn.models.decoder import MaskedAutoencoder

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from splatlearn.core.atomic import parse_object, replacing
+from splatlearn.core.disk.atomic import parse_object, replacing
 from splatlearn.data import ImageSource
 from splatlearn.data.labelled import stored_contents
 from splatlearn.evaluation.embedders import Embedder

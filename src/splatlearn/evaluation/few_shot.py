@@ -10,7 +10,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from splatlearn.core.errors import InputError
-from splatlearn.data.randomness import Purpose, generator
+from splatlearn.core.randomness import Purpose, generator
 
 SHOTS = (1, 5, 10)
 

@@ -15,8 +15,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from splatlearn.core.errors import InputError
+from splatlearn.core.randomness import Purpose, generator
 from splatlearn.data import sample_order
-from splatlearn.data.randomness import Purpose, generator
 from splatlearn.evaluation.features import Features
 from splatlearn.evaluation.lars import LARS
 

@@ -10,13 +10,14 @@ from jaxtyping import Int64, Integer, UInt8
 from PIL import Image
 
 from splatlearn.core.errors import InputError
-from splatlearn.data import DataError, KeyedPermutation, UnreadableImage, decode, resize_center_crop
-from splatlearn.data.images import decoding, pending_orientation, turned
+from splatlearn.core.randomness import Purpose, generator
+from splatlearn.data import KeyedPermutation, resize_center_crop
 from splatlearn.data.labelled import SPLIT_SEED, VAL_SHARE
-from splatlearn.data.left_out import LeftOut
-from splatlearn.data.listing import files_below, images_in
-from splatlearn.data.randomness import Purpose, generator
 from splatlearn.evaluation.features import Progress
+from splatlearn.images import DataError, UnreadableImage, decode
+from splatlearn.images.decoding import decoding, pending_orientation, turned
+from splatlearn.images.left_out import LeftOut
+from splatlearn.images.listing import files_below, images_in
 
 WHITE = 255
 """Value of the figure in masks that hold 0 and 255 alone."""

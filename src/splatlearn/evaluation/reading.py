@@ -13,8 +13,9 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from splatlearn.data import ImageSource, RandomResizedCrop, UnreadableImage, resize_center_crop
-from splatlearn.data.randomness import Purpose, generator
+from splatlearn.core.randomness import Purpose, generator
+from splatlearn.data import ImageSource, RandomResizedCrop, resize_center_crop
+from splatlearn.images import UnreadableImage
 
 AUGMENTED_SCALE = (0.2, 1.0)
 """Share of the image that the random crops of `SeededCrop` cover, as in MAE's pre-training."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from splatlearn.core.atomic import read_object, write_whole
+from splatlearn.core.disk.atomic import read_object, write_whole
 from splatlearn.core.errors import FormatError, InputError
 from splatlearn.core.typed import build, shown
 

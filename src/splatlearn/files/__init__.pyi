@@ -6,4 +6,3 @@ from .errors import SplatFileError as SplatFileError
 from .formats import SPLAT_FORMATS as SPLAT_FORMATS
 from .formats import read_splats as read_splats
 from .formats import write_splats as write_splats
-from .harmonics import harmonics_basis as harmonics_basis

@@ -9,12 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from splatlearn.camera import Camera
+from splatlearn.core.cameras import Camera
 from splatlearn.core.errors import InputError
+from splatlearn.core.frames import matrices_to_quaternions
+from splatlearn.core.gaussians import Gaussians, quaternions_to_matrices
 from splatlearn.core.kinds import check_kind
 from splatlearn.core.numbers import check_number
-from splatlearn.files.frames import matrices_to_quaternions
-from splatlearn.gaussians import Gaussians, quaternions_to_matrices
 
 
 def bake_pinhole(gaussians: Gaussians, camera: Camera, blur: float = 0.0) -> tuple[Gaussians, Camera]:

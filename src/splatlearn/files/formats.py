@@ -11,15 +11,15 @@ from typing import get_args
 
 import numpy as np
 
-from splatlearn.core.atomic import replacing
+from splatlearn.core.disk.atomic import replacing
 from splatlearn.core.errors import InputError, MissingError
+from splatlearn.core.frames import LIBRARY_FRAME, check_frame
 from splatlearn.core.kinds import check_kind, check_path
 from splatlearn.files import ply_compressed, sog_write
 from splatlearn.files.choices import SplatFormat
 from splatlearn.files.cloud import SplatCloud
 from splatlearn.files.errors import MAX_GAUSSIANS, Malformed, SplatFileError
 from splatlearn.files.foreign import kind_of
-from splatlearn.files.frames import LIBRARY_FRAME, check_frame
 from splatlearn.files.ply import is_ply, parse_ply
 from splatlearn.files.ply_gaussians import gaussian_ply_bytes, read_gaussian_ply
 from splatlearn.files.sog import read_sog

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from splatlearn.checks import check_finite
+from splatlearn.core.checks import check_finite
 from splatlearn.core.errors import InputError
 from splatlearn.files.cloud import TENSORS, SplatCloud
 from splatlearn.files.errors import Malformed

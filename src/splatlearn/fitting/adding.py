@@ -7,11 +7,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from splatlearn.camera import Camera
+from splatlearn.core.cameras import Camera
+from splatlearn.core.gaussians import Gaussians
 from splatlearn.fitting.initial import gaussians_at, origin_depths
 from splatlearn.fitting.sampling import draw_sites
-from splatlearn.gaussians import Gaussians
-from splatlearn.render import Rendering
+from splatlearn.rendering import Rendering
 
 FORWARD = 0.02
 """World units by which an added Gaussian lies in front of what is seen at its place."""

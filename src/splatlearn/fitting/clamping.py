@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from splatlearn.camera import Camera
-from splatlearn.gaussians import Gaussians
-from splatlearn.render import render
-from splatlearn.render.composite import Background
+from splatlearn.core.cameras import Camera
+from splatlearn.core.gaussians import Gaussians
+from splatlearn.rendering import render
+from splatlearn.rendering.composite import Background
 
 VISIBLE = 0.5 / 255
 """Differences below half a step of 8 bits are not seen."""
@@ -54,7 +54,7 @@ def clamping_error(
 ) -> PictureError:
     """Measure what it costs to clamp the colours of Gaussians.
 
-    - `gaussians`, `camera`, `background`: as for `splatlearn.render`.
+    - `gaussians`, `camera`, `background`: as for `splatlearn.rendering`.
     - `bounds`: the smallest and the largest colour that is shown. Viewers of splats show none below 0 (Kerbl et al.
       2023), those that keep colours in bytes none above 1 either.
 

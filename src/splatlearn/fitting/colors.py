@@ -9,12 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from splatlearn.camera import Camera
-from splatlearn.checks import check_shape
+from splatlearn.core.cameras import Camera
+from splatlearn.core.checks import check_shape
 from splatlearn.core.errors import InputError
-from splatlearn.gaussians import Gaussians
-from splatlearn.render import render
-from splatlearn.render.composite import Background
+from splatlearn.core.gaussians import Gaussians
+from splatlearn.rendering import render
+from splatlearn.rendering.composite import Background
 
 STEPS = 50
 """Steps after which the error of a picture of Gaussians is the least possible to within a thousandth."""
@@ -36,7 +36,7 @@ def refit_colors(
     - `images` [*B, C, H, W]: what to approximate, in any range, for example the rendering of the same Gaussians with
       colours that a file format cannot hold.
     - `bounds`: smallest and largest colour; infinite where there is none.
-    - `background`, `backend`: see `splatlearn.render`.
+    - `background`, `backend`: see `splatlearn.rendering`.
 
     With fixed geometry a picture is linear in the colours x: W x + T·background with blending weights W ≥ 0. The
     squared error is lowered by accelerated projected gradient steps with restarts (Beck and Teboulle 2009; O'Donoghue

@@ -6,14 +6,14 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from splatlearn.camera import Camera
-from splatlearn.checks import check_images
+from splatlearn.core.cameras import Camera
+from splatlearn.core.checks import check_images
 from splatlearn.core.errors import InputError
+from splatlearn.core.frames import matrices_to_quaternions
+from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.numbers import check_whole
-from splatlearn.files.frames import matrices_to_quaternions
 from splatlearn.fitting.sampling import draw_sites
-from splatlearn.gaussians import Gaussians
-from splatlearn.render.leading import flat_camera
+from splatlearn.rendering.leading import flat_camera
 
 UNIFORM_SHARE = 0.3
 """Share of the centres that are spread without looking at the image."""

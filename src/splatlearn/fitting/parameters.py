@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from splatlearn.camera import Camera
+from splatlearn.core.cameras import Camera
 from splatlearn.core.errors import InputError
-from splatlearn.gaussians import Gaussians
-from splatlearn.render.leading import flat_camera
-from splatlearn.render.projection import working_dtype
+from splatlearn.core.gaussians import Gaussians
+from splatlearn.rendering.leading import flat_camera
+from splatlearn.rendering.projection import working_dtype
 
 ColorRange = Literal["auto", "bounded", "linear"]
 """What colours may become: `"bounded"`: in [0, 1]; `"linear"`: anything; `"auto"`: bounded in images that start so."""

@@ -11,17 +11,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from splatlearn.camera import Camera
-from splatlearn.checks import check_gaussians, check_images, unchecked_values
+from splatlearn.core.cameras import Camera
+from splatlearn.core.checks import check_gaussians, check_images, unchecked_values
 from splatlearn.core.errors import InputError
+from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.kinds import check_kind
 from splatlearn.core.numbers import check_number, check_whole
 from splatlearn.fitting.adding import join_state, new_gaussians
 from splatlearn.fitting.initial import check_not_empty
 from splatlearn.fitting.parameters import ColorRange, Parameters, Rates
-from splatlearn.gaussians import Gaussians
-from splatlearn.render import Rendering, render
-from splatlearn.render.composite import Background
+from splatlearn.rendering import Rendering, render
+from splatlearn.rendering.composite import Background
 
 Watcher = Callable[[int, Tensor], None]
 """Told the number of steps done and the mean squared errors [B] before the next."""
@@ -36,7 +36,7 @@ class RefineOptions:
     - `last_rate`: share of the rates that is left at the end of their cosine decay, in (0, 1].
     - `color`: `"bounded"` keeps colours in [0, 1], `"linear"` lets them be anything, as those of a GMAE with linear
       colours are; `"auto"` bounds those of each image whose colours all start in [0, 1].
-    - `background`, `backend`: see `splatlearn.render`.
+    - `background`, `backend`: see `splatlearn.rendering`.
     - `seed`: of the places where Gaussians are added.
     - `check`: look at the values of images and Gaussians first, once for a fit.
 

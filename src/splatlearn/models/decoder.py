@@ -12,11 +12,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from splatlearn.gaussians import Gaussians
+from splatlearn.core.gaussians import Gaussians
 from splatlearn.models.masking import Grid, Mask
 from splatlearn.models.positions import Positioned, gather_tokens
 from splatlearn.models.vit import Block, Common, ViT, ViTConfig, check_sizes, initialize
-from splatlearn.render.composite import Background
+from splatlearn.rendering.composite import Background
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from splatlearn.camera import GMAE_DISTANCE
-from splatlearn.gaussians import Gaussians
+from splatlearn.core.cameras import GMAE_DISTANCE
+from splatlearn.core.gaussians import Gaussians
 from splatlearn.models.gmae_config import GMAEConfig
 
 NUMBERS = (3, 3, 4, 3, 1)

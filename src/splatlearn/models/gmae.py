@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from splatlearn.camera import Camera
+from splatlearn.core.cameras import Camera
+from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.kinds import check_kind
-from splatlearn.gaussians import Gaussians
 from splatlearn.models.decoder import MaskedAutoencoder, Reconstruction
 from splatlearn.models.gaussian_head import make_head, predict_numbers, scale_last_weights, shift_number
 from splatlearn.models.gaussian_numbers import OPACITY, ROTATION, gaussians_from_numbers, grid_numbers
@@ -18,8 +18,8 @@ from splatlearn.models.gmae_config import GMAEConfig
 from splatlearn.models.masking import Grid, Mask
 from splatlearn.models.seen_colors import colors_at, mean_color
 from splatlearn.models.vit import Common
-from splatlearn.render import render
-from splatlearn.render.composite import Background
+from splatlearn.rendering import render
+from splatlearn.rendering.composite import Background
 
 GRID_HEAD_GAIN = 0.3
 """How far the head's first predictions may stray from the grid, beside the usual initialisation."""

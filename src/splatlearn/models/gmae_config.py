@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import get_args
 
-from splatlearn.camera import GMAE_DISTANCE, Camera
+from splatlearn.core.cameras import GMAE_DISTANCE, Camera
 from splatlearn.core.errors import InputError
 from splatlearn.core.numbers import check_number
 from splatlearn.core.typed import shown

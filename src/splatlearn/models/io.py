@@ -13,11 +13,11 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from splatlearn.core.atomic import read_object, replacing, write_whole
+from splatlearn.core.device import choose_device
+from splatlearn.core.disk.atomic import read_object, replacing, write_whole
 from splatlearn.core.errors import FormatError, InputError, MissingError, SplatlearnError
 from splatlearn.core.kinds import check_path
 from splatlearn.core.typed import build, shown
-from splatlearn.device import choose_device
 from splatlearn.models.card import CARD_NAME, CardFacts, may_write_card, model_card
 from splatlearn.models.classifier import Classifier, ClassifierConfig
 from splatlearn.models.gmae import GMAE

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from splatlearn.checks import check_images
+from splatlearn.core.checks import check_images
 from splatlearn.core.errors import InputError
 from splatlearn.core.kinds import check_kind
 from splatlearn.core.typed import shown

@@ -10,7 +10,7 @@ from splatlearn.core.errors import InputError
 from splatlearn.models.decoder import Reconstruction
 from splatlearn.models.gmae_config import GMAEConfig
 from splatlearn.models.masking import Mask
-from splatlearn.render import composite_softly, project
+from splatlearn.rendering import composite_softly, project
 
 SIDE = 16
 """Pixels a side that are composited, of a lattice over the image."""

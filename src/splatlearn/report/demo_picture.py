@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from splatlearn.evaluation.reconstruction import evaluating
-from splatlearn.render import Splats, composite, project
+from splatlearn.rendering import Splats, composite, project
 
 COLUMNS = ("visible patches", "painted from them", "photo", "its Gaussians", "nearest half")
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from splatlearn.core.atomic import read_object
+from splatlearn.core.disk.atomic import read_object
 from splatlearn.core.errors import SplatlearnError
 from splatlearn.evaluation.reconstruction import masked_psnr
 from splatlearn.models import GMAE, MAE, random_mask

@@ -14,7 +14,7 @@ from splatlearn.models.channels import check_reads_pictures, fit_channels
 from splatlearn.models.decoder import MaskedAutoencoder
 from splatlearn.models.gmae import GMAE
 from splatlearn.models.masking import Mask
-from splatlearn.render import Splats, composite, project
+from splatlearn.rendering import Splats, composite, project
 from splatlearn.report.figures import depth_prefix_strip, gaussian_map, reconstruction_grid
 from splatlearn.report.page import Block, Figure, KeyValues, Section
 

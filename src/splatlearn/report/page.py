@@ -13,7 +13,7 @@ import jinja2
 import matplotlib.figure
 from markupsafe import Markup
 
-from splatlearn.core.atomic import write_whole
+from splatlearn.core.disk.atomic import write_whole
 from splatlearn.core.errors import InputError
 from splatlearn.report.svg import themed_svg
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from splatlearn.core.atomic import read_object
+from splatlearn.core.disk.atomic import read_object
 from splatlearn.core.typed import read_as
 from splatlearn.evaluation.results import Evaluation, read_evaluations
 from splatlearn.models.card import CardFacts, CardScore

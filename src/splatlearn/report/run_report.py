@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from splatlearn.core.atomic import parse_object, read_object
+from splatlearn.core.disk.atomic import parse_object, read_object
 from splatlearn.core.errors import FormatError, MissingError
 from splatlearn.report.curves import loss_curve, small_multiples
 from splatlearn.report.page import Block, Code, Figure, KeyValues, Section

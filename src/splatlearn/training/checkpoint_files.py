@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from splatlearn.core.atomic import replace_folder, sync
+from splatlearn.core.disk.atomic import replace_folder, sync
 from splatlearn.core.errors import FormatError
 from splatlearn.training.processes import Processes
 

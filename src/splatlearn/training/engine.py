@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from splatlearn.core.device import choose_precision
 from splatlearn.core.errors import InputError
 from splatlearn.data import PretrainingLoader, identify
 from splatlearn.data.loader import TrainingDataset
-from splatlearn.device import choose_precision
 from splatlearn.objectives import ObjectiveValue
 from splatlearn.training.checkpoint import (
     CheckpointError,

@@ -13,11 +13,11 @@ import torch
 from scipy.stats import binomtest
 from torch import Tensor, nn
 
-from splatlearn.core.atomic import read_object, write_whole
+from splatlearn.core.device import choose_device, choose_precision
+from splatlearn.core.disk.atomic import read_object, write_whole
 from splatlearn.core.errors import FormatError, InputError
 from splatlearn.data import RandomResizedCrop, identify
 from splatlearn.data.labelled import Labelled, open_labelled
-from splatlearn.device import choose_device, choose_precision
 from splatlearn.models import Classifier, classifier_from, load_classifier, load_model, save_model
 from splatlearn.models.channels import check_reads_pictures
 from splatlearn.training.checkpoint import good_checkpoint, open_tensors

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from splatlearn.data import Purpose, generator
+from splatlearn.core.randomness import Purpose, generator
 from splatlearn.models import Classifier
 from splatlearn.models.channels import fit_channels
 from splatlearn.objectives import ObjectiveValue

@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from jaxtyping import Int64, UInt8
 from torch import Tensor, nn
 
-from splatlearn.data import DataError, ImageSource, UnreadableCounter, UnreadableImage, resize_center_crop
+from splatlearn.data import ImageSource, UnreadableCounter, resize_center_crop
+from splatlearn.images import DataError, UnreadableImage
 from splatlearn.models.channels import fit_channels
 from splatlearn.training.processes import Processes
 

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from splatlearn.camera import Camera
-from splatlearn.gaussians import Gaussians
-from splatlearn.render import render
+from splatlearn.core.cameras import Camera
+from splatlearn.core.gaussians import Gaussians
+from splatlearn.rendering import render
 
 NEAR_BOUND = 0.99
 """A scale above this share of its bound counts as clamped: the sigmoid that leads there has hardly a gradient left."""

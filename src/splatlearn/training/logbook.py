@@ -16,9 +16,9 @@ from accelerate import Accelerator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from splatlearn.core.atomic import parse_object, write_whole
+from splatlearn.core.disk.atomic import parse_object, write_whole
 from splatlearn.core.errors import FormatError
-from splatlearn.data import left_out_of
+from splatlearn.images import left_out_of
 from splatlearn.training.run_folder import LOG, RunFolder, RunFolderError
 
 PROJECT = "splatlearn"

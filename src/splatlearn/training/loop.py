@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from splatlearn.core.device import choose_device, choose_precision
 from splatlearn.core.kinds import check_kind
 from splatlearn.data import ImageSource, PretrainingDataset, RandomResizedCrop, open_source
 from splatlearn.data.batch import Batch
-from splatlearn.device import choose_device, choose_precision
 from splatlearn.evaluation.features import Extraction
 from splatlearn.models import GMAE, MAE
 from splatlearn.objectives import ObjectiveValue

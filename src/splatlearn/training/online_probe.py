@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from splatlearn.core.randomness import Purpose, generator
 from splatlearn.data.labelled import Labelled, LabelledImages, labelled_parts, open_labelled
-from splatlearn.data.randomness import Purpose, generator
 from splatlearn.data.samples import ImageSource
 from splatlearn.evaluation.choices import NEIGHBOURS
 from splatlearn.evaluation.embedders import EncoderFeatures

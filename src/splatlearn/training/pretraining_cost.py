@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from splatlearn.core.gaussians import Gaussians
 from splatlearn.data.batch import Batch
-from splatlearn.gaussians import Gaussians
 from splatlearn.models import GMAE, MAE, Mask, Reconstruction, join_masks, orthogonal_masks_from_noise
 from splatlearn.models.masking import Grid
 from splatlearn.objectives import (

@@ -14,11 +14,11 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from splatlearn.core.atomic import read_object
+from splatlearn.core.device import choose_device, choose_precision
+from splatlearn.core.disk.atomic import read_object
 from splatlearn.core.errors import InputError
 from splatlearn.core.typed import read_as, shown
 from splatlearn.data.batch import Batch
-from splatlearn.device import choose_device, choose_precision
 from splatlearn.models import GMAE, MAE, load_classifier, load_model
 from splatlearn.training.checkpoint import open_tensors
 from splatlearn.training.checkpoint_files import RECIPE

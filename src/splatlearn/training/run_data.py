@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from splatlearn.core.atomic import read_object
+from splatlearn.core.disk.atomic import read_object
 from splatlearn.data import DataIdentity
 from splatlearn.training.run_lock import RunFolderError
 

@@ -16,8 +16,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from splatlearn.core.atomic import is_unfinished, write_whole
-from splatlearn.core.outputs import MARKER, outputs_in, remove_listed
+from splatlearn.core.disk.atomic import is_unfinished, write_whole
+from splatlearn.core.disk.outputs import MARKER, outputs_in, remove_listed
 from splatlearn.training.checkpoint_files import FOLDER, RECIPE, checkpoint_folders
 from splatlearn.training.finetune_recipe import FinetuneRecipe
 from splatlearn.training.processes import Processes, check_trackers

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from splatlearn.core.atomic import read_object
+from splatlearn.core.disk.atomic import read_object
 from splatlearn.training.checkpoint import Progress
 from splatlearn.training.checkpoint_files import RECIPE
 from splatlearn.training.run_folder import RunFolderError

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Set
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-from splatlearn.core.atomic import read_object
+from splatlearn.core.disk.atomic import read_object
 from splatlearn.core.errors import FormatError, InputError, MissingError, SplatlearnError
 from splatlearn.core.typed import build, shown
 

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-from splatlearn.core.atomic import parse_object
+from splatlearn.core.disk.atomic import parse_object
 from splatlearn.core.errors import FormatError, InputError, MissingError
 from splatlearn.core.typed import shown
 from splatlearn.training.processes import Processes

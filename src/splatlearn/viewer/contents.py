@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from splatlearn.camera import Camera
-from splatlearn.checks import check_finite
+from splatlearn.core.cameras import Camera
+from splatlearn.core.checks import check_finite
 from splatlearn.core.errors import InputError
+from splatlearn.core.gaussians import Gaussians
 from splatlearn.evaluation.reconstruction import psnr
 from splatlearn.fitting import clamping_error
-from splatlearn.gaussians import Gaussians
-from splatlearn.render import render
-from splatlearn.render.composite import background_colors
+from splatlearn.rendering import render
+from splatlearn.rendering.composite import background_colors
 from splatlearn.zero_shot import Scene
 from splatlearn.zero_shot.grouping import group_gaussians
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from splatlearn.core.atomic import write_whole
+from splatlearn.core.disk.atomic import write_whole
 from splatlearn.core.errors import InputError
-from splatlearn.render.formula import ALPHA_MAX, ALPHA_MIN, BLUR, JACOBIAN_LIMIT
+from splatlearn.rendering.formula import ALPHA_MAX, ALPHA_MIN, BLUR, JACOBIAN_LIMIT
 from splatlearn.viewer.contents import ViewedImage, palettes
 
 SCRIPTS = ("scene.js", "projection.js", "painter.js", "colours.js", "picking.js", "stage.js", "panel.js", "main.js")

@@ -11,16 +11,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from splatlearn.camera import Camera
-from splatlearn.checks import check_images
+from splatlearn.core.cameras import Camera
+from splatlearn.core.checks import check_images
 from splatlearn.core.errors import InputError
+from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.numbers import check_number, check_whole
 from splatlearn.fitting import ColorRange, RefineOptions, refine
 from splatlearn.fitting.initial import check_not_empty
-from splatlearn.gaussians import Gaussians
 from splatlearn.models import GMAE
-from splatlearn.render import Rendering, Splats, project, render
-from splatlearn.render.composite import Background
+from splatlearn.rendering import Rendering, Splats, project, render
+from splatlearn.rendering.composite import Background
 from splatlearn.zero_shot.choices import Sizing
 from splatlearn.zero_shot.windows import Window, least_window, merge_windows, resize, windows_over
 

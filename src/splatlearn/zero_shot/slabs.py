@@ -16,7 +16,7 @@ from torch import Tensor
 
 from splatlearn.core.errors import InputError
 from splatlearn.core.numbers import check_whole
-from splatlearn.render import Splats, composite
+from splatlearn.rendering import Splats, composite
 from splatlearn.zero_shot.choices import Rule
 
 

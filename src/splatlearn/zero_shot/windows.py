@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from splatlearn.core.errors import InputError
-from splatlearn.gaussians import Gaussians, quaternions_to_matrices
+from splatlearn.core.gaussians import Gaussians, quaternions_to_matrices
 
 MOST_WINDOWS = 16384
 """Windows of an image: more of them would keep a machine busy for hours, and fill its memory with Gaussians."""

@@ -11,7 +11,7 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
-from splatlearn.core.atomic import filling
+from splatlearn.core.disk.atomic import filling
 from splatlearn.models.card import CARD_NAME, may_write_card
 
 WEIGHTS_NAME = "model.safetensors"

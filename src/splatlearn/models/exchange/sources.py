@@ -10,7 +10,7 @@ from typing import TypeVar
 import huggingface_hub
 from torch import Tensor
 
-from splatlearn.core.atomic import read_object
+from splatlearn.core.disk.atomic import read_object
 from splatlearn.core.errors import FormatError, InputError, MissingError, SplatlearnError
 from splatlearn.core.kinds import check_path
 from splatlearn.core.typed import build, shown

@@ -1,0 +1,69 @@
+"""Which module composites: the registry of backends and the choice among them.
+
+A backend is a module with four functions: `status()`, `refusal(centers, channels)`, `forward` and `backward`, with the
+signatures of `backend_torch`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from splatlearn.core.errors import BackendError, InputError, SlowBackendWarning
+from splatlearn.core.operation import FIRST_ONLY
+from splatlearn.rendering import backend_cpu, backend_torch, backend_triton
+
+BACKENDS: dict[str, ModuleType] = {"torch": backend_torch, "cpu": backend_cpu, "triton": backend_triton}
+PREFERENCE = {"cpu": ("cpu", "torch"), "cuda": ("triton", "torch")}
+"""Fastest first, by the device of the inputs; anywhere else there is the specification alone."""
+
+
+def available_backends() -> dict[str, str]:
+    """Each backend's state on this machine: "ok", or in a few words why it cannot be used."""
+    return {name: module.status() for name, module in BACKENDS.items()}
+
+
+def check_backend(name: str) -> None:
+    """Raise InputError unless `name` is "auto" or a backend's."""
+    if name != "auto" and name not in BACKENDS:
+        raise InputError(f"backend: expected 'auto' or one of {', '.join(BACKENDS)}, got {name!r}")
+
+
+def choose_backend(name: str, centers: Tensor, channels: int, transformed: bool = False) -> str:
+    """The backend for these inputs: the named one, or for "auto" the fastest that can take them.
+
+    `transformed`: whether forward-mode derivatives or function transforms act on the inputs, of which the
+    specification alone is capable. Otherwise warns with SlowBackendWarning if "auto" leaves float32 inputs to the
+    specification. Raises InputError for an unknown name and BackendError when the named backend cannot be used here.
+    """
+    check_backend(name)
+    if transformed and name in ("auto", "torch"):
+        return "torch"
+    if transformed:
+        raise BackendError(f"backend: {name!r} cannot be used here: {FIRST_ONLY}")
+    if name == "auto":
+        fastest_first = PREFERENCE.get(centers.device.type, ("torch",))
+        chosen = next(each for each in fastest_first if _reason_against(each, centers, channels) is None)
+        if chosen == "torch" and centers.dtype == torch.float32 and not torch.compiler.is_compiling():
+            _say_slow(fastest_first[0], centers, channels)
+        return chosen
+    reason = _reason_against(name, centers, channels)
+    if reason is not None:
+        raise BackendError(f"backend: {name!r} cannot be used here: {reason}; use backend='auto'")
+    return name
+
+
+def _say_slow(fastest: str, centers: Tensor, channels: int) -> None:
+    """Warn, which Python shows once, that the specification renders although nobody chose it."""
+    device = centers.device.type
+    reason = f"none was written for {device}" if fastest == "torch" else _reason_against(fastest, centers, channels)
+    message = f"rendering is hundreds of times slower than with a compiled backend on this {device} device: {reason}"
+    warnings.warn(message, SlowBackendWarning, stacklevel=2)
+
+
+def _reason_against(name: str, centers: Tensor, channels: int) -> str | None:
+    state = BACKENDS[name].status()
+    return BACKENDS[name].refusal(centers, channels) if state == "ok" else state

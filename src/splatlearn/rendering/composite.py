@@ -1,0 +1,151 @@
+"""Compositing as one operation that autograd, torch.compile and export see as a single node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from splatlearn.core.checks import check_finite
+from splatlearn.core.errors import InputError
+from splatlearn.core.kinds import check_kind
+from splatlearn.core.numbers import check_number
+from splatlearn.core.operation import has_no_second_derivative, is_transformed, operation, refuse_transforms
+from splatlearn.rendering import backend_torch
+from splatlearn.rendering.backends import BACKENDS, choose_backend
+from splatlearn.rendering.leading import flat_leading
+from splatlearn.rendering.projection import working_dtype
+from splatlearn.rendering.splats import Splats
+
+Background = str | Sequence[float] | Tensor
+NAMED_BACKGROUNDS = {"white": 1.0, "black": 0.0}
+
+
+def composite(
+    splats: Splats,
+    height: int,
+    width: int,
+    background: Background = "black",
+    backend: str = "auto",
+    check: bool = True,
+) -> tuple[Float[Tensor, "B C H W"], Float[Tensor, "B H W"]]:
+    """Composite splats near to far over a background (the formula stands in `splatlearn.rendering.formula`).
+
+    - `height`, `width`: pixels.
+    - `background`: "white", "black", C numbers, or a tensor [C] or [B, C].
+    - `backend`: "auto" or a name of `available_backends()`.
+    - `check`: look for non-finite inputs (skipped on GPUs and under torch.compile, where looking would stall).
+
+    Returns the colour [B, C, H, W] and the transmittance [B, H, W] that is left behind the last splat. Computed in
+    float32, in float64 for float64 inputs. The specification, `backend="torch"`, has derivatives of every order,
+    forward mode and function transforms (`torch.func`). Compiled backends have first derivatives by reverse mode;
+    "auto" takes the specification where a transform is in force. Raises InputError for non-finite inputs, sizes that
+    are not positive, an unknown backend or a background that does not fit, BackendError for a backend that cannot be
+    used here and for a second derivative of a compiled one.
+    """
+    if height < 1 or width < 1:
+        raise InputError(f"height, width: expected at least 1 pixel each, got {height} × {width}")
+    check_kind("splats", splats, Splats, advice="`project` makes them of Gaussians")
+    dtype = working_dtype(splats.centers.dtype)
+    colors = splats.colors.to(dtype)
+    behind = background_colors(background, colors)
+    inputs = (splats.centers.to(dtype), splats.conics.to(dtype), splats.opacities.to(dtype), colors, behind)
+    transformed = is_transformed(*inputs)
+    if check and inputs[0].device.type == "cpu" and not transformed and not torch.compiler.is_compiling():
+        names = ("centers", "conics", "opacities", "colors", "background")
+        check_finite(**dict(zip(names, inputs, strict=True)))
+    chosen = choose_backend(backend, inputs[0], colors.shape[-1], transformed)
+    if transformed:
+        with torch.autocast(inputs[0].device.type, enabled=False):
+            return backend_torch.forward(*inputs, (height, width))
+    return torch.ops.splatlearn.composite(*inputs, height, width, chosen)
+
+
+def background_colors(background: Background, colors: Float[Tensor, "B K C"]) -> Float[Tensor, "B C"]:
+    """The background as a tensor [B, C] beside the colours of the splats.
+
+    Raises InputError for an unknown name or a number of channels or images that differs from the colours'.
+    """
+    batch, channels = colors.shape[0], colors.shape[-1]
+    if isinstance(background, str):
+        if background not in NAMED_BACKGROUNDS:
+            names = ", ".join(repr(name) for name in NAMED_BACKGROUNDS)
+            raise InputError(f"background: expected {names}, {channels} numbers or a tensor, got {background!r}")
+        return colors.new_full((batch, channels), NAMED_BACKGROUNDS[background])
+    if not isinstance(background, Tensor):
+        if not isinstance(background, Iterable) or len(numbers := list(background)) != channels:
+            wanted = f"'white', 'black', {channels} numbers or a tensor"
+            raise InputError(f"background: expected {wanted}, got {background!r}")
+        for number in numbers:
+            check_number("background", float(number) if isinstance(number, Tensor) else number)
+        # Filled where they are needed: copying them to a GPU would wait for the GPU.
+        background = torch.cat([colors.new_full((1,), float(value)) for value in numbers] or [colors.new_empty(0)])
+    return flat_leading("background", background, (batch,), (channels,)).to(colors).expand(batch, channels)
+
+
+def _composite(
+    centers: torch.Tensor,
+    conics: torch.Tensor,
+    opacities: torch.Tensor,
+    colors: torch.Tensor,
+    background: torch.Tensor,
+    height: int,
+    width: int,
+    backend: str,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    with torch.autocast(centers.device.type, enabled=False):
+        return BACKENDS[backend].forward(centers, conics, opacities, colors, background, (height, width))
+
+
+def _empty_outputs(centers, conics, opacities, colors, background, height, width, backend):
+    batch, channels = colors.shape[0], colors.shape[-1]
+    return colors.new_empty(batch, channels, height, width), colors.new_empty(batch, height, width)
+
+
+def _composite_backward(
+    inputs: list[torch.Tensor], outputs: list[torch.Tensor], gradients: list[torch.Tensor], backend: str
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    with torch.autocast(inputs[0].device.type, enabled=False):
+        return BACKENDS[backend].backward(tuple(inputs), tuple(outputs), tuple(gradients))
+
+
+def _empty_gradients(inputs, outputs, gradients, backend):
+    return tuple(torch.empty_like(tensor, memory_format=torch.contiguous_format) for tensor in inputs)
+
+
+def _setup_context(ctx, inputs, output):
+    *tensors, _, _, backend = inputs
+    ctx.save_for_backward(*tensors, *output)
+    ctx.backend = backend
+
+
+def _backward(ctx, color_gradient, transmittance_gradient):
+    *inputs, color, transmittance = ctx.saved_tensors
+    outputs, upstream = [color, transmittance], [color_gradient, transmittance_gradient]
+    refuse_transforms("composite", ctx.backend != "torch", *upstream)
+    if ctx.backend == "torch" and (torch.is_grad_enabled() or is_transformed(*upstream)):
+        # Not as one node: what PyTorch records of the specification has derivatives of every order.
+        gradients = _composite_backward(inputs, outputs, upstream, ctx.backend)
+    else:
+        gradients = torch.ops.splatlearn.composite_backward(inputs, outputs, upstream, ctx.backend)
+    return *gradients, None, None, None
+
+
+operation(
+    "composite",
+    "(Tensor centers, Tensor conics, Tensor opacities, Tensor colors, Tensor background, "
+    "int height, int width, str backend) -> (Tensor, Tensor)",
+    _composite,
+    _empty_outputs,
+    _setup_context,
+    _backward,
+)
+operation(
+    "composite_backward",
+    "(Tensor[] inputs, Tensor[] outputs, Tensor[] gradients, str backend) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+    _composite_backward,
+    _empty_gradients,
+    backward=has_no_second_derivative("composite"),
+)

@@ -1,0 +1,137 @@
+"""Projection: from 3D Gaussians and a camera to 2D splats, sorted near to far."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from splatlearn.core.cameras import Camera
+from splatlearn.core.errors import InputError
+from splatlearn.core.gaussians import Gaussians, quaternions_to_matrices
+from splatlearn.core.kinds import check_kind
+from splatlearn.rendering import project_op
+from splatlearn.rendering.backends import check_backend
+from splatlearn.rendering.formula import BLUR, JACOBIAN_LIMIT
+from splatlearn.rendering.leading import flat_camera
+from splatlearn.rendering.splats import Splats
+
+
+def project(gaussians: Gaussians, camera: Camera, backend: str = "auto") -> Splats:
+    """Project Gaussians [B, K] through a camera and sort them near to far (equal depths keep their order).
+
+    Covariances are carried by the EWA linearisation, J W Σ Wᵀ Jᵀ + BLUR·I (Zwicker et al. 2001, eq. 26), where J is
+    the perspective Jacobian for `"pinhole"` and `"gmae"` and constant for `"orthographic"`. Half precision is
+    computed in float32. Gaussians nearer than `camera.near` get opacity 0. The Jacobian is taken at most JACOBIAN_LIMIT
+    half-images off the axis, as in 3D Gaussian splatting.
+
+    - `backend`: "torch" for the specification, which follows here; with any other name of `available_backends()` and
+      with "auto", float32 is projected by a compiled kernel where there is one for the device, the camera needs no
+      gradient, and neither forward-mode derivatives nor function transforms are in force.
+
+    Raises InputError for an unknown backend, and when the Gaussians have no or more than one batch dimension, or the
+    camera's matrices do not fit; BackendError for second derivatives through a compiled kernel.
+    """
+    check_backend(backend)
+    check_kind("gaussians", gaussians, Gaussians)
+    check_kind("camera", camera, Camera)
+    if len(gaussians.batch_shape) != 1:
+        raise InputError(f"gaussians: expected means of shape [B, K, 3], got {list(gaussians.means.shape)}")
+    dtype = working_dtype(gaussians.means.dtype)
+    if any(tensor.dtype != dtype for tensor in vars(gaussians).values()):
+        gaussians = gaussians.to(dtype)
+    view = flat_camera(camera, gaussians.batch_shape).world_to_camera.to(gaussians.means.dtype)
+    if backend != "torch" and project_op.takes(gaussians, camera):
+        return project_op.project(gaussians, view, camera)
+    view = view.to(gaussians.means.device)
+    with torch.autocast(gaussians.means.device.type, enabled=False):
+        return _sort_near_to_far(_project(gaussians, view, camera))
+
+
+def working_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The dtype in which the renderer computes: float64 stays, everything else is float32."""
+    return dtype if dtype == torch.float64 else torch.float32
+
+
+def _project(gaussians: Gaussians, view: Float[Tensor, "*B 4 4"], camera: Camera) -> Splats:
+    turn, shift = view[..., :3, :3], view[..., :3, 3]
+    x, y, z = (gaussians.means @ turn.mT + shift.unsqueeze(-2)).unbind(-1)
+    drawn = z >= camera.near
+    z_safe = torch.where(drawn, z, camera.near)
+
+    axes = turn.unsqueeze(-3) @ quaternions_to_matrices(gaussians.quaternions)
+    rows = axes * gaussians.scales.unsqueeze(-2)
+    conics = _conics(_image_rows(rows, x, y, z_safe, camera))
+    return Splats(
+        centers=_centers(x, y, z_safe, camera),
+        conics=conics,
+        depths=z,
+        colors=gaussians.colors,
+        opacities=_only_where(drawn, gaussians.opacities),
+    )
+
+
+def _only_where(drawn: Bool[Tensor, "B K"], opacities: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
+    return torch.where(drawn, opacities, 0.0)
+
+
+def _centers(
+    x: Float[Tensor, "B K"], y: Float[Tensor, "B K"], z: Float[Tensor, "B K"], camera: Camera
+) -> Float[Tensor, "B K 2"]:
+    if camera.model == "pinhole":
+        x, y = x / z, y / z
+    return torch.stack([camera.fx * x + camera.cx, camera.fy * y + camera.cy], dim=-1)
+
+
+def _image_rows(
+    rows: Float[Tensor, "B K 3 3"],
+    x: Float[Tensor, "B K"],
+    y: Float[Tensor, "B K"],
+    z: Float[Tensor, "B K"],
+    camera: Camera,
+) -> tuple[Float[Tensor, "B K 3"], Float[Tensor, "B K 3"]]:
+    """The rows of J W R S: what a unit sphere in the Gaussian's own axes becomes on the image."""
+    across, down, along = rows.unbind(-2)
+    if camera.model == "orthographic":
+        return camera.fx * across, camera.fy * down
+    limit_x = JACOBIAN_LIMIT * camera.width / 2 / camera.fx
+    limit_y = JACOBIAN_LIMIT * camera.height / 2 / camera.fy
+    inverse = (1.0 / z).unsqueeze(-1)
+    tangent_x = (x / z).clamp(-limit_x, limit_x).unsqueeze(-1)
+    tangent_y = (y / z).clamp(-limit_y, limit_y).unsqueeze(-1)
+    return (
+        camera.fx * inverse * (across - tangent_x * along),
+        camera.fy * inverse * (down - tangent_y * along),
+    )
+
+
+def _conics(rows: tuple[Float[Tensor, "B K 3"], Float[Tensor, "B K 3"]]) -> Float[Tensor, "B K 3"]:
+    """Inverse of M Mᵀ + BLUR·I for the 2×3 matrix M of the given rows.
+
+    The determinant is written as |m₁ × m₂|² + BLUR (|m₁|² + |m₂|²) + BLUR², a sum of positive terms: the usual
+    difference of products loses thin tilted Gaussians in float32.
+    """
+    first, second = rows
+    xx = (first * first).sum(-1)
+    yy = (second * second).sum(-1)
+    xy = (first * second).sum(-1)
+    cross = torch.linalg.cross(first, second)
+    determinant = (cross * cross).sum(-1) + BLUR * (xx + yy) + BLUR * BLUR
+    return torch.stack([yy + BLUR, -xy, xx + BLUR], dim=-1) / determinant.unsqueeze(-1)
+
+
+def _sort_near_to_far(splats: Splats) -> Splats:
+    order = splats.depths.argsort(dim=1, stable=True)
+
+    def gather(values: Tensor) -> Tensor:
+        if values.ndim == 2:
+            return values.gather(1, order)
+        return values.gather(1, order.unsqueeze(-1).expand(-1, -1, values.shape[-1]))
+
+    return Splats(
+        centers=gather(splats.centers),
+        conics=gather(splats.conics),
+        depths=gather(splats.depths),
+        colors=gather(splats.colors),
+        opacities=gather(splats.opacities),
+    )

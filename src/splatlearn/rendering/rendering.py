@@ -1,0 +1,109 @@
+"""Rendering: Gaussians and a camera in, images out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from splatlearn.core.cameras import Camera
+from splatlearn.core.checks import check_finite, check_gaussians, sees_values
+from splatlearn.core.errors import InputError
+from splatlearn.core.gaussians import Gaussians
+from splatlearn.core.kinds import check_kind
+from splatlearn.core.operation import is_transformed
+from splatlearn.rendering.composite import Background, background_colors, composite
+from splatlearn.rendering.leading import flat_camera, flat_leading
+from splatlearn.rendering.projection import project, working_dtype
+from splatlearn.rendering.splats import Splats
+
+
+@dataclass(frozen=True, eq=False)
+class Rendering:
+    """Images of Gaussians, with the leading batch shape *B of the Gaussians.
+
+    - `color` [*B, C, H, W], over the background.
+    - `alpha` [*B, H, W] in [0, 1]: how much of the background is covered.
+    - `depth` [*B, H, W], world units along the camera's axis: the mean depth of what covers a pixel, weighted as its
+      colour is; 0 where nothing does. None when it was not asked for.
+    """
+
+    color: Float[Tensor, "*B C H W"]
+    alpha: Float[Tensor, "*B H W"]
+    depth: Float[Tensor, "*B H W"] | None
+
+
+def render(
+    gaussians: Gaussians,
+    camera: Camera,
+    background: Background = "white",
+    backend: str = "auto",
+    depth: bool = True,
+    check: bool = True,
+) -> Rendering:
+    """Render sets of Gaussians, each to one image, with gradients to every attribute.
+
+    - `gaussians`: any leading batch shape *B, none included.
+    - `camera`: with one matrix for all sets, or one for each, [*B, 4, 4].
+    - `background`: "white", "black", C numbers, or a tensor [C] or [*B, C].
+    - `backend`: "auto" or a name of `available_backends()`; "torch" is the specification for every step, and has second
+      derivatives, forward mode and function transforms (see `composite`).
+    - `depth`: composite a depth map too (one more channel).
+    - `check`: look at values: nothing may be NaN or infinite, scales are at least 0, opacities in [0, 1], quaternions
+      not zero, and the projection has to be finite (CPU tensors only: on a GPU looking would stall).
+
+    Raises InputError naming the argument that does not fit, BackendError for an unusable backend.
+    """
+    check_kind("gaussians", gaussians, Gaussians)
+    check_kind("camera", camera, Camera)
+    shape = gaussians.batch_shape
+    is_flat = len(shape) == 1
+    flat = gaussians if is_flat else gaussians.reshape_batch(math.prod(shape))
+    check = check and sees_values(*vars(flat).values()) and not is_transformed(*vars(flat).values())
+    if check:
+        with torch.no_grad():
+            check_gaussians(**vars(flat))
+            check_finite("look at how the camera was made", world_to_camera=camera.world_to_camera)
+    camera = flat_camera(camera, shape)
+    if isinstance(background, Tensor):
+        background = flat_leading("background", background, shape, (flat.colors.shape[-1],))
+    splats = project(flat, camera, backend)
+    if check:
+        _check_projected(splats, flat)
+    colors = splats.colors.to(working_dtype(splats.colors.dtype))
+    behind = background_colors(background, colors)
+    if check:
+        check_finite("look at how it was made", background=behind)
+    if depth:
+        colors = torch.cat([colors, splats.depths.unsqueeze(-1)], dim=-1)
+        behind = torch.cat([behind, behind.new_zeros(behind.shape[0], 1)], dim=-1)
+        splats = Splats(splats.centers, splats.conics, splats.depths, colors, splats.opacities)
+    image, transmittance = composite(splats, camera.height, camera.width, behind, backend, check=False)
+    alpha = 1.0 - transmittance
+    depth_map = None
+    if depth:
+        # One node for autograd: each slice would write its gradient into an image of zeros of its own.
+        image, summed = image.split([image.shape[1] - 1, 1], dim=1)
+        depth_map = summed.squeeze(1) / alpha.clamp_min(torch.finfo(alpha.dtype).eps)
+
+    def batched(values: Tensor) -> Tensor:
+        return values if is_flat else values.reshape(*shape, *values.shape[1:])
+
+    return Rendering(batched(image), batched(alpha), None if depth_map is None else batched(depth_map))
+
+
+def _check_projected(splats: Splats, gaussians: Gaussians) -> None:
+    """Raise InputError where finite Gaussians are too large or too far for the numbers that a projection takes."""
+    with torch.no_grad():
+        finite = torch.cat([splats.centers, splats.conics, splats.depths.unsqueeze(-1)], -1).isfinite().all(dim=-1)
+        if bool(finite.all()):
+            return
+        mean, scale = (float(each.abs().max()) for each in (gaussians.means, gaussians.scales))
+        raise InputError(
+            f"gaussians: expected a projection that {splats.conics.dtype} can hold, got {int((~finite).sum())} of "
+            f"{finite.numel()} splats that are NaN or infinite; the largest coordinate of means is {mean:.3g}, the "
+            f"largest of scales {scale:.3g}"
+        )

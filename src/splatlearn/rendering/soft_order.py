@@ -1,0 +1,50 @@
+"""Compositing whose order is soft, so that depth has a gradient through occlusion."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from splatlearn.core.errors import InputError
+from splatlearn.rendering.composite import Background, background_colors
+from splatlearn.rendering.formula import ALPHA_MAX, ALPHA_MIN
+from splatlearn.rendering.splats import Splats
+
+
+def composite_softly(
+    splats: Splats,
+    pixels: Float[Tensor, "P 2"],
+    temperature: float,
+    background: Background = "white",
+) -> Float[Tensor, "B P C"]:
+    """The colours of some pixels, with weights that depend smoothly on differences of depth.
+
+    - `splats`: in any order.
+    - `pixels`: x and y, in pixels; the first pixel's centre is (0.5, 0.5).
+    - `temperature`: the difference of depth, in world units, at which a splat is in front with probability 0.73.
+
+    Splat j hides splat i with s_ij = sigmoid((z_i − z_j) / temperature), so that T_i = Π_j (1 − α_j)^s_ij, and the
+    weights α_i T_i and the background's Π_j (1 − α_j) are divided by their sum. As the temperature goes to 0 this is
+    what `composite` computes, without its cut at low transmittance; it costs K² · P products for an image. Raises
+    ValueError for a temperature that is not positive.
+    """
+    if not temperature > 0:
+        raise InputError(f"temperature: expected a positive number, got {temperature}")
+    # Powers of numbers near 0 and a softmax over them: half precision would round them all to the same.
+    with torch.autocast(splats.centers.device.type, enabled=False):
+        dx, dy = (pixels[:, axis].to(splats.centers) - splats.centers[..., axis].unsqueeze(-1) for axis in (0, 1))
+        a, b, c = (part.unsqueeze(-1) for part in splats.conics.unbind(-1))
+        power = 0.5 * (a * dx * dx + c * dy * dy) + b * dx * dy
+        alpha = (splats.opacities.unsqueeze(-1) * torch.exp(-power.clamp_min(0.0))).clamp_max(ALPHA_MAX)
+        alpha = torch.where(alpha < ALPHA_MIN, torch.zeros_like(alpha), alpha)
+        passed = torch.log1p(-alpha)
+        behind = splats.depths.unsqueeze(-1) - splats.depths.unsqueeze(-2)
+        front = torch.sigmoid(behind / temperature)
+        # A splat does not hide itself.
+        front = front * (1.0 - torch.eye(splats.count, device=front.device, dtype=front.dtype))
+        weights = alpha * torch.exp(front @ passed)
+        rest = torch.exp(passed.sum(dim=1, keepdim=True))
+        total = weights.sum(dim=1, keepdim=True) + rest
+        ground = background_colors(background, splats.colors).unsqueeze(1)
+        return ((weights / total).mT @ splats.colors) + (rest / total).mT * ground

@@ -1,0 +1,122 @@
+"""Memory of compiled code, in processes of their own; run as a script with the name of a check (Linux).
+
+It prints "ok" when the check has passed.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from splatlearn.models import layers
+from splatlearn.rendering import backend_cpu
+
+COUNT, SIZE, THREADS = 2**19, (200, 16), 2
+SLACKS = (3, 50, 75, 125)
+"""MiB that may be allocated: the arrays of splats, the moments and the copies of bands come one after the other."""
+
+
+def array(*shape: int, fill: float = 0.5) -> np.ndarray:
+    return np.full(shape, fill, dtype=np.float32)
+
+
+def renderer(threads: int = THREADS) -> dict[str, Callable[[], None]]:
+    """Each entry point of the renderer, with results to write to that are there before memory is short."""
+    native = backend_cpu._native
+    assert native is not None
+    rows = (1, COUNT)
+    conics = array(*rows, 3)
+    conics[..., 1] = 0.0
+    # Wide splats that are hardly seen, a few of them on each band's rows.
+    centers, colors, opacities, background = array(*rows, 2), array(*rows, 3), array(*rows, fill=0.01), array(1, 3)
+    centers[..., 1] = np.arange(COUNT) % SIZE[0]
+    splats = (centers, conics, opacities, colors, background)
+    pictures = array(1, 3, *SIZE), array(1, *SIZE)
+    results = [np.empty_like(each) for each in splats]
+    lens, views = [8.0, 8.0, 8.0, 8.0, 0.01, 1.0, 1.0], np.eye(4, dtype=np.float32)[None]
+    order = np.zeros(rows, np.int32)
+    cloud = array(*rows, 3), array(*rows, 3), array(*rows, 4), colors, opacities
+    sorted_out = results[0], results[1], array(*rows), results[3], results[2]
+    return {
+        "forward": lambda: native.forward(*splats, *pictures, threads),
+        "backward": lambda: native.backward(*splats, *pictures, *pictures, *results, threads),
+        "project": lambda: native.project(*cloud, views, "gmae", lens, *sorted_out, order, threads),
+    }
+
+
+def transformer() -> dict[str, Callable[[], None]]:
+    """The compiled layers that allocate, on arrays of zeros of which no page is there before it is read."""
+    native = layers.native
+    assert native is not None
+    queries, heads, width = 8192, 1, 16
+    tokens = np.zeros((queries, 3 * width), dtype=np.float32)
+    place = native.Tokens(tokens.ctypes.data, 0, 3 * width)
+    out = native.Tokens(np.zeros_like(tokens).ctypes.data, 0, 3 * width)
+    keys = native.MOST_KEYS
+    rows, columns = 2**20, 256
+    long, sums = np.zeros((rows, columns), dtype=np.float32), np.zeros(2 * columns, dtype=np.float32)
+    statistics = np.ones((2, rows), dtype=np.float32)
+    at = [each.ctypes.data for each in (long, sums, statistics, long, long, long, sums)]
+    keep = (tokens, long, sums, statistics)
+
+    def attend() -> None:
+        native.float32.attend(native.Sizes(1, heads, 1, keys, 2**14), place, place, place, out, THREADS)
+
+    def attend_backward() -> None:
+        native.float32.attend_backward(native.Sizes(1, heads, queries, keys, width), *[place] * 4, *[out] * 3, THREADS)
+
+    def column_sums() -> None:
+        native.float32.column_sums(keep[1].ctypes.data, keep[2].ctypes.data, rows, columns, THREADS)
+
+    def norm_backward() -> None:
+        native.float32.norm_backward(*at, rows, columns, THREADS)
+
+    return {function.__name__: function for function in (attend, attend_backward, column_sums, norm_backward)}
+
+
+def fails(work: Callable[[], None], slack: int) -> bool:
+    """Whether `work` raises MemoryError when `slack` MiB more may be allocated than now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    unlimited = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + slack * 2**20, unlimited[1]))
+    try:
+        work()
+    except MemoryError as error:
+        assert "not enough memory for these images and Gaussians or tokens" in str(error), error
+        return True
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, unlimited)
+    return False
+
+
+def check_errors() -> None:
+    """Every entry point that allocates raises MemoryError where it cannot, and works once it can."""
+    torch.set_num_threads(THREADS)
+    # The threads are there before memory is short: libgomp itself ends a process where it cannot start one.
+    (torch.rand(2**20) + 1).sum()
+    for name, work in renderer().items():
+        work()
+        failed = [slack for slack in SLACKS if fails(work, slack)]
+        assert SLACKS[0] in failed, name
+        assert name == "project" or SLACKS[1] in failed, name
+        assert not fails(work, 4096), name
+    for name, work in transformer().items():
+        assert fails(work, SLACKS[0]), name
+
+
+def check_one_image() -> None:
+    """Many threads need no more memory for one image than its moments and its bands' splats: 75 MiB a band."""
+    work = renderer(threads=32)["backward"]
+    # The first call starts the threads, whose stacks and heaps are reserved.
+    work()
+    assert not fails(work, 512)
+
+
+if __name__ == "__main__":
+    {"errors": check_errors, "one image": check_one_image}[sys.argv[1]]()
+    print("ok")

@@ -1,0 +1,27 @@
+"""Compiled code takes the memory that its inputs need, and raises MemoryError where there is less."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from splatlearn.models import layers
+from splatlearn.rendering import backend_cpu
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the address space of a process"),
+    pytest.mark.skipif(backend_cpu.status() != "ok" or layers.native is None, reason=backend_cpu.status()),
+]
+
+
+@pytest.mark.parametrize("check", ["errors", "one image"])
+def test_memory(check: str) -> None:
+    script = Path(__file__).with_name("little_memory.py")
+    # Arrays of a mebibyte and more come from the system, not from what earlier ones left.
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": str(2**20), "OMP_WAIT_POLICY": "PASSIVE"}
+    done = subprocess.run(
+        [sys.executable, str(script), check], env=environment, capture_output=True, text=True, timeout=240
+    )
+    assert done.stdout.strip() == "ok", done.stderr
