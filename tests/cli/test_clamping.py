@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from render.brute_force import composite_brute_force
 
 from models.out_of_bounds import vivid_gmae
 from models.small_models import small_gmae
 from photos import noise_photos
+from rendering.brute_force import composite_brute_force
 from splatlearn.cli import main
 from splatlearn.cli.clamping import to_write
 from splatlearn.cli.fitted import write_fit

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from render.brute_force import composite_brute_force
 
+from rendering.brute_force import composite_brute_force
 from scenes import random_gaussians
 from splatlearn.core.cameras import Camera
 from splatlearn.fitting import clamping_error, picture_error

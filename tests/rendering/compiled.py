@@ -9,10 +9,10 @@ from functools import cache
 
 import pytest
 import torch
-from render import gpu
-from render.scenes_hard import OPAQUE, SCENES, Scene
-from render.thresholds import clear_of_thresholds
 
+from rendering import gpu
+from rendering.scenes_hard import OPAQUE, SCENES, Scene
+from rendering.thresholds import clear_of_thresholds
 from splatlearn.rendering import backend_cpu, backend_torch
 from splatlearn.rendering.backends import BACKENDS
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
-from render.compiled import COMPILED, Compiled
+
+from rendering.compiled import COMPILED, Compiled
 
 
 @pytest.fixture(scope="module", params=COMPILED)

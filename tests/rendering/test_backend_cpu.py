@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from render.scenes_hard import Scene, scene
 
+from rendering.scenes_hard import Scene, scene
 from scenes import random_splats
 from splatlearn.rendering import Splats, available_backends, backend_cpu, composite, formula
 from splatlearn.rendering.backends import choose_backend

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from render.compiled import NAMES, Compiled, assert_matches, expected, expected_of, relative_error
-from render.scenes_hard import OPAQUE, SCENES, Scene, conics_of, scene
+
+from rendering.compiled import NAMES, Compiled, assert_matches, expected, expected_of, relative_error
+from rendering.scenes_hard import OPAQUE, SCENES, Scene, conics_of, scene
 
 # Relative L2 where float32 sums do not reach 1e-5, measured on x86 with the AVX2 and the baseline kernel (the worst of
 # 25 seeds in brackets). Everywhere else 1e-5 holds.

@@ -7,9 +7,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from render.compiled import CPU, NAMES, Compiled
-from render.scenes_hard import Scene, conics_of, scene
 
+from rendering.compiled import CPU, NAMES, Compiled
+from rendering.scenes_hard import Scene, conics_of, scene
 from scenes import random_gaussians
 from splatlearn.core.cameras import Camera
 from splatlearn.rendering import render

@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from render.brute_force import composite_brute_force
-from render.thresholds import clear_of_thresholds
 
+from rendering.brute_force import composite_brute_force
+from rendering.thresholds import clear_of_thresholds
 from scenes import random_splats
 from splatlearn.rendering import Splats, backend_torch, composite
 from splatlearn.rendering.backend_torch import composite_pixels

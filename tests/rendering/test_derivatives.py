@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from render import gpu
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from rendering import gpu
 from scenes import random_gaussians, random_splats
 from splatlearn.core.cameras import Camera
 from splatlearn.core.errors import BackendError

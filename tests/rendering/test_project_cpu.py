@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from render.compiled import relative_error
 
+from rendering.compiled import relative_error
 from scenes import random_gaussians
 from splatlearn.core.cameras import Camera
 from splatlearn.core.gaussians import Gaussians

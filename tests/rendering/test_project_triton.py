@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from render import gpu
-from render.test_project_cpu import ATTRIBUTES, MODELS, OUTPUTS, assert_matches, camera_of, results
 
+from rendering import gpu
+from rendering.test_project_cpu import ATTRIBUTES, MODELS, OUTPUTS, assert_matches, camera_of, results
 from scenes import random_gaussians
 from splatlearn.core.cameras import Camera
 from splatlearn.core.gaussians import Gaussians

@@ -4,9 +4,9 @@ from types import ModuleType
 
 import pytest
 import torch
-from render.brute_force import composite_brute_force
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from rendering.brute_force import composite_brute_force
 from scenes import random_gaussians
 from splatlearn.core.cameras import Camera
 from splatlearn.rendering import backend_cpu, backend_triton, project, render

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import given, settings
-from render import gpu
-from render.compiled import Compiled, assert_matches, expected_of, thinned
-from render.scenes_hard import Scene, scene
-from render.test_compiled_properties import assert_finite_gradients, ellipses, floats, lists, scenes
 
+from rendering import gpu
+from rendering.compiled import Compiled, assert_matches, expected_of, thinned
+from rendering.scenes_hard import Scene, scene
+from rendering.test_compiled_properties import assert_finite_gradients, ellipses, floats, lists, scenes
 from scenes import random_gaussians, random_splats
 from splatlearn.core.cameras import Camera
 from splatlearn.core.gaussians import Gaussians
