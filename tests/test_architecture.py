@@ -38,8 +38,6 @@ CIRCLES: list[set[str]] = [
         "models.mae",
         "models.weight_shapes",
     },
-    {"cli.benchmark", "cli.scoring"},
-    {"cli.evaluate", "cli.evaluating"},
 ]
 FULL_FOLDERS: dict[str, int] = {
     "core": 13,

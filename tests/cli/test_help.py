@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from splatlearn.cli import VERBS, main
+from splatlearn.cli import main
 from splatlearn.cli.streams import BROKEN_PIPE
+from splatlearn.cli.verbs import VERBS
 
 
 def run(*arguments: str) -> int:
@@ -78,7 +79,7 @@ def test_a_near_verb_is_suggested(verb: str, near: str, capsys: pytest.CaptureFi
 
 def test_no_verb_is_near_a_photograph(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("photo.jpg") == 2
-    assert "verb: expected one of demo, pack" in (error := capsys.readouterr().err) and "did you mean" not in error
+    assert "verb: expected one of fit, view" in (error := capsys.readouterr().err) and "did you mean" not in error
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:

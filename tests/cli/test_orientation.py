@@ -58,7 +58,7 @@ def test_what_is_written_is_that_of_the_upright_picture(
     for name, photo in photos.items():
         out = tmp_path / "out" / name
         out.mkdir(parents=True)
-        named = ("fit", photo, "--run", model) if command[0] == "fit" else (command[0], model, photo)
+        named = (command[0], model, photo)
         where = ("--to", "ply", "--out", out / "a.ply") if command[0] == "export" else ("--out", out, "--device", "cpu")
         assert run(*named, *where, *command[1:]) == 0
         found[name] = written(out)

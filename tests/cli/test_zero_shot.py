@@ -104,7 +104,7 @@ def test_a_fit_writes_picture_splats_and_figures(photos: Path, tmp_path: Path, c
 
 def test_a_fit_may_start_from_a_model(model: str, photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert run("fit", str(photos / "a.png"), "--out", str(out), "--run", model, "--steps", "1", "--device", "cpu") == 0
+    assert run("fit", model, str(photos / "a.png"), "--out", str(out), "--steps", "1", "--device", "cpu") == 0
     assert json.loads((out / "fit.json").read_text())[0]["gaussians"] == 12
 
 
@@ -112,8 +112,8 @@ def test_a_fit_may_start_from_a_model(model: str, photos: Path, tmp_path: Path) 
 def test_a_fit_starts_from_the_models_own_picture(choice: dict, photos: Path, tmp_path: Path) -> None:
     model = small_gmae(0, GMAEConfig(gaussians=12, gaussians_per_query=3, **choice))
     model.save(tmp_path / "model")
-    arguments = ("--run", str(tmp_path / "model"), "--steps", "3", "--device", "cpu", "--out", str(tmp_path / "out"))
-    assert run("fit", str(photos / "a.png"), *arguments) == 0
+    arguments = ("--steps", "3", "--device", "cpu", "--out", str(tmp_path / "out"))
+    assert run("fit", str(tmp_path / "model"), str(photos / "a.png"), *arguments) == 0
     (result,) = json.loads((tmp_path / "out" / "fit.json").read_text())
     image = torch.from_numpy(pixels(photos / "a.png").copy()).permute(2, 0, 1).unsqueeze(0).float() / 255
     error = (read_scene(model, image).rendering.color - image).square().mean()
@@ -148,7 +148,7 @@ def test_wrong_arguments_are_one_sentence(
     (tmp_path / "empty").mkdir()
     for arguments, message in (
         (("layers", str(tmp_path / "mae"), image, *out), "run: expected a GMAE"),
-        (("fit", image, "--run", str(tmp_path / "mae"), *out), "run: expected a GMAE"),
+        (("fit", str(tmp_path / "mae"), image, *out), "run: expected a GMAE"),
         (("edges", str(tmp_path / "nowhere/at/all"), image, *out), "nowhere/at/all"),
         (("edges", model, str(tmp_path / "empty"), *out), "image: expected images in the folder"),
         (("edges", model, *out), "image: expected at least one image file"),

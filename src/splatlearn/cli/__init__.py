@@ -2,58 +2,26 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import difflib
-import importlib
 import importlib.metadata
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 
 import tyro
 
 from splatlearn.cli.presented import description, presented, registry, wrapped_help
 from splatlearn.cli.streams import BROKEN_PIPE, outlived_streams
+from splatlearn.cli.verbs import VERBS, command, overview
 from splatlearn.core.errors import InputError, SlowBackendWarning, SplatlearnError
 
 CONFIG = (tyro.conf.OmitArgPrefixes, tyro.conf.CascadeSubcommandArgs)
 
-VERBS = {
-    "demo": ("demo", "demo_command"),
-    "pack": ("pack", "pack_command"),
-    "pretrain": ("pretrain", "pretrain_command"),
-    "finetune": ("finetune", "finetune_command"),
-    "consolidate": ("consolidate", "consolidate_command"),
-    "replay": ("replay", "replay_command"),
-    "evaluate": ("evaluate", "evaluate_command"),
-    "compare": ("compare", "compare_command"),
-    "report": ("report", "report_command"),
-    "export": ("export", "export_command"),
-    "import": ("import_", "import_command"),
-    "layers": ("zero_shot", "layers_command"),
-    "segment": ("zero_shot", "segment_command"),
-    "edges": ("zero_shot", "edges_command"),
-    "fit": ("fit", "fit_command"),
-    "benchmark": ("benchmark", "benchmark_command"),
-    "view": ("view", "view_command"),
-    "doctor": ("doctor", "doctor"),
-}
-"""The module and the function of each verb: what one of them needs is not loaded for another."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
-RESUMED = {"pretrain", "finetune"}
-"""Verbs whose function is made for the arguments, because a resumed run supplies its own defaults."""
-
-
-def command(verb: str, arguments: Sequence[str]) -> Callable[..., int | None]:
-    """The function of a verb."""
-    module, name = VERBS[verb]
-    found = getattr(importlib.import_module(f"{__name__}.{module}"), name)
-    return found(arguments) if verb in RESUMED else found
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -134,18 +102,13 @@ def _run(arguments: list[str]) -> int | None:
         raise InputError(
             f"verb: expected one of {', '.join(VERBS)}, got {verb!r}{f'; did you mean {near[0]}?' if near else ''}"
         )
-    # No verb or --help: what they are called and do is enough.
-    with wrapped_help("{" + ",".join(VERBS) + "}", "[--version] VERB ..."):
-        return tyro.extras.subcommand_cli_from_dict(
-            {each: _described(each) for each in VERBS},
-            prog="splatlearn",
-            description=(
-                "Learn image representations by painting with Gaussians.\n\n"
-                "Say `splatlearn VERB --help` for the options of a verb, and `splatlearn --version` for the version."
-            ),
-            args=arguments,
-            config=CONFIG,
-        )
+    if {"-h", "--help"} & set(arguments):
+        print(overview())
+        return 0
+    if not verb:
+        print(overview(), file=sys.stderr)
+        return 2
+    raise InputError(f"verb: expected one of {', '.join(VERBS)} before the option {verb}")
 
 
 def _check_not_empty(arguments: list[str]) -> None:
@@ -157,21 +120,3 @@ def _check_not_empty(arguments: list[str]) -> None:
             raise InputError(f"{where}: expected a value, got an empty one")
         if option.startswith("--") and equals and not value.strip():
             raise InputError(f"{option.removeprefix('--')}: expected a value, got an empty one")
-
-
-def _described(verb: str) -> Callable[[], None]:
-    """Something with the first sentence of a verb's function, read without loading what that needs."""
-    module, name = VERBS[verb]
-    tree = ast.parse(Path(__file__).with_name(f"{module}.py").read_text(encoding="utf-8"))
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-    if verb in RESUMED:
-        functions = [
-            node for each in functions if each.name == name for node in each.body if isinstance(node, ast.FunctionDef)
-        ]
-        name = "command"
-    text = next(ast.get_docstring(node) for node in functions if node.name == name)
-
-    def described() -> None: ...
-
-    described.__doc__ = (text or "").partition("\n\n")[0]
-    return described

@@ -3,45 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from splatlearn.cli.choices import Reading
+from splatlearn.cli.choices import BenchmarkInput, Reading
 from splatlearn.cli.notes import changed, note_unused
 from splatlearn.core.disk.atomic import write_whole
 from splatlearn.core.disk.outputs import outputs_in
 from splatlearn.core.errors import InputError
-from splatlearn.evaluation.choices import THRESHOLDS
-
-
-@dataclass(frozen=True)
-class BenchmarkInput:
-    """What is scored, on what, and how."""
-
-    data: str
-    """BSDS500 with images/test and groundTruth/test; or a folder with images and masks, or of such folders."""
-    out: str | None = None
-    """Folder for benchmark-NAME.json. Default: RUN."""
-    overwrite: bool = False
-    """Replace the scores that an earlier call wrote into the folder; in RUN they always are."""
-    limit: int | None = None
-    """The first images alone, of each folder. Default: all."""
-    processes: int = 2
-    """That score, beside the one that runs the model; 1 does both."""
-    thresholds: int = THRESHOLDS
-    """Of the edges' strengths; the benchmark has 99."""
-    baselines: Literal["auto", "yes", "no"] = "auto"
-    """Score methods without learning too. auto: of figures, where they cost little."""
-    every: bool = False
-    """Score every read-out of edges, not the default and the paper's alone."""
-
-    def __post_init__(self) -> None:
-        for name, value in (("limit", self.limit), ("processes", self.processes), ("thresholds", self.thresholds)):
-            if value is not None and value < 1:
-                raise InputError(f"{name}: expected at least 1, got {value}")
 
 
 def benchmark_command(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
+from splatlearn.cli.choices import Machine
 from splatlearn.cli.notes import changed, note_left_out, note_unused
 from splatlearn.core.disk.outputs import check_folder
 from splatlearn.core.errors import InputError
@@ -36,27 +37,11 @@ class EvaluationInput:
     """Folder that keeps features for the next time. Default: "features" in the folder of the results."""
 
 
-@dataclass(frozen=True)
-class Machine:
-    """Where it is computed."""
-
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1, mps."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """auto takes bf16 where the device multiplies it natively, else fp32."""
-    batch_size: int = 64
-    """Images of one forward pass."""
-    workers: int | None = None
-    """Threads that decode and crop. Default: one on a CPU run, as many as cores (at most 16) beside a GPU."""
-    max_unreadable: float = 0.05
-    """Unreadable images are left out and named; above this share it stops."""
-
-
 def evaluate_command(
     run: tyro.conf.Positional[str],
     data: Annotated[EvaluationInput, tyro.conf.arg(name="")] = EvaluationInput(),
     options: Annotated[EvaluationOptions, tyro.conf.arg(name="")] = EvaluationOptions(),  # noqa: B008
-    machine: Annotated[Machine, tyro.conf.arg(name="")] = Machine(),
+    machine: Annotated[Machine, tyro.conf.arg(name="")] = Machine(),  # noqa: B008
 ) -> int:
     """Probe what a pre-trained model's features know about labelled images, and put it into the run's report.
 

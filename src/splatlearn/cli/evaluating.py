@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from splatlearn.cli.evaluate import Machine
+from splatlearn.cli.choices import Machine
 from splatlearn.cli.notes import note
 from splatlearn.cli.progress import progress_bar
 from splatlearn.cli.written import is_run

@@ -1,13 +1,11 @@
-"""`splatlearn fit IMAGE... --gaussians K --out DIR`: Gaussians of single images, without a model or from one's."""
+"""`splatlearn fit [RUN] IMAGE... --gaussians K --out DIR`: Gaussians of single images."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
 
-import tyro
-
-from splatlearn.cli.choices import MAX_SIZE
+from splatlearn.cli.choices import MAX_SIZE, Images, Run
 from splatlearn.cli.notes import note_unused
 from splatlearn.core.disk.atomic import write_whole
 from splatlearn.core.disk.outputs import outputs_in
@@ -18,13 +16,13 @@ GAUSSIANS = 1000
 
 
 def fit_command(
-    images: tyro.conf.Positional[tuple[str, ...]],
+    run: Run = None,
+    images: Images = (),
     *,
     out: str,
     gaussians: int = GAUSSIANS,
     steps: int = 300,
     add: int = 0,
-    run: str | None = None,
     refit_colors: bool = False,
     seed: int = 0,
     max_size: int = MAX_SIZE,
@@ -34,13 +32,13 @@ def fit_command(
     """Fit Gaussians to each image through the renderer: NAME-fit.png, NAME.ply and, for all, fit.json.
 
     Args:
+        run: The GMAE whose prediction is the start: a run folder, checkpoint folder, model folder or Hub id. Default:
+            none; Gaussians start at random places.
         images: Image files, or folders of them.
         out: Folder for the results.
         gaussians: Gaussians of an image at the start, where there is no RUN.
         steps: Gradient steps (Adam).
         add: Gaussians added on the way where the error is largest.
-        run: Start from what this GMAE predicts: a run folder, model folder or Hub id. Default: from none,
-            but from random places.
         refit_colors: Fit the colours in NAME.ply anew within [0, 1], where they leave it, so that viewers need not
             clamp them.
         seed: Fixes where Gaussians start.
@@ -51,16 +49,17 @@ def fit_command(
     from splatlearn.cli.fitted import ENDINGS, fit_image, start_of, write_fit
     from splatlearn.cli.pictures import Pictures
     from splatlearn.cli.progress import progress_bar
-    from splatlearn.cli.which_model import described, load_gmae
+    from splatlearn.cli.which_model import described, load_gmae, start_and_images
     from splatlearn.cli.written import say_written
     from splatlearn.core.device import choose_device
     from splatlearn.fitting import RefineOptions
 
+    run, images = start_and_images(run, images)
     if gaussians < 1 or steps < 0:
         raise InputError(f"gaussians, steps: expected at least 1 and 0, got {gaussians} and {steps}")
     options = RefineOptions(add=add, seed=seed)
-    note_unused({"gaussians": gaussians != GAUSSIANS and run is not None}, "with --run, whose model says how many")
-    note_unused({"seed": seed != 0 and run is not None and not add}, "with --run, unless Gaussians are added")
+    note_unused({"gaussians": gaussians != GAUSSIANS and run is not None}, "with RUN, whose model says how many")
+    note_unused({"seed": seed != 0 and run is not None and not add}, "with RUN, unless Gaussians are added")
     note_unused({"add": add > 0 and steps == 0}, "without --steps, on whose way Gaussians are added")
     pictures = Pictures(images, 1, max_size=max_size)
     names = [*(f"{name}{ending}" for name in pictures.names for ending in ENDINGS), SUMMARY]

@@ -60,8 +60,8 @@ def description(function: Callable[..., Any]) -> str:
 
 
 @contextmanager
-def wrapped_help(long: str = "", short: str = "") -> Iterator[None]:
-    """Print what is written meanwhile with lines that fit the terminal, and `short` in place of `long`.
+def wrapped_help() -> Iterator[None]:
+    """Print what is written meanwhile with lines that fit the terminal.
 
     tyro fits what stands in boxes and leaves the paragraphs above them as long as they are.
     """
@@ -72,8 +72,7 @@ def wrapped_help(long: str = "", short: str = "") -> Iterator[None]:
     finally:
         sys.stdout = stream
         width = min(WIDEST, shutil.get_terminal_size().columns)
-        text = written.getvalue().replace(long, short) if long else written.getvalue()
-        for line in re.sub(r"\n{3,}", "\n\n", text).splitlines():
+        for line in re.sub(r"\n{3,}", "\n\n", written.getvalue()).splitlines():
             fits = len(line) <= width or not line[0].isalnum()
             print(line if fits else textwrap.fill(line, width, break_on_hyphens=False))
 
@@ -117,7 +116,9 @@ def _shown(name: str, hint: Any, default: Any, text: str | None) -> Any:
     if dataclasses.is_dataclass(plain):
         return hint
     flag = plain is bool and default is not tyro.MISSING
-    word = None if flag else _word(name, plain, positional and default is not tyro.MISSING)
+    # A model given by its place is one that exists; `--model` is the name of a new one.
+    meant = "runs" if positional and name == "model" else name
+    word = None if flag else _word(meant, plain, positional and default is not tyro.MISSING)
     several = get_origin(plain) is tuple and get_args(plain)[-1:] == (...,)
     said = "" if positional and several else _without(default)
     return Annotated[hint, tyro.conf.arg(metavar=word, help=text, help_behavior_hint=said)]

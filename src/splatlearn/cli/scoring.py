@@ -9,7 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from splatlearn.cli.benchmark import BenchmarkInput
+from splatlearn.cli.choices import BenchmarkInput
 from splatlearn.cli.notes import note_left_out
 from splatlearn.cli.progress import Told, progress_bar
 from splatlearn.evaluation.bsds_contenders import EdgeContender

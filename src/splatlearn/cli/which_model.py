@@ -36,6 +36,16 @@ def model_and_images(first: str | None, others: tuple[str, ...]) -> tuple[str, t
     return DEFAULT, (first, *others)
 
 
+def start_and_images(first: str | None, others: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
+    """Return the model to start from, None if an image comes first, and the images of a command's positional arguments.
+
+    Raises InputError as `model_and_images` does.
+    """
+    if first is not None and _is_image(Path(first)):
+        return None, (first, *others)
+    return model_and_images(first, others)
+
+
 def load_gmae(run: str, device: torch.device | str = "cpu") -> GMAE:
     """Load the model of a command that needs Gaussians. Raises InputError for a MAE, and as `load_model` does."""
     model = load_model(run, device)
