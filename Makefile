@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= 2
 
-.PHONY: setup test test-sets clang lint types demo demo-short laptop docs gpu-check check clean
+.PHONY: setup test test-all fuzz test-sets clang lint types demo demo-short laptop docs gpu-check check clean
 
 setup: $(STAMP)
 
@@ -17,6 +17,14 @@ $(STAMP): pyproject.toml constraints.txt
 
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
+
+# The tests of `make test` and those that are marked `large`: oracles of a large size, and runs that are killed many times.
+test-all: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -m "large or not large"
+
+# Ten thousand mutations of each splat format.
+fuzz: setup
+	SPLATLEARN_MUTATIONS=10000 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) tests/files/test_malformed.py
 
 # With each instruction set of this processor forced, on one and two threads: an hour or so. SETS="avx2" takes one of them.
 test-sets: setup

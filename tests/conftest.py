@@ -1,6 +1,7 @@
 """Fixtures that every test may use."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 
 import jaxtyping
@@ -32,3 +33,41 @@ def no_shape_checks() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+BUDGETS = {
+    ("images", "data", "files"): 90,
+    ("rendering",): 120,
+    ("models",): 90,
+    ("training", "runs"): 120,
+    ("fitting",): 90,
+}
+"""Folders of tests and the seconds that theirs may take together on two workers; all others have REST."""
+REST = 90
+SPENT = pytest.StashKey[Counter]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[SPENT] = Counter()
+    config.pluginmanager.register(_Seconds(config.stash[SPENT]))
+
+
+class _Seconds:
+    """Adds up how long the tests of each folder take, fixtures included; nothing is judged by it."""
+
+    def __init__(self, spent: Counter) -> None:
+        self.spent = spent
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        folder = report.nodeid.removeprefix("tests/").split("/")[0]
+        self.spent[next((rooms for rooms in BUDGETS if folder in rooms), ())] += report.duration
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print the seconds of each budget, as if two workers had shared them evenly."""
+    spent = config.stash[SPENT]
+    if sum(spent.values()) > 60:
+        for rooms, seconds in sorted(spent.items()):
+            names = ", ".join(rooms) or "all others"
+            budget = BUDGETS.get(rooms, REST)
+            terminalreporter.write_line(f"{names}: {seconds / 2:.0f} s of {budget} s on two workers")

@@ -16,7 +16,7 @@ from splatlearn.cli.verbs import VERBS
 
 LIST = Path(__file__).with_name("options.txt")
 ENTRY = re.compile(r"  (--?\w.*?|\[?(?:[A-Z]{2}|\{).*?)(?:  +|$)")
-"""An option or a positional argument, which begins at the left of its box; a stream that is no terminal shows no frames."""
+"""An option or a positional argument, at the left of its box. A stream that is no terminal shows no frames."""
 
 
 def options_of(verb: str) -> str:

@@ -1,6 +1,6 @@
 """Malformed files of every format give a named error or a sound cloud, and never take much memory.
 
-SPLATLEARN_MUTATIONS sets how many mutations of each format are tried (200 by default).
+SPLATLEARN_MUTATIONS is the number of mutations of each format that are tried (300 by default).
 """
 
 import gzip
@@ -22,7 +22,7 @@ from splatlearn.files import SplatCloud, SplatFileError, read_splats, write_spla
 from splatlearn.files.ply import parse_ply, ply_bytes
 from splatlearn.files.spz import SpzVersion
 
-MUTATIONS = int(os.environ.get("SPLATLEARN_MUTATIONS", "200"))
+MUTATIONS = int(os.environ.get("SPLATLEARN_MUTATIONS", "300"))
 MOST_MEMORY = 100_000_000
 SPZ_VERSIONS: dict[str, SpzVersion] = {"spz 2": 2, "spz 3": 3, "spz 4": 4, "spz unpacked": 2}
 FILES = ("ply", "ascii ply", "flat ply", "list ply", "compressed ply", "gsplat ply", *SPZ_VERSIONS, "sog", "first sog")
