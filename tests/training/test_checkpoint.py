@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from splatlearn.models import GMAE, MAE, DecoderConfig, GMAEConfig, MAEConfig, ViTConfig, load_model, random_mask
@@ -290,3 +290,13 @@ def test_progress_without_a_field(tmp_path: Path) -> None:
 def test_progress_is_what_is_stored() -> None:
     names = {field.name for field in dataclasses.fields(Progress)}
     assert names == {"step", "unreadable", "images_per_step", "images_per_pass"}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path, value: float) -> None:
+    folder = saved(tmp_path, 1)
+    weights = load_file(folder / "model.safetensors")
+    weights["head.bias"][:3] = value
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"step-00000001: model: head\.bias: expected finite .* got 3 of 48"):
+        load_checkpoint(folder, *fresh())

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch._C import _are_functorch_transforms_active
 from torch.nn import Parameter
 
-from splatlearn.core.errors import InputError
+from splatlearn.core.errors import FormatError, InputError
 
 IMAGE_LIMITS = (-1.0, 2.0)
 """Values beyond these are no colours in [0, 1] that resizing or augmentation overshot."""
@@ -133,3 +133,15 @@ def check_finite(
             raise InputError(
                 f"{name}: expected finite values, got {bad} of {value.numel()} that are NaN or infinite; {advice}"
             )
+
+
+def check_stored(name: str, value: Tensor) -> None:
+    """Raise FormatError naming a stored tensor of floating-point numbers that are not all finite in float32."""
+    # Eight-bit numbers have no isfinite; float64 may hold more than float32 does.
+    exact = value if value.dtype in (torch.float32, torch.float16, torch.bfloat16) else value.float()
+    wrong = int(exact.numel() - torch.isfinite(exact).sum())
+    if wrong:
+        raise FormatError(
+            f"{name}: expected finite float32 numbers, got {wrong:,} of {exact.numel():,} that are NaN or infinite; "
+            "the file is damaged or its training diverged: fetch it again, or take an earlier checkpoint"
+        )

@@ -11,7 +11,7 @@ from pathlib import Path
 import huggingface_hub
 import torch
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from splatlearn.core.device import choose_device
 from splatlearn.core.disk.atomic import read_object, replacing, write_whole
@@ -46,7 +46,8 @@ def save_model(
     `facts`: what the card says beside the model's sizes; a README.md of a person's own stays. `dtype`: of the stored
     weights, the model's own by default; loading brings them back to float32. Each file is written
     beside and renamed, `config.json` last, so that a folder that has it is complete. Raises TypeError for other
-    modules, such as a model still wrapped for distributed training.
+    modules, such as a model still wrapped for distributed training, and InputError for a `dtype` in which a finite
+    weight would become infinite.
     """
     if not isinstance(model, MAE | GMAE | Classifier):
         raise TypeError(f"model: expected a MAE or a GMAE, got {type(model).__name__}; unwrap it first")
@@ -58,12 +59,22 @@ def save_model(
         "kind": next(kind for kind, config in CONFIGS.items() if type(model.config) is config),
         "config": asdict(model.config),
     }
-    weights = {name: value.detach().to(dtype=dtype).contiguous() for name, value in model.state_dict().items()}
+    weights = {name: _stored(name, value, dtype) for name, value in model.state_dict().items()}
     with replacing(folder / WEIGHTS_NAME) as beside:
         save_file(weights, beside, metadata={"format": "pt"})
     if may_write_card(folder):
         write_whole(folder / CARD_NAME, model_card(model, facts))
     write_whole(folder / CONFIG_NAME, json.dumps(description, indent=2) + "\n")
+
+
+def _stored(name: str, value: Tensor, dtype: torch.dtype | None) -> Tensor:
+    stored = value.detach().to(dtype=dtype).contiguous()
+    if stored.dtype != value.dtype and not torch.equal(stored.float().isfinite(), value.isfinite()):
+        raise InputError(
+            f"dtype: expected one that holds every weight, got {dtype}, in which numbers of {name} become infinite; "
+            "use torch.bfloat16 or torch.float32"
+        )
+    return stored
 
 
 def load_model(path_or_hub_id: str | Path, device: str | torch.device = "cpu") -> MAE | GMAE:
@@ -104,7 +115,7 @@ def load_weights(model: nn.Module, folder: str | Path) -> None:
     """Put the weights of a model folder into a model of the same configuration.
 
     Raises MissingError without `model.safetensors` in the folder, and FormatError for a file that cannot be read, and
-    naming weights that are missing, unexpected, of another shape or no floating-point numbers.
+    naming weights that are missing, unexpected, of another shape, no floating-point numbers, NaN or infinite.
     """
     path = _weights_of(Path(folder))
     wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}

@@ -7,6 +7,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from splatlearn.core.checks import check_stored
 from splatlearn.core.errors import FormatError
 
 FLOATING = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
@@ -32,9 +33,15 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """All tensors of a safetensors file; raises as `read_shapes` does."""
+    """All tensors of a safetensors file; raises as `read_shapes` does, and for numbers that are not finite."""
     read_shapes(path)
-    return read_tensors(path)
+    weights = read_tensors(path)
+    for name, value in weights.items():
+        try:
+            check_stored(name, value)
+        except FormatError as error:
+            raise FormatError(f"{path}: {error}") from error
+    return weights
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
+from splatlearn.core.checks import check_stored
 from splatlearn.core.errors import FormatError
 from splatlearn.models.weight_shapes import check_shapes
 from splatlearn.training.checkpoint_files import CheckpointError
@@ -29,7 +30,10 @@ def whole_weights(model: nn.Module) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def restore_weights(model: nn.Module, files: TensorFiles, prefix: str = "") -> None:
-    """Put stored weights into a model; raises CheckpointError naming what is missing, unexpected or of other shape."""
+    """Put stored weights into a model.
+
+    Raises CheckpointError naming what is missing, unexpected, of other shape or not finite.
+    """
     wanted = model.state_dict()
     found = {key.removeprefix(prefix): shape for key, shape in files.shapes.items() if key.startswith(prefix)}
     try:
@@ -37,7 +41,12 @@ def restore_weights(model: nn.Module, files: TensorFiles, prefix: str = "") -> N
     except FormatError as error:
         raise CheckpointError(f"{files.folder} is a checkpoint of another model: {error}") from error
     for name, value in wanted.items():
-        local(value).copy_(files.like(prefix + name, value))
+        stored = files.like(prefix + name, value)
+        try:
+            check_stored(prefix + name, stored)
+        except FormatError as error:
+            raise CheckpointError(f"{files.folder}: {files.name}: {error}") from error
+        local(value).copy_(stored)
 
 
 def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, files: TensorFiles, prefix: str = "") -> None:

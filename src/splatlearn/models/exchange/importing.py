@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from splatlearn.core.errors import InputError
+from splatlearn.core.checks import check_stored
+from splatlearn.core.errors import FormatError, InputError
 from splatlearn.models.decoder import DecoderConfig
 from splatlearn.models.exchange.choices import Target
 from splatlearn.models.exchange.huggingface_names import from_hf, has_hf_names
@@ -22,6 +23,7 @@ from splatlearn.models.exchange.layout import (
     own_weights,
     without_positions,
 )
+from splatlearn.models.exchange.own import refuse_own
 from splatlearn.models.exchange.sources import ImportOptions, read_source
 from splatlearn.models.gmae import GMAE
 from splatlearn.models.mae import MAE, MAEConfig
@@ -71,6 +73,7 @@ def import_model(
     model: learned positions, missing or unknown names, sizes that do not fit, and a target that nobody has told.
     """
     found = read_source(source, options)
+    refuse_own(found.weights, found.name)
     try:
         named = from_hf(found.weights) if has_hf_names(found.weights) else found.weights
     except InputError as error:
@@ -79,6 +82,8 @@ def import_model(
     try:
         weights = {name: _numbers(name, value) for name, value in named.items() if name not in left_out}
         return _build(weights, found.known, into, generator, left_out)
+    except FormatError as error:
+        raise FormatError(f"{found.name}: {error}") from error
     except ValueError as error:
         raise InputError(f"{found.name}: {error}") from error
 
@@ -130,7 +135,10 @@ def _check(weights: Mapping[str, Tensor], config: MAEConfig, positions: tuple[st
 
 
 def _numbers(name: str, value: Tensor) -> Tensor:
-    """A tensor in float32; raises InputError for one that holds other than floating-point numbers in memory."""
+    """A tensor in float32; raises InputError for one that holds other than floating-point numbers in memory.
+
+    Raises FormatError for numbers that are not finite.
+    """
     plain = value.layout == torch.strided and value.device.type == "cpu" and value.is_floating_point()
     if not plain:
         raise InputError(
@@ -138,6 +146,7 @@ def _numbers(name: str, value: Tensor) -> Tensor:
         )
     if value.numel() * value.element_size() > value.untyped_storage().nbytes():
         raise InputError(f"{name}: expected {value.numel():,} numbers, got a tensor that repeats fewer of them")
+    check_stored(name, value.detach())
     return value.detach().float()
 
 
