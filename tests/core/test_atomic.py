@@ -38,10 +38,36 @@ def test_leftovers_of_killed_processes_go_and_fresh_ones_stay(tmp_path: Path):
     assert not old.exists() and fresh.exists() and other.exists()
 
 
-def test_a_long_name_can_be_written(tmp_path: Path):
-    path = tmp_path / ("n" * 250)
-    write_whole(path, "text")
-    assert path.read_text() == "text"
+@pytest.mark.parametrize(
+    "name", ["n" * 255, "ä" * 80, "ä" * 127, "山" * 85, "😀" * 63, "x" + "é山😀" * 28, "a" * 199 + "山" * 18]
+)
+def test_names_of_up_to_255_bytes_can_be_written(tmp_path: Path, name: str):
+    assert len(name.encode()) <= 255
+    path = tmp_path / name
+    write_whole(path, "old")
+    with replacing(path) as beside:
+        beside.write_text("text")
+        assert is_unfinished(beside) and beside.name.encode().decode() == beside.name
+    assert path.read_text() == "text" and list(tmp_path.iterdir()) == [path]
+
+
+def test_long_names_that_begin_alike_do_not_meet(tmp_path: Path):
+    first, second = tmp_path / ("山" * 80 + "1"), tmp_path / ("山" * 80 + "2")
+    with replacing(first) as one, replacing(second) as other:
+        one.write_text("one")
+        other.write_text("other")
+    assert (first.read_text(), second.read_text()) == ("one", "other")
+
+
+def test_what_a_killed_process_left_of_a_long_name_goes(tmp_path: Path):
+    path = tmp_path / ("ä" * 120)
+    with pytest.raises(KeyError), replacing(path) as beside:
+        left = beside.name.replace(f".{os.getpid()}.", ".1.")
+        raise KeyError
+    (tmp_path / left).write_text("half")
+    os.utime(tmp_path / left, (0, 0))
+    write_whole(path, "new")
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_folder_is_filled_with_the_named_file_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

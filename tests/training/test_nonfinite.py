@@ -1,15 +1,18 @@
 import dataclasses
 import json
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from splatlearn.cli import main
-from splatlearn.models import load_model
+from splatlearn.core.errors import FormatError
+from splatlearn.models import load_model, presets
 from splatlearn.training import MutualInformationOptions, NonFiniteError, ObjectiveOptions, Recipe, finetune, pretrain
 from splatlearn.training.checkpoint_files import checkpoint_folders
 from splatlearn.training.guard import FiniteGuard
@@ -17,6 +20,7 @@ from splatlearn.training.nonfinite import MOST
 from splatlearn.training.replay import ReplayError, replay
 from training.small_finetune import PLAIN, labelled, pretrained, small_finetuning
 from training.small_run import losses, pictures, small_recipe
+from training.two_trainers import SMALL
 
 pytestmark = pytest.mark.usefixtures("small_encoder")
 
@@ -143,6 +147,13 @@ class TestReplay:
         finetune(recipe, labelled())
         (folder,) = (tmp_path / "run" / "nonfinite").iterdir()
         assert replay(folder, "cpu").loss == losses(tmp_path / "run")[3]
+        path = folder / "batch-00000-00000.safetensors"
+        tensors = load_file(path)
+        tensors["strengths"], tensors["operations"] = torch.zeros(4, 1), torch.zeros(4, 1, dtype=torch.int64)
+        for name, value in (("labels", 2), ("labels", -1), ("operations", 99), ("operations", -2)):
+            save_file({**tensors, name: torch.full_like(tensors[name], value)}, path)
+            with pytest.raises(ReplayError, match=f"{name}: expected numbers from"):
+                replay(folder, "cpu")
 
     def test_a_step_that_is_finite_here_is_said_to_be(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -156,6 +167,16 @@ class TestReplay:
     def test_another_folder(self, tmp_path: Path) -> None:
         with pytest.raises(ReplayError, match="expected a step that a run saved under nonfinite/, got a folder"):
             replay(tmp_path)
+        with pytest.raises(
+            FileNotFoundError, match=r"such as RUN/nonfinite/step-00000042, got .*none, which is not there"
+        ):
+            replay(tmp_path / "none")
+        (tmp_path / "file").touch()
+        with pytest.raises(ReplayError, match="which is a file"):
+            replay(tmp_path / "file")
+        (tmp_path / "run" / "nonfinite" / "step-00000003").mkdir(parents=True)
+        with pytest.raises(ReplayError, match=r"got a folder without a step\.json; it has .*step-00000003"):
+            replay(tmp_path / "run")
         (tmp_path / "step.json").write_text('{"schema": 7}')
         with pytest.raises(ReplayError, match="expected schema 1, got 7; update splatlearn"):
             replay(tmp_path)
@@ -167,3 +188,40 @@ class TestReplay:
         (folder / "batch-00000-00000.safetensors").unlink()
         with pytest.raises(ReplayError, match="expected the batch batch-00000-00000 of the step"):
             replay(folder)
+
+    @pytest.mark.parametrize(
+        ("name", "change", "said"),
+        [
+            ("images", lambda each: each.float(), r"images: expected uint8 \[B, 3, H=16, W=16\], got float32"),
+            ("images", lambda each: each[:, :1].contiguous(), r"images: expected uint8 .*, got uint8 \[8, 1, 16, 16\]"),
+            ("images", lambda each: each[:, :, :8].contiguous(), r"images: expected .*, got uint8 \[8, 3, 8, 16\]"),
+            (
+                "noise",
+                lambda each: each[:, 0].contiguous(),
+                r"noise: expected float32 \[B=8, N=16\], got float32 \[8\]",
+            ),
+            ("noise", lambda each: each.double(), r"noise: expected float32 .*, got float64"),
+            ("noise", lambda each: each[:5].contiguous(), r"noise: expected float32 .*, got float32 \[5, 16\]"),
+            ("noise", lambda each: each / 0, "noise: expected finite"),
+            ("indices", lambda each: None, r"indices: expected int64 \[B=8\], got none"),
+        ],
+    )
+    def test_a_batch_of_other_tensors(self, name: str, change: Any, said: str, stopped: Path, tmp_path: Path) -> None:
+        shutil.copytree(stopped, tmp_path / "step")
+        path = tmp_path / "step" / "batch-00000-00000.safetensors"
+        tensors = load_file(path)
+        changed = change(tensors.pop(name))
+        save_file(tensors if changed is None else {**tensors, name: changed}, path)
+        with pytest.raises((ReplayError, FormatError), match=said):
+            replay(tmp_path / "step")
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A step that a run saved."""
+    run = tmp_path_factory.mktemp("stopped") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(presets.ENCODERS, "tiny", SMALL)
+        take_for_bad(patch, 1)
+        pretrain(small_recipe(run, "mae", stop_after=2), pictures())
+    return run / "nonfinite" / "step-00000001"

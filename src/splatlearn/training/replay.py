@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,15 +13,17 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from splatlearn.core.checks import check_stored
 from splatlearn.core.device import choose_device, choose_precision
 from splatlearn.core.disk.atomic import read_object
-from splatlearn.core.errors import InputError
+from splatlearn.core.errors import InputError, MissingError
 from splatlearn.core.typed import read_as, shown
 from splatlearn.data.batch import Batch
-from splatlearn.models import GMAE, MAE, load_classifier, load_model
+from splatlearn.models import GMAE, MAE, Classifier, load_classifier, load_model
 from splatlearn.training.checkpoint import open_tensors
 from splatlearn.training.checkpoint_files import RECIPE
 from splatlearn.training.cost import Cost
+from splatlearn.training.finetune_augment import OPERATIONS
 from splatlearn.training.finetune_cost import FinetuneCost
 from splatlearn.training.finetune_data import LabelledBatch
 from splatlearn.training.finetune_recipe import FinetuneRecipe
@@ -30,14 +31,35 @@ from splatlearn.training.guard import finite_or_nan
 from splatlearn.training.nonfinite import DESCRIPTION, NETWORKS, SCHEMA
 from splatlearn.training.pretraining_cost import PretrainingCost
 from splatlearn.training.recipe import Recipe
+from splatlearn.training.run_folder import NONFINITE
 from splatlearn.training.stored_recipe import check_range
 from splatlearn.training.tensor_files import TensorFiles
 
+SHAPES: dict[type, dict[str, tuple[torch.dtype, tuple[str, ...]]]] = {
+    Batch: {
+        "images": (torch.uint8, ("B", "3", "H", "W")),
+        "noise": (torch.float32, ("B", "N")),
+        "indices": (torch.int64, ("B",)),
+    },
+    LabelledBatch: {
+        "images": (torch.uint8, ("B", "3", "H", "W")),
+        "labels": (torch.int64, ("B",)),
+        "operations": (torch.int64, ("B", "R")),
+        "strengths": (torch.float32, ("B", "R")),
+        "boxes": (torch.int64, ("B", "4")),
+        "indices": (torch.int64, ("B",)),
+    },
+}
+"""Dtypes and axes of the tensors of a batch; equal letters stand for equal sizes."""
 BATCHES = {"Batch": Batch, "LabelledBatch": LabelledBatch}
 
 
 class ReplayError(InputError):
     """A folder does not hold a step that can be run again."""
+
+
+class MissingStepError(ReplayError, MissingError):
+    """There is no such folder, or no step in it."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +117,7 @@ def replay(folder: str | Path, device: str = "auto", precision: str | None = Non
     model.train()
     cost.at(told.done, told.step - 1)
     losses: list[Tensor] = []
-    passes = list(_passes(folder, told, cost))
+    passes = list(_passes(folder, told, cost, _sizes(model)))
     with _first_bad_module(model) as bad:
         for place, batch in passes:
             loss = cost(model, batch, told.epoch, place).loss
@@ -114,6 +136,17 @@ def replay(folder: str | Path, device: str = "auto", precision: str | None = Non
 
 def _description(folder: Path) -> _Step:
     path = folder / DESCRIPTION
+    if not folder.is_dir():
+        raise MissingStepError(
+            "folder: expected one that a run saved under nonfinite/, such as RUN/nonfinite/step-00000042, got "
+            f"{folder}, which is {'a file' if folder.exists() else 'not there'}"
+        )
+    if not path.is_file():
+        saved = sorted([*folder.glob("step-*"), *folder.glob(f"{NONFINITE}/step-*")])[:1]
+        raise MissingStepError(
+            f"{folder}: expected a step that a run saved under nonfinite/, got a folder without a {DESCRIPTION}"
+            f"{f'; it has {saved[0]}' if saved else ''}"
+        )
     try:
         version = read_object(path)["schema"]
         if type(version) is int and version == SCHEMA:
@@ -126,7 +159,9 @@ def _description(folder: Path) -> _Step:
     raise ReplayError(f"{path}: expected schema {SCHEMA}, got {shown(version)}; update splatlearn to run it again")
 
 
-def _model_and_cost(folder: Path, told: _Step, device: torch.device, precision: str) -> tuple[nn.Module, Cost]:
+def _model_and_cost(
+    folder: Path, told: _Step, device: torch.device, precision: str
+) -> tuple[MAE | GMAE | Classifier, Cost]:
     if told.kind == FinetuneRecipe.__name__:
         classifier = load_classifier(folder, device)
         recipe = FinetuneRecipe.read(folder / RECIPE)
@@ -140,12 +175,19 @@ def _model_and_cost(folder: Path, told: _Step, device: torch.device, precision: 
     return model, cost
 
 
-def _passes(folder: Path, told: _Step, cost: Cost) -> Iterator[tuple[int, Any]]:
+def _sizes(model: MAE | GMAE | Classifier) -> dict[str, int]:
+    """The sizes of images and noise, by their letters in `SHAPES`, and the number of classes that the model is for."""
+    (height, width), grid = model.config.encoder.image_size, model.config.encoder.grid
+    classes = len(model.config.classes) if isinstance(model, Classifier) else 0
+    return {"H": height, "W": width, "N": grid[0] * grid[1], "C": classes}
+
+
+def _passes(folder: Path, told: _Step, cost: Cost, sizes: dict[str, int]) -> Iterator[tuple[int, Any]]:
     """The batches of the step's forward passes and their places; those of several processes joined where they were."""
     kind, processes = BATCHES[told.batch], told.processes
     for number in range(told.passes):
         place = told.place * told.passes + number
-        batches = [_batch(folder, kind, f"batch-{rank:05d}-{number:05d}") for rank in range(processes)]
+        batches = [_batch(folder, kind, f"batch-{rank:05d}-{number:05d}", sizes) for rank in range(processes)]
         if cost.joins_processes:
             joined = {name: torch.cat([each[name] for each in batches]) for name in batches[0]}
             yield place, kind(**joined)
@@ -154,13 +196,38 @@ def _passes(folder: Path, told: _Step, cost: Cost) -> Iterator[tuple[int, Any]]:
                 yield place * processes + rank, kind(**batch)
 
 
-def _batch(folder: Path, kind: type, name: str) -> dict[str, Tensor]:
+def _batch(folder: Path, kind: type, name: str, known: dict[str, int]) -> dict[str, Tensor]:
+    """The tensors of a batch; raises ReplayError for others than the step's, FormatError for numbers not finite."""
     try:
         tensors = TensorFiles(folder, name).all()
     except (OSError, ValueError, SafetensorError) as error:
         raise ReplayError(f"{folder}: expected the batch {name} of the step, got {error}") from error
-    known = {field.name for field in dataclasses.fields(kind)}
-    return {key: value for key, value in tensors.items() if key in known}
+    sizes = dict(known)
+    for key in SHAPES[kind]:
+        _check(f"{folder}: {name}: {key}", tensors.get(key), *SHAPES[kind][key], sizes)
+    # The places of classes and operations are looked up.
+    for key, low, high in (("labels", 0, sizes["C"] - 1), ("operations", -1, len(OPERATIONS) - 1)):
+        if key in SHAPES[kind] and not bool(((tensors[key] >= low) & (tensors[key] <= high)).all()):
+            raise ReplayError(f"{folder}: {name}: {key}: expected numbers from {low} to {high}, got others")
+    return {key: tensors[key] for key in SHAPES[kind]}
+
+
+def _check(where: str, value: Tensor | None, dtype: torch.dtype, axes: tuple[str, ...], sizes: dict[str, int]) -> None:
+    """Compare a tensor with its dtype and axes; sizes of letters that are not known yet are those that it has."""
+    kind = str(dtype).removeprefix("torch.")
+    fits = value is not None and value.dtype == dtype and value.ndim == len(axes)
+    if value is not None and fits:
+        wanted = [
+            int(axis) if axis.isdigit() else sizes.setdefault(axis, size)
+            for axis, size in zip(axes, value.shape, strict=True)
+        ]
+        fits = wanted == list(value.shape)
+    if value is None or not fits:
+        told = ", ".join(f"{axis}={sizes[axis]}" if axis in sizes else axis for axis in axes)
+        got = "none" if value is None else f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
+        raise ReplayError(f"{where}: expected {kind} [{told}], got {got}; the file is damaged or of another run")
+    if value.is_floating_point():
+        check_stored(where, value)
 
 
 @contextmanager

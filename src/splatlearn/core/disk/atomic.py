@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import hashlib
 import json
 import os
 import shutil
@@ -26,6 +27,9 @@ UNFINISHED_SUFFIX = ".tmp"
 ABANDONED_AFTER = 3600.0
 """Seconds after its last change at which an unfinished file counts as left by a killed process."""
 
+LONGEST_NAME = 200
+"""Bytes of a file's name that the name of its unfinished file has; file systems allow 255 in all."""
+
 LARGEST = 2**24
 """Bytes that a JSON file may have where its reader names no other limit."""
 
@@ -40,7 +44,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Missing folders are made. The content has reached the disk before the old file is replaced.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    stem = f".{path.name[:200]}."
+    stem = f".{_shortened(path.name)}."
     _clear_abandoned(path.parent, stem)
     beside = path.with_name(f"{stem}{os.getpid()}{UNFINISHED_SUFFIX}")
     try:
@@ -53,6 +57,15 @@ def replacing(path: Path) -> Iterator[Path]:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _shortened(name: str) -> str:
+    """A name that leaves room for what is added to it; names that are equal at first stay apart by their digest."""
+    # File systems limit bytes, of which a character may have four.
+    whole = os.fsencode(name)
+    if len(whole) <= LONGEST_NAME:
+        return name
+    return f"{whole[:LONGEST_NAME].decode('utf-8', 'ignore')}.{hashlib.sha256(whole).hexdigest()[:8]}"
 
 
 @contextmanager
