@@ -29,12 +29,12 @@ from splatlearn.core.disk.atomic import read_object, write_whole
 from splatlearn.data import resize_center_crop
 from splatlearn.data.labelled import Labelled
 from splatlearn.evaluation import masked_psnr
-from splatlearn.evaluation.bsds_contenders import READ_OUTS, gmae_edges
+from splatlearn.evaluation.boundaries.contenders import READ_OUTS, gmae_edges
 from splatlearn.evaluation.comparison import paired_difference
-from splatlearn.evaluation.figure_ground_contenders import READ_OUTS as FIGURES
-from splatlearn.evaluation.figure_ground_contenders import gmae_figures
+from splatlearn.evaluation.masked.reconstruction import evaluating, shown_image
 from splatlearn.evaluation.options import EvaluationOptions
-from splatlearn.evaluation.reconstruction import evaluating, shown_image
+from splatlearn.evaluation.saliency.contenders import READ_OUTS as FIGURES
+from splatlearn.evaluation.saliency.contenders import gmae_figures
 from splatlearn.evaluation.suite import evaluate
 from splatlearn.models import GMAE, ModelOptions, load_model, random_mask
 from splatlearn.models.decoder import MaskedAutoencoder

@@ -17,7 +17,7 @@ import tyro
 from benchmarks.ablations import Options, arms, base_recipe
 from benchmarks.common import Task, interleave, median
 from splatlearn.core.disk.atomic import write_whole
-from splatlearn.data.batch import Batch
+from splatlearn.data.loading.batch import Batch
 from splatlearn.training import Recipe
 from splatlearn.training.pretraining_cost import PretrainingCost
 from splatlearn.training.run_folder import environment

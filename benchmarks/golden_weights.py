@@ -19,7 +19,7 @@ from PIL import Image
 from splatlearn.core.disk.atomic import write_whole
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.data import resize_center_crop, sample_photos
-from splatlearn.evaluation.reconstruction import evaluating
+from splatlearn.evaluation.masked.reconstruction import evaluating
 from splatlearn.models import GMAE, Mask, load_model, random_mask
 from splatlearn.models.packaged import packaged_models
 from splatlearn.objectives import masked_mse

@@ -20,8 +20,8 @@ import tyro
 from benchmarks.packs import FOLDER, labelled_pack
 from splatlearn.evaluation import few_shot_draw
 from splatlearn.evaluation.comparison import paired_difference
-from splatlearn.evaluation.dense_suite import evaluate_segmentation
-from splatlearn.evaluation.embedders import random_twin
+from splatlearn.evaluation.features.embedders import random_twin
+from splatlearn.evaluation.probes.dense_suite import evaluate_segmentation
 from splatlearn.models import load_model
 from splatlearn.training import (
     AugmentOptions,

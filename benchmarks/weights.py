@@ -25,8 +25,8 @@ from splatlearn.cli.benchmark import BenchmarkInput
 from splatlearn.cli.scoring import edge_tables, figure_tables
 from splatlearn.core.disk.atomic import read_object, write_whole
 from splatlearn.evaluation import EvaluationOptions, Extraction, evaluate, save_evaluation
-from splatlearn.evaluation.bsds_contenders import USUAL, gmae_edges
-from splatlearn.evaluation.figure_ground_contenders import gmae_figures
+from splatlearn.evaluation.boundaries.contenders import USUAL, gmae_edges
+from splatlearn.evaluation.saliency.contenders import gmae_figures
 from splatlearn.models import GMAE, MAE, ModelOptions, load_model, save_model
 from splatlearn.models.card import CardScore
 from splatlearn.models.packaged import FOLDER as PACKAGE

@@ -23,19 +23,25 @@ import tyro
 from benchmarks.common import check_part
 from benchmarks.zero_shot_scores import Rows, edge_rows, figure_rows
 from splatlearn.core.disk.atomic import read_object, write_whole
-from splatlearn.evaluation.bsds_contenders import READ_OUTS as EDGES
-from splatlearn.evaluation.bsds_contenders import EdgeContender, gmae_edges, mae_edges, plain_edges, shuffled_edges
-from splatlearn.evaluation.bsds_data import PUBLISHED, open_bsds
-from splatlearn.evaluation.embedders import random_twin
-from splatlearn.evaluation.figure_ground_contenders import READ_OUTS as FIGURES
-from splatlearn.evaluation.figure_ground_contenders import (
+from splatlearn.evaluation.boundaries.contenders import READ_OUTS as EDGES
+from splatlearn.evaluation.boundaries.contenders import (
+    EdgeContender,
+    gmae_edges,
+    mae_edges,
+    plain_edges,
+    shuffled_edges,
+)
+from splatlearn.evaluation.boundaries.data import PUBLISHED, open_bsds
+from splatlearn.evaluation.features.embedders import random_twin
+from splatlearn.evaluation.saliency.contenders import READ_OUTS as FIGURES
+from splatlearn.evaluation.saliency.contenders import (
     FigureContender,
     gmae_figures,
     plain_figures,
     shuffled_figures,
     token_cuts,
 )
-from splatlearn.evaluation.figure_ground_data import open_figure_ground
+from splatlearn.evaluation.saliency.data import open_figure_ground
 from splatlearn.models import GMAE, MAE, load_model
 from splatlearn.training.recipe import Recipe
 from splatlearn.training.run_folder import RECIPE, environment

@@ -14,7 +14,7 @@ import torch
 import tyro
 from matplotlib.figure import Figure
 
-from splatlearn.evaluation.bsds_contenders import as_images
+from splatlearn.evaluation.boundaries.contenders import as_images
 from splatlearn.images import decode
 from splatlearn.images.listing import images_in
 from splatlearn.models import GMAE, load_model

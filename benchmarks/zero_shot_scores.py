@@ -11,12 +11,12 @@ import numpy as np
 from jaxtyping import Float
 
 from splatlearn.core.disk.atomic import replacing
-from splatlearn.evaluation.bsds import BoundaryCounts, boundary_counts, boundary_scores, thresholds
-from splatlearn.evaluation.bsds_contenders import EdgeContender
-from splatlearn.evaluation.bsds_data import AnnotatedImage, read_boundaries
-from splatlearn.evaluation.figure_ground import MaskScore, figure_scores, mask_score
-from splatlearn.evaluation.figure_ground_contenders import FigureContender
-from splatlearn.evaluation.figure_ground_data import Pair, read_figure
+from splatlearn.evaluation.boundaries.contenders import EdgeContender
+from splatlearn.evaluation.boundaries.data import AnnotatedImage, read_boundaries
+from splatlearn.evaluation.boundaries.scores import BoundaryCounts, boundary_counts, boundary_scores, thresholds
+from splatlearn.evaluation.saliency.contenders import FigureContender
+from splatlearn.evaluation.saliency.data import Pair, read_figure
+from splatlearn.evaluation.saliency.scores import MaskScore, figure_scores, mask_score
 from splatlearn.images import decode
 
 Score = TypeVar("Score", BoundaryCounts, MaskScore)

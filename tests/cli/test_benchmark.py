@@ -10,8 +10,8 @@ from PIL import Image
 
 from models.small_models import small_gmae, small_mae
 from splatlearn.cli import main
-from splatlearn.evaluation.bsds_contenders import READ_OUTS as EDGES
-from splatlearn.evaluation.figure_ground_contenders import READ_OUTS as FIGURES
+from splatlearn.evaluation.boundaries.contenders import READ_OUTS as EDGES
+from splatlearn.evaluation.saliency.contenders import READ_OUTS as FIGURES
 
 
 def run(*arguments: str) -> int:

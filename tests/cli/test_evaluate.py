@@ -90,7 +90,7 @@ def test_a_model_folder_and_places_of_ones_own(photos: Path, tmp_path: Path):
 
 
 def test_segmentation(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
-    from splatlearn.evaluation import dense_suite
+    from splatlearn.evaluation.probes import dense_suite
 
     quick = dataclasses.replace(dense_suite.SegmentationRecipe(), steps=5)
     monkeypatch.setattr(dense_suite, "SegmentationRecipe", lambda: quick)
@@ -144,7 +144,7 @@ def test_a_budget_has_one_row_in_a_table(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_the_default_pooling_is_the_same_everywhere():
-    from splatlearn.evaluation.embedders import EncoderFeatures
+    from splatlearn.evaluation.features.embedders import EncoderFeatures
     from splatlearn.models import ClassifierConfig
     from splatlearn.training import FinetuneRecipe
     from splatlearn.training.mutual_recipe import MutualInformationOptions

@@ -98,7 +98,7 @@ def test_what_cannot_work_is_refused_before_work_begins(
     for module, name in (
         ("splatlearn.zero_shot.scene", "_predict"),
         ("splatlearn.fitting.refine", "_descend"),
-        ("splatlearn.evaluation.feature_cache", "extract"),
+        ("splatlearn.evaluation.features.cache", "extract"),
     ):
         monkeypatch.setattr(importlib.import_module(module), name, work)
     places = {"MODEL": model, "PHOTO": photo, "LABELLED": labelled, "NONE": tmp_path / "none"}
@@ -167,7 +167,7 @@ def test_what_changes_nothing_is_said(
 def test_options_of_labelled_images_beside_masks_alone_are_said(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from splatlearn.evaluation import dense_suite
+    from splatlearn.evaluation.probes import dense_suite
 
     quick = dense_suite.SegmentationRecipe(steps=2)
     monkeypatch.setattr(dense_suite, "SegmentationRecipe", lambda: quick)

@@ -17,10 +17,10 @@ from data.pictures import save
 from models.small_models import small_gmae
 from splatlearn.cli import main, progress
 from splatlearn.cli.progress import progress_bar
-from splatlearn.evaluation import dense_suite
-from splatlearn.evaluation.dense import SegmentationRecipe
-from splatlearn.evaluation.features import Features
-from splatlearn.evaluation.linear import LarsRecipe, lars_scores
+from splatlearn.evaluation.features.extraction import Features
+from splatlearn.evaluation.probes import dense_suite
+from splatlearn.evaluation.probes.dense import SegmentationRecipe
+from splatlearn.evaluation.probes.linear import LarsRecipe, lars_scores
 
 
 def run(*arguments: object) -> int:

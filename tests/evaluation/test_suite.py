@@ -13,7 +13,7 @@ from evaluation.planted import coloured, coloured_sets, planted
 from models.small_models import small_gmae, small_mae
 from splatlearn.data.labelled import labelled_parts
 from splatlearn.evaluation import EvaluationOptions, Extraction, evaluate, read_evaluations, save_evaluation
-from splatlearn.evaluation.probes import accuracy, probe_scores
+from splatlearn.evaluation.probes.probes import accuracy, probe_scores
 
 QUICK = EvaluationOptions(shots=(1, 2), shares=(0.5,), draws=2)
 
@@ -63,7 +63,7 @@ def test_models_are_loaded_from_folders_and_left_as_they_were(tmp_path: Path):
 
 
 def test_few_shot_images_are_the_same_for_every_model(monkeypatch: pytest.MonkeyPatch):
-    from splatlearn.evaluation import probes
+    from splatlearn.evaluation.probes import probes
 
     drawn: list[list[int]] = []
 
@@ -106,7 +106,7 @@ def test_pooling_and_block_are_passed_on():
 
 
 def test_linear_probe_by_size_or_by_name(monkeypatch: pytest.MonkeyPatch):
-    from splatlearn.evaluation import probes
+    from splatlearn.evaluation.probes import probes
 
     def settings(linear):
         options = EvaluationOptions(probes=("linear",), linear=linear)

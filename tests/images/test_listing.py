@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, features
 
 from data.pictures import array, encode, save
-from data.test_folder import touch
+from data.sources.test_folder import touch
 from splatlearn.data import labelled_parts, open_labelled, open_source
 from splatlearn.images import DataError, LeftOut, left_out_of, listing
 from splatlearn.images.listing import IMAGE_EXTENSIONS, files_below, images_in

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from splatlearn.report import loss_curve, small_multiples
-from splatlearn.report.curves import MOST_POINTS, running_mean
+from splatlearn.report.parts.curves import MOST_POINTS, running_mean
 
 
 def test_running_mean_is_the_mean_of_the_neighbours():

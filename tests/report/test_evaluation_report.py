@@ -20,7 +20,7 @@ from splatlearn.report.evaluation import (
     score_table,
 )
 from splatlearn.report.evaluation_comparison import cells, columns, difference_plot, write_comparison
-from splatlearn.report.scores import score_plot
+from splatlearn.report.parts.scores import score_plot
 
 
 def subject(name: str, shift: float = 0.0) -> Subject:

@@ -7,7 +7,7 @@ from matplotlib.collections import EllipseCollection
 
 from splatlearn.evaluation import psnr
 from splatlearn.report import depth_prefix_strip, gaussian_map, reconstruction_grid
-from splatlearn.report.figures import ENLARGE_TO, HIDDEN_ALPHA
+from splatlearn.report.parts.figures import ENLARGE_TO, HIDDEN_ALPHA
 
 
 def shown(axes):

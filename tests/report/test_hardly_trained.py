@@ -8,7 +8,7 @@ import torch
 from splatlearn.models import load_model, presets
 from splatlearn.report import hardly_trained as said
 from splatlearn.report.hardly_trained import hardly_trained
-from splatlearn.report.page import render_page
+from splatlearn.report.parts.page import render_page
 from splatlearn.report.run_pictures import ShownPhotos, run_picture_sections
 from splatlearn.training import pretrain
 from training.small_run import pictures, small_recipe

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from splatlearn.report import Code, Figure, KeyValues, Section, Table, write_page
-from splatlearn.report.page import format_value, render_page
+from splatlearn.report.parts.page import format_value, render_page
 
 NASTY = "<script>alert('x')</script> & \"q\" $\\frac{ --> 日本"
 VOID = {"meta", "img", "link", "br"}

@@ -7,7 +7,7 @@ import torch
 
 from models.out_of_bounds import vivid_gmae
 from models.small_models import small_gmae
-from splatlearn.report.page import Figure
+from splatlearn.report.parts.page import Figure
 from splatlearn.report.run_pictures import LAYERS, zero_shot_section
 from splatlearn.zero_shot import layers_of, read_scene
 

@@ -16,7 +16,7 @@ from torch.fx.experimental import _config
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from splatlearn.data.batch import Batch
+from splatlearn.data.loading.batch import Batch
 from splatlearn.models import GMAE, load_model
 from splatlearn.models.classifier import classifier_from
 from splatlearn.rendering import backend_torch

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from splatlearn.data import ImageList
-from splatlearn.evaluation.features import Extraction
+from splatlearn.evaluation.features.extraction import Extraction
 from splatlearn.images import DataError
 from splatlearn.models import create_model
 from splatlearn.training import pretrain

@@ -32,8 +32,8 @@ def benchmark_command(
     from splatlearn.cli.which_model import described, load_gmae
     from splatlearn.cli.written import is_run
     from splatlearn.core.device import choose_device
-    from splatlearn.evaluation.bsds_contenders import READ_OUTS, USUAL, gmae_edges, plain_edges
-    from splatlearn.evaluation.figure_ground_contenders import gmae_figures, plain_figures
+    from splatlearn.evaluation.boundaries.contenders import READ_OUTS, USUAL, gmae_edges, plain_edges
+    from splatlearn.evaluation.saliency.contenders import gmae_figures, plain_figures
     from splatlearn.zero_shot.scene import check_options
 
     if given.out is None and not Path(run).is_dir():

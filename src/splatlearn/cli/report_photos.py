@@ -16,7 +16,7 @@ from splatlearn.core.typed import read_as
 from splatlearn.data import HELD_OUT_PHOTOS, open_source, resize_center_crop, sample_photos
 from splatlearn.images import DataError, UnreadableImage
 from splatlearn.models import GMAE, MAE, load_model
-from splatlearn.report.page import Section
+from splatlearn.report.parts.page import Section
 from splatlearn.report.run_pictures import ShownPhotos, run_picture_sections
 
 SHOWN = 4

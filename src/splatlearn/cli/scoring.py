@@ -12,10 +12,10 @@ from rich.table import Table
 from splatlearn.cli.choices import BenchmarkInput
 from splatlearn.cli.notes import note_left_out
 from splatlearn.cli.progress import Told, progress_bar
-from splatlearn.evaluation.bsds_contenders import EdgeContender
-from splatlearn.evaluation.bsds_data import PUBLISHED, AnnotatedImage, open_bsds, score_edges
-from splatlearn.evaluation.figure_ground_contenders import FigureContender, score_figures
-from splatlearn.evaluation.figure_ground_data import open_figure_ground
+from splatlearn.evaluation.boundaries.contenders import EdgeContender
+from splatlearn.evaluation.boundaries.data import PUBLISHED, AnnotatedImage, open_bsds, score_edges
+from splatlearn.evaluation.saliency.contenders import FigureContender, score_figures
+from splatlearn.evaluation.saliency.data import open_figure_ground
 from splatlearn.images import LeftOut, decode
 
 Rows = Mapping[str, Mapping[str, float]]

@@ -13,7 +13,7 @@ from splatlearn.core.errors import InputError
 from splatlearn.core.randomness import Purpose, generator
 from splatlearn.data import KeyedPermutation, resize_center_crop
 from splatlearn.data.labelled import SPLIT_SEED, VAL_SHARE
-from splatlearn.evaluation.features import Progress
+from splatlearn.evaluation.features.extraction import Progress
 from splatlearn.images import DataError, UnreadableImage, decode
 from splatlearn.images.decoding import decoding, pending_orientation, turned
 from splatlearn.images.left_out import LeftOut

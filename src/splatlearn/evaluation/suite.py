@@ -11,13 +11,13 @@ import torch
 from splatlearn.core.kinds import check_kind
 from splatlearn.data import sample_order
 from splatlearn.data.labelled import Labelled, LabelledImages, open_labelled
-from splatlearn.evaluation.diagnostics import alignment, effective_rank, uniformity
-from splatlearn.evaluation.embedders import Embedder, EncoderFeatures, PixelFeatures, random_twin
-from splatlearn.evaluation.feature_cache import FeatureStore, weights_digest
-from splatlearn.evaluation.features import Extraction, Features, Progress
+from splatlearn.evaluation.features.cache import FeatureStore, weights_digest
+from splatlearn.evaluation.features.embedders import Embedder, EncoderFeatures, PixelFeatures, random_twin
+from splatlearn.evaluation.features.extraction import Extraction, Features, Progress
+from splatlearn.evaluation.features.reading import SeededCrop
 from splatlearn.evaluation.options import EvaluationOptions
-from splatlearn.evaluation.probes import budgets_of, probe_scores
-from splatlearn.evaluation.reading import SeededCrop
+from splatlearn.evaluation.probes.diagnostics import alignment, effective_rank, uniformity
+from splatlearn.evaluation.probes.probes import budgets_of, probe_scores
 from splatlearn.evaluation.results import Evaluation, Subject
 from splatlearn.models import load_model
 from splatlearn.models.decoder import MaskedAutoencoder

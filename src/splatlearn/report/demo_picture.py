@@ -12,7 +12,7 @@ from matplotlib.collections import EllipseCollection
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from splatlearn.evaluation.reconstruction import evaluating
+from splatlearn.evaluation.masked.reconstruction import evaluating
 from splatlearn.rendering import Splats, composite, project
 
 COLUMNS = ("visible patches", "painted from them", "photo", "its Gaussians", "nearest half")

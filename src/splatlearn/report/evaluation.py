@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from splatlearn.evaluation.results import Evaluation, Score, Subject, read_evaluations
-from splatlearn.report.page import Block, Figure, KeyValues, Section, Table
-from splatlearn.report.scores import COLORS, score_plot
-from splatlearn.report.style import TEXT, THEME, WIDTH
+from splatlearn.report.parts.page import Block, Figure, KeyValues, Section, Table
+from splatlearn.report.parts.scores import COLORS, score_plot
+from splatlearn.report.parts.style import TEXT, THEME, WIDTH
 
 PROBES = (
     "All on standardised features, with a random-weights encoder and raw pixels as controls: what the model has above "

@@ -10,8 +10,8 @@ import matplotlib.figure
 from matplotlib.ticker import FuncFormatter
 
 from splatlearn.evaluation.comparison import Comparison, Difference, Row, Run
-from splatlearn.report.page import Block, Figure, Section, Table, write_page
-from splatlearn.report.style import TEXT, THEME, WIDTH
+from splatlearn.report.parts.page import Block, Figure, Section, Table, write_page
+from splatlearn.report.parts.style import TEXT, THEME, WIDTH
 
 RULE = (
     "Differences are paired by seed; ± is half the 95 % interval of their mean, by Student's t over the pairs. A "

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from splatlearn.core.disk.atomic import read_object
 from splatlearn.core.errors import SplatlearnError
-from splatlearn.evaluation.reconstruction import masked_psnr
+from splatlearn.evaluation.masked.reconstruction import masked_psnr
 from splatlearn.models import GMAE, MAE, random_mask
 from splatlearn.models.channels import fit_channels
 from splatlearn.models.io import model_folder

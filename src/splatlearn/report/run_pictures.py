@@ -10,12 +10,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from splatlearn.evaluation.reconstruction import evaluating
+from splatlearn.evaluation.masked.reconstruction import evaluating
 from splatlearn.models import GMAE, MAE, random_mask
-from splatlearn.report.figures import zero_shot_strip
 from splatlearn.report.hardly_trained import hardly_trained
 from splatlearn.report.model_report import model_sections
-from splatlearn.report.page import Figure, Section
+from splatlearn.report.parts.figures import zero_shot_strip
+from splatlearn.report.parts.page import Figure, Section
 from splatlearn.report.run_facts import hidden_share, predicted_target
 from splatlearn.zero_shot import edges_of, figure_ground_of, layers_of, read_scene
 from splatlearn.zero_shot.layers import are_clamped, layers_error

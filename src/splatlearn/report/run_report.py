@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from splatlearn.core.disk.atomic import parse_object, read_object
 from splatlearn.core.errors import FormatError, MissingError
-from splatlearn.report.curves import loss_curve, small_multiples
-from splatlearn.report.page import Block, Code, Figure, KeyValues, Section
+from splatlearn.report.parts.curves import loss_curve, small_multiples
+from splatlearn.report.parts.page import Block, Code, Figure, KeyValues, Section
 
 CURVES = {
     "learning_rate": "learning rate",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from splatlearn.core.typed import read_as
 from splatlearn.report.evaluation import evaluation_sections
-from splatlearn.report.page import Section, write_page
+from splatlearn.report.parts.page import Section, write_page
 from splatlearn.report.run_report import Environment, run_sections
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from splatlearn.core.device import choose_precision
 from splatlearn.core.errors import InputError
 from splatlearn.data import PretrainingLoader, identify
-from splatlearn.data.loader import TrainingDataset
+from splatlearn.data.loading.loader import TrainingDataset
 from splatlearn.objectives import ObjectiveValue
 from splatlearn.training.checkpoint import (
     CheckpointError,

@@ -10,7 +10,7 @@ from jaxtyping import Float32, Int64, UInt8
 from torch import Tensor
 
 from splatlearn.data import ImageSource, RandomResizedCrop
-from splatlearn.data.loader import TrainingDataset
+from splatlearn.data.loading.loader import TrainingDataset
 from splatlearn.images import DataError
 from splatlearn.training.finetune_augment import Draws, draw_operations
 from splatlearn.training.finetune_mixing import Box, draw_box

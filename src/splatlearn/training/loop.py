@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from splatlearn.core.device import choose_device, choose_precision
 from splatlearn.core.kinds import check_kind
 from splatlearn.data import ImageSource, PretrainingDataset, RandomResizedCrop, open_source
-from splatlearn.data.batch import Batch
-from splatlearn.evaluation.features import Extraction
+from splatlearn.data.loading.batch import Batch
+from splatlearn.evaluation.features.extraction import Extraction
 from splatlearn.models import GMAE, MAE
 from splatlearn.objectives import ObjectiveValue
 from splatlearn.objectives.processes import average_gradients

@@ -8,12 +8,12 @@ from torch import Tensor
 
 from splatlearn.core.randomness import Purpose, generator
 from splatlearn.data.labelled import Labelled, LabelledImages, labelled_parts, open_labelled
-from splatlearn.data.samples import ImageSource
+from splatlearn.data.sources.samples import ImageSource
 from splatlearn.evaluation.choices import NEIGHBOURS
-from splatlearn.evaluation.embedders import EncoderFeatures
-from splatlearn.evaluation.features import Extraction, Features, extract
-from splatlearn.evaluation.knn import knn_scores
-from splatlearn.evaluation.linear import logistic_scores
+from splatlearn.evaluation.features.embedders import EncoderFeatures
+from splatlearn.evaluation.features.extraction import Extraction, Features, extract
+from splatlearn.evaluation.probes.knn import knn_scores
+from splatlearn.evaluation.probes.linear import logistic_scores
 from splatlearn.models.decoder import MaskedAutoencoder
 from splatlearn.training.probe_options import ProbeOptions
 

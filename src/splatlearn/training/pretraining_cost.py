@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from splatlearn.core.gaussians import Gaussians
-from splatlearn.data.batch import Batch
+from splatlearn.data.loading.batch import Batch
 from splatlearn.models import GMAE, MAE, Mask, Reconstruction, join_masks, orthogonal_masks_from_noise
 from splatlearn.models.masking import Grid
 from splatlearn.objectives import (

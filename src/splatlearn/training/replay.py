@@ -18,7 +18,7 @@ from splatlearn.core.device import choose_device, choose_precision
 from splatlearn.core.disk.atomic import read_object
 from splatlearn.core.errors import InputError, MissingError
 from splatlearn.core.typed import read_as, shown
-from splatlearn.data.batch import Batch
+from splatlearn.data.loading.batch import Batch
 from splatlearn.models import GMAE, MAE, Classifier, load_classifier, load_model
 from splatlearn.training.checkpoint import open_tensors
 from splatlearn.training.checkpoint_files import RECIPE

@@ -20,7 +20,7 @@ from splatlearn.core.cameras import Camera
 from splatlearn.core.checks import check_finite
 from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import Gaussians
-from splatlearn.evaluation.reconstruction import psnr
+from splatlearn.evaluation.masked.reconstruction import psnr
 from splatlearn.fitting import clamping_error
 from splatlearn.rendering import render
 from splatlearn.rendering.composite import background_colors

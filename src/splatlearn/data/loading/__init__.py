@@ -1,0 +1,1 @@
+"""Crops, batches, data sets of training and the loader with its worker processes."""

@@ -1,0 +1,1 @@
+"""The BSDS500 benchmark of edges: data, matching, thinning, scores and contenders."""

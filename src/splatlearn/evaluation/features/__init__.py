@@ -1,0 +1,1 @@
+"""Features of images from encoders and controls, extracted once and kept."""

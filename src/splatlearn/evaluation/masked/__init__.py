@@ -1,0 +1,1 @@
+"""How well hidden patches are reconstructed."""

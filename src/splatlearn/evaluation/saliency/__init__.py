@@ -1,0 +1,1 @@
+"""Figure and ground on photographs with masks: data, scores and contenders."""

@@ -1,0 +1,1 @@
+"""What the pages are made of: the page, its style, curves, figures and SVG."""
