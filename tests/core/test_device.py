@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from splatlearn.core import device
-from splatlearn.core.device import choose_device
+from splatlearn.core.device import choose_device, in_float64
 from splatlearn.core.errors import InputError
 
 
@@ -66,3 +66,22 @@ def test_the_last_of_several_gpus_is_there(machine) -> None:
     assert choose_device("cuda:2").index == 2
     with pytest.raises(InputError, match="cuda:3 is not on this machine"):
         choose_device("cuda:3")
+
+
+class Elsewhere(torch.Tensor):
+    """A tensor that says it lies on Apple's GPU, where nothing becomes float64."""
+
+    device = torch.device("mps")  # type: ignore[assignment]
+
+    def cpu(self) -> torch.Tensor:  # type: ignore[override]
+        return self.as_subclass(torch.Tensor)
+
+    def double(self) -> torch.Tensor:
+        raise TypeError("MPS has no float64")
+
+
+def test_float64_on_a_device_that_has_none() -> None:
+    values = torch.tensor([0.1, 2.0])
+    found = in_float64(values.as_subclass(Elsewhere))
+    assert found.dtype == torch.float64 and torch.equal(found, values.double())
+    assert in_float64(torch.ones(2, device="meta")).is_meta

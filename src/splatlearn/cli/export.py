@@ -12,7 +12,7 @@ from splatlearn.cli.choices import ModelFormat
 from splatlearn.core.disk.outputs import output_file
 from splatlearn.core.errors import InputError
 from splatlearn.files.choices import SplatFormat
-from splatlearn.models.exchange.choices import Target
+from splatlearn.models.exchange.choices import ExportTarget
 from splatlearn.rendering.formula import BLUR
 
 ENDINGS: dict[SplatFormat, str] = {
@@ -31,7 +31,7 @@ def export_command(
     out: str | None = None,
     blur: float = BLUR,
     refit_colors: bool = False,
-    target: Target | None = None,
+    target: ExportTarget | None = None,
     licence: str | None = None,
     private: bool = False,
     overwrite: bool = False,
@@ -51,7 +51,8 @@ def export_command(
             that a large view looks like the model's picture; 0 for a sharper one.
         refit_colors: Fit the colours of a splat file anew within [0, 1], which every viewer shows, so that the picture
             stays close to the model's. Without it, viewers clamp the model's own colours.
-        target: What a MAE predicts, for hf-mae. Default: as the recipe of its run says.
+        target: What a MAE predicts, for hf-mae; normalized-patches where it was imported with a decoder that predicts
+            patches. Default: as the recipe of its run says.
         licence: Of the weights, for the model card: the Hub's name of it, such as cc-by-4.0. Default: none is
             named.
         private: Make a new Hub repository a private one.

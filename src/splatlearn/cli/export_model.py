@@ -11,7 +11,7 @@ from splatlearn.cli.written import model_outputs
 from splatlearn.core.disk.outputs import output_file
 from splatlearn.core.errors import InputError
 from splatlearn.models import GMAE, MAE, load_model
-from splatlearn.models.exchange import Target, export_timm, export_vit, export_vit_mae
+from splatlearn.models.exchange import ExportTarget, export_timm, export_vit, export_vit_mae
 from splatlearn.models.hub import push_to_hub
 from splatlearn.models.io import model_folder
 from splatlearn.report.run_facts import hidden_share, predicted_target, run_facts, run_folder_of
@@ -33,7 +33,7 @@ class ModelExport:
 
     to: ModelFormat
     out: str | None = None
-    target: Target | None = None
+    target: ExportTarget | None = None
     licence: str | None = None
     private: bool = False
     overwrite: bool = False
@@ -101,7 +101,7 @@ def _destination(run: str, options: ModelExport) -> Path:
     return Path(name + FILES.get(options.to, f"-{options.to}"))
 
 
-def _target(run: str, model: MAE | GMAE, options: ModelExport) -> Target:
+def _target(run: str, model: MAE | GMAE, options: ModelExport) -> ExportTarget:
     known = options.target or predicted_target(run)
     if known is None and isinstance(model, MAE):
         raise InputError(

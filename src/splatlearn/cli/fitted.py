@@ -13,6 +13,7 @@ from torch import Tensor
 from splatlearn.cli.clamping import to_write
 from splatlearn.cli.pictures import write_png
 from splatlearn.core.cameras import Camera
+from splatlearn.core.device import in_float64
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.files import SplatCloud, bake_pinhole, write_splats
 from splatlearn.fitting import RefineOptions, initial_gaussians, refine
@@ -56,7 +57,7 @@ def fit_image(
             told(step)
         if step % every == 0 or step == steps:
             # JSON has no infinity, which an image of one colour may reach.
-            psnr = float(-10.0 * errors[0].double().clamp_min(SMALLEST_ERROR).log10())
+            psnr = float(-10.0 * in_float64(errors[0]).clamp_min(SMALLEST_ERROR).log10())
             trace.append({"step": step, "psnr": psnr, "seconds": time.perf_counter() - began})
 
     return Fit(refine(start, image, steps, options, camera, watch), trace)

@@ -16,7 +16,7 @@ DECODERS = {
 }
 TARGETS = {
     "colors": "colours in [0, 1]",
-    "patches": "standardised patches of normalised images",
+    "patches": "standardised patches of normalised images (normalized-patches, where it is exported)",
 }
 
 

@@ -6,6 +6,7 @@ import functools
 import logging
 
 import torch
+from torch import Tensor
 
 from splatlearn.core.errors import InputError
 
@@ -61,3 +62,8 @@ def choose_precision(name: str, device: torch.device) -> str:
     if name not in {"fp32", "bf16"}:
         raise InputError(f"precision: expected auto, fp32 or bf16, got {name!r}")
     return name
+
+
+def in_float64(values: Tensor) -> Tensor:
+    """The values in float64, on their device where that has such numbers, else on the CPU."""
+    return (values.cpu() if values.device.type == "mps" else values).double()

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from splatlearn.core.device import in_float64
 from splatlearn.core.errors import InputError
 
 LIBRARY_FRAME = "RDF"
@@ -43,7 +44,7 @@ def _axes(frame: str) -> Tensor:
 
 def matrices_to_quaternions(matrices: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 4"]:
     """Unit quaternions, w first, of rotation matrices; computed in float64, without gradients."""
-    flat = matrices.detach().double().cpu().reshape(-1, 3, 3).numpy()
+    flat = in_float64(matrices.detach()).cpu().reshape(-1, 3, 3).numpy()
     xyzw = scipy.spatial.transform.Rotation.from_matrix(flat).as_quat()
     wxyz = torch.from_numpy(np.ascontiguousarray(xyzw[:, [3, 0, 1, 2]]))
     return wxyz.reshape(*matrices.shape[:-2], 4).to(matrices)

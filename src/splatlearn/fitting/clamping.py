@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from splatlearn.core.cameras import Camera
+from splatlearn.core.device import in_float64
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.rendering import render
 from splatlearn.rendering.composite import Background
@@ -40,7 +41,7 @@ class PictureError:
 
 def picture_error(pictures: Float[Tensor, "*B C H W"], originals: Float[Tensor, "*B C H W"]) -> PictureError:
     """Compare pictures with others as screens show them, clamped to [0, 1]; over all pixels of a batch."""
-    difference = pictures.detach().double().clamp(0.0, 1.0) - originals.detach().double().clamp(0.0, 1.0)
+    difference = in_float64(pictures.detach()).clamp(0.0, 1.0) - in_float64(originals.detach()).clamp(0.0, 1.0)
     mean = float(difference.square().mean())
     return PictureError(float(difference.abs().max()), -10.0 * math.log10(mean) if mean > 0 else math.inf)
 

@@ -19,7 +19,7 @@ def draw_sites(
     drawing one pixel after the other in proportion to what is left. In float64, and on the CPU, so that a device
     changes nothing.
     """
-    exact = weights.detach().double().cpu()
+    exact = weights.detach().cpu().double()
     images, pixels = exact.shape
     if count <= pixels:
         waits = torch.rand(exact.shape, generator=generator, dtype=torch.float64).clamp_min_(1e-300).log_().neg_()

@@ -12,6 +12,7 @@ from matplotlib.collections import EllipseCollection
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from splatlearn.core.device import in_float64
 from splatlearn.evaluation.masked.reconstruction import evaluating
 from splatlearn.rendering import Splats, composite, project
 
@@ -49,7 +50,7 @@ def demo_picture(model: Any, images: Float[Tensor, "B 3 H W"], mask: Any, note: 
 
 def _draw_ellipses(axes: Axes, splats: Splats, row: int, size: tuple[int, int]) -> None:
     """One-sigma outlines, far to near, filled as strongly as they are opaque."""
-    a, b, c = splats.conics[row].double().unbind(-1)
+    a, b, c = in_float64(splats.conics[row]).unbind(-1)
     matrices = torch.stack([torch.stack([a, b], -1), torch.stack([b, c], -1)], -2)
     values, vectors = torch.linalg.eigh(matrices)
     axes_px = 2 / values.sqrt()

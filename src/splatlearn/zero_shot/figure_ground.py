@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from splatlearn.core.device import in_float64
 from splatlearn.core.errors import InputError
 from splatlearn.core.numbers import check_whole
 from splatlearn.zero_shot.choices import FigureMethod, Side
@@ -112,7 +113,7 @@ def calibrated(values: Float[Tensor, "B H W"]) -> Float[Tensor, "B H W"]:
         if high - low < 1e-6:
             stretched.append(torch.zeros_like(each))
             continue
-        cut = float(skimage.filters.threshold_otsu(each.double().cpu().numpy()))
+        cut = float(skimage.filters.threshold_otsu(in_float64(each).cpu().numpy()))
         cut = min(max(cut, low + 1e-3 * (high - low)), high - 1e-3 * (high - low))
         below, above = 0.5 * (each - low) / (cut - low), 0.5 + 0.5 * (each - cut) / (high - cut)
         stretched.append(torch.where(each < cut, below, above).clamp(0.0, 1.0))

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from splatlearn.core.device import in_float64
 from splatlearn.zero_shot.scene import Scene, principal_tokens
 from splatlearn.zero_shot.slabs import k_means, visible_weights
 
@@ -24,8 +25,8 @@ def group_gaussians(scene: Scene, groups: int, seed: int = 0) -> Int64[Tensor, "
     A splat weighs as much as it paints of the picture. The numbers compared are centre, depth, colour, log scale and,
     where there are any, the decoder's tokens.
     """
-    weights = visible_weights(scene.splats, scene.size).double().cpu().numpy()
-    features = group_features(scene).double().cpu().numpy()
+    weights = in_float64(visible_weights(scene.splats, scene.size)).cpu().numpy()
+    features = in_float64(group_features(scene)).cpu().numpy()
     labels = []
     for points, weight in zip(features, weights, strict=True):
         wanted = min(groups, len(np.unique(points, axis=0)))

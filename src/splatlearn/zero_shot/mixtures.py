@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from splatlearn.core.device import in_float64
 from splatlearn.zero_shot.scene import Scene
 from splatlearn.zero_shot.slabs import k_means, paint, visible_weights
 
@@ -36,8 +37,8 @@ def figure_of_mixtures(
     section 3, without hands and without the graph cut: a splat is a neighbourhood already).
     """
     splats = scene.splats
-    weights = visible_weights(splats, scene.size).double().clamp_min(1e-9).cpu().numpy()
-    colors = skimage.color.rgb2lab(splats.colors.clamp(0.0, 1.0).double().cpu().numpy())
+    weights = in_float64(visible_weights(splats, scene.size)).clamp_min(1e-9).cpu().numpy()
+    colors = skimage.color.rgb2lab(in_float64(splats.colors.clamp(0.0, 1.0)).cpu().numpy())
     inside = _inside(splats.centers, scene.size).cpu().numpy()
     lean = np.zeros(weights.shape) if prior is None else _log_odds(prior, splats.centers).cpu().numpy()
     found = [_probabilities(*each, seed) for each in zip(colors, weights, inside, lean, strict=True)]
@@ -90,4 +91,4 @@ def _log_odds(prior: Float[Tensor, "H W"], centers: Float[Tensor, "B K 2"]) -> F
     """Of the pixels that hold the centres, or of those of the border nearest to them."""
     height, width = prior.shape
     columns, rows = centers[..., 0].long().clamp(0, width - 1), centers[..., 1].long().clamp(0, height - 1)
-    return torch.logit(prior.to(centers.device)[rows, columns].double(), eps=1e-3)
+    return torch.logit(in_float64(prior.to(centers.device)[rows, columns]), eps=1e-3)

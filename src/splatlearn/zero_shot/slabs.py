@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from splatlearn.core.device import in_float64
 from splatlearn.core.errors import InputError
 from splatlearn.core.numbers import check_whole
 from splatlearn.rendering import Splats, composite
@@ -119,7 +120,7 @@ def paint(
 
 def _clusters(depths: Float[Tensor, " K"], count: int) -> Int64[Tensor, " K"]:
     """k-means on a line, started from quantiles, its clusters numbered near to far."""
-    values = depths.double().cpu().numpy()[:, None]
+    values = in_float64(depths).cpu().numpy()[:, None]
     distinct = np.unique(values)
     groups = min(count, len(distinct))
     start = np.quantile(distinct, (np.arange(groups) + 0.5) / groups)[:, None]

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from splatlearn.core.device import in_float64
 from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import Gaussians, quaternions_to_matrices
 
@@ -163,6 +164,6 @@ def _stretched(
     # A rotation, not a reflection: an axis may be turned round without changing the covariance.
     sign = torch.linalg.det(turned).sign()[..., None, None]
     turned = torch.cat([turned[..., :2], turned[..., 2:] * sign], dim=-1)
-    flat = Rotation.from_matrix(turned.flatten(0, 1).double().cpu().numpy()).as_quat()
+    flat = Rotation.from_matrix(in_float64(turned.flatten(0, 1)).cpu().numpy()).as_quat()
     quaternions = torch.from_numpy(flat[:, [3, 0, 1, 2]]).to(turned).unflatten(0, turned.shape[:2])
     return scales, quaternions

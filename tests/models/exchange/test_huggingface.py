@@ -106,6 +106,31 @@ def test_a_mae_that_transformers_saved(
     assert found.target == ("patches" if normalize else "colors")
 
 
+def test_the_loss_of_standardised_patches_outlives_a_round_trip(tmp_path: Path, generator: torch.Generator) -> None:
+    theirs = their_mae(normalize=True)
+    theirs.save_pretrained(tmp_path / "theirs")
+    found = import_model(tmp_path / "theirs")
+    assert isinstance(found.model, MAE)
+    export_vit_mae(found.model, tmp_path / "back", "normalized-patches")
+    again = cast(Any, ViTMAEForPreTraining.from_pretrained)(tmp_path / "back").eval()
+    config = found.model.config.encoder
+    mean, std = (torch.tensor(each).view(3, 1, 1) for each in (config.input_mean, config.input_std))
+    images, noise = torch.rand(2, 3, 16, 16, generator=generator), torch.rand(2, 16, generator=generator)
+    with torch.no_grad():
+        expected = theirs((images - mean) / std, noise=noise)
+        made = again(normalized(images, tmp_path / "back"), noise=noise)
+    torch.testing.assert_close(made.loss, expected.loss, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(made.logits, expected.logits, atol=1e-5, rtol=1e-5)
+    # The library's own targets are those of images in [0, 1]: another loss, which `patches` keeps.
+    mask = mask_from_noise(noise, (4, 4), 0.75)
+    export_vit_mae(found.model, tmp_path / "own", "patches")
+    own = import_model(tmp_path / "own").model
+    with torch.no_grad():
+        losses = [masked_mse(each(images, mask).image, images, mask, 4, normalize=True) for each in (found.model, own)]
+    torch.testing.assert_close(*losses, atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(losses[0], expected.loss, atol=1e-4)
+
+
 def test_a_vit_that_transformers_saved(tmp_path: Path, generator: torch.Generator) -> None:
     theirs = their_vit()
     theirs.save_pretrained(tmp_path)

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from splatlearn.core.device import in_float64
 from splatlearn.core.errors import InputError
 from splatlearn.models.decoder import MaskedAutoencoder
 from splatlearn.models.masking import Mask
@@ -31,10 +32,11 @@ def psnr(
     """
     if prediction.shape != target.shape:
         raise InputError(f"prediction: expected shape {list(target.shape)} like target, got {list(prediction.shape)}")
-    squared = (prediction.double() - target.double()).square().mean(dim=1)
+    squared = (in_float64(prediction) - in_float64(target)).square().mean(dim=1)
     if where is None:
         error = squared.mean(dim=(1, 2))
     else:
+        where = where.to(squared.device)
         counts = _counts(where, squared, "where")
         error = (squared * where).sum(dim=(1, 2)) / counts
     return -10.0 * error.log10()

@@ -1,3 +1,4 @@
+from .choices import ExportTarget as ExportTarget
 from .choices import ImportOptions as ImportOptions
 from .choices import Target as Target
 from .huggingface import export_vit as export_vit

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 Target = Literal["colors", "patches"]
+ExportTarget = Literal["colors", "patches", "normalized-patches"]
+"""What an exported MAE predicts: colours in [0, 1]; patches standardised from images in [0, 1], as this library trains
+them; or from normalised images, as the official MAE and transformers do, and imported weights of theirs."""
 
 
 @dataclass(frozen=True)

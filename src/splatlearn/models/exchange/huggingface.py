@@ -7,7 +7,7 @@ from typing import Any
 
 from splatlearn.core.errors import InputError
 from splatlearn.models.card import CARD_NAME, CardFacts, CardUsage, model_card
-from splatlearn.models.exchange.choices import Target
+from splatlearn.models.exchange.choices import ExportTarget
 from splatlearn.models.exchange.folders import CONFIG_NAME, write_json, write_weights, written_beside
 from splatlearn.models.exchange.huggingface_names import to_hf
 from splatlearn.models.exchange.layout import (
@@ -50,7 +50,7 @@ def export_vit(model: MAE | GMAE, folder: str | Path, facts: CardFacts | None = 
 def export_vit_mae(
     model: MAE | GMAE,
     folder: str | Path,
-    target: Target,
+    target: ExportTarget,
     mask_ratio: float = 0.75,
     facts: CardFacts | None = None,
 ) -> Path:
@@ -61,8 +61,10 @@ def export_vit_mae(
 
     Predictions and losses become transformers' own. There, targets are normalised images: a model of `"colors"` gets
     its last layer rescaled to predict those; a model of `"patches"`, whose targets are standardised from images in
-    [0, 1], takes such images, with the normalisation in its patch embedding. Returns the folder. Raises InputError for
-    a GMAE, images that are not square (which `ViTMAEForPreTraining` does not take) and a file of the folder's name.
+    [0, 1], takes such images, with the normalisation in its patch embedding; a model of `"normalized-patches"`, such as
+    an imported one that predicts patches, keeps its weights and its normalisation. Returns the folder. Raises
+    InputError for a GMAE, images that are not square (which `ViTMAEForPreTraining` does not take) and a file of the
+    folder's name.
     """
     if isinstance(model, GMAE):
         raise InputError("model: expected a MAE, got a GMAE, whose decoder has no like there; export its encoder (hf)")
@@ -76,7 +78,7 @@ def export_vit_mae(
     mean, std = config.input_mean, config.input_std
     if target == "colors":
         weights = colors_as_normalized(weights, mean, std)
-    else:
+    elif target == "patches":
         weights = raw_inputs(weights, config)
         mean, std = (0.0,) * config.channels, (1.0,) * config.channels
     usage = CardUsage(
@@ -111,7 +113,7 @@ def _encoder_config(config: ViTConfig) -> dict[str, Any]:
     }
 
 
-def _mae_config(model: MAE, target: Target, mask_ratio: float) -> dict[str, Any]:
+def _mae_config(model: MAE, target: ExportTarget, mask_ratio: float) -> dict[str, Any]:
     decoder = model.config.decoder
     return {
         "architectures": ["ViTMAEForPreTraining"],
@@ -122,7 +124,7 @@ def _mae_config(model: MAE, target: Target, mask_ratio: float) -> dict[str, Any]
         "decoder_num_attention_heads": decoder.heads,
         "decoder_intermediate_size": int(decoder.width * decoder.mlp_ratio),
         "mask_ratio": mask_ratio,
-        "norm_pix_loss": target == "patches",
+        "norm_pix_loss": target != "colors",
     }
 
 
