@@ -39,7 +39,7 @@ CIRCLES: list[set[str]] = [
         "models.weight_shapes",
     },
 ]
-FULL_FOLDERS: dict[str, int] = {"core": 13, "files": 17, "models": 23, "rendering": 15, "training": 42}
+FULL_FOLDERS: dict[str, int] = {"files": 17, "models": 23, "rendering": 15, "training": 42}
 
 
 def tables() -> tuple[dict[str, int], dict[str, list[str]], set[tuple[str, str]]]:
