@@ -152,7 +152,7 @@ def gsplat_call(gaussians: Gaussians, camera: Camera) -> Callable[[], Tensor]:
     rasterization = importlib.import_module("gsplat").rasterization
     means = gaussians.means
     batch = means.shape[0]
-    views = camera.world_to_camera.to(means).expand(batch, 1, 4, 4)
+    views = camera.viewmats.to(means).expand(batch, 1, 4, 4)
     lens = means.new_tensor([[camera.fx, 0, camera.cx], [0, camera.fy, camera.cy], [0, 0, 1]]).expand(batch, 1, 3, 3)
     behind = means.new_ones(batch, 1, 3)
 

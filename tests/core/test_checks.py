@@ -162,10 +162,10 @@ class TestGaussians:
 
     def test_camera_and_background(self, generator: torch.Generator) -> None:
         gaussians, camera = random_gaussians(generator), Camera.gmae(16, 16)
-        view = camera.world_to_camera.clone()
+        view = camera.viewmats.clone()
         view[0, 3] = float("nan")
-        with pytest.raises(ValueError, match="world_to_camera: expected finite values, got 1 of 16"):
-            render(gaussians, replace(camera, world_to_camera=view))
+        with pytest.raises(ValueError, match="viewmats: expected finite values, got 1 of 16"):
+            render(gaussians, replace(camera, viewmats=view))
         with pytest.raises(ValueError, match="background: expected finite values"):
             render(gaussians, camera, torch.tensor([0.0, float("inf"), 0.0]))
         with pytest.raises(ValueError, match="cy: expected a finite number, got nan"):

@@ -13,8 +13,8 @@ from splatlearn.rendering.formula import BLUR
 
 def turned(camera: Camera) -> Camera:
     """The camera moved to look at the origin from another side."""
-    view = Camera.look_at((3.0, -2.0, -7.0), (0.0, 0.0, 0.0), 4, 4).world_to_camera
-    return replace(camera, world_to_camera=view)
+    view = Camera.look_at((3.0, -2.0, -7.0), (0.0, 0.0, 0.0), 4, 4).viewmats
+    return replace(camera, viewmats=view)
 
 
 CAMERAS = {
@@ -101,6 +101,6 @@ def test_errors(generator: torch.Generator) -> None:
         bake_pinhole(gaussians, Camera.gmae(8, 8), -1.0)
     view = torch.eye(4)
     with pytest.raises(ValueError, match="camera: expected the origin before it, got it at the depth 0"):
-        bake_pinhole(gaussians, replace(Camera.gmae(8, 8), world_to_camera=view))
+        bake_pinhole(gaussians, replace(Camera.gmae(8, 8), viewmats=view))
     with pytest.raises(ValueError, match=r"camera: expected one matrix \[4, 4\], got \[2, 4, 4\]"):
-        bake_pinhole(gaussians, replace(Camera.gmae(8, 8), world_to_camera=view.expand(2, 4, 4)))
+        bake_pinhole(gaussians, replace(Camera.gmae(8, 8), viewmats=view.expand(2, 4, 4)))

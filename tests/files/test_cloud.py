@@ -43,7 +43,7 @@ def test_an_orthographic_camera_sees_along_its_axis(generator: torch.Generator) 
 def test_several_views_at_once(generator: torch.Generator) -> None:
     cloud = random_cloud(generator, count=20)
     cameras = [Camera.look_at(eye, (0.0, 0.0, 0.0), 24, 24) for eye in ((0.0, 0.0, -4.0), (3.0, -1.0, 2.0))]
-    both = replace(cameras[0], world_to_camera=torch.stack([camera.world_to_camera for camera in cameras]))
+    both = replace(cameras[0], viewmats=torch.stack([camera.viewmats for camera in cameras]))
     together = render(cloud.gaussians(both), both).color
     assert together.shape == (2, 3, 24, 24)
     for image, camera in zip(together, cameras, strict=True):

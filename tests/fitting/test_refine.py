@@ -25,8 +25,8 @@ def tilted(camera):
     """The camera looking from elsewhere, at the same distance: no axis of the world lies along one of its own."""
     view = torch.eye(4)
     view[:3, :3] = torch.linalg.matrix_exp(torch.tensor([[0.0, -0.7, 0.9], [0.7, 0.0, -1.1], [-0.9, 1.1, 0.0]]))
-    view[:3, 3] = torch.tensor([0.1, -0.2, max(3.0, float(camera.world_to_camera[2, 3]))])
-    return replace(camera, world_to_camera=view)
+    view[:3, 3] = torch.tensor([0.1, -0.2, max(3.0, float(camera.viewmats[2, 3]))])
+    return replace(camera, viewmats=view)
 
 
 def before(gaussians, old, new):
@@ -119,7 +119,7 @@ def test_a_fit_is_the_same_before_any_camera(images, camera):
         starts.append(initial_gaussians(images, 30, torch.Generator().manual_seed(0), each))
         fits.append(refine(starts[-1], images, 12, options, each))
     for straight, other in (starts, fits):
-        wanted = before(straight, camera.world_to_camera, turned.world_to_camera)
+        wanted = before(straight, camera.viewmats, turned.viewmats)
         torch.testing.assert_close(other.means, wanted.means, atol=1e-4, rtol=0)
         torch.testing.assert_close(other.scales, wanted.scales, atol=1e-4, rtol=1e-4)
         pictures = (render(other, turned).color, render(straight, camera).color)
@@ -131,7 +131,7 @@ def test_both_axes_of_the_image_move_and_depth_stays(images, camera):
     turned = tilted(camera)
     start = initial_gaussians(images, 40, torch.Generator().manual_seed(0), turned)
     found = refine(start, images, 20, camera=turned)
-    view = turned.world_to_camera
+    view = turned.viewmats
     gone = (found.means - start.means) @ view[:3, :3].T
     assert bool((gone[..., :2].abs().mean(dim=1) > 0.01).all())
     assert float(gone[..., 2].abs().max()) < 1e-5
@@ -141,16 +141,16 @@ def test_both_axes_of_the_image_move_and_depth_stays(images, camera):
 def test_a_camera_for_each_image(images):
     images = images.double()
     straight, turned = Camera.gmae(24, 32), tilted(Camera.gmae(24, 32))
-    both = replace(straight, world_to_camera=torch.stack([straight.world_to_camera, turned.world_to_camera]))
+    both = replace(straight, viewmats=torch.stack([straight.viewmats, turned.viewmats]))
     start = initial_gaussians(images, 20, torch.Generator().manual_seed(0), both)
     found = refine(start, images, 5, camera=both)
     for index, camera in enumerate((straight, turned)):
         alone = refine(start[index : index + 1], images[index : index + 1], 5, camera=camera)
         torch.testing.assert_close(found.means[index], alone.means[0], atol=1e-6, rtol=0)
-    with pytest.raises(ValueError, match=r"world_to_camera: expected shape \[4, 4\] or \[2, 4, 4\] for gaussians"):
-        refine(start, images, 5, camera=replace(both, world_to_camera=torch.eye(4).expand(3, 4, 4)))
-    with pytest.raises(ValueError, match=r"world_to_camera: expected shape \[4, 4\] or \[2, 4, 4\] for gaussians"):
-        initial_gaussians(images, 5, camera=replace(both, world_to_camera=torch.eye(4).expand(2, 1, 4, 4)))
+    with pytest.raises(ValueError, match=r"viewmats: expected shape \[4, 4\] or \[2, 4, 4\] for gaussians"):
+        refine(start, images, 5, camera=replace(both, viewmats=torch.eye(4).expand(3, 4, 4)))
+    with pytest.raises(ValueError, match=r"viewmats: expected shape \[4, 4\] or \[2, 4, 4\] for gaussians"):
+        initial_gaussians(images, 5, camera=replace(both, viewmats=torch.eye(4).expand(2, 1, 4, 4)))
 
 
 @pytest.mark.parametrize("color", ["bounded", "linear", "residual"])

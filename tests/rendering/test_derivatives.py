@@ -24,7 +24,7 @@ COMPILED = pytest.mark.skipif(backend_cpu.status() != "ok", reason=backend_cpu.s
 def camera_of(model: str) -> Camera:
     view = torch.eye(4, dtype=torch.float64)
     view[2, 3] = 6.0
-    pinhole = Camera.pinhole(4, 5, world_to_camera=view)
+    pinhole = Camera.pinhole(4, 5, viewmats=view)
     return {"gmae": Camera.gmae(4, 5), "orthographic": Camera.orthographic(4, 5), "pinhole": pinhole}[model]
 
 
@@ -98,12 +98,12 @@ def test_forward_mode_of_the_specification(model: str) -> None:
 
 def test_a_tangent_of_the_camera_or_the_background() -> None:
     tensors, camera = inputs(), camera_of("pinhole")
-    view, step = camera.world_to_camera, torch.zeros(4, 4, dtype=torch.float64)
+    view, step = camera.viewmats, torch.zeros(4, 4, dtype=torch.float64)
     step[0, 3], step[2, 3] = 1.0, -0.5
     behind, change = torch.full((3,), 0.4, dtype=torch.float64), torch.tensor([1.0, 0.0, -2.0], dtype=torch.float64)
 
     def seen(view: Tensor, behind: Tensor) -> Tensor:
-        return render(Gaussians(*tensors), Camera.pinhole(4, 5, world_to_camera=view), behind).color
+        return render(Gaussians(*tensors), Camera.pinhole(4, 5, viewmats=view), behind).color
 
     with forward_ad.dual_level():
         dual = seen(forward_ad.make_dual(view, step), forward_ad.make_dual(behind, change))

@@ -34,7 +34,7 @@ def camera_of(model: str, distance: float = 4.0, images: int | None = None) -> C
         views.append(view)
     view = torch.stack(views) if images else views[0]
     base = {"gmae": Camera.gmae, "orthographic": Camera.orthographic, "pinhole": Camera.pinhole}[model](40, 56)
-    return replace(base, world_to_camera=view)
+    return replace(base, viewmats=view)
 
 
 def results(function: Callable[[Gaussians], Splats], gaussians: Gaussians) -> tuple[list, list]:
@@ -78,7 +78,7 @@ def test_clamped_jacobian_off_the_axis(model: str, generator: torch.Generator) -
     gaussians = random_gaussians(generator, (2,), 60)
     gaussians.means[..., :2] *= 8
     camera = camera_of(model)
-    view = camera.world_to_camera
+    view = camera.viewmats
     points = gaussians.means @ view[:3, :3].T + view[:3, 3]
     ratio = points[..., 0] / points[..., 2].clamp_min(camera.near) / (camera.width / 2 / camera.fx)
     assert (ratio.abs() > formula.JACOBIAN_LIMIT).sum() > 10 and (ratio.abs() < formula.JACOBIAN_LIMIT).sum() > 10
@@ -156,15 +156,15 @@ def project_outputs(gaussians: Gaussians, camera: Camera) -> list[torch.Tensor]:
 
 def specification(gaussians: Gaussians, camera: Camera) -> list[torch.Tensor]:
     """The readable projection in float32: a camera with a gradient is projected by it."""
-    view = camera.world_to_camera.clone().requires_grad_()
-    return [each.detach() for each in project_outputs(gaussians, replace(camera, world_to_camera=view))]
+    view = camera.viewmats.clone().requires_grad_()
+    return [each.detach() for each in project_outputs(gaussians, replace(camera, viewmats=view))]
 
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("large", [1e-30, 1e-18, 1e-8, 1e4, 1e8, 1e15, 1e30])
 def test_as_finite_as_the_specification_at_extremes(model: str, large: float, generator: torch.Generator) -> None:
     camera = camera_of(model)
-    with_gradient = replace(camera, world_to_camera=camera.world_to_camera.clone().requires_grad_())
+    with_gradient = replace(camera, viewmats=camera.viewmats.clone().requires_grad_())
     for name in ("means", "scales", "quaternions"):
         gaussians = random_gaussians(generator, (1,), 12)
         getattr(gaussians, name).mul_(large)
@@ -180,7 +180,7 @@ def test_inputs_that_are_not_contiguous(generator: torch.Generator) -> None:
     strided = gaussians.map(lambda tensor: tensor.transpose(0, 1).contiguous().transpose(0, 1))
     assert not strided.means.is_contiguous()
     camera = camera_of("pinhole")
-    turned = replace(camera, world_to_camera=camera.world_to_camera.T.contiguous().T)
+    turned = replace(camera, viewmats=camera.viewmats.T.contiguous().T)
     want = results(lambda each: project(each, camera), gaussians)
     got = results(lambda each: project(each, turned), strided)
     assert all(torch.equal(*pair) for pair in zip([*got[0], *got[1]], [*want[0], *want[1]], strict=True))
@@ -204,13 +204,13 @@ def test_gradients_of_some_outputs_to_some_inputs(generator: torch.Generator) ->
     gaussians.means.requires_grad_()
     project(gaussians, camera).depths.sum().backward()
     assert gaussians.means.grad is not None
-    torch.testing.assert_close(gaussians.means.grad, camera.world_to_camera[2, :3].expand_as(gaussians.means))
+    torch.testing.assert_close(gaussians.means.grad, camera.viewmats[2, :3].expand_as(gaussians.means))
 
 
 def test_a_camera_with_a_gradient_takes_the_specification(generator: torch.Generator) -> None:
     gaussians, camera = random_gaussians(generator), camera_of("pinhole")
-    view = camera.world_to_camera.clone().requires_grad_()
-    splats = project(gaussians, replace(camera, world_to_camera=view))
+    view = camera.viewmats.clone().requires_grad_()
+    splats = project(gaussians, replace(camera, viewmats=view))
     (gradient,) = torch.autograd.grad(splats.centers.sum(), view)
     assert gradient[:3].abs().min() > 0
 
@@ -228,7 +228,7 @@ def test_opcheck(generator: torch.Generator) -> None:
     gaussians = random_gaussians(generator, (2,), 5).map(lambda tensor: tensor.requires_grad_())
     tensors = [getattr(gaussians, name) for name in ATTRIBUTES]
     lens = (20.0, 20.0, 16.0, 16.0, 0.01, 1.0, 1.0)
-    inputs = (*tensors, camera_of("gmae").world_to_camera[None], "gmae", lens)
+    inputs = (*tensors, camera_of("gmae").viewmats[None], "gmae", lens)
     torch.library.opcheck(torch.ops.splatlearn.project.default, inputs)
     *outputs, order = torch.ops.splatlearn.project(*inputs)
     saved = [*(each.detach() for each in tensors[:3]), inputs[5], order]

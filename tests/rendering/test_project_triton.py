@@ -43,7 +43,7 @@ def test_a_camera_for_each_image(model: str, generator: torch.Generator) -> None
 def test_clamped_jacobian_off_the_axis(model: str, generator: torch.Generator) -> None:
     gaussians, camera = gaussians_of(generator, 2, 60), camera_of(model)
     gaussians.means[..., :2] *= 8
-    view = camera.world_to_camera.to(gpu.DEVICE)
+    view = camera.viewmats.to(gpu.DEVICE)
     points = gaussians.means @ view[:3, :3].T + view[:3, 3]
     ratio = points[..., 0] / points[..., 2].clamp_min(camera.near) / (camera.width / 2 / camera.fx)
     assert (ratio.abs() > formula.JACOBIAN_LIMIT).sum() > 10 and (ratio.abs() < formula.JACOBIAN_LIMIT).sum() > 10
@@ -89,7 +89,7 @@ def test_equal_depths_keep_their_order_and_nan_comes_last(generator: torch.Gener
 @pytest.mark.parametrize("large", [1e-30, 1e-8, 1e8, 1e30])
 def test_as_finite_as_the_specification_at_extremes(model: str, large: float, generator: torch.Generator) -> None:
     camera = camera_of(model)
-    with_gradient = replace(camera, world_to_camera=camera.world_to_camera.clone().requires_grad_())
+    with_gradient = replace(camera, viewmats=camera.viewmats.clone().requires_grad_())
     for name in ("means", "scales", "quaternions"):
         gaussians = gaussians_of(generator, 1)
         getattr(gaussians, name).mul_(large)
@@ -102,7 +102,7 @@ def test_as_finite_as_the_specification_at_extremes(model: str, large: float, ge
 
 def test_a_camera_where_the_gaussians_are_gives_the_same(generator: torch.Generator) -> None:
     gaussians, camera = gaussians_of(generator), camera_of("pinhole")
-    there = replace(camera, world_to_camera=camera.world_to_camera.to(gpu.DEVICE))
+    there = replace(camera, viewmats=camera.viewmats.to(gpu.DEVICE))
     one, other = project(gaussians, camera), project(gaussians, there)
     assert all(torch.equal(getattr(one, name), getattr(other, name)) for name in OUTPUTS)
 

@@ -78,7 +78,7 @@ def test_covariance_is_the_pushforward_by_the_jacobian(model: str, generator: to
             gaussians.scales, gaussians.quaternions, gaussians.colors, gaussians.opacities,
         )  # fmt: skip
     splats = project(gaussians, camera)
-    view = camera.world_to_camera.double()
+    view = camera.viewmats.double()
     order = (gaussians.means @ view[:3, :3].T + view[:3, 3])[0, :, 2].argsort()
 
     def pixel(point: torch.Tensor) -> torch.Tensor:
@@ -126,12 +126,12 @@ def test_one_camera_for_each_image(generator: torch.Generator) -> None:
     gaussians = random_gaussians(generator, (2,), 5)
     views = torch.eye(4).repeat(2, 1, 1)
     views[0, 2, 3], views[1, 2, 3] = 4.0, 6.0
-    both = project(gaussians, Camera.pinhole(8, 8, world_to_camera=views))
+    both = project(gaussians, Camera.pinhole(8, 8, viewmats=views))
     for index in range(2):
-        alone = project(gaussians[index : index + 1], Camera.pinhole(8, 8, world_to_camera=views[index]))
+        alone = project(gaussians[index : index + 1], Camera.pinhole(8, 8, viewmats=views[index]))
         torch.testing.assert_close(both.centers[index], alone.centers[0])
-    with pytest.raises(ValueError, match=r"world_to_camera: expected shape \[4, 4\] or \[2, 4, 4\] for gaussians"):
-        project(gaussians, Camera.pinhole(8, 8, world_to_camera=torch.eye(4).repeat(3, 1, 1)))
+    with pytest.raises(ValueError, match=r"viewmats: expected shape \[4, 4\] or \[2, 4, 4\] for gaussians"):
+        project(gaussians, Camera.pinhole(8, 8, viewmats=torch.eye(4).repeat(3, 1, 1)))
 
 
 def test_half_precision_is_computed_in_float32(generator: torch.Generator) -> None:
@@ -147,7 +147,7 @@ def test_half_precision_is_computed_in_float32(generator: torch.Generator) -> No
 def test_pixel_jacobian_is_limited_at_1_3_half_images(model: str, backend: str, slope: tuple[float, float]) -> None:
     """`slope`: in half-images off the axis. Farther out the linearisation would smear a splat over the whole image."""
     camera = Camera.pinhole(24, 40, 70.0) if model == "pinhole" else Camera.gmae(24, 40)
-    shift, half = float(camera.world_to_camera[2, 3]), (40 / 2 / camera.fx, 24 / 2 / camera.fy)
+    shift, half = float(camera.viewmats[2, 3]), (40 / 2 / camera.fx, 24 / 2 / camera.fy)
     depth = 2.0 + shift
     x, y = (depth * off * side for off, side in zip(slope, half, strict=True))
     gaussian = one_gaussian((x, y, 2.0), quaternion=(0.8, 0.1, -0.5, 0.3))

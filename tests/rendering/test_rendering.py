@@ -26,7 +26,7 @@ def test_gradients_through_camera_and_compositing(model: str) -> None:
     camera = {
         "gmae": Camera.gmae(5, 6),
         "orthographic": Camera.orthographic(5, 6),
-        "pinhole": Camera.pinhole(5, 6, world_to_camera=view),
+        "pinhole": Camera.pinhole(5, 6, viewmats=view),
     }[model]
     inputs = [getattr(gaussians, name).clone().requires_grad_() for name in NAMES]
 

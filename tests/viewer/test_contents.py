@@ -97,6 +97,6 @@ def test_wrong_arguments_are_named(generator, no_shape_checks):
         replace(image, gaussians=replace(image.gaussians, colors=torch.zeros(60, 4)))
     with pytest.raises(ValueError, match="means: expected finite values, got 180"):
         replace(image, gaussians=replace(image.gaussians, means=torch.full((60, 3), torch.nan)))
-    several = replace(image.camera, world_to_camera=torch.eye(4).expand(2, 4, 4))
+    several = replace(image.camera, viewmats=torch.eye(4).expand(2, 4, 4))
     with pytest.raises(ValueError, match=r"camera: expected one matrix \[4, 4\], got \[2, 4, 4\]"):
         replace(image, camera=several)

@@ -96,7 +96,7 @@ def tilted(image, across, down):
     turn = about_x @ about_y
     around = torch.eye(4)
     around[:3, :3], around[:3, 3] = turn, pivot - turn @ pivot
-    return replace(image.camera, world_to_camera=around @ image.camera.world_to_camera)
+    return replace(image.camera, viewmats=around @ image.camera.viewmats)
 
 
 def test_dragging_tilts_and_near_things_go_with_it(visit, generator):
@@ -118,7 +118,7 @@ def test_peeling_hides_the_nearest_and_the_farthest(visit, generator):
     page = visit(image)
     page.set(pixels=True, hideNear=20, hideFar=15)
     order = project(image.gaussians.reshape_batch(1), image.camera).depths[0]
-    depths = image.gaussians.means[:, 2] + image.camera.world_to_camera[2, 3]
+    depths = image.gaussians.means[:, 2] + image.camera.viewmats[2, 3]
     kept = (depths >= order[20]) & (depths <= order[-16])
     assert int(kept.sum()) == 25
     expected = rendered(replace_gaussians(image, image.gaussians.select(kept)))
@@ -200,7 +200,7 @@ def test_depth_can_be_stretched_about_what_is_seen(visit, generator):
     page.set(pixels=True, stretch=3, across=20)
     shown = render(image.gaussians, image.camera, image.background)
     assert shown.depth is not None
-    pivot = float((shown.depth * shown.alpha).sum() / shown.alpha.sum()) - float(image.camera.world_to_camera[2, 3])
+    pivot = float((shown.depth * shown.alpha).sum() / shown.alpha.sum()) - float(image.camera.viewmats[2, 3])
     means = image.gaussians.means.clone()
     means[:, 2] = pivot + 3 * (means[:, 2] - pivot)
     moved = replace(image, gaussians=replace(image.gaussians, means=means))

@@ -23,7 +23,7 @@ def central_scene(model: GMAE, image: Path) -> Scene:
 
 def instructions(camera: Camera, background: Background, blur: float) -> str:
     angle = math.degrees(2 * math.atan(camera.height / 2 / camera.fy))
-    distance = float(camera.world_to_camera[2, 3])
+    distance = float(camera.viewmats[2, 3])
     if isinstance(background, torch.Tensor):
         background = [round(float(value), 3) for value in background.reshape(-1)]
     size = "many times larger than" if blur else "of the same size as"

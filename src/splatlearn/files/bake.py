@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from splatlearn.core.cameras import Camera
+from splatlearn.core.cameras.models import Pinhole
 from splatlearn.core.errors import InputError
 from splatlearn.core.frames import matrices_to_quaternions
 from splatlearn.core.gaussians import Gaussians, quaternions_to_matrices
@@ -44,17 +45,18 @@ def bake_pinhole(gaussians: Gaussians, camera: Camera, blur: float = 0.0) -> tup
     check_number("blur", blur)
     if not 0 <= blur < math.inf:
         raise InputError(f"blur: expected a variance in px² of 0 or more, got {blur}")
-    if camera.world_to_camera.ndim != 2:
-        raise InputError(f"camera: expected one matrix [4, 4], got {list(camera.world_to_camera.shape)}")
-    view = camera.world_to_camera.detach().double().to(gaussians.means.device)
-    if camera.model == "pinhole" and not blur:
+    if camera.batch_shape:
+        raise InputError(f"camera: expected one matrix [4, 4], got {list(camera.viewmats.shape)}")
+    view = camera.viewmats.detach().double().to(gaussians.means.device)
+    is_pinhole = camera.model == Pinhole.name
+    if is_pinhole and not blur:
         return gaussians, camera
     exact = gaussians.detach().to(torch.float64)
     turn, shift = view[:3, :3], view[:3, 3]
     distance = float(shift[2])
-    if camera.model != "pinhole" and distance <= camera.near:
+    if not is_pinhole and distance <= camera.near:
         raise InputError(f"camera: expected the origin before it, got it at the depth {distance:.4g}")
-    pinhole = camera if camera.model == "pinhole" else _pinhole(camera, distance)
+    pinhole = camera if is_pinhole else _pinhole(camera, distance)
     x, y, z = (exact.means @ turn.T + shift).unbind(-1)
     moved, local = _moved(x, y, z, camera, pinhole)
     axes = local @ turn @ quaternions_to_matrices(exact.quaternions) * exact.scales.unsqueeze(-2)
@@ -74,8 +76,8 @@ def bake_pinhole(gaussians: Gaussians, camera: Camera, blur: float = 0.0) -> tup
 
 
 def _pinhole(camera: Camera, distance: float) -> Camera:
-    focal = camera.fx * distance
-    return replace(camera, fx=focal, fy=focal, model="pinhole")
+    focal = camera.fx * (1.0 if camera.projection.depth_moves_centers else distance)
+    return replace(camera, fx=focal, fy=focal, model=Pinhole.name)
 
 
 def _moved(
@@ -84,19 +86,19 @@ def _moved(
     """Where centres go in camera space, and the matrices that go with them to extents.
 
     The pinhole sees f/z (across − X/z·along) of an extent. Setting that to what `camera` sees of it leaves the
-    extent along the axis free: it is scaled by `depth`.
+    extent along the axis free.
     """
-    unit = torch.ones_like(z)
-    zero = torch.zeros_like(z)
-    across, down = camera.fx / pinhole.fx * unit, camera.fy / pinhole.fy * unit
-    if camera.model == "pinhole":
-        return torch.stack([x, y, z], dim=-1), torch.eye(3).to(z).expand(*z.shape, 3, 3)
-    moved = torch.stack([across * x * z, down * y * z, z], dim=-1)
-    if camera.model == "gmae":
-        # With this depth the extents keep their axes: the tilt towards the line of sight cancels.
-        return moved, torch.diag_embed(torch.stack([across, down, 1.0 / z.clamp_min(camera.near)], dim=-1))
-    rows = [across * z, zero, across * x, zero, down * z, down * y, zero, zero, unit]
-    return moved, torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
+    model, lens, target = camera.projection, camera.lens(z), pinhole.lens(z)
+    pixels = model.project(x, y, z, lens)
+    moved = torch.stack([*pinhole.projection.unproject(*pixels, z, target), z], dim=-1)
+    rows = model.jacobian(x, y, z.clamp_min(camera.near), lens)
+    along = torch.zeros_like(moved)
+    # With this depth the extents of a GMAE camera keep their axes: the tilt towards the line of sight cancels.
+    is_hybrid = model.depth_shrinks_extents and not model.depth_moves_centers
+    along[..., 2] = 1.0 / z.clamp_min(camera.near) if is_hybrid else 1.0
+    slopes, sizes = moved[..., :2] / z.unsqueeze(-1), torch.stack([z / target.fx, z / target.fy], dim=-1)
+    across = sizes.unsqueeze(-1) * rows + slopes.unsqueeze(-1) * along.unsqueeze(-2)
+    return moved, torch.cat([across, along.unsqueeze(-2)], dim=-2)
 
 
 def _blur_axes(z: Float[Tensor, "*B K"], pinhole: Camera, blur: float) -> Float[Tensor, "*B K 3 2"]:

@@ -113,8 +113,8 @@ class SplatCloud:
         if camera is None or cloud.degree == 0:
             colors = (C0 * cloud.harmonics[:, 0] + 0.5).clamp_min(0.0)
         else:
-            colors = cloud.colors(_view_directions(cloud.means, camera))
-        batch = () if camera is None else tuple(camera.world_to_camera.shape[:-2])
+            colors = cloud.colors(camera.directions(cloud.means))
+        batch = () if camera is None else camera.batch_shape
         return Gaussians(
             means=cloud.means.expand(*batch, -1, -1),
             scales=cloud.scales.expand(*batch, -1, -1),
@@ -152,11 +152,3 @@ class SplatCloud:
     def to(self, target: torch.device | str | torch.dtype) -> SplatCloud:
         """Move to a device or convert to a dtype."""
         return replace(self, **{name: getattr(self, name).to(target) for name in TENSORS})
-
-
-def _view_directions(means: Float[Tensor, "K 3"], camera: Camera) -> Float[Tensor, "*B K 3"]:
-    view = camera.world_to_camera.to(means)
-    turn, shift = view[..., :3, :3], view[..., :3, 3:]
-    if camera.model == "orthographic":
-        return turn[..., 2, :].unsqueeze(-2).expand(*turn.shape[:-2], means.shape[0], 3)
-    return means + (turn.mT @ shift).squeeze(-1).unsqueeze(-2)

@@ -66,14 +66,12 @@ def gaussians_at(
     - `sigma`: standard deviation, pixels along x.
     """
     width = images.shape[-1]
-    x = (sites % width + 0.5 - camera.cx) / camera.fx
-    y = (sites // width + 0.5 - camera.cy) / camera.fy
-    if camera.model == "pinhole":
-        x, y = x * depths, y * depths
+    model, lens = camera.projection, camera.lens(depths)
+    x, y = model.unproject(sites % width + 0.5, sites // width + 0.5, depths, lens)
     seen = torch.stack([x, y, depths], dim=-1).to(images.dtype)
-    view = camera.world_to_camera.to(images)
+    view = camera.viewmats.to(images)
     means = (seen - view[..., None, :3, 3]) @ view[..., :3, :3]
-    size = sigma / camera.fx * (torch.ones_like(depths) if camera.model == "orthographic" else depths)
+    size = sigma / lens.fx * (depths if model.depth_shrinks_extents else torch.ones_like(depths))
     # Their axes are the camera's, so that a fit is the same wherever it looks.
     quaternions = matrices_to_quaternions(view[..., :3, :3].mT).unsqueeze(-2).expand(*sites.shape, 4).contiguous()
     colors = images.flatten(2).gather(2, sites.unsqueeze(1).expand(-1, images.shape[1], -1)).transpose(1, 2)
@@ -103,5 +101,5 @@ def check_not_empty(images: Tensor) -> None:
 
 def origin_depths(camera: Camera) -> Float[Tensor, "*B 1"]:
     """The depth of the world's origin before each view, or two units where the origin is not in front."""
-    depths = camera.world_to_camera[..., 2, 3:].detach()
+    depths = camera.viewmats[..., 2, 3:].detach()
     return torch.where(depths > 1.0, depths, 2.0)

@@ -80,11 +80,11 @@ class Parameters:
         # Opacities of 0 and 1 have no finite logit: the nearest numbers that have one.
         tiny, near = torch.finfo(start.means.dtype).tiny, 1.0 - torch.finfo(start.means.dtype).eps / 2
         camera = flat_camera(camera, start.batch_shape)
-        camera = replace(camera, world_to_camera=camera.world_to_camera.detach())
+        camera = replace(camera, viewmats=camera.viewmats.detach())
         return cls(
             start=start,
             camera=camera,
-            axes=camera.world_to_camera[..., :3, :3].to(start.means),
+            axes=camera.viewmats[..., :3, :3].to(start.means),
             units=_sides(start.means, camera),
             low=low,
             high=high,
@@ -165,9 +165,11 @@ def _bounds(colors: Float[Tensor, "B K C"], color: ColorRange) -> tuple[Float[Te
 
 def _sides(means: Float[Tensor, "B K 3"], camera: Camera) -> Float[Tensor, "B K 1"]:
     """The side of a square as large as the image, world units, at each mean's depth."""
-    side = (camera.width / camera.fx * camera.height / camera.fy) ** 0.5
-    if camera.model != "pinhole":
-        return torch.full_like(means[..., :1], side)
-    view = camera.world_to_camera.to(means)
+    lens = camera.lens(means[..., 0])
+    side = (camera.width / lens.fx * camera.height / lens.fy) ** 0.5
+    side = side.unsqueeze(-1) if isinstance(side, Tensor) else side
+    if not camera.projection.depth_moves_centers:
+        return torch.ones_like(means[..., :1]) * side
+    view = camera.viewmats.to(means)
     depths = means @ view[..., 2, :3].unsqueeze(-1) + view[..., 2, 3, None, None]
     return side * depths.clamp_min(camera.near)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 from torch import Tensor
 
 from splatlearn.core.cameras import Camera
 from splatlearn.core.errors import InputError
+from splatlearn.core.gaussians import Gaussians
 
 
 def flat_leading(name: str, value: Tensor, batch: Sequence[int], own: tuple[int, ...]) -> Tensor:
@@ -35,6 +35,47 @@ def flat_leading(name: str, value: Tensor, batch: Sequence[int], own: tuple[int,
 
 
 def flat_camera(camera: Camera, batch: Sequence[int]) -> Camera:
-    """The camera with one matrix for all, or one for each of the sets of Gaussians, [N, 4, 4]; raises InputError."""
-    view = flat_leading("camera.world_to_camera", camera.world_to_camera, batch, (4, 4))
-    return camera if view is camera.world_to_camera else replace(camera, world_to_camera=view)
+    """The camera with batch [], for all sets of Gaussians, or [N], one for each of N sets.
+
+    - `batch`: the leading axes *B of the Gaussians; the camera's must be [] or [*B].
+
+    Raises InputError, which names both shapes, for any other batch.
+    """
+    if camera.batch_shape not in ((), tuple(batch)):
+        raise _unfit(camera, batch)
+    return camera if len(camera.batch_shape) < 2 else _flattened(camera)
+
+
+def flat_views(gaussians: Gaussians, camera: Camera) -> tuple[Gaussians, Camera, tuple[int, ...]]:
+    """Gaussians [N, K] and the camera with batch [] or [N], and the leading axes *S of their pictures, N in all.
+
+    Gaussians [*B, K] may have cameras of batch [] (one for all), [*B] (one for each) or [*B, V] (V views of each);
+    then S is [*B, V]. The kernels take one view of each set, so Gaussians are copied for each of V views. Raises
+    InputError, which names both shapes, for any other batch.
+    """
+    batch, views = gaussians.batch_shape, camera.batch_shape
+    if len(views) == len(batch) + 1 and views[:-1] == batch:
+        axis, count = len(batch), views[-1]
+        gaussians = gaussians.map(lambda each: each.unsqueeze(axis).expand(*batch, count, *each.shape[axis:]))
+    elif views not in ((), batch):
+        raise _unfit(camera, batch, "V")
+    shape = gaussians.batch_shape
+    flat = gaussians if len(shape) == 1 else gaussians.reshape_batch(math.prod(shape))
+    if views and len(shape) != 1:
+        camera = _flattened(camera)
+    return flat, camera, shape
+
+
+def _flattened(camera: Camera) -> Camera:
+    kept = len(camera.batch_shape)
+    return camera.map(lambda each: each.reshape(-1, *each.shape[kept:]))
+
+
+def _unfit(camera: Camera, batch: Sequence[int], *views: str) -> InputError:
+    leading = [*map(str, batch)]
+    shapes = [leading, [*leading, *views]] if views else [leading]
+    wanted = [f"[{', '.join([*each, '4', '4'])}]" for each in dict.fromkeys(map(tuple, [[], *shapes]))]
+    return InputError(
+        f"camera.viewmats: expected shape {' or '.join(wanted)} for gaussians with leading axes {list(batch)}, "
+        f"got {list(camera.viewmats.shape)}"
+    )

@@ -5,6 +5,7 @@ The arithmetic is that of `rendering/projection.py`; see `native/projection.cpp`
 
 from __future__ import annotations
 
+import math
 from types import ModuleType
 
 import torch
@@ -17,19 +18,28 @@ from splatlearn.rendering import backend_cpu, backend_triton, project_triton
 from splatlearn.rendering.formula import JACOBIAN_LIMIT
 from splatlearn.rendering.splats import Splats
 
+COMPILED_MODELS = ("pinhole", "orthographic", "gmae")
+"""The camera models that both compiled projections know, by name."""
 ENGINES = {"cpu": "native", "cuda": "triton"}
 """What computes the operation, by the device of its inputs."""
 
 
 def takes(gaussians: Gaussians, camera: Camera) -> bool:
-    """Whether a compiled projection can be used: float32 on a CPU or GPU, no gradient for the camera, no transforms."""
+    """Whether a compiled projection can be used.
+
+    It takes float32 on a CPU or GPU. The camera must have a model of COMPILED_MODELS, one set of intrinsics for all
+    views, no far plane and no gradient. No function transform may be in force.
+    """
     engine = ENGINES.get(gaussians.means.device.type)
     return (
         engine is not None
         and (backend_cpu if engine == "native" else backend_triton).status() == "ok"
         and all(tensor.dtype == torch.float32 for tensor in vars(gaussians).values())
-        and not camera.world_to_camera.requires_grad
-        and not is_transformed(*vars(gaussians).values(), camera.world_to_camera)
+        and camera.model in COMPILED_MODELS
+        and not camera.has_own_intrinsics
+        and camera.far == math.inf
+        and not camera.viewmats.requires_grad
+        and not is_transformed(*vars(gaussians).values(), camera.viewmats)
     )
 
 
@@ -40,7 +50,8 @@ def project(gaussians: Gaussians, view: Tensor, camera: Camera) -> Splats:
     """
     if view.ndim == 3 or view.device.type != "cpu":
         view = view.to(gaussians.means.device)
-    limits = JACOBIAN_LIMIT * camera.width / 2 / camera.fx, JACOBIAN_LIMIT * camera.height / 2 / camera.fy
+    fx, fy, cx, cy = (float(getattr(camera, name)) for name in ("fx", "fy", "cx", "cy"))
+    limits = JACOBIAN_LIMIT * camera.width / 2 / fx, JACOBIAN_LIMIT * camera.height / 2 / fy
     centers, conics, depths, colors, opacities, _ = torch.ops.splatlearn.project(
         gaussians.means,
         gaussians.scales,
@@ -49,7 +60,7 @@ def project(gaussians: Gaussians, view: Tensor, camera: Camera) -> Splats:
         gaussians.opacities,
         view if view.ndim == 3 else view.unsqueeze(0),
         camera.model,
-        (camera.fx, camera.fy, camera.cx, camera.cy, camera.near, *limits),
+        (fx, fy, cx, cy, camera.near, *limits),
     )
     return Splats(centers, conics, depths, colors, opacities)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -21,13 +23,15 @@ def project(gaussians: Gaussians, camera: Camera, backend: str = "auto") -> Spla
     """Project Gaussians [B, K] through a camera and sort them near to far (equal depths keep their order).
 
     Covariances are carried by the EWA linearisation, J W Σ Wᵀ Jᵀ + BLUR·I (Zwicker et al. 2001, eq. 26), where J is
-    the perspective Jacobian for `"pinhole"` and `"gmae"` and constant for `"orthographic"`. Half precision is
-    computed in float32. Gaussians nearer than `camera.near` get opacity 0. The Jacobian is taken at most JACOBIAN_LIMIT
-    half-images off the axis, as in 3D Gaussian splatting.
+    the Jacobian of the camera model. Half precision is computed in float32. Gaussians nearer than `camera.near` or
+    farther than `camera.far` get opacity 0. The Jacobian is taken at most JACOBIAN_LIMIT half-images off the axis, as
+    in 3D Gaussian splatting.
+
+    - `camera`: one for all sets, or a batch [B] with one for each.
 
     - `backend`: "torch" for the specification, which follows here; with any other name of `available_backends()` and
-      with "auto", float32 is projected by a compiled kernel where there is one for the device, the camera needs no
-      gradient, and neither forward-mode derivatives nor function transforms are in force.
+      with "auto", float32 is projected by a compiled kernel if there is one for the device and the camera (see
+      `project_op.takes`), and neither forward-mode derivatives nor function transforms are in force.
 
     Raises InputError for an unknown backend, and when the Gaussians have no or more than one batch dimension, or the
     camera's matrices do not fit; BackendError for second derivatives through a compiled kernel.
@@ -40,7 +44,7 @@ def project(gaussians: Gaussians, camera: Camera, backend: str = "auto") -> Spla
     dtype = working_dtype(gaussians.means.dtype)
     if any(tensor.dtype != dtype for tensor in vars(gaussians).values()):
         gaussians = gaussians.to(dtype)
-    view = flat_camera(camera, gaussians.batch_shape).world_to_camera.to(gaussians.means.dtype)
+    view = flat_camera(camera, gaussians.batch_shape).viewmats.to(gaussians.means.dtype)
     if backend != "torch" and project_op.takes(gaussians, camera):
         return project_op.project(gaussians, view, camera)
     view = view.to(gaussians.means.device)
@@ -57,13 +61,18 @@ def _project(gaussians: Gaussians, view: Float[Tensor, "*B 4 4"], camera: Camera
     turn, shift = view[..., :3, :3], view[..., :3, 3]
     x, y, z = (gaussians.means @ turn.mT + shift.unsqueeze(-2)).unbind(-1)
     drawn = z >= camera.near
+    if camera.far != math.inf:
+        drawn = drawn & (z <= camera.far)
     z_safe = torch.where(drawn, z, camera.near)
 
     axes = turn.unsqueeze(-3) @ quaternions_to_matrices(gaussians.quaternions)
     rows = axes * gaussians.scales.unsqueeze(-2)
-    conics = _conics(_image_rows(rows, x, y, z_safe, camera))
+    model, lens = camera.projection, camera.lens(z)
+    across, down, along = rows.unbind(-2)
+    # The rows of J W R S: what a unit sphere in the Gaussian's own axes becomes on the image.
+    conics = _conics(model.pushforward(x, y, z_safe, (across, down, along), lens, JACOBIAN_LIMIT))
     return Splats(
-        centers=_centers(x, y, z_safe, camera),
+        centers=torch.stack(model.project(x, y, z_safe, lens), dim=-1),
         conics=conics,
         depths=z,
         colors=gaussians.colors,
@@ -73,36 +82,6 @@ def _project(gaussians: Gaussians, view: Float[Tensor, "*B 4 4"], camera: Camera
 
 def _only_where(drawn: Bool[Tensor, "B K"], opacities: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
     return torch.where(drawn, opacities, 0.0)
-
-
-def _centers(
-    x: Float[Tensor, "B K"], y: Float[Tensor, "B K"], z: Float[Tensor, "B K"], camera: Camera
-) -> Float[Tensor, "B K 2"]:
-    if camera.model == "pinhole":
-        x, y = x / z, y / z
-    return torch.stack([camera.fx * x + camera.cx, camera.fy * y + camera.cy], dim=-1)
-
-
-def _image_rows(
-    rows: Float[Tensor, "B K 3 3"],
-    x: Float[Tensor, "B K"],
-    y: Float[Tensor, "B K"],
-    z: Float[Tensor, "B K"],
-    camera: Camera,
-) -> tuple[Float[Tensor, "B K 3"], Float[Tensor, "B K 3"]]:
-    """The rows of J W R S: what a unit sphere in the Gaussian's own axes becomes on the image."""
-    across, down, along = rows.unbind(-2)
-    if camera.model == "orthographic":
-        return camera.fx * across, camera.fy * down
-    limit_x = JACOBIAN_LIMIT * camera.width / 2 / camera.fx
-    limit_y = JACOBIAN_LIMIT * camera.height / 2 / camera.fy
-    inverse = (1.0 / z).unsqueeze(-1)
-    tangent_x = (x / z).clamp(-limit_x, limit_x).unsqueeze(-1)
-    tangent_y = (y / z).clamp(-limit_y, limit_y).unsqueeze(-1)
-    return (
-        camera.fx * inverse * (across - tangent_x * along),
-        camera.fy * inverse * (down - tangent_y * along),
-    )
 
 
 def _conics(rows: tuple[Float[Tensor, "B K 3"], Float[Tensor, "B K 3"]]) -> Float[Tensor, "B K 3"]:

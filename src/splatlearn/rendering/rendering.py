@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -16,24 +15,24 @@ from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.kinds import check_kind
 from splatlearn.core.operation import is_transformed
 from splatlearn.rendering.composite import Background, background_colors, composite
-from splatlearn.rendering.leading import flat_camera, flat_leading
+from splatlearn.rendering.leading import flat_leading, flat_views
 from splatlearn.rendering.projection import project, working_dtype
 from splatlearn.rendering.splats import Splats
 
 
 @dataclass(frozen=True, eq=False)
 class Rendering:
-    """Images of Gaussians, with the leading batch shape *B of the Gaussians.
+    """Images of Gaussians [*B, K], with leading axes *S: *B, or [*B, V] for V views of each set.
 
-    - `color` [*B, C, H, W], over the background.
-    - `alpha` [*B, H, W] in [0, 1]: how much of the background is covered.
-    - `depth` [*B, H, W], world units along the camera's axis: the mean depth of what covers a pixel, weighted as its
-      colour is; 0 where nothing does. None when it was not asked for.
+    - `color` [*S, C, H, W], over the background.
+    - `alpha` [*S, H, W] in [0, 1]: how much of the background is covered.
+    - `depth` [*S, H, W], world units along the camera's axis: the mean depth of what covers a pixel, weighted as its
+      colour is; 0 where nothing does. None if `render` was called with `depth=False`.
     """
 
-    color: Float[Tensor, "*B C H W"]
-    alpha: Float[Tensor, "*B H W"]
-    depth: Float[Tensor, "*B H W"] | None
+    color: Float[Tensor, "*S C H W"]
+    alpha: Float[Tensor, "*S H W"]
+    depth: Float[Tensor, "*S H W"] | None
 
 
 def render(
@@ -44,11 +43,11 @@ def render(
     depth: bool = True,
     check: bool = True,
 ) -> Rendering:
-    """Render sets of Gaussians, each to one image, with gradients to every attribute.
+    """Render sets of Gaussians, with gradients to every attribute.
 
     - `gaussians`: any leading batch shape *B, none included.
-    - `camera`: with one matrix for all sets, or one for each, [*B, 4, 4].
-    - `background`: "white", "black", C numbers, or a tensor [C] or [*B, C].
+    - `camera`: one for all sets, a batch [*B] with one for each, or a batch [*B, V] with V views of each set.
+    - `background`: "white", "black", C numbers, or a tensor [C], [*B, C] or, with V views of each set, [*B, V, C].
     - `backend`: "auto" or a name of `available_backends()`; "torch" is the specification for every step, and has second
       derivatives, forward mode and function transforms (see `composite`).
     - `depth`: composite a depth map too (one more channel).
@@ -59,16 +58,16 @@ def render(
     """
     check_kind("gaussians", gaussians, Gaussians)
     check_kind("camera", camera, Camera)
-    shape = gaussians.batch_shape
-    is_flat = len(shape) == 1
-    flat = gaussians if is_flat else gaussians.reshape_batch(math.prod(shape))
-    check = check and sees_values(*vars(flat).values()) and not is_transformed(*vars(flat).values())
+    check = check and sees_values(*vars(gaussians).values()) and not is_transformed(*vars(gaussians).values())
     if check:
         with torch.no_grad():
-            check_gaussians(**vars(flat))
-            check_finite("look at how the camera was made", world_to_camera=camera.world_to_camera)
-    camera = flat_camera(camera, shape)
+            check_gaussians(**vars(gaussians))
+            check_finite("look at how the camera was made", viewmats=camera.viewmats)
+    flat, camera, shape = flat_views(gaussians, camera)
+    is_flat = len(shape) == 1
     if isinstance(background, Tensor):
+        if background.ndim > 1 and tuple(background.shape[:-1]) == gaussians.batch_shape != shape:
+            background = background.unsqueeze(-2)
         background = flat_leading("background", background, shape, (flat.colors.shape[-1],))
     splats = project(flat, camera, backend)
     if check:

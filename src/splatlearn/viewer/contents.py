@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -29,6 +30,8 @@ from splatlearn.zero_shot.grouping import group_gaussians
 
 FEWEST_GROUPS, MOST_GROUPS = 2, 10
 """How many groups have colours that can be told apart."""
+KNOWN_MODELS = ("pinhole", "orthographic", "gmae")
+"""The camera models that `web/projection.js` knows, by name."""
 PNG_LIMIT = 120_000
 """Bytes above which a picture is stored as JPEG."""
 RAMP_STOPS = 17
@@ -66,8 +69,11 @@ class ViewedImage:
         size = (3, self.camera.height, self.camera.width)
         if tuple(self.image.shape) != size:
             raise InputError(f"image: expected shape {list(size)}, the camera's, got {list(self.image.shape)}")
-        if self.camera.world_to_camera.ndim != 2:
-            raise InputError(f"camera: expected one matrix [4, 4], got {list(self.camera.world_to_camera.shape)}")
+        if self.camera.model not in KNOWN_MODELS:
+            known = ", ".join(KNOWN_MODELS)
+            raise InputError(f"camera: the page knows the camera models {known}, got {self.camera.model!r}")
+        if self.camera.batch_shape:
+            raise InputError(f"camera: expected one matrix [4, 4], got {list(self.camera.viewmats.shape)}")
         check_finite(**vars(self.gaussians))
 
     def packed(self) -> dict[str, Any]:
@@ -144,12 +150,20 @@ def palettes() -> dict[str, list[list[float]]]:
 
 
 def _packed_camera(camera: Camera) -> dict[str, Any]:
-    lens = {name: getattr(camera, name) for name in ("model", "width", "height", "fx", "fy", "cx", "cy", "near")}
-    return {**lens, "view": camera.world_to_camera.detach().cpu().flatten().tolist()}
+    lens = {name: float(getattr(camera, name)) for name in ("fx", "fy", "cx", "cy", "near")}
+    far = camera.far if math.isfinite(camera.far) else None
+    size = {"width": camera.width, "height": camera.height}
+    return {
+        "model": camera.model,
+        **size,
+        **lens,
+        "far": far,
+        "view": camera.viewmats.detach().cpu().flatten().tolist(),
+    }
 
 
 def _mean_depth(viewed: ViewedImage) -> Tensor:
-    view = viewed.camera.world_to_camera.to(viewed.gaussians.means)
+    view = viewed.camera.viewmats.to(viewed.gaussians.means)
     return (viewed.gaussians.means @ view[2, :3] + view[2, 3]).mean()
 
 

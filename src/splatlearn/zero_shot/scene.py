@@ -137,7 +137,7 @@ def read_scene(
             progress("windows", done, len(windows))
         parts.append(_predict(model, resize(window.cut(images), model.image_size)))
     camera, background = model.camera(height, width), model.background(images)
-    distance = float(camera.world_to_camera[2, 3]) if camera.model == "pinhole" else None
+    distance = float(camera.viewmats[2, 3]) if camera.projection.depth_moves_centers else None
     gaussians = merge_windows([part[0] for part in parts], windows, (height, width), distance)
     tokens = torch.cat([part[1] for part in parts], dim=1)
     color: ColorRange = "linear" if model.config.color == "linear" else "bounded"

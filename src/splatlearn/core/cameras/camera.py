@@ -6,23 +6,23 @@ Conventions: x right, y down, z away from the camera; pixel (0, 0) has its centr
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from splatlearn.core.checks import check_floating
+from splatlearn.core.cameras.models import CameraModel, Lens, camera_model
+from splatlearn.core.checks import check_floating, sees_values
 from splatlearn.core.errors import InputError
 from splatlearn.core.kinds import check_kind
 from splatlearn.core.numbers import check_number, check_whole
 
-CameraModel = Literal["pinhole", "orthographic", "gmae"]
-
 GMAE_DISTANCE = 8.0
 """World units between the camera of GMAE and the origin (arXiv 2501.03229, section 3)."""
+
+INTRINSICS = ("fx", "fy", "cx", "cy")
 
 
 def _identity() -> Tensor:
@@ -47,39 +47,146 @@ def _check_size(height: int, width: int) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Camera:
-    """A camera of `width` × `height` pixels.
+    """A camera of `width` × `height` pixels, or a batch [*V] of such cameras.
 
-    - `fx`, `fy`: focal lengths in pixels (`"pinhole"`), or pixels per world unit (`"orthographic"`).
-    - `cx`, `cy`: principal point in pixels.
-    - `model`: `"pinhole"`; `"orthographic"`; or `"gmae"`, whose centres project orthographically while extents
-      shrink with depth as in a pinhole camera (what arXiv 2501.03229 trains with).
-    - `world_to_camera`: rigid transform [4, 4], or [*B, 4, 4] with one for each set of Gaussians.
-    - `near`: Gaussians nearer than this (world units) are not drawn.
+    - `fx`, `fy`: focal lengths in pixels (`"pinhole"`, `"gmae"`), or pixels per world unit (`"orthographic"`).
+    - `cx`, `cy`: the principal point in pixels. Each of these four is one number for all views, or a tensor [*V].
+    - `model`: the name of a registered camera model: `"pinhole"`, `"orthographic"`, or `"gmae"`, whose centres project
+      orthographically while extents shrink with depth as in a pinhole camera (what arXiv 2501.03229 trains with).
+    - `viewmats`: rigid transforms from world to camera, [4, 4] or [*V, 4, 4].
+    - `near`, `far`: Gaussians whose depth is below `near` or above `far` (world units) are not drawn.
 
-    Raises InputError for an unknown model, sizes or focal lengths that are not positive, or a wrong matrix shape.
+    Raises InputError for an unknown model, sizes or focal lengths that are not positive, or shapes that do not fit.
     """
 
     width: int
     height: int
-    fx: float
-    fy: float
-    cx: float
-    cy: float
-    model: CameraModel = "pinhole"
-    world_to_camera: Float[Tensor, "*B 4 4"] = field(default_factory=_identity)
+    fx: float | Float[Tensor, "*V"]
+    fy: float | Float[Tensor, "*V"]
+    cx: float | Float[Tensor, "*V"]
+    cy: float | Float[Tensor, "*V"]
+    model: str = "pinhole"
+    viewmats: Float[Tensor, "*V 4 4"] = field(default_factory=_identity)
     near: float = 0.01
+    far: float = math.inf
 
     def __post_init__(self) -> None:
-        if self.model not in get_args(CameraModel):
-            raise InputError(f"model: expected one of {', '.join(get_args(CameraModel))}, got {self.model!r}")
+        camera_model(self.model)
         _check_size(self.height, self.width)
-        for name in ("fx", "fy", "near"):
-            check_number(name, getattr(self, name), above=0)
-        for name in ("cx", "cy"):
-            check_number(name, getattr(self, name))
-        check_floating("world_to_camera", self.world_to_camera)
-        if tuple(self.world_to_camera.shape[-2:]) != (4, 4):
-            raise InputError(f"world_to_camera: expected shape [..., 4, 4], got {list(self.world_to_camera.shape)}")
+        check_number("near", self.near, above=0)
+        if self.far != math.inf:
+            check_number("far", self.far, above=self.near)
+        check_floating("viewmats", self.viewmats)
+        if tuple(self.viewmats.shape[-2:]) != (4, 4):
+            raise InputError(f"viewmats: expected shape [..., 4, 4], got {list(self.viewmats.shape)}")
+        for name in INTRINSICS:
+            self._check_intrinsic(name, getattr(self, name), 0.0 if name in ("fx", "fy") else None)
+
+    def _check_intrinsic(self, name: str, value: float | Tensor, above: float | None) -> None:
+        if not isinstance(value, Tensor):
+            check_number(name, value, above=above)
+            return
+        check_floating(name, value)
+        if tuple(value.shape) != self.batch_shape:
+            wanted = f"a number or shape {list(self.batch_shape)}, one value for each of viewmats"
+            raise InputError(f"{name}: expected {wanted} {list(self.viewmats.shape)}, got {list(value.shape)}")
+        if sees_values(value):
+            for each in value.detach().flatten().tolist():
+                check_number(name, each, above=above)
+
+    @classmethod
+    def from_K(
+        cls,
+        K: Float[Tensor, "*V 3 3"],
+        height: int,
+        width: int,
+        viewmats: Float[Tensor, "*V 4 4"] | None = None,
+        model: str = "pinhole",
+    ) -> Camera:
+        """A camera, or one for each of a batch, from intrinsic matrices without skew, in pixels.
+
+        `viewmats` are identities by default. Raises InputError for a matrix of another shape.
+        """
+        check_floating("K", K)
+        if tuple(K.shape[-2:]) != (3, 3):
+            raise InputError(f"K: expected shape [..., 3, 3], got {list(K.shape)}")
+        values = (K[..., 0, 0], K[..., 1, 1], K[..., 0, 2], K[..., 1, 2])
+        fx, fy, cx, cy = values if K.ndim > 2 or K.requires_grad else (float(each) for each in values)
+        view = torch.eye(4).expand(*K.shape[:-2], 4, 4) if viewmats is None else viewmats
+        return cls(width, height, fx, fy, cx, cy, model, view)
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """The batch shape *V; () for one camera."""
+        return tuple(self.viewmats.shape[:-2])
+
+    @property
+    def K(self) -> Float[Tensor, "*V 3 3"]:
+        """The intrinsic matrices, in pixels."""
+        made = torch.zeros(*self.batch_shape, 3, 3, dtype=self.viewmats.dtype, device=self.viewmats.device)
+        for place, name in zip(((0, 0), (1, 1), (0, 2), (1, 2)), INTRINSICS, strict=True):
+            made[(..., *place)] = getattr(self, name)
+        made[..., 2, 2] = 1.0
+        return made
+
+    @property
+    def projection(self) -> CameraModel:
+        """The registered camera model."""
+        return camera_model(self.model)
+
+    @property
+    def has_own_intrinsics(self) -> bool:
+        """Whether some intrinsics are tensors with one value for each view."""
+        return any(isinstance(getattr(self, name), Tensor) for name in INTRINSICS)
+
+    @property
+    def centers(self) -> Float[Tensor, "*V 3"]:
+        """Where the cameras stand, in world units."""
+        turn, shift = self.viewmats[..., :3, :3], self.viewmats[..., :3, 3:]
+        return -(turn.mT @ shift).squeeze(-1)
+
+    @property
+    def axes(self) -> Float[Tensor, "*V 3"]:
+        """Unit vectors in the world along which the cameras look."""
+        return self.viewmats[..., 2, :3]
+
+    def lens(self, like: Tensor) -> Lens:
+        """The intrinsics for tensors [*V, K] such as `like`: numbers, or tensors [*V, 1] of its dtype and device."""
+        values = (getattr(self, name) for name in INTRINSICS)
+        fx, fy, cx, cy = (each.to(like).unsqueeze(-1) if isinstance(each, Tensor) else each for each in values)
+        return Lens(fx, fy, cx, cy, self.width, self.height)
+
+    def directions(self, means: Float[Tensor, "*B K 3"]) -> Float[Tensor, "*S K 3"]:
+        """Directions of view to points in the world, of any length, as harmonics take them.
+
+        They run from the centre of the camera to each point, also for `"gmae"`, and along the axis of an
+        orthographic camera. The batch axes of points and cameras are broadcast to *S.
+        """
+        here = replace(self, viewmats=self.viewmats.to(means))
+        return self.projection.directions(means, here.centers, here.axes)
+
+    def unproject(self, pixels: Float[Tensor, "*B K 2"], depths: Float[Tensor, "*B K"]) -> Float[Tensor, "*B K 3"]:
+        """The points in the world that the camera shows at pixels (u, v) for depths along its axis."""
+        u, v = pixels.unbind(-1)
+        x, y = self.projection.unproject(u, v, depths, self.lens(depths))
+        view = self.viewmats.to(depths)
+        return (torch.stack([x, y, depths], dim=-1) - view[..., None, :3, 3]) @ view[..., :3, :3]
+
+    def __getitem__(self, index: int | slice | Tensor) -> Camera:
+        """Index the leading batch axis."""
+        if not self.batch_shape:
+            raise IndexError("a camera without a batch axis cannot be indexed")
+        return self.map(lambda tensor: tensor[index])
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Camera:
+        """Apply a function to every tensor: the matrices, and intrinsics that differ between views."""
+        own = {name: value for name in INTRINSICS if isinstance(value := getattr(self, name), Tensor)}
+        changed = {name: function(value) for name, value in own.items()}
+        return replace(self, viewmats=function(self.viewmats), **changed)
+
+    def to(self, target: torch.device | str | torch.dtype) -> Camera:
+        """Move to a device or convert to a dtype."""
+        return self.map(lambda tensor: tensor.to(target))
 
     @classmethod
     def gmae(cls, height: int, width: int) -> Camera:
@@ -121,7 +228,7 @@ class Camera:
         height: int,
         width: int,
         field_of_view: float = 90.0,
-        world_to_camera: Float[Tensor, "*B 4 4"] | None = None,
+        viewmats: Float[Tensor, "*V 4 4"] | None = None,
     ) -> Camera:
         """A pinhole camera with square pixels, its principal point at the centre.
 
@@ -130,7 +237,7 @@ class Camera:
         check_number("field_of_view", field_of_view, above=0, below=180)
         _check_size(height, width)
         focal = width / 2 / math.tan(math.radians(field_of_view) / 2)
-        view = torch.eye(4) if world_to_camera is None else world_to_camera
+        view = torch.eye(4) if viewmats is None else viewmats
         return cls(width, height, focal, focal, width / 2, height / 2, "pinhole", view)
 
     @classmethod

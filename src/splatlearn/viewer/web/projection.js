@@ -18,7 +18,8 @@ function project(scene, view) {
     for (let row = 0; row < 3; row++)
       for (let column = 0; column < 3; column++)
         axes[3 * row + column] *= scene.numbers[at + 3 + column] * view.size;
-    splats.opacity[index] = position[2] >= scene.camera.near ? scene.numbers[at + 13] : 0;
+    const isDrawn = position[2] >= scene.camera.near && !(position[2] > (scene.camera.far ?? Infinity));
+    splats.opacity[index] = isDrawn ? scene.numbers[at + 13] : 0;
     projectOne(splats, index, position, axes, scene.camera, scene.formula);
   }
   return splats;
@@ -29,9 +30,21 @@ function depthOrder(depth) {
   return Uint32Array.from(depth.keys()).sort((i, j) => depth[i] - depth[j] || i - j);
 }
 
+/** Camera models by name, as the classes of splatlearn.core.cameras.models: whether depth moves centres and shrinks extents. */
+const MODELS = {
+  pinhole: { movesCentres: true, shrinksExtents: true },
+  orthographic: { movesCentres: false, shrinksExtents: false },
+  gmae: { movesCentres: false, shrinksExtents: true },
+};
+
+function modelOf(camera) {
+  if (!Object.hasOwn(MODELS, camera.model)) throw new Error(`camera: no model is called ${camera.model}`);
+  return MODELS[camera.model];
+}
+
 function projectOne(splats, index, [x, y, z], axes, camera, formula) {
   const depth = Math.max(z, camera.near);
-  const perspective = camera.model === "pinhole" ? 1 / depth : 1;
+  const perspective = modelOf(camera).movesCentres ? 1 / depth : 1;
   const [first, second] = imageRows(axes, x, y, depth, camera, formula.jacobianLimit);
   const xx = dot(first, first);
   const yy = dot(second, second);
@@ -57,7 +70,7 @@ function projectOne(splats, index, [x, y, z], axes, camera, formula) {
 function imageRows(axes, x, y, z, camera, jacobianLimit) {
   const row = (number) => [axes[3 * number], axes[3 * number + 1], axes[3 * number + 2]];
   const [across, down, along] = [row(0), row(1), row(2)];
-  if (camera.model === "orthographic") return [across.map((v) => camera.fx * v), down.map((v) => camera.fy * v)];
+  if (!modelOf(camera).shrinksExtents) return [across.map((v) => camera.fx * v), down.map((v) => camera.fy * v)];
   const limitX = (jacobianLimit * camera.width) / 2 / camera.fx;
   const limitY = (jacobianLimit * camera.height) / 2 / camera.fy;
   const tangentX = Math.min(Math.max(x / z, -limitX), limitX);

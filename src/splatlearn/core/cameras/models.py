@@ -1,0 +1,223 @@
+"""Camera models: each is one class, registered by its name.
+
+A model works in camera space: x right, y down, z away from the camera. Coordinates are passed as separate tensors
+[*B, K], because a renderer replaces the depths of Gaussians that are not drawn before it divides by them.
+
+To add a model, write a subclass of `CameraModel` and decorate it with `register_camera_model`. The specification of the
+renderer then draws with it. The compiled kernels and the viewer know a model by its `name`; the renderer leaves a model
+that they do not know to the specification.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import ClassVar, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from splatlearn.core.errors import InputError
+
+Pixels = tuple[Tensor, Tensor]
+"""u and v [*B, K]: pixels to the right and down."""
+
+
+class Lens(NamedTuple):
+    """The intrinsics of a camera for tensors [*B, K]: numbers, or tensors [*V, 1] with one value for each view."""
+
+    fx: float | Tensor
+    fy: float | Tensor
+    cx: float | Tensor
+    cy: float | Tensor
+    width: int
+    height: int
+
+
+class CameraModel(ABC):
+    """How points in camera space become pixels.
+
+    - `name`: the name of the model in a `Camera`, in files, and in the compiled kernels.
+    - `depth_moves_centers`: whether the pixel of a point depends on its depth.
+    - `depth_shrinks_extents`: whether the size of a Gaussian's picture depends on its depth.
+    """
+
+    name: ClassVar[str]
+    depth_moves_centers: ClassVar[bool] = True
+    depth_shrinks_extents: ClassVar[bool] = True
+
+    @abstractmethod
+    def project(self, x: Tensor, y: Tensor, z: Tensor, lens: Lens) -> Pixels:
+        """Return the pixels of points in camera space."""
+
+    @abstractmethod
+    def unproject(self, u: Tensor, v: Tensor, z: Tensor, lens: Lens) -> Pixels:
+        """Return x and y of the points that `project` maps to pixels u, v from depth z."""
+
+    @abstractmethod
+    def pushforward(
+        self,
+        x: Tensor,
+        y: Tensor,
+        z: Tensor,
+        vectors: tuple[Tensor, Tensor, Tensor],
+        lens: Lens,
+        limit: float = math.inf,
+    ) -> tuple[Tensor, Tensor]:
+        """Return J M, the Jacobian of `project_extents` times a matrix M of n vectors.
+
+        - `vectors`: the rows of M [*B, K, n]: coordinates to the right, down and along the axis.
+        - `limit`: the Jacobian is taken at most this many half-images off the axis.
+
+        The result is the two rows of J M, [*B, K, n] each.
+        """
+
+    def project_extents(self, x: Tensor, y: Tensor, z: Tensor, lens: Lens) -> Pixels:
+        """Return the pixels by the projection that extents follow; a model may project centres in another way."""
+        return self.project(x, y, z, lens)
+
+    def jacobian(
+        self, x: Tensor, y: Tensor, z: Tensor, lens: Lens, limit: float = math.inf
+    ) -> Float[Tensor, "*B K 2 3"]:
+        """Return the Jacobian of `project_extents` in pixels per world unit (see `pushforward`)."""
+        eye = torch.eye(3, dtype=z.dtype, device=z.device)
+        rows = tuple(row.expand(*z.shape, 3) for row in eye.unbind(0))
+        return torch.stack(self.pushforward(x, y, z, (rows[0], rows[1], rows[2]), lens, limit), dim=-2)
+
+    def directions(
+        self, means: Float[Tensor, "*B K 3"], centers: Float[Tensor, "*V 3"], axes: Float[Tensor, "*V 3"]
+    ) -> Float[Tensor, "*S K 3"]:
+        """Return the directions of view to points in the world, of any length.
+
+        - `centers`: where the cameras stand; `axes`: unit vectors along which they look.
+        """
+        return means - centers.unsqueeze(-2)
+
+
+_models: dict[str, CameraModel] = {}
+
+
+def register_camera_model(model: type[CameraModel]) -> type[CameraModel]:
+    """Register a camera model by its name; use it as a decorator of the class.
+
+    Raises InputError when another model has the name.
+    """
+    if model.name in _models:
+        raise InputError(f"name: expected a camera model that is not registered yet, got {model.name!r}")
+    _models[model.name] = model()
+    return model
+
+
+def camera_models() -> tuple[str, ...]:
+    """Return the names of the registered camera models."""
+    return tuple(_models)
+
+
+def camera_model(name: str) -> CameraModel:
+    """Return a registered camera model. Raises InputError for an unknown name."""
+    if name not in _models:
+        raise InputError(f"model: expected one of {', '.join(_models)}, got {name!r}")
+    return _models[name]
+
+
+def _clamped(values: Tensor, limit: float | Tensor) -> Tensor:
+    if isinstance(limit, Tensor):
+        return values.clamp(-limit, limit)
+    return values.clamp(-limit, limit)
+
+
+@register_camera_model
+class Pinhole(CameraModel):
+    """A perspective camera: u = fx·x/z + cx, v = fy·y/z + cy."""
+
+    name = "pinhole"
+
+    def project(self, x: Tensor, y: Tensor, z: Tensor, lens: Lens) -> Pixels:
+        x, y = x / z, y / z
+        return lens.fx * x + lens.cx, lens.fy * y + lens.cy
+
+    def unproject(self, u: Tensor, v: Tensor, z: Tensor, lens: Lens) -> Pixels:
+        return (u - lens.cx) / lens.fx * z, (v - lens.cy) / lens.fy * z
+
+    def pushforward(
+        self,
+        x: Tensor,
+        y: Tensor,
+        z: Tensor,
+        vectors: tuple[Tensor, Tensor, Tensor],
+        lens: Lens,
+        limit: float = math.inf,
+    ) -> tuple[Tensor, Tensor]:
+        across, down, along = vectors
+        limit_x = limit * lens.width / 2 / lens.fx
+        limit_y = limit * lens.height / 2 / lens.fy
+        inverse = 1.0 / z
+        tangent_x = _clamped(x / z, limit_x).unsqueeze(-1)
+        tangent_y = _clamped(y / z, limit_y).unsqueeze(-1)
+        return (
+            (lens.fx * inverse).unsqueeze(-1) * (across - tangent_x * along),
+            (lens.fy * inverse).unsqueeze(-1) * (down - tangent_y * along),
+        )
+
+
+@register_camera_model
+class Orthographic(CameraModel):
+    """A camera with parallel rays: u = fx·x + cx, v = fy·y + cy. `fx` and `fy` are pixels per world unit."""
+
+    name = "orthographic"
+    depth_moves_centers = False
+    depth_shrinks_extents = False
+
+    def project(self, x: Tensor, y: Tensor, z: Tensor, lens: Lens) -> Pixels:
+        return lens.fx * x + lens.cx, lens.fy * y + lens.cy
+
+    def unproject(self, u: Tensor, v: Tensor, z: Tensor, lens: Lens) -> Pixels:
+        return (u - lens.cx) / lens.fx, (v - lens.cy) / lens.fy
+
+    def pushforward(
+        self,
+        x: Tensor,
+        y: Tensor,
+        z: Tensor,
+        vectors: tuple[Tensor, Tensor, Tensor],
+        lens: Lens,
+        limit: float = math.inf,
+    ) -> tuple[Tensor, Tensor]:
+        across, down, _ = vectors
+        fx, fy = (each.unsqueeze(-1) if isinstance(each, Tensor) else each for each in (lens.fx, lens.fy))
+        return fx * across, fy * down
+
+    def directions(
+        self, means: Float[Tensor, "*B K 3"], centers: Float[Tensor, "*V 3"], axes: Float[Tensor, "*V 3"]
+    ) -> Float[Tensor, "*S K 3"]:
+        return axes.unsqueeze(-2).expand(*axes.shape[:-1], means.shape[-2], 3)
+
+
+@register_camera_model
+class Gmae(CameraModel):
+    """The camera of GMAE: centres project in parallel, extents in perspective (arXiv 2501.03229, section 3)."""
+
+    name = "gmae"
+    depth_moves_centers = False
+    centers, extents = Orthographic(), Pinhole()
+
+    def project(self, x: Tensor, y: Tensor, z: Tensor, lens: Lens) -> Pixels:
+        return self.centers.project(x, y, z, lens)
+
+    def project_extents(self, x: Tensor, y: Tensor, z: Tensor, lens: Lens) -> Pixels:
+        return self.extents.project(x, y, z, lens)
+
+    def unproject(self, u: Tensor, v: Tensor, z: Tensor, lens: Lens) -> Pixels:
+        return self.centers.unproject(u, v, z, lens)
+
+    def pushforward(
+        self,
+        x: Tensor,
+        y: Tensor,
+        z: Tensor,
+        vectors: tuple[Tensor, Tensor, Tensor],
+        lens: Lens,
+        limit: float = math.inf,
+    ) -> tuple[Tensor, Tensor]:
+        return self.extents.pushforward(x, y, z, vectors, lens, limit)
