@@ -112,4 +112,4 @@ def test_intrinsics_of_other_shapes_are_refused() -> None:
     with pytest.raises(InputError, match=r"K: expected shape \[\.\.\., 3, 3\], got \[4, 4\]"):
         Camera.from_K(torch.eye(4), 4, 4)
     with pytest.raises(InputError, match="far: expected a finite number above 0.01, got 0.001"):
-        Camera(**numbers | {"far": 0.001})
+        Camera(**{**numbers, "far": 0.001})
