@@ -21,7 +21,7 @@ from splatlearn.core.gaussians import Gaussians
 from splatlearn.data import resize_center_crop, sample_photos
 from splatlearn.evaluation.masked.reconstruction import evaluating
 from splatlearn.models import GMAE, Mask, load_model, random_mask
-from splatlearn.models.packaged import packaged_models
+from splatlearn.models.folders.packaged import packaged_models
 from splatlearn.objectives import masked_mse
 from splatlearn.zero_shot import edges
 

@@ -20,8 +20,8 @@ import tyro
 from torch import Tensor, nn
 
 from benchmarks.common import table
-from splatlearn.models.layers import attention, gelu, plain_layers
-from splatlearn.models.vit import Block
+from splatlearn.models.nn.encoder import Block
+from splatlearn.models.nn.layers import attention, gelu, plain_layers
 from splatlearn.training.run_folder import environment
 
 HEADS_OF = {(17, 192): 3, (33, 192): 3, (65, 512): 16, (50, 768): 12, (197, 512): 16}

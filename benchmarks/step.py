@@ -20,7 +20,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.common import PAPER_LIKE
 from splatlearn.models import MAE, ModelOptions, create_model, model_config, random_mask
-from splatlearn.models.layers import plain_layers
+from splatlearn.models.nn.layers import plain_layers
 from splatlearn.objectives import masked_mse
 from splatlearn.training.run_folder import environment
 

@@ -28,8 +28,8 @@ from splatlearn.evaluation import EvaluationOptions, Extraction, evaluate, save_
 from splatlearn.evaluation.boundaries.contenders import USUAL, gmae_edges
 from splatlearn.evaluation.saliency.contenders import gmae_figures
 from splatlearn.models import GMAE, MAE, ModelOptions, load_model, save_model
-from splatlearn.models.card import CardScore
-from splatlearn.models.packaged import FOLDER as PACKAGE
+from splatlearn.models.folders.card import CardScore
+from splatlearn.models.folders.packaged import FOLDER as PACKAGE
 from splatlearn.report.run_facts import run_facts
 from splatlearn.training import DataOptions, ObjectiveOptions, OptimizerOptions, Recipe, RunOptions, pretrain
 from splatlearn.zero_shot import ReadOptions

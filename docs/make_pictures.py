@@ -19,8 +19,8 @@ from torch import Tensor
 import splatlearn as sl
 from splatlearn.data import resize_center_crop, sample_photos
 from splatlearn.models import join_masks
-from splatlearn.models.gaussian_numbers import gaussians_from_numbers
 from splatlearn.models.gmae_config import Depth, GMAEConfig
+from splatlearn.models.heads.gaussian_numbers import gaussians_from_numbers
 from splatlearn.objectives import club, contrastive_loss
 
 DEPTHS: tuple[Depth, ...] = ("paper", "pinhole", "orthographic")

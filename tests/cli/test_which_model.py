@@ -6,7 +6,7 @@ from models.small_models import small_gmae
 from photos import noise_photos
 from splatlearn.cli import main
 from splatlearn.cli.which_model import model_and_images
-from splatlearn.models import packaged
+from splatlearn.models.folders import packaged
 
 SIZES = {"a.png": (16, 24), "b.jpg": (20, 20)}
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from splatlearn.models import layers
+from splatlearn.models.nn import layers
 
 compiled = layers.native
 needs_compiled = pytest.mark.skipif(compiled is None, reason="the package was built without a compiler")

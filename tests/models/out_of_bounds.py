@@ -7,7 +7,7 @@ from torch import nn
 
 from models.small_models import small_gmae
 from splatlearn.models import GMAE, GMAEConfig
-from splatlearn.models.gaussian_head import scale_last_weights
+from splatlearn.models.heads.gaussian_head import scale_last_weights
 
 FIRST_COLOR = 10
 

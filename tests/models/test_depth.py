@@ -10,8 +10,8 @@ import torch
 
 from splatlearn import Gaussians, project, render
 from splatlearn.models import GMAEConfig, create_model, gaussians_from_numbers
-from splatlearn.models.gaussian_numbers import grid_numbers
 from splatlearn.models.gmae_config import Depth
+from splatlearn.models.heads.gaussian_numbers import grid_numbers
 
 DEPTHS: tuple[Depth, ...] = get_args(Depth)
 

@@ -9,8 +9,8 @@ from torch import nn
 from models.small_models import ENCODER, small_gmae
 from splatlearn.core.gaussians import Gaussians, quaternions_to_matrices
 from splatlearn.models import GMAE, GMAEConfig, ViTConfig, create_model, gaussians_from_numbers, random_mask
-from splatlearn.models.gaussian_numbers import uniform_quaternions, unit_quaternions
 from splatlearn.models.gmae_config import Rotation
+from splatlearn.models.heads.gaussian_numbers import uniform_quaternions, unit_quaternions
 from splatlearn.objectives import masked_mse
 from splatlearn.rendering import render
 

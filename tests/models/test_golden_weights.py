@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.golden_weights import PHOTOS, TOLERANCES, differences, kept_outputs, outputs
-from splatlearn.models.packaged import packaged_models
+from splatlearn.models.folders.packaged import packaged_models
 
 
 @pytest.mark.parametrize("name", ["gmae-tiny", "mae-tiny"])

@@ -5,7 +5,7 @@ from transformers import ViTMAEConfig, ViTMAEForPreTraining
 from models.hf_weights import weights_from_hf
 from models.small_models import small_mae
 from splatlearn.models import MAE, DecoderConfig, MAEConfig, ViTConfig, mask_from_noise, patchify, random_mask
-from splatlearn.models.positions import sincos_positions
+from splatlearn.models.nn.positions import sincos_positions
 from splatlearn.objectives import masked_mse
 
 

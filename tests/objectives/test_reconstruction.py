@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from splatlearn.models.masking import Mask, random_mask
-from splatlearn.models.patches import patchify, unpatchify
+from splatlearn.models.nn.patches import patchify, unpatchify
 from splatlearn.objectives import (
     denormalize_patches,
     masked_mse,

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from splatlearn.models.decoder import Reconstruction
 from splatlearn.models.masking import random_mask
+from splatlearn.models.nn.decoder import Reconstruction
 from splatlearn.objectives import WeightedSum
 
 

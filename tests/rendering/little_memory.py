@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from splatlearn.models import layers
+from splatlearn.models.nn import layers
 from splatlearn.rendering import backend_cpu
 
 COUNT, SIZE, THREADS = 2**19, (200, 16), 2

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from splatlearn.models import layers
+from splatlearn.models.nn import layers
 from splatlearn.rendering import backend_cpu
 
 SETS = backend_cpu.instruction_sets()[:2] if layers.native is not None else []
@@ -17,7 +17,7 @@ REPORT = """
 import json
 from pathlib import Path
 import torch
-from splatlearn.models import layers
+from splatlearn.models.nn import layers
 from splatlearn.rendering import backend_cpu
 
 maps = Path("/proc/self/maps")

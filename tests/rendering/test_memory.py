@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from splatlearn.models import layers
+from splatlearn.models.nn import layers
 from splatlearn.rendering import backend_cpu
 
 pytestmark = [

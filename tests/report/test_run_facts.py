@@ -9,7 +9,7 @@ import torch
 
 from report.test_evaluation_report import evaluation
 from splatlearn.evaluation import save_evaluation
-from splatlearn.models.card import CardFacts
+from splatlearn.models.folders.card import CardFacts
 from splatlearn.report.parts.figures import zero_shot_strip
 from splatlearn.report.run_facts import hidden_share, predicted_target, run_facts, run_folder_of
 

@@ -31,7 +31,7 @@ from splatlearn.data import (
 )
 from splatlearn.evaluation import masked_psnr
 from splatlearn.models import GMAE, Mask, load_model, random_mask
-from splatlearn.models.packaged import DEFAULT
+from splatlearn.models.folders.packaged import DEFAULT
 from splatlearn.report import Section, model_sections, run_sections, write_page
 from splatlearn.report.demo_picture import demo_picture
 from splatlearn.report.run_pictures import zero_shot_section

@@ -13,7 +13,7 @@ def doctor() -> int:
     from rich.text import Text
 
     from splatlearn.core.device import choose_device, choose_precision
-    from splatlearn.models import layers
+    from splatlearn.models.nn import layers
     from splatlearn.rendering import available_backends
     from splatlearn.rendering.backend_cpu import instruction_set, instruction_sets
     from splatlearn.training.run_folder import environment

@@ -12,8 +12,8 @@ from splatlearn.core.disk.outputs import output_file
 from splatlearn.core.errors import InputError
 from splatlearn.models import GMAE, MAE, load_model
 from splatlearn.models.exchange import ExportTarget, export_timm, export_vit, export_vit_mae
-from splatlearn.models.hub import push_to_hub
-from splatlearn.models.io import model_folder
+from splatlearn.models.folders.hub import push_to_hub
+from splatlearn.models.folders.io import model_folder
 from splatlearn.report.run_facts import hidden_share, predicted_target, run_facts, run_folder_of
 
 FILES: dict[ModelFormat, str] = {"onnx": "-encoder.onnx", "onnx-gaussians": "-gaussians.onnx"}

@@ -44,9 +44,9 @@ def import_command(
     from splatlearn.cli.export_model import MODEL_FILES
     from splatlearn.cli.written import model_outputs
     from splatlearn.models import load_model, save_model
-    from splatlearn.models.card import CardFacts
     from splatlearn.models.exchange import import_model
-    from splatlearn.models.io import model_folder
+    from splatlearn.models.folders.card import CardFacts
+    from splatlearn.models.folders.io import model_folder
 
     folder = Path(out)
     read = [*_files(source), *([] if into is None or not Path(into).exists() else model_folder(into).iterdir())]

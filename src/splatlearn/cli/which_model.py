@@ -10,8 +10,8 @@ from splatlearn.core.errors import InputError
 from splatlearn.images.left_out import FOREIGN
 from splatlearn.images.listing import IMAGE_EXTENSIONS, images_in
 from splatlearn.models import GMAE, load_model
-from splatlearn.models.io import model_folder
-from splatlearn.models.packaged import DEFAULT, packaged_models
+from splatlearn.models.folders.io import model_folder
+from splatlearn.models.folders.packaged import DEFAULT, packaged_models
 
 MARKS = ("config.json", "recipe.json", "checkpoints")
 """What a folder of a model or a run has one of."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from splatlearn.core.disk.outputs import MARKER, Inputs, Outputs, outputs_in
 from splatlearn.core.errors import InputError
 from splatlearn.evaluation.results import EVALUATION_NAME, read_evaluations
-from splatlearn.models.card import CARD_NAME, may_write_card
+from splatlearn.models.folders.card import CARD_NAME, may_write_card
 
 
 def is_run(folder: Path) -> bool:

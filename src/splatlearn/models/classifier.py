@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from splatlearn.core.errors import InputError
 from splatlearn.core.typed import shown
-from splatlearn.models.choices import Pooling
-from splatlearn.models.decoder import MaskedAutoencoder
-from splatlearn.models.vit import ViT, ViTConfig
+from splatlearn.models.nn.decoder import MaskedAutoencoder
+from splatlearn.models.nn.encoder import ViT, ViTConfig
+from splatlearn.models.options import Pooling
 
 HEAD_STD = 2e-5
 """Standard deviation of the head's first weights (He et al. 2022, official fine-tuning code)."""
@@ -81,7 +81,7 @@ class Classifier(nn.Module):
     def save(self, folder: str | Path) -> None:
         """Write `config.json` and `model.safetensors` into a folder, which `load_classifier` reads."""
         # Loading has to know the models, so that only a late import breaks the circle.
-        from splatlearn.models.io import save_model
+        from splatlearn.models.folders.io import save_model
 
         save_model(self, folder)
 

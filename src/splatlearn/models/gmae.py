@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from splatlearn.core.cameras import Camera
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.kinds import check_kind
-from splatlearn.models.decoder import MaskedAutoencoder, Reconstruction
-from splatlearn.models.gaussian_head import make_head, predict_numbers, scale_last_weights, shift_number
-from splatlearn.models.gaussian_numbers import OPACITY, ROTATION, gaussians_from_numbers, grid_numbers
 from splatlearn.models.gmae_config import GMAEConfig
+from splatlearn.models.heads.gaussian_head import make_head, predict_numbers, scale_last_weights, shift_number
+from splatlearn.models.heads.gaussian_numbers import OPACITY, ROTATION, gaussians_from_numbers, grid_numbers
+from splatlearn.models.heads.seen_colors import colors_at, mean_color
 from splatlearn.models.masking import Grid, Mask
-from splatlearn.models.seen_colors import colors_at, mean_color
-from splatlearn.models.vit import Common
+from splatlearn.models.nn.decoder import MaskedAutoencoder, Reconstruction
+from splatlearn.models.nn.encoder import Common
 from splatlearn.rendering import render
 from splatlearn.rendering.composite import Background
 

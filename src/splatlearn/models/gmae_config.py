@@ -10,9 +10,9 @@ from splatlearn.core.cameras import GMAE_DISTANCE, Camera
 from splatlearn.core.errors import InputError
 from splatlearn.core.numbers import check_number
 from splatlearn.core.typed import shown
-from splatlearn.models.choices import Background, Color, Depth, Heads, Layout, NamedBackground, Rotation
-from splatlearn.models.decoder import DecoderConfig
-from splatlearn.models.vit import ViTConfig
+from splatlearn.models.nn.decoder import DecoderConfig
+from splatlearn.models.nn.encoder import ViTConfig
+from splatlearn.models.options import Background, Color, Depth, Heads, Layout, NamedBackground, Rotation
 
 PINHOLE_DISTANCE = 4.0
 """World units between the pinhole camera and the middle of the Gaussians: near ones move 5/3 as fast as far ones."""

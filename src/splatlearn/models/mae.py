@@ -9,11 +9,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from splatlearn.core.kinds import check_kind
-from splatlearn.models.decoder import DecoderConfig, MaskedAutoencoder, Reconstruction
 from splatlearn.models.masking import Mask
-from splatlearn.models.patches import unpatchify
-from splatlearn.models.positions import scatter_tokens
-from splatlearn.models.vit import Common, ViTConfig, initialize
+from splatlearn.models.nn.decoder import DecoderConfig, MaskedAutoencoder, Reconstruction
+from splatlearn.models.nn.encoder import Common, ViTConfig, initialize
+from splatlearn.models.nn.patches import unpatchify
+from splatlearn.models.nn.positions import scatter_tokens
 
 
 @dataclass(frozen=True)

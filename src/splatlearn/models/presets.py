@@ -14,13 +14,13 @@ from splatlearn.core.errors import InputError
 from splatlearn.core.kinds import check_kind
 from splatlearn.core.numbers import check_whole
 from splatlearn.core.typed import shown
-from splatlearn.models.choices import Background, Color, Depth, Heads, Layout, ModelOptions, Preset, Rotation
-from splatlearn.models.decoder import DecoderConfig
+from splatlearn.models.folders.weight_shapes import check_memory
 from splatlearn.models.gmae import GMAE
 from splatlearn.models.gmae_config import GMAEConfig
 from splatlearn.models.mae import MAE, MAEConfig
-from splatlearn.models.vit import ViTConfig
-from splatlearn.models.weight_shapes import check_memory
+from splatlearn.models.nn.decoder import DecoderConfig
+from splatlearn.models.nn.encoder import ViTConfig
+from splatlearn.models.options import Background, Color, Depth, Heads, Layout, ModelOptions, Preset, Rotation
 
 PAPER_DECODER = DecoderConfig(512, 8, 16)
 

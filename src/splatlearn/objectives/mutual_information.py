@@ -16,10 +16,10 @@ from torch.func import functional_call
 
 from splatlearn.core.errors import InputError
 from splatlearn.models.classifier import Pooling
-from splatlearn.models.decoder import Reconstruction
-from splatlearn.models.gaussian_numbers import at_least_float32
+from splatlearn.models.heads.gaussian_numbers import at_least_float32
 from splatlearn.models.masking import Mask
-from splatlearn.models.patches import grid_of
+from splatlearn.models.nn.decoder import Reconstruction
+from splatlearn.models.nn.patches import grid_of
 from splatlearn.objectives.bounds import contrastive_loss
 from splatlearn.objectives.estimators import Estimate, Estimator
 from splatlearn.objectives.processes import gather_images, process_and_count

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from splatlearn.core.errors import InputError
 from splatlearn.models.masking import Mask
-from splatlearn.models.patches import patchify
+from splatlearn.models.nn.patches import patchify
 
 PATCH_VARIANCE_EPS = 1e-6
 """Added to a patch's variance before the square root (He et al. 2022, official configuration)."""

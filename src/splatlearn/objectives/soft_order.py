@@ -7,9 +7,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from splatlearn.core.errors import InputError
-from splatlearn.models.decoder import Reconstruction
 from splatlearn.models.gmae_config import GMAEConfig
 from splatlearn.models.masking import Mask
+from splatlearn.models.nn.decoder import Reconstruction
 from splatlearn.rendering import composite_softly, project
 
 SIDE = 16

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from splatlearn.core.errors import InputError
-from splatlearn.models.decoder import Reconstruction
+from splatlearn.models.nn.decoder import Reconstruction
 
 Term = Callable[[Reconstruction, Tensor], Tensor]
 """A loss of a reconstruction and its target images [B, C, H, W] in [0, 1]: a scalar tensor."""

@@ -14,7 +14,7 @@ from splatlearn.core.errors import SplatlearnError
 from splatlearn.evaluation.masked.reconstruction import masked_psnr
 from splatlearn.models import GMAE, MAE, random_mask
 from splatlearn.models.channels import fit_channels
-from splatlearn.models.io import model_folder
+from splatlearn.models.folders.io import model_folder
 from splatlearn.report.run_facts import hidden_share, predicted_target, run_folder_of
 from splatlearn.report.run_report import read_log
 

@@ -13,8 +13,8 @@ from typing import Any
 from splatlearn.core.disk.atomic import read_object
 from splatlearn.core.typed import read_as
 from splatlearn.evaluation.results import Evaluation, read_evaluations
-from splatlearn.models.card import CardFacts, CardScore
 from splatlearn.models.exchange import Target
+from splatlearn.models.folders.card import CardFacts, CardScore
 from splatlearn.report.run_report import Environment, flat, read_log
 
 POINTS = 12

@@ -22,7 +22,7 @@ from splatlearn.core.disk.atomic import read_object
 from splatlearn.core.errors import FormatError
 from splatlearn.core.typed import build
 from splatlearn.models import save_model
-from splatlearn.models.io import WEIGHTS_NAME
+from splatlearn.models.folders.io import WEIGHTS_NAME
 from splatlearn.training.checkpoint_files import (
     FOLDER,
     RECIPE,

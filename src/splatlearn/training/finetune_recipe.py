@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from tyro.conf import Positional
 
 from splatlearn.core.errors import InputError
-from splatlearn.models.choices import Pooling
+from splatlearn.models.options import Pooling
 from splatlearn.training.recipe import RunOptions, check_betas, check_crop_scale, check_run
 from splatlearn.training.stored_recipe import StoredRecipe, check_choices, check_range, filled
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from splatlearn.models import GMAE, MAE, Reconstruction
-from splatlearn.models.vit import initialize
+from splatlearn.models.nn.encoder import initialize
 from splatlearn.objectives import MaximizeTerm, MinimizeTerm, Term, create_estimator
 from splatlearn.objectives.estimators import two_layers
 from splatlearn.objectives.processes import average_gradients

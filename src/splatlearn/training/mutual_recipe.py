@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from splatlearn.core.errors import InputError
-from splatlearn.models.choices import MaskPattern, Pooling
+from splatlearn.models.options import MaskPattern, Pooling
 from splatlearn.objectives.choices import EstimatorName
 from splatlearn.training.stored_recipe import check_choices, check_range
 

@@ -15,7 +15,7 @@ from tyro.conf import Positional
 from splatlearn.core.errors import InputError
 from splatlearn.core.kinds import check_kind
 from splatlearn.core.typed import shown
-from splatlearn.models.choices import ModelOptions
+from splatlearn.models.options import ModelOptions
 from splatlearn.training.migrations import migrate_recipe
 from splatlearn.training.mutual_recipe import WEIGHTS, MutualInformationOptions, check_mutual_information
 from splatlearn.training.probe_options import ProbeOptions

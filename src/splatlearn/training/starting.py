@@ -6,7 +6,7 @@ import dataclasses
 
 from splatlearn.core.errors import InputError
 from splatlearn.models import GMAE, MAE, create_model, load_model, named_model
-from splatlearn.models.weight_shapes import check_weights
+from splatlearn.models.folders.weight_shapes import check_weights
 from splatlearn.training.recipe import Recipe
 from splatlearn.training.stored_recipe import filled
 

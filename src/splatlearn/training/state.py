@@ -8,7 +8,7 @@ from torch.distributed.tensor import DTensor
 
 from splatlearn.core.checks import check_stored
 from splatlearn.core.errors import FormatError
-from splatlearn.models.weight_shapes import check_shapes
+from splatlearn.models.folders.weight_shapes import check_shapes
 from splatlearn.training.checkpoint_files import CheckpointError
 from splatlearn.training.processes import local, whole
 from splatlearn.training.tensor_files import TensorFiles

@@ -10,8 +10,8 @@ from torch import nn
 
 from splatlearn.evaluation import evaluating, masked_psnr, mean_of_visible, psnr, shown_image
 from splatlearn.models import patchify, random_mask, unpatchify
-from splatlearn.models.decoder import DecoderConfig, MaskedAutoencoder, Reconstruction
-from splatlearn.models.vit import ViTConfig
+from splatlearn.models.nn.decoder import DecoderConfig, MaskedAutoencoder, Reconstruction
+from splatlearn.models.nn.encoder import ViTConfig
 from splatlearn.objectives import normalize_patches
 
 

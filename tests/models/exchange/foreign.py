@@ -9,7 +9,7 @@ from transformers import ViTMAEConfig, ViTMAEForPreTraining, ViTModel
 
 from models.hf_weights import weights_from_hf
 from splatlearn.models import GMAE, MAE, DecoderConfig, GMAEConfig, MAEConfig, ViTConfig
-from splatlearn.models.positions import sincos_positions
+from splatlearn.models.nn.positions import sincos_positions
 
 SQUARE = ViTConfig(width=24, depth=2, heads=3, patch=4, image_size=(16, 16))
 WIDE = ViTConfig(width=24, depth=2, heads=3, patch=4, image_size=(16, 24), mlp_ratio=3.0, input_mean=(0.1, 0.2, 0.3))

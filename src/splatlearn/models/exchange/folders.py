@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from splatlearn.core.disk.atomic import filling
-from splatlearn.models.card import CARD_NAME, may_write_card
+from splatlearn.models.folders.card import CARD_NAME, may_write_card
 
 WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"

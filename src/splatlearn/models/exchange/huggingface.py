@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from splatlearn.core.errors import InputError
-from splatlearn.models.card import CARD_NAME, CardFacts, CardUsage, model_card
+from splatlearn.models.folders.card import CARD_NAME, CardFacts, CardUsage, model_card
 from splatlearn.models.exchange.choices import ExportTarget
 from splatlearn.models.exchange.folders import CONFIG_NAME, write_json, write_weights, written_beside
 from splatlearn.models.exchange.huggingface_names import to_hf
@@ -18,7 +18,7 @@ from splatlearn.models.exchange.layout import (
 )
 from splatlearn.models.gmae import GMAE
 from splatlearn.models.mae import MAE
-from splatlearn.models.vit import ViTConfig
+from splatlearn.models.nn.encoder import ViTConfig
 
 PREPROCESSOR_NAME = "preprocessor_config.json"
 BICUBIC = 3

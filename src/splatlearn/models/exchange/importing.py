@@ -12,7 +12,6 @@ from torch import Tensor
 
 from splatlearn.core.checks import check_stored
 from splatlearn.core.errors import FormatError, InputError
-from splatlearn.models.decoder import DecoderConfig
 from splatlearn.models.exchange.choices import Target
 from splatlearn.models.exchange.huggingface_names import from_hf, has_hf_names
 from splatlearn.models.exchange.layout import (
@@ -25,11 +24,12 @@ from splatlearn.models.exchange.layout import (
 )
 from splatlearn.models.exchange.own import refuse_own
 from splatlearn.models.exchange.sources import ImportOptions, read_source
+from splatlearn.models.folders.weight_shapes import check_memory, check_shapes, weight_shapes
 from splatlearn.models.gmae import GMAE
 from splatlearn.models.mae import MAE, MAEConfig
+from splatlearn.models.nn.decoder import DecoderConfig
+from splatlearn.models.nn.encoder import IMAGENET_MEAN, IMAGENET_STD, ViTConfig
 from splatlearn.models.presets import DEFAULT_DECODERS, ENCODERS, PAPER_DECODER
-from splatlearn.models.vit import IMAGENET_MEAN, IMAGENET_STD, ViTConfig
-from splatlearn.models.weight_shapes import check_memory, check_shapes, weight_shapes
 
 HEADS = {width: heads for width, _, heads in ENCODERS.values()}
 """Attention heads of encoders by their width."""

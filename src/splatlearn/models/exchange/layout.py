@@ -15,8 +15,8 @@ from torch import Tensor
 from splatlearn.core.errors import InputError
 from splatlearn.models.mae import MAE
 from splatlearn.models.masking import Grid
-from splatlearn.models.positions import sincos_positions
-from splatlearn.models.vit import ViT, ViTConfig
+from splatlearn.models.nn.encoder import ViT, ViTConfig
+from splatlearn.models.nn.positions import sincos_positions
 
 """What a MAE predicts: colours, or patches standardised by their own mean and standard deviation."""
 

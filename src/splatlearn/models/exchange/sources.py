@@ -18,8 +18,8 @@ from splatlearn.models.exchange.choices import ImportOptions
 from splatlearn.models.exchange.folders import CONFIG_NAME, WEIGHTS_NAME
 from splatlearn.models.exchange.huggingface import PREPROCESSOR_NAME
 from splatlearn.models.exchange.torch_file import read_torch_file
-from splatlearn.models.io import is_hub_id
-from splatlearn.models.safetensors_file import looks_like_safetensors, read_tensors
+from splatlearn.models.folders.io import is_hub_id
+from splatlearn.models.folders.safetensors_file import looks_like_safetensors, read_tensors
 
 _WEIGHTS = (WEIGHTS_NAME, "pytorch_model.bin")
 _EPSILON = 1e-5

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from splatlearn.models.card import CARD_NAME, CardFacts, CardUsage, model_card
 from splatlearn.models.exchange.folders import CONFIG_NAME, WEIGHTS_NAME, write_json, write_weights, written_beside
 from splatlearn.models.exchange.layout import encoder_weights
+from splatlearn.models.folders.card import CARD_NAME, CardFacts, CardUsage, model_card
 from splatlearn.models.gmae import GMAE
 from splatlearn.models.mae import MAE
-from splatlearn.models.vit import ViTConfig
+from splatlearn.models.nn.encoder import ViTConfig
 
 _ARCHITECTURES = {
     (192, 12, 3): "vit_tiny_patch16_224",

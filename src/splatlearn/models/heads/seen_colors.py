@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from splatlearn.models.masking import Mask
-from splatlearn.models.positions import gather_tokens
+from splatlearn.models.nn.positions import gather_tokens
 
 SPREAD = 0.5
 """Standard deviation, in mean distances between visible patches, of the weights with which they speak for a place."""

@@ -17,11 +17,11 @@ from splatlearn.core.checks import check_images
 from splatlearn.core.errors import InputError
 from splatlearn.core.kinds import check_kind
 from splatlearn.core.typed import shown
-from splatlearn.models.layers import attention, gelu
 from splatlearn.models.masking import Grid, Mask
-from splatlearn.models.patches import grid_of, patchify
-from splatlearn.models.positions import Positioned, gather_tokens
-from splatlearn.models.residual import AttentionHalf, MlpHalf, is_untouched, residual
+from splatlearn.models.nn.fused_block import AttentionHalf, MlpHalf, is_untouched, residual
+from splatlearn.models.nn.layers import attention, gelu
+from splatlearn.models.nn.patches import grid_of, patchify
+from splatlearn.models.nn.positions import Positioned, gather_tokens
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from splatlearn.core.errors import InputError
 from splatlearn.core.numbers import check_number, check_whole
-from splatlearn.models.choices import MaskPattern
+from splatlearn.models.options import MaskPattern
 
 Grid = tuple[int, int]
 """Rows and columns of patches."""

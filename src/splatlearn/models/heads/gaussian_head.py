@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from splatlearn.models.gaussian_numbers import NUMBERS, at_least_float32
 from splatlearn.models.gmae_config import GMAEConfig
-from splatlearn.models.vit import initialize
+from splatlearn.models.heads.gaussian_numbers import NUMBERS, at_least_float32
+from splatlearn.models.nn.encoder import initialize
 
 
 class SeparateHeads(nn.Module):

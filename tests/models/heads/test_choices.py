@@ -8,9 +8,9 @@ import torch
 
 from models.small_models import small_gmae
 from splatlearn.models import GMAE, GMAEConfig, Mask, gaussians_from_numbers, load_model, random_mask
-from splatlearn.models.gaussian_head import SeparateHeads
-from splatlearn.models.gaussian_numbers import grid_numbers
-from splatlearn.models.seen_colors import colors_at, mean_color
+from splatlearn.models.heads.gaussian_head import SeparateHeads
+from splatlearn.models.heads.gaussian_numbers import grid_numbers
+from splatlearn.models.heads.seen_colors import colors_at, mean_color
 from splatlearn.objectives import masked_mse
 from splatlearn.rendering import project
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.models.masking import Grid, Mask
-from splatlearn.models.positions import Positioned, gather_tokens
-from splatlearn.models.vit import Block, Common, ViT, ViTConfig, check_sizes, initialize
+from splatlearn.models.nn.encoder import Block, Common, ViT, ViTConfig, check_sizes, initialize
+from splatlearn.models.nn.positions import Positioned, gather_tokens
 from splatlearn.rendering.composite import Background
 
 
@@ -116,6 +116,6 @@ class MaskedAutoencoder(nn.Module):
     def save(self, folder: str | Path) -> None:
         """Write `config.json` and `model.safetensors` into a folder, which `splatlearn.load` reads."""
         # Loading has to know the models, so that only a late import breaks the circle.
-        from splatlearn.models.io import save_model
+        from splatlearn.models.folders.io import save_model
 
         save_model(self, folder)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from splatlearn.models.patches import grid_of, patchify, unpatchify
+from splatlearn.models.nn.patches import grid_of, patchify, unpatchify
 
 
 def test_a_patch_is_row_column_channel() -> None:

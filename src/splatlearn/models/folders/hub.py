@@ -9,10 +9,10 @@ import huggingface_hub
 
 from splatlearn.core.errors import InputError
 from splatlearn.core.kinds import check_kind
-from splatlearn.models.card import CardFacts
 from splatlearn.models.classifier import Classifier
+from splatlearn.models.folders.card import CardFacts
+from splatlearn.models.folders.io import is_hub_id, save_model
 from splatlearn.models.gmae import GMAE
-from splatlearn.models.io import is_hub_id, save_model
 from splatlearn.models.mae import MAE
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from transformers.models.vit_mae.modeling_vit_mae import build_2d_sinusoidal_position_embedding
 
-from splatlearn.models.positions import Positioned, gather_tokens, scatter_tokens, sincos_positions
+from splatlearn.models.nn.positions import Positioned, gather_tokens, scatter_tokens, sincos_positions
 
 
 @pytest.mark.parametrize(("grid", "width"), [((14, 14), 768), ((3, 7), 64), ((1, 1), 4)])

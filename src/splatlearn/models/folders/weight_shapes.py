@@ -11,11 +11,11 @@ from torch import Tensor
 from splatlearn.core.errors import FormatError, InputError
 from splatlearn.core.typed import shown
 from splatlearn.models.classifier import ClassifierConfig
-from splatlearn.models.decoder import DecoderConfig
-from splatlearn.models.gaussian_numbers import NUMBERS
 from splatlearn.models.gmae_config import GMAEConfig
+from splatlearn.models.heads.gaussian_numbers import NUMBERS
 from splatlearn.models.mae import MAEConfig
-from splatlearn.models.vit import ViTConfig
+from splatlearn.models.nn.decoder import DecoderConfig
+from splatlearn.models.nn.encoder import ViTConfig
 
 ModelConfig = MAEConfig | GMAEConfig | ClassifierConfig
 Shapes = dict[str, tuple[int, ...]]

@@ -10,8 +10,8 @@ from huggingface_hub import ModelCard
 
 from models.small_models import small_gmae, small_mae
 from splatlearn.models import classifier_from, load_classifier, load_model, save_model
-from splatlearn.models.card import MARK, CardFacts, CardScore, CardUsage, model_card
-from splatlearn.models.hub import push_to_hub
+from splatlearn.models.folders.card import MARK, CardFacts, CardScore, CardUsage, model_card
+from splatlearn.models.folders.hub import push_to_hub
 
 NASTY = "<img src=x onerror=alert(1)> | `x` **y**\n# z"
 SCORE = CardScore("birds, class token", "knn", "accuracy", 0.625, {"random weights": 0.5})

@@ -25,7 +25,7 @@ from splatlearn.models import (
     load_model,
     save_model,
 )
-from splatlearn.models.weight_shapes import ModelConfig, weight_shapes
+from splatlearn.models.folders.weight_shapes import ModelConfig, weight_shapes
 
 Model = MAE | GMAE | Classifier
 MODELS: dict[str, Callable[[], Model]] = {
@@ -161,7 +161,7 @@ def test_weights_larger_than_the_memory_are_refused(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy_of(folder, tmp_path, json.dumps(DESCRIPTION))
-    monkeypatch.setattr("splatlearn.models.weight_shapes._memory", lambda: 1000)
+    monkeypatch.setattr("splatlearn.models.folders.weight_shapes._memory", lambda: 1000)
     with pytest.raises(SplatlearnError, match="expected weights that fit into the memory of this machine, 0.0 GiB"):
         load_model(tmp_path)
 

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 
 from models.small_models import ENCODER
 from splatlearn.models import ViT, ViTConfig, patchify, random_mask
-from splatlearn.models.vit import Block, PatchEmbed
+from splatlearn.models.nn.encoder import Block, PatchEmbed
 
 
 @pytest.mark.parametrize(

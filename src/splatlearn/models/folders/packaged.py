@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-FOLDER = Path(__file__).parents[1] / "weights"
+FOLDER = Path(__file__).parents[2] / "weights"
 """A folder of a model for each name."""
 DEFAULT = "gmae-tiny"
 """The model of commands that are given none."""

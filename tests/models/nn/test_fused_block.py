@@ -15,10 +15,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils import parametrizations
 
 from models.compiled_layers import away, needs_compiled, negated
-from splatlearn.models import residual
-from splatlearn.models.layers import plain_layers
-from splatlearn.models.residual import AttentionHalf, MlpHalf
-from splatlearn.models.vit import Block
+from splatlearn.models.nn import fused_block
+from splatlearn.models.nn.encoder import Block
+from splatlearn.models.nn.fused_block import AttentionHalf, MlpHalf
+from splatlearn.models.nn.layers import plain_layers
 
 pytestmark = needs_compiled
 KINDS = [torch.float32, torch.bfloat16]
@@ -42,11 +42,11 @@ def test_norm(rows: int, width: int, kind: torch.dtype, instruction_set: str, ge
     gradient = gradient.to(kind)
     exact = [each.double().requires_grad_() for each in (x, scale, shift)]
     wanted = F.layer_norm(exact[0], (width,), exact[1], exact[2], 1e-6)
-    found, statistics = residual._norm(x, scale, shift, 1e-6, kind)
+    found, statistics = fused_block._norm(x, scale, shift, 1e-6, kind)
     assert_rounded_once(found, wanted, kind)
     torch.testing.assert_close(statistics[0].double(), exact[0].mean(dim=1), rtol=1e-6, atol=1e-6)
     slopes = torch.autograd.grad(wanted, exact, gradient.double())
-    of_x, of_scale, of_shift = residual._norm_backward(x, scale, statistics, gradient, past)
+    of_x, of_scale, of_shift = fused_block._norm_backward(x, scale, statistics, gradient, past)
     torch.testing.assert_close(of_x.double(), slopes[0] + past.double(), rtol=1e-5, atol=1e-5)
     assert away(of_scale.double(), slopes[1]) < 1e-5 and away(of_shift.double(), slopes[2]) < 1e-5
 
@@ -60,21 +60,21 @@ def test_between_products(
     bias = torch.randn(width, generator=generator)
     short, shorter = x.to(kind), other.to(kind)
     wanted = x.double() + shorter.double() + bias.double()
-    assert_rounded_once(residual._added(x, shorter, bias), wanted, torch.float32)
+    assert_rounded_once(fused_block._added(x, shorter, bias), wanted, torch.float32)
 
-    found, sums = residual._narrowed(x, kind)
+    found, sums = fused_block._narrowed(x, kind)
     assert torch.equal(found, short)
     assert away(sums.double(), x.double().sum(0)) < 1e-5
-    assert away(residual._column_sums(short).double(), short.double().sum(0)) < 1e-5
+    assert away(fused_block._column_sums(short).double(), short.double().sum(0)) < 1e-5
 
     product, wanted = short.clone(), short.double() * shorter.double()
-    sums = residual._sloped(product, shorter)
+    sums = fused_block._sloped(product, shorter)
     assert_rounded_once(product, wanted, kind)
     assert away(sums.double(), wanted.sum(0)) < 1e-5
 
     exact = (short.double() + bias.double()).requires_grad_()
     wanted, hidden = F.gelu(exact), short.clone()
-    assert_rounded_once(residual._gelu_and_slope(hidden, bias), wanted, kind)
+    assert_rounded_once(fused_block._gelu_and_slope(hidden, bias), wanted, kind)
     assert_rounded_once(hidden, torch.autograd.grad(wanted.sum(), exact)[0], kind)
 
 
@@ -136,9 +136,9 @@ def test_threads_change_nothing(tokens: Tensor, weights: Tensor, generator: torc
     try:
         for count in (1, 2):
             torch.set_num_threads(count)
-            normed, statistics = residual._norm(x, scale, scale, 1e-6, torch.bfloat16)
-            back = residual._norm_backward(x, scale, statistics, gradient, x)
-            found.append((normed, *back, *residual._narrowed(x, torch.bfloat16), residual._column_sums(x)))
+            normed, statistics = fused_block._norm(x, scale, scale, 1e-6, torch.bfloat16)
+            back = fused_block._norm_backward(x, scale, statistics, gradient, x)
+            found.append((normed, *back, *fused_block._narrowed(x, torch.bfloat16), fused_block._column_sums(x)))
     finally:
         torch.set_num_threads(threads)
     for first, second in zip(*found, strict=True):
@@ -236,7 +236,7 @@ def test_negated_views(tokens: Tensor, weights: Tensor, generator: torch.Generat
 
 TRACED = """
 import torch
-from splatlearn.models.vit import Block
+from splatlearn.models.nn.encoder import Block
 
 torch.manual_seed(0)
 block, tokens = Block(32, 2), torch.randn(2, 5, 32)
@@ -340,17 +340,19 @@ def test_what_it_does_not_take(tokens: Tensor, generator: torch.Generator) -> No
         return AttentionHalf(attn.heads, block.norm1, attn.qkv, attn.proj), MlpHalf(block.norm2, mlp.fc1, mlp.fc2)
 
     block = block_of(96, 3, generator)
-    assert residual.residual(tokens, *halves(block)) is not None
-    assert residual.residual(tokens.double(), *halves(block)) is None
-    assert residual.residual(tokens[:0], *halves(block)) is None
-    assert residual.residual(tokens.to("meta"), *halves(block)) is None
-    assert residual.residual(tokens, *halves(block_of(96, 12, generator))) is None  # heads of 8 numbers
-    assert residual.residual(tokens, *halves(block_of(96, 3, generator).bfloat16())) is None
+    assert fused_block.residual(tokens, *halves(block)) is not None
+    assert fused_block.residual(tokens.double(), *halves(block)) is None
+    assert fused_block.residual(tokens[:0], *halves(block)) is None
+    assert fused_block.residual(tokens.to("meta"), *halves(block)) is None
+    assert fused_block.residual(tokens, *halves(block_of(96, 12, generator))) is None  # heads of 8 numbers
+    assert fused_block.residual(tokens, *halves(block_of(96, 3, generator).bfloat16())) is None
     with torch.autocast("cpu", torch.float16):
-        assert residual.residual(tokens, *halves(block)) is None
+        assert fused_block.residual(tokens, *halves(block)) is None
     with plain_layers():
-        assert residual.residual(tokens, *halves(block)) is None
+        assert fused_block.residual(tokens, *halves(block)) is None
     many = torch.randn(1, 600, 96, generator=generator)
-    assert residual.residual(many, *halves(block)) is None and residual.residual(many, halves(block)[1]) is not None
+    assert (
+        fused_block.residual(many, *halves(block)) is None and fused_block.residual(many, halves(block)[1]) is not None
+    )
     narrow = block_of(24, 1, generator)
-    assert residual.residual(torch.randn(1, 3, 24, generator=generator), halves(narrow)[1]) is None
+    assert fused_block.residual(torch.randn(1, 3, 24, generator=generator), halves(narrow)[1]) is None

@@ -18,14 +18,14 @@ from splatlearn.core.disk.atomic import read_object, replacing, write_whole
 from splatlearn.core.errors import FormatError, InputError, MissingError, SplatlearnError
 from splatlearn.core.kinds import check_path
 from splatlearn.core.typed import build, shown
-from splatlearn.models.card import CARD_NAME, CardFacts, may_write_card, model_card
 from splatlearn.models.classifier import Classifier, ClassifierConfig
+from splatlearn.models.folders.card import CARD_NAME, CardFacts, may_write_card, model_card
+from splatlearn.models.folders.packaged import packaged_models
+from splatlearn.models.folders.safetensors_file import read_shapes, read_weights
+from splatlearn.models.folders.weight_shapes import ModelConfig, check_memory, check_shapes, weight_shapes
 from splatlearn.models.gmae import GMAE
 from splatlearn.models.gmae_config import GMAEConfig
 from splatlearn.models.mae import MAE, MAEConfig
-from splatlearn.models.packaged import packaged_models
-from splatlearn.models.safetensors_file import read_shapes, read_weights
-from splatlearn.models.weight_shapes import ModelConfig, check_memory, check_shapes, weight_shapes
 
 SCHEMA_VERSION = 1
 CONFIG_NAME = "config.json"

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from splatlearn.models.layers import (
+from splatlearn.models.nn.layers import (
     KINDS,
     attend,
     attend_backward,

@@ -1,0 +1,1 @@
+"""Models on disk and on the Hub: configuration, weights and model card."""

@@ -1,0 +1,1 @@
+"""The parts of a Vision Transformer: patches, positions, block, encoder and decoder."""
