@@ -37,7 +37,7 @@ from splatlearn.evaluation.saliency.contenders import READ_OUTS as FIGURES
 from splatlearn.evaluation.saliency.contenders import gmae_figures
 from splatlearn.evaluation.suite import evaluate
 from splatlearn.models import GMAE, ModelOptions, load_model, random_mask
-from splatlearn.models.nn.decoder import MaskedAutoencoder
+from splatlearn.models.masked_autoencoder import MaskedAutoencoder
 from splatlearn.training import DataOptions, ObjectiveOptions, OptimizerOptions, Recipe, RunOptions, pretrain
 from splatlearn.training.run_folder import environment
 

@@ -20,7 +20,7 @@ import tyro
 from torch import Tensor, nn
 
 from benchmarks.common import table
-from splatlearn.models.nn.encoder import Block
+from splatlearn.models.nn.block import Block
 from splatlearn.models.nn.layers import attention, gelu, plain_layers
 from splatlearn.training.run_folder import environment
 

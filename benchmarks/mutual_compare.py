@@ -24,7 +24,7 @@ from splatlearn.core.disk.atomic import write_whole
 from splatlearn.data.labelled import Labelled, LabelledImages
 from splatlearn.evaluation import EvaluationOptions, Extraction, evaluate, few_shot_draw, save_evaluation
 from splatlearn.evaluation.comparison import paired_difference
-from splatlearn.models import ModelOptions
+from splatlearn.models import ModelOptions, save_model
 from splatlearn.report.run_report import read_log
 from splatlearn.training import (
     AugmentOptions,
@@ -182,7 +182,7 @@ def _run(wanted: Recipe, trained: bool, data: Labelled, options: CompareOptions)
         views = result.images_per_second * (wanted.mutual.masks or MASKS)
         facts = {"steps": result.steps, "loss": result.loss, "views_per_second": views, **terms(folder)}
     else:
-        new_model(wanted).save(folder)
+        save_model(new_model(wanted), folder)
     facts |= _probes(folder, data, options)
     facts |= _corrupted(folder, data, options)
     if options.finetune_epochs:

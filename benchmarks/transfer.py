@@ -22,7 +22,7 @@ from splatlearn.evaluation import few_shot_draw
 from splatlearn.evaluation.comparison import paired_difference
 from splatlearn.evaluation.features.embedders import random_twin
 from splatlearn.evaluation.probes.dense_suite import evaluate_segmentation
-from splatlearn.models import load_model
+from splatlearn.models import load_model, save_model
 from splatlearn.training import (
     AugmentOptions,
     FinetuneOptimizerOptions,
@@ -95,7 +95,7 @@ def finetuned(start: Path, out: Path, seed: int, given: Options) -> float:
 def fresh(folder: Path, out: Path, seed: int) -> Path:
     """A model folder with fresh weights in place of those of a run."""
     if not (out / "config.json").is_file():
-        random_twin(load_model(folder), seed).save(out)
+        save_model(random_twin(load_model(folder), seed), out)
     return out
 
 

@@ -30,7 +30,7 @@ def main(out: str = "runs/example", steps: int = 150) -> None:
     )
     result = pretrain(recipe, photo_crops(training, 128, scales=(1.0, 0.5, 0.25)))
 
-    model = sl.load(out)
+    model = sl.load_model(out)
     unseen = photo_crops(held_out, 64, scales=(1.0, 0.5))
     pixels = [torch.from_numpy(resize_center_crop(unseen[index].image, 64, 64)) for index in range(len(unseen))]
     images = torch.stack(pixels).float() / 255

@@ -25,21 +25,8 @@ FLAT_LISTS = {"cli"}
 
 # What is not yet as the page has it. These lists may only shrink: an entry that holds no longer fails its test.
 UPWARD: set[tuple[str, str]] = set()
-CIRCLES: list[set[str]] = [
-    {
-        "models.card",
-        "models.classifier",
-        "models.decoder",
-        "models.gaussian_head",
-        "models.gaussian_numbers",
-        "models.gmae",
-        "models.gmae_config",
-        "models.io",
-        "models.mae",
-        "models.weight_shapes",
-    },
-]
-FULL_FOLDERS: dict[str, int] = {"files": 17, "models": 23, "rendering": 15, "training": 42}
+CIRCLES: list[set[str]] = []
+FULL_FOLDERS: dict[str, int] = {"files": 17, "rendering": 15, "training": 42}
 
 
 def tables() -> tuple[dict[str, int], dict[str, list[str]], set[tuple[str, str]]]:
@@ -172,10 +159,10 @@ def test_files_stay_short() -> None:
     ("importer", "target", "allowed"),
     [
         ("cli.fit", "fitting.refine", True),
-        ("rendering.backends", "models.vit", False),
+        ("rendering.backends", "models.nn.encoder", False),
         ("images.listing", "core.errors", True),
         ("core.errors", "images.listing", False),
-        ("data.pack", "models.vit", False),
+        ("data.pack", "models.nn.encoder", False),
     ],
 )
 def test_the_rule_itself(importer: str, target: str, allowed: bool) -> None:

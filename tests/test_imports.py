@@ -26,7 +26,6 @@ def test_a_function_is_not_hidden_by_the_room_of_its_name() -> None:
     for room in ("splatlearn.rendering", "splatlearn.zero_shot.edges", "splatlearn.rendering.composite"):
         importlib.import_module(room)
     assert callable(sl.render) and callable(sl.composite) and callable(sl.zero_shot.edges)
-    assert sl.load is sl.load_model and sl.save is sl.save_model
 
 
 def test_rooms_are_reached_without_an_import_of_their_own() -> None:

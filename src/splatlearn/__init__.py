@@ -10,12 +10,11 @@ import importlib.util
 import lazy_loader
 
 _named, _, __all__ = lazy_loader.attach_stub(__name__, __file__)
-__all__ += ["load", "save"]
 
 
 def __getattr__(name: str) -> object:
     try:
-        return _named({"load": "load_model", "save": "save_model"}.get(name, name))
+        return _named(name)
     except AttributeError:
         if name.startswith("_") or importlib.util.find_spec(f"{__name__}.{name}") is None:
             raise

@@ -10,8 +10,8 @@ from .fitting import refine as refine
 from .models import GMAE as GMAE
 from .models import MAE as MAE
 from .models import Mask as Mask
+from .models import MaskedOutput as MaskedOutput
 from .models import ModelOptions as ModelOptions
-from .models import Reconstruction as Reconstruction
 from .models import create_model as create_model
 from .models import load_classifier as load_classifier
 from .models import load_model as load_model
@@ -26,6 +26,3 @@ from .rendering import available_backends as available_backends
 from .rendering import composite as composite
 from .rendering import project as project
 from .rendering import render as render
-
-load = load_model
-save = save_model

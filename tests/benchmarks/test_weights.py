@@ -9,7 +9,7 @@ import torch
 from benchmarks import weights
 from benchmarks.packs import FOLDER, Photographs
 from models.small_models import small_gmae
-from splatlearn.models import load_model
+from splatlearn.models import load_model, save_model
 
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="no packs beside the checkout")
 
@@ -24,7 +24,7 @@ def test_photographs_are_those_of_all_parts() -> None:
 
 def test_stored_weights_are_half_precision_with_a_card(tmp_path: Path) -> None:
     run = tmp_path / "runs" / "gmae-tiny"
-    small_gmae(0).save(run)
+    save_model(small_gmae(0), run)
     table = {"GMAE, default": {"ods": 0.6, "seconds": 3.0}, "Canny (published)": {"ods": 0.6}}
     painted = {"psnr": 15.0, "psnr of the mean": 13.25, "ssim": 0.375}
     (run / weights.JUDGED).write_text(json.dumps({"hidden pixels": painted, "BSDS500, 2 images": table}))
@@ -37,7 +37,7 @@ def test_stored_weights_are_half_precision_with_a_card(tmp_path: Path) -> None:
 
 
 def test_weights_that_are_too_large_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    small_gmae(0).save(tmp_path / "runs" / "gmae-tiny")
+    save_model(small_gmae(0), tmp_path / "runs" / "gmae-tiny")
     (tmp_path / "runs" / "gmae-tiny" / weights.JUDGED).write_text("{}")
     monkeypatch.setattr(weights, "LIMIT", 1000)
     with pytest.raises(SystemExit, match="expected weights of at most 1,000 bytes"):

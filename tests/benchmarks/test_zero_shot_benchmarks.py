@@ -13,6 +13,7 @@ from PIL import Image
 from benchmarks.common import check_part
 from benchmarks.zero_shot import Options, keep_settings
 from models.small_models import small_gmae, small_mae
+from splatlearn.models import save_model
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,8 +26,8 @@ def run_benchmark(name: str, *arguments: str) -> str:
 
 
 def test_every_control_is_scored(tmp_path: Path):
-    small_gmae().save(tmp_path / "gmae")
-    small_mae().save(tmp_path / "mae")
+    save_model(small_gmae(), tmp_path / "gmae")
+    save_model(small_mae(), tmp_path / "mae")
     for kind in ("images", "masks"):
         (tmp_path / "data" / kind).mkdir(parents=True)
     mask = np.zeros((24, 32), dtype=bool)
@@ -36,8 +37,8 @@ def test_every_control_is_scored(tmp_path: Path):
             tmp_path / "data" / "images" / f"{name}.png"
         )
         Image.fromarray(mask).save(tmp_path / "data" / "masks" / f"{name}.png")
-    small_gmae(seed=1).save(tmp_path / "gmae-1")
-    small_mae(seed=1).save(tmp_path / "mae-1")
+    save_model(small_gmae(seed=1), tmp_path / "gmae-1")
+    save_model(small_mae(seed=1), tmp_path / "mae-1")
     arguments = ["--runs", tmp_path / "gmae", tmp_path / "gmae-1", "--maes", tmp_path / "mae", tmp_path / "mae-1"]
     data = ["--figure-ground", tmp_path / "data", "--figure-limit", 2, "--out", tmp_path / "out"]
     options = ["--refine", 3, "--window", 16, "--json-file", tmp_path / "f.json"]
@@ -79,7 +80,7 @@ def test_a_part_is_one_of_n(part: tuple[int, int]):
 
 
 def test_fits_are_traced_from_both_starts(tmp_path: Path):
-    small_gmae().save(tmp_path / "gmae")
+    save_model(small_gmae(), tmp_path / "gmae")
     small = ["--run", tmp_path / "gmae", "--side", "32", "--steps", "5", "--limit", "1"]
     large = ["--large", "48", "32", "--large-gaussians", "20", "--large-steps", "4"]
     shown = run_benchmark("fitting", *map(str, [*small, *large, "--json-file", tmp_path / "f.json"]))

@@ -14,6 +14,7 @@ from data.pictures import array, save, truncated_jpeg
 from models.small_models import small_gmae
 from splatlearn.cli import main
 from splatlearn.cli.pictures import NAME_BYTES, output_names
+from splatlearn.models import save_model
 
 CASES = Path(__file__).parents[3] / "shared" / "data" / "cases"
 LEFT_OUT = (
@@ -32,7 +33,7 @@ def run(*arguments: object) -> int:
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    small_gmae().save(tmp_path / "model")
+    save_model(small_gmae(), tmp_path / "model")
     return tmp_path / "model"
 
 

@@ -12,6 +12,7 @@ from models.small_models import small_gmae, small_mae
 from splatlearn.cli import main
 from splatlearn.evaluation.boundaries.contenders import READ_OUTS as EDGES
 from splatlearn.evaluation.saliency.contenders import READ_OUTS as FIGURES
+from splatlearn.models import save_model
 
 
 def run(*arguments: str) -> int:
@@ -22,7 +23,7 @@ def run(*arguments: str) -> int:
 
 @pytest.fixture
 def model(tmp_path: Path) -> str:
-    small_gmae().save(tmp_path / "model")
+    save_model(small_gmae(), tmp_path / "model")
     return str(tmp_path / "model")
 
 
@@ -92,7 +93,7 @@ def test_figures_are_scored_beside_simple_methods(model: str, figures: Path, tmp
 def test_wrong_input_is_one_sentence(
     model: str, bsds: Path, figures: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    small_mae().save(tmp_path / "mae")
+    save_model(small_mae(), tmp_path / "mae")
     Image.new("1", (10, 10)).save(figures / "things" / "masks" / "2.png")
     for arguments, message in (
         (("bsds500", str(tmp_path / "mae"), "--data", str(bsds)), "run: expected a GMAE"),

@@ -20,6 +20,7 @@ from splatlearn.cli.fitted import write_fit
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.files import SplatFormat, bake_pinhole, read_splats
 from splatlearn.files.ply import parse_ply
+from splatlearn.models import save_model
 from splatlearn.rendering import project, render
 from splatlearn.zero_shot import Scene, read_scene
 
@@ -53,7 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model whose colours leave [0, 1], and photographs of its size."""
     folder = tmp_path_factory.mktemp("vivid") / "photos"
     noise_photos(folder, {"leaf.png": (16, 24), "stone.png": (16, 24)})
-    vivid_gmae().save(folder / "model")
+    save_model(vivid_gmae(), folder / "model")
     return folder
 
 
@@ -117,7 +118,7 @@ def test_every_format_loses_what_is_stated(
 def test_colours_that_viewers_show_are_written_without_a_word(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    small_gmae().save(tmp_path / "model")
+    save_model(small_gmae(), tmp_path / "model")
     for number, arguments in enumerate(((), ("--refit-colors",))):
         out = ("--to", "ply", "--out", str(tmp_path / f"{number}.ply"))
         assert run("export", str(tmp_path / "model"), str(folder / "leaf.png"), *out, *arguments) == 0

@@ -15,6 +15,7 @@ from models.small_models import small_gmae, small_mae
 from splatlearn.cli import main
 from splatlearn.cli.evaluate import EvaluationInput, Machine
 from splatlearn.evaluation import EvaluationOptions, read_evaluations
+from splatlearn.models import save_model
 
 QUICK = ["--shots", "1", "--shares", "--draws", "2", "--device", "cpu", "--precision", "fp32", "--no-controls"]
 
@@ -44,7 +45,7 @@ def photos(tmp_path: Path) -> Path:
 
 def a_run(folder: Path, method: str, seed: int) -> Path:
     """What a pre-training run leaves behind, without the training."""
-    (small_mae(seed) if method == "mae" else small_gmae(seed)).save(folder / "checkpoints" / "step-00000001")
+    save_model(small_mae(seed) if method == "mae" else small_gmae(seed), folder / "checkpoints" / "step-00000001")
     (folder / "recipe.json").write_text(json.dumps({"method": method, "run": {"seed": seed}}))
     return folder
 
@@ -75,7 +76,7 @@ def test_a_run_is_evaluated_and_its_report_shows_it(photos: Path, tmp_path: Path
 
 
 def test_a_model_folder_and_places_of_ones_own(photos: Path, tmp_path: Path):
-    small_mae().save(tmp_path / "model")
+    save_model(small_mae(), tmp_path / "model")
     places = ("--out", tmp_path / "out", "--cache", tmp_path / "kept")
     assert run("evaluate", tmp_path / "model", "--data", photos, *QUICK, *places, "--probes", "knn", "linear") == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["evaluation.html", "evaluation.json"]
@@ -94,7 +95,7 @@ def test_segmentation(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkey
 
     quick = dataclasses.replace(dense_suite.SegmentationRecipe(), steps=5)
     monkeypatch.setattr(dense_suite, "SegmentationRecipe", lambda: quick)
-    small_mae().save(tmp_path / "model")
+    save_model(small_mae(), tmp_path / "model")
     for name in ("images", "masks"):
         (tmp_path / "pairs" / name).mkdir(parents=True)
         for number in range(5):
@@ -107,7 +108,7 @@ def test_segmentation(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkey
 
 
 def test_corrupt_images_are_told_of(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    small_mae().save(tmp_path / "model")
+    save_model(small_mae(), tmp_path / "model")
     (photos / "train" / "red" / "bad.jpg").write_bytes(truncated_jpeg())
     arguments = ("evaluate", tmp_path / "model", "--data", photos, *QUICK, "--probes", "knn")
     assert run(*arguments) == 2
@@ -123,7 +124,7 @@ def test_corrupt_images_are_told_of(photos: Path, tmp_path: Path, capsys: pytest
 
 
 def test_a_budget_has_one_row_in_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    small_mae().save(tmp_path / "model")
+    save_model(small_mae(), tmp_path / "model")
     photos = colours(tmp_path / "many", train=12, classes=("red", "green"))
     options = ("--probes", "few-shot", "--draws", "2", "--no-controls", "--no-diagnostics", "--device", "cpu")
     assert run("evaluate", tmp_path / "model", "--data", photos, *options, "--shares", "0.01", "0.1", "0.5") == 0
@@ -179,7 +180,7 @@ def test_the_default_pooling_is_the_same_everywhere():
 def test_wrong_input_is_one_sentence(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
 ):
-    small_mae().save(tmp_path / "model")
+    save_model(small_mae(), tmp_path / "model")
     colours(tmp_path / "single", classes=("only",))
     colours(tmp_path / "missing")
     for path in (tmp_path / "missing" / "val" / "blue").iterdir():

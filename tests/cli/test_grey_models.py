@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from splatlearn.cli import main
-from splatlearn.models import MAE, DecoderConfig, MAEConfig, ViTConfig, load_classifier, load_model
+from splatlearn.models import MAE, DecoderConfig, MAEConfig, ViTConfig, load_classifier, load_model, save_model
 from splatlearn.models.channels import fit_channels
 from splatlearn.models.exchange.layout import official_weights
 
@@ -93,7 +93,7 @@ def test_training_from_it_is_refused(
 def test_other_channels_are_refused_before_anything_is_written(
     verb: str, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model_of(4).save(tmp_path / "four")
+    save_model(model_of(4), tmp_path / "four")
     before = sorted((tmp_path / "four").rglob("*"))
     given = [photos / "dark" / "0.png"] if verb == "report" else ["--data", photos]
     out = tmp_path / ("page.html" if verb == "report" else "out")

@@ -11,6 +11,7 @@ from PIL import Image
 from data.pictures import save
 from models.small_models import small_gmae
 from splatlearn.cli import main
+from splatlearn.models import save_model
 
 
 def run(*arguments: object) -> int:
@@ -22,7 +23,7 @@ def run(*arguments: object) -> int:
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     """A GMAE of 16×24 pixels in patches of 4, with 12 Gaussians."""
-    small_gmae().save(tmp_path / "model")
+    save_model(small_gmae(), tmp_path / "model")
     return tmp_path / "model"
 
 

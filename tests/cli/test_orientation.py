@@ -13,6 +13,7 @@ from data.pictures import array, save, turned_file
 from models.small_models import small_gmae
 from splatlearn.cli import main
 from splatlearn.evaluation import read_evaluations
+from splatlearn.models import save_model
 
 CONTAINERS = (("TIFF", 6), ("TIFF, compressed", 3), ("PNG, XMP", 8), ("WEBP", 5))
 """All without loss, so that results are the same to the bit."""
@@ -26,7 +27,7 @@ def run(*arguments: object) -> int:
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    small_gmae().save(tmp_path / "model")
+    save_model(small_gmae(), tmp_path / "model")
     return tmp_path / "model"
 
 

@@ -10,7 +10,7 @@ from models.small_models import small_gmae, small_mae
 from photos import noise_photos
 from splatlearn.cli import main
 from splatlearn.core.disk.outputs import MARKER, written_in
-from splatlearn.models import load_model
+from splatlearn.models import load_model, save_model
 
 
 def run(*arguments: object) -> int:
@@ -23,7 +23,7 @@ def run(*arguments: object) -> int:
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with a model and two photographs."""
     monkeypatch.chdir(tmp_path)
-    small_gmae().save("model")
+    save_model(small_gmae(), "model")
     noise_photos(tmp_path / "photos", {"a.png": (16, 24), "b.png": (20, 20)})
     return tmp_path
 
@@ -89,7 +89,7 @@ def test_a_file(here: Path, capsys: pytest.CaptureFixture[str], name: str) -> No
 
 
 def test_a_failure_before_the_first_file_leaves_no_folder(here: Path) -> None:
-    small_mae().save("mae")
+    save_model(small_mae(), "mae")
     assert run("edges", "mae", "photos", "--out", "new/out") == 2
     (here / "photos" / "c.png").write_bytes(b"nothing")
     assert run("edges", "model", "photos/c.png", "--out", "new/out") == 2

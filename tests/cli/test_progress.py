@@ -21,6 +21,7 @@ from splatlearn.evaluation.features.extraction import Features
 from splatlearn.evaluation.probes import dense_suite
 from splatlearn.evaluation.probes.dense import SegmentationRecipe
 from splatlearn.evaluation.probes.linear import LarsRecipe, lars_scores
+from splatlearn.models import save_model
 
 
 def run(*arguments: object) -> int:
@@ -38,7 +39,7 @@ def every_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    small_gmae().save(tmp_path / "model")
+    save_model(small_gmae(), tmp_path / "model")
     return tmp_path / "model"
 
 

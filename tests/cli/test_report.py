@@ -84,7 +84,7 @@ def test_a_report_without_pictures_says_why(tmp_path: Path) -> None:
     assert run("report", str(here), "--device", "cpu") == 0
     text = text_of(here / "report.html")
     assert "photos, is not here; name some images" in text and "20 of 80 (25%)" in text
-    classifier_from(small_mae(), ("a", "b")).save(here / "checkpoints" / "step-00000040")
+    save_model(classifier_from(small_mae(), ("a", "b")), here / "checkpoints" / "step-00000040")
     assert run("report", str(here), "--device", "cpu") == 0
     assert "got a classifier" in text_of(here / "report.html")
     for folder in (here / "checkpoints").iterdir():

@@ -11,6 +11,7 @@ from PIL import Image
 from models.small_models import small_gmae
 from splatlearn.cli import main
 from splatlearn.core.errors import SlowBackendWarning
+from splatlearn.models import save_model
 from splatlearn.rendering import backend_cpu
 from splatlearn.rendering.backends import choose_backend
 
@@ -44,7 +45,7 @@ class TestWithoutTheKernel:
             assert capsys.readouterr().err.count(f"splatlearn: {SAID}: not built: omp.h: no such file\n") == 1
 
     def test_edges(self, photo: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        small_gmae().save(tmp_path / "model")
+        save_model(small_gmae(), tmp_path / "model")
         self.run("edges", str(tmp_path / "model"), photo, "--out", str(tmp_path / "out"), "--refine", "2")
         assert capsys.readouterr().err.count(SAID) == 1
 

@@ -6,6 +6,7 @@ from models.small_models import small_gmae
 from photos import noise_photos
 from splatlearn.cli import main
 from splatlearn.cli.which_model import model_and_images
+from splatlearn.models import save_model
 from splatlearn.models.folders import packaged
 
 SIZES = {"a.png": (16, 24), "b.jpg": (20, 20)}
@@ -14,7 +15,7 @@ SIZES = {"a.png": (16, 24), "b.jpg": (20, 20)}
 @pytest.fixture
 def packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(packaged, "FOLDER", tmp_path / "weights")
-    small_gmae(0).save(tmp_path / "weights" / "gmae-tiny")
+    save_model(small_gmae(0), tmp_path / "weights" / "gmae-tiny")
     return tmp_path
 
 

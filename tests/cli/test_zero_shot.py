@@ -13,7 +13,7 @@ from photos import noise_photos
 from splatlearn.cli import main
 from splatlearn.core.disk.outputs import MARKER, written_in
 from splatlearn.files import read_splats
-from splatlearn.models import GMAEConfig
+from splatlearn.models import GMAEConfig, save_model
 from splatlearn.zero_shot import composite_layers, layers, read_scene
 
 
@@ -25,7 +25,7 @@ def run(*arguments: str) -> int:
 
 @pytest.fixture
 def model(tmp_path: Path) -> str:
-    small_gmae().save(tmp_path / "model")
+    save_model(small_gmae(), tmp_path / "model")
     return str(tmp_path / "model")
 
 
@@ -111,7 +111,7 @@ def test_a_fit_may_start_from_a_model(model: str, photos: Path, tmp_path: Path) 
 @pytest.mark.parametrize("choice", [{"background": "learned"}, {"background": "mean"}, {"depth": "pinhole"}], ids=str)
 def test_a_fit_starts_from_the_models_own_picture(choice: dict, photos: Path, tmp_path: Path) -> None:
     model = small_gmae(0, GMAEConfig(gaussians=12, gaussians_per_query=3, **choice))
-    model.save(tmp_path / "model")
+    save_model(model, tmp_path / "model")
     arguments = ("--steps", "3", "--device", "cpu", "--out", str(tmp_path / "out"))
     assert run("fit", str(tmp_path / "model"), str(photos / "a.png"), *arguments) == 0
     (result,) = json.loads((tmp_path / "out" / "fit.json").read_text())
@@ -142,7 +142,7 @@ def test_unusable_images_are_named_and_the_others_done(
 def test_wrong_arguments_are_one_sentence(
     model: str, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    small_mae().save(tmp_path / "mae")
+    save_model(small_mae(), tmp_path / "mae")
     image, out = str(photos / "a.png"), ("--out", str(tmp_path / "out"))
     (tmp_path / "file").write_text("")
     (tmp_path / "empty").mkdir()

@@ -26,7 +26,7 @@ def load_example(name: str) -> ModuleType:
 def test_pretraining_example_leaves_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     load_example("pretrain_on_photos").main(str(tmp_path / "run"), 2)
     assert "after 2 steps" in capsys.readouterr().out
-    assert isinstance(sl.load(tmp_path / "run"), sl.GMAE)
+    assert isinstance(sl.load_model(tmp_path / "run"), sl.GMAE)
 
 
 def test_fitting_example_writes_a_splat_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

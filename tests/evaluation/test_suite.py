@@ -14,6 +14,7 @@ from models.small_models import small_gmae, small_mae
 from splatlearn.data.labelled import labelled_parts
 from splatlearn.evaluation import EvaluationOptions, Extraction, evaluate, read_evaluations, save_evaluation
 from splatlearn.evaluation.probes.probes import accuracy, probe_scores
+from splatlearn.models import save_model
 
 QUICK = EvaluationOptions(shots=(1, 2), shares=(0.5,), draws=2)
 
@@ -56,7 +57,7 @@ def test_an_evaluation_is_the_same_twice_bit_for_bit(tmp_path: Path):
 
 def test_models_are_loaded_from_folders_and_left_as_they_were(tmp_path: Path):
     model = small_mae().train()
-    model.save(tmp_path / "model")
+    save_model(model, tmp_path / "model")
     options = dataclasses.replace(QUICK, probes=("knn",), controls=False)
     assert evaluate(model, coloured_sets(), options) == evaluate(str(tmp_path / "model"), coloured_sets(), options)
     assert model.training and model.encoder.training

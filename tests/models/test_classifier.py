@@ -68,7 +68,7 @@ def test_names_are_those_of_timm(pooling) -> None:
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
 def test_round_trip(pooling, tmp_path: Path, generator: torch.Generator) -> None:
     classifier = classifier_from(small_mae(), CLASSES, pooling, generator)
-    classifier.save(tmp_path)
+    save_model(classifier, tmp_path)
     loaded = load_classifier(tmp_path)
     assert loaded.config == classifier.config and not loaded.training
     pictures = images(generator)
@@ -83,6 +83,6 @@ def test_errors(tmp_path: Path, no_shape_checks: None) -> None:
     save_model(small_mae(), tmp_path / "mae")
     with pytest.raises(ValueError, match="expected a classifier, got a masked autoencoder; read it with load_model"):
         load_classifier(tmp_path / "mae")
-    classifier_from(small_mae(), CLASSES).save(tmp_path / "classifier")
+    save_model(classifier_from(small_mae(), CLASSES), tmp_path / "classifier")
     with pytest.raises(ValueError, match="expected a MAE or a GMAE, got a classifier; read it with load_classifier"):
         load_model(tmp_path / "classifier")

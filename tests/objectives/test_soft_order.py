@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from splatlearn import create_model, random_mask
-from splatlearn.models import GMAE, Reconstruction
+from splatlearn.models import GMAE, MaskedOutput
 from splatlearn.objectives import SoftOrder, masked_mse
 from splatlearn.objectives.soft_order import COLD, WARM, lattice
 
 
-def reconstruction() -> tuple[GMAE, Reconstruction, torch.Tensor]:
+def reconstruction() -> tuple[GMAE, MaskedOutput, torch.Tensor]:
     model = create_model("gmae_vit_tiny_patch8_32", seed=0, gaussians=16, decoder_depth=1, depth="soft-order")
     assert isinstance(model, GMAE)
     generator = torch.Generator().manual_seed(1)

@@ -1,14 +1,14 @@
 import pytest
 import torch
 
+from splatlearn.models.masked_autoencoder import MaskedOutput
 from splatlearn.models.masking import random_mask
-from splatlearn.models.nn.decoder import Reconstruction
 from splatlearn.objectives import WeightedSum
 
 
 def test_sums_weighted_terms_and_reports_them_unweighted(generator: torch.Generator) -> None:
     image = torch.rand(2, 3, 4, 4, generator=generator).requires_grad_()
-    reconstruction = Reconstruction(image, random_mask(2, (2, 2), 0.5, generator), torch.zeros(2, 3, 8))
+    reconstruction = MaskedOutput(image, random_mask(2, (2, 2), 0.5, generator), torch.zeros(2, 3, 8))
     objective = WeightedSum(
         {"l2": (2.0, lambda made, target: (made.image - target).square().mean()),
          "l1": (0.5, lambda made, target: (made.image - target).abs().mean())}

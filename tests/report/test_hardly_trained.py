@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from splatlearn.models import load_model, presets
+from splatlearn.models import load_model, presets, save_model
 from splatlearn.report import hardly_trained as said
 from splatlearn.report.hardly_trained import hardly_trained
 from splatlearn.report.parts.page import render_page
@@ -47,7 +47,7 @@ def test_fresh_weights_lose_against_the_mean_of_a_flat_picture(run: Path) -> Non
 
 def test_what_is_no_run_here_is_not_judged(run: Path, tmp_path: Path) -> None:
     model = load_model(run)
-    model.save(tmp_path / "model")
+    save_model(model, tmp_path / "model")
     assert hardly_trained(tmp_path / "model", model, torch.full((1, 3, 16, 16), 0.5)) is None
     assert hardly_trained("gmae-tiny", model, torch.full((1, 3, 16, 16), 0.5)) is None
 

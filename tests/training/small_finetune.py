@@ -10,7 +10,17 @@ import torch
 
 from splatlearn.data import ImageList
 from splatlearn.data.labelled import Labelled, labelled_parts
-from splatlearn.models import GMAE, MAE, Classifier, DecoderConfig, GMAEConfig, MAEConfig, ViTConfig, load_classifier
+from splatlearn.models import (
+    GMAE,
+    MAE,
+    Classifier,
+    DecoderConfig,
+    GMAEConfig,
+    MAEConfig,
+    ViTConfig,
+    load_classifier,
+    save_model,
+)
 from splatlearn.training import (
     AugmentOptions,
     FinetuneOptimizerOptions,
@@ -40,9 +50,9 @@ def pretrained(folder: Path, kind: str = "mae") -> Path:
     encoder = ViTConfig(width=48, depth=2, heads=3, patch=4, image_size=(16, 16))
     decoder, generator = DecoderConfig(width=16, depth=1, heads=2), torch.Generator().manual_seed(0)
     if kind == "mae":
-        MAE(MAEConfig(encoder, decoder), generator).save(folder)
+        save_model(MAE(MAEConfig(encoder, decoder), generator), folder)
     else:
-        GMAE(GMAEConfig(encoder, decoder, gaussians=16), generator).save(folder)
+        save_model(GMAE(GMAEConfig(encoder, decoder, gaussians=16), generator), folder)
     return folder
 
 

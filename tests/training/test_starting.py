@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from splatlearn.models import GMAE, GMAEConfig, ModelOptions, create_model, load_model, model_config
+from splatlearn.models import GMAE, GMAEConfig, ModelOptions, create_model, load_model, model_config, save_model
 from splatlearn.training import Recipe, pretrain
 from training.small_run import losses, pictures, small_recipe
 
@@ -32,7 +32,7 @@ def test_a_run_starts_from_another_s_weights_and_is_like_it(tmp_path: Path, meth
 
 def test_going_on_needs_no_start(tmp_path: Path) -> None:
     start = tmp_path / "start"
-    create_model("gmae_vit_tiny_patch4_16", seed=7, options=small_recipe(tmp_path).options).save(start)
+    save_model(create_model("gmae_vit_tiny_patch4_16", seed=7, options=small_recipe(tmp_path).options), start)
     pretrain(starting(tmp_path / "whole", start), pictures())
     pretrain(starting(tmp_path / "parts", start, stop_after=4), pictures())
     start.rename(tmp_path / "gone")
@@ -44,7 +44,7 @@ def test_going_on_needs_no_start(tmp_path: Path) -> None:
 
 def test_what_has_other_shapes_can_change_and_sizes_cannot(tmp_path: Path) -> None:
     start = tmp_path / "start"
-    create_model("gmae_vit_tiny_patch4_16", seed=7, options=small_recipe(tmp_path).options).save(start)
+    save_model(create_model("gmae_vit_tiny_patch4_16", seed=7, options=small_recipe(tmp_path).options), start)
     recipe = starting(tmp_path / "larger", start)
     larger = dataclasses.replace(recipe, model="gmae_vit_tiny_patch4_20", options=ModelOptions(background="black"))
     pretrain(larger, pictures())
@@ -60,7 +60,7 @@ def test_what_has_other_shapes_can_change_and_sizes_cannot(tmp_path: Path) -> No
 
 
 def test_a_start_of_the_other_kind_is_refused(tmp_path: Path) -> None:
-    create_model("mae_vit_tiny_patch4_16", seed=0).save(tmp_path / "mae")
+    save_model(create_model("mae_vit_tiny_patch4_16", seed=0), tmp_path / "mae")
     with pytest.raises(ValueError, match="start_from: expected a gmae for mi-gmae, got a mae"):
         pretrain(starting(tmp_path / "run", tmp_path / "mae", "mi-gmae"), pictures())
 
@@ -68,6 +68,8 @@ def test_a_start_of_the_other_kind_is_refused(tmp_path: Path) -> None:
 def test_a_start_that_no_name_says_is_refused(tmp_path: Path) -> None:
     config = model_config("gmae_vit_tiny_patch4_16")
     assert isinstance(config, GMAEConfig)
-    GMAE(dataclasses.replace(config, encoder=dataclasses.replace(config.encoder, depth=2))).save(tmp_path / "odd")
+    save_model(
+        GMAE(dataclasses.replace(config, encoder=dataclasses.replace(config.encoder, depth=2))), tmp_path / "odd"
+    )
     with pytest.raises(ValueError, match="start_from: config: .*start from a model of those sizes, or from fresh"):
         pretrain(starting(tmp_path / "run", tmp_path / "odd"), pictures())

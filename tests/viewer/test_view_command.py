@@ -9,6 +9,7 @@ import pytest
 from models.small_models import small_gmae, small_mae
 from photos import noise_photos
 from splatlearn.cli import main
+from splatlearn.models import save_model
 from viewer.browser import Visit
 
 NASTY = "<img src=x onerror=alert(1)>.png"
@@ -22,7 +23,7 @@ def run(*arguments: str) -> int:
 
 @pytest.fixture
 def model(tmp_path: Path) -> str:
-    small_gmae().save(tmp_path / "model")
+    save_model(small_gmae(), tmp_path / "model")
     return str(tmp_path / "model")
 
 
@@ -78,7 +79,7 @@ def test_files_are_replaced_on_demand_only(model: str, photos: Path, tmp_path: P
 
 def test_wrong_arguments_get_one_sentence(model: str, photos: Path, tmp_path: Path, capsys) -> None:
     out = str(tmp_path / "page.html")
-    small_mae().save(tmp_path / "mae")
+    save_model(small_mae(), tmp_path / "mae")
     for arguments, sentence in (
         ((str(tmp_path / "mae"), str(photos), "--out", out), "run: expected a GMAE, whose pictures are made of"),
         ((model, str(photos), "--out", str(tmp_path)), "out: expected a file such as"),

@@ -90,7 +90,7 @@ def _push(run: str, options: ModelExport) -> str:
         raise InputError("out: expected the Hub repository, owner/name, to push to, got none; name it with --out")
     model = load_model(run)
     address = push_to_hub(model, options.out, run_facts(run, options.licence), options.private or None)
-    return f'{address}: splatlearn.load("{options.out}"); model: {described(run)}'
+    return f'{address}: splatlearn.load_model("{options.out}"); model: {described(run)}'
 
 
 def _destination(run: str, options: ModelExport) -> Path:

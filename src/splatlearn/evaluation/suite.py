@@ -20,7 +20,7 @@ from splatlearn.evaluation.probes.diagnostics import alignment, effective_rank, 
 from splatlearn.evaluation.probes.probes import budgets_of, probe_scores
 from splatlearn.evaluation.results import Evaluation, Subject
 from splatlearn.models import load_model
-from splatlearn.models.nn.decoder import MaskedAutoencoder
+from splatlearn.models.masked_autoencoder import MaskedAutoencoder
 
 DIAGNOSED = 1000
 """Validation images whose views are compared."""

@@ -10,6 +10,8 @@ from .gmae_config import GMAEConfig as GMAEConfig
 from .heads.gaussian_numbers import gaussians_from_numbers as gaussians_from_numbers
 from .mae import MAE as MAE
 from .mae import MAEConfig as MAEConfig
+from .masked_autoencoder import MaskedAutoencoder as MaskedAutoencoder
+from .masked_autoencoder import MaskedOutput as MaskedOutput
 from .masking import Mask as Mask
 from .masking import join_masks as join_masks
 from .masking import mask_from_noise as mask_from_noise
@@ -18,8 +20,6 @@ from .masking import orthogonal_masks_from_noise as orthogonal_masks_from_noise
 from .masking import random_mask as random_mask
 from .nn.decoder import Decoder as Decoder
 from .nn.decoder import DecoderConfig as DecoderConfig
-from .nn.decoder import MaskedAutoencoder as MaskedAutoencoder
-from .nn.decoder import Reconstruction as Reconstruction
 from .nn.encoder import ViT as ViT
 from .nn.encoder import ViTConfig as ViTConfig
 from .nn.patches import patchify as patchify

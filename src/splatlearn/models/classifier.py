@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import get_args
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 
 from splatlearn.core.errors import InputError
 from splatlearn.core.typed import shown
-from splatlearn.models.nn.decoder import MaskedAutoencoder
+from splatlearn.models.masked_autoencoder import MaskedAutoencoder
 from splatlearn.models.nn.encoder import ViT, ViTConfig
 from splatlearn.models.options import Pooling
 
@@ -77,13 +76,6 @@ class Classifier(nn.Module):
         tokens = self.encoder(images)
         pooled = tokens[:, 1:].mean(dim=1) if self.config.pooling == "mean" else tokens[:, 0]
         return self.head(self.fc_norm(pooled))
-
-    def save(self, folder: str | Path) -> None:
-        """Write `config.json` and `model.safetensors` into a folder, which `load_classifier` reads."""
-        # Loading has to know the models, so that only a late import breaks the circle.
-        from splatlearn.models.folders.io import save_model
-
-        save_model(self, folder)
 
 
 def classifier_from(

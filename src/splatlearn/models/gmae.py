@@ -15,9 +15,9 @@ from splatlearn.models.gmae_config import GMAEConfig
 from splatlearn.models.heads.gaussian_head import make_head, predict_numbers, scale_last_weights, shift_number
 from splatlearn.models.heads.gaussian_numbers import OPACITY, ROTATION, gaussians_from_numbers, grid_numbers
 from splatlearn.models.heads.seen_colors import colors_at, mean_color
+from splatlearn.models.masked_autoencoder import MaskedAutoencoder, MaskedOutput
 from splatlearn.models.masking import Grid, Mask
-from splatlearn.models.nn.decoder import MaskedAutoencoder, Reconstruction
-from splatlearn.models.nn.encoder import Common
+from splatlearn.models.nn.block import Common
 from splatlearn.rendering import render
 from splatlearn.rendering.composite import Background
 
@@ -53,7 +53,7 @@ class GMAE(MaskedAutoencoder):
         # Its sigmoid is the colour.
         self.behind = nn.Parameter(torch.zeros(3)) if config.background == "learned" else None
 
-    def forward(self, images: Float[Tensor, "B 3 H W"], mask: Mask) -> Reconstruction:
+    def forward(self, images: Float[Tensor, "B 3 H W"], mask: Mask) -> MaskedOutput:
         """Reconstruct images [B, 3, H, W] in [0, 1] from the patches that the mask leaves visible.
 
         Height and width may be any multiples of the patch. Raises TypeError for images that are not floating-point
@@ -64,7 +64,7 @@ class GMAE(MaskedAutoencoder):
         gaussians = self.decode(latent, mask.grid, mask, self.seen(images, mask))
         camera, background = self.camera(images.shape[2], images.shape[3]), self.background(images, mask)
         rendering = render(gaussians, camera, background, depth=False, check=False)
-        return Reconstruction(rendering.color, mask, latent, gaussians, background)
+        return MaskedOutput(rendering.color, mask, latent, gaussians, background)
 
     def gaussians(self, images: Float[Tensor, "B 3 H W"]) -> Gaussians:
         """The Gaussians of images in [0, 1], without masking; raises as `encode` does."""

@@ -9,9 +9,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from splatlearn.core.kinds import check_kind
+from splatlearn.models.masked_autoencoder import MaskedAutoencoder, MaskedOutput
 from splatlearn.models.masking import Mask
-from splatlearn.models.nn.decoder import DecoderConfig, MaskedAutoencoder, Reconstruction
-from splatlearn.models.nn.encoder import Common, ViTConfig, initialize
+from splatlearn.models.nn.block import Common
+from splatlearn.models.nn.decoder import DecoderConfig
+from splatlearn.models.nn.encoder import ViTConfig
+from splatlearn.models.nn.initial import initialize
 from splatlearn.models.nn.patches import unpatchify
 from splatlearn.models.nn.positions import scatter_tokens
 
@@ -38,7 +41,7 @@ class MAE(MaskedAutoencoder):
         initialize(self.head, generator)
         nn.init.normal_(self.mask_token, std=0.02, generator=generator)
 
-    def forward(self, images: Float[Tensor, "B C H W"], mask: Mask, visible: bool = True) -> Reconstruction:
+    def forward(self, images: Float[Tensor, "B C H W"], mask: Mask, visible: bool = True) -> MaskedOutput:
         """Reconstruct images [B, C, H, W] in [0, 1] from the patches that the mask leaves visible.
 
         Height and width may be any multiples of the patch. Without `visible` only hidden patches are predicted, for
@@ -48,7 +51,7 @@ class MAE(MaskedAutoencoder):
         check_kind("mask", mask, Mask)
         latent = self.encoder(images, mask)
         patches = self.decode(latent, mask, visible)
-        return Reconstruction(unpatchify(patches, self.patch, mask.grid), mask, latent)
+        return MaskedOutput(unpatchify(patches, self.patch, mask.grid), mask, latent)
 
     def decode(self, latent: Float[Tensor, "B T D"], mask: Mask, visible: bool = True) -> Float[Tensor, "B N PPC"]:
         """Predict all patches, row by row, from the tokens of the visible ones; without `visible` these are 0."""

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from splatlearn.core.errors import InputError
 from splatlearn.models.heads.gaussian_numbers import at_least_float32
-from splatlearn.models.nn.encoder import initialize
+from splatlearn.models.nn.initial import initialize
 from splatlearn.objectives.bounds import club, donsker_varadhan, leave_one_out
 from splatlearn.objectives.choices import EstimatorName
 

@@ -17,8 +17,8 @@ from torch.func import functional_call
 from splatlearn.core.errors import InputError
 from splatlearn.models.classifier import Pooling
 from splatlearn.models.heads.gaussian_numbers import at_least_float32
+from splatlearn.models.masked_autoencoder import MaskedOutput
 from splatlearn.models.masking import Mask
-from splatlearn.models.nn.decoder import Reconstruction
 from splatlearn.models.nn.patches import grid_of
 from splatlearn.objectives.bounds import contrastive_loss
 from splatlearn.objectives.estimators import Estimate, Estimator
@@ -74,7 +74,7 @@ class MaximizeTerm:
     pooling: Pooling
     projector: nn.Module
 
-    def __call__(self, reconstruction: Reconstruction, target: Float[Tensor, "B C H W"]) -> Float[Tensor, ""]:
+    def __call__(self, reconstruction: MaskedOutput, target: Float[Tensor, "B C H W"]) -> Float[Tensor, ""]:
         """The loss of a reconstruction of all masks, mask after mask, as `join_masks` puts them."""
         pooled = self.projector(at_least_float32(pool_latent(reconstruction.latent, self.pooling)))
         return info_nce(pooled.unflatten(0, (self.masks, -1)), self.temperature)
@@ -89,12 +89,12 @@ class MinimizeTerm:
     pooling: Pooling
     estimator: Estimator
 
-    def __call__(self, reconstruction: Reconstruction, target: Float[Tensor, "B C H W"]) -> Float[Tensor, ""]:
+    def __call__(self, reconstruction: MaskedOutput, target: Float[Tensor, "B C H W"]) -> Float[Tensor, ""]:
         """The bound for a reconstruction of all masks, mask after mask; see `frozen_bound`."""
         return frozen_bound(self.estimator, *self.samples(reconstruction, target))
 
     def samples(
-        self, reconstruction: Reconstruction, target: Float[Tensor, "B C H W"]
+        self, reconstruction: MaskedOutput, target: Float[Tensor, "B C H W"]
     ) -> tuple[Float[Tensor, "M b X"], Float[Tensor, "M b D"]]:
         """Pooled inputs and latents, mask by mask."""
         inputs = pool_visible(target, reconstruction.mask, self.patch)

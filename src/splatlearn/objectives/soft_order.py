@@ -8,8 +8,8 @@ from torch import Tensor
 
 from splatlearn.core.errors import InputError
 from splatlearn.models.gmae_config import GMAEConfig
+from splatlearn.models.masked_autoencoder import MaskedOutput
 from splatlearn.models.masking import Mask
-from splatlearn.models.nn.decoder import Reconstruction
 from splatlearn.rendering import composite_softly, project
 
 SIDE = 16
@@ -34,7 +34,7 @@ class SoftOrder:
         """Say which share of training is done, in [0, 1], and the number of the step."""
         self.temperature, self.turn = WARM * (COLD / WARM) ** min(max(done, 0.0), 1.0), turn
 
-    def __call__(self, made: Reconstruction, target: Float[Tensor, "B 3 H W"]) -> Float[Tensor, ""]:
+    def __call__(self, made: MaskedOutput, target: Float[Tensor, "B 3 H W"]) -> Float[Tensor, ""]:
         """Raises InputError for a reconstruction without Gaussians."""
         if made.gaussians is None or made.background is None:
             raise InputError("reconstruction: expected a GMAE's, which has Gaussians, got one without")

@@ -10,9 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from splatlearn.core.errors import InputError
-from splatlearn.models.nn.decoder import Reconstruction
+from splatlearn.models.masked_autoencoder import MaskedOutput
 
-Term = Callable[[Reconstruction, Tensor], Tensor]
+Term = Callable[[MaskedOutput, Tensor], Tensor]
 """A loss of a reconstruction and its target images [B, C, H, W] in [0, 1]: a scalar tensor."""
 
 
@@ -50,7 +50,7 @@ class WeightedSum:
             raise InputError(f"terms: expected at least one with a weight other than 0, got {sorted(terms)}")
         self.terms = dict(terms)
 
-    def __call__(self, reconstruction: Reconstruction, target: Float[Tensor, "B C H W"]) -> ObjectiveValue:
+    def __call__(self, reconstruction: MaskedOutput, target: Float[Tensor, "B C H W"]) -> ObjectiveValue:
         parts: dict[str, Tensor] = {}
         loss: Tensor | float = 0.0
         for name, (weight, term) in self.terms.items():

@@ -12,8 +12,8 @@ from splatlearn.core.errors import InputError
 from splatlearn.evaluation.masked.reconstruction import evaluating, mean_of_visible, psnr, shown_image
 from splatlearn.models.channels import check_reads_pictures, fit_channels
 from splatlearn.models.gmae import GMAE
+from splatlearn.models.masked_autoencoder import MaskedAutoencoder
 from splatlearn.models.masking import Mask
-from splatlearn.models.nn.decoder import MaskedAutoencoder
 from splatlearn.rendering import Splats, composite, project
 from splatlearn.report.parts.figures import depth_prefix_strip, gaussian_map, reconstruction_grid
 from splatlearn.report.parts.page import Block, Figure, KeyValues, Section

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from splatlearn.models import GMAE, MAE, Reconstruction
-from splatlearn.models.nn.encoder import initialize
+from splatlearn.models import GMAE, MAE, MaskedOutput
+from splatlearn.models.nn.initial import initialize
 from splatlearn.objectives import MaximizeTerm, MinimizeTerm, Term, create_estimator
 from splatlearn.objectives.estimators import two_layers
 from splatlearn.objectives.processes import average_gradients
@@ -67,7 +67,7 @@ class EstimatorTraining:
             term.estimator.parameters(), lr=learning_rate, weight_decay=0.0, fused=device.type in {"cpu", "cuda"}
         )
 
-    def learn(self, reconstruction: Reconstruction, images: Float[Tensor, "B C H W"]) -> Float[Tensor, ""]:
+    def learn(self, reconstruction: MaskedOutput, images: Float[Tensor, "B C H W"]) -> Float[Tensor, ""]:
         """Take the steps, without a gradient to the encoder; returns the fit before the last of them, in nats."""
         inputs, latents = self.term.samples(reconstruction, images)
         fit = latents.new_zeros(())

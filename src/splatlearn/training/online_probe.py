@@ -14,7 +14,7 @@ from splatlearn.evaluation.features.embedders import EncoderFeatures
 from splatlearn.evaluation.features.extraction import Extraction, Features, extract
 from splatlearn.evaluation.probes.knn import knn_scores
 from splatlearn.evaluation.probes.linear import logistic_scores
-from splatlearn.models.nn.decoder import MaskedAutoencoder
+from splatlearn.models.masked_autoencoder import MaskedAutoencoder
 from splatlearn.training.probe_options import ProbeOptions
 
 

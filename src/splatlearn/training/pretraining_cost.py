@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.data.loading.batch import Batch
-from splatlearn.models import GMAE, MAE, Mask, Reconstruction, join_masks, orthogonal_masks_from_noise
+from splatlearn.models import GMAE, MAE, Mask, MaskedOutput, join_masks, orthogonal_masks_from_noise
 from splatlearn.models.masking import Grid
 from splatlearn.objectives import (
     ObjectiveValue,
@@ -78,7 +78,7 @@ class PretrainingCost(Cost):
         images = self.seen(batch.images.to(self.device, non_blocking=True).float() / 255)
         images = images.expand(mask.batch // len(images), *images.shape).flatten(0, 1)
         with self.autocast():
-            reconstruction: Reconstruction = model(images, mask, **self.asked)
+            reconstruction: MaskedOutput = model(images, mask, **self.asked)
         self.gaussians = None if reconstruction.gaussians is None else reconstruction.gaussians.detach()
         if self.mutual.estimator is None:
             return self.objective(reconstruction, images)
@@ -125,7 +125,7 @@ def reconstruction_term(recipe: Recipe, patch: int) -> dict[str, tuple[float, Te
     """The masked error of a resolved recipe, as a weighted term."""
     options = recipe.objective
 
-    def reconstruction(made: Reconstruction, target: Tensor) -> Tensor:
+    def reconstruction(made: MaskedOutput, target: Tensor) -> Tensor:
         where = (made.image, target, made.mask, patch)
         weight = options.visible_weight or 0.0
         if options.error == "pattern":

@@ -10,7 +10,8 @@ from torch import nn
 
 from splatlearn.evaluation import evaluating, masked_psnr, mean_of_visible, psnr, shown_image
 from splatlearn.models import patchify, random_mask, unpatchify
-from splatlearn.models.nn.decoder import DecoderConfig, MaskedAutoencoder, Reconstruction
+from splatlearn.models.masked_autoencoder import MaskedAutoencoder, MaskedOutput
+from splatlearn.models.nn.decoder import DecoderConfig
 from splatlearn.models.nn.encoder import ViTConfig
 from splatlearn.objectives import normalize_patches
 
@@ -25,7 +26,7 @@ class Offset(MaskedAutoencoder):
     def forward(self, images, mask):
         assert not self.training
         assert not torch.is_grad_enabled()
-        return Reconstruction(images + self.offset, mask, torch.zeros(len(images), 1, 8))
+        return MaskedOutput(images + self.offset, mask, torch.zeros(len(images), 1, 8))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from torch import nn
 from models.exchange.foreign import gmae, mae
 from splatlearn.cli import main
 from splatlearn.core.errors import InputError
-from splatlearn.models import load_model
+from splatlearn.models import load_model, save_model
 from splatlearn.models.classifier import classifier_from
 from splatlearn.models.exchange import import_model
 
@@ -31,20 +31,20 @@ def test_a_state_dict(kind: str, model: nn.Module, prefix: str, tmp_path: Path) 
         import_model(path)
     said = str(error.value)
     assert said.startswith(f"{path}: expected another") and f"the state dict of a splatlearn {kind}," in said
-    assert "load_state_dict" in said and 'model.save("FOLDER")' in said
+    assert "load_state_dict" in said and 'save_model(model, "FOLDER")' in said
 
 
 def test_what_the_message_says_works(tmp_path: Path) -> None:
     torch.save(gmae(seed=3).state_dict(), tmp_path / "mine.pth")
     fresh = gmae(seed=4)
     fresh.load_state_dict(torch.load(tmp_path / "mine.pth", weights_only=True))
-    fresh.save(tmp_path / "model")
+    save_model(fresh, tmp_path / "model")
     found, wanted = load_model(tmp_path / "model").state_dict(), gmae(seed=3).state_dict()
     assert all(torch.equal(found[name], wanted[name]) for name in wanted)
 
 
 def test_the_file_of_a_model_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    mae().save(tmp_path / "model")
+    save_model(mae(), tmp_path / "model")
     with pytest.raises(SystemExit) as stop:
         main(["import", str(tmp_path / "model" / "model.safetensors"), "--out", str(tmp_path / "out")])
     said = " ".join(capsys.readouterr().err.split())

@@ -72,7 +72,7 @@ def test_a_saved_model_has_its_card(tmp_path: Path) -> None:
     save_model(small_gmae(), tmp_path)
     first = (tmp_path / "README.md").read_text()
     assert "A masked autoencoder: Gaussian Masked" in first and MARK in first
-    small_mae().save(tmp_path)
+    save_model(small_mae(), tmp_path)
     assert "arXiv 2111.06377" in (tmp_path / "README.md").read_text()
     (tmp_path / "README.md").write_text("My birds.")
     save_model(small_gmae(), tmp_path, FACTS)
@@ -81,7 +81,7 @@ def test_a_saved_model_has_its_card(tmp_path: Path) -> None:
 
 def test_a_card_of_a_classifier(tmp_path: Path) -> None:
     classifier = classifier_from(small_mae(), ("a", "b"), generator=torch.Generator().manual_seed(0))
-    classifier.save(tmp_path)
+    save_model(classifier, tmp_path)
     card: Any = ModelCard.load(tmp_path / "README.md")
     assert card.data.pipeline_tag == "image-classification" and "A classifier of 2 classes" in card.text
     assert "sl.load_classifier" in card.text and load_classifier(tmp_path).config.classes == ("a", "b")

@@ -20,11 +20,11 @@ from splatlearn.models import (
     Classifier,
     ClassifierConfig,
     GMAEConfig,
-    io,
     load_classifier,
     load_model,
     save_model,
 )
+from splatlearn.models.folders import io
 from splatlearn.models.folders.weight_shapes import ModelConfig, weight_shapes
 
 Model = MAE | GMAE | Classifier

@@ -30,7 +30,7 @@ COLOURED = GMAEConfig(background=(0.0, 0.5, 1.0))
 
 @pytest.mark.parametrize("model", [small_mae(), small_gmae(), small_gmae(config=COLOURED)])
 def test_round_trip(model: MAE | GMAE, tmp_path: Path, generator: torch.Generator) -> None:
-    model.save(tmp_path / "deep" / "model")
+    save_model(model, tmp_path / "deep" / "model")
     before = torch.random.get_rng_state()
     loaded = load_model(tmp_path / "deep" / "model")
     assert torch.equal(torch.random.get_rng_state(), before)
@@ -51,13 +51,13 @@ def test_saving_again_replaces(tmp_path: Path) -> None:
 
 def test_all_files_may_be_read_by_those_who_may_read_new_files(tmp_path: Path) -> None:
     (tmp_path / "new").touch()
-    small_mae().save(tmp_path / "model")
+    save_model(small_mae(), tmp_path / "model")
     modes = {path.stat().st_mode for path in (tmp_path / "model").iterdir()}
     assert modes == {(tmp_path / "new").stat().st_mode}
 
 
 def test_what_is_written_says_where_it_comes_from(tmp_path: Path) -> None:
-    small_gmae().save(tmp_path)
+    save_model(small_gmae(), tmp_path)
     written = json.loads((tmp_path / "config.json").read_text())
     assert (written["schema_version"], written["kind"]) == (1, "gmae") and written["splatlearn_version"]
     assert written["config"]["encoder"]["image_size"] == [16, 24]
@@ -65,16 +65,16 @@ def test_what_is_written_says_where_it_comes_from(tmp_path: Path) -> None:
 
 def test_a_run_gives_its_newest_complete_checkpoint(tmp_path: Path) -> None:
     for step in (9, 200, 1000):
-        small_mae(step).save(tmp_path / "checkpoints" / f"step-{step:08d}")
+        save_model(small_mae(step), tmp_path / "checkpoints" / f"step-{step:08d}")
     (tmp_path / "checkpoints" / "step-00001000" / "config.json").unlink()
     (tmp_path / "checkpoints" / "step-later").mkdir()
-    small_mae(5).save(tmp_path / "checkpoints" / ".tmp-step-00002000")
+    save_model(small_mae(5), tmp_path / "checkpoints" / ".tmp-step-00002000")
     loaded = load_model(tmp_path)
     assert torch.equal(loaded.encoder.cls_token, small_mae(200).encoder.cls_token)
 
 
 def test_a_hub_id_is_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    small_mae().save(tmp_path)
+    save_model(small_mae(), tmp_path)
     asked: list[tuple[str, list[str]]] = []
 
     def download(name: str, allow_patterns: list[str]) -> str:
@@ -87,7 +87,7 @@ def test_a_hub_id_is_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_weights_of_another_precision_are_converted(tmp_path: Path) -> None:
-    small_mae().bfloat16().save(tmp_path)
+    save_model(small_mae().bfloat16(), tmp_path)
     loaded = load_model(tmp_path)
     assert loaded.encoder.cls_token.dtype == torch.float32
     torch.testing.assert_close(loaded.encoder.cls_token, small_mae().encoder.cls_token, atol=1e-3, rtol=0.01)
@@ -111,7 +111,7 @@ class TestErrors:
             load_model("runs/birds")
 
     def test_weights_that_do_not_fit(self, tmp_path: Path) -> None:
-        small_mae().save(tmp_path)
+        save_model(small_mae(), tmp_path)
         weights = load_file(tmp_path / "model.safetensors")
         del weights["head.bias"]
         weights["extra"] = torch.zeros(1)
@@ -125,7 +125,7 @@ class TestErrors:
             load_weights(small_gmae(), tmp_path)
 
     def test_truncated_weights(self, tmp_path: Path) -> None:
-        small_mae().save(tmp_path)
+        save_model(small_mae(), tmp_path)
         (tmp_path / "model.safetensors").write_bytes(b"not weights")
         with pytest.raises(ValueError, match="expected a readable safetensors file"):
             load_model(tmp_path)
@@ -134,7 +134,7 @@ class TestErrors:
             load_weights(small_mae(), tmp_path)
 
     def test_configuration(self, tmp_path: Path) -> None:
-        small_mae().save(tmp_path)
+        save_model(small_mae(), tmp_path)
         rewrite(tmp_path, schema_version=7, splatlearn_version="9.9")
         with pytest.raises(ValueError, match="expected schema_version 1, got 7, written by splatlearn 9.9; update"):
             load_model(tmp_path)

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from models.small_models import small_gmae
-from splatlearn.models import load_model, packaged, save_model
+from splatlearn.models import load_model, save_model
+from splatlearn.models.folders import packaged
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def test_a_folder_of_that_name_comes_first(packed: Path, tmp_path: Path, monkeyp
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)
-    small_gmae(4).save(here / "gmae-tiny")
+    save_model(small_gmae(4), here / "gmae-tiny")
     assert torch.equal(load_model("gmae-tiny").encoder.cls_token, small_gmae(4).encoder.cls_token)
 
 

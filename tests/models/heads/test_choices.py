@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from models.small_models import small_gmae
-from splatlearn.models import GMAE, GMAEConfig, Mask, gaussians_from_numbers, load_model, random_mask
+from splatlearn.models import GMAE, GMAEConfig, Mask, gaussians_from_numbers, load_model, random_mask, save_model
 from splatlearn.models.heads.gaussian_head import SeparateHeads
 from splatlearn.models.heads.gaussian_numbers import grid_numbers
 from splatlearn.models.heads.seen_colors import colors_at, mean_color
@@ -97,7 +97,7 @@ def test_every_weight_learns_and_comes_back_from_disk(choice: dict[str, Any], tm
     masked_mse(made.image, images, mask, model.patch).backward()
     still = [name for name, each in model.named_parameters() if each.grad is None or not each.grad.isfinite().all()]
     assert not still
-    model.save(tmp_path)
+    save_model(model, tmp_path)
     again = load_model(tmp_path)
     assert isinstance(again, GMAE) and again.config == model.config
     torch.testing.assert_close(again(images, mask).image, made.image, rtol=0, atol=0)

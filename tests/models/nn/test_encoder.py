@@ -4,7 +4,8 @@ import torch.nn.functional as F
 
 from models.small_models import ENCODER
 from splatlearn.models import ViT, ViTConfig, patchify, random_mask
-from splatlearn.models.nn.encoder import Block, PatchEmbed
+from splatlearn.models.nn.block import Block
+from splatlearn.models.nn.encoder import PatchEmbed
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from torch.nn.utils import parametrizations
 
 from models.compiled_layers import away, needs_compiled, negated
 from splatlearn.models.nn import fused_block
-from splatlearn.models.nn.encoder import Block
+from splatlearn.models.nn.block import Block
 from splatlearn.models.nn.fused_block import AttentionHalf, MlpHalf
 from splatlearn.models.nn.layers import plain_layers
 
@@ -236,7 +236,7 @@ def test_negated_views(tokens: Tensor, weights: Tensor, generator: torch.Generat
 
 TRACED = """
 import torch
-from splatlearn.models.nn.encoder import Block
+from splatlearn.models.nn.block import Block
 
 torch.manual_seed(0)
 block, tokens = Block(32, 2), torch.randn(2, 5, 32)

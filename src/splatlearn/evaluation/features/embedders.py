@@ -17,7 +17,7 @@ from splatlearn.core.errors import InputError
 from splatlearn.evaluation.choices import POOLING, Pooling
 from splatlearn.models import GMAE, MAE, MAEConfig, ViT
 from splatlearn.models.channels import check_reads_pictures, fit_channels
-from splatlearn.models.nn.decoder import MaskedAutoencoder
+from splatlearn.models.masked_autoencoder import MaskedAutoencoder
 
 PIXEL_SIDE = 16
 """Raw pixels are averaged down to at most this many a side: 768 numbers, as many as a base encoder gives."""

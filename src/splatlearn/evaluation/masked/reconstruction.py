@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from splatlearn.core.device import in_float64
 from splatlearn.core.errors import InputError
+from splatlearn.models.masked_autoencoder import MaskedAutoencoder
 from splatlearn.models.masking import Mask
-from splatlearn.models.nn.decoder import MaskedAutoencoder
 from splatlearn.models.nn.patches import grid_of, patchify, unpatchify
 from splatlearn.objectives.reconstruction import denormalize_patches
 

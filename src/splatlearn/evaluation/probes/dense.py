@@ -22,7 +22,7 @@ from splatlearn.evaluation.features.extraction import Extraction, Progress
 from splatlearn.evaluation.masked.reconstruction import evaluating
 from splatlearn.evaluation.masked_images import IGNORED, MaskClasses, MaskedImages, read_pair
 from splatlearn.models.channels import fit_channels
-from splatlearn.models.nn.decoder import MaskedAutoencoder
+from splatlearn.models.masked_autoencoder import MaskedAutoencoder
 from splatlearn.models.nn.patches import grid_of, patchify
 
 

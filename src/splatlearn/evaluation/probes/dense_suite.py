@@ -23,7 +23,7 @@ from splatlearn.evaluation.results import Evaluation, Score, Subject
 from splatlearn.images import DataError
 from splatlearn.models import load_model
 from splatlearn.models.channels import check_reads_pictures
-from splatlearn.models.nn.decoder import MaskedAutoencoder
+from splatlearn.models.masked_autoencoder import MaskedAutoencoder
 
 PATCH_TOKENS = "patch tokens"
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from splatlearn.core.errors import InputError
-from splatlearn.models.folders.card import CARD_NAME, CardFacts, CardUsage, model_card
 from splatlearn.models.exchange.choices import ExportTarget
 from splatlearn.models.exchange.folders import CONFIG_NAME, write_json, write_weights, written_beside
 from splatlearn.models.exchange.huggingface_names import to_hf
@@ -16,6 +15,7 @@ from splatlearn.models.exchange.layout import (
     official_weights,
     raw_inputs,
 )
+from splatlearn.models.folders.card import CARD_NAME, CardFacts, CardUsage, model_card
 from splatlearn.models.gmae import GMAE
 from splatlearn.models.mae import MAE
 from splatlearn.models.nn.encoder import ViTConfig

@@ -20,12 +20,12 @@ def refuse_own(names: Iterable[str], source: str) -> None:
     if path.is_file() and "schema_version" in read_object(path.parent / CONFIG_NAME):
         raise InputError(
             f"{source}: expected another project's weights, got those of a splatlearn model folder, which needs no "
-            f"import; give {path.parent} itself to the other commands and to splatlearn.load"
+            f"import; give {path.parent} itself to the other commands and to splatlearn.load_model"
         )
     raise InputError(
         f"{source}: expected another project's weights, got the state dict of a splatlearn {kind}, which does not say "
-        'the configuration; build the same model, call load_state_dict and then model.save("FOLDER"), which every '
-        "command and splatlearn.load read without an import"
+        "the configuration; build the same model, call load_state_dict and then "
+        'splatlearn.save_model(model, "FOLDER"): every command and splatlearn.load_model read that folder'
     )
 
 

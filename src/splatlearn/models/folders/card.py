@@ -65,7 +65,7 @@ class CardUsage:
     """The library that loads a folder, the code that does so, and what there is to know about it."""
 
     library: str = "splatlearn"
-    code: str = 'import splatlearn as sl\n\nmodel = sl.load("FOLDER_OR_HUB_ID")'
+    code: str = 'import splatlearn as sl\n\nmodel = sl.load_model("FOLDER_OR_HUB_ID")'
     note: str = ""
 
 

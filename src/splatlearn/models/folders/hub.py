@@ -37,7 +37,9 @@ def push_to_hub(
     message: str = "Upload a splatlearn model",
     api: Hub | None = None,
 ) -> str:
-    """Put a model, with its card, into a repository of the Hub, made when missing; `splatlearn.load` reads it back.
+    """Upload a model and its card to a repository of the Hub, which is created if it is missing.
+
+    `splatlearn.load_model` reads it back.
 
     - `repo_id`: `owner/name`.
     - `facts`: what the card says beside the model's sizes.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from splatlearn.models.gmae_config import GMAEConfig
 from splatlearn.models.heads.gaussian_numbers import NUMBERS, at_least_float32
-from splatlearn.models.nn.encoder import initialize
+from splatlearn.models.nn.initial import initialize
 
 
 class SeparateHeads(nn.Module):

@@ -6,17 +6,16 @@ Letters in shapes: B images, C channels, H W pixels, N patches, V visible patche
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from splatlearn.core.gaussians import Gaussians
 from splatlearn.models.masking import Grid, Mask
-from splatlearn.models.nn.encoder import Block, Common, ViT, ViTConfig, check_sizes, initialize
+from splatlearn.models.nn.block import Block, Common, check_sizes
+from splatlearn.models.nn.encoder import ViTConfig
+from splatlearn.models.nn.initial import initialize
 from splatlearn.models.nn.positions import Positioned, gather_tokens
-from splatlearn.rendering.composite import Background
 
 
 @dataclass(frozen=True)
@@ -33,24 +32,6 @@ class DecoderConfig:
 
     def __post_init__(self) -> None:
         check_sizes(self.width, self.depth, self.heads, self.mlp_ratio)
-
-
-@dataclass(frozen=True, eq=False)
-class Reconstruction:
-    """What a masked autoencoder makes of masked images.
-
-    - `image` [B, C, H, W]: all patches as predicted, the visible ones too unless a MAE was asked to leave them out;
-      differentiable. Colours in [0, 1], or standardised patches where a MAE was trained on those.
-    - `mask`: the one that came in.
-    - `latent` [B, 1+V, D]: the encoder's normed tokens, the class token first, then the mask's visible patches.
-    - `gaussians`, `background`: what GMAE rendered the image from; None for MAE.
-    """
-
-    image: Float[Tensor, "B C H W"]
-    mask: Mask
-    latent: Float[Tensor, "B T D"]
-    gaussians: Gaussians | None = None
-    background: Background | None = None
 
 
 class Decoder(Positioned):
@@ -81,41 +62,3 @@ class Decoder(Positioned):
             only = last if index == len(blocks) - 1 else None
             tokens = block(tokens, only, common if index == 0 else None)
         return self.norm(tokens)
-
-
-class MaskedAutoencoder(nn.Module):
-    """An encoder and a decoder, and the uses of the encoder that every masked autoencoder has."""
-
-    def __init__(self, encoder: ViTConfig, decoder: DecoderConfig, generator: torch.Generator | None) -> None:
-        super().__init__()
-        self.encoder = ViT(encoder, generator)
-        self.decoder = Decoder(encoder, decoder, generator)
-
-    @property
-    def patch(self) -> int:
-        """Side of a patch, pixels."""
-        return self.encoder.config.patch
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """Native height and width, pixels; other multiples of the patch work too."""
-        return self.encoder.config.image_size
-
-    def encode(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B T D"]:
-        """Tokens [B, 1+N, D] of images in [0, 1], without masking: the class token, then the patches row by row.
-
-        Raises TypeError for images that are not floating-point and ValueError for shapes that do not fit the patch.
-        """
-        return self.encoder(images)
-
-    def feature_map(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
-        """The patches' tokens as a map of h×w patches, without masking; raises as `encode` does."""
-        grid = self.encoder.check_images(images)
-        return self.encode(images)[:, 1:].transpose(1, 2).unflatten(2, grid)
-
-    def save(self, folder: str | Path) -> None:
-        """Write `config.json` and `model.safetensors` into a folder, which `splatlearn.load` reads."""
-        # Loading has to know the models, so that only a late import breaks the circle.
-        from splatlearn.models.folders.io import save_model
-
-        save_model(self, folder)
