@@ -44,7 +44,7 @@ clang: setup
 	    --target "$$borrowed" -C build-dir=build/clang-cmake .
 	$(CLANG_PYTHON) -c 'import torch; from splatlearn.rendering import _native as n; print(n.__file__); assert "$(CLANG_ENV)/" in n.__file__'
 	$(CLANG_PYTHON) -m pytest -n $(JOBS) tests/rendering/test_compiled.py tests/rendering/test_compiled_properties.py \
-	  tests/rendering/test_backend_cpu.py tests/rendering/test_project_cpu.py tests/rendering/test_instruction_sets.py \
+	  tests/rendering/test_blend_cpu.py tests/rendering/test_project_cpu.py tests/rendering/test_instruction_sets.py \
 	  tests/models/nn/test_layers.py tests/models/nn/test_fused_block.py
 
 lint: setup

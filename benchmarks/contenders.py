@@ -8,8 +8,11 @@ from functools import partial
 
 import torch
 
-from splatlearn.rendering import available_backends, backend_cpu, backend_torch, backend_triton
-from splatlearn.rendering.backends import BACKENDS
+from splatlearn.rendering import available_backends
+from splatlearn.rendering.backends.cpu import blend as cpu_blend
+from splatlearn.rendering.backends.torch import blend as torch_blend
+from splatlearn.rendering.backends.triton import blend as triton_blend
+from splatlearn.rendering.choice import BACKENDS
 
 from . import scalar_kernel
 from .common import Inputs, Outputs
@@ -21,7 +24,7 @@ CHECKED = ("color", "transmittance", "centers", "conics", "opacities", "colors",
 
 @dataclass(frozen=True)
 class Contender:
-    """One way to composite; `prepare` comes before its calls. Arguments as in `splatlearn.rendering.backend_torch`."""
+    """One way to composite; `prepare` comes before its calls. Arguments as in `splatlearn.rendering.backends.torch.blend`."""
 
     name: str
     forward: Callable[..., Outputs]
@@ -41,12 +44,12 @@ def contenders() -> dict[str, Contender]:
         module = BACKENDS[name]
         if state != "ok" or module.refusal(torch.zeros(1, 1, 2), 3) is not None:
             continue
-        if module is backend_triton:
+        if module is triton_blend:
             # Its interpreter, which is for tests.
             continue
-        if module is backend_cpu:
-            for each in backend_cpu.instruction_sets():
-                switch = partial(backend_cpu.use_instruction_set, each)
+        if module is cpu_blend:
+            for each in cpu_blend.instruction_sets():
+                switch = partial(cpu_blend.use_instruction_set, each)
                 found.append(Contender(f"{name} {each}", module.forward, module.backward, switch))
         else:
             found.append(Contender(name, module.forward, module.backward))
@@ -55,7 +58,7 @@ def contenders() -> dict[str, Contender]:
 
 def reference(inputs: Inputs, size: tuple[int, int], gradients: Outputs) -> tuple[Outputs, Inputs]:
     """What the specification makes of the first image in float64: outputs and gradients."""
-    dense = Contender("reference", backend_torch.forward, backend_torch.backward)
+    dense = Contender("reference", torch_blend.forward, torch_blend.backward)
     return dense.both(_first(inputs, torch.float64), size, _first(gradients, torch.float64))
 
 

@@ -25,7 +25,7 @@ from torch import Tensor
 from splatlearn.core.cameras import Camera
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.rendering import Splats, composite, project, render
-from splatlearn.rendering.backends import choose_backend
+from splatlearn.rendering.choice import choose_backend
 from splatlearn.rendering.formula import ALPHA_MIN
 
 from .common import SPREAD, figures, table

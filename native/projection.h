@@ -1,4 +1,4 @@
-// Projection of one image's Gaussians to splats sorted near to far, and back: splatlearn/rendering/projection.py, fused.
+// Projection of one image's Gaussians to splats sorted near to far, and back: splatlearn/rendering/backends/torch/project.py, fused.
 #pragma once
 
 #include <cstddef>

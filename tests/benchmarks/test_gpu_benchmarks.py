@@ -24,7 +24,7 @@ def run_benchmark(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
-def test_rendering(tmp_path: Path) -> None:
+def test_pictures(tmp_path: Path) -> None:
     file = tmp_path / "render.json"
     done = run_benchmark(
         "benchmarks.render_cuda", "--device", "cpu", "--scenes", "tiny", "--rounds", "2", "--json-file", str(file)

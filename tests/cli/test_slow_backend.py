@@ -12,16 +12,16 @@ from models.small_models import small_gmae
 from splatlearn.cli import main
 from splatlearn.core.errors import SlowBackendWarning
 from splatlearn.models import save_model
-from splatlearn.rendering import backend_cpu
-from splatlearn.rendering.backends import choose_backend
+from splatlearn.rendering.backends.cpu import blend as cpu_blend
+from splatlearn.rendering.choice import choose_backend
 
 SAID = "rendering is hundreds of times slower than with a compiled backend on this cpu device"
 
 
 @pytest.fixture
 def without_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backend_cpu, "_native", None)
-    monkeypatch.setattr(backend_cpu, "_MISSING", "omp.h: no such file")
+    monkeypatch.setattr(cpu_blend, "_native", None)
+    monkeypatch.setattr(cpu_blend, "_MISSING", "omp.h: no such file")
 
 
 @pytest.mark.usefixtures("without_kernel")
@@ -73,7 +73,7 @@ class TestChoice:
         assert all(issubclass(each.category, SlowBackendWarning) for each in caught)
         return [str(each.message) for each in caught]
 
-    @pytest.mark.skipif(backend_cpu.status() != "ok", reason=backend_cpu.status())
+    @pytest.mark.skipif(cpu_blend.status() != "ok", reason=cpu_blend.status())
     def test_too_many_channels(self) -> None:
         assert self.warned(torch.zeros(1, 2, 2), 17) == [f"{SAID}: it takes up to 16 channels, got 17"]
 

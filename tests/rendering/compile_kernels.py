@@ -16,10 +16,11 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from splatlearn.rendering import backend_triton, triton_composite, triton_project
+from splatlearn.rendering.backends.triton import blend as triton_blend
+from splatlearn.rendering.backends.triton import blend_kernels, project_kernels
 
 FLOATS = {"fx", "fy", "cx", "cy", "near", "limit_x", "limit_y", *"abcdefghijkm"}
-WHOLE = {*triton_composite.SIZES, "view_stride"}
+WHOLE = {*blend_kernels.SIZES, "view_stride"}
 LONG = {"order": "*i64", "order_out": "*i32"}
 
 
@@ -54,24 +55,24 @@ def stack_bytes(code: bytes) -> int:
 def main() -> None:
     results = {}
     for channels in (3, 16):
-        cut = backend_triton.tiling(256, 256, channels, (224, 224))
+        cut = triton_blend.tiling(256, 256, channels, (224, 224))
         sizes = {"CHANNELS": channels, "PADDED": cut.padded}
-        tile = {**sizes, "ROWS": cut.rows, "COLUMNS": backend_triton.COLUMNS}
+        tile = {**sizes, "ROWS": cut.rows, "COLUMNS": triton_blend.COLUMNS}
         codes = {
-            "composite_forward": compiled(triton_composite.composite_forward, 1, False, **tile),
-            "composite_backward": compiled(triton_composite.composite_backward, 1, False, **tile),
+            "composite_forward": compiled(blend_kernels.composite_forward, 1, False, **tile),
+            "composite_backward": compiled(blend_kernels.composite_backward, 1, False, **tile),
         }
         if channels == 3:
-            codes["gradients_of_sums"] = compiled(triton_composite.gradients_of_sums, 4, False, **sizes, BLOCK=128)
-            codes["find_poison"] = compiled(triton_composite.find_poison, 4, CHANNELS=channels, BLOCK=1024)
+            codes["gradients_of_sums"] = compiled(blend_kernels.gradients_of_sums, 4, False, **sizes, BLOCK=128)
+            codes["find_poison"] = compiled(blend_kernels.find_poison, 4, CHANNELS=channels, BLOCK=1024)
             codes["write_view"] = compiled(
-                triton_project.write_view,
+                project_kernels.write_view,
                 4,
             )
-            codes["depths_of"] = compiled(triton_project.depths_of, 4, BLOCK=128)
+            codes["depths_of"] = compiled(project_kernels.depths_of, 4, BLOCK=128)
             lens = {**sizes, "MODEL": "gmae", "BLOCK": 128}
-            codes["project_forward"] = compiled(triton_project.project_forward, 4, **lens)
-            codes["project_backward"] = compiled(triton_project.project_backward, 4, backward=True, **lens)
+            codes["project_forward"] = compiled(project_kernels.project_forward, 4, **lens)
+            codes["project_backward"] = compiled(project_kernels.project_backward, 4, backward=True, **lens)
         for name, code in codes.items():
             results[f"{name} {channels}"] = {"bytes": len(code), "stack": stack_bytes(code)}
     print(json.dumps(results))

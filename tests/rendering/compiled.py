@@ -13,8 +13,9 @@ import torch
 from rendering import gpu
 from rendering.scenes_hard import OPAQUE, SCENES, Scene
 from rendering.thresholds import clear_of_thresholds
-from splatlearn.rendering import backend_cpu, backend_torch
-from splatlearn.rendering.backends import BACKENDS
+from splatlearn.rendering.backends.cpu import blend as cpu_blend
+from splatlearn.rendering.backends.torch import blend as torch_blend
+from splatlearn.rendering.choice import BACKENDS
 
 NAMES = ("centers", "conics", "opacities", "colors", "background")
 Pair = tuple[torch.Tensor, torch.Tensor]
@@ -35,11 +36,11 @@ class Compiled:
             with gpu.ready():
                 yield
             return
-        before = backend_cpu.use_instruction_set(self.instructions)
+        before = cpu_blend.use_instruction_set(self.instructions)
         try:
             yield
         finally:
-            backend_cpu.use_instruction_set(before)
+            cpu_blend.use_instruction_set(before)
 
     def forward(self, scene: Scene) -> Pair:
         function = BACKENDS[self.backend].forward
@@ -58,8 +59,8 @@ class Compiled:
         return thinned(scene, self.most)
 
 
-CPU = [pytest.param(Compiled("cpu", name), id=f"cpu-{name}") for name in backend_cpu.instruction_sets()] or [
-    pytest.param(None, id="cpu", marks=pytest.mark.skip(reason=backend_cpu.status()))
+CPU = [pytest.param(Compiled("cpu", name), id=f"cpu-{name}") for name in cpu_blend.instruction_sets()] or [
+    pytest.param(None, id="cpu", marks=pytest.mark.skip(reason=cpu_blend.status()))
 ]
 TRITON = pytest.param(
     Compiled("triton", most=gpu.MOST_SPLATS),
@@ -104,10 +105,10 @@ def expected_of(
     scene = thinned(make(generator), most)
     exact = scene.map(torch.Tensor.double)
     clear = clear_of_thresholds(exact.centers, exact.conics, exact.opacities, scene.size, scene.alpha_band)
-    outputs = backend_torch.forward(*exact.tensors, scene.size)
+    outputs = torch_blend.forward(*exact.tensors, scene.size)
     weights = [torch.randn(tensor.shape, generator=generator) for tensor in outputs]
     upstream = (weights[0] * clear[:, None], weights[1] * clear)
-    gradients = backend_torch.backward(exact.tensors, outputs, (upstream[0].double(), upstream[1].double()))
+    gradients = torch_blend.backward(exact.tensors, outputs, (upstream[0].double(), upstream[1].double()))
     return Expected(scene, clear, outputs, upstream, gradients)
 
 

@@ -11,7 +11,8 @@ from unittest import mock
 import numpy as np
 import torch
 
-from splatlearn.rendering import backend_triton, project_op
+from splatlearn.rendering import projection
+from splatlearn.rendering.backends.triton import blend as triton_blend
 
 HAS_CUDA = torch.cuda.is_available()
 if not HAS_CUDA:
@@ -19,7 +20,7 @@ if not HAS_CUDA:
     os.environ["TRITON_INTERPRET"] = "1"
 
 DEVICE = "cuda" if HAS_CUDA else "cpu"
-STATUS = backend_triton.status()
+STATUS = triton_blend.status()
 """Why the kernels cannot be tested, or "ok"."""
 MOST_SPLATS = None if HAS_CUDA else 8
 """Splats of a scene: the interpreter takes about 10 ms for each in each tile."""
@@ -33,16 +34,16 @@ def ready(own_tiles: bool = False) -> Iterator[None]:
     if HAS_CUDA:
         yield
         return
-    rows, columns = (backend_triton.ROWS, backend_triton.COLUMNS) if own_tiles else INTERPRETED_TILE
+    rows, columns = (triton_blend.ROWS, triton_blend.COLUMNS) if own_tiles else INTERPRETED_TILE
     interpreted = importlib.import_module("triton.runtime.interpreter").InterpretedFunction
     compiled = importlib.import_module("triton.runtime.jit").JITFunction
     with (
-        mock.patch.object(backend_triton, "ROWS", rows),
-        mock.patch.object(backend_triton, "COLUMNS", columns),
+        mock.patch.object(triton_blend, "ROWS", rows),
+        mock.patch.object(triton_blend, "COLUMNS", columns),
         mock.patch.object(interpreted, "__call__", _call_device_function),
         # Triton's own functions are of this kind where something else imported it before.
         mock.patch.object(compiled, "__call__", _call_device_function),
-        mock.patch.dict(project_op.ENGINES, cpu="triton"),
+        mock.patch.dict(projection.ENGINES, cpu="triton"),
         np.errstate(all="ignore"),
     ):
         yield

@@ -19,7 +19,7 @@ COUNT = 3
 
 @pytest.fixture(scope="module", params=CPU)
 def compiled(request: pytest.FixtureRequest) -> Iterator[Compiled]:
-    """Backends that take hundreds of examples in no time; `test_triton.py` has some for the others."""
+    """Backends that take hundreds of examples in no time; `test_blend_triton.py` has some for the others."""
     with request.param.active():
         yield request.param
 

@@ -12,13 +12,14 @@ from scenes import random_gaussians, random_splats
 from splatlearn.core.cameras import Camera
 from splatlearn.core.errors import BackendError
 from splatlearn.core.gaussians import Gaussians
-from splatlearn.rendering import Splats, backend_cpu, composite, project, render
+from splatlearn.rendering import Splats, composite, project, render
+from splatlearn.rendering.backends.cpu import blend as cpu_blend
 
 NAMES = ("means", "scales", "quaternions", "colors", "opacities")
 REFUSAL = r"cannot be used here: it has first derivatives by reverse mode alone; the specification, backend='torch'"
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
 """PyTorch itself calls it with the first forward-mode derivative."""
-COMPILED = pytest.mark.skipif(backend_cpu.status() != "ok", reason=backend_cpu.status())
+COMPILED = pytest.mark.skipif(cpu_blend.status() != "ok", reason=cpu_blend.status())
 
 
 def camera_of(model: str) -> Camera:

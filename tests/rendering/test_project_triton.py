@@ -13,7 +13,7 @@ from rendering.test_project_cpu import ATTRIBUTES, MODELS, OUTPUTS, assert_match
 from scenes import random_gaussians
 from splatlearn.core.cameras import Camera
 from splatlearn.core.gaussians import Gaussians
-from splatlearn.rendering import formula, project, project_op
+from splatlearn.rendering import formula, project, projection
 
 pytestmark = pytest.mark.skipif(gpu.STATUS != "ok", reason=gpu.STATUS)
 
@@ -93,7 +93,7 @@ def test_as_finite_as_the_specification_at_extremes(model: str, large: float, ge
     for name in ("means", "scales", "quaternions"):
         gaussians = gaussians_of(generator, 1)
         getattr(gaussians, name).mul_(large)
-        assert not project_op.takes(gaussians, with_gradient)
+        assert not projection.takes(gaussians, with_gradient)
         got = results(lambda each: project(each, camera), gaussians)
         want = results(lambda each: project(each, with_gradient), gaussians)
         for found, true in zip([*got[0], *got[1]], [*want[0], *want[1]], strict=True):
@@ -108,7 +108,7 @@ def test_a_camera_where_the_gaussians_are_gives_the_same(generator: torch.Genera
 
 
 def test_the_matrix_of_a_camera_on_the_host_is_written_by_a_kernel(generator: torch.Generator) -> None:
-    triton_project = pytest.importorskip("splatlearn.rendering.triton_project")
+    project_kernels = pytest.importorskip("splatlearn.rendering.backends.triton.project_kernels")
     view, written = torch.randn(4, 4, generator=generator), torch.zeros(16, device=gpu.DEVICE)
-    triton_project.write_view[(1,)](written, *view.flatten().tolist()[:12])
+    project_kernels.write_view[(1,)](written, *view.flatten().tolist()[:12])
     assert torch.equal(written[:12].cpu(), view.flatten()[:12]) and not written[12:].any()

@@ -9,8 +9,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from rendering.brute_force import composite_brute_force
 from scenes import random_gaussians
 from splatlearn.core.cameras import Camera
-from splatlearn.rendering import backend_cpu, backend_triton, project, render
-from splatlearn.rendering.rendering import Rendering
+from splatlearn.rendering import project, render
+from splatlearn.rendering.backends.cpu import blend as cpu_blend
+from splatlearn.rendering.backends.triton import blend as triton_blend
+from splatlearn.rendering.pictures import Rendering
 
 CAMERAS = [Camera.gmae(9, 11), Camera.orthographic(9, 11), Camera.pinhole_window(9, 11, 4.0)]
 
@@ -42,8 +44,8 @@ def total(rendering: Rendering) -> torch.Tensor:
 
 @pytest.fixture
 def nothing_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backend_cpu, "_native", Forbidden("forbidden"))
-    monkeypatch.setattr(backend_triton, "_kernels", Forbidden("forbidden"))
+    monkeypatch.setattr(cpu_blend, "_native", Forbidden("forbidden"))
+    monkeypatch.setattr(triton_blend, "_kernels", Forbidden("forbidden"))
 
 
 @pytest.mark.usefixtures("nothing_compiled")

@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_leaves
 from splatlearn.data.loading.batch import Batch
 from splatlearn.models import GMAE, load_model
 from splatlearn.models.classifier import classifier_from
-from splatlearn.rendering import backend_torch
+from splatlearn.rendering.backends.torch import blend as torch_blend
 from splatlearn.training import AugmentOptions, MutualInformationOptions, ObjectiveOptions, Recipe
 from splatlearn.training.finetune_cost import FinetuneCost
 from splatlearn.training.finetune_data import LabelledBatch
@@ -121,8 +121,8 @@ def test_compositing_in_pytorch() -> None:
     with Watch() as seen:
         shapes = ((2, 5, 2), (2, 5, 3), (2, 5), (2, 5, 3), (2, 3))
         inputs: Any = tuple(torch.empty(shape, device="meta") for shape in shapes)
-        outputs = backend_torch.forward(*inputs, size=(8, 8))
-        backend_torch.backward(inputs, outputs, outputs)
+        outputs = torch_blend.forward(*inputs, size=(8, 8))
+        torch_blend.backward(inputs, outputs, outputs)
     assert seen.operations > 50 and seen.doubles == []
 
 

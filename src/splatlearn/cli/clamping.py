@@ -10,7 +10,7 @@ from torch import Tensor
 
 from splatlearn.files.formats import SHOWN_COLORS, SplatFormat
 from splatlearn.fitting import PictureError, clamping_error, picture_error, refit_colors
-from splatlearn.rendering.composite import background_colors
+from splatlearn.rendering.compositing import background_colors
 from splatlearn.zero_shot import Scene
 from splatlearn.zero_shot.layers import are_clamped, layers_error
 

@@ -11,7 +11,7 @@ from splatlearn.core.cameras import Camera
 from splatlearn.data import resize_center_crop
 from splatlearn.images import decode
 from splatlearn.models import GMAE
-from splatlearn.rendering.composite import Background
+from splatlearn.rendering.compositing import Background
 from splatlearn.zero_shot import Scene, read_scene
 
 

@@ -13,7 +13,7 @@ from splatlearn.core.cameras import Camera
 from splatlearn.core.device import in_float64
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.rendering import render
-from splatlearn.rendering.composite import Background
+from splatlearn.rendering.compositing import Background
 
 VISIBLE = 0.5 / 255
 """Differences below half a step of 8 bits are not seen."""

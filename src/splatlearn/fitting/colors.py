@@ -14,7 +14,7 @@ from splatlearn.core.checks import check_shape
 from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.rendering import render
-from splatlearn.rendering.composite import Background
+from splatlearn.rendering.compositing import Background
 
 STEPS = 50
 """Steps after which the error of a picture of Gaussians is the least possible to within a thousandth."""

@@ -21,7 +21,7 @@ from splatlearn.fitting.adding import join_state, new_gaussians
 from splatlearn.fitting.initial import check_not_empty
 from splatlearn.fitting.parameters import ColorRange, Parameters, Rates
 from splatlearn.rendering import Rendering, render
-from splatlearn.rendering.composite import Background
+from splatlearn.rendering.compositing import Background
 
 Watcher = Callable[[int, Tensor], None]
 """Told the number of steps done and the mean squared errors [B] before the next."""

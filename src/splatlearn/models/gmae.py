@@ -19,7 +19,7 @@ from splatlearn.models.masked_autoencoder import MaskedAutoencoder, MaskedOutput
 from splatlearn.models.masking import Grid, Mask
 from splatlearn.models.nn.block import Common
 from splatlearn.rendering import render
-from splatlearn.rendering.composite import Background
+from splatlearn.rendering.compositing import Background
 
 GRID_HEAD_GAIN = 0.3
 """How far the head's first predictions may stray from the grid, beside the usual initialisation."""

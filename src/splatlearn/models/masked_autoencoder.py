@@ -15,7 +15,7 @@ from splatlearn.core.gaussians import Gaussians
 from splatlearn.models.masking import Mask
 from splatlearn.models.nn.decoder import Decoder, DecoderConfig
 from splatlearn.models.nn.encoder import ViT, ViTConfig
-from splatlearn.rendering.composite import Background
+from splatlearn.rendering.compositing import Background
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,116 +1,160 @@
-"""Projection: from 3D Gaussians and a camera to 2D splats, sorted near to far."""
+"""Compiled projection as one operation that autograd, torch.compile and export see as a single node.
+
+The arithmetic is that of `rendering/projection.py`; see `native/projection.cpp` for CPUs and `project_kernels` for GPUs.
+"""
 
 from __future__ import annotations
 
 import math
+from types import ModuleType
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor
 
 from splatlearn.core.cameras import Camera
-from splatlearn.core.errors import InputError
-from splatlearn.core.gaussians import Gaussians, quaternions_to_matrices
-from splatlearn.core.kinds import check_kind
-from splatlearn.rendering import project_op
-from splatlearn.rendering.backends import check_backend
-from splatlearn.rendering.formula import BLUR, JACOBIAN_LIMIT
-from splatlearn.rendering.leading import flat_camera
+from splatlearn.core.gaussians import Gaussians
+from splatlearn.core.operation import has_no_second_derivative, is_transformed, operation, refuse_transforms
+from splatlearn.rendering.backends.cpu import blend as cpu_blend
+from splatlearn.rendering.backends.triton import blend as triton_blend
+from splatlearn.rendering.backends.triton import project as triton_project
+from splatlearn.rendering.formula import JACOBIAN_LIMIT
 from splatlearn.rendering.splats import Splats
 
+COMPILED_MODELS = ("pinhole", "orthographic", "gmae")
+"""The camera models that both compiled projections know, by name."""
+ENGINES = {"cpu": "native", "cuda": "triton"}
+"""What computes the operation, by the device of its inputs."""
 
-def project(gaussians: Gaussians, camera: Camera, backend: str = "auto") -> Splats:
-    """Project Gaussians [B, K] through a camera and sort them near to far (equal depths keep their order).
 
-    Covariances are carried by the EWA linearisation, J W Σ Wᵀ Jᵀ + BLUR·I (Zwicker et al. 2001, eq. 26), where J is
-    the Jacobian of the camera model. Half precision is computed in float32. Gaussians nearer than `camera.near` or
-    farther than `camera.far` get opacity 0. The Jacobian is taken at most JACOBIAN_LIMIT half-images off the axis, as
-    in 3D Gaussian splatting.
+def takes(gaussians: Gaussians, camera: Camera) -> bool:
+    """Whether a compiled projection can be used.
 
-    - `camera`: one for all sets, or a batch [B] with one for each.
-
-    - `backend`: "torch" for the specification, which follows here; with any other name of `available_backends()` and
-      with "auto", float32 is projected by a compiled kernel if there is one for the device and the camera (see
-      `project_op.takes`), and neither forward-mode derivatives nor function transforms are in force.
-
-    Raises InputError for an unknown backend, and when the Gaussians have no or more than one batch dimension, or the
-    camera's matrices do not fit; BackendError for second derivatives through a compiled kernel.
+    It takes float32 on a CPU or GPU. The camera must have a model of COMPILED_MODELS, one set of intrinsics for all
+    views, no far plane and no gradient. No function transform may be in force.
     """
-    check_backend(backend)
-    check_kind("gaussians", gaussians, Gaussians)
-    check_kind("camera", camera, Camera)
-    if len(gaussians.batch_shape) != 1:
-        raise InputError(f"gaussians: expected means of shape [B, K, 3], got {list(gaussians.means.shape)}")
-    dtype = working_dtype(gaussians.means.dtype)
-    if any(tensor.dtype != dtype for tensor in vars(gaussians).values()):
-        gaussians = gaussians.to(dtype)
-    view = flat_camera(camera, gaussians.batch_shape).viewmats.to(gaussians.means.dtype)
-    if backend != "torch" and project_op.takes(gaussians, camera):
-        return project_op.project(gaussians, view, camera)
-    view = view.to(gaussians.means.device)
-    with torch.autocast(gaussians.means.device.type, enabled=False):
-        return _sort_near_to_far(_project(gaussians, view, camera))
-
-
-def working_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The dtype in which the renderer computes: float64 stays, everything else is float32."""
-    return dtype if dtype == torch.float64 else torch.float32
-
-
-def _project(gaussians: Gaussians, view: Float[Tensor, "*B 4 4"], camera: Camera) -> Splats:
-    turn, shift = view[..., :3, :3], view[..., :3, 3]
-    x, y, z = (gaussians.means @ turn.mT + shift.unsqueeze(-2)).unbind(-1)
-    drawn = z >= camera.near
-    if camera.far != math.inf:
-        drawn = drawn & (z <= camera.far)
-    z_safe = torch.where(drawn, z, camera.near)
-
-    axes = turn.unsqueeze(-3) @ quaternions_to_matrices(gaussians.quaternions)
-    rows = axes * gaussians.scales.unsqueeze(-2)
-    model, lens = camera.projection, camera.lens(z)
-    across, down, along = rows.unbind(-2)
-    # The rows of J W R S: what a unit sphere in the Gaussian's own axes becomes on the image.
-    conics = _conics(model.pushforward(x, y, z_safe, (across, down, along), lens, JACOBIAN_LIMIT))
-    return Splats(
-        centers=torch.stack(model.project(x, y, z_safe, lens), dim=-1),
-        conics=conics,
-        depths=z,
-        colors=gaussians.colors,
-        opacities=_only_where(drawn, gaussians.opacities),
+    engine = ENGINES.get(gaussians.means.device.type)
+    return (
+        engine is not None
+        and (cpu_blend if engine == "native" else triton_blend).status() == "ok"
+        and all(tensor.dtype == torch.float32 for tensor in vars(gaussians).values())
+        and camera.model in COMPILED_MODELS
+        and not camera.has_own_intrinsics
+        and camera.far == math.inf
+        and not camera.viewmats.requires_grad
+        and not is_transformed(*vars(gaussians).values(), camera.viewmats)
     )
 
 
-def _only_where(drawn: Bool[Tensor, "B K"], opacities: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
-    return torch.where(drawn, opacities, 0.0)
+def project(gaussians: Gaussians, view: Tensor, camera: Camera) -> Splats:
+    """Project and sort Gaussians [B, K] by views [4, 4] or [B, 4, 4] and the camera's intrinsics.
 
-
-def _conics(rows: tuple[Float[Tensor, "B K 3"], Float[Tensor, "B K 3"]]) -> Float[Tensor, "B K 3"]:
-    """Inverse of M Mᵀ + BLUR·I for the 2×3 matrix M of the given rows.
-
-    The determinant is written as |m₁ × m₂|² + BLUR (|m₁|² + |m₂|²) + BLUR², a sum of positive terms: the usual
-    difference of products loses thin tilted Gaussians in float32.
+    One view for all may stay on the host: copying it to a GPU would wait for the GPU.
     """
-    first, second = rows
-    xx = (first * first).sum(-1)
-    yy = (second * second).sum(-1)
-    xy = (first * second).sum(-1)
-    cross = torch.linalg.cross(first, second)
-    determinant = (cross * cross).sum(-1) + BLUR * (xx + yy) + BLUR * BLUR
-    return torch.stack([yy + BLUR, -xy, xx + BLUR], dim=-1) / determinant.unsqueeze(-1)
-
-
-def _sort_near_to_far(splats: Splats) -> Splats:
-    order = splats.depths.argsort(dim=1, stable=True)
-
-    def gather(values: Tensor) -> Tensor:
-        if values.ndim == 2:
-            return values.gather(1, order)
-        return values.gather(1, order.unsqueeze(-1).expand(-1, -1, values.shape[-1]))
-
-    return Splats(
-        centers=gather(splats.centers),
-        conics=gather(splats.conics),
-        depths=gather(splats.depths),
-        colors=gather(splats.colors),
-        opacities=gather(splats.opacities),
+    if view.ndim == 3 or view.device.type != "cpu":
+        view = view.to(gaussians.means.device)
+    fx, fy, cx, cy = (float(getattr(camera, name)) for name in ("fx", "fy", "cx", "cy"))
+    limits = JACOBIAN_LIMIT * camera.width / 2 / fx, JACOBIAN_LIMIT * camera.height / 2 / fy
+    centers, conics, depths, colors, opacities, _ = torch.ops.splatlearn.project(
+        gaussians.means,
+        gaussians.scales,
+        gaussians.quaternions,
+        gaussians.colors,
+        gaussians.opacities,
+        view if view.ndim == 3 else view.unsqueeze(0),
+        camera.model,
+        (fx, fy, cx, cy, camera.near, *limits),
     )
+    return Splats(centers, conics, depths, colors, opacities)
+
+
+def _kernel() -> ModuleType:
+    assert cpu_blend._native is not None, cpu_blend.status()
+    return cpu_blend._native
+
+
+def _arrays(*tensors: Tensor) -> list:
+    return [tensor.detach().contiguous().numpy() for tensor in tensors]
+
+
+def _project(
+    means: torch.Tensor,
+    scales: torch.Tensor,
+    quaternions: torch.Tensor,
+    colors: torch.Tensor,
+    opacities: torch.Tensor,
+    views: torch.Tensor,
+    model: str,
+    lens: list[float],
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    outputs = _empty_outputs(means, colors)
+    if ENGINES[means.device.type] == "triton":
+        triton_project.project((means, scales, quaternions, colors, opacities, views), outputs, model, lens)
+        return outputs
+    inputs = _arrays(means, scales, quaternions, colors, opacities, views)
+    _kernel().project(*inputs, model, lens, *(output.numpy() for output in outputs), torch.get_num_threads())
+    return outputs
+
+
+def _empty_outputs(means: Tensor, colors: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Centers, conics, depths, colors, opacities, and the place in the input of each splat."""
+    leading = means.shape[:2]
+    return (
+        means.new_empty(*leading, 2),
+        means.new_empty(*leading, 3),
+        means.new_empty(leading),
+        means.new_empty(*leading, colors.shape[-1]),
+        means.new_empty(leading),
+        means.new_empty(leading, dtype=torch.int32),
+    )
+
+
+def _project_backward(
+    inputs: list[torch.Tensor], gradients: list[torch.Tensor], model: str, lens: list[float]
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """From (means, scales, quaternions, views, order) and the gradients of the splats to those of the Gaussians."""
+    results = _empty_gradients(inputs, gradients)
+    if ENGINES[inputs[0].device.type] == "triton":
+        triton_project.project_backward(inputs, gradients, results, model, lens)
+        return results
+    arrays = [result.numpy() for result in results]
+    threads = torch.get_num_threads()
+    _kernel().project_backward(*_arrays(*inputs), model, lens, *_arrays(*gradients), *arrays, threads)
+    return results
+
+
+def _empty_gradients(inputs: list[Tensor], gradients: list[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    means, scales, quaternions, _, _ = inputs
+    _, _, _, colors, opacities = gradients
+    like = [means.new_empty(tensor.shape) for tensor in (means, scales, quaternions, colors, opacities)]
+    return like[0], like[1], like[2], like[3], like[4]
+
+
+def _setup_context(ctx, inputs, output):
+    means, scales, quaternions, _, _, views, model, lens = inputs
+    ctx.save_for_backward(means, scales, quaternions, views, output[-1])
+    ctx.model, ctx.lens = model, lens
+
+
+def _backward(ctx, *gradients):
+    *of_splats, _ = gradients
+    refuse_transforms("project", True, *of_splats)
+    results = torch.ops.splatlearn.project_backward([*ctx.saved_tensors], of_splats, ctx.model, ctx.lens)
+    return *results, None, None, None
+
+
+operation(
+    "project",
+    "(Tensor means, Tensor scales, Tensor quaternions, Tensor colors, Tensor opacities, Tensor views, "
+    "str model, float[] lens) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+    _project,
+    lambda means, scales, quaternions, colors, *_: _empty_outputs(means, colors),
+    _setup_context,
+    _backward,
+)
+operation(
+    "project_backward",
+    "(Tensor[] inputs, Tensor[] gradients, str model, float[] lens) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+    _project_backward,
+    lambda inputs, gradients, *_: _empty_gradients(inputs, gradients),
+    backward=has_no_second_derivative("project"),
+)

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from splatlearn.core.errors import InputError
-from splatlearn.rendering.composite import Background, background_colors
+from splatlearn.rendering.compositing import Background, background_colors
 from splatlearn.rendering.formula import ALPHA_MAX, ALPHA_MIN
 from splatlearn.rendering.splats import Splats
 

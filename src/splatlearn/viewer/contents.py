@@ -24,7 +24,7 @@ from splatlearn.core.gaussians import Gaussians
 from splatlearn.evaluation.masked.reconstruction import psnr
 from splatlearn.fitting import clamping_error
 from splatlearn.rendering import render
-from splatlearn.rendering.composite import background_colors
+from splatlearn.rendering.compositing import background_colors
 from splatlearn.zero_shot import Scene
 from splatlearn.zero_shot.grouping import group_gaussians
 

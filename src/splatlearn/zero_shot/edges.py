@@ -13,7 +13,7 @@ from torch import Tensor
 from splatlearn.core.errors import InputError
 from splatlearn.core.kinds import check_kind
 from splatlearn.core.numbers import check_number, check_whole
-from splatlearn.rendering.composite import background_colors
+from splatlearn.rendering.compositing import background_colors
 from splatlearn.zero_shot.choices import SIGMA, Cue, EdgeMethod
 from splatlearn.zero_shot.contrast import contrast_near
 from splatlearn.zero_shot.gradients import gradient_map, thin_lines

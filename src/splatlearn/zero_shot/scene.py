@@ -20,7 +20,7 @@ from splatlearn.fitting import ColorRange, RefineOptions, refine
 from splatlearn.fitting.initial import check_not_empty
 from splatlearn.models import GMAE
 from splatlearn.rendering import Rendering, Splats, project, render
-from splatlearn.rendering.composite import Background
+from splatlearn.rendering.compositing import Background
 from splatlearn.zero_shot.choices import Sizing
 from splatlearn.zero_shot.windows import Window, least_window, merge_windows, resize, windows_over
 

@@ -1,4 +1,4 @@
-// From Gaussians and a view to ellipses in pixels, as splatlearn.rendering.projection computes them, in float64.
+// From Gaussians and a view to ellipses in pixels, as splatlearn.rendering.backends.torch.project computes them, in float64.
 
 const FRONT = { across: 0, down: 0, stretch: 1, size: 1 }; // the model's own view
 

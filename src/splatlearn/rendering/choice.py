@@ -1,7 +1,7 @@
 """Which module composites: the registry of backends and the choice among them.
 
 A backend is a module with four functions: `status()`, `refusal(centers, channels)`, `forward` and `backward`, with the
-signatures of `backend_torch`.
+signatures of `torch_blend`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from torch import Tensor
 
 from splatlearn.core.errors import BackendError, InputError, SlowBackendWarning
 from splatlearn.core.operation import FIRST_ONLY
-from splatlearn.rendering import backend_cpu, backend_torch, backend_triton
+from splatlearn.rendering.backends.cpu import blend as cpu_blend
+from splatlearn.rendering.backends.torch import blend as torch_blend
+from splatlearn.rendering.backends.triton import blend as triton_blend
 
-BACKENDS: dict[str, ModuleType] = {"torch": backend_torch, "cpu": backend_cpu, "triton": backend_triton}
+BACKENDS: dict[str, ModuleType] = {"torch": torch_blend, "cpu": cpu_blend, "triton": triton_blend}
 PREFERENCE = {"cpu": ("cpu", "torch"), "cuda": ("triton", "torch")}
 """Fastest first, by the device of the inputs; anywhere else there is the specification alone."""
 

@@ -13,10 +13,10 @@ from splatlearn.core.errors import InputError
 from splatlearn.core.kinds import check_kind
 from splatlearn.core.numbers import check_number
 from splatlearn.core.operation import has_no_second_derivative, is_transformed, operation, refuse_transforms
-from splatlearn.rendering import backend_torch
-from splatlearn.rendering.backends import BACKENDS, choose_backend
+from splatlearn.rendering.backends.torch import blend as torch_blend
+from splatlearn.rendering.backends.torch.project import working_dtype
+from splatlearn.rendering.choice import BACKENDS, choose_backend
 from splatlearn.rendering.leading import flat_leading
-from splatlearn.rendering.projection import working_dtype
 from splatlearn.rendering.splats import Splats
 
 Background = str | Sequence[float] | Tensor
@@ -59,7 +59,7 @@ def composite(
     chosen = choose_backend(backend, inputs[0], colors.shape[-1], transformed)
     if transformed:
         with torch.autocast(inputs[0].device.type, enabled=False):
-            return backend_torch.forward(*inputs, (height, width))
+            return torch_blend.forward(*inputs, (height, width))
     return torch.ops.splatlearn.composite(*inputs, height, width, chosen)
 
 

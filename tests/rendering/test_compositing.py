@@ -6,8 +6,9 @@ import torch
 from rendering.brute_force import composite_brute_force
 from rendering.thresholds import clear_of_thresholds
 from scenes import random_splats
-from splatlearn.rendering import Splats, backend_torch, composite
-from splatlearn.rendering.backend_torch import composite_pixels
+from splatlearn.rendering import Splats, composite
+from splatlearn.rendering.backends.torch import blend as torch_blend
+from splatlearn.rendering.backends.torch.blend import composite_pixels
 
 BACKGROUND = [0.2, 0.7, 0.4]
 
@@ -81,7 +82,7 @@ def test_chunks_of_pixels_change_nothing(generator: torch.Generator, monkeypatch
     splats = random_splats(generator, (13, 17), count=9)
     inputs = [t.clone().requires_grad_() for t in tensors(splats)]
     whole = composite(splats, 13, 17, backend="torch")
-    monkeypatch.setattr(backend_torch, "CHUNK_ELEMENTS", {"cpu": 1})
+    monkeypatch.setattr(torch_blend, "CHUNK_ELEMENTS", {"cpu": 1})
     chunked = composite(Splats(inputs[0], inputs[1], splats.depths, inputs[3], inputs[2]), 13, 17, backend="torch")
     torch.testing.assert_close(chunked[0], whole[0], atol=1e-14, rtol=0)
     chunked[0].sum().backward()

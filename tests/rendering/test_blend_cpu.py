@@ -12,10 +12,11 @@ import torch
 
 from rendering.scenes_hard import Scene, scene
 from scenes import random_splats
-from splatlearn.rendering import Splats, available_backends, backend_cpu, composite, formula
-from splatlearn.rendering.backends import choose_backend
+from splatlearn.rendering import Splats, available_backends, composite, formula
+from splatlearn.rendering.backends.cpu import blend as cpu_blend
+from splatlearn.rendering.choice import choose_backend
 
-pytestmark = pytest.mark.skipif(backend_cpu.status() != "ok", reason=backend_cpu.status())
+pytestmark = pytest.mark.skipif(cpu_blend.status() != "ok", reason=cpu_blend.status())
 
 
 @contextmanager
@@ -29,10 +30,10 @@ def threads(number: int) -> Iterator[None]:
 
 
 def everything(made: Scene) -> tuple[torch.Tensor, ...]:
-    outputs = backend_cpu.forward(*made.tensors, made.size)
+    outputs = cpu_blend.forward(*made.tensors, made.size)
     generator = torch.Generator().manual_seed(9)
     upstream = (torch.randn(outputs[0].shape, generator=generator), torch.randn(outputs[1].shape, generator=generator))
-    return *outputs, *backend_cpu.backward(made.tensors, outputs, upstream)
+    return *outputs, *cpu_blend.backward(made.tensors, outputs, upstream)
 
 
 @pytest.mark.parametrize(("size", "batch"), [((260, 150), 1), ((33, 40), 7), ((70, 90), 2)])
@@ -48,7 +49,7 @@ def test_bit_identical_at_any_number_of_threads_and_from_run_to_run(size: tuple[
 def test_an_image_does_not_depend_on_the_rest_of_the_batch() -> None:
     made = scene(torch.Generator().manual_seed(0), (50, 40), batch=5)
     alone = made.map(lambda tensor: tensor[3:4])
-    whole, single = backend_cpu.forward(*made.tensors, made.size), backend_cpu.forward(*alone.tensors, alone.size)
+    whole, single = cpu_blend.forward(*made.tensors, made.size), cpu_blend.forward(*alone.tensors, alone.size)
     assert all(torch.equal(one[3:4], other) for one, other in zip(whole, single, strict=True))
 
 
@@ -68,16 +69,16 @@ def test_the_kernel_has_the_constants_of_the_formula() -> None:
 
 class TestInstructionSets:
     def test_the_baseline_is_always_there(self) -> None:
-        assert backend_cpu.instruction_sets()[0] == "baseline"
+        assert cpu_blend.instruction_sets()[0] == "baseline"
 
     def test_switching_returns_the_one_before(self) -> None:
-        before = backend_cpu.use_instruction_set("baseline")
-        assert before in backend_cpu.instruction_sets()
-        assert backend_cpu.use_instruction_set(before) == "baseline"
+        before = cpu_blend.use_instruction_set("baseline")
+        assert before in cpu_blend.instruction_sets()
+        assert cpu_blend.use_instruction_set(before) == "baseline"
 
     def test_unknown(self) -> None:
         with pytest.raises(ValueError, match="instruction set: this processor has no mmx"):
-            backend_cpu.use_instruction_set("mmx")
+            cpu_blend.use_instruction_set("mmx")
 
 
 class TestChoice:

@@ -14,9 +14,9 @@ from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.kinds import check_kind
 from splatlearn.core.operation import is_transformed
-from splatlearn.rendering.composite import Background, background_colors, composite
+from splatlearn.rendering.backends.torch.project import project, working_dtype
+from splatlearn.rendering.compositing import Background, background_colors, composite
 from splatlearn.rendering.leading import flat_leading, flat_views
-from splatlearn.rendering.projection import project, working_dtype
 from splatlearn.rendering.splats import Splats
 
 

@@ -21,8 +21,9 @@ from rendering.test_compiled_properties import assert_finite_gradients, ellipses
 from scenes import random_gaussians, random_splats
 from splatlearn.core.cameras import Camera
 from splatlearn.core.gaussians import Gaussians
-from splatlearn.rendering import Splats, available_backends, backend_triton, composite, render
-from splatlearn.rendering.backends import choose_backend
+from splatlearn.rendering import Splats, available_backends, composite, render
+from splatlearn.rendering.backends.triton import blend as triton_blend
+from splatlearn.rendering.choice import choose_backend
 
 pytestmark = pytest.mark.skipif(gpu.STATUS != "ok", reason=gpu.STATUS)
 on_gpu = pytest.mark.skipif(not gpu.HAS_CUDA, reason="no CUDA device")
@@ -76,8 +77,8 @@ def test_the_same_bit_for_bit_from_run_to_run(kernels: None) -> None:
 def test_any_number_of_bands_adds_up_to_the_same(own_tiles: None, monkeypatch: pytest.MonkeyPatch) -> None:
     made = scene(torch.Generator().manual_seed(0), (17, 34), batch=1, count=4, sigmas=(9.0, 9.0))
     many = everything(made)
-    monkeypatch.setattr(backend_triton, "PROGRAMS", 1)
-    assert backend_triton.tiling(1, 4, 3, made.size).bands == 1
+    monkeypatch.setattr(triton_blend, "PROGRAMS", 1)
+    assert triton_blend.tiling(1, 4, 3, made.size).bands == 1
     for one, other in zip(many, everything(made), strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
 
@@ -86,16 +87,16 @@ class TestTiling:
     @pytest.mark.parametrize("size", [(1, 1), (8, 32), (9, 33), (224, 224), (360, 640)])
     @pytest.mark.parametrize("channels", range(1, 17))
     def test_tiles_cover_the_image(self, size: tuple[int, int], channels: int) -> None:
-        cut = backend_triton.tiling(2, 64, channels, size)
+        cut = triton_blend.tiling(2, 64, channels, size)
         assert channels <= cut.padded and cut.padded & (cut.padded - 1) == 0
-        assert cut.across * backend_triton.COLUMNS >= size[1]
+        assert cut.across * triton_blend.COLUMNS >= size[1]
         assert cut.tiles // cut.across * cut.rows >= size[0] and cut.tiles % cut.across == 0
 
     @pytest.mark.parametrize(("batch", "count"), [(1, 16), (256, 256), (256, 4096), (64, 10_000), (10_000, 256)])
     def test_sums_stay_within_their_memory(self, batch: int, count: int) -> None:
-        cut = backend_triton.tiling(batch, count, 3, (360, 640))
+        cut = triton_blend.tiling(batch, count, 3, (360, 640))
         assert 1 <= cut.bands <= cut.tiles
-        assert cut.bands == 1 or batch * cut.bands * count * (8 + cut.padded) <= backend_triton.MAX_SUMS
+        assert cut.bands == 1 or batch * cut.bands * count * (8 + cut.padded) <= triton_blend.MAX_SUMS
 
 
 @settings(max_examples=12 if not gpu.HAS_CUDA else 100)
@@ -172,9 +173,9 @@ class TestChoice:
     def test_what_is_missing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
         monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-        assert backend_triton.status() == "no CUDA device"
-        monkeypatch.setattr(backend_triton, "_INSTALLED", False)
-        assert "pip install 'splatlearn[gpu]'" in backend_triton.status()
+        assert triton_blend.status() == "no CUDA device"
+        monkeypatch.setattr(triton_blend, "_INSTALLED", False)
+        assert "pip install 'splatlearn[gpu]'" in triton_blend.status()
 
 
 def run_script(name: str, *arguments: str, interpreted: bool = False) -> str:
@@ -264,6 +265,6 @@ class TestOnGpu:
         one = [tensor.cuda() for tensor in made.tensors]
         many = [tensor.expand(batch, *tensor.shape[1:]).contiguous() for tensor in one]
         # Of lists, the number of arguments is not known to a type checker.
-        forward: Callable[..., tuple[torch.Tensor, torch.Tensor]] = backend_triton.forward
+        forward: Callable[..., tuple[torch.Tensor, torch.Tensor]] = triton_blend.forward
         alone, together = forward(*one, made.size), forward(*many, made.size)
         assert all(torch.equal(each[0], each_of_many[-1]) for each, each_of_many in zip(alone, together, strict=True))

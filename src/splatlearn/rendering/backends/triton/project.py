@@ -1,4 +1,4 @@
-"""Launches of the GPU projection: depths, a stable sort, splats; and back. See `triton_project` for the kernels."""
+"""Launches of the GPU projection: depths, a stable sort, splats; and back. See `project_kernels` for the kernels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from splatlearn.rendering.backend_triton import on_device
+from splatlearn.rendering.backends.triton.blend import on_device
 
 BLOCK = 128
 """Gaussians of one program."""
@@ -72,6 +72,6 @@ def _padded(channels: int) -> int:
 
 
 def _kernels() -> ModuleType:
-    from splatlearn.rendering import triton_project
+    from splatlearn.rendering.backends.triton import project_kernels
 
-    return triton_project
+    return project_kernels

@@ -1,4 +1,4 @@
-"""The GPU kernels' backend: sizes, launches and results; see `triton_composite` for how they work.
+"""The GPU kernels' backend: sizes, launches and results; see `blend_kernels` for how they work.
 
 Triton is imported with the first call. With TRITON_INTERPRET=1 in the environment the kernels run on the CPU, one
 program after the other: slow, and for tests.
@@ -152,9 +152,9 @@ def on_device(tensor: Tensor) -> AbstractContextManager:
 
 
 def _kernels() -> ModuleType:
-    from splatlearn.rendering import triton_composite
+    from splatlearn.rendering.backends.triton import blend_kernels
 
-    return triton_composite
+    return blend_kernels
 
 
 def _float32(*tensors: Tensor) -> list[Tensor]:

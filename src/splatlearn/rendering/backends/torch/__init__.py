@@ -1,0 +1,1 @@
+"""The specification: dense PyTorch, any device, float32 and float64."""
