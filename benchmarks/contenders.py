@@ -10,6 +10,7 @@ import torch
 
 from splatlearn.rendering import available_backends
 from splatlearn.rendering.backends.cpu import blend as cpu_blend
+from splatlearn.rendering.backends.cpu import support as cpu_support
 from splatlearn.rendering.backends.torch import blend as torch_blend
 from splatlearn.rendering.backends.triton import blend as triton_blend
 from splatlearn.rendering.choice import BACKENDS
@@ -24,7 +25,7 @@ CHECKED = ("color", "transmittance", "centers", "conics", "opacities", "colors",
 
 @dataclass(frozen=True)
 class Contender:
-    """One way to composite; `prepare` comes before its calls. Arguments as in `splatlearn.rendering.backends.torch.blend`."""
+    """One way to composite; `prepare` comes before its calls. Arguments as in `rendering.backends.torch.blend`."""
 
     name: str
     forward: Callable[..., Outputs]
@@ -41,15 +42,15 @@ def contenders() -> dict[str, Contender]:
     """The backends that work on this machine's CPU, each instruction set by itself, and the scalar kernel."""
     found = [Contender(SCALAR, scalar_kernel.forward, scalar_kernel.backward)]
     for name, state in available_backends().items():
-        module = BACKENDS[name]
+        module = BACKENDS[name].blend
         if state != "ok" or module.refusal(torch.zeros(1, 1, 2), 3) is not None:
             continue
         if module is triton_blend:
             # Its interpreter, which is for tests.
             continue
         if module is cpu_blend:
-            for each in cpu_blend.instruction_sets():
-                switch = partial(cpu_blend.use_instruction_set, each)
+            for each in cpu_support.instruction_sets():
+                switch = partial(cpu_support.use_instruction_set, each)
                 found.append(Contender(f"{name} {each}", module.forward, module.backward, switch))
         else:
             found.append(Contender(name, module.forward, module.backward))

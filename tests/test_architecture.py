@@ -26,7 +26,7 @@ FLAT_LISTS = {"cli"}
 # What is not yet as the page has it. These lists may only shrink: an entry that holds no longer fails its test.
 UPWARD: set[tuple[str, str]] = set()
 CIRCLES: list[set[str]] = []
-FULL_FOLDERS: dict[str, int] = {"files": 17, "rendering": 15, "training": 42}
+FULL_FOLDERS: dict[str, int] = {"files": 17, "training": 42}
 
 
 def tables() -> tuple[dict[str, int], dict[str, list[str]], set[tuple[str, str]]]:

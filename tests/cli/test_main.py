@@ -123,7 +123,7 @@ def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_doctor_shows_square_brackets(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.import_module("splatlearn.rendering.backends.triton.blend"), "_INSTALLED", False)
+    monkeypatch.setattr(importlib.import_module("splatlearn.rendering.backends.triton.support"), "_INSTALLED", False)
     assert run("doctor") == 0
     assert "'splatlearn[gpu]'" in " ".join(capsys.readouterr().out.split())
 
@@ -131,9 +131,9 @@ def test_doctor_shows_square_brackets(capsys: pytest.CaptureFixture[str], monkey
 def test_doctor_says_why_the_kernel_is_missing(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cpu_blend = importlib.import_module("splatlearn.rendering.backends.cpu.blend")
-    monkeypatch.setattr(cpu_blend, "_native", None)
-    monkeypatch.setattr(cpu_blend, "_MISSING", "the compiler has no OpenMP: [omp.h]")
+    cpu_support = importlib.import_module("splatlearn.rendering.backends.cpu.support")
+    monkeypatch.setattr(cpu_support, "_native", None)
+    monkeypatch.setattr(cpu_support, "_MISSING", "the compiler has no OpenMP: [omp.h]")
     assert run("doctor") == 0
     text = " ".join(capsys.readouterr().out.split())
     assert "backend cpu not built: the compiler has no OpenMP: [omp.h] backend triton" in text and "kernel" not in text

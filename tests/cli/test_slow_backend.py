@@ -12,7 +12,7 @@ from models.small_models import small_gmae
 from splatlearn.cli import main
 from splatlearn.core.errors import SlowBackendWarning
 from splatlearn.models import save_model
-from splatlearn.rendering.backends.cpu import blend as cpu_blend
+from splatlearn.rendering.backends.cpu import support as cpu_support
 from splatlearn.rendering.choice import choose_backend
 
 SAID = "rendering is hundreds of times slower than with a compiled backend on this cpu device"
@@ -20,8 +20,8 @@ SAID = "rendering is hundreds of times slower than with a compiled backend on th
 
 @pytest.fixture
 def without_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu_blend, "_native", None)
-    monkeypatch.setattr(cpu_blend, "_MISSING", "omp.h: no such file")
+    monkeypatch.setattr(cpu_support, "_native", None)
+    monkeypatch.setattr(cpu_support, "_MISSING", "omp.h: no such file")
 
 
 @pytest.mark.usefixtures("without_kernel")
@@ -73,7 +73,7 @@ class TestChoice:
         assert all(issubclass(each.category, SlowBackendWarning) for each in caught)
         return [str(each.message) for each in caught]
 
-    @pytest.mark.skipif(cpu_blend.status() != "ok", reason=cpu_blend.status())
+    @pytest.mark.skipif(cpu_support.status() != "ok", reason=cpu_support.status())
     def test_too_many_channels(self) -> None:
         assert self.warned(torch.zeros(1, 2, 2), 17) == [f"{SAID}: it takes up to 16 channels, got 17"]
 

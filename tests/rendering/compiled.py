@@ -13,7 +13,7 @@ import torch
 from rendering import gpu
 from rendering.scenes_hard import OPAQUE, SCENES, Scene
 from rendering.thresholds import clear_of_thresholds
-from splatlearn.rendering.backends.cpu import blend as cpu_blend
+from splatlearn.rendering.backends.cpu import support as cpu_support
 from splatlearn.rendering.backends.torch import blend as torch_blend
 from splatlearn.rendering.choice import BACKENDS
 
@@ -36,21 +36,21 @@ class Compiled:
             with gpu.ready():
                 yield
             return
-        before = cpu_blend.use_instruction_set(self.instructions)
+        before = cpu_support.use_instruction_set(self.instructions)
         try:
             yield
         finally:
-            cpu_blend.use_instruction_set(before)
+            cpu_support.use_instruction_set(before)
 
     def forward(self, scene: Scene) -> Pair:
-        function = BACKENDS[self.backend].forward
+        function = BACKENDS[self.backend].blend.forward
         if self.backend == "triton":
             color, transmittance = gpu.on_device(function, *scene.tensors, scene.size)
             return color, transmittance
         return function(*scene.tensors, scene.size)
 
     def backward(self, scene: Scene, outputs: Pair, upstream: Pair) -> tuple[torch.Tensor, ...]:
-        function = BACKENDS[self.backend].backward
+        function = BACKENDS[self.backend].blend.backward
         if self.backend == "triton":
             return gpu.on_device(function, scene.tensors, outputs, upstream)
         return function(scene.tensors, outputs, upstream)
@@ -59,8 +59,8 @@ class Compiled:
         return thinned(scene, self.most)
 
 
-CPU = [pytest.param(Compiled("cpu", name), id=f"cpu-{name}") for name in cpu_blend.instruction_sets()] or [
-    pytest.param(None, id="cpu", marks=pytest.mark.skip(reason=cpu_blend.status()))
+CPU = [pytest.param(Compiled("cpu", name), id=f"cpu-{name}") for name in cpu_support.instruction_sets()] or [
+    pytest.param(None, id="cpu", marks=pytest.mark.skip(reason=cpu_support.status()))
 ]
 TRITON = pytest.param(
     Compiled("triton", most=gpu.MOST_SPLATS),

@@ -11,8 +11,9 @@ from unittest import mock
 import numpy as np
 import torch
 
-from splatlearn.rendering import projection
+from splatlearn.rendering import choice
 from splatlearn.rendering.backends.triton import blend as triton_blend
+from splatlearn.rendering.backends.triton import support as triton_support
 
 HAS_CUDA = torch.cuda.is_available()
 if not HAS_CUDA:
@@ -20,7 +21,7 @@ if not HAS_CUDA:
     os.environ["TRITON_INTERPRET"] = "1"
 
 DEVICE = "cuda" if HAS_CUDA else "cpu"
-STATUS = triton_blend.status()
+STATUS = triton_support.status()
 """Why the kernels cannot be tested, or "ok"."""
 MOST_SPLATS = None if HAS_CUDA else 8
 """Splats of a scene: the interpreter takes about 10 ms for each in each tile."""
@@ -43,7 +44,7 @@ def ready(own_tiles: bool = False) -> Iterator[None]:
         mock.patch.object(interpreted, "__call__", _call_device_function),
         # Triton's own functions are of this kind where something else imported it before.
         mock.patch.object(compiled, "__call__", _call_device_function),
-        mock.patch.dict(projection.ENGINES, cpu="triton"),
+        mock.patch.dict(choice.COMPILED, cpu="triton"),
         np.errstate(all="ignore"),
     ):
         yield

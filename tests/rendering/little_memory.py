@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from splatlearn.models.nn import layers
-from splatlearn.rendering.backends.cpu import blend as cpu_blend
+from splatlearn.rendering.backends.cpu import support as cpu_support
 
 COUNT, SIZE, THREADS = 2**19, (200, 16), 2
 SLACKS = (3, 50, 75, 125)
@@ -27,7 +27,7 @@ def array(*shape: int, fill: float = 0.5) -> np.ndarray:
 
 def renderer(threads: int = THREADS) -> dict[str, Callable[[], None]]:
     """Each entry point of the renderer, with results to write to that are there before memory is short."""
-    native = cpu_blend._native
+    native = cpu_support._native
     assert native is not None
     rows = (1, COUNT)
     conics = array(*rows, 3)

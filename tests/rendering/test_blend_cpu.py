@@ -14,9 +14,10 @@ from rendering.scenes_hard import Scene, scene
 from scenes import random_splats
 from splatlearn.rendering import Splats, available_backends, composite, formula
 from splatlearn.rendering.backends.cpu import blend as cpu_blend
+from splatlearn.rendering.backends.cpu import support as cpu_support
 from splatlearn.rendering.choice import choose_backend
 
-pytestmark = pytest.mark.skipif(cpu_blend.status() != "ok", reason=cpu_blend.status())
+pytestmark = pytest.mark.skipif(cpu_support.status() != "ok", reason=cpu_support.status())
 
 
 @contextmanager
@@ -69,16 +70,16 @@ def test_the_kernel_has_the_constants_of_the_formula() -> None:
 
 class TestInstructionSets:
     def test_the_baseline_is_always_there(self) -> None:
-        assert cpu_blend.instruction_sets()[0] == "baseline"
+        assert cpu_support.instruction_sets()[0] == "baseline"
 
     def test_switching_returns_the_one_before(self) -> None:
-        before = cpu_blend.use_instruction_set("baseline")
-        assert before in cpu_blend.instruction_sets()
-        assert cpu_blend.use_instruction_set(before) == "baseline"
+        before = cpu_support.use_instruction_set("baseline")
+        assert before in cpu_support.instruction_sets()
+        assert cpu_support.use_instruction_set(before) == "baseline"
 
     def test_unknown(self) -> None:
         with pytest.raises(ValueError, match="instruction set: this processor has no mmx"):
-            cpu_blend.use_instruction_set("mmx")
+            cpu_support.use_instruction_set("mmx")
 
 
 class TestChoice:

@@ -23,6 +23,7 @@ from splatlearn.core.cameras import Camera
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.rendering import Splats, available_backends, composite, render
 from splatlearn.rendering.backends.triton import blend as triton_blend
+from splatlearn.rendering.backends.triton import support as triton_support
 from splatlearn.rendering.choice import choose_backend
 
 pytestmark = pytest.mark.skipif(gpu.STATUS != "ok", reason=gpu.STATUS)
@@ -173,9 +174,9 @@ class TestChoice:
     def test_what_is_missing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
         monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-        assert triton_blend.status() == "no CUDA device"
-        monkeypatch.setattr(triton_blend, "_INSTALLED", False)
-        assert "pip install 'splatlearn[gpu]'" in triton_blend.status()
+        assert triton_support.status() == "no CUDA device"
+        monkeypatch.setattr(triton_support, "_INSTALLED", False)
+        assert "pip install 'splatlearn[gpu]'" in triton_support.status()
 
 
 def run_script(name: str, *arguments: str, interpreted: bool = False) -> str:

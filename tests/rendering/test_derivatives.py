@@ -13,13 +13,13 @@ from splatlearn.core.cameras import Camera
 from splatlearn.core.errors import BackendError
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.rendering import Splats, composite, project, render
-from splatlearn.rendering.backends.cpu import blend as cpu_blend
+from splatlearn.rendering.backends.cpu import support as cpu_support
 
 NAMES = ("means", "scales", "quaternions", "colors", "opacities")
 REFUSAL = r"cannot be used here: it has first derivatives by reverse mode alone; the specification, backend='torch'"
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
 """PyTorch itself calls it with the first forward-mode derivative."""
-COMPILED = pytest.mark.skipif(cpu_blend.status() != "ok", reason=cpu_blend.status())
+COMPILED = pytest.mark.skipif(cpu_support.status() != "ok", reason=cpu_support.status())
 
 
 def camera_of(model: str) -> Camera:

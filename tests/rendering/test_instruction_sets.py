@@ -10,24 +10,24 @@ import pytest
 import torch
 
 from splatlearn.models.nn import layers
-from splatlearn.rendering.backends.cpu import blend as cpu_blend
+from splatlearn.rendering.backends.cpu import support as cpu_support
 
-SETS = cpu_blend.instruction_sets()[:2] if layers.native is not None else []
+SETS = cpu_support.instruction_sets()[:2] if layers.native is not None else []
 REPORT = """
 import json
 from pathlib import Path
 import torch
 from splatlearn.models.nn import layers
-from splatlearn.rendering.backends.cpu import blend as cpu_blend
+from splatlearn.rendering.backends.cpu import support as cpu_support
 
 maps = Path("/proc/self/maps")
 loaded = maps.read_text().splitlines() if maps.exists() else []
-sets = torch.backends.cpu.get_cpu_capability().lower(), cpu_blend.instruction_set(), layers.native.instruction_set()
+sets = torch.backends.cpu.get_cpu_capability().lower(), cpu_support.instruction_set(), layers.native.instruction_set()
 print(json.dumps({"sets": sets, "runtimes": sorted({line.split()[-1] for line in loaded if "libgomp" in line})}))
 """
 
 
-@pytest.mark.parametrize("name", SETS or [pytest.param("", marks=pytest.mark.skip(reason=cpu_blend.status()))])
+@pytest.mark.parametrize("name", SETS or [pytest.param("", marks=pytest.mark.skip(reason=cpu_support.status()))])
 def test_pytorch_s_variable_limits_the_extensions_which_share_its_openmp_runtime(name: str) -> None:
     capability = "default" if name == "baseline" else name
     environment = {**os.environ, "ATEN_CPU_CAPABILITY": capability}

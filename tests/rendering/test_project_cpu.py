@@ -15,9 +15,9 @@ from scenes import random_gaussians
 from splatlearn.core.cameras import Camera
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.rendering import Splats, formula, project, projection
-from splatlearn.rendering.backends.cpu import blend as cpu_blend
+from splatlearn.rendering.backends.cpu import support as cpu_support
 
-pytestmark = pytest.mark.skipif(cpu_blend.status() != "ok", reason=cpu_blend.status())
+pytestmark = pytest.mark.skipif(cpu_support.status() != "ok", reason=cpu_support.status())
 
 MODELS = ("gmae", "orthographic", "pinhole")
 ATTRIBUTES = ("means", "scales", "quaternions", "colors", "opacities")
@@ -51,7 +51,7 @@ def results(function: Callable[[Gaussians], Splats], gaussians: Gaussians) -> tu
 
 def assert_matches(gaussians: Gaussians, camera: Camera, tolerance: float = 1e-5) -> None:
     """Relative L2 error of each tensor, per image: nothing hides behind a larger neighbour."""
-    assert projection.takes(gaussians, camera)
+    assert projection.takes_compiled(gaussians, camera)
     got = results(lambda each: project(each, camera), gaussians)
     exact = gaussians.to(torch.float64)
     want = results(lambda each: project(each, camera), exact)
@@ -169,7 +169,7 @@ def test_as_finite_as_the_specification_at_extremes(model: str, large: float, ge
     for name in ("means", "scales", "quaternions"):
         gaussians = random_gaussians(generator, (1,), 12)
         getattr(gaussians, name).mul_(large)
-        assert not projection.takes(gaussians, with_gradient)
+        assert not projection.takes_compiled(gaussians, with_gradient)
         got = results(lambda each: project(each, camera), gaussians)
         want = results(lambda each: project(each, with_gradient), gaussians)
         for found, true in zip([*got[0], *got[1]], [*want[0], *want[1]], strict=True):
@@ -219,8 +219,8 @@ def test_a_camera_with_a_gradient_takes_the_specification(generator: torch.Gener
 def test_without_the_kernel_the_specification(generator: torch.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     gaussians, camera = random_gaussians(generator), camera_of("gmae")
     compiled = project_outputs(gaussians, camera)
-    monkeypatch.setattr(cpu_blend, "_native", None)
-    assert not projection.takes(gaussians, camera)
+    monkeypatch.setattr(cpu_support, "_native", None)
+    assert not projection.takes_compiled(gaussians, camera)
     for got, want in zip(compiled, project_outputs(gaussians, camera), strict=True):
         torch.testing.assert_close(got, want)
 
@@ -242,4 +242,3 @@ def test_opcheck(generator: torch.Generator) -> None:
 def test_the_kernel_has_the_constant_of_the_formula() -> None:
     native = importlib.import_module("splatlearn.rendering._native")
     assert native.BLUR == torch.tensor(formula.BLUR, dtype=torch.float32).item()
-    assert projection.BLUR == formula.BLUR

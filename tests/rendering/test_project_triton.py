@@ -93,7 +93,7 @@ def test_as_finite_as_the_specification_at_extremes(model: str, large: float, ge
     for name in ("means", "scales", "quaternions"):
         gaussians = gaussians_of(generator, 1)
         getattr(gaussians, name).mul_(large)
-        assert not projection.takes(gaussians, with_gradient)
+        assert not projection.takes_compiled(gaussians, with_gradient)
         got = results(lambda each: project(each, camera), gaussians)
         want = results(lambda each: project(each, with_gradient), gaussians)
         for found, true in zip([*got[0], *got[1]], [*want[0], *want[1]], strict=True):

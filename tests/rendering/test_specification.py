@@ -10,7 +10,7 @@ from rendering.brute_force import composite_brute_force
 from scenes import random_gaussians
 from splatlearn.core.cameras import Camera
 from splatlearn.rendering import project, render
-from splatlearn.rendering.backends.cpu import blend as cpu_blend
+from splatlearn.rendering.backends.cpu import support as cpu_support
 from splatlearn.rendering.backends.triton import blend as triton_blend
 from splatlearn.rendering.pictures import Rendering
 
@@ -44,7 +44,7 @@ def total(rendering: Rendering) -> torch.Tensor:
 
 @pytest.fixture
 def nothing_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu_blend, "_native", Forbidden("forbidden"))
+    monkeypatch.setattr(cpu_support, "_native", Forbidden("forbidden"))
     monkeypatch.setattr(triton_blend, "_kernels", Forbidden("forbidden"))
 
 

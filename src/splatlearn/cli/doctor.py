@@ -15,7 +15,7 @@ def doctor() -> int:
     from splatlearn.core.device import choose_device, choose_precision
     from splatlearn.models.nn import layers
     from splatlearn.rendering import available_backends
-    from splatlearn.rendering.backends.cpu.blend import instruction_set, instruction_sets
+    from splatlearn.rendering.backends.cpu.support import instruction_set, instruction_sets
     from splatlearn.training.run_folder import environment
 
     console = Console()

@@ -12,8 +12,8 @@ from torch import Tensor
 from splatlearn.core.cameras import Camera
 from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import Gaussians
-from splatlearn.rendering.backends.torch.project import working_dtype
 from splatlearn.rendering.leading import flat_camera
+from splatlearn.rendering.splats import working_dtype
 
 ColorRange = Literal["auto", "bounded", "linear"]
 """What colours may become: `"bounded"`: in [0, 1]; `"linear"`: anything; `"auto"`: bounded in images that start so."""

@@ -1,7 +1,7 @@
-from .backends.torch.project import project as project
 from .choice import available_backends as available_backends
 from .compositing import composite as composite
 from .pictures import Rendering as Rendering
 from .pictures import render as render
+from .projection import project as project
 from .soft_order import composite_softly as composite_softly
 from .splats import Splats as Splats

@@ -1,13 +1,10 @@
-"""Which module composites: the registry of backends and the choice among them.
-
-A backend is a module with four functions: `status()`, `refusal(centers, channels)`, `forward` and `backward`, with the
-signatures of `torch_blend`.
-"""
+"""The registry of backends, and the choice among them."""
 
 from __future__ import annotations
 
 import warnings
 from types import ModuleType
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,17 +12,43 @@ from torch import Tensor
 from splatlearn.core.errors import BackendError, InputError, SlowBackendWarning
 from splatlearn.core.operation import FIRST_ONLY
 from splatlearn.rendering.backends.cpu import blend as cpu_blend
+from splatlearn.rendering.backends.cpu import project as cpu_project
+from splatlearn.rendering.backends.cpu import support as cpu_support
 from splatlearn.rendering.backends.torch import blend as torch_blend
+from splatlearn.rendering.backends.torch import project as torch_project
+from splatlearn.rendering.backends.torch import support as torch_support
 from splatlearn.rendering.backends.triton import blend as triton_blend
+from splatlearn.rendering.backends.triton import project as triton_project
+from splatlearn.rendering.backends.triton import support as triton_support
 
-BACKENDS: dict[str, ModuleType] = {"torch": torch_blend, "cpu": cpu_blend, "triton": triton_blend}
+
+class Backend(NamedTuple):
+    """The modules of a backend, each with the same functions as in every other.
+
+    - `support`: `status()`, `refusal(means2d, channels)`.
+    - `project`: compiled backends have `project` and `project_backward`; the specification has `project` alone.
+    - `blend`: `forward`, `backward`.
+    """
+
+    support: ModuleType
+    project: ModuleType
+    blend: ModuleType
+
+
+BACKENDS = {
+    "torch": Backend(torch_support, torch_project, torch_blend),
+    "cpu": Backend(cpu_support, cpu_project, cpu_blend),
+    "triton": Backend(triton_support, triton_project, triton_blend),
+}
+COMPILED = {"cpu": "cpu", "cuda": "triton"}
+"""The compiled backend for each device."""
 PREFERENCE = {"cpu": ("cpu", "torch"), "cuda": ("triton", "torch")}
 """Fastest first, by the device of the inputs; anywhere else there is the specification alone."""
 
 
 def available_backends() -> dict[str, str]:
     """Each backend's state on this machine: "ok", or in a few words why it cannot be used."""
-    return {name: module.status() for name, module in BACKENDS.items()}
+    return {name: backend.support.status() for name, backend in BACKENDS.items()}
 
 
 def check_backend(name: str) -> None:
@@ -67,5 +90,6 @@ def _say_slow(fastest: str, centers: Tensor, channels: int) -> None:
 
 
 def _reason_against(name: str, centers: Tensor, channels: int) -> str | None:
-    state = BACKENDS[name].status()
-    return BACKENDS[name].refusal(centers, channels) if state == "ok" else state
+    support = BACKENDS[name].support
+    state = support.status()
+    return support.refusal(centers, channels) if state == "ok" else state

@@ -14,10 +14,9 @@ from splatlearn.core.kinds import check_kind
 from splatlearn.core.numbers import check_number
 from splatlearn.core.operation import has_no_second_derivative, is_transformed, operation, refuse_transforms
 from splatlearn.rendering.backends.torch import blend as torch_blend
-from splatlearn.rendering.backends.torch.project import working_dtype
 from splatlearn.rendering.choice import BACKENDS, choose_backend
 from splatlearn.rendering.leading import flat_leading
-from splatlearn.rendering.splats import Splats
+from splatlearn.rendering.splats import Splats, working_dtype
 
 Background = str | Sequence[float] | Tensor
 NAMED_BACKGROUNDS = {"white": 1.0, "black": 0.0}
@@ -96,7 +95,7 @@ def _composite(
     backend: str,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     with torch.autocast(centers.device.type, enabled=False):
-        return BACKENDS[backend].forward(centers, conics, opacities, colors, background, (height, width))
+        return BACKENDS[backend].blend.forward(centers, conics, opacities, colors, background, (height, width))
 
 
 def _empty_outputs(centers, conics, opacities, colors, background, height, width, backend):
@@ -108,7 +107,7 @@ def _composite_backward(
     inputs: list[torch.Tensor], outputs: list[torch.Tensor], gradients: list[torch.Tensor], backend: str
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     with torch.autocast(inputs[0].device.type, enabled=False):
-        return BACKENDS[backend].backward(tuple(inputs), tuple(outputs), tuple(gradients))
+        return BACKENDS[backend].blend.backward(tuple(inputs), tuple(outputs), tuple(gradients))
 
 
 def _empty_gradients(inputs, outputs, gradients, backend):

@@ -14,10 +14,10 @@ from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.kinds import check_kind
 from splatlearn.core.operation import is_transformed
-from splatlearn.rendering.backends.torch.project import project, working_dtype
 from splatlearn.rendering.compositing import Background, background_colors, composite
 from splatlearn.rendering.leading import flat_leading, flat_views
-from splatlearn.rendering.splats import Splats
+from splatlearn.rendering.projection import project
+from splatlearn.rendering.splats import Splats, working_dtype
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,41 +1,74 @@
-"""Compiled projection as one operation that autograd, torch.compile and export see as a single node.
+"""Projection: the choice between specification and compiled kernels.
 
-The arithmetic is that of `rendering/projection.py`; see `native/projection.cpp` for CPUs and `project_kernels` for GPUs.
+A compiled projection is one registered operation, which autograd, torch.compile and export see as a single node.
 """
 
 from __future__ import annotations
 
 import math
-from types import ModuleType
 
 import torch
 from torch import Tensor
 
 from splatlearn.core.cameras import Camera
+from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import Gaussians
+from splatlearn.core.kinds import check_kind
 from splatlearn.core.operation import has_no_second_derivative, is_transformed, operation, refuse_transforms
-from splatlearn.rendering.backends.cpu import blend as cpu_blend
-from splatlearn.rendering.backends.triton import blend as triton_blend
-from splatlearn.rendering.backends.triton import project as triton_project
+from splatlearn.rendering.backends.torch import bin as torch_bin
+from splatlearn.rendering.backends.torch import project as torch_project
+from splatlearn.rendering.choice import BACKENDS, COMPILED, check_backend
 from splatlearn.rendering.formula import JACOBIAN_LIMIT
-from splatlearn.rendering.splats import Splats
+from splatlearn.rendering.leading import flat_camera
+from splatlearn.rendering.splats import Splats, working_dtype
 
 COMPILED_MODELS = ("pinhole", "orthographic", "gmae")
 """The camera models that both compiled projections know, by name."""
-ENGINES = {"cpu": "native", "cuda": "triton"}
-"""What computes the operation, by the device of its inputs."""
 
 
-def takes(gaussians: Gaussians, camera: Camera) -> bool:
+def project(gaussians: Gaussians, camera: Camera, backend: str = "auto") -> Splats:
+    """Project Gaussians [B, K] through a camera and sort them near to far (equal depths keep their order).
+
+    Covariances are carried by the EWA linearisation, J W Σ Wᵀ Jᵀ + BLUR·I (Zwicker et al. 2001, eq. 26), where J is
+    the Jacobian of the camera model. Half precision is computed in float32. Gaussians nearer than `camera.near` or
+    farther than `camera.far` get opacity 0. The Jacobian is taken at most JACOBIAN_LIMIT half-images off the axis, as
+    in 3D Gaussian splatting.
+
+    - `camera`: one for all sets, or a batch [B] with one for each.
+
+    - `backend`: "torch" for the specification; with any other name of `available_backends()` and
+      with "auto", float32 is projected by a compiled kernel if there is one for the device and the camera (see
+      `takes_compiled`), and neither forward-mode derivatives nor function transforms are in force.
+
+    Raises InputError for an unknown backend, and when the Gaussians have no or more than one batch dimension, or the
+    camera's matrices do not fit; BackendError for second derivatives through a compiled kernel.
+    """
+    check_backend(backend)
+    check_kind("gaussians", gaussians, Gaussians)
+    check_kind("camera", camera, Camera)
+    if len(gaussians.batch_shape) != 1:
+        raise InputError(f"gaussians: expected means of shape [B, K, 3], got {list(gaussians.means.shape)}")
+    dtype = working_dtype(gaussians.means.dtype)
+    if any(tensor.dtype != dtype for tensor in vars(gaussians).values()):
+        gaussians = gaussians.to(dtype)
+    view = flat_camera(camera, gaussians.batch_shape).viewmats.to(gaussians.means.dtype)
+    if backend != "torch" and takes_compiled(gaussians, camera):
+        return _project_compiled(gaussians, view, camera)
+    view = view.to(gaussians.means.device)
+    with torch.autocast(gaussians.means.device.type, enabled=False):
+        return torch_bin.bin_splats(torch_project.project(gaussians, view, camera))
+
+
+def takes_compiled(gaussians: Gaussians, camera: Camera) -> bool:
     """Whether a compiled projection can be used.
 
     It takes float32 on a CPU or GPU. The camera must have a model of COMPILED_MODELS, one set of intrinsics for all
     views, no far plane and no gradient. No function transform may be in force.
     """
-    engine = ENGINES.get(gaussians.means.device.type)
+    name = COMPILED.get(gaussians.means.device.type)
     return (
-        engine is not None
-        and (cpu_blend if engine == "native" else triton_blend).status() == "ok"
+        name is not None
+        and BACKENDS[name].support.status() == "ok"
         and all(tensor.dtype == torch.float32 for tensor in vars(gaussians).values())
         and camera.model in COMPILED_MODELS
         and not camera.has_own_intrinsics
@@ -45,7 +78,7 @@ def takes(gaussians: Gaussians, camera: Camera) -> bool:
     )
 
 
-def project(gaussians: Gaussians, view: Tensor, camera: Camera) -> Splats:
+def _project_compiled(gaussians: Gaussians, view: Tensor, camera: Camera) -> Splats:
     """Project and sort Gaussians [B, K] by views [4, 4] or [B, 4, 4] and the camera's intrinsics.
 
     One view for all may stay on the host: copying it to a GPU would wait for the GPU.
@@ -67,15 +100,6 @@ def project(gaussians: Gaussians, view: Tensor, camera: Camera) -> Splats:
     return Splats(centers, conics, depths, colors, opacities)
 
 
-def _kernel() -> ModuleType:
-    assert cpu_blend._native is not None, cpu_blend.status()
-    return cpu_blend._native
-
-
-def _arrays(*tensors: Tensor) -> list:
-    return [tensor.detach().contiguous().numpy() for tensor in tensors]
-
-
 def _project(
     means: torch.Tensor,
     scales: torch.Tensor,
@@ -87,11 +111,9 @@ def _project(
     lens: list[float],
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     outputs = _empty_outputs(means, colors)
-    if ENGINES[means.device.type] == "triton":
-        triton_project.project((means, scales, quaternions, colors, opacities, views), outputs, model, lens)
-        return outputs
-    inputs = _arrays(means, scales, quaternions, colors, opacities, views)
-    _kernel().project(*inputs, model, lens, *(output.numpy() for output in outputs), torch.get_num_threads())
+    BACKENDS[COMPILED[means.device.type]].project.project(
+        (means, scales, quaternions, colors, opacities, views), outputs, model, lens
+    )
     return outputs
 
 
@@ -113,12 +135,7 @@ def _project_backward(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """From (means, scales, quaternions, views, order) and the gradients of the splats to those of the Gaussians."""
     results = _empty_gradients(inputs, gradients)
-    if ENGINES[inputs[0].device.type] == "triton":
-        triton_project.project_backward(inputs, gradients, results, model, lens)
-        return results
-    arrays = [result.numpy() for result in results]
-    threads = torch.get_num_threads()
-    _kernel().project_backward(*_arrays(*inputs), model, lens, *_arrays(*gradients), *arrays, threads)
+    BACKENDS[COMPILED[inputs[0].device.type]].project.project_backward(inputs, gradients, results, model, lens)
     return results
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -56,3 +57,8 @@ class Splats:
     def select(self, index: slice | Tensor) -> Splats:
         """Keep the splats at some places of the depth order, in all images alike (`slice(64)`: the nearest 64)."""
         return Splats(**{field.name: getattr(self, field.name)[:, index] for field in fields(self)})
+
+
+def working_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The dtype in which the renderer computes: float64 stays, everything else is float32."""
+    return dtype if dtype == torch.float64 else torch.float32

@@ -1,22 +1,18 @@
 """The GPU kernels' backend: sizes, launches and results; see `blend_kernels` for how they work.
 
-Triton is imported with the first call. With TRITON_INTERPRET=1 in the environment the kernels run on the CPU, one
-program after the other: slow, and for tests.
+Triton is imported with the first call.
 """
 
 from __future__ import annotations
 
-import os
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from importlib.util import find_spec
 from types import ModuleType
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from splatlearn.rendering.formula import MAX_CHANNELS
+from splatlearn.rendering.backends.triton.support import float32, on_device
 
 COLUMNS = 32
 """Width of a tile: the threads of a warp."""
@@ -31,39 +27,6 @@ FINISHED_SPLATS = 128
 """Splats whose gradients one program finishes."""
 CHECKED_NUMBERS = 1024
 """Numbers that one program checks at a time."""
-
-CAPABILITY = (8, 0)
-"""The oldest GPUs that the kernels compile for."""
-
-_INSTALLED = find_spec("triton") is not None
-
-
-def status() -> str:
-    """ "ok", or why the kernels cannot be used and what to do."""
-    if not _INSTALLED:
-        return "Triton is not installed: pip install 'splatlearn[gpu]'"
-    if torch.cuda.is_available() or is_interpreted():
-        return "ok"
-    return "no CUDA device"
-
-
-def is_interpreted() -> bool:
-    """Whether the environment asks for Triton's interpreter, in which kernels take CPU tensors."""
-    return os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "on", "yes")
-
-
-def refusal(centers: Tensor, channels: int) -> str | None:
-    """Why the backend cannot take these inputs, or None."""
-    device = centers.device.type
-    if device != "cuda" and not (device == "cpu" and is_interpreted()):
-        return f"it takes CUDA tensors, got {device}"
-    if device == "cuda" and torch.cuda.get_device_capability(centers.device) < CAPABILITY:
-        return f"it needs a GPU of compute capability {'.'.join(map(str, CAPABILITY))}"
-    if centers.dtype == torch.float64:
-        return f"it computes in float32, got {centers.dtype}"
-    if channels > MAX_CHANNELS:
-        return f"it takes up to {MAX_CHANNELS} channels, got {channels}"
-    return None
 
 
 @dataclass(frozen=True)
@@ -99,7 +62,7 @@ def forward(
 ) -> tuple[Float[Tensor, "B C H W"], Float[Tensor, "B H W"]]:
     """Composite splats over images of `size` (height, width); half precision is computed in float32."""
     batch, count, channels = colors.shape
-    inputs = _float32(centers, conics, opacities, colors, background)
+    inputs = float32(centers, conics, opacities, colors, background)
     color = torch.empty(batch, channels, *size, device=centers.device)
     transmittance = torch.empty(batch, *size, device=centers.device)
     if batch == 0:
@@ -121,9 +84,9 @@ def backward(
     gradients: tuple[Float[Tensor, "B C H W"], Float[Tensor, "B H W"]],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of (centers, conics, opacities, colors, background) from those of (color, transmittance)."""
-    *splats, background = _float32(*inputs)
+    *splats, background = float32(*inputs)
     conics, opacities, colors = splats[1:]
-    color, transmittance, *toward = _float32(*outputs, *gradients)
+    color, transmittance, *toward = float32(*outputs, *gradients)
     results = [torch.empty_like(tensor) for tensor in (*splats, background)]
     batch, count, channels = colors.shape
     if batch == 0:
@@ -146,16 +109,7 @@ def backward(
     return results[0], results[1], results[2], results[3], results[4]
 
 
-def on_device(tensor: Tensor) -> AbstractContextManager:
-    """Launches go to the tensor's device, whichever is the current one."""
-    return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()
-
-
 def _kernels() -> ModuleType:
     from splatlearn.rendering.backends.triton import blend_kernels
 
     return blend_kernels
-
-
-def _float32(*tensors: Tensor) -> list[Tensor]:
-    return [tensor.detach().to(torch.float32).contiguous() for tensor in tensors]

@@ -7,7 +7,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from splatlearn.rendering.backends.triton.blend import on_device
+from splatlearn.rendering.backends.triton.support import on_device
 
 BLOCK = 128
 """Gaussians of one program."""
