@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 Inputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
-"""centers, conics, opacities, colors, background."""
+"""means2d, conics, opacities, colors, background."""
 Outputs = tuple[Tensor, Tensor]
 """color, transmittance."""
 
@@ -73,20 +73,20 @@ def scene_inputs(scene: Scene) -> tuple[Inputs, Outputs]:
         values = torch.rand(scene.images, *shape, generator=generator, dtype=torch.float64)
         return low + (high - low) * values
 
-    centers = uniform(0, scene.side, scene.count, 2)
+    means2d = uniform(0, scene.side, scene.count, 2)
     first, second = (scene.sigma * uniform(*SPREAD, scene.count, 2)).pow(-2).unbind(-1)
     angle = uniform(0, math.pi, scene.count)
     cos, sin = angle.cos(), angle.sin()
     conics = torch.stack(
         [cos**2 * first + sin**2 * second, cos * sin * (first - second), sin**2 * first + cos**2 * second], dim=-1
     )
-    inputs = (centers, conics, uniform(0.1, 0.95, scene.count), uniform(0, 1, scene.count, 3), uniform(0, 1, 3))
+    inputs = (means2d, conics, uniform(0.1, 0.95, scene.count), uniform(0, 1, scene.count, 3), uniform(0, 1, 3))
     gradients = (
         torch.randn(scene.images, 3, *scene.size, generator=generator),
         torch.randn(scene.images, *scene.size, generator=generator),
     )
-    centers, conics, opacities, colors, background = (tensor.float() for tensor in inputs)
-    return (centers, conics, opacities, colors, background), gradients
+    means2d, conics, opacities, colors, background = (tensor.float() for tensor in inputs)
+    return (means2d, conics, opacities, colors, background), gradients
 
 
 @dataclass(frozen=True)

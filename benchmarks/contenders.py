@@ -20,7 +20,7 @@ from .common import Inputs, Outputs
 
 DENSE = "torch"
 SCALAR = "scalar numba"
-CHECKED = ("color", "transmittance", "centers", "conics", "opacities", "colors", "background")
+CHECKED = ("color", "transmittance", "means2d", "conics", "opacities", "colors", "background")
 
 
 @dataclass(frozen=True)

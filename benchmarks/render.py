@@ -70,8 +70,8 @@ def _tasks(contender: Contender, scene: Scene, options: argparse.Namespace) -> l
     images, rounds = scene.images, options.rounds
     if _is_heavy(contender, scene):
         images, rounds = 1, min(rounds, options.dense_rounds)
-        centers, conics, opacities, colors, background = (tensor[:1] for tensor in inputs)
-        inputs = (centers, conics, opacities, colors, background)
+        means2d, conics, opacities, colors, background = (tensor[:1] for tensor in inputs)
+        inputs = (means2d, conics, opacities, colors, background)
         gradients = (gradients[0][:1], gradients[1][:1])
 
     def forward() -> object:

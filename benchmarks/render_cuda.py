@@ -83,12 +83,12 @@ def gaussians_of(scene: Scene, seed: int, device: str) -> tuple[Gaussians, Camer
 
 def pairs_of(splats: Splats, scene: Scene, chunk: int = 32) -> int:
     """Pairs of a pixel and a splat whose α reaches the skip threshold, in all images, counted on the first."""
-    device = splats.centers.device
+    device = splats.means2d.device
     rows = torch.arange(scene.height, device=device)[:, None] + 0.5
     columns = torch.arange(scene.width, device=device)[None, :] + 0.5
     found = torch.zeros((), dtype=torch.long, device=device)
     for start in range(0, scene.count, chunk):
-        x, y = (each[..., None, None] for each in splats.centers[0, start : start + chunk].unbind(-1))
+        x, y = (each[..., None, None] for each in splats.means2d[0, start : start + chunk].unbind(-1))
         a, b, c = (each[..., None, None] for each in splats.conics[0, start : start + chunk].unbind(-1))
         dx, dy = columns - x, rows - y
         falloff = torch.exp(-(0.5 * (a * dx * dx + c * dy * dy) + b * dx * dy))
@@ -121,7 +121,7 @@ def contenders(scene: Scene, device: str, sets: int) -> dict[str, tuple[list[Cal
             placed = project(gaussians, camera)
         splats = Splats(**{name: tensor.detach().requires_grad_() for name, tensor in vars(placed).items()})
         leaves = list(vars(gaussians).values())
-        of_splats = [splats.centers, splats.conics, splats.colors, splats.opacities]
+        of_splats = [splats.means2d, splats.conics, splats.colors, splats.opacities]
         upstream = torch.randn(scene.images, 3, scene.height, scene.width, device=device)
 
         def run_composite(splats: Splats = splats) -> Tensor:
@@ -180,7 +180,7 @@ def scene_rows(scene: Scene, device: str, rounds: int, sets: int, rates: dict[st
         medians = {kind: statistics.median(values) for kind, values in times.items()}
         ratio = medians["both"] / floor
         row = {"scene": asdict(scene), "contender": name, "milliseconds": times, "median": medians, **limits}
-        rows.append({**row, "times_floor": ratio, "backend": choose_backend("auto", splats.centers, 3)})
+        rows.append({**row, "times_floor": ratio, "backend": choose_backend("auto", splats.means2d, 3)})
     return rows
 
 

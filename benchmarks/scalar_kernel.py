@@ -34,9 +34,9 @@ SLACK = np.float32(1e-3)
 
 
 @numba.njit
-def _levels_and_boxes(centers, conics, opacities, height, width):
+def _levels_and_boxes(means2d, conics, opacities, height, width):
     """For each splat the power at which α falls to ALPHA_MIN, and its pixels [left, right) × [top, bottom)."""
-    count = centers.shape[0]
+    count = means2d.shape[0]
     levels = np.empty(count, np.float32)
     boxes = np.zeros((count, 4), np.int32)
     for k in range(count):
@@ -47,10 +47,10 @@ def _levels_and_boxes(centers, conics, opacities, height, width):
         levels[k] = math.log(opacities[k] / ALPHA_MIN) + SLACK
         scale = 2.0 * levels[k] / (np.float64(a) * c - np.float64(b) * b)
         across, down = math.sqrt(scale * c), math.sqrt(scale * a)
-        boxes[k, 0] = min(max(math.floor(centers[k, 0] - across), 0), width)
-        boxes[k, 1] = min(max(math.ceil(centers[k, 0] + across), 0), width)
-        boxes[k, 2] = min(max(math.floor(centers[k, 1] - down), 0), height)
-        boxes[k, 3] = min(max(math.ceil(centers[k, 1] + down), 0), height)
+        boxes[k, 0] = min(max(math.floor(means2d[k, 0] - across), 0), width)
+        boxes[k, 1] = min(max(math.ceil(means2d[k, 0] + across), 0), width)
+        boxes[k, 2] = min(max(math.floor(means2d[k, 1] - down), 0), height)
+        boxes[k, 3] = min(max(math.ceil(means2d[k, 1] + down), 0), height)
     return levels, boxes
 
 
@@ -69,12 +69,12 @@ def _splats_of_tile(boxes, top, left, found):
 @numba.njit
 def _forward_tile(splats, levels, boxes, found, corner, color, transmittance):
     """Composite the splats `found` over one tile; pixel state lives in the output images."""
-    centers, conics, opacities, colors = splats
+    means2d, conics, opacities, colors = splats
     top, left = corner
     bottom, right = min(top + TILE, color.shape[1]), min(left + TILE, color.shape[2])
     alive = (bottom - top) * (right - left)
     for k in found:
-        x, y, opacity, level = centers[k, 0], centers[k, 1], opacities[k], levels[k]
+        x, y, opacity, level = means2d[k, 0], means2d[k, 1], opacities[k], levels[k]
         a, b, c = HALF * conics[k, 0], conics[k, 1], HALF * conics[k, 2]
         red, green, blue = colors[k, 0], colors[k, 1], colors[k, 2]
         first, last = max(left, boxes[k, 0]), min(right, boxes[k, 1])
@@ -123,13 +123,13 @@ def _forward_image(splats, background, color, transmittance):
 @numba.njit(error_model="numpy")
 def _backward_tile(splats, levels, boxes, found, corner, behind, before, gradient, results):
     """Add one tile's share to the splats' gradients; `behind` is S and `before` T, images that are used up."""
-    centers, conics, opacities, colors = splats
+    means2d, conics, opacities, colors = splats
     to_centers, to_conics, to_opacities, to_colors = results
     top, left = corner
     bottom, right = min(top + TILE, before.shape[0]), min(left + TILE, before.shape[1])
     alive = (bottom - top) * (right - left)
     for k in found:
-        x, y, opacity, level = centers[k, 0], centers[k, 1], opacities[k], levels[k]
+        x, y, opacity, level = means2d[k, 0], means2d[k, 1], opacities[k], levels[k]
         a, b, c = conics[k, 0], conics[k, 1], conics[k, 2]
         half_a, half_c = HALF * a, HALF * c
         red, green, blue = colors[k, 0], colors[k, 1], colors[k, 2]
@@ -230,7 +230,7 @@ _BACKWARD = {parallel: numba.njit(parallel=parallel)(_backward_batch) for parall
 
 
 def forward(
-    centers: Float[Tensor, "B K 2"],
+    means2d: Float[Tensor, "B K 2"],
     conics: Float[Tensor, "B K 3"],
     opacities: Float[Tensor, "B K"],
     colors: Float[Tensor, "B K 3"],
@@ -238,9 +238,9 @@ def forward(
     size: tuple[int, int],
 ) -> tuple[Float[Tensor, "B 3 H W"], Float[Tensor, "B H W"]]:
     """Composite splats over images of `size` (height, width), on as many threads as torch uses."""
-    color = torch.empty(len(centers), CHANNELS, *size)
-    transmittance = torch.empty(len(centers), *size)
-    inputs = (centers, conics, opacities, colors, background)
+    color = torch.empty(len(means2d), CHANNELS, *size)
+    transmittance = torch.empty(len(means2d), *size)
+    inputs = (means2d, conics, opacities, colors, background)
     _FORWARD[_parallel()](_arrays(inputs), _arrays((color, transmittance)))
     return color, transmittance
 
@@ -250,7 +250,7 @@ def backward(
     outputs: tuple[Float[Tensor, "B 3 H W"], Float[Tensor, "B H W"]],
     gradients: tuple[Float[Tensor, "B 3 H W"], Float[Tensor, "B H W"]],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of (centers, conics, opacities, colors, background) from those of (color, transmittance)."""
+    """Gradients of (means2d, conics, opacities, colors, background) from those of (color, transmittance)."""
     results = tuple(torch.zeros(tensor.shape) for tensor in inputs)
     _BACKWARD[_parallel()](_arrays(inputs), _arrays(outputs), _arrays(gradients), _arrays(results))
     return results[0], results[1], results[2], results[3], results[4]

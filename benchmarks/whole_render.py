@@ -39,7 +39,7 @@ def time_render(scene: Scene, rounds: int) -> dict[str, list[float]]:
     leaves = tuple(vars(gaussians).values())
     projected = project(gaussians.detach(), camera)
     splats = Splats(**{name: tensor.requires_grad_() for name, tensor in vars(projected).items()})
-    splat_leaves = (splats.centers, splats.conics, splats.colors, splats.opacities)
+    splat_leaves = (splats.means2d, splats.conics, splats.colors, splats.opacities)
     generator = torch.Generator().manual_seed(scene.seed)
 
     def run_composite() -> tuple[Tensor, ...]:
@@ -47,7 +47,7 @@ def time_render(scene: Scene, rounds: int) -> dict[str, list[float]]:
 
     def run_project() -> tuple[Tensor, ...]:
         result = project(gaussians, camera)
-        return result.centers, result.conics, result.colors, result.opacities
+        return result.means2d, result.conics, result.colors, result.opacities
 
     def run_render() -> tuple[Tensor, ...]:
         result = render(gaussians, camera, depth=False)

@@ -74,7 +74,7 @@ def cameras() -> Figure:
 def compositing() -> Figure:
     """α of two splats, the transmittance behind the nearer one, and what becomes of them."""
     splats = sl.Splats(
-        centers=torch.tensor([[[26.0, 24.0], [42.0, 24.0]]]),
+        means2d=torch.tensor([[[26.0, 24.0], [42.0, 24.0]]]),
         conics=torch.tensor([[[0.012, 0.0, 0.012], [0.006, 0.003, 0.02]]]),
         depths=torch.tensor([[7.5, 8.5]]),
         colors=torch.tensor([[[0.85, 0.3, 0.2], [0.2, 0.4, 0.85]]]),

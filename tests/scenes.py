@@ -45,7 +45,7 @@ def random_splats(
         return torch.rand(batch, count, *shape, generator=generator, dtype=torch.float64)
 
     span = torch.tensor([width, height], dtype=torch.float64)
-    centers = uniform(2) * span * 1.2 - 0.1 * span
+    means2d = uniform(2) * span * 1.2 - 0.1 * span
     deviations = sigma[0] * (sigma[1] / sigma[0]) ** uniform(2)
     angle = uniform() * torch.pi
     cos, sin = angle.cos(), angle.sin()
@@ -60,7 +60,7 @@ def random_splats(
     )
     depths = uniform().sort(dim=1).values + 7
     return Splats(
-        centers=centers.to(dtype),
+        means2d=means2d.to(dtype),
         conics=conics.to(dtype),
         depths=depths.to(dtype),
         colors=uniform(channels).to(dtype),

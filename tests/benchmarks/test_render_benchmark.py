@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-OUTPUTS = {"color", "transmittance", "centers", "conics", "opacities", "colors", "background"}
+OUTPUTS = {"color", "transmittance", "means2d", "conics", "opacities", "colors", "background"}
 
 
 def run_benchmark(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -66,10 +66,10 @@ class TestWithoutTheKernel:
 
 
 class TestChoice:
-    def warned(self, centers: torch.Tensor, channels: int = 3, backend: str = "auto") -> list[str]:
+    def warned(self, means2d: torch.Tensor, channels: int = 3, backend: str = "auto") -> list[str]:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            assert choose_backend(backend, centers, channels) == "torch"
+            assert choose_backend(backend, means2d, channels) == "torch"
         assert all(issubclass(each.category, SlowBackendWarning) for each in caught)
         return [str(each.message) for each in caught]
 

@@ -62,7 +62,7 @@ def test_a_start_lies_on_pixels_in_their_colours(images):
     generator = torch.Generator().manual_seed(3)
     start = initial_gaussians(images, 50, generator)
     splats = project(start, Camera.gmae(24, 32))
-    column, row = (splats.centers[..., axis] - 0.5 for axis in (0, 1))
+    column, row = (splats.means2d[..., axis] - 0.5 for axis in (0, 1))
     torch.testing.assert_close(column, column.round(), atol=1e-4, rtol=0)
     for index in range(2):
         found = images[index][:, row[index].round().long(), column[index].round().long()]
@@ -75,7 +75,7 @@ def test_a_start_lies_on_pixels_in_their_colours(images):
 def test_gaussians_are_put_where_the_camera_sees_the_pixel(images, camera):
     sites = torch.tensor([[0, 31, 12 * 32 + 16], [1, 2, 3]])
     splats = project(gaussians_at(images, sites, torch.full(sites.shape, 3.0), 2.0, camera), camera)
-    torch.testing.assert_close(splats.centers[0, 2], torch.tensor([16.5, 12.5]))
+    torch.testing.assert_close(splats.means2d[0, 2], torch.tensor([16.5, 12.5]))
     torch.testing.assert_close(splats.conics[0, 2, 0], torch.tensor(1 / (2.0**2 + 0.3)), atol=0.02, rtol=0)
 
 
@@ -217,7 +217,7 @@ def test_added_gaussians_lower_the_error_where_it_is(images):
     added = refine(start, images, 80, RefineOptions(add=13, rounds=4))
     assert (plain.count, added.count) == (8, 21)
     assert bool((errors(added, images) < errors(plain, images)).all())
-    centers = project(added, Camera.gmae(24, 32)).centers[0]
+    centers = project(added, Camera.gmae(24, 32)).means2d[0]
     assert float((centers - torch.tensor([21.5, 5.5])).norm(dim=-1).min()) < 4
 
 

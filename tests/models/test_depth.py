@@ -35,12 +35,12 @@ def test_bounds_are_those_of_the_paper_at_the_middle_depth(depth: Depth) -> None
     numbers[0, 0], numbers[2, 0] = -50.0, 50.0  # from edge to edge, one in the middle
     numbers[:, 6] = 1.0
     splats = project(gaussians_from_numbers(numbers[None], config), config.camera(64, 64))
-    middle = int((splats.centers[0, :, 0] - 32).abs().argmin())
+    middle = int((splats.means2d[0, :, 0] - 32).abs().argmin())
     spread = float(splats.conics[0, middle, 0].rsqrt())
     # The paper's camera: c · W/2 / 8 pixels; another 0.3 px² of variance is the renderer's.
     assert spread == pytest.approx((8.0**2 + 0.3) ** 0.5, rel=1e-3)
     reach = config.reach * 32
-    assert sorted(splats.centers[0, :, 0].tolist()) == pytest.approx([32 - reach, 32, 32 + reach], abs=1e-3)
+    assert sorted(splats.means2d[0, :, 0].tolist()) == pytest.approx([32 - reach, 32, 32 + reach], abs=1e-3)
 
 
 def test_depth_moves_centres_through_the_pinhole_alone() -> None:
@@ -55,7 +55,7 @@ def test_depth_moves_centres_through_the_pinhole_alone() -> None:
             torch.rand(1, 2, 3, generator=torch.Generator().manual_seed(0)),
             torch.full((1, 2), 0.5),
         )
-        near, far = project(pair, camera).centers[0, :, 0].tolist()
+        near, far = project(pair, camera).means2d[0, :, 0].tolist()
         moved[depth] = near - far
     assert moved.pop("pinhole") > 5
     assert all(abs(each) < 1e-4 for each in moved.values())
@@ -68,7 +68,7 @@ def test_the_far_plane_of_the_pinhole_can_be_covered() -> None:
     far = Gaussians(
         corner, torch.ones(1, 1, 3), torch.tensor([[[1.0, 0, 0, 0]]]), torch.ones(1, 1, 3), torch.ones(1, 1)
     )
-    assert project(far, camera).centers[0, 0].tolist() == pytest.approx([64.0, 64.0], abs=1e-3)
+    assert project(far, camera).means2d[0, 0].tolist() == pytest.approx([64.0, 64.0], abs=1e-3)
 
 
 @pytest.mark.usefixtures("no_shape_checks")

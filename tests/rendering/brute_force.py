@@ -17,13 +17,13 @@ def composite_brute_force(
     batch, _, channels = splats.colors.shape
     color = np.zeros((batch, channels, height, width))
     left = np.ones((batch, height, width))
-    arrays = [t.double().tolist() for t in (splats.centers, splats.conics, splats.opacities, splats.colors)]
+    arrays = [t.double().tolist() for t in (splats.means2d, splats.conics, splats.opacities, splats.colors)]
     for image in range(batch):
-        centers, conics, opacities, colors = (array[image] for array in arrays)
+        means2d, conics, opacities, colors = (array[image] for array in arrays)
         for row in range(height):
             for column in range(width):
                 pixel, transmittance = [0.0] * channels, 1.0
-                for center, (a, b, c), opacity, value in zip(centers, conics, opacities, colors, strict=True):
+                for center, (a, b, c), opacity, value in zip(means2d, conics, opacities, colors, strict=True):
                     dx, dy = column + 0.5 - center[0], row + 0.5 - center[1]
                     power = (a * dx * dx + 2 * b * dx * dy + c * dy * dy) / 2
                     alpha = min(0.999, opacity * math.exp(-power))

@@ -17,7 +17,7 @@ from splatlearn.rendering.backends.cpu import support as cpu_support
 from splatlearn.rendering.backends.torch import blend as torch_blend
 from splatlearn.rendering.choice import BACKENDS
 
-NAMES = ("centers", "conics", "opacities", "colors", "background")
+NAMES = ("means2d", "conics", "opacities", "colors", "background")
 Pair = tuple[torch.Tensor, torch.Tensor]
 
 
@@ -75,7 +75,7 @@ def thinned(scene: Scene, most: int | None) -> Scene:
     keep = slice(most)
     return replace(
         scene,
-        centers=scene.centers[:, keep],
+        means2d=scene.means2d[:, keep],
         conics=scene.conics[:, keep],
         opacities=scene.opacities[:, keep],
         colors=scene.colors[:, keep],
@@ -104,7 +104,7 @@ def expected_of(
 ) -> Expected:
     scene = thinned(make(generator), most)
     exact = scene.map(torch.Tensor.double)
-    clear = clear_of_thresholds(exact.centers, exact.conics, exact.opacities, scene.size, scene.alpha_band)
+    clear = clear_of_thresholds(exact.means2d, exact.conics, exact.opacities, scene.size, scene.alpha_band)
     outputs = torch_blend.forward(*exact.tensors, scene.size)
     weights = [torch.randn(tensor.shape, generator=generator) for tensor in outputs]
     upstream = (weights[0] * clear[:, None], weights[1] * clear)

@@ -33,9 +33,9 @@ def renderer(threads: int = THREADS) -> dict[str, Callable[[], None]]:
     conics = array(*rows, 3)
     conics[..., 1] = 0.0
     # Wide splats that are hardly seen, a few of them on each band's rows.
-    centers, colors, opacities, background = array(*rows, 2), array(*rows, 3), array(*rows, fill=0.01), array(1, 3)
-    centers[..., 1] = np.arange(COUNT) % SIZE[0]
-    splats = (centers, conics, opacities, colors, background)
+    means2d, colors, opacities, background = array(*rows, 2), array(*rows, 3), array(*rows, fill=0.01), array(1, 3)
+    means2d[..., 1] = np.arange(COUNT) % SIZE[0]
+    splats = (means2d, conics, opacities, colors, background)
     pictures = array(1, 3, *SIZE), array(1, *SIZE)
     results = [np.empty_like(each) for each in splats]
     lens, views = [8.0, 8.0, 8.0, 8.0, 0.01, 1.0, 1.0], np.eye(4, dtype=np.float32)[None]

@@ -13,7 +13,7 @@ import torch
 class Scene:
     """The arguments of a backend's `forward`, in float32, and its own relative width of the band around thresholds."""
 
-    centers: torch.Tensor
+    means2d: torch.Tensor
     conics: torch.Tensor
     opacities: torch.Tensor
     colors: torch.Tensor
@@ -23,11 +23,11 @@ class Scene:
 
     @property
     def tensors(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        return self.centers, self.conics, self.opacities, self.colors, self.background
+        return self.means2d, self.conics, self.opacities, self.colors, self.background
 
     def map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> Scene:
-        centers, conics, opacities, colors, background = (function(tensor) for tensor in self.tensors)
-        return replace(self, centers=centers, conics=conics, opacities=opacities, colors=colors, background=background)
+        means2d, conics, opacities, colors, background = (function(tensor) for tensor in self.tensors)
+        return replace(self, means2d=means2d, conics=conics, opacities=opacities, colors=colors, background=background)
 
 
 def conics_of(first: torch.Tensor, second: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
@@ -64,7 +64,7 @@ def scene(
     if sigmas is not None:
         deviations = torch.tensor(sigmas, dtype=torch.float64).expand(batch, count, 2)
     return Scene(
-        centers=((uniform(2) * 1.2 - 0.1) * span).float(),
+        means2d=((uniform(2) * 1.2 - 0.1) * span).float(),
         conics=conics_of(deviations[..., 0], deviations[..., 1], uniform() * math.pi).float(),
         opacities=(opacities[0] + (opacities[1] - opacities[0]) * uniform()).float(),
         colors=uniform(channels).float(),
@@ -80,7 +80,7 @@ def thin_tilted(generator: torch.Generator) -> Scene:
 
 def partly_off_screen(generator: torch.Generator) -> Scene:
     made = scene(generator, count=80)
-    return replace(made, centers=(made.centers - 20) * 2)
+    return replace(made, means2d=(made.means2d - 20) * 2)
 
 
 def indefinite(generator: torch.Generator) -> Scene:
@@ -92,13 +92,13 @@ def indefinite(generator: torch.Generator) -> Scene:
 
 def all_off_screen(generator: torch.Generator) -> Scene:
     made = scene(generator)
-    return replace(made, centers=made.centers - torch.tensor([500.0, -300.0]))
+    return replace(made, means2d=made.means2d - torch.tensor([500.0, -300.0]))
 
 
 def coincident(generator: torch.Generator) -> Scene:
     made = scene(generator, count=12, opacities=(0.1, 0.4))
     return replace(
-        made, centers=made.centers[:, :1].expand(-1, 12, -1), conics=made.conics[:, 3:4].expand(-1, 12, -1).contiguous()
+        made, means2d=made.means2d[:, :1].expand(-1, 12, -1), conics=made.conics[:, 3:4].expand(-1, 12, -1).contiguous()
     )
 
 
@@ -106,16 +106,16 @@ def mixed(generator: torch.Generator) -> Scene:
     """Wide, thin, tiny and round splats in one list, so that no two neighbours are alike."""
     parts = [scene(generator, sigmas=s, count=10) for s in [(20.0, 15.0), (40.0, 0.6), (0.55, 0.55), (4.0, 9.0)]]
     order = torch.randperm(40, generator=generator)
-    centers, conics, opacities, colors = (
+    means2d, conics, opacities, colors = (
         torch.cat([part.tensors[i] for part in parts], dim=1)[:, order] for i in range(4)
     )
-    return Scene(centers, conics, opacities, colors, parts[0].background, parts[0].size, alpha_band=1e-3)
+    return Scene(means2d, conics, opacities, colors, parts[0].background, parts[0].size, alpha_band=1e-3)
 
 
 def not_contiguous(generator: torch.Generator) -> Scene:
     made = scene(generator, batch=3)
     return Scene(
-        made.centers.mT.contiguous().mT,
+        made.means2d.mT.contiguous().mT,
         made.conics.flip(-1).flip(-1),
         made.opacities[:1].expand(3, -1),
         made.colors[:, ::2].repeat_interleave(2, 1)[:, :40],

@@ -84,11 +84,11 @@ class TestInstructionSets:
 
 class TestChoice:
     def test_auto_takes_the_kernel_for_float32_and_the_specification_for_float64(self) -> None:
-        centers = torch.zeros(1, 2, 2)
+        means2d = torch.zeros(1, 2, 2)
         assert available_backends()["cpu"] == "ok"
-        assert choose_backend("auto", centers, 3) == "cpu"
-        assert choose_backend("auto", centers.double(), 3) == "torch"
-        assert choose_backend("auto", centers, formula.MAX_CHANNELS + 1) == "torch"
+        assert choose_backend("auto", means2d, 3) == "cpu"
+        assert choose_backend("auto", means2d.double(), 3) == "torch"
+        assert choose_backend("auto", means2d, formula.MAX_CHANNELS + 1) == "torch"
 
     @pytest.mark.parametrize(
         ("change", "channels", "message"),
@@ -109,18 +109,18 @@ class TestChoice:
 def test_the_operation_is_one_node_with_consistent_registrations(generator: torch.Generator) -> None:
     splats = random_splats(generator, (9, 20), count=5, dtype=torch.float32)
     background = torch.rand(2, 3, generator=generator)
-    inputs = (splats.centers, splats.conics, splats.opacities, splats.colors, background)
+    inputs = (splats.means2d, splats.conics, splats.opacities, splats.colors, background)
     torch.library.opcheck(torch.ops.splatlearn.composite.default, (*(t.requires_grad_() for t in inputs), 9, 20, "cpu"))
 
 
 def test_gradients_reach_what_autograd_asks_for(generator: torch.Generator) -> None:
     splats = random_splats(generator, (20, 20), dtype=torch.float32)
     colors = splats.colors.clone().requires_grad_()
-    part = Splats(splats.centers, splats.conics, splats.depths, colors, splats.opacities)
+    part = Splats(splats.means2d, splats.conics, splats.depths, colors, splats.opacities)
     composite(part, 20, 20, backend="cpu")[0].sum().backward()
     exact = colors.detach().double().requires_grad_()
-    centers, conics, depths = splats.centers.double(), splats.conics.double(), splats.depths.double()
-    doubled = Splats(centers, conics, depths, exact, splats.opacities.double())
+    means2d, conics, depths = splats.means2d.double(), splats.conics.double(), splats.depths.double()
+    doubled = Splats(means2d, conics, depths, exact, splats.opacities.double())
     composite(doubled, 20, 20, backend="torch")[0].sum().backward()
     assert colors.grad is not None and exact.grad is not None
     torch.testing.assert_close(colors.grad.double(), exact.grad, atol=1e-4, rtol=1e-4)

@@ -138,7 +138,7 @@ def test_rendering_equals_the_specification(kernels: None, generator: torch.Gene
 
 def test_the_operation_is_one_node_with_consistent_registrations(kernels: None, generator: torch.Generator) -> None:
     splats = random_splats(generator, (5, 7), count=2, dtype=torch.float32)
-    tensors = (splats.centers, splats.conics, splats.opacities, splats.colors, torch.rand(2, 3, generator=generator))
+    tensors = (splats.means2d, splats.conics, splats.opacities, splats.colors, torch.rand(2, 3, generator=generator))
     inputs = tuple(tensor.to(gpu.DEVICE).requires_grad_() for tensor in tensors)
     torch.library.opcheck(torch.ops.splatlearn.composite.default, (*inputs, 5, 7, "triton"))
 
@@ -151,10 +151,10 @@ class TestChoice:
 
     @on_gpu
     def test_gpus_are_given_the_kernels(self) -> None:
-        centers = torch.zeros(1, 2, 2, device="cuda")
-        assert choose_backend("auto", centers, 3) == "triton"
-        assert choose_backend("auto", centers.double(), 3) == "torch"
-        assert choose_backend("auto", centers, 17) == "torch"
+        means2d = torch.zeros(1, 2, 2, device="cuda")
+        assert choose_backend("auto", means2d, 3) == "triton"
+        assert choose_backend("auto", means2d.double(), 3) == "torch"
+        assert choose_backend("auto", means2d, 17) == "torch"
 
     @pytest.mark.parametrize(
         ("change", "channels", "message"),

@@ -82,7 +82,7 @@ def test_no_gradient_where_alpha_is_clamped(compiled: Compiled) -> None:
     gradients = dict(
         zip(NAMES, compiled.backward(flat, outputs, (torch.ones_like(outputs[0]), -outputs[1])), strict=True)
     )
-    for name in ("centers", "conics", "opacities"):
+    for name in ("means2d", "conics", "opacities"):
         assert not gradients[name].any(), name
     assert gradients["colors"].item() == pytest.approx(256 * 0.999, rel=1e-5)
 

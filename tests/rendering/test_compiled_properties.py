@@ -106,7 +106,7 @@ def test_the_order_of_gaussians_does_not_matter(compiled: Compiled, seed: int, o
 def test_three_times_the_size_is_the_same_picture(compiled: Compiled, seed: int) -> None:
     """Every third pixel centre of the larger image is one of the smaller, so nothing needs interpolating."""
     made = scene(torch.Generator().manual_seed(seed), (11, 13), opacities=(0.3, 0.99))
-    larger = Scene(made.centers * 3, made.conics / 9, *made.tensors[2:], size=(33, 39))
+    larger = Scene(made.means2d * 3, made.conics / 9, *made.tensors[2:], size=(33, 39))
     for small, large in zip(compiled.forward(made), compiled.forward(larger), strict=True):
         # A splat that one of the two skips changes a pixel by at most the skip threshold.
         error = (large[..., 1::3, 1::3] - small).abs()
@@ -116,7 +116,7 @@ def test_three_times_the_size_is_the_same_picture(compiled: Compiled, seed: int)
 @pytest.mark.parametrize("shift", [(16.0, 0.0), (0.0, 16.0), (5.0, 3.0)])
 def test_moving_splats_by_whole_pixels_moves_the_picture(compiled: Compiled, shift: tuple[float, float]) -> None:
     made = scene(torch.Generator().manual_seed(3), (48, 48))
-    moved = Scene(made.centers + torch.tensor(shift), *made.tensors[1:], size=made.size)
+    moved = Scene(made.means2d + torch.tensor(shift), *made.tensors[1:], size=made.size)
     right, down = int(shift[0]), int(shift[1])
     for before, after in zip(compiled.forward(made), compiled.forward(moved), strict=True):
         error = (after[..., down:, right:] - before[..., : 48 - down, : 48 - right]).abs()

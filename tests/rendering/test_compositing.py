@@ -14,7 +14,7 @@ BACKGROUND = [0.2, 0.7, 0.4]
 
 
 def tensors(splats: Splats) -> tuple[torch.Tensor, ...]:
-    return splats.centers, splats.conics, splats.opacities, splats.colors
+    return splats.means2d, splats.conics, splats.opacities, splats.colors
 
 
 @pytest.mark.parametrize("seed", range(50))
@@ -25,9 +25,9 @@ def test_equals_a_brute_force_loop_over_pixels(seed: int) -> None:
     exact = random_splats(
         generator, (9, 11), batch=1, count=60 if wide else 10, sigma=(6.0, 20.0) if wide else (0.6, 6.0)
     )
-    single = Splats(*(getattr(exact, name).float() for name in ("centers", "conics", "depths", "colors", "opacities")))
+    single = Splats(*(getattr(exact, name).float() for name in ("means2d", "conics", "depths", "colors", "opacities")))
     rounded = Splats(
-        *(getattr(single, name).double() for name in ("centers", "conics", "depths", "colors", "opacities"))
+        *(getattr(single, name).double() for name in ("means2d", "conics", "depths", "colors", "opacities"))
     )
     expected_color, expected_left = composite_brute_force(rounded, 9, 11, BACKGROUND)
 
@@ -36,7 +36,7 @@ def test_equals_a_brute_force_loop_over_pixels(seed: int) -> None:
     torch.testing.assert_close(left64, expected_left, atol=1e-12, rtol=0)
 
     color, left = composite(single, 9, 11, BACKGROUND, backend="torch")
-    decided = clear_of_thresholds(rounded.centers, rounded.conics, rounded.opacities, (9, 11))
+    decided = clear_of_thresholds(rounded.means2d, rounded.conics, rounded.opacities, (9, 11))
     assert decided.double().mean() > 0.95
     assert (color - expected_color).abs().amax(1)[decided].max() <= 1e-6
     assert (left - expected_left).abs()[decided].max() <= 1e-6
@@ -47,8 +47,8 @@ def test_gradients_in_float64(generator: torch.Generator) -> None:
     background = torch.tensor([BACKGROUND, BACKGROUND], dtype=torch.float64)
     inputs = [t.clone().requires_grad_() for t in (*tensors(splats), background)]
 
-    def function(centers, conics, opacities, colors, background):
-        return composite(Splats(centers, conics, splats.depths, colors, opacities), 6, 5, background, backend="torch")
+    def function(means2d, conics, opacities, colors, background):
+        return composite(Splats(means2d, conics, splats.depths, colors, opacities), 6, 5, background, backend="torch")
 
     # A wide splat has α above the skip threshold everywhere here, so finite differences meet no jump.
     assert torch.autograd.gradcheck(function, inputs, eps=1e-6, atol=1e-6)
@@ -100,7 +100,7 @@ def test_chunks_of_pixels_change_nothing(generator: torch.Generator, monkeypatch
 def test_a_face_on_gaussian_has_the_closed_form_image() -> None:
     center, sigma, opacity = (5.5, 4.5), 2.0, 0.8
     splats = Splats(
-        centers=torch.tensor([[center]]),
+        means2d=torch.tensor([[center]]),
         conics=torch.tensor([[[1 / sigma**2, 0.0, 1 / sigma**2]]]),
         depths=torch.tensor([[8.0]]),
         colors=torch.tensor([[[1.0, 0.5, 0.0]]]),
@@ -174,4 +174,4 @@ class TestErrors:
     def test_shape(self) -> None:
         good = self.splats()
         with pytest.raises(ValueError, match=r"conics: expected shape \[2, 12, 3\], got \[2, 12, 2\]"):
-            Splats(good.centers, good.centers, good.depths, good.colors, good.opacities)
+            Splats(good.means2d, good.means2d, good.depths, good.colors, good.opacities)

@@ -82,10 +82,10 @@ def test_second_derivatives_of_compositing_with_clamped_and_skipped_splats(gener
     background = torch.rand(1, 3, generator=generator, dtype=torch.float64)
     opaque = splats.opacities.clone()
     opaque[0, 1] = 1.3
-    leaves = [splats.centers, splats.conics, opaque, splats.colors, background]
+    leaves = [splats.means2d, splats.conics, opaque, splats.colors, background]
 
-    def function(centers, conics, opacities, colors, behind):
-        return composite(Splats(centers, conics, splats.depths, colors, opacities), 5, 6, behind, backend="torch")
+    def function(means2d, conics, opacities, colors, behind):
+        return composite(Splats(means2d, conics, splats.depths, colors, opacities), 5, 6, behind, backend="torch")
 
     assert torch.autograd.gradgradcheck(function, [each.clone().requires_grad_() for each in leaves])
 
@@ -175,8 +175,8 @@ class TestCompiledRefuses:
 
     def test_second_derivatives_of_each_step(self, generator: torch.Generator) -> None:
         tensors = [each.requires_grad_() for each in inputs(torch.float32)]
-        centers = project(Gaussians(*tensors), camera_of("gmae")).centers.square().sum()
-        (slope,) = torch.autograd.grad(centers, tensors[0], create_graph=True)
+        means2d = project(Gaussians(*tensors), camera_of("gmae")).means2d.square().sum()
+        (slope,) = torch.autograd.grad(means2d, tensors[0], create_graph=True)
         with pytest.raises(BackendError, match=f"project: the compiled renderer {REFUSAL}"):
             slope.sum().backward()
         splats = random_splats(generator, (4, 5), dtype=torch.float32)

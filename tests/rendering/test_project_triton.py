@@ -70,7 +70,7 @@ def test_zero_quaternions_are_points_without_a_gradient(generator: torch.Generat
     gaussians = gaussians_of(generator, 1, 4)
     gaussians.quaternions.zero_()
     outputs, gradients = results(lambda each: project(each, camera_of("gmae")), gaussians)
-    point = torch.tensor([1 / formula.BLUR, 0.0, 1 / formula.BLUR])
+    point = torch.tensor([1 / formula.EPS2D, 0.0, 1 / formula.EPS2D])
     torch.testing.assert_close(outputs[1].cpu(), point.expand(1, 4, 3))
     assert not gradients[ATTRIBUTES.index("quaternions")].any() and not gradients[ATTRIBUTES.index("scales")].any()
 

@@ -7,7 +7,7 @@ from scenes import random_gaussians
 from splatlearn.core.cameras import Camera
 from splatlearn.core.gaussians import Gaussians, quaternions_to_matrices
 from splatlearn.rendering import Splats, project
-from splatlearn.rendering.formula import BLUR
+from splatlearn.rendering.formula import EPS2D
 
 
 def one_gaussian(mean, scales=(0.1, 0.2, 0.3), quaternion=(1.0, 0.0, 0.0, 0.0)) -> Gaussians:
@@ -29,13 +29,13 @@ class TestConventions:
     def test_minus_one_to_one_spans_the_image(self) -> None:
         camera = Camera.gmae(40, 60)
         for x, y, column, row in [(-1, -1, 0, 0), (1, -1, 60, 0), (0, 0, 30, 20), (-1, 1, 0, 40)]:
-            center = project(one_gaussian((x, y, 0.5)), camera).centers[0, 0]
+            center = project(one_gaussian((x, y, 0.5)), camera).means2d[0, 0]
             assert center.tolist() == pytest.approx([column, row])
 
     def test_x_right_y_down(self) -> None:
         camera = Camera.pinhole(40, 60)
-        assert project(one_gaussian((0.5, 0.0, 2.0)), camera).centers[0, 0].tolist() == pytest.approx([37.5, 20])
-        assert project(one_gaussian((0.0, 0.5, 2.0)), camera).centers[0, 0].tolist() == pytest.approx([30, 27.5])
+        assert project(one_gaussian((0.5, 0.0, 2.0)), camera).means2d[0, 0].tolist() == pytest.approx([37.5, 20])
+        assert project(one_gaussian((0.0, 0.5, 2.0)), camera).means2d[0, 0].tolist() == pytest.approx([30, 27.5])
 
     def test_depth_grows_away_from_the_camera(self) -> None:
         camera = Camera.gmae(8, 8)
@@ -54,7 +54,7 @@ class TestConventions:
         splats = project(one_gaussian((-1 + 1 / 8, -1 + 1 / 8, 0.0), scales=(0.01,) * 3), Camera.gmae(8, 8))
         color, _ = composite(splats, 8, 8)
         assert color[0, 0].flatten().argmax().item() == 0
-        assert splats.centers[0, 0].tolist() == pytest.approx([0.5, 0.5])
+        assert splats.means2d[0, 0].tolist() == pytest.approx([0.5, 0.5])
 
 
 def test_extent_of_the_gmae_camera_is_perspective() -> None:
@@ -119,7 +119,7 @@ def test_sorted_near_to_far_and_stable(generator: torch.Generator) -> None:
 def test_gaussians_behind_a_pinhole_are_not_drawn() -> None:
     splats = project(one_gaussian((0.0, 0.0, -2.0)), Camera.pinhole(8, 8))
     assert splats.opacities.item() == 0.0
-    assert torch.isfinite(splats.conics).all() and torch.isfinite(splats.centers).all()
+    assert torch.isfinite(splats.conics).all() and torch.isfinite(splats.means2d).all()
 
 
 def test_one_camera_for_each_image(generator: torch.Generator) -> None:
@@ -129,7 +129,7 @@ def test_one_camera_for_each_image(generator: torch.Generator) -> None:
     both = project(gaussians, Camera.pinhole(8, 8, viewmats=views))
     for index in range(2):
         alone = project(gaussians[index : index + 1], Camera.pinhole(8, 8, viewmats=views[index]))
-        torch.testing.assert_close(both.centers[index], alone.centers[0])
+        torch.testing.assert_close(both.means2d[index], alone.means2d[0])
     with pytest.raises(ValueError, match=r"viewmats: expected shape \[4, 4\] or \[2, 4, 4\] for gaussians"):
         project(gaussians, Camera.pinhole(8, 8, viewmats=torch.eye(4).repeat(3, 1, 1)))
 
@@ -159,12 +159,12 @@ def test_pixel_jacobian_is_limited_at_1_3_half_images(model: str, backend: str, 
     )
     axes = quaternions_to_matrices(gaussian.quaternions[0, 0]) * gaussian.scales[0, 0]
     rows = jacobian @ axes / depth
-    expected = rows @ rows.T + BLUR * torch.eye(2, dtype=torch.float64)
+    expected = rows @ rows.T + EPS2D * torch.eye(2, dtype=torch.float64)
     torch.testing.assert_close(covariance(splats.conics[0, 0]), expected, rtol=1e-4, atol=1e-6)
     center = torch.tensor([camera.fx * x + camera.cx, camera.fy * y + camera.cy], dtype=torch.float64)
     if model == "pinhole":
         center = torch.tensor([camera.fx * x / depth + camera.cx, camera.fy * y / depth + camera.cy]).double()
-    torch.testing.assert_close(splats.centers[0, 0].double(), center, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(splats.means2d[0, 0].double(), center, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("camera", [Camera.gmae, Camera.orthographic, Camera.pinhole])
@@ -172,8 +172,10 @@ def test_a_camera_three_times_as_large_makes_splats_three_times_as_large(generat
     """Centres by 3, covariances by 9 but for the blur, which is a pixel's and does not grow."""
     gaussians = random_gaussians(generator, dtype=torch.float64)
     small, large = project(gaussians, camera(20, 24)), project(gaussians, camera(60, 72))
-    torch.testing.assert_close(large.centers, 3 * small.centers)
-    torch.testing.assert_close(covariances(large) - BLUR * torch.eye(2), 9 * (covariances(small) - BLUR * torch.eye(2)))
+    torch.testing.assert_close(large.means2d, 3 * small.means2d)
+    torch.testing.assert_close(
+        covariances(large) - EPS2D * torch.eye(2), 9 * (covariances(small) - EPS2D * torch.eye(2))
+    )
     torch.testing.assert_close(large.depths, small.depths)
 
 

@@ -48,7 +48,7 @@ def test_order_of_the_splats_does_not_matter() -> None:
 
 def test_equal_depths_share_what_they_cover() -> None:
     both = Splats(
-        centers=torch.full((1, 2, 2), 2.0),
+        means2d=torch.full((1, 2, 2), 2.0),
         conics=torch.tensor([1e-6, 0.0, 1e-6]).expand(1, 2, 3),
         depths=torch.full((1, 2), 8.0),
         colors=torch.eye(3)[:2].unsqueeze(0),
@@ -74,7 +74,7 @@ def test_descent_on_depth_brings_the_hidden_splat_to_the_front() -> None:
     optimizer = torch.optim.SGD([depths], lr=0.2)
     for _ in range(200):
         splats = Splats(
-            centers=torch.full((1, 2, 2), 2.0),
+            means2d=torch.full((1, 2, 2), 2.0),
             conics=torch.tensor([1e-4, 0.0, 1e-4]).expand(1, 2, 3),
             depths=depths,
             colors=torch.tensor([[[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]]),

@@ -8,7 +8,7 @@ from splatlearn.rendering.formula import ALPHA_MAX, ALPHA_MIN, TRANSMITTANCE_MIN
 
 
 def clear_of_thresholds(
-    centers: torch.Tensor,
+    means2d: torch.Tensor,
     conics: torch.Tensor,
     opacities: torch.Tensor,
     size: tuple[int, int],
@@ -16,14 +16,14 @@ def clear_of_thresholds(
 ) -> torch.Tensor:
     """Pixels [B, H, W] where no α or transmittance lies within rounding of a threshold of the formula.
 
-    `centers` [B, K, 2], `conics` [B, K, 3] and `opacities` [B, K] in float64. α counts as near the skip threshold or
+    `means2d` [B, K, 2], `conics` [B, K, 3] and `opacities` [B, K] in float64. α counts as near the skip threshold or
     the clamp (where the gradient jumps) within a relative `alpha_band`, and the transmittance as near the stop
     threshold within ten times that. A splat behind an opaque pixel decides nothing there.
     """
     height, width = size
     rows, columns = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
     pixels = torch.stack([columns, rows], dim=-1).reshape(1, 1, -1, 2).double()
-    dx, dy = (pixels - centers[:, :, None]).unbind(-1)
+    dx, dy = (pixels - means2d[:, :, None]).unbind(-1)
     a, b, c = conics.unsqueeze(2).unbind(-1)
     power = ((a * dx * dx + c * dy * dy) / 2 + b * dx * dy).clamp_min(0.0)
     alpha = opacities.unsqueeze(-1) * torch.exp(-power)

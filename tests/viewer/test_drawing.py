@@ -61,7 +61,7 @@ def test_by_default_it_is_an_enlargement(visit, generator):
     across, down = width / image.camera.width, height / image.camera.height
     conic_scale = torch.tensor([across * across, across * down, down * down])
     enlarged = Splats(
-        splats.centers * torch.tensor([across, down]),
+        splats.means2d * torch.tensor([across, down]),
         splats.conics / conic_scale,
         splats.depths,
         splats.colors,
@@ -164,7 +164,7 @@ def test_discs_have_hard_edges_at_one_sigma(visit):
     page.set(pixels=True, shape="discs")
     splats = project(one.reshape_batch(1), image.camera)
     rows, columns = torch.meshgrid(torch.arange(40) + 0.5, torch.arange(60) + 0.5, indexing="ij")
-    dx, dy = columns - splats.centers[0, 0, 0], rows - splats.centers[0, 0, 1]
+    dx, dy = columns - splats.means2d[0, 0, 0], rows - splats.means2d[0, 0, 1]
     a, b, c = splats.conics[0, 0]
     power = 0.5 * (a * dx * dx + c * dy * dy) + b * dx * dy
     cover = 0.7 * (power <= 0.5)

@@ -118,7 +118,7 @@ def most_painting(image, x, y, kept=None):
     kept = torch.arange(image.gaussians.count) if kept is None else torch.tensor(kept)
     kept = kept[image.gaussians.means[kept, 2].argsort(stable=True)]
     splats = project(image.gaussians.select(kept).reshape_batch(1), image.camera)
-    dx, dy = (torch.tensor([x, y]) - splats.centers[0]).unbind(-1)
+    dx, dy = (torch.tensor([x, y]) - splats.means2d[0]).unbind(-1)
     a, b, c = splats.conics[0].unbind(-1)
     alpha = (splats.opacities[0] * torch.exp(-0.5 * (a * dx * dx + c * dy * dy) - b * dx * dy)).clamp_max(0.999)
     alpha = torch.where(alpha >= 1 / 255, alpha, 0.0)

@@ -78,7 +78,7 @@ def test_gaussians_of_a_window_are_drawn_where_its_pixels_are(generator, window)
     expected = project(gaussians, Camera.gmae(window.height, window.width))
     found = project(whole, Camera.gmae(48, 64))
     shift = torch.tensor([float(window.left), float(window.top)])
-    torch.testing.assert_close(found.centers, expected.centers + shift, atol=1e-3, rtol=0)
+    torch.testing.assert_close(found.means2d, expected.means2d + shift, atol=1e-3, rtol=0)
     torch.testing.assert_close(found.conics, expected.conics, atol=2e-3, rtol=2e-2)
 
 

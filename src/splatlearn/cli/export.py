@@ -13,7 +13,7 @@ from splatlearn.core.disk.outputs import output_file
 from splatlearn.core.errors import InputError
 from splatlearn.files.choices import SplatFormat
 from splatlearn.models.exchange.choices import ExportTarget
-from splatlearn.rendering.formula import BLUR
+from splatlearn.rendering.formula import EPS2D
 
 ENDINGS: dict[SplatFormat, str] = {
     "ply": ".ply",
@@ -29,7 +29,7 @@ def export_command(
     *,
     to: SplatFormat | ModelFormat,
     out: str | None = None,
-    blur: float = BLUR,
+    blur: float = EPS2D,
     refit_colors: bool = False,
     target: ExportTarget | None = None,
     licence: str | None = None,

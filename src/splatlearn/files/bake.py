@@ -34,7 +34,7 @@ def bake_pinhole(gaussians: Gaussians, camera: Camera, blur: float = 0.0) -> tup
     what that costs, and `fitting.refit_colors` finds colours that need no clamping.
 
     - `camera`: `"gmae"`, `"orthographic"`, or `"pinhole"`, whose Gaussians come back as they are.
-    - `blur`: variance in px² of `camera` added across the line of sight. The renderer's own BLUR makes a much larger
+    - `blur`: variance in px² of `camera` added across the line of sight. The renderer's own EPS2D makes a much larger
       picture look like an enlargement of the camera's, where 0 makes it sharper, with gaps between thin Gaussians.
 
     Computed in float64 without gradients. Raises InputError for a blur below 0, a batch of cameras, or an origin that

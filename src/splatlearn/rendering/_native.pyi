@@ -8,7 +8,7 @@ ALPHA_MAX: float
 ALPHA_MIN: float
 TRANSMITTANCE_MIN: float
 MAX_CHANNELS: int
-BLUR: float
+EPS2D: float
 
 def forward(*arrays_and_threads: np.ndarray | int) -> None: ...
 def backward(*arrays_and_threads: np.ndarray | int) -> None: ...

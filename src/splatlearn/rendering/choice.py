@@ -57,7 +57,7 @@ def check_backend(name: str) -> None:
         raise InputError(f"backend: expected 'auto' or one of {', '.join(BACKENDS)}, got {name!r}")
 
 
-def choose_backend(name: str, centers: Tensor, channels: int, transformed: bool = False) -> str:
+def choose_backend(name: str, means2d: Tensor, channels: int, transformed: bool = False) -> str:
     """The backend for these inputs: the named one, or for "auto" the fastest that can take them.
 
     `transformed`: whether forward-mode derivatives or function transforms act on the inputs, of which the
@@ -70,26 +70,26 @@ def choose_backend(name: str, centers: Tensor, channels: int, transformed: bool 
     if transformed:
         raise BackendError(f"backend: {name!r} cannot be used here: {FIRST_ONLY}")
     if name == "auto":
-        fastest_first = PREFERENCE.get(centers.device.type, ("torch",))
-        chosen = next(each for each in fastest_first if _reason_against(each, centers, channels) is None)
-        if chosen == "torch" and centers.dtype == torch.float32 and not torch.compiler.is_compiling():
-            _say_slow(fastest_first[0], centers, channels)
+        fastest_first = PREFERENCE.get(means2d.device.type, ("torch",))
+        chosen = next(each for each in fastest_first if _reason_against(each, means2d, channels) is None)
+        if chosen == "torch" and means2d.dtype == torch.float32 and not torch.compiler.is_compiling():
+            _say_slow(fastest_first[0], means2d, channels)
         return chosen
-    reason = _reason_against(name, centers, channels)
+    reason = _reason_against(name, means2d, channels)
     if reason is not None:
         raise BackendError(f"backend: {name!r} cannot be used here: {reason}; use backend='auto'")
     return name
 
 
-def _say_slow(fastest: str, centers: Tensor, channels: int) -> None:
+def _say_slow(fastest: str, means2d: Tensor, channels: int) -> None:
     """Warn, which Python shows once, that the specification renders although nobody chose it."""
-    device = centers.device.type
-    reason = f"none was written for {device}" if fastest == "torch" else _reason_against(fastest, centers, channels)
+    device = means2d.device.type
+    reason = f"none was written for {device}" if fastest == "torch" else _reason_against(fastest, means2d, channels)
     message = f"rendering is hundreds of times slower than with a compiled backend on this {device} device: {reason}"
     warnings.warn(message, SlowBackendWarning, stacklevel=2)
 
 
-def _reason_against(name: str, centers: Tensor, channels: int) -> str | None:
+def _reason_against(name: str, means2d: Tensor, channels: int) -> str | None:
     support = BACKENDS[name].support
     state = support.status()
-    return support.refusal(centers, channels) if state == "ok" else state
+    return support.refusal(means2d, channels) if state == "ok" else state

@@ -47,13 +47,13 @@ def composite(
     if height < 1 or width < 1:
         raise InputError(f"height, width: expected at least 1 pixel each, got {height} × {width}")
     check_kind("splats", splats, Splats, advice="`project` makes them of Gaussians")
-    dtype = working_dtype(splats.centers.dtype)
+    dtype = working_dtype(splats.means2d.dtype)
     colors = splats.colors.to(dtype)
     behind = background_colors(background, colors)
-    inputs = (splats.centers.to(dtype), splats.conics.to(dtype), splats.opacities.to(dtype), colors, behind)
+    inputs = (splats.means2d.to(dtype), splats.conics.to(dtype), splats.opacities.to(dtype), colors, behind)
     transformed = is_transformed(*inputs)
     if check and inputs[0].device.type == "cpu" and not transformed and not torch.compiler.is_compiling():
-        names = ("centers", "conics", "opacities", "colors", "background")
+        names = ("means2d", "conics", "opacities", "colors", "background")
         check_finite(**dict(zip(names, inputs, strict=True)))
     chosen = choose_backend(backend, inputs[0], colors.shape[-1], transformed)
     if transformed:
@@ -85,7 +85,7 @@ def background_colors(background: Background, colors: Float[Tensor, "B K C"]) ->
 
 
 def _composite(
-    centers: torch.Tensor,
+    means2d: torch.Tensor,
     conics: torch.Tensor,
     opacities: torch.Tensor,
     colors: torch.Tensor,
@@ -94,11 +94,11 @@ def _composite(
     width: int,
     backend: str,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    with torch.autocast(centers.device.type, enabled=False):
-        return BACKENDS[backend].blend.forward(centers, conics, opacities, colors, background, (height, width))
+    with torch.autocast(means2d.device.type, enabled=False):
+        return BACKENDS[backend].blend.forward(means2d, conics, opacities, colors, background, (height, width))
 
 
-def _empty_outputs(centers, conics, opacities, colors, background, height, width, backend):
+def _empty_outputs(means2d, conics, opacities, colors, background, height, width, backend):
     batch, channels = colors.shape[0], colors.shape[-1]
     return colors.new_empty(batch, channels, height, width), colors.new_empty(batch, height, width)
 
@@ -134,7 +134,7 @@ def _backward(ctx, color_gradient, transmittance_gradient):
 
 operation(
     "composite",
-    "(Tensor centers, Tensor conics, Tensor opacities, Tensor colors, Tensor background, "
+    "(Tensor means2d, Tensor conics, Tensor opacities, Tensor colors, Tensor background, "
     "int height, int width, str backend) -> (Tensor, Tensor)",
     _composite,
     _empty_outputs,

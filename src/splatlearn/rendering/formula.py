@@ -20,7 +20,7 @@ ALPHA_MIN = 1.0 / 255.0
 TRANSMITTANCE_MIN = 1e-4
 """A pixel is opaque once its transmittance is below this."""
 
-BLUR = 0.3
+EPS2D = 0.3
 """Variance in px² that is added to both axes of a projected covariance, so that no splat is thinner than a pixel."""
 
 JACOBIAN_LIMIT = 1.3

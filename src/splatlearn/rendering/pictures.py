@@ -79,7 +79,7 @@ def render(
     if depth:
         colors = torch.cat([colors, splats.depths.unsqueeze(-1)], dim=-1)
         behind = torch.cat([behind, behind.new_zeros(behind.shape[0], 1)], dim=-1)
-        splats = Splats(splats.centers, splats.conics, splats.depths, colors, splats.opacities)
+        splats = Splats(splats.means2d, splats.conics, splats.depths, colors, splats.opacities)
     image, transmittance = composite(splats, camera.height, camera.width, behind, backend, check=False)
     alpha = 1.0 - transmittance
     depth_map = None
@@ -97,7 +97,7 @@ def render(
 def _check_projected(splats: Splats, gaussians: Gaussians) -> None:
     """Raise InputError where finite Gaussians are too large or too far for the numbers that a projection takes."""
     with torch.no_grad():
-        finite = torch.cat([splats.centers, splats.conics, splats.depths.unsqueeze(-1)], -1).isfinite().all(dim=-1)
+        finite = torch.cat([splats.means2d, splats.conics, splats.depths.unsqueeze(-1)], -1).isfinite().all(dim=-1)
         if bool(finite.all()):
             return
         mean, scale = (float(each.abs().max()) for each in (gaussians.means, gaussians.scales))

@@ -29,7 +29,7 @@ COMPILED_MODELS = ("pinhole", "orthographic", "gmae")
 def project(gaussians: Gaussians, camera: Camera, backend: str = "auto") -> Splats:
     """Project Gaussians [B, K] through a camera and sort them near to far (equal depths keep their order).
 
-    Covariances are carried by the EWA linearisation, J W Σ Wᵀ Jᵀ + BLUR·I (Zwicker et al. 2001, eq. 26), where J is
+    Covariances are carried by the EWA linearisation, J W Σ Wᵀ Jᵀ + EPS2D·I (Zwicker et al. 2001, eq. 26), where J is
     the Jacobian of the camera model. Half precision is computed in float32. Gaussians nearer than `camera.near` or
     farther than `camera.far` get opacity 0. The Jacobian is taken at most JACOBIAN_LIMIT half-images off the axis, as
     in 3D Gaussian splatting.
@@ -87,7 +87,7 @@ def _project_compiled(gaussians: Gaussians, view: Tensor, camera: Camera) -> Spl
         view = view.to(gaussians.means.device)
     fx, fy, cx, cy = (float(getattr(camera, name)) for name in ("fx", "fy", "cx", "cy"))
     limits = JACOBIAN_LIMIT * camera.width / 2 / fx, JACOBIAN_LIMIT * camera.height / 2 / fy
-    centers, conics, depths, colors, opacities, _ = torch.ops.splatlearn.project(
+    means2d, conics, depths, colors, opacities, _ = torch.ops.splatlearn.project(
         gaussians.means,
         gaussians.scales,
         gaussians.quaternions,
@@ -97,7 +97,7 @@ def _project_compiled(gaussians: Gaussians, view: Tensor, camera: Camera) -> Spl
         camera.model,
         (fx, fy, cx, cy, camera.near, *limits),
     )
-    return Splats(centers, conics, depths, colors, opacities)
+    return Splats(means2d, conics, depths, colors, opacities)
 
 
 def _project(

@@ -32,8 +32,8 @@ def composite_softly(
     if not temperature > 0:
         raise InputError(f"temperature: expected a positive number, got {temperature}")
     # Powers of numbers near 0 and a softmax over them: half precision would round them all to the same.
-    with torch.autocast(splats.centers.device.type, enabled=False):
-        dx, dy = (pixels[:, axis].to(splats.centers) - splats.centers[..., axis].unsqueeze(-1) for axis in (0, 1))
+    with torch.autocast(splats.means2d.device.type, enabled=False):
+        dx, dy = (pixels[:, axis].to(splats.means2d) - splats.means2d[..., axis].unsqueeze(-1) for axis in (0, 1))
         a, b, c = (part.unsqueeze(-1) for part in splats.conics.unbind(-1))
         power = 0.5 * (a * dx * dx + c * dy * dy) + b * dx * dy
         alpha = (splats.opacities.unsqueeze(-1) * torch.exp(-power.clamp_min(0.0))).clamp_max(ALPHA_MAX)

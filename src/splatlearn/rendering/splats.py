@@ -15,7 +15,7 @@ from splatlearn.core.checks import check_floating, check_same_device, check_shap
 class Splats:
     """2D splats of B images, sorted near to far.
 
-    - `centers` [B, K, 2]: pixels, x then y.
+    - `means2d` [B, K, 2]: pixels, x then y.
     - `conics` [B, K, 3]: (a, b, c) of the inverse covariance [[a, b], [b, c]], px⁻².
     - `depths` [B, K]: z in camera space, world units, ascending.
     - `colors` [B, K, C]: colours or other features.
@@ -25,7 +25,7 @@ class Splats:
     `project` sorts, and `composite` takes the order as given.
     """
 
-    centers: Float[Tensor, "B K 2"]
+    means2d: Float[Tensor, "B K 2"]
     conics: Float[Tensor, "B K 3"]
     depths: Float[Tensor, "B K"]
     colors: Float[Tensor, "B K C"]
@@ -34,15 +34,15 @@ class Splats:
     def __post_init__(self) -> None:
         for field in fields(self):
             check_floating(field.name, getattr(self, field.name))
-        check_shape("centers", self.centers, ("B", "K", 2))
-        leading = tuple(self.centers.shape[:2])
+        check_shape("means2d", self.means2d, ("B", "K", 2))
+        leading = tuple(self.means2d.shape[:2])
         check_shape("conics", self.conics, (3,), leading)
         check_shape("depths", self.depths, (), leading)
         check_shape("colors", self.colors, ("C",), leading)
         check_shape("opacities", self.opacities, (), leading)
         check_same_device(
-            "centers",
-            self.centers,
+            "means2d",
+            self.means2d,
             conics=self.conics,
             depths=self.depths,
             colors=self.colors,
@@ -52,7 +52,7 @@ class Splats:
     @property
     def count(self) -> int:
         """K, the number of splats of each image."""
-        return self.centers.shape[1]
+        return self.means2d.shape[1]
 
     def select(self, index: slice | Tensor) -> Splats:
         """Keep the splats at some places of the depth order, in all images alike (`slice(64)`: the nearest 64)."""

@@ -63,7 +63,7 @@ def _draw_ellipses(axes: Axes, splats: Splats, row: int, size: tuple[int, int]) 
             heights=axes_px[:, 1].numpy()[order],
             angles=angles.numpy()[order],
             units="xy",
-            offsets=splats.centers[row].numpy()[order],
+            offsets=splats.means2d[row].numpy()[order],
             offset_transform=axes.transData,
             facecolors=colors.clip(0, 1)[order],
             edgecolors="none",

@@ -103,7 +103,7 @@ def _gaussians_section(model: GMAE, images: Tensor, names: Sequence[str]) -> Sec
         Figure(
             gaussian_map(
                 images[index],
-                splats.centers[index],
+                splats.means2d[index],
                 splats.conics[index],
                 splats.colors[index],
                 splats.opacities[index],

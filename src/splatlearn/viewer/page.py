@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from splatlearn.core.disk.atomic import write_whole
 from splatlearn.core.errors import InputError
-from splatlearn.rendering.formula import ALPHA_MAX, ALPHA_MIN, BLUR, JACOBIAN_LIMIT
+from splatlearn.rendering.formula import ALPHA_MAX, ALPHA_MIN, EPS2D, JACOBIAN_LIMIT
 from splatlearn.viewer.contents import ViewedImage, palettes
 
 SCRIPTS = ("scene.js", "projection.js", "painter.js", "colours.js", "picking.js", "stage.js", "panel.js", "main.js")
@@ -48,7 +48,7 @@ def render_view(title: str, lead: str, images: Sequence[ViewedImage]) -> str:
         title=title,
         lead=lead,
         data={
-            "formula": {"alphaMax": ALPHA_MAX, "alphaMin": ALPHA_MIN, "blur": BLUR, "jacobianLimit": JACOBIAN_LIMIT},
+            "formula": {"alphaMax": ALPHA_MAX, "alphaMin": ALPHA_MIN, "eps2d": EPS2D, "jacobianLimit": JACOBIAN_LIMIT},
             "palettes": palettes(),
             "images": [image.packed() for image in images],
         },

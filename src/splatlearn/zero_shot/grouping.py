@@ -37,10 +37,10 @@ def group_gaussians(scene: Scene, groups: int, seed: int = 0) -> Int64[Tensor, "
 def group_features(scene: Scene) -> Float[Tensor, "B K F"]:
     """What Gaussians are compared by, in the depth order."""
     splats = scene.splats
-    span = splats.centers.new_tensor([scene.size[1], scene.size[0]])
+    span = splats.means2d.new_tensor([scene.size[1], scene.size[0]])
     determinant = splats.conics[..., 0] * splats.conics[..., 2] - splats.conics[..., 1].square()
     parts = {
-        "center": 2.0 * splats.centers / span - 1.0,
+        "center": 2.0 * splats.means2d / span - 1.0,
         "depth": _standardised(splats.depths).unsqueeze(-1),
         "color": splats.colors,
         "scale": _standardised(-0.25 * determinant.clamp_min(1e-20).log()).unsqueeze(-1),

@@ -39,8 +39,8 @@ def figure_of_mixtures(
     splats = scene.splats
     weights = in_float64(visible_weights(splats, scene.size)).clamp_min(1e-9).cpu().numpy()
     colors = skimage.color.rgb2lab(in_float64(splats.colors.clamp(0.0, 1.0)).cpu().numpy())
-    inside = _inside(splats.centers, scene.size).cpu().numpy()
-    lean = np.zeros(weights.shape) if prior is None else _log_odds(prior, splats.centers).cpu().numpy()
+    inside = _inside(splats.means2d, scene.size).cpu().numpy()
+    lean = np.zeros(weights.shape) if prior is None else _log_odds(prior, splats.means2d).cpu().numpy()
     found = [_probabilities(*each, seed) for each in zip(colors, weights, inside, lean, strict=True)]
     members = torch.from_numpy(np.stack(found)).to(splats.colors).unsqueeze(-1)
     painted, _ = paint(splats, members, scene.size)

@@ -54,15 +54,15 @@ function projectOne(splats, index, [x, y, z], axes, camera, formula) {
     first[2] * second[0] - first[0] * second[2],
     first[0] * second[1] - first[1] * second[0],
   ];
-  const determinant = dot(cross, cross) + formula.blur * (xx + yy) + formula.blur * formula.blur;
+  const determinant = dot(cross, cross) + formula.eps2d * (xx + yy) + formula.eps2d * formula.eps2d;
   splats.x[index] = camera.fx * x * perspective + camera.cx;
   splats.y[index] = camera.fy * y * perspective + camera.cy;
-  splats.a[index] = (yy + formula.blur) / determinant;
+  splats.a[index] = (yy + formula.eps2d) / determinant;
   splats.b[index] = -xy / determinant;
-  splats.c[index] = (xx + formula.blur) / determinant;
-  splats.xx[index] = xx + formula.blur;
+  splats.c[index] = (xx + formula.eps2d) / determinant;
+  splats.xx[index] = xx + formula.eps2d;
   splats.xy[index] = xy;
-  splats.yy[index] = yy + formula.blur;
+  splats.yy[index] = yy + formula.eps2d;
   splats.depth[index] = z;
 }
 

@@ -17,7 +17,7 @@ def bin_splats(splats: Splats) -> Splats:
         return values.gather(1, order.unsqueeze(-1).expand(-1, -1, values.shape[-1]))
 
     return Splats(
-        centers=gather(splats.centers),
+        means2d=gather(splats.means2d),
         conics=gather(splats.conics),
         depths=gather(splats.depths),
         colors=gather(splats.colors),

@@ -25,7 +25,7 @@ def status() -> str:
     return "ok"
 
 
-def refusal(centers: Tensor, channels: int) -> str | None:
+def refusal(means2d: Tensor, channels: int) -> str | None:
     """Why the backend cannot take these inputs, or None."""
     return None
 
@@ -49,13 +49,13 @@ class _Dense:
 
 
 def _dense(
-    centers: Float[Tensor, "B K 2"],
+    means2d: Float[Tensor, "B K 2"],
     conics: Float[Tensor, "B K 3"],
     opacities: Float[Tensor, "B K"],
     pixels: Float[Tensor, "P 2"],
 ) -> _Dense:
-    dx = pixels[:, 0] - centers[..., 0:1]
-    dy = pixels[:, 1] - centers[..., 1:2]
+    dx = pixels[:, 0] - means2d[..., 0:1]
+    dy = pixels[:, 1] - means2d[..., 1:2]
     a, b, c = (conics[..., i : i + 1] for i in range(3))
     power = 0.5 * (a * dx * dx + c * dy * dy) + b * dx * dy
     falloff = torch.exp(-power.clamp_min(0.0))
@@ -69,7 +69,7 @@ def _dense(
 
 
 def composite_pixels(
-    centers: Float[Tensor, "B K 2"],
+    means2d: Float[Tensor, "B K 2"],
     conics: Float[Tensor, "B K 3"],
     opacities: Float[Tensor, "B K"],
     colors: Float[Tensor, "B K C"],
@@ -77,7 +77,7 @@ def composite_pixels(
     pixels: Float[Tensor, "P 2"],
 ) -> tuple[Float[Tensor, "B C P"], Float[Tensor, "B P"]]:
     """Colour and transmittance at P pixel centres (x, y), differentiable; see `formula` for the equations."""
-    dense = _dense(centers, conics, opacities, pixels)
+    dense = _dense(means2d, conics, opacities, pixels)
     transmittance = (1.0 - dense.alpha).prod(dim=1)
     color = torch.einsum("bkp,bkc->bcp", dense.before * dense.alpha, colors)
     return color + transmittance.unsqueeze(1) * background.unsqueeze(-1), transmittance
@@ -93,8 +93,8 @@ def pixel_gradients(
 
     ∂L/∂α_k = T_k (g·color_k) − 1/(1 − α_k) · [Σ_{j>k} T_j α_j (g·color_j) + T_end (g·background + g_T)]
     """
-    centers, conics, opacities, colors, background = inputs
-    dense = _dense(centers, conics, opacities, pixels)
+    means2d, conics, opacities, colors, background = inputs
+    dense = _dense(means2d, conics, opacities, pixels)
     weights = dense.before * dense.alpha
     transmittance = (1.0 - dense.alpha).prod(dim=1)
 
@@ -120,7 +120,7 @@ def pixel_gradients(
 
 
 def forward(
-    centers: Float[Tensor, "B K 2"],
+    means2d: Float[Tensor, "B K 2"],
     conics: Float[Tensor, "B K 3"],
     opacities: Float[Tensor, "B K"],
     colors: Float[Tensor, "B K C"],
@@ -128,8 +128,8 @@ def forward(
     size: tuple[int, int],
 ) -> tuple[Float[Tensor, "B C H W"], Float[Tensor, "B H W"]]:
     """Composite splats over images of `size` (height, width)."""
-    splats = (centers, conics, opacities, colors, background)
-    parts = [composite_pixels(*splats, pixels) for _, pixels in _chunks(centers, size)]
+    splats = (means2d, conics, opacities, colors, background)
+    parts = [composite_pixels(*splats, pixels) for _, pixels in _chunks(means2d, size)]
     color = torch.cat([part[0] for part in parts], dim=-1)
     transmittance = torch.cat([part[1] for part in parts], dim=-1)
     return color.unflatten(-1, size), transmittance.unflatten(-1, size)
@@ -140,7 +140,7 @@ def backward(
     outputs: tuple[Float[Tensor, "B C H W"], Float[Tensor, "B H W"]],
     gradients: tuple[Float[Tensor, "B C H W"], Float[Tensor, "B H W"]],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of (centers, conics, opacities, colors, background) from those of (color, transmittance)."""
+    """Gradients of (means2d, conics, opacities, colors, background) from those of (color, transmittance)."""
     size = (int(outputs[1].shape[-2]), int(outputs[1].shape[-1]))
     color_gradient, transmittance_gradient = (gradients[0].flatten(-2), gradients[1].flatten(-2))
     totals = [torch.zeros_like(tensor) for tensor in inputs]
@@ -150,13 +150,13 @@ def backward(
     return totals[0], totals[1], totals[2], totals[3], totals[4]
 
 
-def _chunks(centers: Float[Tensor, "B K 2"], size: tuple[int, int]) -> Iterator[tuple[slice, Float[Tensor, "P 2"]]]:
+def _chunks(means2d: Float[Tensor, "B K 2"], size: tuple[int, int]) -> Iterator[tuple[slice, Float[Tensor, "P 2"]]]:
     """The pixel centres of an image in row order, a chunk at a time, with their places in the flattened image."""
     height, width = size
-    rows = torch.arange(height, device=centers.device, dtype=centers.dtype) + 0.5
-    columns = torch.arange(width, device=centers.device, dtype=centers.dtype) + 0.5
+    rows = torch.arange(height, device=means2d.device, dtype=means2d.dtype) + 0.5
+    columns = torch.arange(width, device=means2d.device, dtype=means2d.dtype) + 0.5
     pixels = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1).reshape(-1, 2)
-    elements = CHUNK_ELEMENTS.get(centers.device.type, 2**22)
-    step = max(64, elements // max(1, centers.shape[0] * centers.shape[1]))
+    elements = CHUNK_ELEMENTS.get(means2d.device.type, 2**22)
+    step = max(64, elements // max(1, means2d.shape[0] * means2d.shape[1]))
     for start in range(0, pixels.shape[0], step):
         yield slice(start, start + step), pixels[start : start + step]

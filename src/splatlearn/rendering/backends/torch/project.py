@@ -10,7 +10,7 @@ from torch import Tensor
 
 from splatlearn.core.cameras import Camera
 from splatlearn.core.gaussians import Gaussians, quaternions_to_matrices
-from splatlearn.rendering.formula import BLUR, JACOBIAN_LIMIT
+from splatlearn.rendering.formula import EPS2D, JACOBIAN_LIMIT
 from splatlearn.rendering.splats import Splats
 
 
@@ -35,7 +35,7 @@ def project(gaussians: Gaussians, view: Float[Tensor, "*B 4 4"], camera: Camera)
     # The rows of J W R S: what a unit sphere in the Gaussian's own axes becomes on the image.
     conics = _conics(model.pushforward(x, y, z_safe, (across, down, along), lens, JACOBIAN_LIMIT))
     return Splats(
-        centers=torch.stack(model.project(x, y, z_safe, lens), dim=-1),
+        means2d=torch.stack(model.project(x, y, z_safe, lens), dim=-1),
         conics=conics,
         depths=z,
         colors=gaussians.colors,
@@ -48,9 +48,9 @@ def _only_where(drawn: Bool[Tensor, "B K"], opacities: Float[Tensor, "B K"]) -> 
 
 
 def _conics(rows: tuple[Float[Tensor, "B K 3"], Float[Tensor, "B K 3"]]) -> Float[Tensor, "B K 3"]:
-    """Inverse of M Mᵀ + BLUR·I for the 2×3 matrix M of the given rows.
+    """Inverse of M Mᵀ + EPS2D·I for the 2×3 matrix M of the given rows.
 
-    The determinant is written as |m₁ × m₂|² + BLUR (|m₁|² + |m₂|²) + BLUR², a sum of positive terms: the usual
+    The determinant is written as |m₁ × m₂|² + EPS2D (|m₁|² + |m₂|²) + EPS2D², a sum of positive terms: the usual
     difference of products loses thin tilted Gaussians in float32.
     """
     first, second = rows
@@ -58,5 +58,5 @@ def _conics(rows: tuple[Float[Tensor, "B K 3"], Float[Tensor, "B K 3"]]) -> Floa
     yy = (second * second).sum(-1)
     xy = (first * second).sum(-1)
     cross = torch.linalg.cross(first, second)
-    determinant = (cross * cross).sum(-1) + BLUR * (xx + yy) + BLUR * BLUR
-    return torch.stack([yy + BLUR, -xy, xx + BLUR], dim=-1) / determinant.unsqueeze(-1)
+    determinant = (cross * cross).sum(-1) + EPS2D * (xx + yy) + EPS2D * EPS2D
+    return torch.stack([yy + EPS2D, -xy, xx + EPS2D], dim=-1) / determinant.unsqueeze(-1)

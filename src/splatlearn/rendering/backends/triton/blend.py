@@ -53,7 +53,7 @@ def tiling(batch: int, count: int, channels: int, size: tuple[int, int]) -> Tili
 
 
 def forward(
-    centers: Float[Tensor, "B K 2"],
+    means2d: Float[Tensor, "B K 2"],
     conics: Float[Tensor, "B K 3"],
     opacities: Float[Tensor, "B K"],
     colors: Float[Tensor, "B K C"],
@@ -62,14 +62,14 @@ def forward(
 ) -> tuple[Float[Tensor, "B C H W"], Float[Tensor, "B H W"]]:
     """Composite splats over images of `size` (height, width); half precision is computed in float32."""
     batch, count, channels = colors.shape
-    inputs = float32(centers, conics, opacities, colors, background)
-    color = torch.empty(batch, channels, *size, device=centers.device)
-    transmittance = torch.empty(batch, *size, device=centers.device)
+    inputs = float32(means2d, conics, opacities, colors, background)
+    color = torch.empty(batch, channels, *size, device=means2d.device)
+    transmittance = torch.empty(batch, *size, device=means2d.device)
     if batch == 0:
         return color, transmittance
     cut, kernels = tiling(batch, count, channels, size), _kernels()
-    poison = torch.empty(batch, device=centers.device)
-    with on_device(centers):
+    poison = torch.empty(batch, device=means2d.device)
+    with on_device(means2d):
         kernels.find_poison[(batch,)](*inputs, poison, count, CHANNELS=channels, BLOCK=CHECKED_NUMBERS)
         kernels.composite_forward[(batch * cut.tiles,)](
             *inputs, poison, color, transmittance, count, *size, cut.across, cut.tiles,
@@ -83,7 +83,7 @@ def backward(
     outputs: tuple[Float[Tensor, "B C H W"], Float[Tensor, "B H W"]],
     gradients: tuple[Float[Tensor, "B C H W"], Float[Tensor, "B H W"]],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of (centers, conics, opacities, colors, background) from those of (color, transmittance)."""
+    """Gradients of (means2d, conics, opacities, colors, background) from those of (color, transmittance)."""
     *splats, background = float32(*inputs)
     conics, opacities, colors = splats[1:]
     color, transmittance, *toward = float32(*outputs, *gradients)

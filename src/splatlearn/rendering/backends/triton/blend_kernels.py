@@ -46,7 +46,7 @@ def _clamp(value, low, high):
 
 @triton.jit
 @no_type_check
-def _reach(centers, conics, opacities, first, count, left, top, right, bottom):
+def _reach(means2d, conics, opacities, first, count, left, top, right, bottom):
     """A bit for each splat from `first` on whose α may reach the skip threshold at a pixel centre of the rectangle.
 
     The least power over a rectangle lies on the sides that face the centre, if the conic is an ellipse's; any other
@@ -55,8 +55,8 @@ def _reach(centers, conics, opacities, first, count, left, top, right, bottom):
     lane = tl.arange(0, LANES)
     index = first + lane
     there = index < count
-    x = tl.load(centers + 2 * index, mask=there, other=0.0)
-    y = tl.load(centers + 2 * index + 1, mask=there, other=0.0)
+    x = tl.load(means2d + 2 * index, mask=there, other=0.0)
+    y = tl.load(means2d + 2 * index + 1, mask=there, other=0.0)
     a = tl.load(conics + 3 * index, mask=there, other=1.0)
     b = tl.load(conics + 3 * index + 1, mask=there, other=0.0)
     c = tl.load(conics + 3 * index + 2, mask=there, other=1.0)
@@ -107,13 +107,13 @@ def _determinant(a, b, c):
 
 @triton.jit
 @no_type_check
-def _falloff(centers, conics, place, xs, ys):
+def _falloff(means2d, conics, place, xs, ys):
     """exp(−power) of a splat at pixels and whether the power is not negative; offsets from its centre.
 
     `xs` [1, COLUMNS], `ys` [ROWS, 1]: what is of the column alone is computed once for a thread.
     """
-    dx = xs - tl.load(centers + 2 * place)
-    dy = ys - tl.load(centers + 2 * place + 1)
+    dx = xs - tl.load(means2d + 2 * place)
+    dy = ys - tl.load(means2d + 2 * place + 1)
     a = tl.load(conics + 3 * place)
     b = tl.load(conics + 3 * place + 1)
     c = tl.load(conics + 3 * place + 2)
@@ -148,7 +148,7 @@ def _next_place(first, count, before):
 @triton.jit(do_not_specialize=SIZES)
 @no_type_check
 def composite_forward(
-    centers, conics, opacities, colors, background, poison, color, transmittance,
+    means2d, conics, opacities, colors, background, poison, color, transmittance,
     count, height, width, tiles_across, tiles,
     CHANNELS: tl.constexpr, PADDED: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
@@ -162,7 +162,7 @@ def composite_forward(
     inside = (rows[:, None] < height) & (columns[None, :] < width)
     channel = tl.arange(0, PADDED)
     is_channel = channel < CHANNELS
-    centers += image * count * 2
+    means2d += image * count * 2
     conics += image * count * 3
     opacities += image * count
     colors += image * count * CHANNELS
@@ -171,11 +171,11 @@ def composite_forward(
     painted = tl.zeros([PADDED, ROWS, COLUMNS], tl.float32)
     first = 0
     while first < count:
-        bits = _reach(centers, conics, opacities, first, count, left + 0.5, top + 0.5, right, bottom)
+        bits = _reach(means2d, conics, opacities, first, count, left + 0.5, top + 0.5, right, bottom)
         while bits != 0:
             place = first + _lowest_bit(bits)
             bits = bits & (bits - 1)
-            falloff, _, _, _ = _falloff(centers, conics, place, xs, ys)
+            falloff, _, _, _ = _falloff(means2d, conics, place, xs, ys)
             alpha, _ = _alpha(tl.load(opacities + place) * falloff, before)
             value = tl.load(colors + place * CHANNELS + channel, mask=is_channel, other=0.0)
             painted += value[:, None, None] * (before * alpha)[None, :, :]
@@ -195,7 +195,7 @@ def composite_forward(
 @triton.jit(do_not_specialize=SIZES)
 @no_type_check
 def composite_backward(
-    centers, conics, opacities, colors, color, transmittance, color_gradient, transmittance_gradient,
+    means2d, conics, opacities, colors, color, transmittance, color_gradient, transmittance_gradient,
     sums, background_sums,
     count, height, width, tiles_across, tiles, bands,
     CHANNELS: tl.constexpr, PADDED: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
@@ -206,7 +206,7 @@ def composite_backward(
     band = tl.program_id(0) % bands
     channel = tl.arange(0, PADDED)
     is_channel = channel < CHANNELS
-    centers += image * count * 2
+    means2d += image * count * 2
     conics += image * count * 3
     opacities += image * count
     colors += image * count * CHANNELS
@@ -234,11 +234,11 @@ def composite_backward(
         before = tl.where(inside, 1.0, 0.0)
         first = 0
         while first < count:
-            bits = _reach(centers, conics, opacities, first, count, left + 0.5, top + 0.5, right, bottom)
+            bits = _reach(means2d, conics, opacities, first, count, left + 0.5, top + 0.5, right, bottom)
             while bits != 0:
                 place = first + _lowest_bit(bits)
                 bits = bits & (bits - 1)
-                falloff, moves, dx, dy = _falloff(centers, conics, place, xs, ys)
+                falloff, moves, dx, dy = _falloff(means2d, conics, place, xs, ys)
                 raw = tl.load(opacities + place) * falloff
                 alpha, is_drawn = _alpha(raw, before)
                 value = tl.load(colors + place * CHANNELS + channel, mask=is_channel, other=0.0)
@@ -353,11 +353,11 @@ def _unbounded(values, size, BLOCK: tl.constexpr):
 @triton.jit(do_not_specialize=SIZES)
 @no_type_check
 def find_poison(
-    centers, conics, opacities, colors, background, poison, count, CHANNELS: tl.constexpr, BLOCK: tl.constexpr
+    means2d, conics, opacities, colors, background, poison, count, CHANNELS: tl.constexpr, BLOCK: tl.constexpr
 ):
     """NaN for an image with an input that is not finite, else 0."""
     image = tl.program_id(0).to(tl.int64)
-    found = _unbounded(centers + image * count * 2, count * 2, BLOCK)
+    found = _unbounded(means2d + image * count * 2, count * 2, BLOCK)
     found += _unbounded(conics + image * count * 3, count * 3, BLOCK)
     found += _unbounded(opacities + image * count, count, BLOCK)
     found += _unbounded(colors + image * count * CHANNELS, count * CHANNELS, BLOCK)

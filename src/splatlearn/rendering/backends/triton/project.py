@@ -14,9 +14,9 @@ BLOCK = 128
 
 
 def project(inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], model: str, lens: list[float]) -> None:
-    """Fill (centers, conics, depths, colors, opacities, order) from (means, …, opacities, views); float32."""
+    """Fill (means2d, conics, depths, colors, opacities, order) from (means, …, opacities, views); float32."""
     means, scales, quaternions, colors, opacities, view = (tensor.detach().contiguous() for tensor in inputs)
-    centers, conics, depths, of_colors, of_opacities, order_out = outputs
+    means2d, conics, depths, of_colors, of_opacities, order_out = outputs
     batch, count, channels = colors.shape
     if depths.numel() == 0:
         return
@@ -30,7 +30,7 @@ def project(inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], model: str,
         depths.copy_(nearest_first)
         _kernels().project_forward[grid](
             means, scales, quaternions, colors, opacities, views, order,
-            centers, conics, of_colors, of_opacities, order_out,
+            means2d, conics, of_colors, of_opacities, order_out,
             count, stride, fx, fy, cx, cy, near, limit_x, limit_y,
             CHANNELS=channels, PADDED=_padded(channels), MODEL=model, BLOCK=BLOCK,
         )  # fmt: skip

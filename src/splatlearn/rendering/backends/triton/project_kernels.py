@@ -13,7 +13,7 @@ import triton.language as tl
 
 from splatlearn.rendering import formula
 
-BLUR = tl.constexpr(formula.BLUR)
+EPS2D = tl.constexpr(formula.EPS2D)
 TINY = tl.constexpr(1.1754943508222875e-38)
 """The smallest normal float32, below which a squared quaternion is not divided out."""
 
@@ -152,11 +152,11 @@ def _placed(means, scales, quaternions, views, image, place, there, view_stride,
 @triton.jit
 @no_type_check
 def _conic(first, second):
-    """Inverse of M Mᵀ + BLUR·I, the determinant as a sum of positive terms; and m₁ × m₂."""
+    """Inverse of M Mᵀ + EPS2D·I, the determinant as a sum of positive terms; and m₁ × m₂."""
     normal = _cross(first, second)
     xx, yy, xy = _dot(first, first), _dot(second, second), _dot(first, second)
-    determinant = _dot(normal, normal) + BLUR * (xx + yy) + BLUR * BLUR
-    return (yy + BLUR) / determinant, -xy / determinant, (xx + BLUR) / determinant, determinant, normal
+    determinant = _dot(normal, normal) + EPS2D * (xx + yy) + EPS2D * EPS2D
+    return (yy + EPS2D) / determinant, -xy / determinant, (xx + EPS2D) / determinant, determinant, normal
 
 
 @triton.jit
@@ -187,7 +187,7 @@ def depths_of(means, views, depths, count, view_stride, BLOCK: tl.constexpr):
 @no_type_check
 def project_forward(
     means, scales, quaternions, colors, opacities, views, order,
-    centers, conics, of_colors, of_opacities, order_out,
+    means2d, conics, of_colors, of_opacities, order_out,
     count, view_stride, fx, fy, cx, cy, near, limit_x, limit_y,
     CHANNELS: tl.constexpr, PADDED: tl.constexpr, MODEL: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -205,8 +205,8 @@ def project_forward(
         x, y = tangents[0], tangents[1]
     else:
         x, y = point[0], point[1]
-    tl.store(centers + 2 * splat, fx * x + cx, mask=there)
-    tl.store(centers + 2 * splat + 1, fy * y + cy, mask=there)
+    tl.store(means2d + 2 * splat, fx * x + cx, mask=there)
+    tl.store(means2d + 2 * splat + 1, fy * y + cy, mask=there)
     a, b, c, _, _ = _conic(first, second)
     _store(conics, 3 * splat, (a, b, c), there)
     opacity = tl.load(opacities + place, mask=there, other=0.0)
@@ -221,7 +221,7 @@ def project_forward(
 @triton.jit(do_not_specialize=["count", "fx", "fy", "near", "limit_x", "limit_y"])
 @no_type_check
 def project_backward(
-    means, scales, quaternions, views, order, by_centers, by_conics, by_depths, by_colors, by_opacities,
+    means, scales, quaternions, views, order, by_means2d, by_conics, by_depths, by_colors, by_opacities,
     of_means, of_scales, of_quaternions, of_colors, of_opacities,
     count, view_stride, fx, fy, near, limit_x, limit_y,
     CHANNELS: tl.constexpr, PADDED: tl.constexpr, MODEL: tl.constexpr, BLOCK: tl.constexpr,
@@ -238,8 +238,8 @@ def project_backward(
     by_conic = _vector(by_conics, 3 * splat, there)
     by_first, by_second = _conic_backward(by_conic, first, second)
 
-    by_x = fx * tl.load(by_centers + 2 * splat, mask=there, other=0.0)
-    by_y = fy * tl.load(by_centers + 2 * splat + 1, mask=there, other=0.0)
+    by_x = fx * tl.load(by_means2d + 2 * splat, mask=there, other=0.0)
+    by_y = fy * tl.load(by_means2d + 2 * splat + 1, mask=there, other=0.0)
     by_z = tl.load(by_depths + splat, mask=there, other=0.0)
     if MODEL == "orthographic":
         by_across, by_down = _scaled(fx, by_first), _scaled(fy, by_second)
@@ -286,7 +286,7 @@ def _conic_backward(gradient, first, second):
     a, b, c, determinant, normal = _conic(first, second)
     by_a, by_b, by_c = gradient[0] / determinant, gradient[1] / determinant, gradient[2] / determinant
     by_determinant = -(by_a * a + by_b * b + by_c * c)
-    by_xx, by_yy = by_c + BLUR * by_determinant, by_a + BLUR * by_determinant
+    by_xx, by_yy = by_c + EPS2D * by_determinant, by_a + EPS2D * by_determinant
     by_normal = _scaled(2.0 * by_determinant, normal)
     by_first = _sum(_sum(_scaled(2.0 * by_xx, first), _scaled(-by_b, second)), _cross(second, by_normal))
     by_second = _sum(_sum(_scaled(2.0 * by_yy, second), _scaled(-by_b, first)), _cross(by_normal, first))

@@ -34,15 +34,15 @@ def is_interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "on", "yes")
 
 
-def refusal(centers: Tensor, channels: int) -> str | None:
+def refusal(means2d: Tensor, channels: int) -> str | None:
     """Why the backend cannot take these inputs, or None."""
-    device = centers.device.type
+    device = means2d.device.type
     if device != "cuda" and not (device == "cpu" and is_interpreted()):
         return f"it takes CUDA tensors, got {device}"
-    if device == "cuda" and torch.cuda.get_device_capability(centers.device) < CAPABILITY:
+    if device == "cuda" and torch.cuda.get_device_capability(means2d.device) < CAPABILITY:
         return f"it needs a GPU of compute capability {'.'.join(map(str, CAPABILITY))}"
-    if centers.dtype == torch.float64:
-        return f"it computes in float32, got {centers.dtype}"
+    if means2d.dtype == torch.float64:
+        return f"it computes in float32, got {means2d.dtype}"
     if channels > MAX_CHANNELS:
         return f"it takes up to {MAX_CHANNELS} channels, got {channels}"
     return None
