@@ -9,10 +9,8 @@ from functools import partial
 import torch
 
 from splatlearn.rendering import available_backends
-from splatlearn.rendering.backends.cpu import blend as cpu_blend
 from splatlearn.rendering.backends.cpu import support as cpu_support
 from splatlearn.rendering.backends.torch import blend as torch_blend
-from splatlearn.rendering.backends.triton import blend as triton_blend
 from splatlearn.rendering.choice import BACKENDS
 
 from . import scalar_kernel
@@ -43,12 +41,12 @@ def contenders() -> dict[str, Contender]:
     found = [Contender(SCALAR, scalar_kernel.forward, scalar_kernel.backward)]
     for name, state in available_backends().items():
         module = BACKENDS[name].blend
-        if state != "ok" or module.refusal(torch.zeros(1, 1, 2), 3) is not None:
+        if state != "ok" or BACKENDS[name].support.refusal(torch.zeros(1, 1, 2), 3) is not None:
             continue
-        if module is triton_blend:
+        if name == "triton":
             # Its interpreter, which is for tests.
             continue
-        if module is cpu_blend:
+        if name == "cpu":
             for each in cpu_support.instruction_sets():
                 switch = partial(cpu_support.use_instruction_set, each)
                 found.append(Contender(f"{name} {each}", module.forward, module.backward, switch))
