@@ -67,8 +67,8 @@ def paper(recipe: Recipe) -> Recipe:
     decoder = DEFAULT_DECODERS[recipe.model.split("_")[2]]
     published = ModelOptions(
         decoder_depth=recipe.options.decoder_depth,
-        decoder_width=decoder.width,
-        decoder_heads=decoder.heads,
+        decoder_embed_dim=decoder.embed_dim,
+        decoder_num_heads=decoder.num_heads,
         gaussians=256,
     )
     return dataclasses.replace(recipe, preset="paper", options=published)

@@ -47,12 +47,12 @@ def outputs(name: str) -> Outputs:
     """
     model = load_model(name)
     images = _images(model.image_size)
-    mask = random_mask(len(images), _grid(model.image_size, model.patch), 0.75, torch.Generator().manual_seed(0))
+    mask = random_mask(len(images), _grid(model.image_size, model.patch_size), 0.75, torch.Generator().manual_seed(0))
     is_gmae = isinstance(model, GMAE)
     with evaluating(model):
         painted = model(images, mask).image
         losses = [
-            masked_mse(painted[[index]], images[[index]], _one(mask, index), model.patch, normalize=not is_gmae)
+            masked_mse(painted[[index]], images[[index]], _one(mask, index), model.patch_size, normalize=not is_gmae)
             for index in range(len(images))
         ]
         found = {"losses": torch.stack(losses)}
@@ -90,8 +90,8 @@ def _images(size: tuple[int, int]) -> torch.Tensor:
     return torch.stack(squares).float() / 255
 
 
-def _grid(size: tuple[int, int], patch: int) -> tuple[int, int]:
-    return size[0] // patch, size[1] // patch
+def _grid(size: tuple[int, int], patch_size: int) -> tuple[int, int]:
+    return size[0] // patch_size, size[1] // patch_size
 
 
 def _one(mask: Mask, index: int) -> Mask:

@@ -67,13 +67,13 @@ class Plan:
 
 def recipe_of(method: Method, data: str, images: int, plan: Plan, seed: int, out: Path) -> Recipe:
     """The run of one method: what differs between methods is their decoder's head and their own targets."""
-    side, patch = SIDES[data]
+    side, patch_size = SIDES[data]
     options = ModelOptions(decoder_depth=2)
     if method == "gmae":
         options = ModelOptions(decoder_depth=2, gaussians=256, gaussians_per_query=16, **PAPER_LIKE)
     return Recipe(
         method=method,
-        model=f"{method}_vit_{plan.size}_patch{patch}_{side}",
+        model=f"{method}_vit_{plan.size}_patch{patch_size}_{side}",
         options=options,
         objective=ObjectiveOptions(error="squared", visible_weight=0.0),
         data=DataOptions(data=f"{data}, {images} images", crop_scale=(0.3, 1.0)),
@@ -115,10 +115,10 @@ def run(method: Method, data: str, plan: Plan, seed: int, out: Path) -> Path:
 
 
 def _reconstruction(folder: Path, labelled: Labelled, normalized: bool, sides: tuple[int, int]) -> dict[str, float]:
-    side, patch = sides
+    side, patch_size = sides
     judged = [labelled.val.source[index] for index in range(min(JUDGED, len(labelled.val)))]
     pixels = torch.stack([torch.from_numpy(resize_center_crop(each.image, side, side)) for each in judged])
-    grid = (side // patch, side // patch)
+    grid = (side // patch_size, side // patch_size)
     mask = random_mask(len(judged), grid, 0.75, torch.Generator().manual_seed(0))
     return masked_psnr(load_model(folder), pixels.float() / 255, mask, normalized)
 

@@ -77,7 +77,7 @@ def main(
     height, width = made.image_size
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(batch, 3, height, width, generator=generator)
-    grid = (height // made.patch, width // made.patch)
+    grid = (height // made.patch_size, width // made.patch_size)
 
     # As the training loop asks: the error is that of the hidden patches.
     asked = {"visible": False} if isinstance(made, MAE) else {}
@@ -86,7 +86,7 @@ def main(
         mask = random_mask(batch, grid, 0.75, generator)
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
             reconstruction = made(images, mask, **asked)
-            loss = masked_mse(reconstruction.image, images, mask, made.patch)
+            loss = masked_mse(reconstruction.image, images, mask, made.patch_size)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(made.parameters(), 2.0)
         optimizer.step()

@@ -61,10 +61,11 @@ def make_model(name: str, options: Options) -> nn.Module:
     assert isinstance(ours, MAE)
     encoder, decoder = ours.config.encoder, ours.config.decoder
     config = ViTMAEConfig(
-        hidden_size=encoder.width, num_hidden_layers=encoder.depth, num_attention_heads=encoder.heads,
-        intermediate_size=int(encoder.width * encoder.mlp_ratio), image_size=ours.image_size[0],
-        patch_size=encoder.patch, decoder_hidden_size=decoder.width, decoder_num_hidden_layers=decoder.depth,
-        decoder_num_attention_heads=decoder.heads, decoder_intermediate_size=int(decoder.width * decoder.mlp_ratio),
+        hidden_size=encoder.embed_dim, num_hidden_layers=encoder.depth, num_attention_heads=encoder.num_heads,
+        intermediate_size=int(encoder.embed_dim * encoder.mlp_ratio), image_size=ours.image_size[0],
+        patch_size=encoder.patch_size, decoder_hidden_size=decoder.embed_dim, decoder_num_hidden_layers=decoder.depth,
+        decoder_num_attention_heads=decoder.num_heads,
+        decoder_intermediate_size=int(decoder.embed_dim * decoder.mlp_ratio),
         mask_ratio=0.75,
     )  # fmt: skip
     # transformers types `.to` such that it cannot be called.
@@ -72,12 +73,12 @@ def make_model(name: str, options: Options) -> nn.Module:
     return theirs.to(options.device)
 
 
-def make_step(model: nn.Module, batch: int, side: int, patch: int, options: Options) -> Callable[[], None]:
+def make_step(model: nn.Module, batch: int, side: int, patch_size: int, options: Options) -> Callable[[], None]:
     """One optimiser step on random images that stay on the device; of our models as the training loop does it."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(batch, 3, side, side, generator=generator).to(options.device)
-    grid = (side // patch, side // patch)
+    grid = (side // patch_size, side // patch_size)
     parameters = list(model.parameters())
     ours = isinstance(model, (MAE, GMAE))
     parts = parts_worth_it(batch, grid[0] * grid[1], parameters) if ours and options.device == "cpu" else 1
@@ -88,7 +89,9 @@ def make_step(model: nn.Module, batch: int, side: int, patch: int, options: Opti
 
     def forward(images: torch.Tensor, mask: Mask) -> tuple[torch.Tensor, None]:
         with options.autocast(theirs=not ours, cached=parts == 1):
-            loss = masked_mse(model(images, mask, **asked).image, images, mask, patch) if ours else model(images).loss
+            loss = (
+                masked_mse(model(images, mask, **asked).image, images, mask, patch_size) if ours else model(images).loss
+            )
         return loss / parts, None
 
     def step() -> None:

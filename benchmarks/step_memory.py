@@ -36,8 +36,8 @@ def _main(contender: str, model: str, batch: str, precision: str, threads: str, 
     torch.set_num_threads(int(threads))
     queries, per_query = int(counts[0]), int(counts[1]) if len(counts) > 1 else None
     options = Options(model, "cpu", precision, 1, per_query, queries)
-    side, patch = sizes(options)
-    step = make_step(make_model(contender, options), int(batch), side, patch, options)
+    side, patch_size = sizes(options)
+    step = make_step(make_model(contender, options), int(batch), side, patch_size, options)
     step()
     print(rise(step) / int(batch) / 1e6)
 

@@ -50,9 +50,9 @@ def renderer_milliseconds(model: GMAE, batch: int, options: Options) -> float:
 def fits(name: str, batch: int, options: Options) -> bool:
     """Whether a step of that many images fits into the GPU's memory."""
     model = make_model(name, options)
-    side, patch = sizes(options)
+    side, patch_size = sizes(options)
     try:
-        make_step(model, batch, side, patch, options)()
+        make_step(model, batch, side, patch_size, options)()
     except torch.cuda.OutOfMemoryError:
         return False
     finally:
@@ -64,7 +64,7 @@ def fits(name: str, batch: int, options: Options) -> bool:
 
 def rows_of(names: list[str], batch: int, compiled: bool, options: Options) -> list[dict]:
     """Time the contenders in turns; one row for each."""
-    side, patch = sizes(options)
+    side, patch_size = sizes(options)
     models = {name: make_model(name, options) for name in names}
     peaks: dict[str, float | None] = {}
     extra: dict[str, float | None] = {}
@@ -72,7 +72,7 @@ def rows_of(names: list[str], batch: int, compiled: bool, options: Options) -> l
     for name, model in models.items():
         if compiled:
             model.compile()
-        step = make_step(model, batch, side, patch, options)
+        step = make_step(model, batch, side, patch_size, options)
         step()
         peaks[name] = None
         if options.device == "cuda":

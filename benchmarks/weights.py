@@ -57,9 +57,9 @@ def recipe_of(name: Name, folder: Path, epochs: int, device: str, workers: int |
         method="gmae" if gmae else "mae",
         model=f"{'gmae' if gmae else 'mae'}_vit_tiny_patch8_64",
         options=ModelOptions(
-            decoder_width=128,
+            decoder_embed_dim=128,
             decoder_depth=1,
-            decoder_heads=2,
+            decoder_num_heads=2,
             gaussians=512 if gmae else None,
             gaussians_per_query=8 if gmae else None,
             color="linear" if gmae else None,
@@ -146,7 +146,7 @@ def store(name: tyro.conf.Positional[Name], out: Path = Path("runs/weights"), pa
         name=name,
         data=f"{Photographs().description}. {TERMS}",
         command=f"python -m benchmarks.weights train {name}",
-        licence=LICENCE,
+        license=LICENCE,
         scores=facts.scores + tuple(_scores(read_object(folder / JUDGED), isinstance(model, GMAE))),
     )
     if stored.exists():

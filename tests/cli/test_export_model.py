@@ -31,7 +31,7 @@ def test_a_run_s_recipe_is_in_what_is_exported(
     birds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert run("export", str(birds), "--to", "hf-mae", "--licence", "cc-by-4.0") == 0
+    assert run("export", str(birds), "--to", "hf-mae", "--license", "cc-by-4.0") == 0
     assert "ViTMAEForPreTraining.from_pretrained" in capsys.readouterr().out
     said = json.loads((tmp_path / "birds-hf-mae" / "config.json").read_text())
     assert said["norm_pix_loss"] is True and said["mask_ratio"] == 0.5
@@ -94,11 +94,11 @@ def test_wrong_exports_are_one_sentence(birds: Path, tmp_path: Path, capsys: pyt
 class TestImport:
     def test_official_weights(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         torch.save({"model": official_file(their_mae())}, tmp_path / "mae_visualize.pth")
-        options = ("--heads", "3", "--decoder-heads", "2", "--target", "colors")
+        options = ("--num-heads", "3", "--decoder-num-heads", "2", "--target", "colors")
         out = tmp_path / "model"
         assert run("import", str(tmp_path / "mae_visualize.pth"), "--out", str(out), *options) == 0
         assert "imported with its decoder, which predicts colours in [0, 1]" in capsys.readouterr().out
-        assert load_model(out).config.encoder.heads == 3
+        assert load_model(out).config.encoder.num_heads == 3
         assert "Imported from" in (out / "README.md").read_text()
 
     def test_there_and_back(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

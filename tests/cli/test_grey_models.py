@@ -42,7 +42,7 @@ def photos(tmp_path: Path) -> Path:
 @pytest.fixture
 def grey(tmp_path: Path) -> Path:
     torch.save({"model": official_weights(model_of(1))}, tmp_path / "grey.pth")
-    options = ("--heads", 2, "--decoder-heads", 2, "--target", "colors")
+    options = ("--num-heads", 2, "--decoder-num-heads", 2, "--target", "colors")
     assert run("import", tmp_path / "grey.pth", "--out", tmp_path / "grey", *options) == 0
     return tmp_path / "grey"
 

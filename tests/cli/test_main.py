@@ -17,8 +17,8 @@ from splatlearn.training.laptop import laptop_recipe
 from splatlearn.training.recipe import Recipe
 
 SMALL = [
-    "--model", "gmae_vit_tiny_patch4_16", "--gaussians", "16", "--decoder-depth", "1", "--decoder-width", "32",
-    "--decoder-heads", "2", "--batch-size", "4", "--epochs", "2", "--device", "cpu", "--precision", "fp32",
+    "--model", "gmae_vit_tiny_patch4_16", "--gaussians", "16", "--decoder-depth", "1", "--decoder-embed-dim", "32",
+    "--decoder-num-heads", "2", "--batch-size", "4", "--epochs", "2", "--device", "cpu", "--precision", "fp32",
     "--workers", "0", "--trackers",
 ]  # fmt: skip
 
@@ -76,12 +76,12 @@ def test_pretrain_several_masks_in_any_preset(photos: Path, tmp_path: Path, meth
 @pytest.mark.parametrize("method", ["mi-gmae", "gmae", "mi-mae", "mae"])
 def test_the_laptop_preset_fills_in_what_is_not_given(photos: Path, tmp_path: Path, method: str) -> None:
     here, out = ["--data", str(photos), "--workers", "0", "--trackers"], tmp_path / "run"
-    options = ["--preset=laptop", "--decoder-width", "32", "--batch-size", "4", "--stop-after", "1"]
+    options = ["--preset=laptop", "--decoder-embed-dim", "32", "--batch-size", "4", "--stop-after", "1"]
     assert run("pretrain", method, *here, "--out", str(out), *options) == 0
     stored, made = Recipe.read(out / "recipe.json"), load_model(out)
     wanted = laptop_recipe(stored.data, stored.run, method).resolved()  # type: ignore[arg-type]
-    assert stored.differences(wanted) == ["optimizer.batch_size: 4, 16", "options.decoder_width: 32, 128"]
-    assert made.config.decoder.width == 32 and made.config.decoder.depth == 1
+    assert stored.differences(wanted) == ["optimizer.batch_size: 4, 16", "options.decoder_embed_dim: 32, 128"]
+    assert made.config.decoder.embed_dim == 32 and made.config.decoder.depth == 1
     assert stored.mutual.masks == 4 and stored.data.crop_scale == (0.2, 1.0)
     assert bool(stored.mutual.maximize_weight) == method.startswith("mi-")
 

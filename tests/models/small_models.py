@@ -8,8 +8,8 @@ import torch
 
 from splatlearn.models import GMAE, MAE, DecoderConfig, GMAEConfig, MAEConfig, ViTConfig
 
-ENCODER = ViTConfig(width=24, depth=2, heads=3, patch=4, image_size=(16, 24))
-DECODER = DecoderConfig(width=16, depth=2, heads=2)
+ENCODER = ViTConfig(embed_dim=24, depth=2, num_heads=3, patch_size=4, image_size=(16, 24))
+DECODER = DecoderConfig(embed_dim=16, depth=2, num_heads=2)
 
 
 def small_mae(seed: int = 0) -> MAE:

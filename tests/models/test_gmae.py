@@ -152,7 +152,7 @@ def test_under_autocast_gaussians_stay_float32(generator: torch.Generator) -> No
 
 def test_queries() -> None:
     model = small_gmae()
-    assert model.config.queries == 4 and model.query_embed.shape == (1, 4, 16)
+    assert model.config.num_queries == 4 and model.query_embed.shape == (1, 4, 16)
     assert model.head.weight.shape == (3 * 14, 16)
 
 

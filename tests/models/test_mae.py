@@ -94,7 +94,7 @@ def test_other_sizes_than_the_native_one(generator: torch.Generator) -> None:
     model, images = small_mae(), torch.rand(1, 3, 20, 12, generator=generator)
     assert model(images, random_mask(1, (5, 3), generator=generator)).image.shape == images.shape
     assert model.feature_map(images).shape == (1, 24, 5, 3)
-    assert model.patch == 4 and model.image_size == (16, 24)
+    assert model.patch_size == 4 and model.image_size == (16, 24)
 
 
 def test_every_parameter_gets_a_gradient(generator: torch.Generator) -> None:
@@ -117,7 +117,7 @@ def test_without_visible_patches_the_hidden_ones_are_the_same(generator: torch.G
     for visible in (True, False):
         model.zero_grad()
         made = model(images, mask, visible=visible)
-        masked_mse(made.image, images, mask, model.patch, normalize=True).backward()
+        masked_mse(made.image, images, mask, model.patch_size, normalize=True).backward()
         gradients.append([torch.zeros(1) if each.grad is None else each.grad.clone() for each in model.parameters()])
     whole, part = model(images, mask).image, model(images, mask, visible=False).image
     torch.testing.assert_close(part, whole * mask.hidden_pixels(4).unsqueeze(1), atol=1e-6, rtol=1e-5)

@@ -32,8 +32,8 @@ from splatlearn.models.presets import DEFAULT_DECODERS, Preset
 def test_sizes(size: str, encoder: tuple[int, int, int], decoder: tuple[int, int, int]) -> None:
     for kind in ("mae", "gmae"):
         config = model_config(f"{kind}_vit_{size}_patch14_224")
-        assert (config.encoder.width, config.encoder.depth, config.encoder.heads) == encoder
-        assert config.encoder.patch == 14 and config.encoder.image_size == (224, 224)
+        assert (config.encoder.embed_dim, config.encoder.depth, config.encoder.num_heads) == encoder
+        assert config.encoder.patch_size == 14 and config.encoder.image_size == (224, 224)
         blocks = 1 if kind == "gmae" and size in DEFAULT_DECODERS else decoder[1]
         assert config.decoder == DecoderConfig(decoder[0], blocks, decoder[2])
         paper = model_config(f"{kind}_vit_{size}_patch14_224", "paper")
@@ -59,7 +59,7 @@ def test_options_and_keywords() -> None:
     config = model.config
     assert config.encoder.image_size == (16, 24) and config.decoder == DecoderConfig(192, 1, 3)
     assert (config.gaussians, config.gaussians_per_query, config.background) == (32, 4, "black")
-    narrow = create_model("mae_vit_tiny_patch8_16", decoder_width=32, decoder_depth=1, decoder_heads=2)
+    narrow = create_model("mae_vit_tiny_patch8_16", decoder_embed_dim=32, decoder_depth=1, decoder_num_heads=2)
     assert isinstance(narrow, MAE) and narrow.config.decoder == DecoderConfig(32, 1, 2)
 
 
@@ -111,8 +111,8 @@ class TestErrors:
     def test_sizes_that_do_not_divide(self) -> None:
         with pytest.raises(ValueError, match="image_size: .* got 225×225; the nearest sizes that work: 224×224"):
             create_model("mae_vit_tiny_patch16_225")
-        with pytest.raises(ValueError, match="width, depth, heads: .* got width 192, depth 4, heads 5"):
-            create_model("mae_vit_tiny_patch16_224", decoder_heads=5)
+        with pytest.raises(ValueError, match="embed_dim, depth, num_heads: .* got embed_dim 192, depth 4, num_heads 5"):
+            create_model("mae_vit_tiny_patch16_224", decoder_num_heads=5)
 
     def test_gaussians_of_a_mae(self) -> None:
         with pytest.raises(ValueError, match="gaussians, rotation: expected no options about Gaussians"):

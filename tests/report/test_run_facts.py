@@ -26,7 +26,7 @@ def test_scores_come_with_those_of_the_controls(tmp_path: Path) -> None:
     here = birds(tmp_path)
     save_evaluation(here, evaluation())
     facts = run_facts(here / "checkpoints" / "step-00000020", "mit")
-    assert (facts.name, facts.data, facts.licence, facts.steps) == ("birds", "photos", "mit", None)
+    assert (facts.name, facts.data, facts.license, facts.steps) == ("birds", "photos", "mit", None)
     assert "run.out" not in facts.recipe and facts.recipe["run.seed"] == 3
     assert [(score.probe, score.value) for score in facts.scores] == [("knn", 0.5), ("linear", 0.6)]
     assert facts.scores[0].data == "photos, class token" and facts.scores[0].metric == "accuracy"

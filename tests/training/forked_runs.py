@@ -144,8 +144,18 @@ def signals(folder: Path) -> None:
     for index in range(8):
         Image.fromarray(rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)).save(photos / f"{index}.png")
     command = ["pretrain", "mae", "--data", str(photos), "--model", "mae_vit_tiny_patch4_16", "--decoder-depth", "1"]
-    command += ["--decoder-width", "32", "--decoder-heads", "2", "--batch-size", "4", "--epochs", "5000", "--device"]
-    command += ["cpu", "--precision", "fp32", "--workers", "1", "--log-every", "1", "--trackers"]
+    command += [
+        "--decoder-embed-dim",
+        "32",
+        "--decoder-num-heads",
+        "2",
+        "--batch-size",
+        "4",
+        "--epochs",
+        "5000",
+        "--device",
+    ]
+    command += ["--device", "cpu", "--precision", "fp32", "--workers", "1", "--log-every", "1", "--trackers"]
     for number, expected in ((signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGINT, 130)):
         out = folder / f"run-{number}"
         process = fork(lambda out=out: main([*command, "--out", str(out)]))

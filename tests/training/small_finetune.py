@@ -47,8 +47,8 @@ def labelled(count: int = 16) -> Labelled:
 
 def pretrained(folder: Path, kind: str = "mae") -> Path:
     """A small model as pre-training leaves it behind, with fresh weights."""
-    encoder = ViTConfig(width=48, depth=2, heads=3, patch=4, image_size=(16, 16))
-    decoder, generator = DecoderConfig(width=16, depth=1, heads=2), torch.Generator().manual_seed(0)
+    encoder = ViTConfig(embed_dim=48, depth=2, num_heads=3, patch_size=4, image_size=(16, 16))
+    decoder, generator = DecoderConfig(embed_dim=16, depth=1, num_heads=2), torch.Generator().manual_seed(0)
     if kind == "mae":
         save_model(MAE(MAEConfig(encoder, decoder), generator), folder)
     else:

@@ -24,7 +24,7 @@ def pictures(count: int = 24, side: int = 20) -> ImageList:
 
 def small_recipe(out: Path, method: str = "gmae", **run) -> Recipe:
     options = ModelOptions(
-        decoder_depth=1, decoder_width=32, decoder_heads=2, gaussians=16 if method == "gmae" else None
+        decoder_depth=1, decoder_embed_dim=32, decoder_num_heads=2, gaussians=16 if method == "gmae" else None
     )
     run = {"trackers": (), "log_every": 3, **run}
     return Recipe(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from splatlearn.models import MAE, DecoderConfig, MAEConfig, ViTConfig, presets
+from splatlearn.models import MAE, DecoderConfig, MAEConfig, ViTConfig, presets, save_model
 from splatlearn.training import MutualInformationOptions, Recipe, finetune, pretrain
 from training.small_finetune import labelled, small_finetuning
 from training.small_run import pictures, small_recipe
@@ -32,8 +32,9 @@ def store(folder: Path) -> None:
     for method in ("gmae", "mae", "mi-gmae"):
         pretrain(recipe(method), pictures())
     width, depth, heads = ENCODER
-    encoder = ViTConfig(width=width, depth=depth, heads=heads, patch=4, image_size=(16, 16))
-    MAE(MAEConfig(encoder, DecoderConfig(width=16, depth=1, heads=2)), torch.Generator().manual_seed(0)).save("model")
+    encoder = ViTConfig(embed_dim=width, depth=depth, num_heads=heads, patch_size=4, image_size=(16, 16))
+    config = MAEConfig(encoder, DecoderConfig(embed_dim=16, depth=1, num_heads=2))
+    save_model(MAE(config, torch.Generator().manual_seed(0)), "model")
     finetune(small_finetuning(Path("model"), Path("finetuned"), stop_after=6), labelled())
     for path in Path().rglob("*"):
         if path.name in {".lock", "environment.json"}:
@@ -48,7 +49,7 @@ def recipe(method: str) -> Recipe:
         "mutual": MutualInformationOptions(projector=8, estimator_width=16),
         "objective": dataclasses.replace(small.objective, mask_ratio=0.75),
     }
-    options = dataclasses.replace(small.options, decoder_width=16)
+    options = dataclasses.replace(small.options, decoder_embed_dim=16)
     return dataclasses.replace(small, method=method, options=options, **(several if method == "mi-gmae" else {}))
 
 

@@ -30,7 +30,7 @@ from training.small_run import losses, pictures, small_recipe
 
 pytestmark = pytest.mark.usefixtures("small_encoder")
 
-ENCODER = ViTConfig(width=12, depth=1, heads=1, patch=4, image_size=(8, 8))
+ENCODER = ViTConfig(embed_dim=12, depth=1, num_heads=1, patch_size=4, image_size=(8, 8))
 STORED = Path(__file__).parent / "stored"
 STORED_FILES = {"model.safetensors": "36b6d84c4355b54b", "optimizer.safetensors": "fe1db1e0bea2488b"}
 """The first digits of the SHA-256 sums of the files of the stored checkpoint."""

@@ -21,7 +21,7 @@ def eight_photos() -> torch.Tensor:
 
 def small_gmae() -> GMAE:
     """128 Gaussians from 8 queries behind a narrow encoder."""
-    encoder = ViTConfig(96, depth=2, heads=3, patch=8, image_size=(32, 32))
+    encoder = ViTConfig(96, depth=2, num_heads=3, patch_size=8, image_size=(32, 32))
     config = GMAEConfig(encoder, DecoderConfig(96, 1, 3), gaussians=128, gaussians_per_query=16, scale_limit=2.0)
     return GMAE(config, torch.Generator().manual_seed(0))
 

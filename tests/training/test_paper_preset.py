@@ -33,7 +33,7 @@ def test_every_published_number(method: Method) -> None:
     assert (data.crop_scale, data.flip, data.grow_from) == ((0.2, 1.0) if mae else (0.08, 1.0), 0.5, 1.0)
     assert (objective.mask_ratio, objective.error, objective.visible_weight) == (0.75, "squared", 0.0)
     assert objective.normalize_targets is mae
-    assert (options.decoder_width, options.decoder_depth, options.decoder_heads) == (512, 8, 16)
+    assert (options.decoder_embed_dim, options.decoder_depth, options.decoder_num_heads) == (512, 8, 16)
     assert found.mutual.masks == 1 and found.mutual.maximize_weight == found.mutual.minimize_weight == 0.0
     if not mae:
         assert (options.gaussians, options.gaussians_per_query, options.scale_limit) == (256, 1, 1.0)
@@ -43,7 +43,7 @@ def test_every_published_number(method: Method) -> None:
 
 @pytest.mark.parametrize("model_name", ["mae_vit_tiny_patch4_16", "gmae_vit_tiny_patch4_16"])
 def test_weight_decay_spares_what_the_official_code_spares(model_name: str) -> None:
-    model = create_model(model_name, "paper", decoder_depth=1, decoder_width=32, decoder_heads=2)
+    model = create_model(model_name, "paper", decoder_depth=1, decoder_embed_dim=32, decoder_num_heads=2)
     # The official code takes timm's groups: what has one axis, or a name that ends in ".bias", is spared.
     theirs: dict[float, set[int]] = {0.0: set(), 0.05: set()}
     for name, parameter in model.named_parameters():

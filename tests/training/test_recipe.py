@@ -152,3 +152,10 @@ def test_differences_leave_out_what_changes_no_result() -> None:
 def test_fields_out_of_range(changes: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         recipe(**changes)
+
+
+def test_old_names_of_options_are_read() -> None:
+    stored = {"model": "mae_vit_tiny_patch4_16", "options": {"decoder_width": 32, "decoder_heads": 2, "opacity": None}}
+    found = migrate_recipe(stored)["options"]
+    assert found == {"decoder_embed_dim": 32, "decoder_num_heads": 2, "opacity": None}
+    assert "decoder_width" in stored["options"]

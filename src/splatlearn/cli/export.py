@@ -32,7 +32,7 @@ def export_command(
     blur: float = EPS2D,
     refit_colors: bool = False,
     target: ExportTarget | None = None,
-    licence: str | None = None,
+    license: str | None = None,
     private: bool = False,
     overwrite: bool = False,
 ) -> int:
@@ -53,7 +53,7 @@ def export_command(
             stays close to the model's. Without it, viewers clamp the model's own colours.
         target: What a MAE predicts, for hf-mae; normalized-patches where it was imported with a decoder that predicts
             patches. Default: as the recipe of its run says.
-        licence: Of the weights, for the model card: the Hub's name of it, such as cc-by-4.0. Default: none is
+        license: Of the weights, for the model card: the Hub's name of it, such as cc-by-4.0. Default: none is
             named.
         private: Make a new Hub repository a private one.
         overwrite: Replace a file that exists, or the files that an earlier call wrote into the folder.
@@ -71,7 +71,7 @@ def export_command(
             raise InputError(f"image: expected none with --to {to}, which writes the model, got {image}")
         if refit_colors:
             raise InputError(f"refit-colors: expected a splat file, such as --to ply, to write with it, got {to}")
-        print(work.export_model(run, work.ModelExport(to, out, target, licence, private, overwrite)))
+        print(work.export_model(run, work.ModelExport(to, out, target, license, private, overwrite)))
         return 0
     run, images = model_and_images(run, () if image is None else (image,))
     if not images:

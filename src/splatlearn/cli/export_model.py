@@ -34,7 +34,7 @@ class ModelExport:
     to: ModelFormat
     out: str | None = None
     target: ExportTarget | None = None
-    licence: str | None = None
+    license: str | None = None
     private: bool = False
     overwrite: bool = False
 
@@ -49,7 +49,7 @@ def export_model(run: str, options: ModelExport) -> str:
     inputs = model_folder(run).iterdir() if Path(run).exists() else ()
     outputs = model_outputs(path, FOLDERS[options.to], options.overwrite, inputs)
     model = load_model(run)
-    facts = run_facts(run, options.licence)
+    facts = run_facts(run, options.license)
     with outputs.writing():
         if options.to == "timm":
             export_timm(model, path, facts)
@@ -89,7 +89,7 @@ def _push(run: str, options: ModelExport) -> str:
     if options.out is None:
         raise InputError("out: expected the Hub repository, owner/name, to push to, got none; name it with --out")
     model = load_model(run)
-    address = push_to_hub(model, options.out, run_facts(run, options.licence), options.private or None)
+    address = push_to_hub(model, options.out, run_facts(run, options.license), options.private or None)
     return f'{address}: splatlearn.load_model("{options.out}"); model: {described(run)}'
 
 

@@ -67,7 +67,7 @@ def fit_command(
     on = choose_device(device)
     model = None if run is None else load_gmae(run, on)
     if model is not None:
-        pictures.at_least(model.patch)
+        pictures.at_least(model.patch_size)
     results, notes = [], []
     with outputs.writing() as folder, progress_bar() as told:
         for batch in pictures:

@@ -130,7 +130,7 @@ def read_out(
     outputs = outputs_in(where.out, names, where.overwrite, inputs=pictures.files)
     device = choose_device(reading.device)
     model = load_gmae(run, device)
-    pictures.at_least(model.patch)
+    pictures.at_least(model.patch_size)
     check_options(model, options)
     made.check(model)
     done, written = 0, []

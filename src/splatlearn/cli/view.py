@@ -52,7 +52,7 @@ def view_command(
     path = output_file(out, overwrite, inputs=pictures.files, example="view.html")
     on = choose_device(reading.device)
     model = load_gmae(run, on)
-    pictures.at_least(model.patch)
+    pictures.at_least(model.patch_size)
     check_options(model, options)
     found = []
     hardly = None

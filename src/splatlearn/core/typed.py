@@ -54,7 +54,7 @@ def read_as(
 def build(kind: type[Built], values: object, where: str = "", *, extra: bool = False, finite: bool = True) -> Built:
     """Build a dataclass, and those inside it, from what `dataclasses.asdict` and JSON made of it.
 
-    - `where`: what the values are called in messages, such as `config`; keys are named as `config.encoder.width`.
+    - `where`: what the values are called in messages, such as `config`; keys are named as `config.encoder.embed_dim`.
     - `extra`: leaves out keys that the dataclass does not have, as a description by another program may hold.
     - `finite`: refuses NaN and infinity where a number is expected.
 

@@ -51,15 +51,15 @@ class Classifier(nn.Module):
     def __init__(self, config: ClassifierConfig, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.config = config
-        width = config.encoder.width
+        embed_dim = config.encoder.embed_dim
         self.encoder = ViT(config.encoder, generator)
         self.fc_norm: nn.LayerNorm | nn.Identity = (
-            nn.LayerNorm(width, eps=1e-6) if config.pooling == "mean" else nn.Identity()
+            nn.LayerNorm(embed_dim, eps=1e-6) if config.pooling == "mean" else nn.Identity()
         )
         if config.pooling == "mean":
             # As in timm, the norm moves behind the pooling.
             self.encoder.register_module("norm", nn.Identity())
-        self.head = nn.Linear(width, len(config.classes))
+        self.head = nn.Linear(embed_dim, len(config.classes))
         nn.init.trunc_normal_(self.head.weight, std=HEAD_STD, generator=generator)
         nn.init.zeros_(self.head.bias)
 

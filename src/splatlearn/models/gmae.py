@@ -34,9 +34,9 @@ class GMAE(MaskedAutoencoder):
     def __init__(self, config: GMAEConfig, generator: torch.Generator | None = None) -> None:
         super().__init__(config.encoder, config.decoder, generator)
         self.config = config
-        width = config.decoder.width
-        self.query_token = nn.Parameter(torch.empty(1, 1, width))
-        self.query_embed = nn.Parameter(torch.empty(1, config.queries, width))
+        embed_dim = config.decoder.embed_dim
+        self.query_token = nn.Parameter(torch.empty(1, 1, embed_dim))
+        self.query_embed = nn.Parameter(torch.empty(1, config.num_queries, embed_dim))
         nn.init.normal_(self.query_token, std=0.02, generator=generator)
         nn.init.normal_(self.query_embed, std=0.02, generator=generator)
         self.head = make_head(config, generator)
@@ -83,7 +83,7 @@ class GMAE(MaskedAutoencoder):
         """
         tokens = self.decoder.embed_latent(latent, grid, mask)
         queries = (self.query_token + self.query_embed).to(tokens.dtype)
-        decoded = self.decoder(tokens, Common(queries), self.config.queries)
+        decoded = self.decoder(tokens, Common(queries), self.config.num_queries)
         numbers = predict_numbers(self.head, decoded)
         numbers = numbers if self.anchors is None else numbers + self.anchors
         return gaussians_from_numbers(numbers, self.config, seen)
@@ -95,14 +95,14 @@ class GMAE(MaskedAutoencoder):
         places = None
         if self.anchors is not None:
             places = 2.0 * self.config.reach * (self.anchors[:, :2].detach().float().sigmoid() - 0.5)
-        return colors_at(places, images, mask, self.patch)
+        return colors_at(places, images, mask, self.patch_size)
 
     def background(self, images: Float[Tensor, "B 3 H W"], mask: Mask | None = None) -> Background:
         """What lies behind the Gaussians of images, of which the mask's visible patches are known."""
         if self.behind is not None:
             return self.behind.sigmoid()
         if self.config.background == "mean":
-            return mean_color(images, mask, self.patch)
+            return mean_color(images, mask, self.patch_size)
         return self.config.background
 
     def camera(self, height: int, width: int) -> Camera:

@@ -111,6 +111,6 @@ class GMAEConfig:
         return Camera.orthographic(height, width) if self.depth == "orthographic" else Camera.gmae(height, width)
 
     @property
-    def queries(self) -> int:
+    def num_queries(self) -> int:
         """Q = K / gaussians_per_query, the decoder's tokens that emit Gaussians."""
         return self.gaussians // self.gaussians_per_query

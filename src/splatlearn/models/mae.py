@@ -36,8 +36,8 @@ class MAE(MaskedAutoencoder):
     def __init__(self, config: MAEConfig, generator: torch.Generator | None = None) -> None:
         super().__init__(config.encoder, config.decoder, generator)
         self.config = config
-        self.mask_token = nn.Parameter(torch.empty(1, 1, config.decoder.width))
-        self.head = nn.Linear(config.decoder.width, config.encoder.patch**2 * config.encoder.channels)
+        self.mask_token = nn.Parameter(torch.empty(1, 1, config.decoder.embed_dim))
+        self.head = nn.Linear(config.decoder.embed_dim, config.encoder.patch_size**2 * config.encoder.channels)
         initialize(self.head, generator)
         nn.init.normal_(self.mask_token, std=0.02, generator=generator)
 
@@ -51,7 +51,7 @@ class MAE(MaskedAutoencoder):
         check_kind("mask", mask, Mask)
         latent = self.encoder(images, mask)
         patches = self.decode(latent, mask, visible)
-        return MaskedOutput(unpatchify(patches, self.patch, mask.grid), mask, latent)
+        return MaskedOutput(unpatchify(patches, self.patch_size, mask.grid), mask, latent)
 
     def decode(self, latent: Float[Tensor, "B T D"], mask: Mask, visible: bool = True) -> Float[Tensor, "B N PPC"]:
         """Predict all patches, row by row, from the tokens of the visible ones; without `visible` these are 0."""

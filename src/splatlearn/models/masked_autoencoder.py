@@ -45,9 +45,9 @@ class MaskedAutoencoder(nn.Module):
         self.decoder = Decoder(encoder, decoder, generator)
 
     @property
-    def patch(self) -> int:
+    def patch_size(self) -> int:
         """Side of a patch, pixels."""
-        return self.encoder.config.patch
+        return self.encoder.config.patch_size
 
     @property
     def image_size(self) -> tuple[int, int]:

@@ -24,11 +24,11 @@ class ModelOptions:
 
     image_size: tuple[int, int] | None = None
     """Native height and width in pixels, instead of the square in the model's name. Default: that square."""
-    decoder_width: int | None = None
+    decoder_embed_dim: int | None = None
     """Token length of the decoder. Default: 512, in smaller models 256 (small), 192 (tiny), 128 (micro)."""
     decoder_depth: int | None = None
     """Number of blocks of the decoder. Default: 8; in smaller models 4 (small, tiny) or 2 (micro), and 1 for GMAE."""
-    decoder_heads: int | None = None
+    decoder_num_heads: int | None = None
     """Attention heads of the decoder. Default: 16, in smaller models 8 (small), 3 (tiny), 2 (micro)."""
     gaussians: int | None = None
     """Gaussians for an image (GMAE). Default: 512."""

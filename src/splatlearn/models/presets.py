@@ -63,9 +63,9 @@ def create_model(
     options: ModelOptions | None = None,
     *,
     image_size: tuple[int, int] | None = None,
-    decoder_width: int | None = None,
+    decoder_embed_dim: int | None = None,
     decoder_depth: int | None = None,
-    decoder_heads: int | None = None,
+    decoder_num_heads: int | None = None,
     gaussians: int | None = None,
     gaussians_per_query: int | None = None,
     scale_limit: float | None = None,
@@ -92,7 +92,7 @@ def create_model(
     options that the model does not have.
     """
     keywords = ModelOptions(
-        image_size, decoder_width, decoder_depth, decoder_heads,
+        image_size, decoder_embed_dim, decoder_depth, decoder_num_heads,
         gaussians, gaussians_per_query, scale_limit, rotation, background, layout, depth, color, opacity, heads,
         overlap,
     )  # fmt: skip
@@ -111,9 +111,9 @@ def model_config(name: str, preset: Preset = "default", options: ModelOptions | 
     if preset not in get_args(Preset):
         raise InputError(f"preset: expected one of {', '.join(get_args(Preset))}, got {preset!r}")
     check_kind("name", name, str)
-    kind, size, patch, side = _parse(name)
+    kind, size, patch_size, side = _parse(name)
     given = _given(options or ModelOptions())
-    encoder = ViTConfig(*ENCODERS[size], patch=patch, image_size=given.pop("image_size", (side, side)))
+    encoder = ViTConfig(*ENCODERS[size], patch_size=patch_size, image_size=given.pop("image_size", (side, side)))
     decoder = PAPER_DECODER if preset == "paper" else default_decoder(kind, size)
     names = [name for name in given if name.startswith("decoder_")]
     decoder = replace(decoder, **{name.removeprefix("decoder_"): given.pop(name) for name in names})
@@ -158,12 +158,12 @@ def named_model(config: MAEConfig | GMAEConfig) -> tuple[str, ModelOptions]:
     encoder, decoder = config.encoder, config.decoder
     if encoder.channels != 3:
         raise InputError(f"config: expected an encoder of RGB images, got one of {encoder.channels} channels")
-    sizes = (encoder.width, encoder.depth, encoder.heads)
+    sizes = (encoder.embed_dim, encoder.depth, encoder.num_heads)
     size = next((name for name, known in ENCODERS.items() if known == sizes), None)
     kind = "gmae" if isinstance(config, GMAEConfig) else "mae"
-    name = f"{kind}_vit_{size}_patch{encoder.patch}_{encoder.image_size[0]}"
+    name = f"{kind}_vit_{size}_patch{encoder.patch_size}_{encoder.image_size[0]}"
     options = {each.name: getattr(config, each.name) for each in fields(ModelOptions) if hasattr(config, each.name)}
-    options |= {f"decoder_{each}": getattr(decoder, each) for each in ("width", "depth", "heads")}
+    options |= {f"decoder_{each}": getattr(decoder, each) for each in ("embed_dim", "depth", "num_heads")}
     given = ModelOptions(**options)
     if encoder.image_size[0] != encoder.image_size[1]:
         given = replace(given, image_size=encoder.image_size)
@@ -181,8 +181,8 @@ def _parse(name: str) -> tuple[str, str, int, int]:
     match = _NAME.fullmatch(name)
     if match is None or match["size"] not in ENCODERS:
         numbers = re.search(r"patch([1-9]\d{0,5})_([1-9]\d{0,5})", name)
-        patch, side = numbers.groups() if numbers else ("16", "224")
-        known = [f"{kind}_vit_{size}_patch{patch}_{side}" for kind in ("mae", "gmae") for size in ENCODERS]
+        patch_size, side = numbers.groups() if numbers else ("16", "224")
+        known = [f"{kind}_vit_{size}_patch{patch_size}_{side}" for kind in ("mae", "gmae") for size in ENCODERS]
         closest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
         raise InputError(
             f"name: expected {{mae|gmae}}_vit_{{{'|'.join(ENCODERS)}}}_patch{{P}}_{{image size}}, got {shown(name)}; "

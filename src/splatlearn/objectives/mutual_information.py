@@ -55,10 +55,10 @@ def pool_latent(latent: Float[Tensor, "B T D"], pooling: Pooling) -> Float[Tenso
     return latent[:, 0] if pooling == "cls" else latent[:, 1:].mean(dim=1)
 
 
-def pool_visible(images: Float[Tensor, "B C H W"], mask: Mask, patch: int) -> Float[Tensor, "B X"]:
+def pool_visible(images: Float[Tensor, "B C H W"], mask: Mask, patch_size: int) -> Float[Tensor, "B X"]:
     """The mean of the visible patches' pixels, with zero mean and about unit variance for ordinary images."""
-    rows, columns = grid_of(images.shape[2], images.shape[3], patch)
-    cut = images.unflatten(3, (columns, patch)).unflatten(2, (rows, patch))
+    rows, columns = grid_of(images.shape[2], images.shape[3], patch_size)
+    cut = images.unflatten(3, (columns, patch_size)).unflatten(2, (rows, patch_size))
     image = torch.arange(len(images), device=images.device).unsqueeze(1)
     # Only the visible patches are copied, [B, V, C, P, P]; `patchify` would rearrange the whole images.
     visible = cut[image, :, mask.visible // columns, :, mask.visible % columns].float()
@@ -85,7 +85,7 @@ class MinimizeTerm:
     """A bound on the mutual information between a mask's pooled latent and its pooled visible input."""
 
     masks: int
-    patch: int
+    patch_size: int
     pooling: Pooling
     estimator: Estimator
 
@@ -97,7 +97,7 @@ class MinimizeTerm:
         self, reconstruction: MaskedOutput, target: Float[Tensor, "B C H W"]
     ) -> tuple[Float[Tensor, "M b X"], Float[Tensor, "M b D"]]:
         """Pooled inputs and latents, mask by mask."""
-        inputs = pool_visible(target, reconstruction.mask, self.patch)
+        inputs = pool_visible(target, reconstruction.mask, self.patch_size)
         latents = pool_latent(reconstruction.latent, self.pooling)
         return inputs.unflatten(0, (self.masks, -1)), latents.unflatten(0, (self.masks, -1))
 

@@ -23,21 +23,21 @@ def masked_mse(
     prediction: Float[Tensor, "B C H W"],
     target: Float[Tensor, "B C H W"],
     mask: Mask,
-    patch: int,
+    patch_size: int,
     normalize: bool = False,
     visible_weight: float = 0.0,
 ) -> Float[Tensor, ""]:
     """Mean squared error over the pixels of hidden patches (He et al. 2022, section 3).
 
     - `target`: images in [0, 1].
-    - `patch`: side of a patch, pixels.
+    - `patch_size`: side of a patch, pixels.
     - `normalize`: standardise each target patch by its own mean and (unbiased) standard deviation; the prediction is
       then in those units. MAE learns better features so; GMAE, whose colours lie in [0, 1], must not use it.
     - `visible_weight`: weight of a visible patch beside 1 for a hidden one; 0 is the paper's loss, 1 weighs all alike.
 
     Raises InputError when the images' shapes differ or the weight is negative.
     """
-    predicted, wanted = _patches(prediction, target, patch)
+    predicted, wanted = _patches(prediction, target, patch_size)
     if normalize:
         wanted = normalize_patches(wanted)
     per_patch = F.mse_loss(predicted, wanted, reduction="none").mean(dim=-1)
@@ -48,7 +48,7 @@ def masked_pattern_error(
     prediction: Float[Tensor, "B C H W"],
     target: Float[Tensor, "B C H W"],
     mask: Mask,
-    patch: int,
+    patch_size: int,
     visible_weight: float = 0.0,
 ) -> Float[Tensor, ""]:
     """Error of hidden patches' patterns, whatever their contrast, and, with little weight, of their mean colours.
@@ -59,21 +59,21 @@ def masked_pattern_error(
 
     Arguments as for `masked_mse`. Raises InputError when the images' shapes differ or the weight is negative.
     """
-    return _averaged(_pattern_error(*_patches(prediction, target, patch)), mask, visible_weight)
+    return _averaged(_pattern_error(*_patches(prediction, target, patch_size)), mask, visible_weight)
 
 
 def masked_mse_and_pattern_error(
     prediction: Float[Tensor, "B C H W"],
     target: Float[Tensor, "B C H W"],
     mask: Mask,
-    patch: int,
+    patch_size: int,
     visible_weight: float = 0.0,
 ) -> Float[Tensor, ""]:
     """The sum of `masked_mse` and `masked_pattern_error`, in half the time of both.
 
     Arguments as for `masked_mse`. Raises InputError when the images' shapes differ or the weight is negative.
     """
-    predicted, wanted = _patches(prediction, target, patch)
+    predicted, wanted = _patches(prediction, target, patch_size)
     squared = F.mse_loss(predicted, wanted, reduction="none").mean(dim=-1)
     return _averaged(squared + _pattern_error(predicted, wanted), mask, visible_weight)
 
@@ -88,10 +88,10 @@ def _pattern(patches: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
     return F.layer_norm(patches, patches.shape[-1:], eps=PATTERN_FLOOR**2)
 
 
-def _patches(prediction: Tensor, target: Tensor, patch: int) -> tuple[Tensor, Tensor]:
+def _patches(prediction: Tensor, target: Tensor, patch_size: int) -> tuple[Tensor, Tensor]:
     if prediction.shape != target.shape:
         raise InputError(f"prediction: expected shape {list(target.shape)} like target, got {list(prediction.shape)}")
-    return patchify(prediction.float(), patch), patchify(target.float(), patch)
+    return patchify(prediction.float(), patch_size), patchify(target.float(), patch_size)
 
 
 def _averaged(per_patch: Float[Tensor, "B N"], mask: Mask, visible_weight: float) -> Float[Tensor, ""]:

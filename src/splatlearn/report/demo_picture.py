@@ -29,7 +29,7 @@ def demo_picture(model: Any, images: Float[Tensor, "B 3 H W"], mask: Any, note: 
         painted = model(images, mask).image.float().clamp(0, 1)
         splats = project(model.gaussians(images), model.camera(height, width))
         near, _ = composite(splats.select(slice(splats.count // 2)), height, width, "white")
-    hidden = mask.hidden_pixels(model.patch).unsqueeze(1)
+    hidden = mask.hidden_pixels(model.patch_size).unsqueeze(1)
     seen = torch.where(hidden, torch.full_like(images, 0.92), images)
 
     figure = Figure(figsize=(1.55 * len(COLUMNS), 1.55 * len(images) + 0.25), layout="constrained")

@@ -34,7 +34,7 @@ def hardly_trained(run: str | Path, model: MAE | GMAE, images: Float[Tensor, "B 
     device = next(model.parameters()).device
     shown = fit_channels(images.to(device).float(), model.encoder.config.channels)
     shown = F.interpolate(shown, (height, width), mode="bilinear", antialias=True).clamp(0.0, 1.0)
-    grid = (height // model.patch, width // model.patch)
+    grid = (height // model.patch_size, width // model.patch_size)
     mask = random_mask(len(shown), grid, hidden_share(run), torch.Generator().manual_seed(0)).to(device)
     scores = masked_psnr(model, shown, mask, isinstance(model, MAE) and predicted_target(run) == "patches")
     painted, mean = scores["masked_psnr_model"], scores["masked_psnr_mean"]

@@ -58,8 +58,8 @@ def model_sections(
     images = fit_channels(images, model.encoder.config.channels)
     with evaluating(model):
         result = model(images, mask)
-        painted = shown_image(result.image, images, model.patch, normalized)
-        hidden = mask.hidden_pixels(model.patch)
+        painted = shown_image(result.image, images, model.patch_size, normalized)
+        hidden = mask.hidden_pixels(model.patch_size)
         captions = [RECONSTRUCTION]
         if not isinstance(model, GMAE):
             # Predictions of visible patches are not trained.

@@ -45,10 +45,10 @@ def run_folder_of(path: str | Path) -> Path:
     return parent.parent if parent.name == "checkpoints" else folder
 
 
-def run_facts(path: str | Path, licence: str | None = None) -> CardFacts:
+def run_facts(path: str | Path, license: str | None = None) -> CardFacts:
     """Name, data, recipe, scores and versions of a run, as far as its folder, or that of its checkpoint, has them.
 
-    `licence`: of the weights, as the Hub names it. Raises InputError for files that cannot be read.
+    `license`: of the weights, as the Hub names it. Raises InputError for files that cannot be read.
     """
     folder = run_folder_of(path)
     recipe = read_object(folder / "recipe.json")
@@ -63,7 +63,7 @@ def run_facts(path: str | Path, licence: str | None = None) -> CardFacts:
         command=environment.command,
         scores=tuple(score for each in read_evaluations(folder) for score in _scores(each)),
         versions=environment.versions,
-        licence=licence,
+        license=license,
     )
     if not steps:
         return facts

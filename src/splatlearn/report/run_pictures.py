@@ -54,7 +54,7 @@ def run_picture_sections(
     number, and for photos whose size the model does not take.
     """
     height, width = photos.images.shape[-2:]
-    grid = (height // model.patch, width // model.patch)
+    grid = (height // model.patch_size, width // model.patch_size)
     mask = random_mask(len(photos.images), grid, hidden_share(run_dir), torch.Generator().manual_seed(0))
     device = next(model.parameters()).device
     images = photos.images.to(device)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from splatlearn.core.errors import FormatError
+from splatlearn.core.typed import shown
 
 SCHEMA = 2
 """Version of the layout of a checkpoint folder."""
@@ -27,7 +28,7 @@ def migrate(state: State) -> State:
     while version != SCHEMA:
         if version not in MIGRATIONS:
             raise NewerSchemaError(
-                f"expected checkpoint schema {SCHEMA} or older, got {version}; update splatlearn to read it"
+                f"expected checkpoint schema {SCHEMA} or older, got {shown(version)}; update splatlearn to read it"
             )
         state = MIGRATIONS[version](state)
         version = state["schema"]
@@ -45,6 +46,8 @@ MIGRATIONS: dict[Any, Callable[[State], State]] = {1: from_1}
 """From a schema to the next."""
 
 
+NEW_OPTIONS = {"decoder_width": "decoder_embed_dim", "decoder_heads": "decoder_num_heads"}
+"""Old to new names of options about the model."""
 OLD_DECODERS = {"micro": 2, "tiny": 4, "small": 4}
 """Blocks of a GMAE's decoder in the default preset, before it had one."""
 OLD_GAUSSIANS = {
@@ -67,8 +70,10 @@ def migrate_recipe(values: State) -> State:
     objective, options, optimizer = (values.get(name, {}) for name in ("objective", "options", "optimizer"))
     if not all(isinstance(each, dict) for each in (objective, options, optimizer)):
         return values
+    options = {NEW_OPTIONS.get(key, key): value for key, value in options.items()}
     migrated = {
         **values,
+        **({"options": options} if "options" in values else {}),
         "objective": {"visible_weight": 0.0, "error": "squared", **objective},
         "optimizer": {"decay_tokens": False, "clip_norm": 2.0, **optimizer},
     }

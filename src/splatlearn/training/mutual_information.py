@@ -32,13 +32,13 @@ class MutualInformation:
         self.estimator: EstimatorTraining | None = None
         encoder, generator = model.encoder.config, torch.Generator().manual_seed(seed)
         if options.maximize_weight:
-            self.projector = _projector(encoder.width, options.projector, generator).to(device)
+            self.projector = _projector(encoder.embed_dim, options.projector, generator).to(device)
             term = MaximizeTerm(options.masks, options.temperature, options.pooling, self.projector)
             self.terms["maximize"] = (options.maximize_weight, term)
         if options.minimize_weight:
-            sizes = (encoder.patch**2 * encoder.channels, encoder.width)
+            sizes = (encoder.patch_size**2 * encoder.channels, encoder.embed_dim)
             estimator = create_estimator(options.estimator, sizes, options.estimator_width, generator).to(device)
-            term = MinimizeTerm(options.masks, encoder.patch, options.pooling, estimator)
+            term = MinimizeTerm(options.masks, encoder.patch_size, options.pooling, estimator)
             self.terms["minimize"] = (options.minimize_weight, term)
             self.estimator = EstimatorTraining(term, options.estimator_steps, options.estimator_learning_rate)
 

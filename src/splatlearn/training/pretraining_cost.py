@@ -41,9 +41,9 @@ class PretrainingCost(Cost):
     def __init__(self, recipe: Recipe, model: MAE | GMAE, device: torch.device, precision: str) -> None:
         super().__init__(device, precision)
         self.recipe = recipe
-        self.patch = model.patch
+        self.patch_size = model.patch_size
         height, width = model.image_size
-        self.whole = (height // model.patch, width // model.patch)
+        self.whole = (height // model.patch_size, width // model.patch_size)
         self.patches = self.whole[0] * self.whole[1]
         for grid in growing_grids(self.whole, recipe.data.grow_from):
             self.grid = grid
@@ -52,7 +52,7 @@ class PretrainingCost(Cost):
         self.soft_order = None
         if isinstance(model, GMAE) and model.config.depth == "soft-order":
             self.soft_order = SoftOrder(model.config)
-        terms = {**reconstruction_term(recipe, model.patch), **self.mutual.terms}
+        terms = {**reconstruction_term(recipe, model.patch_size), **self.mutual.terms}
         if self.soft_order is not None:
             terms["soft_order"] = (1.0, self.soft_order)
         self.objective = WeightedSum(terms)
@@ -89,7 +89,7 @@ class PretrainingCost(Cost):
         """The images at the size that they are seen at now."""
         if self.grid == self.whole:
             return images
-        size = (self.grid[0] * self.patch, self.grid[1] * self.patch)
+        size = (self.grid[0] * self.patch_size, self.grid[1] * self.patch_size)
         return F.interpolate(images, size, mode="bilinear", antialias=True)
 
     def at(self, done: float, step: int) -> None:
@@ -121,12 +121,12 @@ def growing_grids(whole: Grid, smallest: float) -> list[Grid]:
     return [(max(1, round(whole[0] * side / longer)), max(1, round(whole[1] * side / longer))) for side in sides]
 
 
-def reconstruction_term(recipe: Recipe, patch: int) -> dict[str, tuple[float, Term]]:
+def reconstruction_term(recipe: Recipe, patch_size: int) -> dict[str, tuple[float, Term]]:
     """The masked error of a resolved recipe, as a weighted term."""
     options = recipe.objective
 
     def reconstruction(made: MaskedOutput, target: Tensor) -> Tensor:
-        where = (made.image, target, made.mask, patch)
+        where = (made.image, target, made.mask, patch_size)
         weight = options.visible_weight or 0.0
         if options.error == "pattern":
             return masked_pattern_error(*where, weight)

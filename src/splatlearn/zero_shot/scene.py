@@ -125,7 +125,7 @@ def read_scene(
             f"model: expected a GMAE, which paints with Gaussians, got {_kind(model)}; "
             "zero-shot outputs need a run of `splatlearn pretrain gmae`"
         )
-    _check(images, model.patch)
+    _check(images, model.patch_size)
     check_options(model, options)
     height, width = images.shape[-2:]
     windows = [Window(0, 0, height, width)]
@@ -150,7 +150,7 @@ def read_scene(
 
 def check_options(model: GMAE, options: ReadOptions) -> None:
     """Raise InputError for windows that are smaller than a patch of the model."""
-    least = least_window(model.image_size, model.patch)
+    least = least_window(model.image_size, model.patch_size)
     if options.sizing == "windows" and options.window is not None and options.window < least:
         raise InputError(
             f"window: expected at least {least} pixels, which cover one patch of the model, got {options.window}"
@@ -189,17 +189,17 @@ def _predict(model: GMAE, images: Float[Tensor, "B 3 h w"]) -> tuple[Gaussians, 
     finally:
         hook.remove()
         model.train(training)
-    tokens = decoded[0][:, -model.config.queries :].float()
+    tokens = decoded[0][:, -model.config.num_queries :].float()
     return gaussians, tokens.repeat_interleave(model.config.gaussians_per_query, dim=1)
 
 
-def _check(images: Tensor, patch: int) -> None:
+def _check(images: Tensor, patch_size: int) -> None:
     check_images(images, 3)
     check_not_empty(images)
     height, width = images.shape[-2:]
-    if height < patch or width < patch:
+    if height < patch_size or width < patch_size:
         raise InputError(
-            f"images: expected at least {patch}×{patch} pixels, one patch of the model, got {height}×{width}"
+            f"images: expected at least {patch_size}×{patch_size} pixels, one patch of the model, got {height}×{width}"
         )
 
 

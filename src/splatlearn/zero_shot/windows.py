@@ -32,9 +32,9 @@ class Window:
         return images[..., self.top : self.top + self.height, self.left : self.left + self.width]
 
 
-def least_window(native: tuple[int, int], patch: int) -> int:
+def least_window(native: tuple[int, int], patch_size: int) -> int:
     """The smallest height of a window of the native aspect (height, width) that covers a patch of the model."""
-    return max(patch, math.ceil(patch * native[0] / native[1]))
+    return max(patch_size, math.ceil(patch_size * native[0] / native[1]))
 
 
 def windows_over(

@@ -20,7 +20,7 @@ class Offset(MaskedAutoencoder):
     """Predicts every pixel too bright by a constant."""
 
     def __init__(self, offset):
-        super().__init__(ViTConfig(8, 1, 1, patch=4, image_size=(8, 16)), DecoderConfig(8, 1, 1), None)
+        super().__init__(ViTConfig(8, 1, 1, patch_size=4, image_size=(8, 16)), DecoderConfig(8, 1, 1), None)
         self.offset = offset
 
     def forward(self, images, mask):

@@ -11,9 +11,11 @@ from models.hf_weights import weights_from_hf
 from splatlearn.models import GMAE, MAE, DecoderConfig, GMAEConfig, MAEConfig, ViTConfig
 from splatlearn.models.nn.positions import sincos_positions
 
-SQUARE = ViTConfig(width=24, depth=2, heads=3, patch=4, image_size=(16, 16))
-WIDE = ViTConfig(width=24, depth=2, heads=3, patch=4, image_size=(16, 24), mlp_ratio=3.0, input_mean=(0.1, 0.2, 0.3))
-DECODER = DecoderConfig(width=16, depth=2, heads=2)
+SQUARE = ViTConfig(embed_dim=24, depth=2, num_heads=3, patch_size=4, image_size=(16, 16))
+WIDE = ViTConfig(
+    embed_dim=24, depth=2, num_heads=3, patch_size=4, image_size=(16, 24), mlp_ratio=3.0, input_mean=(0.1, 0.2, 0.3)
+)
+DECODER = DecoderConfig(embed_dim=16, depth=2, num_heads=2)
 
 
 def shaken(model: nn.Module, seed: int) -> None:

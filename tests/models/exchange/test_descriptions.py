@@ -59,7 +59,7 @@ def test_meddled_descriptions_are_refused_or_work(
     except SplatlearnError as error:
         assert str(tmp_path) in str(error) and len(str(error)) < 2000
         return
-    assert found.model.config.encoder.width == 24
+    assert found.model.config.encoder.embed_dim == 24
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_meddled_descriptions_are_refused_or_work(
         ("hf", "config.json", {"model_type": []}, r"config\.json: model_type: expected text, got \[\]"),
         ("hf", "config.json", {"model_type": "clip"}, "model_type: expected vit or vit_mae, got 'clip'"),
         ("hf", "config.json", {"layer_norm_eps": "1e-6"}, "layer_norm_eps: expected a number, got '1e-6'"),
-        ("hf", "config.json", {"num_attention_heads": 0}, "width, depth, heads: expected positive numbers"),
+        ("hf", "config.json", {"num_attention_heads": 0}, "embed_dim, depth, num_heads: expected positive numbers"),
         ("hf", "config.json", {"image_size": [16]}, "image_size: expected an integer or a list of 2"),
         ("hf", "preprocessor_config.json", {"image_mean": [0.5]}, "input_mean: expected one number for each of 3"),
         ("hf", "preprocessor_config.json", {"image_std": ["a"] * 3}, r"image_std\[0\]: expected a number, got 'a'"),

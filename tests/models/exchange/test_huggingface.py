@@ -180,7 +180,7 @@ class TestErrors:
             ({"layer_norm_eps": 0.1}, "layer_norm_eps: expected at most"),
             ({"schema_version": 1}, "expected another project's model, got one of splatlearn"),
             ({"image_size": 32}, "pos_embed: expected 64 positions of a 8×8 grid"),
-            ({"num_attention_heads": 5}, "width, depth, heads: expected positive numbers"),
+            ({"num_attention_heads": 5}, "embed_dim, depth, num_heads: expected positive numbers"),
         ],
     )
     def test_configuration(self, values: dict[str, object], message: str, tmp_path: Path) -> None:

@@ -10,12 +10,12 @@ from models.exchange.foreign import SQUARE, official_file, their_mae
 from splatlearn.models import mask_from_noise, patchify
 from splatlearn.models.exchange import ImportOptions, import_model, standardized_picture
 
-HEADS = ImportOptions(heads=3, decoder_heads=2)
+HEADS = ImportOptions(num_heads=3, decoder_num_heads=2)
 MEAN, STD = (torch.tensor(each).view(3, 1, 1) for each in (SQUARE.input_mean, SQUARE.input_std))
 
 
 def options(**more: object) -> ImportOptions:
-    return ImportOptions(heads=3, decoder_heads=2, **more)  # type: ignore[arg-type]
+    return ImportOptions(num_heads=3, decoder_num_heads=2, **more)  # type: ignore[arg-type]
 
 
 def test_encoder_and_decoder_reconstruct(tmp_path: Path, generator: torch.Generator) -> None:
@@ -89,10 +89,10 @@ class TestErrors:
         torch.save({"model": official_file(their_mae())}, file)
         with pytest.raises(ValueError, match="target: expected colors or patches, which the file does not say"):
             import_model(file, HEADS)
-        with pytest.raises(ValueError, match="heads: weights do not say how many .* and a width of 24"):
+        with pytest.raises(ValueError, match="num_heads: weights do not say how many .* and an embed_dim of 24"):
             import_model(file)
-        with pytest.raises(ValueError, match="decoder_heads: .* a width of 16 .* --decoder-heads"):
-            import_model(file, ImportOptions(heads=3, target="colors"))
+        with pytest.raises(ValueError, match="decoder_num_heads: .* an embed_dim of 16 .* --decoder-num-heads"):
+            import_model(file, ImportOptions(num_heads=3, target="colors"))
         with pytest.raises(ValueError, match="pos_embed: expected 24 positions of a 4×6 grid .* name the image_size"):
             import_model(file, options(image_size=(16, 24)))
 

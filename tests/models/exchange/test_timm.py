@@ -19,12 +19,12 @@ from splatlearn.models.exchange.timm import timm_config
 
 def timm_shapes(config: ViTConfig) -> dict[str, list[int]]:
     """Names and shapes of `timm.models.VisionTransformer(num_classes=0)`."""
-    d, hidden = config.width, int(config.width * config.mlp_ratio)
+    d, hidden = config.embed_dim, int(config.embed_dim * config.mlp_ratio)
     tokens = 1 + config.grid[0] * config.grid[1]
     shapes: dict[str, list[int]] = {
         "cls_token": [1, 1, d],
         "pos_embed": [1, tokens, d],
-        "patch_embed.proj.weight": [d, config.channels, config.patch, config.patch],
+        "patch_embed.proj.weight": [d, config.channels, config.patch_size, config.patch_size],
         "patch_embed.proj.bias": [d],
     }
     for index in range(config.depth):

@@ -22,7 +22,7 @@ from splatlearn.models.exchange import ImportOptions, import_model
 from splatlearn.models.exchange.layout import official_weights
 from splatlearn.models.exchange.sources import WRAPPERS, unwrapped
 
-OPTIONS = ImportOptions(heads=3, decoder_heads=2, target="patches")
+OPTIONS = ImportOptions(num_heads=3, decoder_num_heads=2, target="patches")
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,7 @@ class TestPlaces:
     @pytest.mark.parametrize("arguments", [argparse.Namespace(norm_pix_loss=True), {"norm_pix_loss": True}])
     def test_arguments_say_the_target(self, arguments: object, weights: dict[str, Tensor], tmp_path: Path) -> None:
         torch.save({"model": weights, "args": arguments}, tmp_path / "mae.pth")
-        assert import_model(tmp_path / "mae.pth", ImportOptions(heads=3, decoder_heads=2)).target == "patches"
+        assert import_model(tmp_path / "mae.pth", ImportOptions(num_heads=3, decoder_num_heads=2)).target == "patches"
 
 
 class Touching:
@@ -306,6 +306,6 @@ def test_one_channel(tmp_path: Path) -> None:
     encoder = ViTConfig(24, 1, 3, 4, (16, 16), channels=1, input_mean=(0.4,), input_std=(0.2,))
     grey = MAE(MAEConfig(encoder, DECODER), torch.Generator().manual_seed(0))
     torch.save({"model": official_weights(grey)}, tmp_path / "grey.pth")
-    options = ImportOptions(heads=3, decoder_heads=2, target="colors", input_mean=(0.0,), input_std=(1.0,))
+    options = ImportOptions(num_heads=3, decoder_num_heads=2, target="colors", input_mean=(0.0,), input_std=(1.0,))
     found = import_model(tmp_path / "grey.pth", options).model
     assert found.config.encoder.channels == 1 and same(found, grey)

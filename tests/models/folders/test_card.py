@@ -17,7 +17,7 @@ NASTY = "<img src=x onerror=alert(1)> | `x` **y**\n# z"
 SCORE = CardScore("birds, class token", "knn", "accuracy", 0.625, {"random weights": 0.5})
 FACTS = CardFacts(
     name="birds", data="photos/birds", recipe={"method": "gmae", "optimizer.epochs": 4}, command="splatlearn pretrain",
-    steps=1200, loss=0.0312, scores=(SCORE,), versions={"torch": "2.13"}, licence="cc-by-4.0",
+    steps=1200, loss=0.0312, scores=(SCORE,), versions={"torch": "2.13"}, license="cc-by-4.0",
 )  # fmt: skip
 
 

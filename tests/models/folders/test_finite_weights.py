@@ -18,7 +18,7 @@ from splatlearn.models.exchange import ImportOptions, export_timm, export_vit_ma
 from splatlearn.models.exchange.layout import official_weights
 
 BAD = [float("nan"), float("inf"), float("-inf")]
-OPTIONS = ImportOptions(heads=3, decoder_heads=2, target="patches")
+OPTIONS = ImportOptions(num_heads=3, decoder_num_heads=2, target="patches")
 
 
 def spoil(path: Path, name: str, value: float, dtype: torch.dtype = torch.float32) -> None:

@@ -74,13 +74,14 @@ def test_a_file_that_describes_nothing(text: str, folder: Path, tmp_path: Path) 
 
 
 DESCRIPTION = {
-    "schema_version": 1, "splatlearn_version": "1", "kind": "gmae",
+    "schema_version": 2, "splatlearn_version": "1", "kind": "gmae",
     "config": {
         "encoder": {
-            "width": 24, "depth": 2, "heads": 3, "patch": 4, "image_size": [16, 24], "mlp_ratio": 4.0, "channels": 3,
+            "embed_dim": 24, "depth": 2, "num_heads": 3, "patch_size": 4, "image_size": [16, 24],
+            "mlp_ratio": 4.0, "channels": 3,
             "input_mean": [0.5, 0.5, 0.5], "input_std": [0.2, 0.2, 0.2],
         },
-        "decoder": {"width": 16, "depth": 2, "heads": 2, "mlp_ratio": 4.0},
+        "decoder": {"embed_dim": 16, "depth": 2, "num_heads": 2, "mlp_ratio": 4.0},
         "gaussians": 12, "gaussians_per_query": 3, "scale_limit": 1.0, "rotation": "quaternion",
         "background": [0.0, 0.5, 1.0], "layout": "grid", "depth": "paper", "color": "bounded", "opacity": 0.5,
         "heads": "joint", "overlap": 0.5,
@@ -125,17 +126,17 @@ def nothing_is_built(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     [
         ("encoder.depth", 10**7, "depth: expected at most 1024 blocks, got 10000000"),
         ("decoder.depth", 1000, "expected the weights of this configuration, got missing: decoder.blocks.10.attn"),
-        ("encoder.width", 24 * 2**20, "of another shape: decoder.embed.weight"),
-        ("encoder.width", 24 * 2**50, "mlp_ratio: expected a number that gives an MLP at width"),
+        ("encoder.embed_dim", 24 * 2**20, "of another shape: decoder.embed.weight"),
+        ("encoder.embed_dim", 24 * 2**50, "mlp_ratio: expected a number that gives an MLP of embed_dim"),
         ("encoder.mlp_ratio", 1e6, "of another shape: encoder.blocks.0.mlp.fc1.bias"),
         ("encoder.mlp_ratio", -4.0, "mlp_ratio: expected a number"),
         ("encoder.mlp_ratio", 1e300, "mlp_ratio: expected a number"),
-        ("encoder.patch", 8, "of another shape: encoder.patch_embed.proj.weight"),
-        ("encoder.patch", -4, "patch, channels: expected positive sizes"),
+        ("encoder.patch_size", 8, "of another shape: encoder.patch_embed.proj.weight"),
+        ("encoder.patch_size", -4, "patch_size, channels: expected positive sizes"),
         ("encoder.image_size", [2**40, 2**40], "image_size: expected at most 65,536 patches of 4 px, got"),
         ("encoder.image_size", [-16, -24], "image_size: expected a height and width"),
         ("encoder.input_std", [0.0, 1.0, 1.0], "input_std: expected positive numbers"),
-        ("decoder.heads", 0, "width, depth, heads: expected positive numbers"),
+        ("decoder.num_heads", 0, "embed_dim, depth, num_heads: expected positive numbers"),
         ("gaussians", 3 * 10**15, r"of another shape: anchors \[12, 14\] instead of \[3000000000000000, 14\]"),
         ("gaussians_per_query", 12, "of another shape: head.bias"),
         ("background", [0, 0, 2], "background: expected one of white, black, mean, learned, or 3 numbers in"),

@@ -59,7 +59,7 @@ def test_all_files_may_be_read_by_those_who_may_read_new_files(tmp_path: Path) -
 def test_what_is_written_says_where_it_comes_from(tmp_path: Path) -> None:
     save_model(small_gmae(), tmp_path)
     written = json.loads((tmp_path / "config.json").read_text())
-    assert (written["schema_version"], written["kind"]) == (1, "gmae") and written["splatlearn_version"]
+    assert (written["schema_version"], written["kind"]) == (2, "gmae") and written["splatlearn_version"]
     assert written["config"]["encoder"]["image_size"] == [16, 24]
 
 
@@ -136,13 +136,13 @@ class TestErrors:
     def test_configuration(self, tmp_path: Path) -> None:
         save_model(small_mae(), tmp_path)
         rewrite(tmp_path, schema_version=7, splatlearn_version="9.9")
-        with pytest.raises(ValueError, match="expected schema_version 1, got 7, written by splatlearn 9.9; update"):
+        with pytest.raises(ValueError, match="schema_version 2 or older, got 7, written by splatlearn 9.9; update"):
             load_model(tmp_path)
-        rewrite(tmp_path, schema_version=1, kind="vqgan")
+        rewrite(tmp_path, schema_version=2, kind="vqgan")
         with pytest.raises(ValueError, match="kind: expected one of mae, gmae, classifier, got 'vqgan'"):
             load_model(tmp_path)
-        rewrite(tmp_path, kind="mae", config={"encoder": {"width": 10}})
-        with pytest.raises(ValueError, match="config.json: width, depth, heads: .* got width 10"):
+        rewrite(tmp_path, kind="mae", config={"encoder": {"embed_dim": 10}})
+        with pytest.raises(ValueError, match="config.json: embed_dim, depth, num_heads: .* got embed_dim 10"):
             load_model(tmp_path)
         (tmp_path / "config.json").write_text('{"model_type": "vit_mae"}')
         with pytest.raises(ValueError, match="expected a model saved by splatlearn"):

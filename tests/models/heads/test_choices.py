@@ -91,10 +91,10 @@ def test_linear_colours_have_no_bound():
 def test_every_weight_learns_and_comes_back_from_disk(choice: dict[str, Any], tmp_path: Path):
     model, generator = chosen(**choice), torch.Generator().manual_seed(0)
     images = torch.rand(2, 3, *model.image_size, generator=generator)
-    rows, columns = (side // model.patch for side in model.image_size)
+    rows, columns = (side // model.patch_size for side in model.image_size)
     mask = random_mask(2, (rows, columns), 0.5, generator)
     made = model(images, mask)
-    masked_mse(made.image, images, mask, model.patch).backward()
+    masked_mse(made.image, images, mask, model.patch_size).backward()
     still = [name for name, each in model.named_parameters() if each.grad is None or not each.grad.isfinite().all()]
     assert not still
     save_model(model, tmp_path)

@@ -94,7 +94,9 @@ def test_drop_path_skips_branches_in_training_alone() -> None:
 class TestErrors:
     @pytest.mark.parametrize(("width", "heads"), [(24, 5), (6, 3), (0, 1)])
     def test_sizes(self, width: int, heads: int) -> None:
-        with pytest.raises(ValueError, match=f"width, depth, heads: .* got width {width}, depth 2, heads {heads}"):
+        with pytest.raises(
+            ValueError, match=f"embed_dim, depth, num_heads: .* got embed_dim {width}, depth 2, num_heads {heads}"
+        ):
             ViTConfig(width, 2, heads)
 
     def test_config(self) -> None:
@@ -102,7 +104,7 @@ class TestErrors:
             ViTConfig(24, 2, 3, 4, (16, 26))
         with pytest.raises(ValueError, match="input_std: expected one number for each of 3 channels"):
             ViTConfig(24, 2, 3, 4, (16, 24), input_std=(1.0,))
-        with pytest.raises(ValueError, match="patch, channels: expected positive sizes, got 0 and 3"):
+        with pytest.raises(ValueError, match="patch_size, channels: expected positive sizes, got 0 and 3"):
             ViTConfig(24, 2, 3, 0, (16, 24))
 
     @pytest.mark.usefixtures("no_shape_checks")

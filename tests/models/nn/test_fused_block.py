@@ -337,7 +337,7 @@ def test_hooks_of_all_modules_are_called(tokens: Tensor, generator: torch.Genera
 def test_what_it_does_not_take(tokens: Tensor, generator: torch.Generator) -> None:
     def halves(block: Block) -> tuple[AttentionHalf, MlpHalf]:
         attn, mlp = block.attn, block.mlp
-        return AttentionHalf(attn.heads, block.norm1, attn.qkv, attn.proj), MlpHalf(block.norm2, mlp.fc1, mlp.fc2)
+        return AttentionHalf(attn.num_heads, block.norm1, attn.qkv, attn.proj), MlpHalf(block.norm2, mlp.fc1, mlp.fc2)
 
     block = block_of(96, 3, generator)
     assert fused_block.residual(tokens, *halves(block)) is not None

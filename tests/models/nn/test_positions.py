@@ -29,7 +29,7 @@ def test_other_grids_follow_the_module() -> None:
 
 
 def test_width_must_divide() -> None:
-    with pytest.raises(ValueError, match="width: expected a multiple of 4 for 2D sin-cos positions, got 6"):
+    with pytest.raises(ValueError, match="embed_dim: expected a multiple of 4 for 2D sin-cos positions, got 6"):
         sincos_positions((2, 2), 6)
 
 

@@ -95,14 +95,14 @@ def mae_edges(model: MAE, normalized: bool = False, sigma: float = EdgeOptions.s
 
 def rebuild(model: MAE, images: Float[Tensor, "B 3 H W"], normalized: bool) -> Float[Tensor, "B 3 H W"]:
     """Each patch as it is reconstructed where it is hidden, averaged over masks."""
-    rows, columns = images.shape[-2] // model.patch, images.shape[-1] // model.patch
+    rows, columns = images.shape[-2] // model.patch_size, images.shape[-1] // model.patch_size
     generator = torch.Generator().manual_seed(0)
     total, times = torch.zeros_like(images), torch.zeros_like(images[:, :1])
     with evaluating(model):
         for mask in orthogonal_masks(len(images), (rows, columns), MASKS, generator=generator):
             mask = mask.to(images.device)
-            hidden = mask.hidden_pixels(model.patch).unsqueeze(1)
-            shown = shown_image(model(images, mask).image, images, model.patch, normalized)
+            hidden = mask.hidden_pixels(model.patch_size).unsqueeze(1)
+            shown = shown_image(model(images, mask).image, images, model.patch_size, normalized)
             total, times = total + shown * hidden, times + hidden
     return total / times
 

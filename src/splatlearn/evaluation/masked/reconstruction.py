@@ -54,7 +54,7 @@ def mean_of_visible(images: Float[Tensor, "B C H W"], hidden_pixels: Bool[Tensor
 
 
 def shown_image(
-    prediction: Float[Tensor, "B C H W"], images: Float[Tensor, "B C H W"], patch: int, normalized: bool = False
+    prediction: Float[Tensor, "B C H W"], images: Float[Tensor, "B C H W"], patch_size: int, normalized: bool = False
 ) -> Float[Tensor, "B C H W"]:
     """What a model predicts, as an image in [0, 1]: clipped, as any viewer would.
 
@@ -64,8 +64,8 @@ def shown_image(
     """
     prediction = prediction.float()
     if normalized:
-        patches = denormalize_patches(patchify(prediction, patch), patchify(images.float(), patch))
-        prediction = unpatchify(patches, patch, grid_of(images.shape[-2], images.shape[-1], patch))
+        patches = denormalize_patches(patchify(prediction, patch_size), patchify(images.float(), patch_size))
+        prediction = unpatchify(patches, patch_size, grid_of(images.shape[-2], images.shape[-1], patch_size))
     return prediction.clamp(0.0, 1.0)
 
 
@@ -80,9 +80,9 @@ def masked_psnr(
     Returns `masked_psnr_model` and `masked_psnr_mean`. The model runs as in evaluation, without gradients. Raises
     ValueError when the mask does not fit the images.
     """
-    hidden = mask.hidden_pixels(model.patch)
+    hidden = mask.hidden_pixels(model.patch_size)
     with evaluating(model):
-        predicted = shown_image(model(images, mask).image, images, model.patch, normalized)
+        predicted = shown_image(model(images, mask).image, images, model.patch_size, normalized)
     return {
         "masked_psnr_model": float(psnr(predicted, images, hidden).mean()),
         "masked_psnr_mean": float(psnr(mean_of_visible(images, hidden), images, hidden).mean()),

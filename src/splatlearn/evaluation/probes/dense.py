@@ -50,7 +50,7 @@ def dense_features(
     images: MaskedImages,
     classes: MaskClasses,
     image_size: tuple[int, int],
-    patch: int,
+    patch_size: int,
     extraction: Extraction | None = None,
     progress: Progress | None = None,
 ) -> DenseFeatures:
@@ -72,8 +72,8 @@ def dense_features(
         pixels = torch.from_numpy(np.stack([image for image, _ in read])).to(device).float() / 255
         masks.append(torch.from_numpy(np.stack([mask for _, mask in read])))
         if model is None:
-            grid = grid_of(*image_size, patch)
-            tokens.append(patchify(pixels, patch).transpose(1, 2).unflatten(2, grid).cpu())
+            grid = grid_of(*image_size, patch_size)
+            tokens.append(patchify(pixels, patch_size).transpose(1, 2).unflatten(2, grid).cpu())
         else:
             autocast = torch.autocast(device.type, torch.bfloat16, enabled=extraction.precision == "bf16")
             with evaluating(model), autocast:

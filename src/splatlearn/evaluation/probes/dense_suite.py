@@ -57,8 +57,8 @@ def evaluate_segmentation(
     found: list[Subject] = []
     chance = 0.0
     for name, each in subjects.items():
-        size, patch = loaded.image_size, loaded.patch
-        train, val = (dense_features(each, part, classes, size, patch, extraction, progress) for part in parts)
+        size, patch_size = loaded.image_size, loaded.patch_size
+        train, val = (dense_features(each, part, classes, size, patch_size, extraction, progress) for part in parts)
         for part, features in (("to learn from", train), ("to be judged on", val)):
             _check_shown(part, features, classes)
         steps = None if progress is None else partial(progress, f"{name}: segmentation")

@@ -15,9 +15,9 @@ them; or from normalised images, as the official MAE and transformers do, and im
 class ImportOptions:
     """What weights do not say of themselves: by default as what lies beside them says, or the usual."""
 
-    heads: int | None = None
+    num_heads: int | None = None
     """Attention heads of the encoder. Default: as in its config.json, else the usual ones of its width."""
-    decoder_heads: int | None = None
+    decoder_num_heads: int | None = None
     """Attention heads of the decoder. Default: as in its config.json, else 16 for a width of 512."""
     image_size: tuple[int, int] | None = None
     """Height and width in pixels. Default: as in its config.json, else square."""

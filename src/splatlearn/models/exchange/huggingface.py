@@ -98,11 +98,11 @@ def export_vit_mae(
 def _encoder_config(config: ViTConfig) -> dict[str, Any]:
     height, width = config.image_size
     return {
-        "hidden_size": config.width,
+        "hidden_size": config.embed_dim,
         "num_hidden_layers": config.depth,
-        "num_attention_heads": config.heads,
-        "intermediate_size": int(config.width * config.mlp_ratio),
-        "patch_size": config.patch,
+        "num_attention_heads": config.num_heads,
+        "intermediate_size": int(config.embed_dim * config.mlp_ratio),
+        "patch_size": config.patch_size,
         "image_size": height if height == width else [height, width],
         "num_channels": config.channels,
         "hidden_act": "gelu",
@@ -119,10 +119,10 @@ def _mae_config(model: MAE, target: ExportTarget, mask_ratio: float) -> dict[str
         "architectures": ["ViTMAEForPreTraining"],
         "model_type": "vit_mae",
         **_encoder_config(model.config.encoder),
-        "decoder_hidden_size": decoder.width,
+        "decoder_hidden_size": decoder.embed_dim,
         "decoder_num_hidden_layers": decoder.depth,
-        "decoder_num_attention_heads": decoder.heads,
-        "decoder_intermediate_size": int(decoder.width * decoder.mlp_ratio),
+        "decoder_num_attention_heads": decoder.num_heads,
+        "decoder_intermediate_size": int(decoder.embed_dim * decoder.mlp_ratio),
         "mask_ratio": mask_ratio,
         "norm_pix_loss": target != "colors",
     }

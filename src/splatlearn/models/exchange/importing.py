@@ -31,7 +31,7 @@ from splatlearn.models.nn.decoder import DecoderConfig
 from splatlearn.models.nn.encoder import IMAGENET_MEAN, IMAGENET_STD, ViTConfig
 from splatlearn.models.presets import DEFAULT_DECODERS, ENCODERS, PAPER_DECODER
 
-HEADS = {width: heads for width, _, heads in ENCODERS.values()}
+HEADS = {embed_dim: num_heads for embed_dim, _, num_heads in ENCODERS.values()}
 """Attention heads of encoders by their width."""
 DECODER_HEADS = {512: 16}
 """Attention heads of decoders by their width."""
@@ -103,19 +103,19 @@ def _build(
             raise InputError(f"into: expected a model whose encoder is {config}, got {into.config.encoder}")
         fresh = MAEConfig(config, DEFAULT_DECODERS.get(_named_size(config), PAPER_DECODER))
         _check(encoder, fresh, positions=("pos_embed",))
-        encoder = without_positions(encoder, "pos_embed", "cls_token", config.grid, config.width)
+        encoder = without_positions(encoder, "pos_embed", "cls_token", config.grid, config.embed_dim)
         model = into or _fresh(fresh, generator)
         model.encoder.load_state_dict(encoder)
         return Imported(model.eval(), "fresh" if into is None else "kept", None, left_out)
     whole = MAEConfig(config, _decoder_config(weights, known))
     _check(weights, whole, positions=("pos_embed", "decoder_pos_embed"))
-    weights = without_positions(weights, "pos_embed", "cls_token", config.grid, config.width)
+    weights = without_positions(weights, "pos_embed", "cls_token", config.grid, config.embed_dim)
     if known.target is None:
         raise InputError(
             "target: expected colors or patches, which the file does not say; official files named mae_visualize_… "
             "predict colors, those named mae_pretrain_…_full predict patches"
         )
-    weights = without_positions(weights, "decoder_pos_embed", None, config.grid, whole.decoder.width)
+    weights = without_positions(weights, "decoder_pos_embed", None, config.grid, whole.decoder.embed_dim)
     if known.target == "colors":
         weights = normalized_as_colors(weights, config.input_mean, config.input_std)
     model = _fresh(whole, generator)
@@ -151,9 +151,9 @@ def _numbers(name: str, value: Tensor) -> Tensor:
 
 
 def _encoder_config(weights: Mapping[str, Tensor], known: ImportOptions) -> ViTConfig:
-    embed, width, ratio = _sizes(weights, "blocks", "patch_embed.proj.weight", 4)
-    channels, patch = embed.shape[1], embed.shape[-1]
-    if embed.shape[-2] != patch:
+    embed, embed_dim, ratio = _sizes(weights, "blocks", "patch_embed.proj.weight", 4)
+    channels, patch_size = embed.shape[1], embed.shape[-1]
+    if embed.shape[-2] != patch_size:
         raise InputError(f"patch_embed.proj.weight: expected square patches, got shape {list(embed.shape)}")
     positions = _needed(weights, "pos_embed", 3).shape[1] - 1
     size = known.image_size
@@ -164,12 +164,12 @@ def _encoder_config(weights: Mapping[str, Tensor], known: ImportOptions) -> ViTC
                 f"image_size: {positions} position embeddings do not form a square grid; name the height and width "
                 "that the model is for with --image-size"
             )
-        size = (side * patch, side * patch)
+        size = (side * patch_size, side * patch_size)
     return ViTConfig(
-        width=width,
+        embed_dim=embed_dim,
         depth=blocks_in(weights, "blocks"),
-        heads=_heads("heads", known.heads, width, HEADS),
-        patch=patch,
+        num_heads=_heads("num_heads", known.num_heads, embed_dim, HEADS),
+        patch_size=patch_size,
         image_size=size,
         mlp_ratio=ratio,
         channels=channels,
@@ -179,17 +179,17 @@ def _encoder_config(weights: Mapping[str, Tensor], known: ImportOptions) -> ViTC
 
 
 def _decoder_config(weights: Mapping[str, Tensor], known: ImportOptions) -> DecoderConfig:
-    _, width, ratio = _sizes(weights, "decoder_blocks", "decoder_embed.weight", 2)
-    heads = _heads("decoder_heads", known.decoder_heads, width, DECODER_HEADS)
-    return DecoderConfig(width, blocks_in(weights, "decoder_blocks"), heads, ratio)
+    _, embed_dim, ratio = _sizes(weights, "decoder_blocks", "decoder_embed.weight", 2)
+    num_heads = _heads("decoder_num_heads", known.decoder_num_heads, embed_dim, DECODER_HEADS)
+    return DecoderConfig(embed_dim, blocks_in(weights, "decoder_blocks"), num_heads, ratio)
 
 
 def _sizes(weights: Mapping[str, Tensor], blocks: str, embed: str, axes: int) -> tuple[Tensor, int, float]:
     """The embedding's weight, which has so many axes, the width it leads to, and the blocks' MLP ratio."""
     weight = _needed(weights, embed, axes)
-    width, hidden = weight.shape[0], _needed(weights, f"{blocks}.0.mlp.fc1.weight", 2).shape[0]
-    ratio = hidden / width
-    return weight, width, ratio if int(width * ratio) == hidden else math.nextafter(ratio, math.inf)
+    embed_dim, hidden = weight.shape[0], _needed(weights, f"{blocks}.0.mlp.fc1.weight", 2).shape[0]
+    ratio = hidden / embed_dim
+    return weight, embed_dim, ratio if int(embed_dim * ratio) == hidden else math.nextafter(ratio, math.inf)
 
 
 def _needed(weights: Mapping[str, Tensor], name: str, axes: int) -> Tensor:
@@ -204,18 +204,18 @@ def _needed(weights: Mapping[str, Tensor], name: str, axes: int) -> Tensor:
     return weights[name]
 
 
-def _heads(name: str, given: int | None, width: int, usual: Mapping[int, int]) -> int:
-    if given is None and width not in usual:
+def _heads(name: str, given: int | None, embed_dim: int, usual: Mapping[int, int]) -> int:
+    if given is None and embed_dim not in usual:
         raise InputError(
-            f"{name}: weights do not say how many attention heads they are for, and a width of {width} has no usual "
-            f"number; name it with --{name.replace('_', '-')}"
+            f"{name}: weights do not say how many attention heads they are for, and an embed_dim of {embed_dim} has no "
+            f"usual number; name it with --{name.replace('_', '-')}"
         )
-    return given if given is not None else usual[width]
+    return given if given is not None else usual[embed_dim]
 
 
 def _named_size(config: ViTConfig) -> str:
     """The name of the encoder of this width, whose decoder a fresh one is like."""
-    return next((name for name, sizes in ENCODERS.items() if sizes[0] == config.width), "base")
+    return next((name for name, sizes in ENCODERS.items() if sizes[0] == config.embed_dim), "base")
 
 
 def _fresh(config: MAEConfig, generator: torch.Generator | None) -> MAE:

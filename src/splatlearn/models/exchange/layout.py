@@ -68,17 +68,17 @@ def is_decoder(name: str) -> bool:
 
 
 def without_positions(
-    weights: Mapping[str, Tensor], table: str, token: str | None, grid: Grid, width: int
+    weights: Mapping[str, Tensor], table: str, token: str | None, grid: Grid, embed_dim: int
 ) -> dict[str, Tensor]:
     """Leave a table of positions out, which must be the sin-cos one; what it has for the class token joins that.
 
     Raises InputError for other tables: learned positions have no place in an encoder with fixed ones.
     """
     found = weights[table].float()
-    if tuple(found.shape) != (1, grid[0] * grid[1] + 1, width):
+    if tuple(found.shape) != (1, grid[0] * grid[1] + 1, embed_dim):
         raise InputError(
             f"{table}: expected {grid[0] * grid[1]} positions of a {grid[0]}×{grid[1]} grid and one of the class "
-            f"token, each of {width} numbers, got shape {list(found.shape)}; name the image_size that it is for"
+            f"token, each of {embed_dim} numbers, got shape {list(found.shape)}; name the image_size that it is for"
         )
     away = float((found[0, 1:] - sincos_positions(grid, found.shape[-1])[1:]).abs().max())
     if not away <= POSITION_TOLERANCE:
@@ -129,11 +129,14 @@ def standardized_picture(
     each patch of the prediction gets the mean and standard deviation of theirs, and the normalisation is undone.
     Source: He et al. 2022, section 4.1, and the official code.
     """
-    patch, (rows, columns) = config.patch, (images.shape[2] // config.patch, images.shape[3] // config.patch)
+    patch_size, (rows, columns) = (
+        config.patch_size,
+        (images.shape[2] // config.patch_size, images.shape[3] // config.patch_size),
+    )
     mean, std = (images.new_tensor(each).view(-1, 1, 1) for each in (config.input_mean, config.input_std))
 
     def cut(values: Tensor) -> Tensor:
-        return values.unflatten(3, (columns, patch)).unflatten(2, (rows, patch))
+        return values.unflatten(3, (columns, patch_size)).unflatten(2, (rows, patch_size))
 
     variance, center = torch.var_mean(cut((images - mean) / std), dim=(1, 3, 5), keepdim=True)
     painted = cut(prediction.float()) * (variance + 1e-6).sqrt() + center

@@ -188,8 +188,8 @@ def _described(folder: Path) -> ImportOptions:
     if images.do_normalize is False:
         mean, std = (0.0,) * told.num_channels, (1.0,) * told.num_channels
     return ImportOptions(
-        heads=told.num_attention_heads,
-        decoder_heads=told.decoder_num_attention_heads,
+        num_heads=told.num_attention_heads,
+        decoder_num_heads=told.decoder_num_attention_heads,
         image_size=_size(told.image_size),
         input_mean=mean,
         input_std=std,
@@ -201,7 +201,7 @@ def _of_timm(config: _TimmConfig) -> ImportOptions:
     arguments, images = config.model_args or _TimmArguments(), config.pretrained_cfg or _TimmImages()
     size = arguments.img_size or (images.input_size and images.input_size[1:])
     return ImportOptions(
-        heads=arguments.num_heads,
+        num_heads=arguments.num_heads,
         image_size=None if size is None else _size(size),
         input_mean=images.mean,
         input_std=images.std,

@@ -43,15 +43,15 @@ def export_timm(model: MAE | GMAE, folder: str | Path, facts: CardFacts | None =
 
 def timm_config(config: ViTConfig) -> dict[str, Any]:
     """What timm's `config.json` says of an encoder: an architecture, arguments that fix its sizes, and its images."""
-    sizes = (config.width, config.depth, config.heads)
+    sizes = (config.embed_dim, config.depth, config.num_heads)
     return {
         "architecture": _ARCHITECTURES.get(sizes, "vit_base_patch16_224"),
         "num_classes": 0,
-        "num_features": config.width,
+        "num_features": config.embed_dim,
         "global_pool": "token",
         "model_args": {
-            "img_size": list(config.image_size), "patch_size": config.patch, "in_chans": config.channels,
-            "embed_dim": config.width, "depth": config.depth, "num_heads": config.heads,
+            "img_size": list(config.image_size), "patch_size": config.patch_size, "in_chans": config.channels,
+            "embed_dim": config.embed_dim, "depth": config.depth, "num_heads": config.num_heads,
             "mlp_ratio": config.mlp_ratio, "global_pool": "token", "num_classes": 0,
         },
         "pretrained_cfg": {

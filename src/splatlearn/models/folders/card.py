@@ -45,7 +45,7 @@ class CardFacts:
     - `name`: of the run; `data`: what it learned from; `recipe`: every choice, by its name; `command`: that started it.
     - `steps`, `loss`: how far it came; `curve`: steps, each with the mean loss since the one before.
     - `scores`: what evaluations found; `versions`: of the packages.
-    - `licence`: of the weights, as the Hub's identifiers name it; None says that none was chosen.
+    - `license`: of the weights, as the Hub's identifiers name it; None says that none was chosen.
     """
 
     name: str | None = None
@@ -57,7 +57,7 @@ class CardFacts:
     curve: tuple[tuple[int, float], ...] = ()
     scores: tuple[CardScore, ...] = ()
     versions: Mapping[str, object] = field(default_factory=dict)
-    licence: str | None = None
+    license: str | None = None
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def _metadata(model: MAE | GMAE | Classifier, facts: CardFacts, usage: CardUsage
     ]  # fmt: skip
     data = huggingface_hub.ModelCardData(
         library_name=usage.library,
-        license=facts.licence,
+        license=facts.license,
         pipeline_tag="image-feature-extraction" if pretrained else "image-classification",
         tags=["splatlearn", "masked-autoencoder", *(["gaussian-splatting"] if isinstance(model, GMAE) else [])],
         model_name=(facts.name or type(model).__name__) if results else None,
@@ -125,8 +125,8 @@ def _metadata(model: MAE | GMAE | Classifier, facts: CardFacts, usage: CardUsage
 def _summary(model: MAE | GMAE | Classifier) -> str:
     encoder = model.config.encoder
     lines = [
-        f"- Encoder: Vision Transformer, {encoder.depth} blocks of width {encoder.width}, {encoder.heads} heads, "
-        f"patches of {encoder.patch} px",
+        f"- Encoder: Vision Transformer, {encoder.depth} blocks of width {encoder.embed_dim}, "
+        f"{encoder.num_heads} heads, patches of {encoder.patch_size} px",
         f"- Images: {encoder.image_size[0]} × {encoder.image_size[1]} px, {encoder.channels} channels in [0, 1]",
     ]
     if isinstance(model, Classifier):
@@ -134,7 +134,7 @@ def _summary(model: MAE | GMAE | Classifier) -> str:
     else:
         decoder = model.config.decoder
         blocks = "1 block" if decoder.depth == 1 else f"{decoder.depth} blocks"
-        lines.append(f"- Decoder: {blocks} of width {decoder.width}, {decoder.heads} heads")
+        lines.append(f"- Decoder: {blocks} of width {decoder.embed_dim}, {decoder.num_heads} heads")
         kind = f"A masked autoencoder: {_PAPERS[type(model).__name__]}"
     if isinstance(model, GMAE):
         lines.append(f"- Gaussians: {model.config.gaussians} an image")
@@ -177,9 +177,9 @@ def _results(facts: CardFacts) -> str:
 
 
 def _licence(facts: CardFacts) -> str:
-    if facts.licence is None:
+    if facts.license is None:
         return "No licence was chosen for these weights. The code that made them is under Apache-2.0."
-    return f"Weights: {_code(facts.licence)}. The code that made them is under Apache-2.0."
+    return f"Weights: {_code(facts.license)}. The code that made them is under Apache-2.0."
 
 
 def _figure(value: float | None, unit: str) -> str:

@@ -20,6 +20,7 @@ from splatlearn.core.kinds import check_path
 from splatlearn.core.typed import build, shown
 from splatlearn.models.classifier import Classifier, ClassifierConfig
 from splatlearn.models.folders.card import CARD_NAME, CardFacts, may_write_card, model_card
+from splatlearn.models.folders.migrations import SCHEMA_VERSION, migrate
 from splatlearn.models.folders.packaged import packaged_models
 from splatlearn.models.folders.safetensors_file import read_shapes, read_weights
 from splatlearn.models.folders.weight_shapes import ModelConfig, check_memory, check_shapes, weight_shapes
@@ -27,7 +28,6 @@ from splatlearn.models.gmae import GMAE
 from splatlearn.models.gmae_config import GMAEConfig
 from splatlearn.models.mae import MAE, MAEConfig
 
-SCHEMA_VERSION = 1
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 
@@ -207,13 +207,11 @@ def _read_config(folder: Path) -> ModelConfig:
             f"{path}: expected a model saved by splatlearn, got a file without a schema_version; "
             "`splatlearn import` reads models of timm and transformers"
         )
-    version, kind = description["schema_version"], description.get("kind")
-    if type(version) is not int or version != SCHEMA_VERSION:
-        writer = description.get("splatlearn_version", "of unknown version")
-        raise FormatError(
-            f"{path}: expected schema_version {SCHEMA_VERSION}, got {shown(version)}, written by splatlearn "
-            f"{writer if isinstance(writer, str) and len(writer) < 40 else shown(writer)}; update splatlearn to read it"
-        )
+    try:
+        description = migrate(description)
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from error
+    kind = description.get("kind")
     if not isinstance(kind, str) or kind not in CONFIGS:
         raise FormatError(f"{path}: kind: expected one of {', '.join(CONFIGS)}, got {shown(kind)}")
     try:

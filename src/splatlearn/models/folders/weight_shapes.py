@@ -28,26 +28,26 @@ def weight_shapes(config: ModelConfig) -> Shapes:
     """Name and shape of every weight in the state dict of a model with this configuration."""
     shapes = {f"encoder.{name}": shape for name, shape in _encoder(config.encoder).items()}
     if isinstance(config, ClassifierConfig):
-        width = config.encoder.width
+        embed_dim = config.encoder.embed_dim
         if config.pooling == "mean":
             shapes = {name: shape for name, shape in shapes.items() if not name.startswith("encoder.norm.")}
-            shapes |= _norm("fc_norm", width)
-        return shapes | _linear("head", width, len(config.classes))
+            shapes |= _norm("fc_norm", embed_dim)
+        return shapes | _linear("head", embed_dim, len(config.classes))
     decoder = config.decoder
-    shapes |= _linear("decoder.embed", config.encoder.width, decoder.width) | _blocks("decoder.", decoder)
+    shapes |= _linear("decoder.embed", config.encoder.embed_dim, decoder.embed_dim) | _blocks("decoder.", decoder)
     if isinstance(config, MAEConfig):
-        shapes["mask_token"] = (1, 1, decoder.width)
-        return shapes | _linear("head", decoder.width, config.encoder.patch**2 * config.encoder.channels)
-    shapes |= {"query_token": (1, 1, decoder.width), "query_embed": (1, config.queries, decoder.width)}
+        shapes["mask_token"] = (1, 1, decoder.embed_dim)
+        return shapes | _linear("head", decoder.embed_dim, config.encoder.patch_size**2 * config.encoder.channels)
+    shapes |= {"query_token": (1, 1, decoder.embed_dim), "query_embed": (1, config.num_queries, decoder.embed_dim)}
     if config.layout == "grid":
         shapes["anchors"] = (config.gaussians, sum(NUMBERS))
     if config.background == "learned":
         shapes["behind"] = (3,)
     if config.heads == "joint":
-        return shapes | _linear("head", decoder.width, config.gaussians_per_query * sum(NUMBERS))
+        return shapes | _linear("head", decoder.embed_dim, config.gaussians_per_query * sum(NUMBERS))
     for index, size in enumerate(NUMBERS):
-        shapes |= _linear(f"head.hidden.{index}", decoder.width, decoder.width)
-        shapes |= _linear(f"head.out.{index}", decoder.width, config.gaussians_per_query * size)
+        shapes |= _linear(f"head.hidden.{index}", decoder.embed_dim, decoder.embed_dim)
+        shapes |= _linear(f"head.out.{index}", decoder.embed_dim, config.gaussians_per_query * size)
     return shapes
 
 
@@ -86,31 +86,33 @@ def check_weights(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> 
 
 def _encoder(config: ViTConfig) -> Shapes:
     patches = {
-        "cls_token": (1, 1, config.width),
-        "patch_embed.proj.weight": (config.width, config.channels, config.patch, config.patch),
-        "patch_embed.proj.bias": (config.width,),
+        "cls_token": (1, 1, config.embed_dim),
+        "patch_embed.proj.weight": (config.embed_dim, config.channels, config.patch_size, config.patch_size),
+        "patch_embed.proj.bias": (config.embed_dim,),
     }
     return patches | _blocks("", config)
 
 
 def _blocks(prefix: str, config: ViTConfig | DecoderConfig) -> Shapes:
     """Blocks and the norm after them."""
-    width, hidden = config.width, int(config.width * config.mlp_ratio)
+    embed_dim, hidden = config.embed_dim, int(config.embed_dim * config.mlp_ratio)
     shapes: Shapes = {}
     for index in range(config.depth):
         block = f"{prefix}blocks.{index}"
-        shapes |= _norm(f"{block}.norm1", width) | _norm(f"{block}.norm2", width)
-        shapes |= _linear(f"{block}.attn.qkv", width, 3 * width) | _linear(f"{block}.attn.proj", width, width)
-        shapes |= _linear(f"{block}.mlp.fc1", width, hidden) | _linear(f"{block}.mlp.fc2", hidden, width)
-    return shapes | _norm(f"{prefix}norm", width)
+        shapes |= _norm(f"{block}.norm1", embed_dim) | _norm(f"{block}.norm2", embed_dim)
+        shapes |= _linear(f"{block}.attn.qkv", embed_dim, 3 * embed_dim) | _linear(
+            f"{block}.attn.proj", embed_dim, embed_dim
+        )
+        shapes |= _linear(f"{block}.mlp.fc1", embed_dim, hidden) | _linear(f"{block}.mlp.fc2", hidden, embed_dim)
+    return shapes | _norm(f"{prefix}norm", embed_dim)
 
 
 def _linear(name: str, inputs: int, outputs: int) -> Shapes:
     return {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
 
 
-def _norm(name: str, width: int) -> Shapes:
-    return {f"{name}.weight": (width,), f"{name}.bias": (width,)}
+def _norm(name: str, embed_dim: int) -> Shapes:
+    return {f"{name}.weight": (embed_dim,), f"{name}.bias": (embed_dim,)}
 
 
 def _memory() -> int | None:

@@ -15,10 +15,10 @@ from splatlearn.models.nn.initial import initialize
 class SeparateHeads(nn.Module):
     """An MLP of two layers for each of centre, scale, rotation, colour and opacity."""
 
-    def __init__(self, width: int, per_query: int, generator: torch.Generator | None = None) -> None:
+    def __init__(self, embed_dim: int, per_query: int, generator: torch.Generator | None = None) -> None:
         super().__init__()
-        self.hidden = nn.ModuleList([nn.Linear(width, width) for _ in NUMBERS])
-        self.out = nn.ModuleList([nn.Linear(width, per_query * size) for size in NUMBERS])
+        self.hidden = nn.ModuleList([nn.Linear(embed_dim, embed_dim) for _ in NUMBERS])
+        self.out = nn.ModuleList([nn.Linear(embed_dim, per_query * size) for size in NUMBERS])
         initialize(self, generator)
 
     def forward(self, tokens: Float[Tensor, "B Q d"]) -> Float[Tensor, "B Q N"]:
@@ -32,10 +32,10 @@ class SeparateHeads(nn.Module):
 
 def make_head(config: GMAEConfig, generator: torch.Generator | None = None) -> nn.Linear | SeparateHeads:
     """The head that a configuration asks for, with fresh weights."""
-    width, each = config.decoder.width, config.gaussians_per_query
+    embed_dim, each = config.decoder.embed_dim, config.gaussians_per_query
     if config.heads == "separate":
-        return SeparateHeads(width, each, generator)
-    head = nn.Linear(width, each * sum(NUMBERS))
+        return SeparateHeads(embed_dim, each, generator)
+    head = nn.Linear(embed_dim, each * sum(NUMBERS))
     initialize(head, generator)
     return head
 

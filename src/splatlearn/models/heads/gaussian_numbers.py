@@ -30,7 +30,7 @@ def grid_numbers(config: GMAEConfig) -> Float[Tensor, "K 14"]:
 
     The Gaussians of one query lie beside each other. Depth, colour and opacity start in the middle of their ranges.
     """
-    shape = _grid_shape(config.queries, config.gaussians_per_query)
+    shape = _grid_shape(config.num_queries, config.gaussians_per_query)
     rows, columns, down, across = shape
     y = (torch.arange(rows)[:, None, None, None] * down + torch.arange(down)[:, None] + 0.5) / (rows * down)
     x = (torch.arange(columns)[:, None, None] * across + torch.arange(across) + 0.5) / (columns * across)

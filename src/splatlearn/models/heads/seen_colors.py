@@ -14,13 +14,13 @@ SPREAD = 0.5
 """Standard deviation, in mean distances between visible patches, of the weights with which they speak for a place."""
 
 
-def mean_color(images: Float[Tensor, "B 3 H W"], mask: Mask | None, patch: int) -> Float[Tensor, "B 3"]:
+def mean_color(images: Float[Tensor, "B 3 H W"], mask: Mask | None, patch_size: int) -> Float[Tensor, "B 3"]:
     """The mean colour of the visible patches, or of the whole image without a mask."""
-    return images.mean(dim=(2, 3)) if mask is None else _visible(images, mask, patch)[0].mean(dim=1)
+    return images.mean(dim=(2, 3)) if mask is None else _visible(images, mask, patch_size)[0].mean(dim=1)
 
 
 def colors_at(
-    places: Float[Tensor, "K 2"] | None, images: Float[Tensor, "B 3 H W"], mask: Mask | None, patch: int
+    places: Float[Tensor, "K 2"] | None, images: Float[Tensor, "B 3 H W"], mask: Mask | None, patch_size: int
 ) -> Float[Tensor, "B S 3"]:
     """The colours of the visible patches around places, nearer ones weighing more.
 
@@ -28,9 +28,9 @@ def colors_at(
     place far from every visible patch has the colour of the nearest; σ grows with the distance between visible ones.
     """
     if places is None:
-        return mean_color(images, mask, patch).unsqueeze(1)
-    colors, centres = _visible(images, mask, patch)
-    rows, columns = images.shape[2] // patch, images.shape[3] // patch
+        return mean_color(images, mask, patch_size).unsqueeze(1)
+    colors, centres = _visible(images, mask, patch_size)
+    rows, columns = images.shape[2] // patch_size, images.shape[3] // patch_size
     sides = places.new_tensor((columns, rows)) / 2.0
     spread = SPREAD * (rows * columns / centres.shape[1]) ** 0.5
     places, centres = places * sides / spread, centres * sides / spread
@@ -40,10 +40,10 @@ def colors_at(
 
 
 def _visible(
-    images: Float[Tensor, "B 3 H W"], mask: Mask | None, patch: int
+    images: Float[Tensor, "B 3 H W"], mask: Mask | None, patch_size: int
 ) -> tuple[Float[Tensor, "B V 3"], Float[Tensor, "B V 2"]]:
     """Mean colours and centres, x and y in (−1, 1), of the visible patches."""
-    colors = F.avg_pool2d(images.float(), patch)
+    colors = F.avg_pool2d(images.float(), patch_size)
     rows, columns = colors.shape[-2:]
     y = (torch.arange(rows, device=images.device) + 0.5) / rows * 2.0 - 1.0
     x = (torch.arange(columns, device=images.device) + 0.5) / columns * 2.0 - 1.0

@@ -67,10 +67,10 @@ class Mask:
         hidden = torch.zeros(self.batch, rows * columns, dtype=torch.bool, device=self.hidden.device)
         return hidden.scatter(1, self.hidden, True)
 
-    def hidden_pixels(self, patch: int) -> Bool[Tensor, "B H W"]:
-        """Which pixels are hidden, for patches of `patch`×`patch` pixels."""
+    def hidden_pixels(self, patch_size: int) -> Bool[Tensor, "B H W"]:
+        """Which pixels are hidden, for patches of `patch_size`×`patch_size` pixels."""
         patches = self.hidden_patches().unflatten(1, self.grid)
-        return patches.repeat_interleave(patch, dim=1).repeat_interleave(patch, dim=2)
+        return patches.repeat_interleave(patch_size, dim=1).repeat_interleave(patch_size, dim=2)
 
 
 def join_masks(masks: Sequence[Mask]) -> Mask:

@@ -21,18 +21,19 @@ DEEPEST = 1024
 """Blocks that an encoder or a decoder may have."""
 
 
-def check_sizes(width: int, depth: int, heads: int, mlp_ratio: float) -> None:
+def check_sizes(embed_dim: int, depth: int, num_heads: int, mlp_ratio: float) -> None:
     """Raise InputError unless blocks of these sizes can be built."""
-    if depth < 1 or heads < 1 or width < 1 or width % heads or width % 4:
+    if depth < 1 or num_heads < 1 or embed_dim < 1 or embed_dim % num_heads or embed_dim % 4:
         raise InputError(
-            "width, depth, heads: expected positive numbers and a width that the heads and (for the positions) 4 "
-            f"divide, got width {width}, depth {depth}, heads {heads}"
+            "embed_dim, depth, num_heads: expected positive numbers and an embed_dim that num_heads and (for the "
+            f"positions) 4 divide, got embed_dim {embed_dim}, depth {depth}, num_heads {num_heads}"
         )
     if depth > DEEPEST:
         raise InputError(f"depth: expected at most {DEEPEST} blocks, got {depth}")
-    if not 1 <= width * mlp_ratio < 2**31:
+    if not 1 <= embed_dim * mlp_ratio < 2**31:
         raise InputError(
-            f"mlp_ratio: expected a number that gives an MLP at width {width} 1 to 2^31 hidden units, got {mlp_ratio}"
+            f"mlp_ratio: expected a number that gives an MLP of embed_dim {embed_dim} 1 to 2^31 hidden units, "
+            f"got {mlp_ratio}"
         )
 
 
@@ -54,36 +55,36 @@ class Common:
 class Attention(nn.Module):
     """Multi-head self-attention."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, embed_dim: int, num_heads: int) -> None:
         super().__init__()
-        self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.proj = nn.Linear(width, width)
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(embed_dim, 3 * embed_dim)
+        self.proj = nn.Linear(embed_dim, embed_dim)
 
     def forward(
         self, tokens: Float[Tensor, "B N D"], last: int | None = None, common: Common | None = None
     ) -> Float[Tensor, "B M D"]:
         """What each of the tokens, or each of the `last` of them, takes from all; those in common come behind."""
-        width = tokens.shape[-1]
+        embed_dim = tokens.shape[-1]
         if common is not None:
             vectors = torch.cat([self.qkv(tokens), common.dealt(self.qkv(common.tokens), tokens.shape[0])], dim=1)
-            parts = [vectors] if last is None else [vectors[:, -last:, :width], vectors[..., width:]]
+            parts = [vectors] if last is None else [vectors[:, -last:, :embed_dim], vectors[..., embed_dim:]]
         elif last is None or last == tokens.shape[1]:
             parts = [self.qkv(tokens)]
         else:
             weights, biases = self.qkv.weight, self.qkv.bias
-            query = F.linear(tokens[:, -last:], weights[:width], biases[:width])
-            parts = [query, F.linear(tokens, weights[width:], biases[width:])]
-        return self.proj(attention(self.heads, *parts))
+            query = F.linear(tokens[:, -last:], weights[:embed_dim], biases[:embed_dim])
+            parts = [query, F.linear(tokens, weights[embed_dim:], biases[embed_dim:])]
+        return self.proj(attention(self.num_heads, *parts))
 
 
 class Mlp(nn.Module):
     """Two linear layers with an exact GELU between them."""
 
-    def __init__(self, width: int, hidden: int) -> None:
+    def __init__(self, embed_dim: int, hidden: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(width, hidden)
-        self.fc2 = nn.Linear(hidden, width)
+        self.fc1 = nn.Linear(embed_dim, hidden)
+        self.fc2 = nn.Linear(hidden, embed_dim)
 
     def forward(self, tokens: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
         return self.fc2(gelu(self.fc1(tokens)))
@@ -92,13 +93,13 @@ class Mlp(nn.Module):
 class Block(nn.Module):
     """A pre-norm transformer block; `drop_path` is the chance that a training image skips a residual branch."""
 
-    def __init__(self, width: int, heads: int, mlp_ratio: float = 4.0, drop_path: float = 0.0) -> None:
+    def __init__(self, embed_dim: int, num_heads: int, mlp_ratio: float = 4.0, drop_path: float = 0.0) -> None:
         super().__init__()
         self.drop_path = drop_path
-        self.norm1 = nn.LayerNorm(width, eps=1e-6)
-        self.attn = Attention(width, heads)
-        self.norm2 = nn.LayerNorm(width, eps=1e-6)
-        self.mlp = Mlp(width, int(width * mlp_ratio))
+        self.norm1 = nn.LayerNorm(embed_dim, eps=1e-6)
+        self.attn = Attention(embed_dim, num_heads)
+        self.norm2 = nn.LayerNorm(embed_dim, eps=1e-6)
+        self.mlp = Mlp(embed_dim, int(embed_dim * mlp_ratio))
 
     def forward(
         self, tokens: Float[Tensor, "B N D"], last: int | None = None, common: Common | None = None
@@ -106,7 +107,7 @@ class Block(nn.Module):
         """All tokens, those in common last, or the `last` of them, behind the block; every one is attended to."""
         mlp = [MlpHalf(self.norm2, self.mlp.fc1, self.mlp.fc2)] if is_untouched(self.mlp, Mlp) else []
         if mlp and last is None and common is None and is_untouched(self.attn, Attention) and not self._skips():
-            attn = AttentionHalf(self.attn.heads, self.norm1, self.attn.qkv, self.attn.proj)
+            attn = AttentionHalf(self.attn.num_heads, self.norm1, self.attn.qkv, self.attn.proj)
             done = residual(tokens, attn, *mlp)
             if done is not None:
                 return done

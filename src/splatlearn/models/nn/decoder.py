@@ -25,23 +25,25 @@ class DecoderConfig:
     Raises InputError for sizes that are not positive or do not divide.
     """
 
-    width: int = 512
+    embed_dim: int = 512
     depth: int = 8
-    heads: int = 16
+    num_heads: int = 16
     mlp_ratio: float = 4.0
 
     def __post_init__(self) -> None:
-        check_sizes(self.width, self.depth, self.heads, self.mlp_ratio)
+        check_sizes(self.embed_dim, self.depth, self.num_heads, self.mlp_ratio)
 
 
 class Decoder(Positioned):
     """A linear map from the encoder's width, and blocks over any sequence of tokens, with a final norm."""
 
     def __init__(self, encoder: ViTConfig, config: DecoderConfig, generator: torch.Generator | None = None) -> None:
-        super().__init__(encoder.grid, config.width)
-        self.embed = nn.Linear(encoder.width, config.width)
-        self.blocks = nn.ModuleList([Block(config.width, config.heads, config.mlp_ratio) for _ in range(config.depth)])
-        self.norm = nn.LayerNorm(config.width, eps=1e-6)
+        super().__init__(encoder.grid, config.embed_dim)
+        self.embed = nn.Linear(encoder.embed_dim, config.embed_dim)
+        self.blocks = nn.ModuleList(
+            [Block(config.embed_dim, config.num_heads, config.mlp_ratio) for _ in range(config.depth)]
+        )
+        self.norm = nn.LayerNorm(config.embed_dim, eps=1e-6)
         initialize(self, generator)
 
     def embed_latent(self, latent: Float[Tensor, "B T D"], grid: Grid, mask: Mask | None) -> Float[Tensor, "B T d"]:

@@ -34,18 +34,18 @@ MOST_PATCHES = 2**16
 class ViTConfig:
     """Sizes of an encoder.
 
-    - `width`, `depth`, `heads`: token length D, number of blocks, attention heads.
-    - `patch`: side of a patch, pixels; `image_size`: native height and width, pixels.
+    - `embed_dim`, `depth`, `num_heads`: token length D, number of blocks, attention heads.
+    - `patch_size`: side of a patch, pixels; `image_size`: native height and width, pixels.
     - `mlp_ratio`: hidden width of a block's MLP over D; `channels`: of the images.
     - `input_mean`, `input_std`: per channel, what images in [0, 1] are normalised with before they are embedded.
 
     Raises InputError for sizes that are not positive or do not divide.
     """
 
-    width: int = 768
+    embed_dim: int = 768
     depth: int = 12
-    heads: int = 12
-    patch: int = 16
+    num_heads: int = 12
+    patch_size: int = 16
     image_size: tuple[int, int] = (224, 224)
     mlp_ratio: float = 4.0
     channels: int = 3
@@ -53,16 +53,18 @@ class ViTConfig:
     input_std: tuple[float, ...] = IMAGENET_STD
 
     def __post_init__(self) -> None:
-        check_sizes(self.width, self.depth, self.heads, self.mlp_ratio)
-        if self.patch < 1 or self.channels < 1:
-            raise InputError(f"patch, channels: expected positive sizes, got {self.patch} and {self.channels}")
+        check_sizes(self.embed_dim, self.depth, self.num_heads, self.mlp_ratio)
+        if self.patch_size < 1 or self.channels < 1:
+            raise InputError(
+                f"patch_size, channels: expected positive sizes, got {self.patch_size} and {self.channels}"
+            )
         if not isinstance(self.image_size, tuple | list) or len(self.image_size) != 2:
             raise InputError(f"image_size: expected height and width, got {shown(self.image_size)}")
-        rows, columns = grid_of(*self.image_size, self.patch, "image_size")
+        rows, columns = grid_of(*self.image_size, self.patch_size, "image_size")
         if rows * columns > MOST_PATCHES:
             raise InputError(
-                f"image_size: expected at most {MOST_PATCHES:,} patches of {self.patch} px, got {rows:,}×{columns:,}; "
-                "choose larger patches or smaller images"
+                f"image_size: expected at most {MOST_PATCHES:,} patches of {self.patch_size} px, got "
+                f"{rows:,}×{columns:,}; choose larger patches or smaller images"
             )
         for name, values in (("input_mean", self.input_mean), ("input_std", self.input_std)):
             if len(values) != self.channels:
@@ -76,15 +78,15 @@ class ViTConfig:
     @property
     def grid(self) -> Grid:
         """Rows and columns of patches at the native size."""
-        return self.image_size[0] // self.patch, self.image_size[1] // self.patch
+        return self.image_size[0] // self.patch_size, self.image_size[1] // self.patch_size
 
 
 class PatchEmbed(nn.Module):
     """A linear map of flattened patches, its weight shaped as the equivalent convolution's."""
 
-    def __init__(self, patch: int, channels: int, width: int) -> None:
+    def __init__(self, patch_size: int, channels: int, embed_dim: int) -> None:
         super().__init__()
-        self.proj = nn.Conv2d(channels, width, patch, patch)
+        self.proj = nn.Conv2d(channels, embed_dim, patch_size, patch_size)
 
     def forward(self, patches: Float[Tensor, "B N PPC"]) -> Float[Tensor, "B N D"]:
         return F.linear(patches, self.proj.weight.permute(0, 2, 3, 1).flatten(1), self.proj.bias)
@@ -102,14 +104,16 @@ class ViT(Positioned):
     std: Tensor
 
     def __init__(self, config: ViTConfig, generator: torch.Generator | None = None, drop_path: float = 0.0) -> None:
-        super().__init__(config.grid, config.width)
+        super().__init__(config.grid, config.embed_dim)
         self.config = config
         self.register_buffer("mean", torch.tensor(config.input_mean), persistent=False)
         self.register_buffer("std", torch.tensor(config.input_std), persistent=False)
-        self.cls_token = nn.Parameter(torch.empty(1, 1, config.width))
-        self.patch_embed = PatchEmbed(config.patch, config.channels, config.width)
-        self.blocks = nn.ModuleList([Block(config.width, config.heads, config.mlp_ratio) for _ in range(config.depth)])
-        self.norm = nn.LayerNorm(config.width, eps=1e-6)
+        self.cls_token = nn.Parameter(torch.empty(1, 1, config.embed_dim))
+        self.patch_embed = PatchEmbed(config.patch_size, config.channels, config.embed_dim)
+        self.blocks = nn.ModuleList(
+            [Block(config.embed_dim, config.num_heads, config.mlp_ratio) for _ in range(config.depth)]
+        )
+        self.norm = nn.LayerNorm(config.embed_dim, eps=1e-6)
         self.set_drop_path(drop_path)
         initialize(self, generator)
         nn.init.normal_(self.cls_token, std=0.02, generator=generator)
@@ -130,7 +134,7 @@ class ViT(Positioned):
         they and the patch, the channels or the mask do not fit.
         """
         grid = self.check_images(images, mask)
-        patches, positions = patchify(images, self.config.patch), self.positions(grid)
+        patches, positions = patchify(images, self.config.patch_size), self.positions(grid)
         places = positions[:, 1:]
         if mask is not None:
             # Embedding after the selection does the work for the visible patches only.
@@ -151,7 +155,7 @@ class ViT(Positioned):
         if images.dtype == torch.float64 != self.cls_token.dtype:
             wanted = f"images: expected {self.cls_token.dtype} like the model's weights"
             raise TypeError(f"{wanted}, got {images.dtype}; convert them with .float()")
-        grid = grid_of(images.shape[2], images.shape[3], self.config.patch)
+        grid = grid_of(images.shape[2], images.shape[3], self.config.patch_size)
         if mask is None:
             return grid
         check_kind("mask", mask, Mask)

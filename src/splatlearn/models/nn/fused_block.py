@@ -40,7 +40,7 @@ Gradients = list[Tensor | None]
 class AttentionHalf:
     """tokens + proj(attention(qkv(norm(tokens))))."""
 
-    heads: int
+    num_heads: int
     norm: nn.Module
     qkv: nn.Module
     proj: nn.Module
@@ -52,8 +52,10 @@ class AttentionHalf:
 
     def fits(self, tokens: Float[Tensor, "B T D"], given: Sequence[Tensor]) -> bool:
         """Whether the compiled functions are made for such tokens and parameters."""
-        width = tokens.shape[2]
-        return _have_shapes(given, width, 3 * width, width) and attention_fits(self.heads, width, tokens.shape[1])
+        embed_dim = tokens.shape[2]
+        return _have_shapes(given, embed_dim, 3 * embed_dim, embed_dim) and attention_fits(
+            self.num_heads, embed_dim, tokens.shape[1]
+        )
 
     def forward(self, tokens: Float[Tensor, "B T D"], given: Sequence[Tensor], kind: torch.dtype) -> list[Tensor]:
         """The half's result and what `backward` needs."""
@@ -61,7 +63,7 @@ class AttentionHalf:
         rows, qkv, proj = tokens.flatten(0, 1), qkv.to(kind), proj.to(kind)
         normed, statistics = _norm(rows, scale, shift, _epsilon(self.norm), kind)
         vectors = torch.addmm(qkv_bias.to(kind), normed, qkv.t()).view(tokens.shape[0], tokens.shape[1], -1)
-        mixed = attend(self.heads, vectors).flatten(0, 1)
+        mixed = attend(self.num_heads, vectors).flatten(0, 1)
         result = _added(rows, torch.mm(mixed, proj.t()), proj_bias)
         return [result.view(tokens.shape), rows, scale, qkv, proj, normed, statistics, vectors, mixed]
 
@@ -73,7 +75,7 @@ class AttentionHalf:
         _, _, of_qkv, _, of_proj, _ = needed
         asked, proj_bias = _narrowed(past, qkv.dtype)
         proj_weight = torch.mm(asked.t(), mixed).float() if of_proj else None
-        (slopes,) = attend_backward(self.heads, torch.mm(asked, proj).view(*vectors.shape[:2], -1), vectors)
+        (slopes,) = attend_backward(self.num_heads, torch.mm(asked, proj).view(*vectors.shape[:2], -1), vectors)
         slopes = slopes.flatten(0, 1)
         qkv_weight = torch.mm(slopes.t(), normed).float() if of_qkv else None
         result, of_scale, of_shift = _norm_backward(rows, scale, statistics, torch.mm(slopes, qkv), past)
@@ -83,7 +85,7 @@ class AttentionHalf:
         """The same by PyTorch's own operations."""
         scale, shift, qkv, qkv_bias, proj, proj_bias = given
         normed = F.layer_norm(tokens, scale.shape, scale, shift, _epsilon(self.norm))
-        return tokens + F.linear(attention(self.heads, F.linear(normed, qkv, qkv_bias)), proj, proj_bias)
+        return tokens + F.linear(attention(self.num_heads, F.linear(normed, qkv, qkv_bias)), proj, proj_bias)
 
 
 @dataclass(frozen=True)
@@ -199,12 +201,12 @@ def _of_half(given: Sequence[Any], index: int) -> Sequence[Any]:
     return given[PARAMETERS * index : PARAMETERS * (index + 1)]
 
 
-def _have_shapes(given: Sequence[Tensor], width: int, outputs: int, inputs: int) -> bool:
+def _have_shapes(given: Sequence[Tensor], embed_dim: int, outputs: int, inputs: int) -> bool:
     """Whether a norm of this width and two linear layers fit together, with rows of whole vectors."""
     assert native is not None
-    wanted = ((width,), (width,), (outputs, width), (outputs,), (width, inputs), (width,))
+    wanted = ((embed_dim,), (embed_dim,), (outputs, embed_dim), (outputs,), (embed_dim, inputs), (embed_dim,))
     fit = all(each.shape == shape for each, shape in zip(given, wanted, strict=True))
-    return fit and not any(size % native.WIDTH_STEP for size in (width, outputs, inputs))
+    return fit and not any(size % native.WIDTH_STEP for size in (embed_dim, outputs, inputs))
 
 
 def _epsilon(norm: nn.Module) -> float:

@@ -58,37 +58,37 @@ def gelu(values: Tensor) -> Tensor:
     return F.gelu(values)
 
 
-def attention(heads: int, *vectors: Tensor) -> Float[Tensor, "B M D"]:
+def attention(num_heads: int, *vectors: Tensor) -> Float[Tensor, "B M D"]:
     """What tokens take from others: softmax(q·kᵀ / sqrt(D/h))·v in each head, the heads' results beside one another.
 
     `vectors`: q, k and v behind one another along their last axis, [B, N, 3·D]; or q [B, M, D] and the others
     [B, N, 2·D].
     """
-    width = sum(each.shape[-1] for each in vectors) // 3
+    embed_dim = sum(each.shape[-1] for each in vectors) // 3
     if (
         compiled_can_take(*vectors)
         and all(each.stride(-1) == 1 for each in vectors)
-        and attention_fits(heads, width, vectors[-1].shape[1])
+        and attention_fits(num_heads, embed_dim, vectors[-1].shape[1])
     ):
-        return _Attention.apply(heads, *vectors)
-    return _plain_attention(heads, vectors)
+        return _Attention.apply(num_heads, *vectors)
+    return _plain_attention(num_heads, vectors)
 
 
-def _plain_attention(heads: int, vectors: tuple[Tensor, ...]) -> Tensor:
-    query, key, value = _parts(heads, vectors)
+def _plain_attention(num_heads: int, vectors: tuple[Tensor, ...]) -> Tensor:
+    query, key, value = _parts(num_heads, vectors)
     return F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
 
 
-def _parts(heads: int, vectors: tuple[Tensor, ...]) -> list[Tensor]:
+def _parts(num_heads: int, vectors: tuple[Tensor, ...]) -> list[Tensor]:
     """Views of q, k and v by heads, [B, h, N, D/h]."""
-    width = sum(each.shape[-1] for each in vectors) // 3
-    parts = [part for each in vectors for part in each.split(width, dim=-1)]
-    return [part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in parts]
+    embed_dim = sum(each.shape[-1] for each in vectors) // 3
+    parts = [part for each in vectors for part in each.split(embed_dim, dim=-1)]
+    return [part.unflatten(-1, (num_heads, -1)).transpose(1, 2) for part in parts]
 
 
-def attention_fits(heads: int, width: int, keys: int) -> bool:
+def attention_fits(num_heads: int, embed_dim: int, keys: int) -> bool:
     """Whether the compiled attention is made for so many heads of a width D, and so many tokens that are asked."""
-    return native is not None and width % (heads * native.WIDTH_STEP) == 0 and 0 < keys <= native.MOST_KEYS
+    return native is not None and embed_dim % (num_heads * native.WIDTH_STEP) == 0 and 0 < keys <= native.MOST_KEYS
 
 
 def compiled_can_take(*tensors: Tensor) -> bool:
@@ -148,10 +148,10 @@ class _Gelu(torch.autograd.Function):
 
 class _Attention(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, heads: int, *vectors: Tensor) -> Tensor:
-        ctx.heads = heads
+    def forward(ctx: Any, num_heads: int, *vectors: Tensor) -> Tensor:
+        ctx.num_heads = num_heads
         ctx.save_for_backward(*vectors)
-        return attend(heads, *vectors)
+        return attend(num_heads, *vectors)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -160,39 +160,39 @@ class _Attention(torch.autograd.Function):
 
             def written_out() -> Tensor:
                 # PyTorch's fused attention on a CPU has no second derivative.
-                query, key, value = _parts(ctx.heads, vectors)
+                query, key, value = _parts(ctx.num_heads, vectors)
                 weights = (query @ key.mT / math.sqrt(query.shape[-1])).softmax(dim=-1)
                 return (weights @ value).transpose(1, 2).flatten(2)
 
             return None, *gradients_by_pieces(written_out, vectors, gradient)
-        return None, *attend_backward(ctx.heads, gradient.contiguous(), *vectors)
+        return None, *attend_backward(ctx.num_heads, gradient.contiguous(), *vectors)
 
 
-def attend(heads: int, *vectors: Tensor) -> Float[Tensor, "B M D"]:
+def attend(num_heads: int, *vectors: Tensor) -> Float[Tensor, "B M D"]:
     """`attention` by the compiled layers, without a graph."""
-    sizes, places = _places(heads, vectors)
+    sizes, places = _places(num_heads, vectors)
     result = vectors[0].new_empty(*vectors[0].shape[:2], vectors[-1].shape[-1] // (4 - len(vectors)))
     of_kind(result.dtype).attend(sizes, *places, _place(result), torch.get_num_threads())
     return result
 
 
-def attend_backward(heads: int, gradient: Float[Tensor, "B M D"], *vectors: Tensor) -> list[Tensor]:
+def attend_backward(num_heads: int, gradient: Float[Tensor, "B M D"], *vectors: Tensor) -> list[Tensor]:
     """The gradients of `vectors` from that of what `attend` gave, which is contiguous."""
-    sizes, places = _places(heads, vectors)
+    sizes, places = _places(num_heads, vectors)
     results = [each.new_empty(each.shape) for each in vectors]
-    _, found = _places(heads, results)
+    _, found = _places(num_heads, results)
     of_kind(gradient.dtype).attend_backward(sizes, *places, _place(gradient), *found, torch.get_num_threads())
     return results
 
 
-def _places(heads: int, vectors: Sequence[Tensor]) -> tuple[Sizes, list[Tokens]]:
+def _places(num_heads: int, vectors: Sequence[Tensor]) -> tuple[Sizes, list[Tokens]]:
     """Sizes of an attention, and where its queries, keys and values lie."""
     assert native is not None
     first, last = vectors[0], vectors[-1]
-    width = last.shape[-1] // (4 - len(vectors))
-    sizes = native.Sizes(first.shape[0], heads, first.shape[1], last.shape[1], width // heads)
-    behind = width if len(vectors) == 1 else 0
-    return sizes, [_place(first), _place(last, behind), _place(last, behind + width)]
+    embed_dim = last.shape[-1] // (4 - len(vectors))
+    sizes = native.Sizes(first.shape[0], num_heads, first.shape[1], last.shape[1], embed_dim // num_heads)
+    behind = embed_dim if len(vectors) == 1 else 0
+    return sizes, [_place(first), _place(last, behind), _place(last, behind + embed_dim)]
 
 
 def _place(tokens: Tensor, skipped: int = 0) -> Tokens:

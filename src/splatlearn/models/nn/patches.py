@@ -12,42 +12,42 @@ from splatlearn.core.errors import InputError
 from splatlearn.models.masking import Grid
 
 
-def grid_of(height: int, width: int, patch: int, name: str = "images") -> Grid:
+def grid_of(height: int, width: int, patch_size: int, name: str = "images") -> Grid:
     """Rows and columns of patches in an image of `height`×`width` pixels.
 
     Raises InputError naming the nearest sizes that work unless the patch divides both sides.
     """
-    if height < 1 or width < 1 or height % patch or width % patch:
-        smaller = [max(side // patch, 1) * patch for side in (height, width)]
-        larger = [max(-(-side // patch), 1) * patch for side in (height, width)]
+    if height < 1 or width < 1 or height % patch_size or width % patch_size:
+        smaller = [max(side // patch_size, 1) * patch_size for side in (height, width)]
+        larger = [max(-(-side // patch_size), 1) * patch_size for side in (height, width)]
         nearest = " or ".join(dict.fromkeys(f"{sides[0]}×{sides[1]}" for sides in (smaller, larger)))
         raise InputError(
-            f"{name}: expected a height and width that patches of {patch} px divide, got {height}×{width}; "
+            f"{name}: expected a height and width that patches of {patch_size} px divide, got {height}×{width}; "
             f"the nearest sizes that work: {nearest}"
         )
-    return height // patch, width // patch
+    return height // patch_size, width // patch_size
 
 
-def patchify(images: Float[Tensor, "B C H W"], patch: int) -> Float[Tensor, "B N PPC"]:
+def patchify(images: Float[Tensor, "B C H W"], patch_size: int) -> Float[Tensor, "B N PPC"]:
     """Cut images into patches row by row, each flattened in the order of MAE: row, column, channel.
 
     Raises InputError unless the patch divides height and width.
     """
-    rows, columns = grid_of(images.shape[2], images.shape[3], patch)
-    cut = images.reshape(images.shape[0], images.shape[1], rows, patch, columns, patch)
+    rows, columns = grid_of(images.shape[2], images.shape[3], patch_size)
+    cut = images.reshape(images.shape[0], images.shape[1], rows, patch_size, columns, patch_size)
     return cut.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
 
 
-def unpatchify(patches: Float[Tensor, "B N PPC"], patch: int, grid: Grid) -> Float[Tensor, "B C H W"]:
+def unpatchify(patches: Float[Tensor, "B N PPC"], patch_size: int, grid: Grid) -> Float[Tensor, "B C H W"]:
     """Put patches back together: the inverse of `patchify`.
 
     Raises InputError unless there are rows·columns patches of a whole number of channels.
     """
     rows, columns = grid
-    if patches.shape[1] != rows * columns or patches.shape[2] % patch**2:
+    if patches.shape[1] != rows * columns or patches.shape[2] % patch_size**2:
         raise InputError(
-            f"patches: expected shape [B, {rows * columns}, {patch**2}·C] for a {rows}×{columns} grid of patches of "
-            f"{patch} px, got {list(patches.shape)}"
+            f"patches: expected shape [B, {rows * columns}, {patch_size**2}·C] for a {rows}×{columns} grid of "
+            f"patches of {patch_size} px, got {list(patches.shape)}"
         )
-    cut = patches.reshape(patches.shape[0], rows, columns, patch, patch, -1)
+    cut = patches.reshape(patches.shape[0], rows, columns, patch_size, patch_size, -1)
     return cut.permute(0, 5, 1, 3, 2, 4).flatten(4).flatten(2, 3)

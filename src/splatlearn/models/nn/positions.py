@@ -10,21 +10,21 @@ from splatlearn.core.errors import InputError
 from splatlearn.models.masking import Grid
 
 
-def sincos_positions(grid: Grid, width: int) -> Float[Tensor, "T D"]:
+def sincos_positions(grid: Grid, embed_dim: int) -> Float[Tensor, "T D"]:
     """The table of 2D sin-cos positions, a zero row for the class token first, then the patches row by row.
 
-    `grid` is rows and columns, `width` the length D of a row: a quarter each of sin and cos of the column, then of
+    `grid` is rows and columns, `embed_dim` the length D of a row: a quarter each of sin and cos of the column, then of
     the row, with wavelengths from 2π to 10000·2π patches (MAE, official code). Raises InputError unless 4 divides D.
     """
-    if width % 4:
-        raise InputError(f"width: expected a multiple of 4 for 2D sin-cos positions, got {width}")
-    quarter = width // 4
+    if embed_dim % 4:
+        raise InputError(f"embed_dim: expected a multiple of 4 for 2D sin-cos positions, got {embed_dim}")
+    quarter = embed_dim // 4
     frequencies = 10000.0 ** -(torch.arange(quarter, dtype=torch.float64) / quarter)
     row, column = torch.meshgrid(*(torch.arange(size, dtype=torch.float64) for size in grid), indexing="ij")
     # The column comes first: released MAE weights were trained with that order.
     angles = [place.reshape(-1, 1) * frequencies for place in (column, row)]
     table = torch.cat([wave for angle in angles for wave in (angle.sin(), angle.cos())], dim=1)
-    return torch.cat([table.new_zeros(1, width), table]).float()
+    return torch.cat([table.new_zeros(1, embed_dim), table]).float()
 
 
 class Positioned(nn.Module):
@@ -32,10 +32,10 @@ class Positioned(nn.Module):
 
     pos_embed: Tensor
 
-    def __init__(self, native_grid: Grid, width: int) -> None:
+    def __init__(self, native_grid: Grid, embed_dim: int) -> None:
         super().__init__()
         self.native_grid = native_grid
-        self.register_buffer("pos_embed", sincos_positions(native_grid, width).unsqueeze(0), persistent=False)
+        self.register_buffer("pos_embed", sincos_positions(native_grid, embed_dim).unsqueeze(0), persistent=False)
         self._other_grids: dict[tuple[Grid, torch.device, torch.dtype], Tensor] = {}
 
     def positions(self, grid: Grid) -> Float[Tensor, "1 T D"]:
