@@ -23,7 +23,7 @@ def test_every_name_is_there(name: str) -> None:
 
 
 def test_a_function_is_not_hidden_by_the_room_of_its_name() -> None:
-    for room in ("splatlearn.rendering", "splatlearn.zero_shot.edges", "splatlearn.rendering.compositing"):
+    for room in ("splatlearn.rendering", "splatlearn.zero_shot.edge_reading", "splatlearn.rendering.compositing"):
         importlib.import_module(room)
     assert callable(sl.render) and callable(sl.composite) and callable(sl.zero_shot.edges)
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from data.pictures import array, encode, save, truncated_jpeg
 from splatlearn.data import ImageSource, StoredSource, open_source
-from splatlearn.data.sources.table import DatasetSource
+from splatlearn.data.image_sets.table import DatasetSource
 from splatlearn.images import DataError, UnreadableImage
 
 

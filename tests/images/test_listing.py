@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image, features
 
+from data.image_sets.test_folder import touch
 from data.pictures import array, encode, save
-from data.sources.test_folder import touch
 from splatlearn.data import labelled_parts, open_labelled, open_source
 from splatlearn.images import DataError, LeftOut, left_out_of, listing
 from splatlearn.images.listing import IMAGE_EXTENSIONS, files_below, images_in

@@ -12,7 +12,7 @@ from splatlearn.files.formats import SHOWN_COLORS, SplatFormat
 from splatlearn.fitting import PictureError, clamping_error, picture_error, refit_colors
 from splatlearn.rendering.compositing import background_colors
 from splatlearn.zero_shot import Scene
-from splatlearn.zero_shot.layers import are_clamped, layers_error
+from splatlearn.zero_shot.layer_reading import are_clamped, layers_error
 
 IN_BYTES = (0.0, 1.0)
 """The colours that viewers with a byte for each channel show."""

@@ -54,7 +54,7 @@ def evaluate_command(
     from splatlearn.cli.written import check_evaluation_folder
     from splatlearn.data import open_labelled
     from splatlearn.evaluation import save_evaluation
-    from splatlearn.evaluation.masked_images import mask_classes, open_masked_images
+    from splatlearn.evaluation.segmentation_data import mask_classes, open_masked_images
     from splatlearn.images import left_out_of
     from splatlearn.models import load_model
 

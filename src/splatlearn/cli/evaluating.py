@@ -19,7 +19,7 @@ from splatlearn.core.device import choose_device, choose_precision
 from splatlearn.core.errors import InputError
 from splatlearn.data import Labelled
 from splatlearn.evaluation import Evaluation, EvaluationOptions, Extraction, evaluate, evaluate_segmentation
-from splatlearn.evaluation.masked_images import MaskedImages
+from splatlearn.evaluation.segmentation_data import MaskedImages
 from splatlearn.models import GMAE, MAE
 from splatlearn.report import write_page, write_run_report
 from splatlearn.report.evaluation import MOST_NAMED, evaluation_sections, few_shot_tables, score_table, shown

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from splatlearn.data.image_sets.samples import ImageSource, StoredImage
 from splatlearn.data.labelled import LabelledImages, stored_images
-from splatlearn.data.sources.samples import ImageSource, StoredImage
 from splatlearn.images.errors import UnreadableImage
 
 LOOKED_AT = 256

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Int64
 
 from splatlearn.core.randomness import Purpose, generator
+from splatlearn.data.image_sets.samples import ImageSource, Sample, StoredImage, StoredSource
 from splatlearn.data.source import open_source
-from splatlearn.data.sources.samples import ImageSource, Sample, StoredImage, StoredSource
 from splatlearn.images.errors import DataError, UnknownColumnError, UnknownSplitError, UnreadableImage
 from splatlearn.images.left_out import LeftOut
 
@@ -139,7 +139,7 @@ def stored_images(source: ImageSource, indices: Sequence[int]) -> list[StoredIma
 
 
 def _open(data: str | Path, split: str, image_column: str | None, label_column: str | None) -> ImageSource:
-    from splatlearn.data.sources.table import LABEL_NAMES
+    from splatlearn.data.image_sets.table import LABEL_NAMES
 
     source = open_source(data, split, image_column, label_column)
     if label_column is not None or any(label is not None for label in _labels(source)):

@@ -14,10 +14,10 @@ import numpy as np
 from splatlearn.core.disk.atomic import replacing
 from splatlearn.core.disk.outputs import check_folder
 from splatlearn.core.errors import InputError
+from splatlearn.data.image_sets.folder import list_folder
+from splatlearn.data.image_sets.samples import StoredImage, StoredSource
 from splatlearn.data.order import sample_order
 from splatlearn.data.source import open_source
-from splatlearn.data.sources.folder import list_folder
-from splatlearn.data.sources.samples import StoredImage, StoredSource
 from splatlearn.images.errors import DataError
 from splatlearn.images.left_out import LeftOut
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from splatlearn.core.kinds import check_path
+from splatlearn.data.image_sets.folder import SHARD_EXTENSIONS, SPLIT_NAMES, Listing, list_folder
+from splatlearn.data.image_sets.samples import ImageList, ImageSource, Sample
 from splatlearn.data.shards.files import ShardFiles, attempt, find_shards, is_shard_url, shard_kind
 from splatlearn.data.shards.windows import LANES, WINDOW, StreamShape
-from splatlearn.data.sources.folder import SHARD_EXTENSIONS, SPLIT_NAMES, Listing, list_folder
-from splatlearn.data.sources.samples import ImageList, ImageSource, Sample
 from splatlearn.images.errors import DataError, UnknownSplitError
 from splatlearn.images.left_out import LeftOut
 
@@ -118,7 +118,7 @@ def _stream(files: ShardFiles, columns: _Columns) -> ImageSource:
 def _images(listing: Listing, split: str, data: str, wanted: _Columns) -> ImageSource:
     import datasets
 
-    from splatlearn.data.sources.table import DatasetSource
+    from splatlearn.data.image_sets.table import DatasetSource
 
     files, classes = listing.splits[split], listing.classes()
     columns: dict[str, list[str]] = {"image": [str(listing.root / file) for file in files]}
@@ -132,7 +132,7 @@ def _images(listing: Listing, split: str, data: str, wanted: _Columns) -> ImageS
 
 
 def _table(rows: datasets.Dataset, origin: str, columns: _Columns, left_out: LeftOut | None = None) -> ImageSource:
-    from splatlearn.data.sources.table import DatasetSource
+    from splatlearn.data.image_sets.table import DatasetSource
 
     description = f"{len(rows)} images in {origin}"
     return DatasetSource(rows, description, columns.image, columns.label, left_out=left_out)

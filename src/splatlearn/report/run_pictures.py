@@ -18,7 +18,7 @@ from splatlearn.report.parts.figures import zero_shot_strip
 from splatlearn.report.parts.page import Figure, Section
 from splatlearn.report.run_facts import hidden_share, predicted_target
 from splatlearn.zero_shot import edges_of, figure_ground_of, layers_of, read_scene
-from splatlearn.zero_shot.layers import are_clamped, layers_error
+from splatlearn.zero_shot.layer_reading import are_clamped, layers_error
 
 LAYERS = 3
 ZERO_SHOT = (

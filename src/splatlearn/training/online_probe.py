@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from splatlearn.core.randomness import Purpose, generator
+from splatlearn.data.image_sets.samples import ImageSource
 from splatlearn.data.labelled import Labelled, LabelledImages, labelled_parts, open_labelled
-from splatlearn.data.sources.samples import ImageSource
 from splatlearn.evaluation.choices import NEIGHBOURS
 from splatlearn.evaluation.features.embedders import EncoderFeatures
 from splatlearn.evaluation.features.extraction import Extraction, Features, extract

@@ -14,7 +14,6 @@ from sklearn.metrics import jaccard_score
 from data.pictures import truncated_jpeg
 from models.small_models import small_gmae, small_mae
 from splatlearn.evaluation import evaluate_segmentation
-from splatlearn.evaluation.masked_images import MaskClasses, mask_classes, open_masked_images, read_pair
 from splatlearn.evaluation.probes.dense import (
     DenseFeatures,
     SegmentationRecipe,
@@ -22,6 +21,7 @@ from splatlearn.evaluation.probes.dense import (
     intersection_over_union,
     segment,
 )
+from splatlearn.evaluation.segmentation_data import MaskClasses, mask_classes, open_masked_images, read_pair
 from splatlearn.images import DataError
 
 

@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from splatlearn.core.errors import InputError
-from splatlearn.data.sources.samples import StoredImage
+from splatlearn.data.image_sets.samples import StoredImage
 from splatlearn.images.reduced import Box, decode_region
 
 TRIES = 10

@@ -13,11 +13,11 @@ from torch.utils.data import Dataset
 
 from splatlearn.core.errors import InputError
 from splatlearn.core.randomness import Purpose, Stream
+from splatlearn.data.image_sets.samples import ImageSource, Order, StoredImage, StreamedSource
 from splatlearn.data.labelled import stored_images
 from splatlearn.data.loading.augment import RandomResizedCrop
 from splatlearn.data.loading.batch import Batch, Example, collate
 from splatlearn.data.order import sample_order
-from splatlearn.data.sources.samples import ImageSource, Order, StoredImage, StreamedSource
 from splatlearn.images.errors import DataError, UnreadableImage
 
 TRIES = 100

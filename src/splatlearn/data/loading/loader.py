@@ -13,11 +13,11 @@ from jaxtyping import Int64
 from torch.utils.data import DataLoader, Dataset
 
 from splatlearn.core.errors import InputError
+from splatlearn.data.image_sets.samples import Order
 from splatlearn.data.loading.batch import Batch
 from splatlearn.data.loading.dataset import AnyBatch, PretrainingDataset, Request, TrainingDataset
 from splatlearn.data.loading.transport import Parcel, Slots, pack, unpack
 from splatlearn.data.shards.windows import WindowedOrder
-from splatlearn.data.sources.samples import Order
 from splatlearn.images.errors import DataError
 
 PREFETCHED = 2

@@ -10,7 +10,7 @@ from itertools import product
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from splatlearn.data.sources.folder import SPLIT_NAMES, table_splits
+from splatlearn.data.image_sets.folder import SPLIT_NAMES, table_splits
 from splatlearn.images.errors import DataError, UnknownSplitError
 from splatlearn.images.left_out import LeftOut
 

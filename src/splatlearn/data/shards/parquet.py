@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import lazy_loader
 
+from splatlearn.data.image_sets.samples import StoredImage
+from splatlearn.data.image_sets.table import find_image_column, find_label_column, is_text
 from splatlearn.data.shards.files import ShardIndex, file_system
-from splatlearn.data.sources.samples import StoredImage
-from splatlearn.data.sources.table import find_image_column, find_label_column, is_text
 from splatlearn.images.errors import DataError, UnknownColumnError
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from splatlearn.core.disk.atomic import write_whole
+from splatlearn.data.image_sets.samples import Sample, StoredImage
 from splatlearn.data.shards.block_cache import BlockCache
 from splatlearn.data.shards.files import ShardFiles, ShardIndex, attempt, fingerprint
 from splatlearn.data.shards.windows import StreamShape, WindowedOrder
-from splatlearn.data.sources.samples import Sample, StoredImage
 from splatlearn.images.errors import DataError
 from splatlearn.images.left_out import LeftOut, left_out_of
 

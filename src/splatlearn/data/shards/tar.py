@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO, cast
 
+from splatlearn.data.image_sets.samples import StoredImage
 from splatlearn.data.shards.files import ShardIndex, file_system
-from splatlearn.data.sources.samples import StoredImage
 from splatlearn.images.errors import DataError
 from splatlearn.images.left_out import FOREIGN, LeftOut
 from splatlearn.images.listing import IMAGE_EXTENSIONS

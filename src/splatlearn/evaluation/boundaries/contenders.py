@@ -14,7 +14,7 @@ from splatlearn.evaluation.boundaries.baselines import canny_edges, sobel_edges
 from splatlearn.evaluation.masked.reconstruction import evaluating, shown_image
 from splatlearn.models import GMAE, MAE, MaskedAutoencoder, orthogonal_masks
 from splatlearn.zero_shot import EdgeOptions, ReadOptions, Scene, edges_of, read_scene
-from splatlearn.zero_shot.edges import CUES, HALF
+from splatlearn.zero_shot.edge_reading import CUES, HALF
 from splatlearn.zero_shot.gradients import gradient_map, thin_lines
 from splatlearn.zero_shot.windows import resize
 

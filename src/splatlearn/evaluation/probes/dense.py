@@ -20,7 +20,7 @@ from splatlearn.core.errors import InputError
 from splatlearn.data import sample_order
 from splatlearn.evaluation.features.extraction import Extraction, Progress
 from splatlearn.evaluation.masked.reconstruction import evaluating
-from splatlearn.evaluation.masked_images import IGNORED, MaskClasses, MaskedImages, read_pair
+from splatlearn.evaluation.segmentation_data import IGNORED, MaskClasses, MaskedImages, read_pair
 from splatlearn.models.channels import fit_channels
 from splatlearn.models.masked_autoencoder import MaskedAutoencoder
 from splatlearn.models.nn.patches import grid_of, patchify

@@ -11,7 +11,6 @@ from splatlearn.data.labelled import SPLIT_SEED
 from splatlearn.evaluation.features.cache import files_digest, weights_digest
 from splatlearn.evaluation.features.embedders import random_twin
 from splatlearn.evaluation.features.extraction import Extraction, Progress
-from splatlearn.evaluation.masked_images import IGNORED, MaskClasses, MaskedImages, mask_classes, open_masked_images
 from splatlearn.evaluation.probes.dense import (
     DenseFeatures,
     SegmentationRecipe,
@@ -20,6 +19,13 @@ from splatlearn.evaluation.probes.dense import (
     segment,
 )
 from splatlearn.evaluation.results import Evaluation, Score, Subject
+from splatlearn.evaluation.segmentation_data import (
+    IGNORED,
+    MaskClasses,
+    MaskedImages,
+    mask_classes,
+    open_masked_images,
+)
 from splatlearn.images import DataError
 from splatlearn.models import load_model
 from splatlearn.models.channels import check_reads_pictures

@@ -19,7 +19,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
-from splatlearn.zero_shot.figure_ground import center_hill
+from splatlearn.zero_shot.figure_reading import center_hill
 
 AFFINITY = 0.2
 """Cosine above which TokenCut joins two patches (Wang et al. 2022, section 4.1)."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from splatlearn.evaluation.masked_images import WHITE, open_masked_images, read_mask
+from splatlearn.evaluation.segmentation_data import WHITE, open_masked_images, read_mask
 from splatlearn.images import DataError, decode
 from splatlearn.images.left_out import LeftOut, left_out_of
 

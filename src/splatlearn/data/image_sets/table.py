@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import lazy_loader
 
-from splatlearn.data.sources.samples import Sample, StoredImage
+from splatlearn.data.image_sets.samples import Sample, StoredImage
 from splatlearn.images.errors import DataError, UnknownColumnError
 from splatlearn.images.left_out import LeftOut
 

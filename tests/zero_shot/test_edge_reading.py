@@ -9,7 +9,7 @@ from scipy.ndimage import distance_transform_edt
 from skimage.segmentation import find_boundaries
 
 from splatlearn.zero_shot import EdgeOptions, Scene, edges_of
-from splatlearn.zero_shot.edges import HALF, layer_index
+from splatlearn.zero_shot.edge_reading import HALF, layer_index
 from splatlearn.zero_shot.gradients import gradient_map, thin_lines
 from zero_shot.shapes import SIZE, shape_masks, shape_scene
 

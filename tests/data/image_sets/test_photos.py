@@ -8,7 +8,7 @@ import skimage.data
 from sklearn.datasets import load_sample_image
 
 from splatlearn.data import HELD_OUT_PHOTOS, Photo, photo_crops, sample_photos, split_photos
-from splatlearn.data.sources import photos
+from splatlearn.data.image_sets import photos
 from splatlearn.images import DataError
 
 

@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from splatlearn.core.errors import InputError
-from splatlearn.data.sources.samples import ImageList
+from splatlearn.data.image_sets.samples import ImageList
 from splatlearn.images.decoding import decode
 from splatlearn.images.errors import DataError
 

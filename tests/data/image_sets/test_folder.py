@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from splatlearn.data.sources.folder import list_folder
+from splatlearn.data.image_sets.folder import list_folder
 from splatlearn.images import DataError
 
 

@@ -8,7 +8,7 @@ import torch
 from splatlearn.core.cameras import Camera
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.zero_shot import FigureOptions, Scene, figure_ground_of
-from splatlearn.zero_shot.figure_ground import border_share, calibrated, center_hill
+from splatlearn.zero_shot.figure_reading import border_share, calibrated, center_hill
 from splatlearn.zero_shot.grouping import figure_likeness, group_gaussians
 from zero_shot.shapes import SIZE, overlap, shape_masks, shape_scene
 

@@ -13,9 +13,9 @@ from sklearn.metrics import jaccard_score
 from data.pictures import turned_file
 from models.small_models import small_mae
 from splatlearn.evaluation import evaluate_segmentation
-from splatlearn.evaluation.masked_images import IGNORED, mask_classes, open_masked_images, read_mask, read_pair
 from splatlearn.evaluation.probes.dense import DenseFeatures, SegmentationRecipe, intersection_over_union, segment
 from splatlearn.evaluation.saliency.data import read_figure
+from splatlearn.evaluation.segmentation_data import IGNORED, mask_classes, open_masked_images, read_mask, read_pair
 from splatlearn.images import DataError
 
 CASES = Path(__file__).parents[3] / "shared" / "data" / "cases"
