@@ -28,6 +28,8 @@ UPWARD: set[tuple[str, str]] = set()
 CIRCLES: list[set[str]] = []
 FULL_FOLDERS: dict[str, int] = {"files": 17, "training": 42}
 
+HIDDEN_MODULES: set[str] = {"cli.presented", "fitting.refine", "rendering.composite", "training.finetune"}
+
 
 def tables() -> tuple[dict[str, int], dict[str, list[str]], set[tuple[str, str]]]:
     """Room to floor, room to its sub-rooms from the lowest up, and the pairs that one floor allows."""
@@ -141,6 +143,17 @@ def test_sub_rooms_make_no_circles() -> None:
                 if ends[0] != ends[1]:
                     inside.add_edge(*ends)
         assert networkx.is_directed_acyclic_graph(inside), networkx.find_cycle(inside)
+
+
+def test_no_name_hides_a_module() -> None:
+    """A package that exports a function or class named like one of its modules leaves two things under one name."""
+    hidden = set()
+    for file in PACKAGE.rglob("__init__.py*"):
+        package = module_of(file.with_suffix(".py"))
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                hidden |= {f"{package}.{each.asname or each.name}".lstrip(".") for each in node.names}
+    assert hidden & {*MODULES, *FLOORS} == HIDDEN_MODULES
 
 
 def test_folders_stay_small() -> None:
