@@ -28,7 +28,7 @@ UPWARD: set[tuple[str, str]] = set()
 CIRCLES: list[set[str]] = []
 FULL_FOLDERS: dict[str, int] = {"files": 17, "training": 42}
 
-HIDDEN_MODULES: set[str] = {"cli.presented", "fitting.refine", "rendering.composite", "training.finetune"}
+HIDDEN_MODULES: set[str] = {"fitting.refine", "training.finetune"}
 
 
 def tables() -> tuple[dict[str, int], dict[str, list[str]], set[tuple[str, str]]]:

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import tyro
 
-from splatlearn.cli.presented import description, presented, registry, wrapped_help
+from splatlearn.cli.presentation import description, presented, registry, wrapped_help
 from splatlearn.cli.streams import BROKEN_PIPE, outlived_streams
 from splatlearn.cli.verbs import VERBS, command, overview
 from splatlearn.core.errors import InputError, SlowBackendWarning, SplatlearnError
