@@ -1,4 +1,4 @@
-"""The compiled layers, bound in `native/layers/module.cpp`.
+"""The compiled layers, bound in `native/models/module.cpp`.
 
 Arrays come as the addresses of their first numbers, and nobody checks these.
 """
@@ -19,7 +19,7 @@ class Sizes:
     def __init__(self, images: int, heads: int, queries: int, keys: int, width: int) -> None: ...
 
 class Kind(Protocol):
-    """The functions for numbers of a kind, with the arguments that `native/layers/module.cpp` names."""
+    """The functions for numbers of a kind, with the arguments that `native/models/module.cpp` names."""
 
     def gelu(self, *addresses_count_threads: int) -> None: ...
     def gelu_backward(self, *addresses_count_threads: int) -> None: ...

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "../kernel.h"
-#include "../simd.h"
+#include "../../common/simd.h"
 
 namespace splat {
 namespace {

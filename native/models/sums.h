@@ -1,7 +1,7 @@
 // What a linear layer's neighbours do to its rows, and the sums down their columns that its bias gets for a gradient.
 #pragma once
 
-#include "../simd.h"
+#include "../common/simd.h"
 
 namespace layers {
 

@@ -12,8 +12,8 @@
 #include <string>
 #include <vector>
 
-#include "../caught.h"
-#include "../instruction_sets.h"
+#include "../common/caught.h"
+#include "../common/instruction_sets.h"
 #include "layers.h"
 
 namespace nb = nanobind;

@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "../kernel.h"
-#include "../simd.h"
+#include "../../common/simd.h"
 
 namespace splat {
 namespace {

@@ -1,7 +1,7 @@
 // The exact GELU, x·Φ(x), and its derivative, Φ(x) + x·φ(x).
 #pragma once
 
-#include "../simd.h"
+#include "../common/simd.h"
 
 namespace layers {
 

@@ -13,8 +13,8 @@
 #include <string>
 #include <vector>
 
-#include "caught.h"
-#include "instruction_sets.h"
+#include "../common/caught.h"
+#include "../common/instruction_sets.h"
 #include "kernel.h"
 #include "projection.h"
 

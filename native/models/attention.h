@@ -7,7 +7,7 @@
 #include <cstring>
 #include <type_traits>
 
-#include "../simd.h"
+#include "../common/simd.h"
 #include "layers.h"
 
 namespace layers {

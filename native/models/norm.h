@@ -1,7 +1,7 @@
 // Layer norm of rows, and its derivative added to what comes past it on a residual path.
 #pragma once
 
-#include "../simd.h"
+#include "../common/simd.h"
 #include "layers.h"
 
 namespace layers {
