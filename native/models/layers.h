@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "../common/tables.h"
+
 namespace layers {
 
 // Rows of numbers that lie `row` apart, for one head of one image.
@@ -83,9 +85,6 @@ struct Layers {
     }
 };
 
-extern const Layers baseline_layers;
-#ifdef SPLAT_X86
-extern const Layers avx2_layers, avx512_layers;
-#endif
+DECLARE_TABLES(Layers, _layers);
 
 }  // namespace layers

@@ -29,12 +29,7 @@ T* at(Address address) {
     return reinterpret_cast<T*>(address);
 }
 
-InstructionSets<Layers> active{
-    &baseline_layers,
-#ifdef SPLAT_X86
-    &avx2_layers, &avx512_layers,
-#endif
-};
+InstructionSets<Layers> active{ALL_TABLES(_layers)};
 
 constexpr size_t CHUNK = 16384;  // numbers that a thread takes at a time, a multiple of every vector
 constexpr ptrdiff_t ROWS = 64;   // rows that it takes
@@ -229,9 +224,7 @@ NB_MODULE(_layers, m) {
     // The same functions for float32, and for bfloat16 as its bits.
     define<float>(m.def_submodule("float32"));
     define<uint16_t>(m.def_submodule("bfloat16"));
-    m.def("instruction_sets", [] { return active.names(); });
-    m.def("instruction_set", [] { return std::string(active->name); });
-    m.def("use_instruction_set", [](const std::string& name) { active.use(name); }, nb::arg("name"));
+    bind_instruction_sets(m, active);
     m.attr("MOST_KEYS") = MOST_KEYS;
     m.attr("WIDTH_STEP") = WIDTH_STEP;
 }

@@ -8,10 +8,6 @@
 
 namespace splat {
 
-#define TEXT_OF(name) #name
-#define TEXT(name) TEXT_OF(name)
-#define JOIN_OF(a, b) a##b
-#define JOIN(a, b) JOIN_OF(a, b)
-const Kernel JOIN(KERNEL, _kernel) = {TEXT(KERNEL), prepare, forward, backward};
+const Kernel TABLE(_kernel) = {SET_NAME, prepare, forward, backward};
 
 }  // namespace splat

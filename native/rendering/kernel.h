@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <memory>
 
+#include "../common/tables.h"
+
 namespace splat {
 
 constexpr int TILE = 64;          // rows of a tile, which is one vector wide
@@ -19,7 +21,7 @@ constexpr float TRANSMITTANCE_MIN = 1e-4f;
 
 // One image's splats, near to far, as they come from PyTorch: row-major, contiguous.
 struct Scene {
-    const float* centers;     // [count, 2]
+    const float* means2d;     // [count, 2]
     const float* conics;      // [count, 3]
     const float* opacities;   // [count]
     const float* colors;      // [count, channels]
@@ -86,10 +88,6 @@ struct Kernel {
                      float* background_gradient);
 };
 
-extern const Kernel baseline_kernel;
-#ifdef SPLAT_X86
-extern const Kernel avx2_kernel;
-extern const Kernel avx512_kernel;
-#endif
+DECLARE_TABLES(Kernel, _kernel);
 
 }  // namespace splat

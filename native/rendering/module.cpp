@@ -30,12 +30,7 @@ using Output = nb::ndarray<float, nb::ndim<D>, nb::c_contig, nb::device::cpu>;
 template <typename T>
 using Order = nb::ndarray<T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
-InstructionSets<Kernel> active{
-    &baseline_kernel,
-#ifdef SPLAT_X86
-    &avx2_kernel, &avx512_kernel,
-#endif
-};
+InstructionSets<Kernel> active{ALL_TABLES(_kernel)};
 
 // Bands depend on the image's height alone, never on the threads: sums over bands are the same for any number of threads.
 constexpr int BAND = TILE;
@@ -53,17 +48,17 @@ std::vector<Rows> bands_of(int height) {
 }
 
 struct Batch {
-    Input<3> centers, conics, colors;
+    Input<3> means2d, conics, colors;
     Input<2> opacities, background;
     int height, width;
 
-    int images() const { return static_cast<int>(centers.shape(0)); }
-    int count() const { return static_cast<int>(centers.shape(1)); }
+    int images() const { return static_cast<int>(means2d.shape(0)); }
+    int count() const { return static_cast<int>(means2d.shape(1)); }
     int channels() const { return static_cast<int>(background.shape(1)); }
 
     Scene scene(int image) const {
         const size_t n = static_cast<size_t>(image) * count();
-        return {centers.data() + 2 * n, conics.data() + 3 * n, opacities.data() + n, colors.data() + n * channels(),
+        return {means2d.data() + 2 * n, conics.data() + 3 * n, opacities.data() + n, colors.data() + n * channels(),
                 background.data() + static_cast<size_t>(image) * channels(), count(), channels(), height, width};
     }
 };
@@ -91,9 +86,9 @@ std::vector<Prepared> prepare_some(const Batch& batch, int first, int here, int 
 
 constexpr float NOT_A_NUMBER = std::numeric_limits<float>::quiet_NaN();
 
-void forward(Input<3> centers, Input<3> conics, Input<2> opacities, Input<3> colors, Input<2> background, Output<4> color,
+void forward(Input<3> means2d, Input<3> conics, Input<2> opacities, Input<3> colors, Input<2> background, Output<4> color,
              Output<3> transmittance, int threads) {
-    const Batch batch{centers, conics, colors, opacities, background, static_cast<int>(color.shape(2)),
+    const Batch batch{means2d, conics, colors, opacities, background, static_cast<int>(color.shape(2)),
                       static_cast<int>(color.shape(3))};
     nb::gil_scoped_release unlocked;
     const std::vector<Rows> bands = bands_of(batch.height);
@@ -124,7 +119,7 @@ void forward(Input<3> centers, Input<3> conics, Input<2> opacities, Input<3> col
 }
 
 struct Gradients {
-    float *centers, *conics, *opacities, *colors, *background;
+    float *means2d, *conics, *opacities, *colors, *background;
 };
 
 // Turns the moments of one image's splats, summed over its bands in order, into gradients.
@@ -137,8 +132,8 @@ void finish(const Scene& scene, const float* moments, const float* background, i
             for (int i = 0; i < width; ++i) sums[i] += part[i];
         }
         const float a = scene.conics[3 * k], b = scene.conics[3 * k + 1], c = scene.conics[3 * k + 2];
-        out.centers[2 * k] = a * sums[1] + b * sums[2];
-        out.centers[2 * k + 1] = b * sums[1] + c * sums[2];
+        out.means2d[2 * k] = a * sums[1] + b * sums[2];
+        out.means2d[2 * k + 1] = b * sums[1] + c * sums[2];
         out.conics[3 * k] = -0.5f * sums[3];
         out.conics[3 * k + 1] = -sums[4];
         out.conics[3 * k + 2] = -0.5f * sums[5];
@@ -151,10 +146,10 @@ void finish(const Scene& scene, const float* moments, const float* background, i
     }
 }
 
-void backward(Input<3> centers, Input<3> conics, Input<2> opacities, Input<3> colors, Input<2> background, Input<4> color,
-              Input<3> transmittance, Input<4> color_gradient, Input<3> transmittance_gradient, Output<3> centers_out,
+void backward(Input<3> means2d, Input<3> conics, Input<2> opacities, Input<3> colors, Input<2> background, Input<4> color,
+              Input<3> transmittance, Input<4> color_gradient, Input<3> transmittance_gradient, Output<3> means2d_out,
               Output<3> conics_out, Output<2> opacities_out, Output<3> colors_out, Output<2> background_out, int threads) {
-    const Batch batch{centers, conics, colors, opacities, background, static_cast<int>(color.shape(2)),
+    const Batch batch{means2d, conics, colors, opacities, background, static_cast<int>(color.shape(2)),
                       static_cast<int>(color.shape(3))};
     nb::gil_scoped_release unlocked;
     const std::vector<Rows> bands = bands_of(batch.height);
@@ -163,7 +158,7 @@ void backward(Input<3> centers, Input<3> conics, Input<2> opacities, Input<3> co
     const size_t part_size = static_cast<size_t>(count) * (MOMENTS + channels);
     const auto gradients = [&](int image) {
         const size_t n = static_cast<size_t>(image) * count;
-        return Gradients{centers_out.data() + 2 * n, conics_out.data() + 3 * n, opacities_out.data() + n,
+        return Gradients{means2d_out.data() + 2 * n, conics_out.data() + 3 * n, opacities_out.data() + n,
                          colors_out.data() + n * channels, background_out.data() + static_cast<size_t>(image) * channels};
     };
     // As many images at a time as keep the threads busy: memory for moments does not grow with the batch.
@@ -200,7 +195,7 @@ void backward(Input<3> centers, Input<3> conics, Input<2> opacities, Input<3> co
                            backgrounds.get() + static_cast<size_t>(i) * parts * channels, parts, out);
                     continue;
                 }
-                std::fill_n(out.centers, 2 * count, NOT_A_NUMBER);
+                std::fill_n(out.means2d, 2 * count, NOT_A_NUMBER);
                 std::fill_n(out.conics, 3 * count, NOT_A_NUMBER);
                 std::fill_n(out.opacities, count, NOT_A_NUMBER);
                 std::fill_n(out.colors, count * channels, NOT_A_NUMBER);
@@ -235,17 +230,23 @@ struct Clouds {
     }
 };
 
+// The names are those of the camera models in splatlearn/core/cameras/models.py.
+Model model_of(const std::string& name) {
+    if (name == "pinhole") return Model::PINHOLE;
+    if (name == "orthographic") return Model::ORTHOGRAPHIC;
+    if (name == "gmae") return Model::GMAE;
+    const std::string known = "camera: the compiled projection knows the models pinhole, orthographic and gmae, got ";
+    throw nb::value_error((known + name).c_str());
+}
+
 // `numbers` are fx, fy, cx, cy, near, limit_x, limit_y.
 Lens lens_of(const std::string& model, const std::vector<float>& numbers) {
-    const Model chosen = model == "pinhole"        ? Model::PINHOLE
-                         : model == "orthographic" ? Model::ORTHOGRAPHIC
-                                                   : Model::GMAE;
     if (numbers.size() != 7) throw nb::value_error("lens: expected 7 numbers");
-    return {chosen, numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5], numbers[6]};
+    return {model_of(model), numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5], numbers[6]};
 }
 
 void project_all(Input<3> means, Input<3> scales, Input<3> quaternions, Input<3> colors, Input<2> opacities, Input<3> views,
-                 const std::string& model, const std::vector<float>& numbers, Output<3> centers_out, Output<3> conics_out,
+                 const std::string& model, const std::vector<float>& numbers, Output<3> means2d_out, Output<3> conics_out,
                  Output<2> depths_out, Output<3> colors_out, Output<2> opacities_out, Order<int32_t> order_out, int threads) {
     const Clouds clouds{means, scales, quaternions, colors, opacities, views};
     const Lens lens = lens_of(model, numbers);
@@ -254,7 +255,7 @@ void project_all(Input<3> means, Input<3> scales, Input<3> quaternions, Input<3>
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int image = 0; image < clouds.images(); ++image) {
         const size_t n = clouds.first(image);
-        const Sorted out{centers_out.data() + 2 * n, conics_out.data() + 3 * n, depths_out.data() + n,
+        const Sorted out{means2d_out.data() + 2 * n, conics_out.data() + 3 * n, depths_out.data() + n,
                          colors_out.data() + n * clouds.channels(), opacities_out.data() + n, order_out.data() + n};
         caught.run([&] { project(clouds.cloud(image), lens, out); });
     }
@@ -263,7 +264,7 @@ void project_all(Input<3> means, Input<3> scales, Input<3> quaternions, Input<3>
 
 // No gradient depends on the clouds' colours and opacities: those of the splats' gradients fill their places.
 void project_all_backward(Input<3> means, Input<3> scales, Input<3> quaternions, Input<3> views, Order<const int32_t> order,
-                          const std::string& model, const std::vector<float>& numbers, Input<3> centers, Input<3> conics,
+                          const std::string& model, const std::vector<float>& numbers, Input<3> means2d, Input<3> conics,
                           Input<2> depths, Input<3> colors, Input<2> opacities, Output<3> means_out, Output<3> scales_out,
                           Output<3> quaternions_out, Output<3> colors_out, Output<2> opacities_out, int threads) {
     const Clouds clouds{means, scales, quaternions, colors, opacities, views};
@@ -273,7 +274,7 @@ void project_all_backward(Input<3> means, Input<3> scales, Input<3> quaternions,
     for (int image = 0; image < clouds.images(); ++image) {
         const size_t n = clouds.first(image), c = n * clouds.channels();
         project_backward(clouds.cloud(image), lens,
-                         {centers.data() + 2 * n, conics.data() + 3 * n, depths.data() + n, colors.data() + c,
+                         {means2d.data() + 2 * n, conics.data() + 3 * n, depths.data() + n, colors.data() + c,
                           opacities.data() + n, order.data() + n},
                          {means_out.data() + 3 * n, scales_out.data() + 3 * n, quaternions_out.data() + 4 * n,
                           colors_out.data() + c, opacities_out.data() + n});
@@ -284,32 +285,30 @@ void project_all_backward(Input<3> means, Input<3> scales, Input<3> quaternions,
 
 NB_MODULE(_native, m) {
     // noconvert: a silent copy would receive the results in place of the caller's array.
-    m.def("forward", &forward, nb::arg("centers").noconvert(), nb::arg("conics").noconvert(), nb::arg("opacities").noconvert(),
+    m.def("forward", &forward, nb::arg("means2d").noconvert(), nb::arg("conics").noconvert(), nb::arg("opacities").noconvert(),
           nb::arg("colors").noconvert(), nb::arg("background").noconvert(), nb::arg("color").noconvert(),
           nb::arg("transmittance").noconvert(), nb::arg("threads"));
-    m.def("backward", &backward, nb::arg("centers").noconvert(), nb::arg("conics").noconvert(),
+    m.def("backward", &backward, nb::arg("means2d").noconvert(), nb::arg("conics").noconvert(),
           nb::arg("opacities").noconvert(), nb::arg("colors").noconvert(), nb::arg("background").noconvert(),
           nb::arg("color").noconvert(), nb::arg("transmittance").noconvert(), nb::arg("color_gradient").noconvert(),
-          nb::arg("transmittance_gradient").noconvert(), nb::arg("centers_out").noconvert(), nb::arg("conics_out").noconvert(),
+          nb::arg("transmittance_gradient").noconvert(), nb::arg("means2d_out").noconvert(), nb::arg("conics_out").noconvert(),
           nb::arg("opacities_out").noconvert(), nb::arg("colors_out").noconvert(), nb::arg("background_out").noconvert(),
           nb::arg("threads"));
     m.def("project", &project_all, nb::arg("means").noconvert(), nb::arg("scales").noconvert(),
           nb::arg("quaternions").noconvert(), nb::arg("colors").noconvert(), nb::arg("opacities").noconvert(),
-          nb::arg("views").noconvert(), nb::arg("model"), nb::arg("lens"), nb::arg("centers_out").noconvert(),
+          nb::arg("views").noconvert(), nb::arg("model"), nb::arg("lens"), nb::arg("means2d_out").noconvert(),
           nb::arg("conics_out").noconvert(), nb::arg("depths_out").noconvert(), nb::arg("colors_out").noconvert(),
           nb::arg("opacities_out").noconvert(), nb::arg("order_out").noconvert(), nb::arg("threads"));
     m.def("project_backward", &project_all_backward, nb::arg("means").noconvert(), nb::arg("scales").noconvert(),
           nb::arg("quaternions").noconvert(), nb::arg("views").noconvert(), nb::arg("order").noconvert(), nb::arg("model"),
-          nb::arg("lens"), nb::arg("centers").noconvert(), nb::arg("conics").noconvert(), nb::arg("depths").noconvert(),
+          nb::arg("lens"), nb::arg("means2d").noconvert(), nb::arg("conics").noconvert(), nb::arg("depths").noconvert(),
           nb::arg("colors").noconvert(), nb::arg("opacities").noconvert(), nb::arg("means_out").noconvert(),
           nb::arg("scales_out").noconvert(), nb::arg("quaternions_out").noconvert(), nb::arg("colors_out").noconvert(),
           nb::arg("opacities_out").noconvert(), nb::arg("threads"));
-    m.def("instruction_sets", [] { return active.names(); });
-    m.def("instruction_set", [] { return std::string(active->name); });
-    m.def("use_instruction_set", [](const std::string& name) { active.use(name); }, nb::arg("name"));
+    bind_instruction_sets(m, active);
     m.attr("ALPHA_MAX") = ALPHA_MAX;
     m.attr("ALPHA_MIN") = ALPHA_MIN;
     m.attr("TRANSMITTANCE_MIN") = TRANSMITTANCE_MIN;
     m.attr("MAX_CHANNELS") = MAX_CHANNELS;
-    m.attr("BLUR") = BLUR;
+    m.attr("EPS2D") = EPS2D;
 }

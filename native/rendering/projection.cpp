@@ -1,4 +1,4 @@
-// One Gaussian at a time, in the arithmetic of projection.py; the backward pass recomputes what it needs.
+// One Gaussian at a time, in the arithmetic of the specification (backends/torch/project.py); the backward pass recomputes what it needs.
 #include "projection.h"
 
 #include <algorithm>
@@ -114,7 +114,7 @@ struct Placed {
     }
 };
 
-// Inverse of M Mᵀ + BLUR·I.
+// Inverse of M Mᵀ + EPS2D·I.
 struct Conic {
     Vector normal;  // m1 × m2
     float a, b, c, determinant;
@@ -122,14 +122,14 @@ struct Conic {
     Conic(Vector m1, Vector m2) : normal(cross(m1, m2)) {
         const float xx = dot(m1, m1), yy = dot(m2, m2), xy = dot(m1, m2);
         // A sum of positive terms: a difference of products would lose thin tilted Gaussians.
-        determinant = dot(normal, normal) + BLUR * (xx + yy) + BLUR * BLUR;
-        a = (yy + BLUR) / determinant, b = -xy / determinant, c = (xx + BLUR) / determinant;
+        determinant = dot(normal, normal) + EPS2D * (xx + yy) + EPS2D * EPS2D;
+        a = (yy + EPS2D) / determinant, b = -xy / determinant, c = (xx + EPS2D) / determinant;
     }
 
     void backward(const float* gradient, Vector m1, Vector m2, Vector& m1_out, Vector& m2_out) const {
         const float ga = gradient[0] / determinant, gb = gradient[1] / determinant, gc = gradient[2] / determinant;
         const float by_determinant = -(ga * a + gb * b + gc * c);
-        const float by_xx = gc + BLUR * by_determinant, by_yy = ga + BLUR * by_determinant;
+        const float by_xx = gc + EPS2D * by_determinant, by_yy = ga + EPS2D * by_determinant;
         const Vector by_normal = 2.0f * by_determinant * normal;
         m1_out = 2.0f * by_xx * m1 - gb * m2 + cross(m2, by_normal);
         m2_out = 2.0f * by_yy * m2 - gb * m1 + cross(by_normal, m1);
@@ -160,8 +160,8 @@ void project(const Cloud& cloud, const Lens& lens, const Sorted& out) {
         const int i = out.order[k];
         const Placed placed(cloud, pose, lens, i);
         const bool perspective = lens.model == Model::PINHOLE;
-        out.centers[2 * k] = lens.fx * (perspective ? placed.tangent_x : placed.point.x) + lens.cx;
-        out.centers[2 * k + 1] = lens.fy * (perspective ? placed.tangent_y : placed.point.y) + lens.cy;
+        out.means2d[2 * k] = lens.fx * (perspective ? placed.tangent_x : placed.point.x) + lens.cx;
+        out.means2d[2 * k + 1] = lens.fy * (perspective ? placed.tangent_y : placed.point.y) + lens.cy;
         const Conic conic(placed.m1, placed.m2);
         store(out.conics + 3 * k, {conic.a, conic.b, conic.c});
         out.depths[k] = placed.point.z;
@@ -189,7 +189,7 @@ void project_backward(const Cloud& cloud, const Lens& lens, const SortedGradient
             if (placed.slope_y == placed.tangent_y) by_tangent_y = -dot(by_down, placed.along);
             by_z = -placed.inverse * (dot(by_across, placed.across) + dot(by_down, placed.down));
         }
-        float by_x = lens.fx * in.centers[2 * k], by_y = lens.fy * in.centers[2 * k + 1];
+        float by_x = lens.fx * in.means2d[2 * k], by_y = lens.fy * in.means2d[2 * k + 1];
         if (lens.model == Model::PINHOLE) {
             by_tangent_x += by_x, by_tangent_y += by_y;
             by_x = by_y = 0.0f;

@@ -6,7 +6,7 @@
 
 namespace splat {
 
-constexpr float BLUR = 0.3f;  // splatlearn/rendering/formula.py has the same, and a test compares them
+constexpr float EPS2D = 0.3f;  // splatlearn/rendering/formula.py has the same, and a test compares them
 
 enum class Model { PINHOLE, ORTHOGRAPHIC, GMAE };
 
@@ -29,12 +29,12 @@ struct Cloud {
 
 // Sorted near to far; order[k] is the place in the cloud of the k-th splat.
 struct Sorted {
-    float *centers, *conics, *depths, *colors, *opacities;
+    float *means2d, *conics, *depths, *colors, *opacities;
     int32_t* order;
 };
 
 struct SortedGradients {
-    const float *centers, *conics, *depths, *colors, *opacities;
+    const float *means2d, *conics, *depths, *colors, *opacities;
     const int32_t* order;
 };
 

@@ -36,8 +36,8 @@ void gather(const Scene& scene, Prepared& out) {
     int n = 0;
     for (int k = 0; k < scene.count; ++k) {
         out.index[n] = k;
-        out.x[n] = scene.centers[2 * k];
-        out.y[n] = scene.centers[2 * k + 1];
+        out.x[n] = scene.means2d[2 * k];
+        out.y[n] = scene.means2d[2 * k + 1];
         out.u[n] = scene.conics[3 * k];
         out.v[n] = scene.conics[3 * k + 1];
         out.w[n] = scene.conics[3 * k + 2];
@@ -92,7 +92,7 @@ void derive(Prepared& out, int i) {
 
 void prepare(const Scene& scene, Prepared& out) {
     const size_t count = scene.count;
-    out.finite = all_finite(scene.centers, 2 * count) && all_finite(scene.conics, 3 * count) &&
+    out.finite = all_finite(scene.means2d, 2 * count) && all_finite(scene.conics, 3 * count) &&
                  all_finite(scene.opacities, count) && all_finite(scene.colors, count * scene.channels) &&
                  all_finite(scene.background, scene.channels);
     out.allocate(out.finite ? scene.count : 0);

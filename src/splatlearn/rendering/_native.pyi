@@ -1,4 +1,4 @@
-"""The compiled kernel, bound in `native/rendering/module.cpp`: float32 arrays, contiguous; those named `*_out` are written."""
+"""The compiled kernels, bound in `native/rendering/module.cpp`: contiguous float32 arrays; `*_out` are written."""
 
 from collections.abc import Sequence
 
