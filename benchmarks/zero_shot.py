@@ -21,15 +21,14 @@ from typing import TypeVar
 import tyro
 
 from benchmarks.common import check_part
+from benchmarks.zero_shot_contenders import mae_edges, shuffled_edges, shuffled_figures, token_cuts
 from benchmarks.zero_shot_scores import Rows, edge_rows, figure_rows
 from splatlearn.core.disk.atomic import read_object, write_whole
 from splatlearn.evaluation.boundaries.contenders import READ_OUTS as EDGES
 from splatlearn.evaluation.boundaries.contenders import (
     EdgeContender,
     gmae_edges,
-    mae_edges,
     plain_edges,
-    shuffled_edges,
 )
 from splatlearn.evaluation.boundaries.data import PUBLISHED, open_bsds
 from splatlearn.evaluation.features.embedders import random_twin
@@ -38,8 +37,6 @@ from splatlearn.evaluation.saliency.contenders import (
     FigureContender,
     gmae_figures,
     plain_figures,
-    shuffled_figures,
-    token_cuts,
 )
 from splatlearn.evaluation.saliency.data import open_figure_ground
 from splatlearn.models import GMAE, MAE, load_model

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from sklearn.metrics import jaccard_score, precision_score, recall_score
 
-from splatlearn.evaluation.saliency.baselines import center_prior, color_mixtures, otsu_figure, token_cut
+from splatlearn.evaluation.saliency.baselines import center_prior, color_mixtures, otsu_figure
 from splatlearn.evaluation.saliency.data import open_figure_ground, read_figure
 from splatlearn.evaluation.saliency.scores import LEVELS, figure_scores, mask_score
 from splatlearn.images import DataError
@@ -87,15 +86,6 @@ def test_colour_baselines_find_a_red_square(picture, square):
     assert mask_score(otsu_figure(grey), square).iou == 1.0
     assert mask_score(otsu_figure(1 - grey), square).iou == 1.0
     assert otsu_figure(np.full((8, 8, 3), 0.5, np.float32)).max() == 0
-
-
-def test_token_cut_finds_patches_with_other_features(generator):
-    truth = torch.zeros(8, 10, dtype=torch.bool)
-    truth[2:6, 2:6] = True
-    ground, figure = torch.eye(6)[:2]
-    features = torch.where(truth[..., None], figure, ground) + 0.05 * torch.randn(8, 10, 6, generator=generator)
-    soft = token_cut(features.permute(2, 0, 1), (8, 10))
-    np.testing.assert_array_equal(soft >= 0.5, truth.numpy())
 
 
 def save_pair(folder: Path, name: str, mask: np.ndarray) -> None:

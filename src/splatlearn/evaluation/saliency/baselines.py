@@ -6,10 +6,7 @@ import warnings
 from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from jaxtyping import Float
-from scipy.linalg import eigh
 from scipy.ndimage import gaussian_filter
 from scipy.special import logit
 from skimage.color import rgb2gray, rgb2lab
@@ -17,14 +14,8 @@ from skimage.filters import threshold_otsu
 from skimage.transform import resize
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
-from torch import Tensor
 
 from splatlearn.zero_shot.figure_reading import center_hill
-
-AFFINITY = 0.2
-"""Cosine above which TokenCut joins two patches (Wang et al. 2022, section 4.1)."""
-WEAK = 1e-5
-"""Affinity of patches that are not joined."""
 
 
 def center_prior(height: int, width: int) -> Float[np.ndarray, "H W"]:
@@ -64,33 +55,13 @@ def color_mixtures(
             break
         likelihoods = []
         for chosen in (inside, outside):
-            mixture: Any = GaussianMixture(
-                min(5, len(np.unique(points[chosen], axis=0))), reg_covar=1.0, random_state=seed
-            )
-            likelihoods.append(mixture.fit(points[chosen]).score_samples(points))
+            mixture = _mixture(points[chosen], seed)
+            likelihoods.append(mixture.score_samples(points))
         # Clipped, so that no pixel decides over its neighbours alone.
         odds = gaussian_filter((likelihoods[0] - likelihoods[1]).clip(-5, 5).reshape(size), 1.5) + lean
         figure = np.where(box, 1.0 / (1.0 + np.exp(-odds)), 0.0)
     grown = np.asarray(resize(figure, image.shape[:2], order=1), dtype=np.float32)
     return grown.clip(0.0, 1.0)
-
-
-def token_cut(features: Float[Tensor, "D h w"], size: tuple[int, int]) -> Float[np.ndarray, "H W"]:
-    """TokenCut (Wang et al. 2022): a normalised cut of patches by the cosine of their features, at an image's size.
-
-    The second eigenvector of the graph's Laplacian is cut at its mean; figure is the side of its largest absolute
-    value. Its distance from the mean makes the mask soft.
-    """
-    rows, columns = features.shape[-2:]
-    tokens = F.normalize(features.flatten(1).double().T, dim=-1).cpu().numpy()
-    affinity = np.where(tokens @ tokens.T > AFFINITY, 1.0, WEAK)
-    degree = affinity.sum(axis=1)
-    _, vectors = eigh(np.diag(degree) - affinity, np.diag(degree), subset_by_index=[1, 1])
-    cut = vectors[:, 0] - vectors[:, 0].mean()
-    cut = cut * np.sign(cut[np.abs(vectors[:, 0]).argmax()])
-    soft = 0.5 + 0.5 * cut / max(np.abs(cut).max(), 1e-12)
-    grown = F.interpolate(torch.from_numpy(soft.reshape(1, 1, rows, columns)), size, mode="bilinear")
-    return grown[0, 0].clamp(0.0, 1.0).float().numpy()
 
 
 def _mixture(points: Float[np.ndarray, "N 3"], seed: int) -> Any:

@@ -6,18 +6,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, UInt8
 
-from splatlearn.evaluation.boundaries.contenders import as_images, shuffled
+from splatlearn.evaluation.boundaries.contenders import as_images
 from splatlearn.evaluation.boundaries.data import bounded_map
-from splatlearn.evaluation.masked.reconstruction import evaluating
-from splatlearn.evaluation.saliency.baselines import center_prior, color_mixtures, otsu_figure, token_cut
+from splatlearn.evaluation.saliency.baselines import center_prior, color_mixtures, otsu_figure
 from splatlearn.evaluation.saliency.data import Pair, read_figure
 from splatlearn.evaluation.saliency.scores import FigureScores, MaskScore, figure_scores, mask_score
-from splatlearn.models import GMAE, MaskedAutoencoder
+from splatlearn.models import GMAE
 from splatlearn.zero_shot import FigureOptions, ReadOptions, figure_ground_of, read_scene
-from splatlearn.zero_shot.windows import resize
 
 Panel = Mapping[str, Float[np.ndarray, "H W"]]
 """Soft masks in [0, 1] by the method's name."""
@@ -66,37 +63,6 @@ def gmae_figures(
     def panel(photo: np.ndarray) -> Panel:
         scene = read_scene(model, as_images(photo, model), options)
         return {f"{name}, {each}": figure_ground_of(scene, how)[0].cpu().numpy() for each, how in read_outs.items()}
-
-    return FigureContender(name, panel)
-
-
-def shuffled_figures(
-    model: GMAE, options: ReadOptions | None = None, read_outs: Mapping[str, FigureOptions] = READ_OUTS
-) -> FigureContender:
-    """The read-outs of Gaussians whose depths are dealt out anew: what the order itself is worth."""
-
-    def panel(photo: np.ndarray) -> Panel:
-        scene = shuffled(read_scene(model, as_images(photo, model), options))
-        return {
-            f"shuffled depths, {each}": figure_ground_of(scene, how)[0].cpu().numpy() for each, how in read_outs.items()
-        }
-
-    return FigureContender("shuffled depths", panel)
-
-
-def token_cuts(model: MaskedAutoencoder, name: str) -> FigureContender:
-    """TokenCut on the encoder's patch features, as they are and less their mean, the image at the model's size."""
-
-    def panel(photo: np.ndarray) -> Panel:
-        with evaluating(model), torch.no_grad():
-            features = model.feature_map(resize(as_images(photo, model), model.image_size))[0]
-        size = photo.shape[0], photo.shape[1]
-        # What all patches share makes every cosine large, unless the features were trained to be compared.
-        centered = features - features.mean(dim=(1, 2), keepdim=True)
-        return {
-            f"{name}, TokenCut": token_cut(features.cpu(), size),
-            f"{name}, TokenCut, centred": token_cut(centered.cpu(), size),
-        }
 
     return FigureContender(name, panel)
 
