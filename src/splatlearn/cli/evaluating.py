@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
@@ -15,7 +13,7 @@ from splatlearn.cli.choices import Machine
 from splatlearn.cli.notes import note
 from splatlearn.cli.progress import progress_bar
 from splatlearn.cli.written import is_run
-from splatlearn.core.device import choose_device, choose_precision
+from splatlearn.core.device import choose_device, choose_precision, reading_workers
 from splatlearn.core.errors import InputError
 from splatlearn.data import Labelled
 from splatlearn.evaluation import Evaluation, EvaluationOptions, Extraction, evaluate, evaluate_segmentation
@@ -29,7 +27,7 @@ def extraction_on(machine: Machine) -> Extraction:
     """The same with what "auto" stands for on this machine."""
     device = choose_device(machine.device)
     precision = "bf16" if choose_precision(machine.precision, device) == "bf16" else "fp32"
-    workers = machine.workers if machine.workers is not None else _workers(device)
+    workers = machine.workers if machine.workers is not None else reading_workers(device)
     return Extraction(machine.batch_size, device, precision, workers, machine.max_unreadable)
 
 
@@ -96,8 +94,3 @@ def write_report(out: Path) -> Path:
     if is_run(out):
         return write_run_report(out)
     return write_page(out / "evaluation.html", f"splatlearn evaluate {out.name}", "", evaluation_sections(out))
-
-
-def _workers(device: torch.device) -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(16, cores) if device.type == "cuda" else 1

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from splatlearn.core.disk.outputs import MARKER, Inputs, Outputs, outputs_in
-from splatlearn.core.errors import InputError
+from splatlearn.core.errors import InputError, some_of
 from splatlearn.evaluation.results import EVALUATION_NAME, read_evaluations
 from splatlearn.models.folders.card import CARD_NAME, may_write_card
 
@@ -53,9 +53,6 @@ def say_written(folder: Path, names: Sequence[str], images: int, model: str | No
     if not names:
         return
     of = f"{images} image{'' if images == 1 else 's'}"
-    what = f"{folder / names[0]}: {of}" if len(names) == 1 else f"{folder}: {len(names)} files ({_some(names)}) of {of}"
+    many = f"{folder}: {len(names)} files ({some_of(names)})"
+    what = f"{folder / names[0]}: {of}" if len(names) == 1 else f"{many} of {of}"
     print(f"{what}; model: {model}" if model else what)
-
-
-def _some(names: Sequence[str], limit: int = 4) -> str:
-    return ", ".join(names) if len(names) <= limit else f"{', '.join(names[: limit - 1])}, …, {names[-1]}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 
 import torch
 from torch import Tensor
@@ -67,3 +68,9 @@ def choose_precision(name: str, device: torch.device) -> str:
 def in_float64(values: Tensor) -> Tensor:
     """The values in float64, on their device where that has such numbers, else on the CPU."""
     return (values.cpu() if values.device.type == "mps" else values).double()
+
+
+def reading_workers(device: torch.device) -> int:
+    """How many workers read images for a model on a device: up to 16 for a GPU, one beside a model on the CPU."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(16, cores) if device.type == "cuda" else 1

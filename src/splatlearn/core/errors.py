@@ -5,6 +5,8 @@ Each message names the argument or file, what was expected, what came, and what 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class SplatlearnError(Exception):
     """Base class of the errors whose message is meant for the user."""
@@ -28,3 +30,9 @@ class BackendError(SplatlearnError, RuntimeError):
 
 class SlowBackendWarning(UserWarning):
     """What was requested is computed by something that takes many times as long as it could."""
+
+
+def some_of(names: Iterable[str], limit: int = 4) -> str:
+    """The first `limit` names and the number of the others, as in "a, b, c, d and 3 more"."""
+    names = list(names)
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")

@@ -34,6 +34,14 @@ def shown(value: object) -> str:
     return "a huge integer" if isinstance(value, int) and abs(value) > 10**30 else _short.repr(value)
 
 
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The leaves of nested dictionaries by their dotted names, such as `optimizer.clip_norm`."""
+    leaves: dict[str, Any] = {}
+    for key, value in tree.items():
+        leaves.update(flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
+    return leaves
+
+
 def read_as(
     kind: type[Built], path: Path, *, extra: bool = False, needed: bool = True, largest: int = LARGEST
 ) -> Built:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 
+from splatlearn.core.errors import some_of
 from splatlearn.core.randomness import Purpose, generator
 from splatlearn.data.image_sets.samples import ImageSource, Sample, StoredImage, StoredSource
 from splatlearn.data.source import open_source
@@ -235,10 +236,9 @@ def _check_classes(part: str, images: LabelledImages, classes: list[str]) -> Non
     counts = np.bincount(images.labels, minlength=len(classes))
     missing = [name for name, count in zip(classes, counts, strict=True) if not count]
     if missing:
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         raise DataError(
             f"data: expected images of all {len(classes)} classes in {part}, got none of "
-            f"{', '.join(map(repr, missing[:3]))}{more} in {images.source.description}; "
+            f"{some_of(map(repr, missing), 3)} in {images.source.description}; "
             "add some, or leave these classes out of both parts"
         )
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from splatlearn.core.disk.atomic import replacing
 from splatlearn.core.disk.outputs import check_folder
-from splatlearn.core.errors import InputError
+from splatlearn.core.errors import InputError, some_of
 from splatlearn.data.image_sets.folder import list_folder
 from splatlearn.data.image_sets.samples import StoredImage, StoredSource
 from splatlearn.data.order import sample_order
@@ -159,8 +159,8 @@ def _check_others(out: Path, shards: list[_Shard]) -> None:
     others = sorted(path.name for path in out.glob("*.parquet") if path.name not in names)
     if others:
         raise DataError(
-            f"out: expected an empty folder or shards of the same images in {out}, got {others[0]}"
-            f"{f' and {len(others) - 1} more' if len(others) > 1 else ''}; choose another folder or remove them"
+            f"out: expected an empty folder or shards of the same images in {out}, got "
+            f"{some_of(others, 1)}; choose another folder or remove them"
         )
 
 

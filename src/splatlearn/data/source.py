@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from splatlearn.core.errors import some_of
 from splatlearn.core.kinds import check_path
 from splatlearn.data.image_sets.folder import SHARD_EXTENSIONS, SPLIT_NAMES, Listing, list_folder
 from splatlearn.data.image_sets.samples import ImageList, ImageSource, Sample
@@ -150,7 +151,7 @@ def _read_parquet(paths: list[Path]) -> datasets.Dataset:
             )
     except Exception as error:
         reason = _first_line(error.__cause__ or error)
-        names = ", ".join(path.name for path in paths[:3]) + (", ..." if len(paths) > 3 else "")
+        names = some_of((path.name for path in paths), 3)
         raise DataError(
             f"data: expected parquet files with the same columns and some rows, got {names}: {reason}"
         ) from error

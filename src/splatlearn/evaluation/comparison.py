@@ -14,7 +14,7 @@ from scipy.special import stdtrit
 
 from splatlearn.core.disk.atomic import read_object
 from splatlearn.core.errors import FormatError, InputError, MissingError
-from splatlearn.core.typed import shown
+from splatlearn.core.typed import flat, shown
 from splatlearn.evaluation.results import EVALUATION_NAME, Evaluation, read_evaluations
 
 CONFIDENCE = 0.95
@@ -97,7 +97,7 @@ def read_run(folder: str | Path) -> Run:
     seed = run.get("seed") if isinstance(run, dict) else None
     if type(seed) is not int:
         raise FormatError(f"{stored}: expected the recipe of a run with its run.seed, got {shown(seed)}")
-    return Run(path, _flat(recipe), seed, evaluations)
+    return Run(path, flat(recipe), seed, evaluations)
 
 
 def compare_runs(runs: Sequence[Run]) -> list[Comparison]:
@@ -183,10 +183,3 @@ def _comparison(kind: tuple[str, str, int], arms: list[list[Run]], names: tuple[
 
 def _scores(evaluation: Evaluation) -> dict[str, Any]:
     return {score.key: score for score in evaluation.model.scores}
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
-    return flat

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int64, Integer, UInt8
-from PIL import Image
 
 from splatlearn.core.errors import InputError
 from splatlearn.core.randomness import Purpose, generator
@@ -15,7 +14,7 @@ from splatlearn.data import KeyedPermutation, resize_center_crop
 from splatlearn.data.labelled import SPLIT_SEED, VAL_SHARE
 from splatlearn.evaluation.features.extraction import Progress
 from splatlearn.images import DataError, UnreadableImage, decode
-from splatlearn.images.decoding import decoding, pending_orientation, turned
+from splatlearn.images.decoding import decode_stored
 from splatlearn.images.left_out import LeftOut
 from splatlearn.images.listing import files_below, images_in
 
@@ -129,12 +128,10 @@ def read_mask(path: Path) -> Integer[np.ndarray, "H W"]:
     file that cannot be read and for colours.
     """
     try:
-        with decoding(path.name), Image.open(path) as file:
-            file.load()
-            mask = turned(file, pending_orientation(file))
-            values = np.asarray(mask.convert("L") if mask.mode == "1" else mask)
+        mask = decode_stored(path, path.name)
     except UnreadableImage as error:
         raise DataError(f"segmentation: expected readable images and masks, got {error}") from error
+    values = np.asarray(mask.convert("L") if mask.mode == "1" else mask)
     plain = np.issubdtype(values.dtype, np.integer)
     if mask.mode in ("LA", "RGBA"):
         plain, values = bool((values[..., -1] == WHITE).all()), values[..., :-1]

@@ -43,6 +43,17 @@ def decode(source: bytes | str | PathLike[str], name: str) -> Image.Image:
         return turned(to_rgb(image), pending_orientation(image))
 
 
+def decode_stored(path: str | PathLike[str], name: str) -> Image.Image:
+    """Decode an image file into an upright image of the mode that the file stores, such as "L", "I;16" or "P".
+
+    This serves files whose pixels are numbers, such as masks; `decode` serves pictures. `name` is what errors call the
+    image. Raises UnreadableImage as `decode` does.
+    """
+    with decoding(name), Image.open(path) as image:
+        image.load()
+        return turned(image, pending_orientation(image)).copy()
+
+
 @contextmanager
 def decoding(name: str) -> Iterator[None]:
     """Turn whatever goes wrong inside into UnreadableImage of that name."""

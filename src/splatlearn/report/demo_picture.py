@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.collections import EllipseCollection
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from splatlearn.core.device import in_float64
 from splatlearn.evaluation.masked.reconstruction import evaluating
 from splatlearn.rendering import Splats, composite, project
+from splatlearn.report.parts.ellipses import add_ellipses
 
 COLUMNS = ("visible patches", "painted from them", "photo", "its Gaussians", "nearest half")
 
@@ -49,24 +47,8 @@ def demo_picture(model: Any, images: Float[Tensor, "B 3 H W"], mask: Any, note: 
 
 
 def _draw_ellipses(axes: Axes, splats: Splats, row: int, size: tuple[int, int]) -> None:
-    """One-sigma outlines, far to near, filled as strongly as they are opaque."""
-    a, b, c = in_float64(splats.conics[row]).unbind(-1)
-    matrices = torch.stack([torch.stack([a, b], -1), torch.stack([b, c], -1)], -2)
-    values, vectors = torch.linalg.eigh(matrices)
-    axes_px = 2 / values.sqrt()
-    angles = torch.atan2(vectors[:, 1, 0], vectors[:, 0, 0]).rad2deg()
-    colors = np.concatenate([splats.colors[row].numpy(), splats.opacities[row].unsqueeze(-1).numpy()], axis=1)
-    order = np.arange(splats.count)[::-1]
-    axes.add_collection(
-        EllipseCollection(
-            widths=axes_px[:, 0].numpy()[order],
-            heights=axes_px[:, 1].numpy()[order],
-            angles=angles.numpy()[order],
-            units="xy",
-            offsets=splats.means2d[row].numpy()[order],
-            offset_transform=axes.transData,
-            facecolors=colors.clip(0, 1)[order],
-            edgecolors="none",
-        )
-    )
+    """Draw the ellipses from far to near, filled with the opacities of the Gaussians."""
+    colors = torch.cat([splats.colors[row], splats.opacities[row].unsqueeze(-1)], dim=-1).clamp(0, 1)
+    means2d, conics, faces = (each.flip(0).cpu().numpy() for each in (splats.means2d[row], splats.conics[row], colors))
+    add_ellipses(axes, means2d, conics, facecolors=faces, edgecolors="none")
     axes.set(xlim=(0, size[1]), ylim=(size[0], 0), aspect="equal")

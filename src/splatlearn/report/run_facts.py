@@ -11,11 +11,11 @@ from statistics import fmean
 from typing import Any
 
 from splatlearn.core.disk.atomic import read_object
-from splatlearn.core.typed import read_as
+from splatlearn.core.typed import flat, read_as
 from splatlearn.evaluation.results import Evaluation, read_evaluations
 from splatlearn.models.exchange import Target
 from splatlearn.models.folders.card import CardFacts, CardScore
-from splatlearn.report.run_report import Environment, flat, read_log
+from splatlearn.report.run_report import Environment, read_log
 
 POINTS = 12
 """Of a card's curve of losses."""

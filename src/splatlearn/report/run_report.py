@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from splatlearn.core.disk.atomic import parse_object, read_object
 from splatlearn.core.errors import FormatError, MissingError
+from splatlearn.core.typed import flat
 from splatlearn.report.parts.curves import loss_curve, small_multiples
 from splatlearn.report.parts.page import Block, Code, Figure, KeyValues, Section
 
@@ -173,11 +174,3 @@ def _series(lines: list[dict[str, Any]], key: str) -> NDArray[np.float64]:
     """The numbers under a key, NaN where there is none."""
     values = [line.get(key) for line in lines]
     return np.array([float("nan") if value is None else value for value in values], dtype=np.float64)
-
-
-def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
-    """The leaves of a tree of objects by their dotted names."""
-    leaves: dict[str, object] = {}
-    for key, value in tree.items():
-        leaves.update(flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
-    return leaves

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import Generator
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from splatlearn.core.device import choose_precision
+from splatlearn.core.device import choose_precision, reading_workers
 from splatlearn.core.errors import InputError
 from splatlearn.data import PretrainingLoader, identify
 from splatlearn.data.loading.loader import TrainingDataset
@@ -185,7 +184,7 @@ class TrainingLoop(ABC):
         self.loader = PretrainingLoader(
             dataset,
             self.shape.batch_size,
-            _workers(self.recipe.data.workers, self.device),
+            reading_workers(self.device) if self.recipe.data.workers is None else self.recipe.data.workers,
             processes.rank,
             processes.count,
             pin_memory=self.device.type == "cuda",
@@ -387,10 +386,3 @@ class TrainingLoop(ABC):
 def _named_parts(value: ObjectiveValue) -> dict[str, Tensor]:
     """The terms, unless the only one says what the loss says."""
     return {f"loss_{name}": part for name, part in value.parts.items()} if len(value.parts) > 1 else {}
-
-
-def _workers(asked: int | None, device: torch.device) -> int:
-    if asked is not None:
-        return asked
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(16, cores) if device.type == "cuda" else 1

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from splatlearn.core.device import choose_device, choose_precision
 from splatlearn.core.disk.atomic import read_object, write_whole
-from splatlearn.core.errors import FormatError, InputError
+from splatlearn.core.errors import FormatError, InputError, some_of
 from splatlearn.data import RandomResizedCrop, identify
 from splatlearn.data.labelled import Labelled, open_labelled
 from splatlearn.models import Classifier, classifier_from, load_classifier, load_model, save_model
@@ -79,8 +79,8 @@ def _start(recipe: FinetuneRecipe, classes: tuple[str, ...]) -> Classifier:
     model = load_classifier(saved)
     if model.config.classes != classes:
         raise InputError(
-            f"data: expected the classes that the run in {run.out} began with, {_some(model.config.classes)}, got "
-            f"{_some(classes)}; resume with the same data, or choose another folder"
+            f"data: expected the classes that the run in {run.out} began with, {some_of(model.config.classes, 3)}, got "
+            f"{some_of(classes, 3)}; resume with the same data, or choose another folder"
         )
     return model
 
@@ -234,7 +234,3 @@ def _known_scores(folder: Path, step: int) -> dict[str, Any]:
         return {}
     steps = known.get("steps", 0)
     return known if isinstance(steps, int) and steps <= step else {}
-
-
-def _some(names: tuple[str, ...], limit: int = 3) -> str:
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")

@@ -31,8 +31,8 @@ class OnlineProbe:
     def __init__(self, options: ProbeOptions, default: str | ImageSource) -> None:
         self.options = options
         labelled = _open(options.probe_data or default)
-        self.train = _some(labelled.train, options.probe_images)
-        self.val = _some(labelled.val, options.probe_images)
+        self.train = _balanced(labelled.train, options.probe_images)
+        self.val = _balanced(labelled.val, options.probe_images)
         self.classes = labelled.classes
 
     def __call__(self, model: MaskedAutoencoder, extraction: Extraction) -> dict[str, float]:
@@ -57,7 +57,7 @@ def _open(data: str | ImageSource) -> Labelled:
     return open_labelled(data) if isinstance(data, str) else labelled_parts(data)
 
 
-def _some(images: LabelledImages, count: int) -> LabelledImages:
+def _balanced(images: LabelledImages, count: int) -> LabelledImages:
     """At most `count` images, in turn one of each class."""
     if len(images) <= count:
         return images

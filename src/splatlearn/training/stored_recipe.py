@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_args
 
 from splatlearn.core.disk.atomic import read_object
 from splatlearn.core.errors import FormatError, InputError, MissingError, SplatlearnError
-from splatlearn.core.typed import build, shown
+from splatlearn.core.typed import build, flat, shown
 
 FREE = {"run.out", "run.device", "run.precision", "run.checkpoint_every", "run.keep_checkpoints"}
 FREE |= {"probe.probe_every", "probe.probe_data", "probe.probe_images", "probe.probe_pooling"}
@@ -67,7 +67,7 @@ class StoredRecipe:
         Fields in `free` are no differences: where a run is computed, how often it is saved and logged, and where it
         stops for now.
         """
-        mine, theirs = _flat(dataclasses.asdict(self)), _flat(dataclasses.asdict(other))
+        mine, theirs = flat(dataclasses.asdict(self)), flat(dataclasses.asdict(other))
         return [f"{key}: {mine[key]}, {theirs[key]}" for key in mine if key not in free and mine[key] != theirs[key]]
 
 
@@ -91,10 +91,3 @@ def filled(options: Any, **defaults: Any) -> Any:
     """Options with the defaults in place of None."""
     missing = {name: value for name, value in defaults.items() if getattr(options, name) is None}
     return dataclasses.replace(options, **missing)
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
-    return flat

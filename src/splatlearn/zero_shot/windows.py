@@ -13,6 +13,7 @@ from torch import Tensor
 from splatlearn.core.device import in_float64
 from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import Gaussians, quaternions_to_matrices
+from splatlearn.images.tiles import tile_starts
 
 MOST_WINDOWS = 16384
 """Windows of an image: more of them would keep a machine busy for hours, and fill its memory with Gaussians."""
@@ -51,7 +52,7 @@ def windows_over(
     tall = min(largest, largest if window is None else window)
     rows = max(1, round(tall))
     columns = min(width, max(1, round(tall * native[1] / native[0])))
-    tops, lefts = _starts(height, rows, overlap), _starts(width, columns, overlap)
+    tops, lefts = tile_starts(height, rows, overlap), tile_starts(width, columns, overlap)
     if len(tops) * len(lefts) > MOST_WINDOWS:
         raise InputError(
             f"window, overlap: expected at most {MOST_WINDOWS} windows, got {len(tops) * len(lefts)} of "
@@ -92,12 +93,6 @@ def resize(images: Float[Tensor, "B C H W"], size: tuple[int, int]) -> Float[Ten
         return images
     resized = F.interpolate(images, size=size, mode="bicubic", align_corners=False, antialias=True)
     return resized.clamp(0.0, 1.0)
-
-
-def _starts(length: int, side: int, overlap: float) -> list[int]:
-    room = length - side
-    gaps = math.ceil(room / max(1.0, side * (1.0 - overlap)))
-    return [round(room * number / gaps) for number in range(gaps + 1)] if gaps else [0]
 
 
 def _taper(gaussians: Gaussians, window: Window, size: tuple[int, int], distance: float | None) -> Float[Tensor, "B K"]:

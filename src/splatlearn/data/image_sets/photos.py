@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from splatlearn.core.errors import InputError
 from splatlearn.data.image_sets.samples import ImageList
 from splatlearn.images.decoding import decode
 from splatlearn.images.errors import DataError
+from splatlearn.images.tiles import tile_starts
 
 PHOTOS = (
     ("astronaut", "skimage/data/astronaut.png", "NASA, public domain"),
@@ -76,19 +76,12 @@ def photo_crops(
         image = Image.fromarray(photo.array)
         for scale in scales:
             side = max(1, round(scale * min(image.size)))
-            for row, top in enumerate(_starts(image.height, side, overlap)):
-                for column, left in enumerate(_starts(image.width, side, overlap)):
+            for row, top in enumerate(tile_starts(image.height, side, overlap)):
+                for column, left in enumerate(tile_starts(image.width, side, overlap)):
                     box = (left, top, left + side, top + side)
                     images.append(np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=box)))
                     names.append(f"{photo.name}/{scale:g}/{row}-{column}")
     return ImageList(images, names)
-
-
-def _starts(length: int, side: int, overlap: float) -> list[int]:
-    """Where squares begin so that they reach from edge to edge."""
-    room = length - side
-    gaps = math.ceil(room / max(1.0, side * (1 - overlap)))
-    return [round(room * number / gaps) for number in range(gaps + 1)] if gaps else [0]
 
 
 def _find(file: str) -> Path:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from splatlearn.core.errors import FormatError
+from splatlearn.core.errors import FormatError, some_of
 from splatlearn.core.typed import shown
 
 STATE_DICTS = (
@@ -80,10 +80,9 @@ def _content(file: Path) -> object:
                     f"{file}: expected a PyTorch file of tensors and plain values alone, got one that cannot be read "
                     f"({type(error).__name__}): it is damaged, cut short or of another kind; fetch or save it again"
                 ) from error
-            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
             raise FormatError(
                 f"{file}: expected a PyTorch file of tensors and plain values alone, got one that holds "
-                f"{', '.join(names[:NAMED])}{more}, which is refused, because reading it could run code; save the "
+                f"{some_of(names, NAMED)}, which is refused, because reading it could run code; save the "
                 'state dict alone where the file comes from: torch.save(model.state_dict(), "weights.pth")'
             ) from error
 

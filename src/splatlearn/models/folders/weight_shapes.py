@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from torch import Tensor
 
-from splatlearn.core.errors import FormatError, InputError
+from splatlearn.core.errors import FormatError, InputError, some_of
 from splatlearn.core.typed import shown
 from splatlearn.models.classifier import ClassifierConfig
 from splatlearn.models.gmae_config import GMAEConfig
@@ -74,7 +74,7 @@ def check_shapes(wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, tupl
             if tuple(found[name]) != tuple(wanted[name])
         ],
     }
-    problems = [f"{what}: {_some(names)}" for what, names in wrong.items() if names]
+    problems = [f"{what}: {some_of(map(_printable, names))}" for what, names in wrong.items() if names]
     if problems:
         raise FormatError(f"expected the weights of this configuration, got {'; '.join(problems)}")
 
@@ -121,12 +121,6 @@ def _memory() -> int | None:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
         return None
-
-
-def _some(names: Iterable[str], limit: int = 4) -> str:
-    names = list(names)
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(map(_printable, names[:limit])) + more
 
 
 def _printable(name: str) -> str:

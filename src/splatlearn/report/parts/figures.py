@@ -11,12 +11,12 @@ from collections.abc import Sequence
 import matplotlib.figure
 import numpy as np
 import torch
-from matplotlib.collections import EllipseCollection
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 
 from splatlearn.core.errors import InputError
 from splatlearn.evaluation.masked.reconstruction import psnr
+from splatlearn.report.parts.ellipses import add_ellipses
 from splatlearn.report.parts.style import TEXT, THEME, WIDTH, check_size, to_array
 
 ENLARGE_TO = 256
@@ -133,14 +133,12 @@ def gaussian_map(
     left.scatter(points[:, 0], points[:, 1], s=13, c=paint, edgecolors="white", linewidths=0.5)
     # On white whatever the page's colour: dark Gaussians would vanish on a dark page.
     right.add_patch(Rectangle((0, 0), width, height, facecolor="white"))
-    lengths, angles = _axes_of(inverse)
-    outlines = EllipseCollection(
-        2 * lengths[:, 0], 2 * lengths[:, 1], angles, units="xy", offsets=points, offset_transform=right.transData,
+    outlines = add_ellipses(
+        right, points, inverse,
         facecolors=np.column_stack([paint, 0.5 * alpha]), edgecolors=np.column_stack([paint, alpha]), linewidths=0.8,
     )  # fmt: skip
     # Thousands of outlines make a heavier page as shapes than as a picture.
     outlines.set_rasterized(count > 1500)
-    right.add_collection(outlines)
     for axes, title in ((left, "centres"), (right, "outlines at 1 σ")):
         axes.set(xlim=(0, width), ylim=(height, 0), aspect="equal", xticks=[], yticks=[])
         axes.spines[:].set_color(THEME["line"])
@@ -178,13 +176,6 @@ def _shortened(name: str, inches: float) -> str:
         return name
     tail = (most - 1) // 2
     return f"{name[: most - 1 - tail]}…{name[-tail:]}"
-
-
-def _axes_of(conics: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Standard deviations [K, 2] in pixels and the angle [K] of the first axis in degrees, x towards y."""
-    a, b, c = conics.T
-    eigenvalues, vectors = np.linalg.eigh(np.stack([np.stack([a, b], -1), np.stack([b, c], -1)], -2))
-    return eigenvalues.clip(1e-12) ** -0.5, np.degrees(np.arctan2(vectors[:, 1, 0], vectors[:, 0, 0]))
 
 
 def _images(name: str, values: ArrayLike) -> NDArray[np.float32]:
