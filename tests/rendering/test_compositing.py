@@ -8,7 +8,7 @@ from rendering.thresholds import clear_of_thresholds
 from scenes import random_splats
 from splatlearn.rendering import Splats, composite
 from splatlearn.rendering.backends.torch import blend as torch_blend
-from splatlearn.rendering.backends.torch.blend import composite_pixels
+from splatlearn.rendering.backends.torch.blend import blend_pixels
 
 BACKGROUND = [0.2, 0.7, 0.4]
 
@@ -67,7 +67,7 @@ def test_backward_equals_autograd_through_the_formula(generator: torch.Generator
     weight_left = torch.randn(2, 63, generator=generator, dtype=torch.float64)
 
     direct = [t.clone().requires_grad_() for t in (*tensors(splats), background)]
-    color, left = composite_pixels(direct[0], direct[1], direct[2], direct[3], direct[4], pixels)
+    color, left = blend_pixels(direct[0], direct[1], direct[2], direct[3], direct[4], pixels)
     ((color * weight).sum() + (left * weight_left).sum()).backward()
 
     through = [t.clone().requires_grad_() for t in (*tensors(splats), background)]

@@ -56,7 +56,7 @@ def project(gaussians: Gaussians, camera: Camera, backend: str = "auto") -> Spla
         return _project_compiled(gaussians, view, camera)
     view = view.to(gaussians.means.device)
     with torch.autocast(gaussians.means.device.type, enabled=False):
-        return torch_bin.bin_splats(torch_project.project(gaussians, view, camera))
+        return torch_bin.sort_near_to_far(torch_project.project(gaussians, view, camera)).splats
 
 
 def takes_compiled(gaussians: Gaussians, camera: Camera) -> bool:

@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from splatlearn.core.errors import InputError
+from splatlearn.rendering.backends.torch.primitive import alpha_at
 from splatlearn.rendering.compositing import Background, background_colors
-from splatlearn.rendering.formula import ALPHA_MAX, ALPHA_MIN
 from splatlearn.rendering.splats import Splats
 
 
@@ -33,11 +33,7 @@ def composite_softly(
         raise InputError(f"temperature: expected a positive number, got {temperature}")
     # Powers of numbers near 0 and a softmax over them: half precision would round them all to the same.
     with torch.autocast(splats.means2d.device.type, enabled=False):
-        dx, dy = (pixels[:, axis].to(splats.means2d) - splats.means2d[..., axis].unsqueeze(-1) for axis in (0, 1))
-        a, b, c = (part.unsqueeze(-1) for part in splats.conics.unbind(-1))
-        power = 0.5 * (a * dx * dx + c * dy * dy) + b * dx * dy
-        alpha = (splats.opacities.unsqueeze(-1) * torch.exp(-power.clamp_min(0.0))).clamp_max(ALPHA_MAX)
-        alpha = torch.where(alpha < ALPHA_MIN, torch.zeros_like(alpha), alpha)
+        alpha = alpha_at(splats.means2d, splats.conics, splats.opacities, pixels.to(splats.means2d)).alpha
         passed = torch.log1p(-alpha)
         behind = splats.depths.unsqueeze(-1) - splats.depths.unsqueeze(-2)
         front = torch.sigmoid(behind / temperature)

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from splatlearn.core.cameras import Camera
 from splatlearn.core.gaussians import Gaussians, quaternions_to_matrices
-from splatlearn.rendering.formula import EPS2D, JACOBIAN_LIMIT
+from splatlearn.rendering.backends.torch.primitive import filtered_conics
+from splatlearn.rendering.formula import JACOBIAN_LIMIT
 from splatlearn.rendering.splats import Splats
 
 
-def project(gaussians: Gaussians, view: Float[Tensor, "*B 4 4"], camera: Camera) -> Splats:
-    """Project Gaussians [B, K] to splats in the same order: splat k is that of Gaussian k.
+class Projected(NamedTuple):
+    """Splats of B images, not sorted, and the Gaussian that each comes from.
 
-    Gaussians that are not between the near and the far plane are culled: they keep their places with opacity 0.
+    - `ids` [B, K]: the index of the Gaussian, −1 for one that was culled. Sets of a batch have one size, so that a
+      culled Gaussian keeps its place, with opacity 0.
+    """
+
+    splats: Splats
+    ids: Int64[Tensor, "B K"]
+
+
+def project(gaussians: Gaussians, view: Float[Tensor, "*B 4 4"], camera: Camera) -> Projected:
+    """Project Gaussians [B, K] to splats in the same order, and cull those not between the near and the far plane.
 
     - `view`: matrices from world to camera, for all sets or one for each; `camera`: its other numbers are used.
     """
@@ -33,30 +44,17 @@ def project(gaussians: Gaussians, view: Float[Tensor, "*B 4 4"], camera: Camera)
     model, lens = camera.projection, camera.lens(z)
     across, down, along = rows.unbind(-2)
     # The rows of J W R S: what a unit sphere in the Gaussian's own axes becomes on the image.
-    conics = _conics(model.pushforward(x, y, z_safe, (across, down, along), lens, JACOBIAN_LIMIT))
-    return Splats(
+    conics = filtered_conics(model.pushforward(x, y, z_safe, (across, down, along), lens, JACOBIAN_LIMIT))
+    splats = Splats(
         means2d=torch.stack(model.project(x, y, z_safe, lens), dim=-1),
         conics=conics,
         depths=z,
         colors=gaussians.colors,
         opacities=_only_where(drawn, gaussians.opacities),
     )
+    ids = torch.arange(gaussians.count, device=z.device).expand(z.shape)
+    return Projected(splats, torch.where(drawn, ids, -1))
 
 
 def _only_where(drawn: Bool[Tensor, "B K"], opacities: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
     return torch.where(drawn, opacities, 0.0)
-
-
-def _conics(rows: tuple[Float[Tensor, "B K 3"], Float[Tensor, "B K 3"]]) -> Float[Tensor, "B K 3"]:
-    """Inverse of M Mᵀ + EPS2D·I for the 2×3 matrix M of the given rows.
-
-    The determinant is written as |m₁ × m₂|² + EPS2D (|m₁|² + |m₂|²) + EPS2D², a sum of positive terms: the usual
-    difference of products loses thin tilted Gaussians in float32.
-    """
-    first, second = rows
-    xx = (first * first).sum(-1)
-    yy = (second * second).sum(-1)
-    xy = (first * second).sum(-1)
-    cross = torch.linalg.cross(first, second)
-    determinant = (cross * cross).sum(-1) + EPS2D * (xx + yy) + EPS2D * EPS2D
-    return torch.stack([yy + EPS2D, -xy, xx + EPS2D], dim=-1) / determinant.unsqueeze(-1)
