@@ -35,6 +35,26 @@ def no_shape_checks() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", False)
 
 
+@pytest.fixture
+def twice() -> Iterator[type]:
+    """A camera model that is registered for a test: orthographic, with centres twice as far from the axis."""
+    from splatlearn.core.cameras import Lens, models
+
+    class Twice(models.Orthographic):
+        name = "twice"
+
+        def project(self, x: torch.Tensor, y: torch.Tensor, z: torch.Tensor, lens: Lens) -> models.Pixels:
+            return super().project(2 * x, 2 * y, z, lens)
+
+        def unproject(self, u: torch.Tensor, v: torch.Tensor, z: torch.Tensor, lens: Lens) -> models.Pixels:
+            x, y = super().unproject(u, v, z, lens)
+            return x / 2, y / 2
+
+    models.register_camera_model(Twice)
+    yield Twice
+    del models._models["twice"]
+
+
 BUDGETS = {
     ("images", "data", "files"): 90,
     ("rendering",): 120,

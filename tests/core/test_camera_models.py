@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 
@@ -13,7 +11,6 @@ from splatlearn.core.cameras import (
     Lens,
     camera_model,
     camera_models,
-    models,
     register_camera_model,
 )
 from splatlearn.core.errors import InputError
@@ -85,25 +82,6 @@ def test_directions_of_view(name: str) -> None:
     if name == "orthographic":
         expected = torch.stack([axis, torch.tensor([0.0, 0.0, 1.0])])[:, None].expand(2, 2, 3)
     torch.testing.assert_close(found, expected)
-
-
-@pytest.fixture
-def twice() -> Iterator[type[CameraModel]]:
-    """A model that was registered for a test: an orthographic camera with pixels of half the size."""
-
-    class Twice(models.Orthographic):
-        name = "twice"
-
-        def project(self, x: torch.Tensor, y: torch.Tensor, z: torch.Tensor, lens: Lens) -> models.Pixels:
-            return super().project(2 * x, 2 * y, z, lens)
-
-        def unproject(self, u: torch.Tensor, v: torch.Tensor, z: torch.Tensor, lens: Lens) -> models.Pixels:
-            x, y = super().unproject(u, v, z, lens)
-            return x / 2, y / 2
-
-    register_camera_model(Twice)
-    yield Twice
-    del models._models["twice"]
 
 
 def test_a_model_is_one_class_and_one_registration(twice: type[CameraModel]) -> None:

@@ -69,9 +69,9 @@ def test_the_gradient_of_alpha_is_that_of_autograd(generator: torch.Generator) -
     means2d = torch.rand(1, 4, 2, generator=generator, dtype=torch.float64) * 6
     conics = torch.tensor([0.3, 0.05, 0.2], dtype=torch.float64).expand(1, 4, 3).clone()
     opacities = torch.rand(1, 4, generator=generator, dtype=torch.float64) * 0.9
-    leaves = tuple(each.requires_grad_() for each in (means2d, conics, opacities))
+    leaves = [each.requires_grad_() for each in (means2d, conics, opacities)]
     pixels = torch.rand(7, 2, generator=generator, dtype=torch.float64) * 6
-    at = primitive.alpha_at(*leaves, pixels)
+    at = primitive.alpha_at(means2d, conics, opacities, pixels)
     upstream = torch.rand(at.alpha.shape, generator=generator, dtype=torch.float64)
     expected = torch.autograd.grad((at.alpha * upstream).sum(), leaves)
     found = primitive.alpha_gradients(conics, at, torch.where(at.alpha > 0, upstream, 0.0))
