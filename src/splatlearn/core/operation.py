@@ -13,15 +13,7 @@ from torch._C import _are_functorch_transforms_active
 from torch._C._functorch import is_legacy_batchedtensor  # pyright: ignore[reportMissingImports]
 from torch.autograd import forward_ad
 
-from splatlearn.core.errors import BackendError
-
 Function = Callable[..., Any]
-
-FIRST_ONLY = (
-    "it has first derivatives by reverse mode alone; the specification, backend='torch', has second derivatives, "
-    "forward mode and function transforms (vmap, jvp, hessian), and float64 makes them exact (for a model: .double())"
-)
-"""What the compiled backends cannot do, and what can."""
 
 
 def is_transformed(*tensors: Tensor) -> bool:
@@ -48,26 +40,6 @@ def _has_transforms() -> bool:
 # torch.compile calls it while it traces, as `torch.compiler.assume_constant_result` has it do, which takes seconds to
 # import. It guards the transforms in force by itself.
 _has_transforms._dynamo_marked_constant = True  # pyright: ignore[reportFunctionMemberAccess]
-
-
-def refuse_transforms(name: str, compiled: bool, *gradients: Tensor) -> None:
-    """Raise BackendError where a backward pass is itself to be transformed and cannot be: a compiled one never can."""
-    if any(is_legacy_batchedtensor(each) for each in gradients):
-        raise BackendError(
-            f"{name}: expected one gradient at a time, got a batch (vectorize=True, is_grads_batched=True); "
-            "use torch.func.jacrev or torch.func.vmap"
-        )
-    if compiled and is_transformed(*gradients):
-        raise BackendError(f"{name}: the compiled renderer cannot be used here: {FIRST_ONLY}")
-
-
-def has_no_second_derivative(name: str) -> Function:
-    """The derivative of a compiled operation's backward pass: a BackendError, where autograd alone would give 0."""
-
-    def backward(ctx: Any, *gradients: Any) -> Any:
-        raise BackendError(f"{name}: the compiled renderer cannot be used here: {FIRST_ONLY}")
-
-    return backward
 
 
 def operation(

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from splatlearn.core.errors import BackendError, InputError, SlowBackendWarning
-from splatlearn.core.operation import FIRST_ONLY
 from splatlearn.rendering.backends.cpu import blend as cpu_blend
 from splatlearn.rendering.backends.cpu import project as cpu_project
 from splatlearn.rendering.backends.cpu import support as cpu_support
@@ -20,6 +19,7 @@ from splatlearn.rendering.backends.torch import support as torch_support
 from splatlearn.rendering.backends.triton import blend as triton_blend
 from splatlearn.rendering.backends.triton import project as triton_project
 from splatlearn.rendering.backends.triton import support as triton_support
+from splatlearn.rendering.derivatives import FIRST_ONLY
 
 
 class Backend(NamedTuple):

@@ -12,9 +12,10 @@ from splatlearn.core.checks import check_finite
 from splatlearn.core.errors import InputError
 from splatlearn.core.kinds import check_kind
 from splatlearn.core.numbers import check_number
-from splatlearn.core.operation import has_no_second_derivative, is_transformed, operation, refuse_transforms
+from splatlearn.core.operation import is_transformed, operation
 from splatlearn.rendering.backends.torch import blend as torch_blend
 from splatlearn.rendering.choice import BACKENDS, choose_backend
+from splatlearn.rendering.derivatives import has_no_second_derivative, refuse_transforms
 from splatlearn.rendering.leading import flat_leading
 from splatlearn.rendering.splats import Splats, working_dtype
 

@@ -14,10 +14,11 @@ from splatlearn.core.cameras import Camera
 from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.kinds import check_kind
-from splatlearn.core.operation import has_no_second_derivative, is_transformed, operation, refuse_transforms
+from splatlearn.core.operation import is_transformed, operation
 from splatlearn.rendering.backends.torch import bin as torch_bin
 from splatlearn.rendering.backends.torch import project as torch_project
 from splatlearn.rendering.choice import BACKENDS, COMPILED, check_backend
+from splatlearn.rendering.derivatives import has_no_second_derivative, refuse_transforms
 from splatlearn.rendering.formula import JACOBIAN_LIMIT
 from splatlearn.rendering.leading import flat_camera
 from splatlearn.rendering.splats import Splats, working_dtype

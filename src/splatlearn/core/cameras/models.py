@@ -1,11 +1,10 @@
 """Camera models: each is one class, registered by its name.
 
-A model works in camera space: x right, y down, z away from the camera. Coordinates are passed as separate tensors
-[*B, K], because a renderer replaces the depths of Gaussians that are not drawn before it divides by them.
+A model works in camera space: x right, y down, z away from the camera. Coordinates are separate tensors [*B, K], so
+that a caller can replace the depths of points that it does not show before a model divides by them.
 
-To add a model, write a subclass of `CameraModel` and decorate it with `register_camera_model`. The specification of the
-renderer then draws with it. The compiled kernels and the viewer know a model by its `name`; the renderer leaves a model
-that they do not know to the specification.
+To add a model, write a subclass of `CameraModel` and decorate it with `register_camera_model`. Compiled code knows a
+model by its `name`, and must refuse a name that it does not know.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ class Lens(NamedTuple):
 class CameraModel(ABC):
     """How points in camera space become pixels.
 
-    - `name`: the name of the model in a `Camera`, in files, and in the compiled kernels.
+    - `name`: the name of the model in a `Camera`, in files, and in compiled code.
     - `depth_moves_centers`: whether the pixel of a point depends on its depth.
     - `depth_shrinks_extents`: whether the size of a Gaussian's picture depends on its depth.
     """
