@@ -43,26 +43,28 @@ BACKENDS = {
 COMPILED = {"cpu": "cpu", "cuda": "triton"}
 """The compiled backend for each device."""
 PREFERENCE = {"cpu": ("cpu", "torch"), "cuda": ("triton", "torch")}
-"""Fastest first, by the device of the inputs; anywhere else there is the specification alone."""
+"""Backends by device, fastest first. On any other device, only the specification can be used."""
 
 
 def available_backends() -> dict[str, str]:
-    """Each backend's state on this machine: "ok", or in a few words why it cannot be used."""
+    """Return the state of each backend on this machine: "ok", or why it cannot be used."""
     return {name: backend.support.status() for name, backend in BACKENDS.items()}
 
 
 def check_backend(name: str) -> None:
-    """Raise InputError unless `name` is "auto" or a backend's."""
+    """Raise InputError unless `name` is "auto" or the name of a backend."""
     if name != "auto" and name not in BACKENDS:
         raise InputError(f"backend: expected 'auto' or one of {', '.join(BACKENDS)}, got {name!r}")
 
 
 def choose_backend(name: str, means2d: Tensor, channels: int, transformed: bool = False) -> str:
-    """The backend for these inputs: the named one, or for "auto" the fastest that can take them.
+    """Return the name of the backend for these inputs: `name`, or for "auto" the fastest that supports them.
 
-    `transformed`: whether forward-mode derivatives or function transforms act on the inputs, of which the
-    specification alone is capable. Otherwise warns with SlowBackendWarning if "auto" leaves float32 inputs to the
-    specification. Raises InputError for an unknown name and BackendError when the named backend cannot be used here.
+    - `transformed`: whether forward-mode derivatives or function transforms act on the inputs. Only the specification
+      supports these.
+
+    Warns with SlowBackendWarning if "auto" chooses the specification for float32 inputs that are not transformed.
+    Raises InputError for an unknown name, and BackendError if the named backend does not support the inputs.
     """
     check_backend(name)
     if transformed and name in ("auto", "torch"):
@@ -82,7 +84,7 @@ def choose_backend(name: str, means2d: Tensor, channels: int, transformed: bool 
 
 
 def _say_slow(fastest: str, means2d: Tensor, channels: int) -> None:
-    """Warn, which Python shows once, that the specification renders although nobody chose it."""
+    """Warn that "auto" chose the specification; Python shows a warning once."""
     device = means2d.device.type
     reason = f"none was written for {device}" if fastest == "torch" else _reason_against(fastest, means2d, channels)
     message = f"rendering is hundreds of times slower than with a compiled backend on this {device} device: {reason}"

@@ -36,14 +36,15 @@ def composite(
     - `height`, `width`: pixels.
     - `background`: "white", "black", C numbers, or a tensor [C] or [B, C].
     - `backend`: "auto" or a name of `available_backends()`.
-    - `check`: look for non-finite inputs (skipped on GPUs and under torch.compile, where looking would stall).
+    - `check`: raise for non-finite inputs. This is skipped on GPUs, where it would wait for the GPU, and under
+      torch.compile.
 
-    Returns the colour [B, C, H, W] and the transmittance [B, H, W] that is left behind the last splat. Computed in
-    float32, in float64 for float64 inputs. The specification, `backend="torch"`, has derivatives of every order,
-    forward mode and function transforms (`torch.func`). Compiled backends have first derivatives by reverse mode;
-    "auto" takes the specification where a transform is in force. Raises InputError for non-finite inputs, sizes that
-    are not positive, an unknown backend or a background that does not fit, BackendError for a backend that cannot be
-    used here and for a second derivative of a compiled one.
+    Returns the colour [B, C, H, W] and the transmittance [B, H, W] after the last splat. float64 inputs are computed in
+    float64, all others in float32. The specification, `backend="torch"`, has derivatives of every order, forward mode
+    and function transforms (`torch.func`). Compiled backends have first derivatives by reverse mode; "auto" chooses
+    the specification if a transform is active. Raises InputError for non-finite inputs, sizes that are not positive,
+    an unknown backend or a background of another shape; BackendError for a backend that cannot be used here, and for a
+    second derivative of a compiled backend.
     """
     if height < 1 or width < 1:
         raise InputError(f"height, width: expected at least 1 pixel each, got {height} × {width}")
@@ -64,9 +65,9 @@ def composite(
 
 
 def background_colors(background: Background, colors: Float[Tensor, "B K C"]) -> Float[Tensor, "B C"]:
-    """The background as a tensor [B, C] beside the colours of the splats.
+    """Return the background as a tensor [B, C] with the dtype and device of the colours of the splats.
 
-    Raises InputError for an unknown name or a number of channels or images that differs from the colours'.
+    Raises InputError for an unknown name, or if the number of channels or images differs from that of the colours.
     """
     batch, channels = colors.shape[0], colors.shape[-1]
     if isinstance(background, str):
@@ -80,7 +81,7 @@ def background_colors(background: Background, colors: Float[Tensor, "B K C"]) ->
             raise InputError(f"background: expected {wanted}, got {background!r}")
         for number in numbers:
             check_number("background", float(number) if isinstance(number, Tensor) else number)
-        # Filled where they are needed: copying them to a GPU would wait for the GPU.
+        # Filled on the device, because copying to a GPU would wait for the GPU.
         background = torch.cat([colors.new_full((1,), float(value)) for value in numbers] or [colors.new_empty(0)])
     return flat_leading("background", background, (batch,), (channels,)).to(colors).expand(batch, channels)
 

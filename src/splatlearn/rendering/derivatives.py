@@ -1,4 +1,4 @@
-"""What the compiled backends cannot differentiate, and how they say so."""
+"""Errors for derivatives that the compiled backends do not have."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ FIRST_ONLY = (
     "it has first derivatives by reverse mode alone; the specification, backend='torch', has second derivatives, "
     "forward mode and function transforms (vmap, jvp, hessian), and float64 makes them exact (for a model: .double())"
 )
-"""What the compiled backends cannot do, and what can."""
+"""The limit of the compiled backends, and the alternative, as a part of error messages."""
 
 
 def refuse_transforms(name: str, compiled: bool, *gradients: Tensor) -> None:
-    """Raise BackendError where a backward pass is itself to be transformed and cannot be: a compiled one never can."""
+    """Raise BackendError if a backward pass is to be transformed and does not support it; compiled ones never do."""
     if any(is_legacy_batchedtensor(each) for each in gradients):
         raise BackendError(
             f"{name}: expected one gradient at a time, got a batch (vectorize=True, is_grads_batched=True); "
@@ -29,7 +29,7 @@ def refuse_transforms(name: str, compiled: bool, *gradients: Tensor) -> None:
 
 
 def has_no_second_derivative(name: str) -> Function:
-    """The derivative of a compiled operation's backward pass: a BackendError, where autograd alone would give 0."""
+    """Return a derivative for a compiled backward pass that raises BackendError; without one, autograd would give 0."""
 
     def backward(ctx: Any, *gradients: Any) -> Any:
         raise BackendError(f"{name}: the compiled renderer cannot be used here: {FIRST_ONLY}")

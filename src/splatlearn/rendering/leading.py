@@ -1,4 +1,4 @@
-"""Leading batch axes of what comes with Gaussians: none, or the same as theirs; equal counts alone pair nothing."""
+"""How the leading batch axes of cameras and backgrounds match those of Gaussians."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from splatlearn.core.gaussians import Gaussians
 
 
 def flat_leading(name: str, value: Tensor, batch: Sequence[int], own: tuple[int, ...]) -> Tensor:
-    """A tensor [*batch, *own] as [N, *own], N sets in all; or one for all sets, as [*own].
+    """Return a tensor [*batch, *own] as [N, *own] for N sets in all; a tensor [*own] serves all sets and stays.
 
-    `batch`: the leading shape of the Gaussians. An axis of size 1 is repeated. Raises InputError for other shapes, even
-    of the same count.
+    `batch` is the leading shape of the Gaussians. An axis of size 1 is repeated. Raises InputError for other shapes,
+    also for those with the same number of elements.
     """
     shape, axes = tuple(value.shape), value.ndim - len(own)
     before, after = shape[: max(0, axes)], shape[max(0, axes) :]
@@ -35,7 +35,7 @@ def flat_leading(name: str, value: Tensor, batch: Sequence[int], own: tuple[int,
 
 
 def flat_camera(camera: Camera, batch: Sequence[int]) -> Camera:
-    """The camera with batch [], for all sets of Gaussians, or [N], one for each of N sets.
+    """Return the camera with batch [], for all sets of Gaussians, or [N], one for each of N sets.
 
     - `batch`: the leading axes *B of the Gaussians; the camera's must be [] or [*B].
 
@@ -47,7 +47,7 @@ def flat_camera(camera: Camera, batch: Sequence[int]) -> Camera:
 
 
 def flat_views(gaussians: Gaussians, camera: Camera) -> tuple[Gaussians, Camera, tuple[int, ...]]:
-    """Gaussians [N, K] and the camera with batch [] or [N], and the leading axes *S of their pictures, N in all.
+    """Return Gaussians [N, K], the camera with batch [] or [N], and the leading axes *S of their N pictures.
 
     Gaussians [*B, K] may have cameras of batch [] (one for all), [*B] (one for each) or [*B, V] (V views of each);
     then S is [*B, V]. The kernels take one view of each set, so Gaussians are copied for each of V views. Raises

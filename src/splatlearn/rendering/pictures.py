@@ -51,10 +51,10 @@ def render(
     - `backend`: "auto" or a name of `available_backends()`; "torch" is the specification for every step, and has second
       derivatives, forward mode and function transforms (see `composite`).
     - `depth`: composite a depth map too (one more channel).
-    - `check`: look at values: nothing may be NaN or infinite, scales are at least 0, opacities in [0, 1], quaternions
-      not zero, and the projection has to be finite (CPU tensors only: on a GPU looking would stall).
+    - `check`: raise for NaN and infinity, negative scales, opacities outside of [0, 1], zero quaternions, and a
+      projection that is not finite. This is skipped on GPUs, where it would wait for the GPU.
 
-    Raises InputError naming the argument that does not fit, BackendError for an unusable backend.
+    Raises InputError, which names the argument, for wrong shapes and values; BackendError for an unusable backend.
     """
     check_kind("gaussians", gaussians, Gaussians)
     check_kind("camera", camera, Camera)
@@ -95,7 +95,7 @@ def render(
 
 
 def _check_projected(splats: Splats, gaussians: Gaussians) -> None:
-    """Raise InputError where finite Gaussians are too large or too far for the numbers that a projection takes."""
+    """Raise InputError if the projection of finite Gaussians overflows."""
     with torch.no_grad():
         finite = torch.cat([splats.means2d, splats.conics, splats.depths.unsqueeze(-1)], -1).isfinite().all(dim=-1)
         if bool(finite.all()):

@@ -30,19 +30,15 @@ COMPILED_MODELS = ("pinhole", "orthographic", "gmae")
 def project(gaussians: Gaussians, camera: Camera, backend: str = "auto") -> Splats:
     """Project Gaussians [B, K] through a camera and sort them near to far (equal depths keep their order).
 
-    Covariances are carried by the EWA linearisation, J W Σ Wᵀ Jᵀ + EPS2D·I (Zwicker et al. 2001, eq. 26), where J is
-    the Jacobian of the camera model. Half precision is computed in float32. Gaussians nearer than `camera.near` or
-    farther than `camera.far` get opacity 0. The Jacobian is taken at most JACOBIAN_LIMIT half-images off the axis, as
-    in 3D Gaussian splatting.
+    The equations are in `splatlearn.rendering.formula`. Half precision is computed in float32. Gaussians nearer than
+    `camera.near` or farther than `camera.far` get opacity 0.
 
-    - `camera`: one for all sets, or a batch [B] with one for each.
+    - `camera`: one for all sets, or a batch [B] with one for each set.
+    - `backend`: "torch" is the specification. "auto" and every other name of `available_backends()` use a compiled
+      kernel if it supports device, dtype and camera (see `takes_compiled`), and the specification otherwise.
 
-    - `backend`: "torch" for the specification; with any other name of `available_backends()` and
-      with "auto", float32 is projected by a compiled kernel if there is one for the device and the camera (see
-      `takes_compiled`), and neither forward-mode derivatives nor function transforms are in force.
-
-    Raises InputError for an unknown backend, and when the Gaussians have no or more than one batch dimension, or the
-    camera's matrices do not fit; BackendError for second derivatives through a compiled kernel.
+    Raises InputError for an unknown backend, Gaussians without exactly one batch axis, or a camera of another batch;
+    BackendError for second derivatives of a compiled kernel.
     """
     check_backend(backend)
     check_kind("gaussians", gaussians, Gaussians)
@@ -61,10 +57,10 @@ def project(gaussians: Gaussians, camera: Camera, backend: str = "auto") -> Spla
 
 
 def takes_compiled(gaussians: Gaussians, camera: Camera) -> bool:
-    """Whether a compiled projection can be used.
+    """Return whether a compiled kernel can project these Gaussians.
 
-    It takes float32 on a CPU or GPU. The camera must have a model of COMPILED_MODELS, one set of intrinsics for all
-    views, no far plane and no gradient. No function transform may be in force.
+    It supports float32 on a CPU or GPU, and cameras with a model of COMPILED_MODELS, one set of intrinsics for all
+    views, no far plane and no gradient. It does not support function transforms.
     """
     name = COMPILED.get(gaussians.means.device.type)
     return (
@@ -82,7 +78,7 @@ def takes_compiled(gaussians: Gaussians, camera: Camera) -> bool:
 def _project_compiled(gaussians: Gaussians, view: Tensor, camera: Camera) -> Splats:
     """Project and sort Gaussians [B, K] by views [4, 4] or [B, 4, 4] and the camera's intrinsics.
 
-    One view for all may stay on the host: copying it to a GPU would wait for the GPU.
+    A single view stays on the host, because copying it to a GPU would wait for the GPU.
     """
     if view.ndim == 3 or view.device.type != "cpu":
         view = view.to(gaussians.means.device)
@@ -119,7 +115,7 @@ def _project(
 
 
 def _empty_outputs(means: Tensor, colors: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Centers, conics, depths, colors, opacities, and the place in the input of each splat."""
+    """means2d, conics, depths, colors, opacities, and the index of the Gaussian of each splat."""
     leading = means.shape[:2]
     return (
         means.new_empty(*leading, 2),

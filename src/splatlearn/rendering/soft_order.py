@@ -1,4 +1,4 @@
-"""Compositing whose order is soft, so that depth has a gradient through occlusion."""
+"""Compositing with a soft depth order, which gives depth a gradient through occlusion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a camera makes of Gaussians: 2D splats in the order of their depth."""
+"""Projected Gaussians: 2D splats."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ class Splats:
         return self.means2d.shape[1]
 
     def select(self, index: slice | Tensor) -> Splats:
-        """Keep the splats at some places of the depth order, in all images alike (`slice(64)`: the nearest 64)."""
+        """Keep the splats at these ranks of the depth order in every image; `slice(64)` keeps the nearest 64."""
         return Splats(**{field.name: getattr(self, field.name)[:, index] for field in fields(self)})
 
 
 def working_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The dtype in which the renderer computes: float64 stays, everything else is float32."""
+    """Return the dtype in which the renderer computes: float64 for float64, float32 for everything else."""
     return dtype if dtype == torch.float64 else torch.float32

@@ -56,7 +56,7 @@ def project_backward(
 
 
 def _views(view: Tensor, means: Tensor) -> tuple[Tensor, int]:
-    """Matrices on the device, and the numbers from one image's to the next's: none where all images share one."""
+    """Matrices on the device, and the stride from one image's matrix to the next: 0 if all images share one."""
     if view.shape[0] > 1:
         return view, 16
     if view.device == means.device:
