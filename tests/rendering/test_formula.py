@@ -208,7 +208,7 @@ def test_every_place_projects_as_the_class_of_the_model(model: str, place: str, 
     """Centres and conics from the class's `project` and `jacobian` alone; `off` the axis the Jacobian is limited."""
     if place == "viewer" and model not in KNOWN_MODELS:
         pytest.skip("the page refuses this model")
-    if place in ("cpu", "triton") and model not in projection.COMPILED_MODELS:
+    if place in ("cpu", "triton") and model not in BACKENDS[place].project.MODELS:
         pytest.skip("the specification draws with this model")
     camera, gaussians = camera_of(model), gaussian((off, -0.6 * off, 0.3))
     view = camera.viewmats.double()
@@ -247,6 +247,13 @@ class TestAnUnknownModel:
             kernels = BACKENDS["cpu"].support.kernels()
             with pytest.raises(ValueError, match="knows the models pinhole, orthographic and gmae, got twice"):
                 kernels.project(*inputs, "twice", [1.0] * 7, *outputs, 1)
+
+    def test_the_triton_kernels_refuse_it(self) -> None:
+        with usable("triton"):
+            inputs = (*vars(gaussian((0.0, 0.0, 0.0))).values(), torch.eye(4)[None])
+            outputs = projection._empty_outputs(torch.zeros(1, 1, 3), torch.zeros(1, 1, 3))
+            with pytest.raises(InputError, match="knows the models pinhole, orthographic, gmae, got twice"):
+                BACKENDS["triton"].project.project(inputs, outputs, "twice", [1.0] * 7)
 
     def test_the_page_refuses_it(self) -> None:
         image, none = torch.zeros(3, 30, 40), torch.zeros(1, dtype=torch.long)

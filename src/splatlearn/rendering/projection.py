@@ -23,9 +23,6 @@ from splatlearn.rendering.formula import JACOBIAN_LIMIT
 from splatlearn.rendering.leading import flat_camera
 from splatlearn.rendering.splats import Splats, working_dtype
 
-COMPILED_MODELS = ("pinhole", "orthographic", "gmae")
-"""The camera models that both compiled projections know, by name."""
-
 
 def project(gaussians: Gaussians, camera: Camera, backend: str = "auto") -> Splats:
     """Project Gaussians [B, K] through a camera and sort them near to far (equal depths keep their order).
@@ -59,7 +56,7 @@ def project(gaussians: Gaussians, camera: Camera, backend: str = "auto") -> Spla
 def takes_compiled(gaussians: Gaussians, camera: Camera) -> bool:
     """Return whether a compiled kernel can project these Gaussians.
 
-    It supports float32 on a CPU or GPU, and cameras with a model of COMPILED_MODELS, one set of intrinsics for all
+    It supports float32 on a CPU or GPU, and cameras with a model that the backend knows, one set of intrinsics for all
     views, no far plane and no gradient. It does not support function transforms.
     """
     name = COMPILED.get(gaussians.means.device.type)
@@ -67,7 +64,7 @@ def takes_compiled(gaussians: Gaussians, camera: Camera) -> bool:
         name is not None
         and BACKENDS[name].support.status() == "ok"
         and all(tensor.dtype == torch.float32 for tensor in vars(gaussians).values())
-        and camera.model in COMPILED_MODELS
+        and camera.model in BACKENDS[name].project.MODELS
         and not camera.has_own_intrinsics
         and camera.far == math.inf
         and not camera.viewmats.requires_grad

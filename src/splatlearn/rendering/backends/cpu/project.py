@@ -7,6 +7,9 @@ from torch import Tensor
 
 from splatlearn.rendering.backends.cpu.support import arrays, kernels
 
+MODELS = ("pinhole", "orthographic", "gmae")
+"""The camera models that the kernels know, by name."""
+
 
 def project(inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], model: str, lens: list[float]) -> None:
     """Fill (means2d, conics, depths, colors, opacities, order) from (means, …, opacities, views); float32."""

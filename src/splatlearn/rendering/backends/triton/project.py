@@ -7,14 +7,18 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
+from splatlearn.core.errors import InputError
 from splatlearn.rendering.backends.triton.support import on_device
 
 BLOCK = 128
 """Gaussians of one program."""
+MODELS = ("pinhole", "orthographic", "gmae")
+"""The camera models that the kernels know, by name."""
 
 
 def project(inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], model: str, lens: list[float]) -> None:
     """Fill (means2d, conics, depths, colors, opacities, order) from (means, …, opacities, views); float32."""
+    _check_model(model)
     means, scales, quaternions, colors, opacities, view = (tensor.detach().contiguous() for tensor in inputs)
     means2d, conics, depths, of_colors, of_opacities, order_out = outputs
     batch, count, channels = colors.shape
@@ -40,6 +44,7 @@ def project_backward(
     inputs: list[Tensor], gradients: list[Tensor], results: tuple[Tensor, ...], model: str, lens: list[float]
 ) -> None:
     """Fill the gradients of the Gaussians from (means, scales, quaternions, views, order) and those of the splats."""
+    _check_model(model)
     means, scales, quaternions, view, order = (tensor.detach().contiguous() for tensor in inputs)
     toward = [gradient.detach().contiguous() for gradient in gradients]
     batch, count, channels = toward[3].shape
@@ -53,6 +58,12 @@ def project_backward(
             count, stride, fx, fy, near, limit_x, limit_y,
             CHANNELS=channels, PADDED=_padded(channels), MODEL=model, BLOCK=BLOCK,
         )  # fmt: skip
+
+
+def _check_model(model: str) -> None:
+    """Raise InputError for a model that the kernels would take for another."""
+    if model not in MODELS:
+        raise InputError(f"camera: the Triton projection knows the models {', '.join(MODELS)}, got {model}")
 
 
 def _views(view: Tensor, means: Tensor) -> tuple[Tensor, int]:
