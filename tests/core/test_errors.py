@@ -7,7 +7,7 @@ import pytest
 
 import splatlearn
 from splatlearn import cli
-from splatlearn.core.errors import BackendError, FormatError, InputError, MissingError, SplatlearnError
+from splatlearn.core.errors import BackendError, FormatError, InputError, MissingError, SplatlearnError, first_line
 
 PACKAGE = Path(splatlearn.__file__).parent
 
@@ -83,3 +83,7 @@ def test_every_other_error_keeps_its_traceback(error: Exception, monkeypatch: py
     monkeypatch.setattr(cli, "command", _failing(error))
     with pytest.raises(type(error), match="a defect"):
         cli.main(["doctor"])
+
+
+def test_the_first_line_of_a_message() -> None:
+    assert first_line(ValueError("\n one\ntwo")) == "one" and first_line(KeyError()) == "KeyError"

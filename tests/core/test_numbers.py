@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from splatlearn.core.errors import InputError
-from splatlearn.core.numbers import check_number, check_whole
+from splatlearn.core.numbers import check_number, check_whole, evenly_spaced
 
 
 @pytest.mark.parametrize("value", [1, 10, np.int64(3)])
@@ -38,3 +38,10 @@ def test_ends_that_belong_to_the_range_and_ends_that_do_not() -> None:
     for value in (-1e-9, 1):
         with pytest.raises(InputError, match="x: expected a finite number of at least 0 and below 1"):
             check_number("x", value, least=0, below=1)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5, 32, 256])
+@pytest.mark.parametrize("length", [0, 1, 2, 3, 31, 32, 33, 257, 1000, 1_281_167])
+def test_indices_at_equal_distances(length: int, count: int) -> None:
+    expected = np.unique(np.linspace(0, length - 1, min(count, length)).round().astype(int)).tolist()
+    assert evenly_spaced(length, count) == expected

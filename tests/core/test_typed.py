@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from splatlearn.core.errors import FormatError, InputError, MissingError
-from splatlearn.core.typed import build, read_as, shown
+from splatlearn.core.typed import build, flat, read_as, shown
 
 
 @dataclass(frozen=True)
@@ -130,3 +130,7 @@ def test_any_json_is_built_or_refused_in_one_way(values: dict[str, object]) -> N
     except (FormatError, InputError):
         return
     assert build(Outer, json.loads(json.dumps(asdict(found)))) == found
+
+
+def test_nested_values_by_dotted_keys() -> None:
+    assert flat({"a": {"b": 1, "c": {"d": [2]}}, "e": None}) == {"a.b": 1, "a.c.d": [2], "e": None}

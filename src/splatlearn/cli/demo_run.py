@@ -20,6 +20,7 @@ from splatlearn.core.device import choose_device
 from splatlearn.core.disk.atomic import replacing, write_whole
 from splatlearn.core.disk.outputs import MARKER, Outputs, outputs_in, record, remove_listed, written_in
 from splatlearn.core.errors import InputError
+from splatlearn.core.numbers import evenly_spaced
 from splatlearn.data import (
     HELD_OUT_PHOTOS,
     ImageList,
@@ -214,7 +215,7 @@ def _summarise(result: RunResult, unseen: UnseenSquares, began: float) -> dict[s
 def _write(out: Path, result: RunResult, unseen: UnseenSquares, summary: dict, photos: list[Photo]) -> None:
     write_whole(out / "summary.json", json.dumps(summary, indent=2) + "\n")
     model = load_model(result.folder)
-    shown = _spread(len(unseen.images), 6)
+    shown = evenly_spaced(len(unseen.images), 6)
     images, names = unseen.images[shown], [unseen.names[index] for index in shown]
     mask = Mask(unseen.mask.visible[shown], unseen.mask.hidden[shown], unseen.mask.grid)
     facts = environment()
@@ -256,7 +257,3 @@ def _as_it_comes(start: str, images: Tensor, names: list[str]) -> list[Section]:
     assert isinstance(model, GMAE)
     intro = f"What {start} sees before it learns from these photographs: the weights that come with the package."
     return [zero_shot_section(model, images, names, "As it comes", intro)]
-
-
-def _spread(length: int, count: int) -> list[int]:
-    return torch.linspace(0, length - 1, min(count, length)).round().long().tolist()

@@ -12,6 +12,7 @@ from PIL import Image
 from splatlearn.cli.pictures import Pictures
 from splatlearn.cli.which_model import described
 from splatlearn.core.errors import MissingError
+from splatlearn.core.numbers import evenly_spaced
 from splatlearn.core.typed import read_as
 from splatlearn.data import HELD_OUT_PHOTOS, open_source, resize_center_crop, sample_photos
 from splatlearn.images import DataError, UnreadableImage
@@ -84,7 +85,7 @@ def _own_photos(folder: Path) -> tuple[list[Named], str]:
     source = open_source(name, data.split, data.image_column, window=data.window, lanes=data.lanes)
     found: list[Named] = []
     # Others stand in for those that cannot be read.
-    for index in dict.fromkeys([*_spread(SHOWN, len(source)), *_spread(4 * SHOWN, len(source))]):
+    for index in dict.fromkeys([*evenly_spaced(len(source), SHOWN), *evenly_spaced(len(source), 4 * SHOWN)]):
         try:
             sample = source[index]
         except UnreadableImage:
@@ -95,10 +96,6 @@ def _own_photos(folder: Path) -> tuple[list[Named], str]:
     if not found:
         raise DataError(f"data: expected images in {name} that can be read, found none among {len(source)}")
     return found, "These are of its training data."
-
-
-def _spread(count: int, length: int) -> list[int]:
-    return torch.linspace(0, length - 1, min(count, length)).long().tolist()
 
 
 def _shown(model: MAE | GMAE, named: list[Named], origin: str) -> ShownPhotos:

@@ -36,3 +36,8 @@ def some_of(names: Iterable[str], limit: int = 4) -> str:
     """The first `limit` names and the number of the others, as in "a, b, c, d and 3 more"."""
     names = list(names)
     return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or the name of its type if the message is empty."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -57,3 +57,12 @@ def _shown(value: object) -> str:
         return "a huge integer"
     text = repr(value) if isinstance(value, str | bool | Real) or value is None else f"{type(value).__name__} {value!r}"
     return text if len(text) <= 80 else f"{text[:77]}…"
+
+
+def evenly_spaced(length: int, count: int) -> list[int]:
+    """Return at most `count` different indices of a sequence, at equal distances from the first to the last."""
+    count = min(count, length)
+    if count < 2:
+        return [0] * count
+    step = (length - 1) / (count - 1)
+    return [*(round(index * step) for index in range(count - 1)), length - 1]

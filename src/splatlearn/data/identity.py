@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from splatlearn.core.numbers import evenly_spaced
 from splatlearn.data.image_sets.samples import ImageSource, StoredImage
 from splatlearn.data.labelled import LabelledImages, stored_images
 from splatlearn.images.errors import UnreadableImage
@@ -58,11 +59,11 @@ def _outline(source: ImageSource) -> Iterable[bytes]:
         yield from own()
         return
     yield "\n".join(getattr(source, "file_names", None) or ()).encode(errors="surrogateescape")
-    stored = stored_images(source, _spread(len(source), LOOKED_AT))
+    stored = stored_images(source, evenly_spaced(len(source), LOOKED_AT))
     if stored is None:
-        yield from (_pixels(source, index) for index in _spread(len(source), READ))
+        yield from (_pixels(source, index) for index in evenly_spaced(len(source), READ))
         return
-    read = set(_spread(len(stored), READ))
+    read = set(evenly_spaced(len(stored), READ))
     for place, image in enumerate(stored):
         yield image.name.encode(errors="surrogateescape")
         yield _size(image)
@@ -76,10 +77,6 @@ def _digest(parts: Iterable[bytes]) -> str:
         # Lengths keep "ab", "c" and "a", "bc" apart.
         found.update(len(part).to_bytes(8, "little") + part)
     return found.hexdigest()[:16]
-
-
-def _spread(length: int, count: int) -> list[int]:
-    return np.unique(np.linspace(0, length - 1, min(count, length)).round().astype(int)).tolist()
 
 
 def _size(image: StoredImage) -> bytes:

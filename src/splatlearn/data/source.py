@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from splatlearn.core.errors import some_of
+from splatlearn.core.errors import first_line, some_of
 from splatlearn.core.kinds import check_path
 from splatlearn.data.image_sets.folder import SHARD_EXTENSIONS, SPLIT_NAMES, Listing, list_folder
 from splatlearn.data.image_sets.samples import ImageList, ImageSource, Sample
@@ -144,13 +144,13 @@ def _read_parquet(paths: list[Path]) -> datasets.Dataset:
 
     escaped = [glob.escape(str(path)) for path in paths]
     try:
-        with _quiet():
+        with _without_progress_bars():
             # A fixed batch size, because the default is that of the first row group, which may be empty.
             rows = datasets.load_dataset(
                 "parquet", data_files={"train": escaped}, split="train", batch_size=ROWS_AT_ONCE
             )
     except Exception as error:
-        reason = _first_line(error.__cause__ or error)
+        reason = first_line(error.__cause__ or error)
         names = some_of((path.name for path in paths), 3)
         raise DataError(
             f"data: expected parquet files with the same columns and some rows, got {names}: {reason}"
@@ -162,7 +162,7 @@ def _read_parquet(paths: list[Path]) -> datasets.Dataset:
 def _read_hub(name: str, split: str) -> datasets.Dataset:
     import datasets
 
-    with _quiet():
+    with _without_progress_bars():
         builder = _hub_builder(name)
         splits = [str(known) for known in builder.info.splits or builder.config.data_files or {}]
         meant = SPLIT_NAMES.get(split.lower(), split)
@@ -175,7 +175,7 @@ def _read_hub(name: str, split: str) -> datasets.Dataset:
             builder.download_and_prepare()
             rows = builder.as_dataset(split=found[0] if found else split)
         except Exception as error:
-            raise DataError(f"data: reading {name} from the Hub failed: {_first_line(error)}") from error
+            raise DataError(f"data: reading {name} from the Hub failed: {first_line(error)}") from error
     assert isinstance(rows, datasets.Dataset)
     return rows
 
@@ -197,20 +197,16 @@ def _hub_builder(name: str) -> datasets.DatasetBuilder:
         try:
             return Cache(repo_id=name, dataset_name=name.split("/")[-1], version="auto", hash="auto")
         except Exception:
-            reason = _first_line(unreachable).rstrip(".")
+            reason = first_line(unreachable).rstrip(".")
             raise DataError(f"{neither} and the Hub cannot be reached ({reason}); check path and network") from None
     try:
         return datasets.load_dataset_builder(f"hf://datasets/{name}")
     except Exception as error:
-        raise DataError(f"data: {name} on the Hub cannot be read as a table: {_first_line(error)}") from error
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DataError(f"data: {name} on the Hub cannot be read as a table: {first_line(error)}") from error
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _without_progress_bars() -> Iterator[None]:
     """Switch the progress bars of `datasets` off, and back to what they were."""
     import datasets
     from datasets import config

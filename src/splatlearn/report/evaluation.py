@@ -8,9 +8,10 @@ from pathlib import Path
 
 import matplotlib.figure
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from splatlearn.evaluation.results import Evaluation, Score, Subject, read_evaluations
+from splatlearn.report.parts.curves import quiet_axes
 from splatlearn.report.parts.page import Block, Figure, KeyValues, Section, Table
 from splatlearn.report.parts.scores import COLORS, score_plot
 from splatlearn.report.parts.style import TEXT, THEME, WIDTH
@@ -107,7 +108,7 @@ def few_shot_curves(evaluation: Evaluation) -> matplotlib.figure.Figure | None:
             _curve(axes, subject, [score for score in subject.scores if score.probe == probe])
         axes.axhline(100 * evaluation.chance, color=THEME["muted"], linewidth=1.0, linestyle=(0, (1, 2)))
         axes.set_title(probe.removeprefix(FEW), loc="left", fontsize=TEXT, color=THEME["ink"])
-        _quiet(axes)
+        _along_images(axes)
     panels[0].set_ylabel("accuracy, %", color=THEME["muted"], fontsize=TEXT)
     figure.supxlabel("labelled images", color=THEME["muted"], fontsize=TEXT)
     handles, names = panels[0].get_legend_handles_labels()
@@ -145,15 +146,10 @@ def _curve(axes: Axes, subject: Subject, scores: Sequence[Score]) -> None:
     )  # fmt: skip
 
 
-def _quiet(axes: Axes) -> None:
+def _along_images(axes: Axes) -> None:
     axes.set_xscale("log")
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(THEME["line"])
-    axes.grid(axis="y", color=THEME["line"], linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.tick_params(length=0, labelsize=TEXT, labelcolor=THEME["muted"])
+    quiet_axes(axes)
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.yaxis.set_major_locator(MaxNLocator(5))
 
 

@@ -10,6 +10,7 @@ from itertools import product
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal, TypeVar
 
+from splatlearn.core.errors import first_line
 from splatlearn.data.image_sets.folder import SPLIT_NAMES, table_splits
 from splatlearn.images.errors import DataError, UnknownSplitError
 from splatlearn.images.left_out import LeftOut
@@ -109,12 +110,12 @@ def attempt(read: Callable[[str], Read], url: str) -> Read:
         except DataError:
             raise
         except (FileNotFoundError, ImportError, ValueError, NotImplementedError) as error:
-            reason = _first_line(error) if not isinstance(error, FileNotFoundError) else "it does not exist"
+            reason = first_line(error) if not isinstance(error, FileNotFoundError) else "it does not exist"
             raise DataError(f"data: cannot read {url}: {reason}") from error
         except Exception as error:  # every file system has its own
             if tried == RETRIES - 1:
                 raise DataError(
-                    f"data: cannot read {url} after {RETRIES} tries: {_first_line(error)}; check network and rights"
+                    f"data: cannot read {url} after {RETRIES} tries: {first_line(error)}; check network and rights"
                 ) from error
             time.sleep(FIRST_WAIT * 2**tried)
     raise AssertionError("unreachable")
@@ -160,7 +161,3 @@ def _walk(url: str) -> dict[str, str]:
 def _address(fs: AbstractFileSystem, path: str, url: str) -> str:
     _, chain, outer = url.partition("::")
     return fs.unstrip_protocol(path) + chain + outer
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

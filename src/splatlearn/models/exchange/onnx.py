@@ -74,7 +74,7 @@ def export_onnx(model: MAE | GMAE, path: str | Path, graph: Graph = "encoder") -
     channels, (height, width) = model.config.encoder.channels, model.image_size
     device = next(model.parameters()).device
     example = torch.zeros(2, channels, height, width, device=device)
-    with written_beside(path.parent) as beside, _quiet():
+    with written_beside(path.parent) as beside, _without_warnings():
         program = torch.onnx.export(
             wrapped, (example,), dynamo=True, opset_version=OPSET, verbose=False,
             input_names=["images"], output_names=list(OUTPUTS[graph]),
@@ -129,7 +129,7 @@ def _installed(package: str) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _without_warnings() -> Iterator[None]:
     """PyTorch's exporter warns of its own parts, which nobody who exports can change."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level

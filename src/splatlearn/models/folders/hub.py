@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 import huggingface_hub
 
-from splatlearn.core.errors import InputError
+from splatlearn.core.errors import InputError, first_line
 from splatlearn.core.kinds import check_kind
 from splatlearn.models.classifier import Classifier
 from splatlearn.models.folders.card import CardFacts
@@ -59,7 +59,7 @@ def push_to_hub(
             hub.create_repo(repo_id, private=private, exist_ok=True)
             hub.upload_folder(repo_id=repo_id, folder_path=folder, commit_message=message)
         except Exception as error:  # what being offline raises depends on the client's HTTP library
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            reason = first_line(error)
             raise OSError(
                 f"repo_id: the Hub did not take {repo_id} ({type(error).__name__}: {reason}); check the network, the "
                 "name, and that `hf auth login` stored a token that may write"

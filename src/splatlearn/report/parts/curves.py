@@ -48,7 +48,7 @@ def loss_curve(
     known = y[np.isfinite(y)]
     if len(known) and known.min() > 0 and known.max() > 4 * known.min():
         _log_scale(axes)
-    _quiet(axes)
+    _along_steps(axes)
     axes.set_xlabel("step", color=THEME["muted"], fontsize=TEXT)
     axes.set_ylabel("loss", color=THEME["muted"], fontsize=TEXT)
     axes.legend(frameon=False, fontsize=TEXT, labelcolor=THEME["muted"], loc="upper right")
@@ -69,7 +69,7 @@ def small_multiples(curves: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> matplo
     for axes, (name, (steps, values)) in zip(rows, curves.items(), strict=True):
         x, y = _pair("steps", steps, name, values)
         _draw(axes, x, y)
-        _quiet(axes)
+        _along_steps(axes)
         axes.yaxis.set_major_locator(MaxNLocator(3))
         axes.yaxis.set_major_formatter(FuncFormatter(_plain))
         axes.set_ylim(bottom=min(0.0, float(np.nanmin(y))) if np.isfinite(y).any() else 0.0)
@@ -105,15 +105,20 @@ def _plain(value: float, _: int | None) -> str:
     return f"{value:.3g}"
 
 
-def _quiet(axes: Axes) -> None:
+def quiet_axes(axes: Axes) -> None:
+    """Draw the bottom spine and faint horizontal lines alone, and write whole numbers along the abscissa."""
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color(THEME["line"])
     axes.grid(axis="y", color=THEME["line"], linewidth=0.7)
     axes.set_axisbelow(True)
     axes.tick_params(length=0, labelsize=TEXT, labelcolor=THEME["muted"])
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+
+
+def _along_steps(axes: Axes) -> None:
+    quiet_axes(axes)
     axes.margins(x=0.0)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 
 def _log_scale(axes: Axes) -> None:
