@@ -26,9 +26,9 @@ FLAT_LISTS = {"cli"}
 # What is not yet as the page has it. These lists may only shrink: an entry that holds no longer fails its test.
 UPWARD: set[tuple[str, str]] = set()
 CIRCLES: list[set[str]] = []
-FULL_FOLDERS: dict[str, int] = {"files": 17, "training": 42}
+FULL_FOLDERS: dict[str, int] = {"training": 42}
 
-HIDDEN_MODULES: set[str] = {"fitting.refine", "training.finetune"}
+HIDDEN_MODULES: set[str] = {"training.finetune"}
 
 
 def tables() -> tuple[dict[str, int], dict[str, list[str]], set[tuple[str, str]]]:
@@ -171,7 +171,7 @@ def test_files_stay_short() -> None:
 @pytest.mark.parametrize(
     ("importer", "target", "allowed"),
     [
-        ("cli.fit", "fitting.refine", True),
+        ("cli.fit", "fitting.descent", True),
         ("rendering.backends", "models.nn.encoder", False),
         ("images.listing", "core.errors", True),
         ("core.errors", "images.listing", False),

@@ -19,7 +19,7 @@ from splatlearn.cli.clamping import to_write
 from splatlearn.cli.fitted import write_fit
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.files import SplatFormat, bake_pinhole, read_splats
-from splatlearn.files.ply import parse_ply
+from splatlearn.files.ply.container import parse_ply
 from splatlearn.models import save_model
 from splatlearn.rendering import project, render
 from splatlearn.zero_shot import Scene, read_scene

@@ -19,8 +19,8 @@ import torch
 from files.clouds import random_cloud
 from files.mutations import mutate
 from splatlearn.files import SplatCloud, SplatFileError, read_splats, write_splats
-from splatlearn.files.ply import parse_ply, ply_bytes
-from splatlearn.files.spz import SpzVersion
+from splatlearn.files.ply.container import parse_ply, ply_bytes
+from splatlearn.files.spz.container import SpzVersion
 
 MUTATIONS = int(os.environ.get("SPLATLEARN_MUTATIONS", "300"))
 MOST_MEMORY = 100_000_000

@@ -10,7 +10,7 @@ import torch
 from files.clouds import picture, psnr, random_cloud
 from splatlearn.files import SplatFileError, read_splats, write_splats
 from splatlearn.files.errors import Malformed
-from splatlearn.files.ply import parse_ply, ply_bytes
+from splatlearn.files.ply.container import parse_ply, ply_bytes
 
 NAMES = ["x", "y", "z", "f_dc_0", "f_dc_1", "f_dc_2", "opacity", "scale_0", "scale_1", "scale_2",
          "rot_0", "rot_1", "rot_2", "rot_3"]  # fmt: skip

@@ -10,7 +10,7 @@ from scipy.spatial import KDTree
 from files.clouds import random_cloud
 from splatlearn.core.harmonics import C0
 from splatlearn.files import SplatFileError, read_splats, write_splats
-from splatlearn.files.ply_compressed import CHUNK_NAMES, COLOR_NAMES, PACKED
+from splatlearn.files.ply.compressed import CHUNK_NAMES, COLOR_NAMES, PACKED
 
 BOUNDS = [-1.0, -2.0, -3.0, 1.0, 2.0, 3.0, -8.0, -7.0, -6.0, -1.0, -2.0, -3.0, 0.1, 0.2, 0.3, 0.9, 0.8, 0.7]
 WORDS = [2047 << 21 | 0 << 11 | 1024, 2 << 30 | 1023 << 20 | 0 << 10 | 700, 100 << 21 | 512 << 11 | 2047,

@@ -10,7 +10,7 @@ from files.clouds import picture, psnr, random_cloud
 from scenes import random_gaussians
 from splatlearn.core.cameras import Camera
 from splatlearn.files import SPLAT_FORMATS, SplatCloud, SplatFileError, bake_pinhole, read_splats, write_splats
-from splatlearn.files.spz import SpzVersion
+from splatlearn.files.spz.container import SpzVersion
 from splatlearn.rendering import render
 
 # dB; measured 139, 51, 46, 52, 52, 61 and 61 for the scenes below.

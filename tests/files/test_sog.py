@@ -13,8 +13,9 @@ import torch
 from PIL import Image
 
 from files.clouds import random_cloud
-from splatlearn.files import SplatCloud, SplatFileError, read_splats, sog_write, write_splats
-from splatlearn.files.sog_write import codebook
+from splatlearn.files import SplatCloud, SplatFileError, read_splats, write_splats
+from splatlearn.files.sog import writer as sog_write
+from splatlearn.files.sog.writer import codebook
 from splatlearn.files.stored import morton_order
 
 

@@ -10,8 +10,8 @@ import torch
 
 from files.clouds import random_cloud
 from splatlearn.files import SplatCloud, SplatFileError, read_splats, write_splats
-from splatlearn.files.spz import SpzVersion
-from splatlearn.files.spz_numbers import SPZ_FRAMES
+from splatlearn.files.spz.container import SpzVersion
+from splatlearn.files.spz.numbers import SPZ_FRAMES
 
 POSITION = struct.pack("<i", 3 << 10)[:3] + struct.pack("<i", -5)[:3] + struct.pack("<i", -(1 << 23))[:3]
 QUARTER = 200

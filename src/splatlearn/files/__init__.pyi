@@ -1,4 +1,3 @@
-from .bake import bake_pinhole as bake_pinhole
 from .choices import SplatFormat as SplatFormat
 from .cloud import SplatCloud as SplatCloud
 from .errors import MAX_GAUSSIANS as MAX_GAUSSIANS
@@ -6,3 +5,4 @@ from .errors import SplatFileError as SplatFileError
 from .formats import SPLAT_FORMATS as SPLAT_FORMATS
 from .formats import read_splats as read_splats
 from .formats import write_splats as write_splats
+from .pinhole import bake_pinhole as bake_pinhole

@@ -15,18 +15,19 @@ from splatlearn.core.disk.atomic import replacing
 from splatlearn.core.errors import InputError, MissingError
 from splatlearn.core.frames import LIBRARY_FRAME, check_frame
 from splatlearn.core.kinds import check_kind, check_path
-from splatlearn.files import ply_compressed, sog_write
 from splatlearn.files.choices import SplatFormat
 from splatlearn.files.cloud import SplatCloud
 from splatlearn.files.errors import MAX_GAUSSIANS, Malformed, SplatFileError
 from splatlearn.files.foreign import kind_of
-from splatlearn.files.ply import is_ply, parse_ply
-from splatlearn.files.ply_gaussians import gaussian_ply_bytes, read_gaussian_ply
-from splatlearn.files.sog import read_sog
-from splatlearn.files.sog_meta import META_NAME
-from splatlearn.files.sog_store import Bundle, Folder
-from splatlearn.files.spz import SpzVersion, is_spz, read_spz, spz_bytes
-from splatlearn.files.spz_numbers import HIGHEST_COLOR
+from splatlearn.files.ply import compressed as ply_compressed
+from splatlearn.files.ply.container import is_ply, parse_ply
+from splatlearn.files.ply.gaussians import gaussian_ply_bytes, read_gaussian_ply
+from splatlearn.files.sog import writer as sog_write
+from splatlearn.files.sog.meta import META_NAME
+from splatlearn.files.sog.reader import read_sog
+from splatlearn.files.sog.store import Bundle, Folder
+from splatlearn.files.spz.container import SpzVersion, is_spz, read_spz, spz_bytes
+from splatlearn.files.spz.numbers import HIGHEST_COLOR
 
 SPLAT_FORMATS: tuple[SplatFormat, ...] = get_args(SplatFormat)
 SUFFIXES: dict[str, SplatFormat] = {

@@ -2,9 +2,9 @@
 
 from splatlearn.fitting.clamping import PictureError, clamping_error, picture_error
 from splatlearn.fitting.colors import refit_colors
+from splatlearn.fitting.descent import RefineOptions, refine
 from splatlearn.fitting.initial import initial_gaussians
 from splatlearn.fitting.parameters import ColorRange, Parameters, Rates
-from splatlearn.fitting.refine import RefineOptions, refine
 
 __all__ = [
     "ColorRange",

@@ -18,7 +18,7 @@ from splatlearn.core.errors import InputError
 from splatlearn.core.harmonics import MAX_DEGREE, coefficient_count
 from splatlearn.files.cloud import SplatCloud
 from splatlearn.files.errors import Malformed, check_count, check_ratio
-from splatlearn.files.spz_numbers import SPZ_FRAMES, Packed, pack, unpack
+from splatlearn.files.spz.numbers import SPZ_FRAMES, Packed, pack, unpack
 from splatlearn.files.stored import from_stored, to_stored
 
 SpzVersion = Literal[2, 3, 4]

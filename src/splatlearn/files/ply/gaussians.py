@@ -7,7 +7,7 @@ import numpy as np
 from splatlearn.core.harmonics import C0, degree_of
 from splatlearn.files.cloud import SplatCloud
 from splatlearn.files.errors import Malformed, check_count
-from splatlearn.files.ply import Ply, columns, ply_bytes
+from splatlearn.files.ply.container import Ply, columns, ply_bytes
 from splatlearn.files.stored import Stored, from_stored, logits, sigmoids, to_stored
 
 MEANS = ["x", "y", "z"]

@@ -8,8 +8,8 @@ import numpy as np
 
 from splatlearn.files.cloud import SplatCloud
 from splatlearn.files.errors import Malformed
-from splatlearn.files.sog_meta import LARGEST_PALETTE, PALETTE_COLUMNS, SogMeta, parse_meta
-from splatlearn.files.sog_store import SogStore, image_size, read_pixels
+from splatlearn.files.sog.meta import LARGEST_PALETTE, PALETTE_COLUMNS, SogMeta, parse_meta
+from splatlearn.files.sog.store import SogStore, image_size, read_pixels
 from splatlearn.files.stored import Stored, from_stored, unpack_smallest_three
 
 DEGREES = {PALETTE_COLUMNS * degree * (degree + 2): degree for degree in (1, 2, 3)}

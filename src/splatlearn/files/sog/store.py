@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from splatlearn.files.errors import Malformed
-from splatlearn.files.sog_meta import LARGEST_META, META_NAME
+from splatlearn.files.sog.meta import LARGEST_META, META_NAME
 
 MOST_PIXELS_BESIDE = 1 << 18
 """An image may have this many pixels more than it needs, and twice those it needs."""

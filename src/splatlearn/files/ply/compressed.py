@@ -9,8 +9,8 @@ import numpy as np
 from splatlearn.core.harmonics import C0
 from splatlearn.files.cloud import SplatCloud
 from splatlearn.files.errors import Malformed, check_count
-from splatlearn.files.ply import Ply, columns, ply_bytes
-from splatlearn.files.ply_gaussians import MARK, is_antialiased, rest_degree, rest_names, split_rest
+from splatlearn.files.ply.container import Ply, columns, ply_bytes
+from splatlearn.files.ply.gaussians import MARK, is_antialiased, rest_degree, rest_names, split_rest
 from splatlearn.files.stored import (
     Stored,
     from_stored,

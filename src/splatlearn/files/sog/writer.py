@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from splatlearn.files.cloud import SplatCloud
-from splatlearn.files.sog import FIRST_TAG
-from splatlearn.files.sog_meta import LARGEST_PALETTE, LEVELS, META_NAME, PALETTE_COLUMNS
+from splatlearn.files.sog.meta import LARGEST_PALETTE, LEVELS, META_NAME, PALETTE_COLUMNS
+from splatlearn.files.sog.reader import FIRST_TAG
 from splatlearn.files.stored import Stored, morton_order, pack_smallest_three, quantise, to_stored
 
 HIGHEST_DEGREE = 3

@@ -1,0 +1,1 @@
+"""3DGS PLY and compressed PLY."""

@@ -1,0 +1,1 @@
+"""SOG (PlayCanvas)."""
