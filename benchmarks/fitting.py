@@ -20,7 +20,7 @@ from benchmarks.common import table
 from splatlearn.cli.fitted import Fit, fit_image
 from splatlearn.core.cameras import Camera
 from splatlearn.data import sample_photos, split_photos
-from splatlearn.fitting import RefineOptions, initial_gaussians
+from splatlearn.fitting import FitOptions, initial_gaussians
 from splatlearn.models import GMAE, load_model
 from splatlearn.training.run_folder import environment
 from splatlearn.zero_shot import Scene, read_scene
@@ -77,7 +77,7 @@ def small_fits(options: Options, model: GMAE | None) -> list[dict[str, Any]]:
     _, held_out = split_photos(sample_photos())
     # The first steps of a process take longer than those after them.
     blank = torch.full((1, 3, options.side, options.side), 0.5)
-    fit_image(initial_gaussians(blank, 8, torch.Generator().manual_seed(0)), blank, 2, RefineOptions())
+    fit_image(initial_gaussians(blank, 8, torch.Generator().manual_seed(0)), blank, 2, FitOptions())
     for photo in held_out[: options.limit]:
         image = square(photo.array, options.side)
         scenes: dict[str, Scene] = {}
@@ -89,7 +89,7 @@ def small_fits(options: Options, model: GMAE | None) -> list[dict[str, Any]]:
         scratch = initial_gaussians(image, count, torch.Generator().manual_seed(options.seed))
         scenes["scratch"] = Scene(scratch, Camera.gmae(options.side, options.side), behind)
         for name, scene in scenes.items():
-            refining = RefineOptions(background=scene.background)
+            refining = FitOptions(background=scene.background)
             fit = fit_image(scene.gaussians, image, options.steps, refining, scene.camera)
             results.append(described(f"{photo.name} {options.side} px", name, fit))
     return results
@@ -104,7 +104,7 @@ def large_fits(options: Options) -> list[dict[str, Any]]:
         # Half of them from the start, half where they turn out to be missing.
         for name, begin, add in (("scratch", count, 0), ("scratch, half added", count - count // 2, count // 2)):
             start = initial_gaussians(image, begin, torch.Generator().manual_seed(options.seed))
-            fit = fit_image(start, image, options.large_steps, RefineOptions(add=add))
+            fit = fit_image(start, image, options.large_steps, FitOptions(add=add))
             results.append(described(f"{photo.name} {options.large[0]}x{options.large[1]}", name, fit))
     return results
 

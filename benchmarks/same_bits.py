@@ -30,7 +30,7 @@ from splatlearn.core.disk.atomic import write_whole
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.data import sample_photos
 from splatlearn.files import read_splats
-from splatlearn.fitting import RefineOptions, initial_gaussians, refine
+from splatlearn.fitting import FitOptions, fit, initial_gaussians
 from splatlearn.models import GMAE, load_model, random_mask
 from splatlearn.rendering import render
 
@@ -113,7 +113,7 @@ def fitted() -> Digests:
     pixels = np.array(Image.fromarray(photo.array).resize((SIZE[1], SIZE[0])))
     image = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
     start = initial_gaussians(image, 80, torch.Generator().manual_seed(0))
-    made = refine(start, image, 20, RefineOptions())
+    made = fit(image, start, 20, FitOptions())
     yield "fit, 20 steps", digest(*(getattr(made, field.name) for field in dataclasses.fields(made)))
 
 

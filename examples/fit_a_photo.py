@@ -26,7 +26,7 @@ def main(out: str = "fitted", count: int = 1000, steps: int = 200) -> None:
     images = image.permute(2, 0, 1).unsqueeze(0).float() / 255
 
     start = initial_gaussians(images, count, torch.Generator().manual_seed(0))
-    fitted = sl.refine(start, images, steps=steps)
+    fitted = sl.fit(images, start, steps=steps)
     camera = sl.Camera.gmae(photo.height, photo.width)
     painted = sl.render(fitted, camera).color.clamp(0, 1)
     print(f"{count} Gaussians, {steps} steps: {float(psnr(painted, images)[0]):.2f} dB")
@@ -35,7 +35,7 @@ def main(out: str = "fitted", count: int = 1000, steps: int = 200) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     shown = (painted[0].permute(1, 2, 0) * 255).round().to(torch.uint8)
     Image.fromarray(shown.numpy()).save(folder / "fit.png")
-    baked, _ = sl.bake_pinhole(fitted[0], camera)
+    baked, _ = sl.to_pinhole(fitted[0], camera)
     sl.write_splats(SplatCloud.from_gaussians(baked), folder / "fit.ply")
 
 

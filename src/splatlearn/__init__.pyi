@@ -3,10 +3,10 @@ from .core.cameras import Camera as Camera
 from .core.gaussians import Gaussians as Gaussians
 from .files import SplatCloud as SplatCloud
 from .files import SplatFileError as SplatFileError
-from .files import bake_pinhole as bake_pinhole
 from .files import read_splats as read_splats
+from .files import to_pinhole as to_pinhole
 from .files import write_splats as write_splats
-from .fitting import refine as refine
+from .fitting import fit as fit
 from .models import GMAE as GMAE
 from .models import MAE as MAE
 from .models import Mask as Mask

@@ -18,7 +18,7 @@ from splatlearn.cli import main
 from splatlearn.cli.clamping import to_write
 from splatlearn.cli.fitted import write_fit
 from splatlearn.core.gaussians import Gaussians
-from splatlearn.files import SplatFormat, bake_pinhole, read_splats
+from splatlearn.files import SplatFormat, read_splats, to_pinhole
 from splatlearn.files.ply.container import parse_ply
 from splatlearn.models import save_model
 from splatlearn.rendering import project, render
@@ -81,7 +81,7 @@ def test_an_export_states_what_viewers_of_the_file_lose(
     table = parse_ply(out.read_bytes()).tables["vertex"]
     colors = 0.5 + 0.28209479177387814 * np.stack([table[f"f_dc_{channel}"] for channel in range(3)], axis=1)
     assert colors.min() < -0.2 and colors.max() > 1.2
-    baked, pinhole = bake_pinhole(scene.gaussians[0], scene.camera)
+    baked, pinhole = to_pinhole(scene.gaussians[0], scene.camera)
     picture = brute_force(scene.gaussians[0], scene.camera, scene.background)
     for (largest, psnr), high in ((above, np.inf), (in_bytes, 1.0)):
         clamped = replace(baked, colors=torch.from_numpy(colors.clip(0.0, high)).float())
@@ -98,7 +98,7 @@ def test_every_format_loses_what_is_stated(
 ) -> None:
     """Up to the rounding of numbers; and with colours fitted anew, less."""
     picture = scene.rendering.color[0]
-    _, pinhole = bake_pinhole(scene.gaussians[0], scene.camera)
+    _, pinhole = to_pinhole(scene.gaussians[0], scene.camera)
     found = []
     for name, arguments in (("own", ()), ("refit", ("--refit-colors",))):
         out = tmp_path / f"{name}{ending}"
@@ -147,7 +147,7 @@ def test_a_fit_states_what_its_splat_file_loses(scene: Scene, tmp_path: Path) ->
     colors = {}
     for name, refit in (("own", False), ("refit", True)):
         note = write_fit(tmp_path, name, scene, refit)
-        _, pinhole = bake_pinhole(scene.gaussians[0], scene.camera)
+        _, pinhole = to_pinhole(scene.gaussians[0], scene.camera)
         gaussians = read_splats(tmp_path / f"{name}.ply").gaussians(pinhole)
         expected = measured(render(gaussians, pinhole, scene.background).color, scene.rendering.color[0])
         largest, psnr = stated(note)[0]

@@ -8,7 +8,7 @@ from PIL import Image
 from files.clouds import psnr
 from models.small_models import small_gmae, small_mae
 from splatlearn.cli import main
-from splatlearn.files import SplatFormat, bake_pinhole, read_splats
+from splatlearn.files import SplatFormat, read_splats, to_pinhole
 from splatlearn.models import save_model
 from splatlearn.rendering import render
 
@@ -50,7 +50,7 @@ def test_the_file_shows_the_model_s_picture(
     camera = model.camera(16, 24)
     with torch.no_grad():
         gaussians = model.gaussians(images)[0]
-    _, pinhole = bake_pinhole(gaussians, camera)
+    _, pinhole = to_pinhole(gaussians, camera)
     shown = render(cloud.gaussians(pinhole), pinhole).color
     assert psnr(shown, render(gaussians, camera).color) > lowest
 

@@ -12,7 +12,7 @@ from scenes import random_gaussians
 from splatlearn import zero_shot
 from splatlearn.core.cameras import Camera
 from splatlearn.core.checks import unchecked_values
-from splatlearn.fitting import RefineOptions, initial_gaussians, refine
+from splatlearn.fitting import FitOptions, fit, initial_gaussians
 from splatlearn.models import GMAE, MAE, create_model, random_mask
 from splatlearn.models.classifier import classifier_from
 from splatlearn.rendering import render
@@ -31,8 +31,8 @@ def masked(model: GMAE | MAE, images: torch.Tensor) -> Any:
     return model(images, random_mask(2, (2, 2), generator=torch.Generator().manual_seed(0)))
 
 
-def refined(images: torch.Tensor, options: RefineOptions | None = None) -> Any:
-    return refine(random_gaussians(torch.Generator().manual_seed(0), (2,), 4), images, 1, options)
+def refined(images: torch.Tensor, options: FitOptions | None = None) -> Any:
+    return fit(images, random_gaussians(torch.Generator().manual_seed(0), (2,), 4), 1, options)
 
 
 DOORS: dict[str, Callable[[torch.Tensor], Any]] = {
@@ -47,9 +47,9 @@ DOORS: dict[str, Callable[[torch.Tensor], Any]] = {
     "edges": lambda images: zero_shot.edges(gmae(), images),
     "figure_ground": lambda images: zero_shot.figure_ground(gmae(), images),
     "initial_gaussians": lambda images: initial_gaussians(images, 3),
-    "refine": refined,
+    "fit": refined,
 }
-MODELS = [name for name in DOORS if name not in ("initial_gaussians", "refine")]
+MODELS = [name for name in DOORS if name not in ("initial_gaussians", "fit")]
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_checks_of_values_can_be_left_out(images: torch.Tensor) -> None:
         gmae().encode(images * float("nan"))
         with pytest.raises(TypeError, match="images: expected a floating-point tensor"):
             gmae().encode(images.byte())
-    refined(images * 255, RefineOptions(check=False))
+    refined(images * 255, FitOptions(check=False))
     with pytest.raises(ValueError, match="images: expected values"):
         gmae().encode(images * 255)
 
@@ -149,7 +149,7 @@ class TestGaussians:
         assert render(gaussians, Camera.gmae(16, 16), check=False).color.shape == (2, 3, 16, 16)
         if "projection" not in message:
             with pytest.raises(ValueError, match=message):
-                refine(gaussians, images, 1)
+                fit(images, gaussians, 1)
 
     def test_what_is_unusual_but_right(self, generator: torch.Generator) -> None:
         gaussians = random_gaussians(generator)

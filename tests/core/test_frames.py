@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from files.clouds import covariances, picture, psnr, random_cloud
-from splatlearn.core.frames import frame_matrix, matrices_to_quaternions
-from splatlearn.core.gaussians import quaternions_to_matrices
+from splatlearn.core.geometry.frames import frame_matrix
 
 FRAMES = [
     "".join(letters)
@@ -51,11 +50,6 @@ def test_flipped_axes_leave_the_identity_rotation_alone(generator: torch.Generat
     cloud.quaternions[:] = torch.tensor([1.0, 0, 0, 0])
     for frame in ("RUB", "LUF", "RUF"):
         assert torch.equal(cloud.in_frame(frame).quaternions, cloud.quaternions)
-
-
-def test_matrices_to_quaternions_is_the_inverse(generator: torch.Generator) -> None:
-    matrices = quaternions_to_matrices(torch.randn(2, 7, 4, generator=generator, dtype=torch.float64))
-    torch.testing.assert_close(quaternions_to_matrices(matrices_to_quaternions(matrices)), matrices)
 
 
 @pytest.mark.parametrize("frame", ["", "RD", "RDX", "RDU", "RRF", "rdf", "RDFB"])

@@ -2,25 +2,7 @@ import pytest
 import torch
 
 from scenes import random_gaussians
-from splatlearn.core.gaussians import Gaussians, quaternions_to_matrices
-
-
-def test_matrices_are_rotations(generator: torch.Generator) -> None:
-    matrices = quaternions_to_matrices(torch.randn(20, 4, generator=generator, dtype=torch.float64) * 3)
-    torch.testing.assert_close(matrices @ matrices.mT, torch.eye(3, dtype=torch.float64).expand(20, 3, 3))
-    torch.testing.assert_close(torch.linalg.det(matrices), torch.ones(20, dtype=torch.float64))
-
-
-def test_opposite_quaternions_are_the_same_rotation(generator: torch.Generator) -> None:
-    quaternions = torch.randn(5, 4, generator=generator)
-    torch.testing.assert_close(quaternions_to_matrices(quaternions), quaternions_to_matrices(-quaternions))
-
-
-def test_a_zero_quaternion_gives_no_nan() -> None:
-    zero = torch.zeros(1, 4, requires_grad=True)
-    matrix = quaternions_to_matrices(zero)
-    matrix.sum().backward()
-    assert (matrix == 0).all() and zero.grad is not None and torch.isfinite(zero.grad).all()
+from splatlearn.core.gaussians import Gaussians
 
 
 def test_shape_views(generator: torch.Generator) -> None:

@@ -4,7 +4,7 @@ import scipy.special
 import torch
 from scipy.spatial.transform import Rotation
 
-from splatlearn.core.harmonics import C0, coefficient_count, degree_of, harmonics_basis, rotate_harmonics
+from splatlearn.core.geometry.harmonics import C0, coefficient_count, degree_of, harmonics_basis, rotate_harmonics
 
 
 def directions(count: int = 50) -> torch.Tensor:

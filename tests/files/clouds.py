@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from splatlearn.core.cameras import Camera
-from splatlearn.core.gaussians import quaternions_to_matrices
+from splatlearn.core.geometry.quaternions import quaternions_to_matrices
 from splatlearn.files import SplatCloud
 from splatlearn.rendering import render
 

@@ -6,7 +6,7 @@ import torch
 from files.clouds import random_cloud
 from scenes import random_gaussians
 from splatlearn.core.cameras import Camera
-from splatlearn.core.harmonics import C0, harmonics_basis
+from splatlearn.core.geometry.harmonics import C0, harmonics_basis
 from splatlearn.files import SplatCloud
 from splatlearn.rendering import render
 

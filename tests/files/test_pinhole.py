@@ -6,7 +6,7 @@ import torch
 from files.clouds import psnr
 from scenes import random_gaussians
 from splatlearn.core.cameras import Camera
-from splatlearn.files import bake_pinhole
+from splatlearn.files import to_pinhole
 from splatlearn.rendering import project, render
 from splatlearn.rendering.formula import EPS2D
 
@@ -31,7 +31,7 @@ CAMERAS = {
 def test_a_pinhole_camera_shows_the_same_picture(name: str, generator: torch.Generator) -> None:
     camera = CAMERAS[name]
     gaussians = random_gaussians(generator, (), 50)
-    baked, pinhole = bake_pinhole(gaussians, camera)
+    baked, pinhole = to_pinhole(gaussians, camera)
     assert pinhole.model == "pinhole" and pinhole.fx == pinhole.fy
     assert (pinhole.width, pinhole.height) == (camera.width, camera.height)
     before, after = render(gaussians, camera), render(baked, pinhole)
@@ -44,7 +44,7 @@ def test_splats_are_the_same_to_rounding(generator: torch.Generator) -> None:
     gaussians = random_gaussians(generator, (2,), 40, dtype=torch.float64)
     camera = Camera.gmae(48, 64)
     before = project(gaussians, camera)
-    after = project(*bake_pinhole(gaussians, camera))
+    after = project(*to_pinhole(gaussians, camera))
     torch.testing.assert_close(after.means2d, before.means2d)
     torch.testing.assert_close(after.conics, before.conics)
     torch.testing.assert_close(after.depths, before.depths)
@@ -53,7 +53,7 @@ def test_splats_are_the_same_to_rounding(generator: torch.Generator) -> None:
 def test_positions_at_the_depth_of_the_origin_stay(generator: torch.Generator) -> None:
     gaussians = random_gaussians(generator, (), 20)
     gaussians.means[:, 2] = 0.0
-    baked, pinhole = bake_pinhole(gaussians, Camera.gmae(32, 32))
+    baked, pinhole = to_pinhole(gaussians, Camera.gmae(32, 32))
     torch.testing.assert_close(baked.means, gaussians.means, atol=1e-6, rtol=0)
     # 8 units back, half the image lies under the tangent 1/8.
     assert pinhole.fx == pytest.approx(8 * 16)
@@ -65,7 +65,7 @@ def test_the_blur_makes_a_larger_picture_an_enlargement(generator: torch.Generat
     small = render(gaussians, camera).color
     scores = []
     for blur in (0.0, EPS2D):
-        baked, pinhole = bake_pinhole(gaussians, camera, blur)
+        baked, pinhole = to_pinhole(gaussians, camera, blur)
         large = render(baked, pinhole.resized(8 * 48, 8 * 48)).color
         scores.append(psnr(torch.nn.functional.avg_pool2d(large, 8), small))
     assert scores[1] > 40 and scores[1] > scores[0] + 6
@@ -83,7 +83,7 @@ def test_the_blur_adds_its_variance(name: str, generator: torch.Generator) -> No
         return torch.linalg.inv(torch.stack([a, b, b, c], dim=-1).unflatten(-1, (2, 2)))
 
     before = covariance(project(gaussians, camera).conics)
-    after = covariance(project(*bake_pinhole(gaussians, camera, added)).conics)
+    after = covariance(project(*to_pinhole(gaussians, camera, added)).conics)
     expected = added * torch.eye(2, dtype=torch.float64).expand_as(before)
     torch.testing.assert_close(after - before, expected, atol=1e-6, rtol=0)
 
@@ -91,16 +91,16 @@ def test_the_blur_adds_its_variance(name: str, generator: torch.Generator) -> No
 def test_what_is_behind_the_camera_stays_behind() -> None:
     gaussians = random_gaussians(torch.Generator().manual_seed(1), (), 10)
     gaussians.means[:5, 2] = -9.0
-    baked, pinhole = bake_pinhole(gaussians, Camera.gmae(24, 24), EPS2D)
+    baked, pinhole = to_pinhole(gaussians, Camera.gmae(24, 24), EPS2D)
     assert (render(baked.select(slice(5)), pinhole).alpha == 0).all()
 
 
 def test_errors(generator: torch.Generator) -> None:
     gaussians = random_gaussians(generator, (), 3)
     with pytest.raises(ValueError, match="blur: expected a variance in px² of 0 or more, got -1"):
-        bake_pinhole(gaussians, Camera.gmae(8, 8), -1.0)
+        to_pinhole(gaussians, Camera.gmae(8, 8), -1.0)
     view = torch.eye(4)
     with pytest.raises(ValueError, match="camera: expected the origin before it, got it at the depth 0"):
-        bake_pinhole(gaussians, replace(Camera.gmae(8, 8), viewmats=view))
+        to_pinhole(gaussians, replace(Camera.gmae(8, 8), viewmats=view))
     with pytest.raises(ValueError, match=r"camera: expected one matrix \[4, 4\], got \[2, 4, 4\]"):
-        bake_pinhole(gaussians, replace(Camera.gmae(8, 8), viewmats=view.expand(2, 4, 4)))
+        to_pinhole(gaussians, replace(Camera.gmae(8, 8), viewmats=view.expand(2, 4, 4)))

@@ -8,7 +8,7 @@ import torch
 from scipy.spatial import KDTree
 
 from files.clouds import random_cloud
-from splatlearn.core.harmonics import C0
+from splatlearn.core.geometry.harmonics import C0
 from splatlearn.files import SplatFileError, read_splats, write_splats
 from splatlearn.files.ply.compressed import CHUNK_NAMES, COLOR_NAMES, PACKED
 

@@ -9,7 +9,7 @@ import torch
 from files.clouds import picture, psnr, random_cloud
 from scenes import random_gaussians
 from splatlearn.core.cameras import Camera
-from splatlearn.files import SPLAT_FORMATS, SplatCloud, SplatFileError, bake_pinhole, read_splats, write_splats
+from splatlearn.files import SPLAT_FORMATS, SplatCloud, SplatFileError, read_splats, to_pinhole, write_splats
 from splatlearn.files.spz.container import SpzVersion
 from splatlearn.rendering import render
 
@@ -49,7 +49,7 @@ def test_writing_again_changes_next_to_nothing(name: str, version: SpzVersion, t
 @pytest.mark.parametrize("name", ["a.ply", "a.compressed.ply", "a.spz", "a.sog"])
 def test_a_baked_picture_survives(name: str, tmp_path: Path, generator: torch.Generator) -> None:
     gaussians, camera = random_gaussians(generator, (), 80), Camera.gmae(48, 64)
-    baked, pinhole = bake_pinhole(gaussians, camera)
+    baked, pinhole = to_pinhole(gaussians, camera)
     write_splats(SplatCloud.from_gaussians(baked), tmp_path / name)
     shown = render(read_splats(tmp_path / name).gaussians(pinhole), pinhole).color
     assert psnr(shown, render(gaussians, camera).color) > LOWEST[name, 3]

@@ -7,8 +7,8 @@ import torch
 
 from scenes import random_gaussians
 from splatlearn.core.cameras import Camera
-from splatlearn.core.frames import turn_quaternions
-from splatlearn.fitting import Parameters, Rates, RefineOptions, initial_gaussians, refine
+from splatlearn.core.geometry.frames import turn_quaternions
+from splatlearn.fitting import FitOptions, LearningRates, Parameters, fit, initial_gaussians
 from splatlearn.fitting.initial import gaussians_at
 from splatlearn.models import GMAE, create_model
 from splatlearn.rendering import project, render
@@ -85,7 +85,7 @@ def test_more_gaussians_than_pixels(images):
 
 def test_error_falls_and_the_order_stays(images):
     start = initial_gaussians(images, 40, torch.Generator().manual_seed(0))
-    found = refine(start, images, 60)
+    found = fit(images, start, 60)
     # 60 steps of Adam amplify rounding: the errors fell 12- to 1100-fold, depending on the instruction set.
     assert bool((errors(found, images) < errors(start, images) / 5).all())
     assert torch.equal(found.means[..., 2], start.means[..., 2])
@@ -94,14 +94,14 @@ def test_error_falls_and_the_order_stays(images):
 
 def test_depth_moves_when_asked_to(images):
     start = initial_gaussians(images, 20, torch.Generator().manual_seed(0))
-    found = refine(start, images, 5, RefineOptions(Rates(depth=0.1)))
+    found = fit(images, start, 5, FitOptions(LearningRates(depth=0.1)))
     assert not torch.equal(found.means[..., 2], start.means[..., 2])
 
 
 def test_images_do_not_influence_one_another(images, generator):
     # None is round: the slope of a round one's rotation is rounding, which Adam makes steps of.
     start = random_gaussians(generator, (2,), 20)
-    both, alone = refine(start, images, 10), refine(start[1:], images[1:], 10)
+    both, alone = fit(images, start, 10), fit(images[1:], start[1:], 10)
     torch.testing.assert_close(both.means[1:], alone.means, atol=1e-3, rtol=0)
     torch.testing.assert_close(both.colors[1:], alone.colors, atol=1e-3, rtol=0)
 
@@ -113,11 +113,11 @@ def test_a_fit_is_the_same_before_any_camera(images, camera):
     # In float64: of slopes that are nothing but rounding Adam would make whole steps.
     images, turned = images.double(), tilted(camera)
     # Quaternions are four numbers with a step each, which depend on the world's axes.
-    options = RefineOptions(Rates(rotation=0.0), add=6, rounds=2)
+    options = FitOptions(LearningRates(rotation=0.0), add=6, rounds=2)
     starts, fits = [], []
     for each in (camera, turned):
         starts.append(initial_gaussians(images, 30, torch.Generator().manual_seed(0), each))
-        fits.append(refine(starts[-1], images, 12, options, each))
+        fits.append(fit(images, starts[-1], 12, options, each))
     for straight, other in (starts, fits):
         wanted = before(straight, camera.viewmats, turned.viewmats)
         torch.testing.assert_close(other.means, wanted.means, atol=1e-4, rtol=0)
@@ -130,7 +130,7 @@ def test_a_fit_is_the_same_before_any_camera(images, camera):
 def test_both_axes_of_the_image_move_and_depth_stays(images, camera):
     turned = tilted(camera)
     start = initial_gaussians(images, 40, torch.Generator().manual_seed(0), turned)
-    found = refine(start, images, 20, camera=turned)
+    found = fit(images, start, 20, camera=turned)
     view = turned.viewmats
     gone = (found.means - start.means) @ view[:3, :3].T
     assert bool((gone[..., :2].abs().mean(dim=1) > 0.01).all())
@@ -143,12 +143,12 @@ def test_a_camera_for_each_image(images):
     straight, turned = Camera.gmae(24, 32), tilted(Camera.gmae(24, 32))
     both = replace(straight, viewmats=torch.stack([straight.viewmats, turned.viewmats]))
     start = initial_gaussians(images, 20, torch.Generator().manual_seed(0), both)
-    found = refine(start, images, 5, camera=both)
+    found = fit(images, start, 5, camera=both)
     for index, camera in enumerate((straight, turned)):
-        alone = refine(start[index : index + 1], images[index : index + 1], 5, camera=camera)
+        alone = fit(images[index : index + 1], start[index : index + 1], 5, camera=camera)
         torch.testing.assert_close(found.means[index], alone.means[0], atol=1e-6, rtol=0)
     with pytest.raises(ValueError, match=r"viewmats: expected shape \[4, 4\] or \[2, 4, 4\] for gaussians"):
-        refine(start, images, 5, camera=replace(both, viewmats=torch.eye(4).expand(3, 4, 4)))
+        fit(images, start, 5, camera=replace(both, viewmats=torch.eye(4).expand(3, 4, 4)))
     with pytest.raises(ValueError, match=r"viewmats: expected shape \[4, 4\] or \[2, 4, 4\] for gaussians"):
         initial_gaussians(images, 5, camera=replace(both, viewmats=torch.eye(4).expand(2, 1, 4, 4)))
 
@@ -166,7 +166,7 @@ def test_no_steps_change_no_picture_of_a_model(images, color, depth):
     if color == "linear":
         assert float(seen.colors.min()) < -0.5 and float(seen.colors.max()) > 1.5
     assert float(seen.opacities.max()) > 0.9999
-    same = refine(seen, targets, 0, camera=camera)
+    same = fit(targets, seen, 0, camera=camera)
     pictures = [render(each, camera, (0.2, 0.4, 0.9)).color for each in (same, seen)]
     torch.testing.assert_close(*pictures, atol=1e-5, rtol=1e-5)
     assert torch.equal(same.colors, seen.colors) and torch.equal(same.means, seen.means)
@@ -178,25 +178,25 @@ def test_no_steps_change_no_picture_before_any_camera(images, generator):
     gaussians.colors[:, 0], gaussians.colors[:, 1] = 1.0, 0.0
     gaussians.scales[:, 3, 2] = 0.0
     for camera in (Camera.gmae(24, 32), tilted(Camera.pinhole(24, 32)), tilted(Camera.orthographic(24, 32))):
-        same = refine(gaussians, images, 0, camera=camera)
+        same = fit(images, gaussians, 0, camera=camera)
         torch.testing.assert_close(render(same, camera).color, render(gaussians, camera).color, atol=1e-5, rtol=0)
-        fitted = refine(gaussians, images, 3, camera=camera)
+        fitted = fit(images, gaussians, 3, camera=camera)
         assert all(bool(torch.isfinite(value).all()) for value in vars(fitted).values())
 
 
 class TestColors:
     def test_those_of_a_bounded_start_stay_bounded(self, images):
         start = initial_gaussians(images, 20, torch.Generator().manual_seed(0))
-        options = RefineOptions(Rates(color=0.5))
-        found = refine(start, images, 10, options)
+        options = FitOptions(LearningRates(color=0.5))
+        found = fit(images, start, 10, options)
         assert float(found.colors.min()) >= 0 and float(found.colors.max()) <= 1
-        free = refine(start, images, 10, replace(options, color="linear"))
+        free = fit(images, start, 10, replace(options, color="linear"))
         assert float(free.colors.min()) < 0 or float(free.colors.max()) > 1
 
     def test_each_image_is_bounded_by_itself(self, images):
         start = initial_gaussians(images, 20, torch.Generator().manual_seed(0))
         start.colors[0, 0, 0] = -0.3
-        found = refine(start, images, 10, RefineOptions(Rates(color=0.5)))
+        found = fit(images, start, 10, FitOptions(LearningRates(color=0.5)))
         assert float(found.colors[1].min()) >= 0 and float(found.colors[1].max()) <= 1
         assert float(found.colors[0].min()) < 0 or float(found.colors[0].max()) > 1
 
@@ -204,17 +204,17 @@ class TestColors:
         start = initial_gaussians(images, 20, torch.Generator().manual_seed(0))
         start.colors[0, 0, 0] = -0.3
         with pytest.raises(ValueError, match=r"color: expected colours in \[0, 1\] for 'bounded', got -0.3 to "):
-            refine(start, images, 1, RefineOptions(color="bounded"))
+            fit(images, start, 1, FitOptions(color="bounded"))
         with pytest.raises(ValueError, match="color: expected one of auto, bounded, linear, got 'sigmoid'"):
-            refine(start, images, 1, RefineOptions(color="sigmoid"))  # pyright: ignore[reportArgumentType]
+            fit(images, start, 1, FitOptions(color="sigmoid"))  # pyright: ignore[reportArgumentType]
 
 
 def test_added_gaussians_lower_the_error_where_it_is(images):
     images = images.clone()
     images[0, :, 4:7, 20:23] = torch.tensor([1.0, 0.0, 0.0])[:, None, None]
     start = initial_gaussians(images, 8, torch.Generator().manual_seed(0))
-    plain = refine(start, images, 80)
-    added = refine(start, images, 80, RefineOptions(add=13, rounds=4))
+    plain = fit(images, start, 80)
+    added = fit(images, start, 80, FitOptions(add=13, rounds=4))
     assert (plain.count, added.count) == (8, 21)
     assert bool((errors(added, images) < errors(plain, images)).all())
     centers = project(added, Camera.gmae(24, 32)).means2d[0]
@@ -224,13 +224,13 @@ def test_added_gaussians_lower_the_error_where_it_is(images):
 @pytest.mark.parametrize("steps", [1, 2, 7])
 def test_every_gaussian_is_added_however_few_the_steps(images, steps):
     start = initial_gaussians(images, 8, torch.Generator().manual_seed(0))
-    assert refine(start, images, steps, RefineOptions(add=9, rounds=5)).count == 17
+    assert fit(images, start, steps, FitOptions(add=9, rounds=5)).count == 17
 
 
 def test_the_watcher_hears_every_step(images):
     heard = []
     start = initial_gaussians(images, 8, torch.Generator().manual_seed(0))
-    found = refine(start, images, 3, watch=lambda step, error: heard.append((step, error)))
+    found = fit(images, start, 3, watch=lambda step, error: heard.append((step, error)))
     assert [step for step, _ in heard] == [0, 1, 2, 3]
     torch.testing.assert_close(heard[0][1], errors(start, images))
     torch.testing.assert_close(heard[-1][1], errors(found, images))
@@ -239,35 +239,42 @@ def test_the_watcher_hears_every_step(images):
 def test_refining_works_where_gradients_are_off(images):
     start = initial_gaussians(images, 8, torch.Generator().manual_seed(0))
     with torch.no_grad():
-        found = refine(start, images, 10)
+        found = fit(images, start, 10)
     assert bool((errors(found, images) < errors(start, images)).all())
 
 
 def test_wrong_arguments_are_named(images, generator, no_shape_checks):
     start = random_gaussians(generator, (2,), 5)
-    with pytest.raises(ValueError, match=r"gaussians: expected 1 sets of Gaussians with 3 colours"):
-        refine(start, images[:1])
+    with pytest.raises(ValueError, match=r"start: expected 1 sets of Gaussians with 3 colours"):
+        fit(images[:1], start)
     with pytest.raises(ValueError, match="steps: expected a whole number of at least 0, got -1"):
-        refine(start, images, -1)
+        fit(images, start, -1)
     with pytest.raises(ValueError, match=r"camera: expected .* pixels like images"):
-        refine(start, images, 1, camera=Camera.gmae(8, 8))
+        fit(images, start, 1, camera=Camera.gmae(8, 8))
     with pytest.raises(ValueError, match=r"images: expected shape \[B, 3, H, W\], got \[2, 1, 24, 32\]"):
-        refine(start, images[:, :1], 1)
+        fit(images[:, :1], start, 1)
     with pytest.raises(TypeError, match="images: expected a floating-point tensor"):
         initial_gaussians(images.byte(), 3)
     with pytest.raises(ValueError, match="count: expected a whole number of at least 1, got 0"):
         initial_gaussians(images, 0)
     with pytest.raises(ValueError, match="scale: expected a rate of at least 0"):
-        Rates(scale=-1.0)
+        LearningRates(scale=-1.0)
     with pytest.raises(ValueError, match="rates: expected at least one above 0"):
-        refine(start, images, 1, RefineOptions(Rates(0, 0, 0, 0, 0, 0)))
+        fit(images, start, 1, FitOptions(LearningRates(0, 0, 0, 0, 0, 0)))
     with pytest.raises(ValueError, match="last_rate: expected a finite number above 0"):
-        RefineOptions(last_rate=0.0)
+        FitOptions(last_rate=0.0)
     with pytest.raises(ValueError, match="(add|rounds): expected a whole number"):
-        RefineOptions(add=-1)
+        FitOptions(add=-1)
     bad = images.clone()
     bad[0, 0, 0, 0] = float("nan")
     with pytest.raises(ValueError, match="images: expected finite values, got 1 of 4608"):
-        refine(start, bad, 1)
+        fit(bad, start, 1)
     with pytest.raises(ValueError, match="gaussians: expected a finite error"):
-        refine(start, bad, 1, RefineOptions(check=False))
+        fit(bad, start, 1, FitOptions(check=False))
+
+
+def test_a_number_of_gaussians_is_a_start() -> None:
+    images = torch.rand(2, 3, 12, 16, generator=torch.Generator().manual_seed(0))
+    placed = initial_gaussians(images, 9, torch.Generator().manual_seed(4))
+    given, named = (fit(images, start, 3, FitOptions(seed=4)) for start in (placed, 9))
+    assert all(torch.equal(value, getattr(named, name)) for name, value in vars(given).items())

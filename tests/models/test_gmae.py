@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from models.small_models import ENCODER, small_gmae
-from splatlearn.core.gaussians import Gaussians, quaternions_to_matrices
+from splatlearn.core.gaussians import Gaussians
+from splatlearn.core.geometry.quaternions import quaternions_to_matrices, unit_quaternions
 from splatlearn.models import GMAE, GMAEConfig, ViTConfig, create_model, gaussians_from_numbers, random_mask
 from splatlearn.models.gmae_config import Rotation
-from splatlearn.models.heads.gaussian_numbers import uniform_quaternions, unit_quaternions
+from splatlearn.models.heads.gaussian_numbers import uniform_quaternions
 from splatlearn.objectives import masked_mse
 from splatlearn.rendering import render
 

@@ -23,7 +23,8 @@ import splatlearn
 from rendering import gpu
 from splatlearn.core.cameras import Camera, camera_models
 from splatlearn.core.errors import InputError
-from splatlearn.core.gaussians import Gaussians, quaternions_to_matrices
+from splatlearn.core.gaussians import Gaussians
+from splatlearn.core.geometry.quaternions import quaternions_to_matrices
 from splatlearn.rendering import formula, project, projection
 from splatlearn.rendering.choice import BACKENDS
 from splatlearn.viewer import ViewedImage

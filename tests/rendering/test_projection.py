@@ -5,7 +5,8 @@ import torch
 
 from scenes import random_gaussians
 from splatlearn.core.cameras import Camera
-from splatlearn.core.gaussians import Gaussians, quaternions_to_matrices
+from splatlearn.core.gaussians import Gaussians
+from splatlearn.core.geometry.quaternions import quaternions_to_matrices
 from splatlearn.rendering import Splats, project
 from splatlearn.rendering.formula import EPS2D
 

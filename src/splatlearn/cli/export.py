@@ -62,7 +62,7 @@ def export_command(
     from splatlearn.cli.clamping import to_write
     from splatlearn.cli.export_splats import central_scene, instructions
     from splatlearn.cli.which_model import described, load_gmae, model_and_images
-    from splatlearn.files import SplatCloud, bake_pinhole, write_splats
+    from splatlearn.files import SplatCloud, to_pinhole, write_splats
 
     if _is_model_format(to):
         if run is None:
@@ -82,7 +82,7 @@ def export_command(
     model = load_gmae(run)
     scene = central_scene(model, Path(image))
     shown, note = to_write(scene, to, refit_colors)
-    baked, camera = bake_pinhole(shown.gaussians[0], scene.camera, blur)
+    baked, camera = to_pinhole(shown.gaussians[0], scene.camera, blur)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_splats(SplatCloud.from_gaussians(baked), path, to)
     where = f"{instructions(camera, scene.background, blur)}{f', but for colours. {note}' if note else '.'}"

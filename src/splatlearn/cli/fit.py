@@ -52,12 +52,12 @@ def fit_command(
     from splatlearn.cli.which_model import described, load_gmae, start_and_images
     from splatlearn.cli.written import say_written
     from splatlearn.core.device import choose_device
-    from splatlearn.fitting import RefineOptions
+    from splatlearn.fitting import FitOptions
 
     run, images = start_and_images(run, images)
     if gaussians < 1 or steps < 0:
         raise InputError(f"gaussians, steps: expected at least 1 and 0, got {gaussians} and {steps}")
-    options = RefineOptions(add=add, seed=seed)
+    options = FitOptions(add=add, seed=seed)
     note_unused({"gaussians": gaussians != GAUSSIANS and run is not None}, "with RUN, whose model says how many")
     note_unused({"seed": seed != 0 and run is not None and not add}, "with RUN, unless Gaussians are added")
     note_unused({"add": add > 0 and steps == 0}, "without --steps, on whose way Gaussians are added")

@@ -15,8 +15,8 @@ from splatlearn.cli.pictures import write_png
 from splatlearn.core.cameras import Camera
 from splatlearn.core.device import in_float64
 from splatlearn.core.gaussians import Gaussians
-from splatlearn.files import SplatCloud, bake_pinhole, write_splats
-from splatlearn.fitting import RefineOptions, initial_gaussians, refine
+from splatlearn.files import SplatCloud, to_pinhole, write_splats
+from splatlearn.fitting import FitOptions, fit, initial_gaussians
 from splatlearn.models import GMAE
 from splatlearn.zero_shot import Scene, read_scene
 
@@ -40,7 +40,7 @@ def fit_image(
     start: Gaussians,
     image: Tensor,
     steps: int,
-    options: RefineOptions,
+    options: FitOptions,
     camera: Camera | None = None,
     told: Callable[[int], None] | None = None,
 ) -> Fit:
@@ -60,7 +60,7 @@ def fit_image(
             psnr = float(-10.0 * in_float64(errors[0]).clamp_min(SMALLEST_ERROR).log10())
             trace.append({"step": step, "psnr": psnr, "seconds": time.perf_counter() - began})
 
-    return Fit(refine(start, image, steps, options, camera, watch), trace)
+    return Fit(fit(image, start, steps, options, camera, watch), trace)
 
 
 def start_of(model: GMAE | None, image: Tensor, count: int, seed: int) -> Scene:
@@ -75,6 +75,6 @@ def write_fit(folder: Path, name: str, fitted: Scene, refit: bool) -> str:
     picture, splats = (folder / f"{name}{ending}" for ending in ENDINGS)
     write_png(picture, fitted.rendering.color[0])
     shown, note = to_write(fitted, "ply", refit)
-    baked, _ = bake_pinhole(shown.gaussians[0].to("cpu"), fitted.camera)
+    baked, _ = to_pinhole(shown.gaussians[0].to("cpu"), fitted.camera)
     write_splats(SplatCloud.from_gaussians(baked), splats, "ply")
     return note

@@ -89,22 +89,3 @@ class Gaussians:
         """Keep the Gaussians that a slice, an index list or a boolean list [K] names, in all sets alike."""
         kept = len(self.batch_shape)
         return self.map(lambda tensor: tensor[(slice(None),) * kept + (index,)])
-
-
-def quaternions_to_matrices(quaternions: Float[Tensor, "*B 4"]) -> Float[Tensor, "*B 3 3"]:
-    """Turn quaternions (w first, any length but zero) into rotation matrices.
-
-    The length is divided out; a zero quaternion gives the zero matrix rather than NaN.
-    """
-    squared = (quaternions * quaternions).sum(-1, keepdim=True)
-    # Entries are quadratic in the quaternion, so dividing products by |q|^2 once avoids a square root.
-    inverse = 2.0 / squared.clamp_min(torch.finfo(quaternions.dtype).tiny)
-    w, x, y, z = quaternions.unbind(-1)
-    s = inverse.squeeze(-1)
-    one = (squared > 0).to(quaternions.dtype).squeeze(-1)
-    rows = [
-        one - s * (y * y + z * z), s * (x * y - w * z), s * (x * z + w * y),
-        s * (x * y + w * z), one - s * (x * x + z * z), s * (y * z - w * x),
-        s * (x * z - w * y), s * (y * z + w * x), one - s * (x * x + y * y),
-    ]  # fmt: skip
-    return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))

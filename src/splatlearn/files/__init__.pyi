@@ -5,4 +5,4 @@ from .errors import SplatFileError as SplatFileError
 from .formats import SPLAT_FORMATS as SPLAT_FORMATS
 from .formats import read_splats as read_splats
 from .formats import write_splats as write_splats
-from .pinhole import bake_pinhole as bake_pinhole
+from .pinhole import to_pinhole as to_pinhole

@@ -11,9 +11,16 @@ from torch import Tensor
 from splatlearn.core.cameras import Camera
 from splatlearn.core.checks import check_floating, check_same_device, check_shape
 from splatlearn.core.errors import InputError
-from splatlearn.core.frames import LIBRARY_FRAME, check_frame, frame_matrix, turn_quaternions
 from splatlearn.core.gaussians import Gaussians
-from splatlearn.core.harmonics import C0, MAX_DEGREE, coefficient_count, degree_of, harmonics_basis, rotate_harmonics
+from splatlearn.core.geometry.frames import LIBRARY_FRAME, check_frame, frame_matrix, turn_quaternions
+from splatlearn.core.geometry.harmonics import (
+    C0,
+    MAX_DEGREE,
+    coefficient_count,
+    degree_of,
+    harmonics_basis,
+    rotate_harmonics,
+)
 from splatlearn.core.kinds import check_kind
 
 TENSORS = ("means", "scales", "quaternions", "opacities", "harmonics")

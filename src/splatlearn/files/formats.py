@@ -13,7 +13,7 @@ import numpy as np
 
 from splatlearn.core.disk.atomic import replacing
 from splatlearn.core.errors import InputError, MissingError
-from splatlearn.core.frames import LIBRARY_FRAME, check_frame
+from splatlearn.core.geometry.frames import LIBRARY_FRAME, check_frame
 from splatlearn.core.kinds import check_kind, check_path
 from splatlearn.files.choices import SplatFormat
 from splatlearn.files.cloud import SplatCloud

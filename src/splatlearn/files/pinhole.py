@@ -12,13 +12,13 @@ from torch import Tensor
 from splatlearn.core.cameras import Camera
 from splatlearn.core.cameras.models import Pinhole
 from splatlearn.core.errors import InputError
-from splatlearn.core.frames import matrices_to_quaternions
-from splatlearn.core.gaussians import Gaussians, quaternions_to_matrices
+from splatlearn.core.gaussians import Gaussians
+from splatlearn.core.geometry.quaternions import matrices_to_quaternions, quaternions_to_matrices
 from splatlearn.core.kinds import check_kind
 from splatlearn.core.numbers import check_number
 
 
-def bake_pinhole(gaussians: Gaussians, camera: Camera, blur: float = 0.0) -> tuple[Gaussians, Camera]:
+def to_pinhole(gaussians: Gaussians, camera: Camera, blur: float = 0.0) -> tuple[Gaussians, Camera]:
     """Gaussians [*B, K] and a pinhole camera at the same place that together give the picture of `camera`.
 
     A GMAE camera projects centres in parallel and shrinks extents with depth; a viewer has one kind of projection.

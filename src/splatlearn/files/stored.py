@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from splatlearn.core.checks import check_finite
 from splatlearn.core.errors import InputError
+from splatlearn.core.geometry.quaternions import unit_quaternion_arrays
 from splatlearn.files.cloud import TENSORS, SplatCloud
 from splatlearn.files.errors import Malformed
 
@@ -54,7 +55,7 @@ def from_stored(stored: Stored, frame: str, antialiased: bool = False, drop_inva
     return SplatCloud(
         means=_tensor(stored.means),
         scales=_tensor(np.maximum(scales, SMALLEST_SCALE)),
-        quaternions=_tensor(unit_quaternions(stored.quaternions)),
+        quaternions=_tensor(unit_quaternion_arrays(stored.quaternions)),
         opacities=_tensor(stored.opacities.clip(0.0, 1.0)),
         harmonics=_tensor(stored.harmonics),
         frame=frame,
@@ -109,19 +110,10 @@ def to_stored(cloud: SplatCloud) -> Stored:
     return Stored(
         means=arrays["means"],
         log_scales=np.log(np.maximum(arrays["scales"], SMALLEST_SCALE)),
-        quaternions=unit_quaternions(arrays["quaternions"]),
+        quaternions=unit_quaternion_arrays(arrays["quaternions"]),
         opacities=arrays["opacities"],
         harmonics=arrays["harmonics"],
     )
-
-
-def unit_quaternions(quaternions: Float[np.ndarray, "K 4"]) -> Float[np.ndarray, "K 4"]:
-    """Quaternions (w first) of length 1 with w ≥ 0 where any sign serves; a zero one becomes the identity."""
-    # The largest entry is divided out first: squares of huge or tiny entries leave float32.
-    largest = np.abs(quaternions).max(axis=-1, keepdims=True)
-    identity = np.array([1.0, 0.0, 0.0, 0.0], dtype=np.float32)
-    scaled = np.where(largest > 0, quaternions / np.where(largest > 0, largest, 1.0), identity)
-    return (scaled / np.linalg.norm(scaled, axis=-1, keepdims=True)).astype(np.float32)
 
 
 def logits(opacities: Float[np.ndarray, " K"]) -> Float[np.ndarray, " K"]:

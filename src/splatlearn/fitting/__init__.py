@@ -2,19 +2,19 @@
 
 from splatlearn.fitting.clamping import PictureError, clamping_error, picture_error
 from splatlearn.fitting.colors import refit_colors
-from splatlearn.fitting.descent import RefineOptions, refine
+from splatlearn.fitting.descent import FitOptions, fit
 from splatlearn.fitting.initial import initial_gaussians
-from splatlearn.fitting.parameters import ColorRange, Parameters, Rates
+from splatlearn.fitting.parameters import ColorRange, LearningRates, Parameters
 
 __all__ = [
     "ColorRange",
     "Parameters",
     "PictureError",
-    "Rates",
-    "RefineOptions",
+    "LearningRates",
+    "FitOptions",
     "clamping_error",
     "initial_gaussians",
     "picture_error",
-    "refine",
+    "fit",
     "refit_colors",
 ]

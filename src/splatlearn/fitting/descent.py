@@ -18,8 +18,8 @@ from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.kinds import check_kind
 from splatlearn.core.numbers import check_number, check_whole
 from splatlearn.fitting.adding import join_state, new_gaussians
-from splatlearn.fitting.initial import check_not_empty
-from splatlearn.fitting.parameters import ColorRange, Parameters, Rates
+from splatlearn.fitting.initial import check_not_empty, initial_gaussians
+from splatlearn.fitting.parameters import ColorRange, LearningRates, Parameters
 from splatlearn.rendering import Rendering, render
 from splatlearn.rendering.compositing import Background
 
@@ -28,8 +28,8 @@ Watcher = Callable[[int, Tensor], None]
 
 
 @dataclass(frozen=True)
-class RefineOptions:
-    """Choices of `refine`.
+class FitOptions:
+    """Options of `fit`.
 
     - `add`: Gaussians that each image gets beside those it has, in `rounds` rounds over the first half of the steps,
       where the error is largest.
@@ -37,13 +37,13 @@ class RefineOptions:
     - `color`: `"bounded"` keeps colours in [0, 1], `"linear"` lets them be anything, as those of a GMAE with linear
       colours are; `"auto"` bounds those of each image whose colours all start in [0, 1].
     - `background`, `backend`: see `splatlearn.rendering`.
-    - `seed`: of the places where Gaussians are added.
+    - `seed`: of the places where Gaussians start or are added.
     - `check`: look at the values of images and Gaussians first, once for a fit.
 
     Raises InputError for numbers out of range.
     """
 
-    rates: Rates = field(default_factory=Rates)
+    rates: LearningRates = field(default_factory=LearningRates)
     add: int = 0
     rounds: int = 5
     last_rate: float = 0.1
@@ -60,17 +60,19 @@ class RefineOptions:
         check_whole("seed", self.seed, -(2**63), 2**64 - 1)
 
 
-def refine(
-    gaussians: Gaussians,
+def fit(
     images: Float[Tensor, "B 3 H W"],
+    start: Gaussians | int,
     steps: int = 200,
-    options: RefineOptions | None = None,
+    options: FitOptions | None = None,
     camera: Camera | None = None,
     watch: Watcher | None = None,
 ) -> Gaussians:
-    """Fit Gaussians [B, K] to images by `steps` steps of Adam on the squared error of their rendering.
+    """Fit Gaussians to images by `steps` steps of Adam on the squared error of their rendering.
 
-    - `images`: in [0, 1], of any size: Gaussians have none of their own.
+    - `images` [B, 3, H, W]: in [0, 1], of any size: Gaussians have none of their own.
+    - `start`: Gaussians [B, K] with colours, or the number K that `initial_gaussians` places in each image;
+      `options.seed` fixes where.
     - `camera`: `Camera.gmae` of the images' size by default.
     - `watch`: called before each step and after the last with the steps done and each image's mean squared error.
 
@@ -80,27 +82,32 @@ def refine(
     fit, values that no image or Gaussian has, colours that `options.color` does not allow, a negative number of steps,
     and an error that is no longer finite.
     """
-    check_kind("gaussians", gaussians, Gaussians)
-    check_kind("options", options, RefineOptions, type(None))
+    if not isinstance(start, int) or isinstance(start, bool):
+        check_kind("start", start, Gaussians)
+    check_kind("options", options, FitOptions, type(None))
     check_kind("camera", camera, Camera, type(None))
-    options = options or RefineOptions()
+    options = options or FitOptions()
     with contextlib.nullcontext() if options.check else unchecked_values():
         check_images(images, 3)
-        if options.check:
-            check_gaussians(**vars(gaussians.detach()))
+        if isinstance(start, Gaussians) and options.check:
+            check_gaussians(**vars(start.detach()))
     check_not_empty(images)
     if isinstance(options.background, Tensor):
         # It is not fitted, whatever it was computed from.
         options = replace(options, background=options.background.detach())
     check_whole("steps", steps, 0)
-    if gaussians.batch_shape != (images.shape[0],) or gaussians.colors.shape[-1] != 3:
-        raise InputError(
-            f"gaussians: expected {images.shape[0]} sets of Gaussians with 3 colours, one for each image, "
-            f"got means {list(gaussians.means.shape)} and colors {list(gaussians.colors.shape)}"
-        )
     camera = camera or Camera.gmae(images.shape[-2], images.shape[-1])
     if (camera.height, camera.width) != tuple(images.shape[-2:]):
         raise InputError(f"camera: expected {images.shape[-2:]} pixels like images, got {camera.height, camera.width}")
+    gaussians = start
+    if isinstance(gaussians, int):
+        with contextlib.nullcontext() if options.check else unchecked_values():
+            gaussians = initial_gaussians(images, gaussians, torch.Generator().manual_seed(options.seed), camera)
+    if gaussians.batch_shape != (images.shape[0],) or gaussians.colors.shape[-1] != 3:
+        raise InputError(
+            f"start: expected {images.shape[0]} sets of Gaussians with 3 colours, one for each image, "
+            f"got means {list(gaussians.means.shape)} and colors {list(gaussians.colors.shape)}"
+        )
     with torch.enable_grad():
         return _descend(gaussians, images, steps, options, camera, watch)
 
@@ -109,7 +116,7 @@ def _descend(
     gaussians: Gaussians,
     images: Float[Tensor, "B 3 H W"],
     steps: int,
-    options: RefineOptions,
+    options: FitOptions,
     camera: Camera,
     watch: Watcher | None,
 ) -> Gaussians:
@@ -140,7 +147,7 @@ def _descend(
         return parameters.gaussians().detach()
 
 
-def _schedule(steps: int, options: RefineOptions) -> dict[int, int]:
+def _schedule(steps: int, options: FitOptions) -> dict[int, int]:
     """How many Gaussians are added after which step; they add up to `options.add` where there is a step at all."""
     if options.add == 0 or steps == 0:
         return {}
@@ -149,7 +156,7 @@ def _schedule(steps: int, options: RefineOptions) -> dict[int, int]:
     return {(index + 1) * (steps // 2) // (rounds + 1): count for index, count in enumerate(counts)}
 
 
-def _show(parameters: Parameters, options: RefineOptions, depth: bool) -> Rendering:
+def _show(parameters: Parameters, options: FitOptions, depth: bool) -> Rendering:
     made = parameters.gaussians()
     return render(made, parameters.camera, options.background, options.backend, depth=depth, check=False)
 

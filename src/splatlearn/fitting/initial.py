@@ -9,8 +9,8 @@ from torch import Tensor
 from splatlearn.core.cameras import Camera
 from splatlearn.core.checks import check_images
 from splatlearn.core.errors import InputError
-from splatlearn.core.frames import matrices_to_quaternions
 from splatlearn.core.gaussians import Gaussians
+from splatlearn.core.geometry.quaternions import matrices_to_quaternions
 from splatlearn.core.numbers import check_whole
 from splatlearn.fitting.sampling import draw_sites
 from splatlearn.rendering.leading import flat_camera

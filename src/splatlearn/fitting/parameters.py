@@ -20,7 +20,7 @@ ColorRange = Literal["auto", "bounded", "linear"]
 
 
 @dataclass(frozen=True)
-class Rates:
+class LearningRates:
     """Adam's step for each attribute.
 
     - `position`: across the image, in mean distances between neighbouring Gaussians, an image's side over √K.
@@ -121,7 +121,7 @@ class Parameters:
         }
         return replace(self, start=Gaussians(**start), **longer)
 
-    def adam(self, rates: Rates) -> torch.optim.Adam:
+    def adam(self, rates: LearningRates) -> torch.optim.Adam:
         """Adam over all numbers, each kind with its own rate; asks for gradients of those whose rate is not 0."""
         spacing = 1.0 / self.across.shape[1] ** 0.5
         steps = {

@@ -16,7 +16,7 @@ from splatlearn.core.checks import check_images
 from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.numbers import check_number, check_whole
-from splatlearn.fitting import ColorRange, RefineOptions, refine
+from splatlearn.fitting import ColorRange, FitOptions, fit
 from splatlearn.fitting.initial import check_not_empty
 from splatlearn.models import GMAE
 from splatlearn.rendering import Rendering, Splats, project, render
@@ -62,7 +62,7 @@ class Scene:
     """Gaussians [B, K], the camera that sees them at the image's size, and what lies behind.
 
     `tokens` [B, K, D]: what the decoder said where it emitted each Gaussian; None without a model. `refined`: gradient
-    steps that the Gaussians have had since. `color`: what the model lets colours be, for `RefineOptions`. `image`
+    steps that the Gaussians have had since. `color`: what the model lets colours be, for `FitOptions`. `image`
     [B, 3, H, W]: the picture that was read; None without one.
     """
 
@@ -142,9 +142,9 @@ def read_scene(
     tokens = torch.cat([part[1] for part in parts], dim=1)
     color: ColorRange = "linear" if model.config.color == "linear" else "bounded"
     if options.refine:
-        steps, fit = options.refine, RefineOptions(background=background, color=color)
+        steps, how = options.refine, FitOptions(background=background, color=color)
         watch = None if progress is None else lambda step, errors: progress("steps", step, steps)
-        gaussians = refine(gaussians, images, steps, fit, camera, watch)
+        gaussians = fit(images, gaussians, steps, how, camera, watch)
     return Scene(gaussians, camera, background, tokens, options.refine, color, images)
 
 

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from splatlearn.core.device import in_float64
 from splatlearn.core.errors import InputError
-from splatlearn.core.gaussians import Gaussians, quaternions_to_matrices
+from splatlearn.core.gaussians import Gaussians
+from splatlearn.core.geometry.quaternions import matrices_to_quaternions, quaternions_to_matrices
 from splatlearn.images.tiles import tile_starts
 
 MOST_WINDOWS = 16384
@@ -151,14 +151,9 @@ def _stretched(
     gaussians: Gaussians, shrink: Float[Tensor, " 3"]
 ) -> tuple[Float[Tensor, "B K 3"], Float[Tensor, "B K 4"]]:
     """Scales and quaternions of the covariances D Σ D, for the diagonal D."""
-    # Slow to import, and seldom needed.
-    from scipy.spatial.transform import Rotation
-
     axes = quaternions_to_matrices(gaussians.quaternions) * gaussians.scales.unsqueeze(-2)
     turned, scales, _ = torch.linalg.svd(shrink.unsqueeze(-1) * axes)
     # A rotation, not a reflection: an axis may be turned round without changing the covariance.
     sign = torch.linalg.det(turned).sign()[..., None, None]
     turned = torch.cat([turned[..., :2], turned[..., 2:] * sign], dim=-1)
-    flat = Rotation.from_matrix(in_float64(turned.flatten(0, 1)).cpu().numpy()).as_quat()
-    quaternions = torch.from_numpy(flat[:, [3, 0, 1, 2]]).to(turned).unflatten(0, turned.shape[:2])
-    return scales, quaternions
+    return scales, matrices_to_quaternions(turned)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from splatlearn.core.harmonics import C0
+from splatlearn.core.geometry.harmonics import C0
 from splatlearn.files.cloud import SplatCloud
 from splatlearn.files.errors import Malformed, check_count
 from splatlearn.files.ply.container import Ply, columns, ply_bytes

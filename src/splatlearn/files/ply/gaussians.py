@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from splatlearn.core.harmonics import C0, degree_of
+from splatlearn.core.geometry.harmonics import C0, degree_of
 from splatlearn.files.cloud import SplatCloud
 from splatlearn.files.errors import Malformed, check_count
 from splatlearn.files.ply.container import Ply, columns, ply_bytes

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow
 
 from splatlearn.core.errors import InputError
-from splatlearn.core.harmonics import MAX_DEGREE, coefficient_count
+from splatlearn.core.geometry.harmonics import MAX_DEGREE, coefficient_count
 from splatlearn.files.cloud import SplatCloud
 from splatlearn.files.errors import Malformed, check_count, check_ratio
 from splatlearn.files.spz.numbers import SPZ_FRAMES, Packed, pack, unpack

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from splatlearn.core.errors import InputError
-from splatlearn.core.harmonics import C0
+from splatlearn.core.geometry.harmonics import C0
 from splatlearn.files.stored import Stored, pack_smallest_three, unpack_smallest_three
 
 SPZ_FRAMES = (

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from splatlearn.core.cameras import GMAE_DISTANCE
 from splatlearn.core.gaussians import Gaussians
+from splatlearn.core.geometry.quaternions import unit_quaternions
 from splatlearn.models.gmae_config import GMAEConfig
 
 NUMBERS = (3, 3, 4, 3, 1)
@@ -94,14 +94,6 @@ def _colors(numbers: Float[Tensor, "*B K 3"], config: GMAEConfig, seen: Tensor |
 
 def _stretched(means: Float[Tensor, "*B 3"], reach: float) -> Float[Tensor, "*B 3"]:
     return means if reach == 1.0 else means * means.new_tensor((reach, reach, 1.0))
-
-
-def unit_quaternions(numbers: Float[Tensor, "*B 4"]) -> Float[Tensor, "*B 4"]:
-    """Normalise quaternions (w first); one shorter than 1e-4 becomes the identity, without a gradient."""
-    identity = torch.eye(4, dtype=numbers.dtype, device=numbers.device)[0]
-    tiny = numbers.square().sum(-1, keepdim=True) < 1e-8
-    # Replacing before dividing keeps NaN out of the backward pass too.
-    return F.normalize(torch.where(tiny, identity, numbers), dim=-1)
 
 
 def uniform_quaternions(numbers: Float[Tensor, "*B 4"]) -> Float[Tensor, "*B 4"]:

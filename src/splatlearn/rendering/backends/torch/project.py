@@ -10,7 +10,8 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from splatlearn.core.cameras import Camera
-from splatlearn.core.gaussians import Gaussians, quaternions_to_matrices
+from splatlearn.core.gaussians import Gaussians
+from splatlearn.core.geometry.quaternions import quaternions_to_matrices
 from splatlearn.rendering.backends.torch.primitive import filtered_conics
 from splatlearn.rendering.formula import JACOBIAN_LIMIT
 from splatlearn.rendering.splats import Splats

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-import scipy
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from splatlearn.core.device import in_float64
 from splatlearn.core.errors import InputError
+from splatlearn.core.geometry.quaternions import matrices_to_quaternions, multiply_quaternion
 
 LIBRARY_FRAME = "RDF"
 """x right, y down, z away from the camera: the frame of every camera here, and of 3DGS and compressed PLY and SOG."""
@@ -42,14 +40,6 @@ def _axes(frame: str) -> Tensor:
     return columns
 
 
-def matrices_to_quaternions(matrices: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 4"]:
-    """Unit quaternions, w first, of rotation matrices; computed in float64, without gradients."""
-    flat = in_float64(matrices.detach()).cpu().reshape(-1, 3, 3).numpy()
-    xyzw = scipy.spatial.transform.Rotation.from_matrix(flat).as_quat()
-    wxyz = torch.from_numpy(np.ascontiguousarray(xyzw[:, [3, 0, 1, 2]]))
-    return wxyz.reshape(*matrices.shape[:-2], 4).to(matrices)
-
-
 def turn_quaternions(quaternions: Float[Tensor, "K 4"], matrix: Float[Tensor, "3 3"]) -> Float[Tensor, "K 4"]:
     """Rotations of Gaussians after an orthogonal matrix moved space.
 
@@ -59,6 +49,4 @@ def turn_quaternions(quaternions: Float[Tensor, "K 4"], matrix: Float[Tensor, "3
     proper = matrix * torch.linalg.det(matrix).sign()
     if bool((proper.diagonal() != 0).all()):
         return quaternions * torch.cat([proper.new_ones(1), proper.diagonal()]).to(quaternions)
-    w, x, y, z = matrices_to_quaternions(proper).unbind(-1)
-    left = torch.stack([w, -x, -y, -z, x, w, -z, y, y, z, w, -x, z, -y, x, w]).reshape(4, 4)
-    return quaternions @ left.T.to(quaternions)
+    return multiply_quaternion(matrices_to_quaternions(proper), quaternions)

@@ -1,0 +1,1 @@
+"""Rotations, axis conventions and spherical harmonics, as functions of tensors."""
