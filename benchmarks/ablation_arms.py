@@ -86,7 +86,9 @@ def all_of(*changes: Change) -> Change:
 
 
 TUNED = all_of(
-    options(gaussians=512, gaussians_per_query=8, decoder_depth=1, color="linear", overlap=1.0, background="learned"),
+    options(
+        gaussians=512, gaussians_per_query=8, decoder_depth=1, color="linear", initial_scale=1.0, background="learned"
+    ),
     objective(visible_weight=1.0),
 )
 """What the screening found better, together."""
@@ -109,7 +111,7 @@ FACTORS: dict[str, dict[str, Change]] = {
     "color": {level: options(color=level) for level in ("linear", "residual")},
     "opacity": {"0.1": options(opacity=0.1), "0.9": options(opacity=0.9)},
     "heads": {"separate": options(heads="separate")},
-    "overlap": {"0.25": options(overlap=0.25), "1": options(overlap=1.0)},
+    "overlap": {"0.25": options(initial_scale=0.25), "1": options(initial_scale=1.0)},
     "depth": {
         "soft-order": options(depth="soft-order"),
         "pinhole": options(depth="pinhole"),

@@ -17,7 +17,7 @@ Inputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 Outputs = tuple[Tensor, Tensor]
 """color, transmittance."""
 
-PAPER_LIKE: dict[str, Any] = {"color": "bounded", "background": "white", "overlap": 0.5}
+PAPER_LIKE: dict[str, Any] = {"color": "bounded", "background": "white", "initial_scale": 0.5}
 """Choices about Gaussians that are the paper's and no longer the default preset's: studies began with them."""
 
 SPREAD = (0.7, 1.3)

@@ -121,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sources = {
             "folder": open_source(root / "files"),
             "parquet, in any order": open_source(root / "parquet"),
-            "parquet, streamed": open_source(root / "parquet", window=4096),
+            "parquet, streamed": open_source(root / "parquet", shuffle_window=4096),
             "tar, streamed": open_source(root / "shard.tar"),
         }
         tasks: dict[str, Callable[[], Speed]] = {

@@ -64,7 +64,7 @@ def recipe_of(name: Name, folder: Path, epochs: int, device: str, workers: int |
             gaussians_per_query=8 if gmae else None,
             color="linear" if gmae else None,
             background="learned" if gmae else None,
-            overlap=1.0 if gmae else None,
+            initial_scale=1.0 if gmae else None,
         ),
         # Read-outs are of whole photographs: their visible patches are to be painted too.
         objective=ObjectiveOptions(error="both", visible_weight=1.0) if gmae else ObjectiveOptions(),

@@ -24,7 +24,7 @@ def test_packs_a_folder_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert run(*arguments) == 0
     captured = capsys.readouterr()
     assert captured.out == f"3 images in 1 shards in {tmp_path / 'out'}\n"
-    assert len(open_source(tmp_path / "out", window=2)) == 3
+    assert len(open_source(tmp_path / "out", shuffle_window=2)) == 3
     assert run(*arguments) == 0
     assert capsys.readouterr().out.endswith(", 1 of them from before\n")
 

@@ -7,7 +7,15 @@ import pytest
 
 import splatlearn
 from splatlearn import cli
-from splatlearn.core.errors import BackendError, FormatError, InputError, MissingError, SplatlearnError, first_line
+from splatlearn.core.errors import (
+    BackendError,
+    FormatError,
+    InputError,
+    MissingError,
+    SplatlearnError,
+    first_line,
+    some_of,
+)
 
 PACKAGE = Path(splatlearn.__file__).parent
 
@@ -87,3 +95,8 @@ def test_every_other_error_keeps_its_traceback(error: Exception, monkeypatch: py
 
 def test_the_first_line_of_a_message() -> None:
     assert first_line(ValueError("\n one\ntwo")) == "one" and first_line(KeyError()) == "KeyError"
+
+
+def test_names_are_cut_short() -> None:
+    assert some_of(["a", "b"]) == "a, b"
+    assert some_of(iter("abcdef"), 2) == "a, b and 4 more"

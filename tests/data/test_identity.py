@@ -80,7 +80,7 @@ def test_shards_are_known_without_reading_a_sample(
     one = shards(tmp_path / "one", photos)
     shutil.copytree(one, tmp_path / "two")
     more = shards(tmp_path / "three", folder_of(tmp_path / "more", 14))
-    sources = [open_source(path, window=8) for path in (one, tmp_path / "two", more)]
+    sources = [open_source(path, shuffle_window=8) for path in (one, tmp_path / "two", more)]
     monkeypatch.setattr(type(sources[0]), "_load", None)
     first, copied, other = map(identify, sources)
     assert first == copied != other and (first.samples, other.samples) == (12, 14)

@@ -81,7 +81,7 @@ def test_every_source_and_the_training_set_show_it_upright(container: str, tmp_p
     sources = [
         open_source(tmp_path / "folder"),
         open_source(tmp_path / "shards"),
-        open_source(tmp_path / "shards", window=2),
+        open_source(tmp_path / "shards", shuffle_window=2),
         open_source(tmp_path / "a.tar"),
     ]
     for source in sources:

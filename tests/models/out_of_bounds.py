@@ -14,7 +14,7 @@ FIRST_COLOR = 10
 
 def vivid_gmae(gain: float = 6.0) -> GMAE:
     """Linear colours around grey, with the weights that they come from enlarged by `gain`."""
-    config = GMAEConfig(gaussians=60, gaussians_per_query=12, color="linear", background="learned", overlap=2.0)
+    config = GMAEConfig(gaussians=60, gaussians_per_query=12, color="linear", background="learned", initial_scale=2.0)
     model = small_gmae(0, config)
     assert isinstance(model.head, nn.Linear)
     before = model.head.weight.detach().clone()

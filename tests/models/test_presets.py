@@ -46,7 +46,7 @@ def test_the_paper_s_choices() -> None:
     assert (paper.gaussians, paper.gaussians_per_query, paper.scale_limit) == (256, 1, 1.0)
     assert (paper.rotation, paper.background) == ("uniform", "white")
     default = model_config("gmae_vit_base_patch16_224")
-    assert (paper.color, paper.overlap, paper.layout) == ("bounded", 0.5, "free")
+    assert (paper.color, paper.initial_scale, paper.layout) == ("bounded", 0.5, "free")
     assert isinstance(default, GMAEConfig) and default.rotation == "quaternion"
     assert (default.gaussians, default.gaussians_per_query, default.color) == (512, 8, "linear")
     assert isinstance(model_config("mae_vit_base_patch16_224", "paper"), MAEConfig)
@@ -129,7 +129,10 @@ class TestErrors:
     ("name", "options"),
     [
         ("mae_vit_micro_patch4_32", ModelOptions(decoder_depth=3)),
-        ("gmae_vit_tiny_patch8_64", ModelOptions(gaussians=64, gaussians_per_query=4, color="residual", overlap=0.7)),
+        (
+            "gmae_vit_tiny_patch8_64",
+            ModelOptions(gaussians=64, gaussians_per_query=4, color="residual", initial_scale=0.7),
+        ),
         ("gmae_vit_base_patch16_224", ModelOptions(image_size=(224, 160), background=(0.5, 0.0, 1.0))),
     ],
 )

@@ -81,7 +81,7 @@ class TestOlderRecipes:
         assert (found.objective.error, found.objective.visible_weight) == ("squared", 0.0)
         options = found.options
         assert (options.gaussians, options.gaussians_per_query, options.decoder_depth) == (128, 1, 4)
-        assert (options.color, options.background, options.overlap) == ("bounded", "white", 0.5)
+        assert (options.color, options.background, options.initial_scale) == ("bounded", "white", 0.5)
         migrate_recipe(stored)
         assert json.dumps(stored) == before
 
@@ -159,3 +159,13 @@ def test_old_names_of_options_are_read() -> None:
     found = migrate_recipe(stored)["options"]
     assert found == {"decoder_embed_dim": 32, "decoder_num_heads": 2, "opacity": None}
     assert "decoder_width" in stored["options"]
+
+
+def test_old_names_of_windows_and_scales_are_read(tmp_path: Path) -> None:
+    stored = json.loads(recipe(model="gmae_vit_tiny_patch8_64", data=DataOptions(data="x", shuffle_window=9)).to_json())
+    stored["data"]["window"] = stored["data"].pop("shuffle_window")
+    stored["options"]["overlap"] = 0.7
+    del stored["options"]["initial_scale"]
+    (tmp_path / "recipe.json").write_text(json.dumps(stored))
+    found = Recipe.read(tmp_path / "recipe.json")
+    assert (found.data.shuffle_window, found.options.initial_scale) == (9, 0.7)

@@ -13,7 +13,7 @@ def pack_command(folder: tyro.conf.Positional[str], *, out: str, shard_size: int
     """Pack a folder of images into parquet shards, which are read faster than many small files and can be streamed.
 
     The files' bytes stay as they are; class folders become labels, train, val and test stay apart. Called again after
-    an interruption, it goes on. `--data SHARDS` then reads them, and `--window 4096` streams them.
+    an interruption, it goes on. `--data SHARDS` then reads them, and `--shuffle-window 4096` streams them.
 
     Args:
         folder: A folder of images, with or without train, val and test, and class folders.

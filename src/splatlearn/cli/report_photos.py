@@ -34,7 +34,9 @@ class _Data:
     data: str = ""
     split: str = "train"
     image_column: str | None = None
+    shuffle_window: int | None = None
     window: int | None = None
+    """The older name of `shuffle_window`."""
     lanes: int = 64
 
 
@@ -82,7 +84,9 @@ def _own_photos(folder: Path) -> tuple[list[Named], str]:
         return [(photo.name, Image.fromarray(photo.array)) for photo in held_out], "It never saw these."
     if not name or not Path(name).exists():
         raise MissingError(f"the data of the run, {name or 'not recorded'}, is not here; name some images")
-    source = open_source(name, data.split, data.image_column, window=data.window, lanes=data.lanes)
+    source = open_source(
+        name, data.split, data.image_column, shuffle_window=data.shuffle_window or data.window, lanes=data.lanes
+    )
     found: list[Named] = []
     # Others stand in for those that cannot be read.
     for index in dict.fromkeys([*evenly_spaced(len(source), SHOWN), *evenly_spaced(len(source), 4 * SHOWN)]):

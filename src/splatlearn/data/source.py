@@ -16,7 +16,7 @@ from splatlearn.core.kinds import check_path
 from splatlearn.data.image_sets.folder import SHARD_EXTENSIONS, SPLIT_NAMES, Listing, list_folder
 from splatlearn.data.image_sets.samples import ImageList, ImageSource, Sample
 from splatlearn.data.shards.files import ShardFiles, attempt, find_shards, is_shard_url, shard_kind
-from splatlearn.data.shards.windows import LANES, WINDOW, StreamShape
+from splatlearn.data.shards.windows import LANES, SHUFFLE_WINDOW, StreamShape
 from splatlearn.images.errors import DataError, UnknownSplitError
 from splatlearn.images.left_out import LeftOut
 
@@ -36,7 +36,7 @@ def open_source(
     split: str = "train",
     image_column: str | None = None,
     label_column: str | None = None,
-    window: int | None = None,
+    shuffle_window: int | None = None,
     lanes: int = LANES,
 ) -> ImageSource:
     """Open a set of images for reading in a fixed order.
@@ -48,16 +48,15 @@ def open_source(
       .cls.
     - `split`: "validation" and other usual spellings of a split mean the same. A folder without splits is "train".
     - `image_column`, `label_column`: columns of a table; None finds them.
-    - `window`: samples among which shards are shuffled that are read as a stream. Tar shards and URLs always are,
-      4096 samples at a time; local parquet is where a window is given, and else converted once, in the cache of
-      `datasets`, for reading in any order.
-
+    - `shuffle_window`: number of samples that are shuffled together if shards are read as a stream. Tar shards and URLs
+      are always streamed, by default 4096 samples at a time. Local parquet files are streamed if this is given;
+      otherwise they are converted once, in the cache of `datasets`, and read in any order.
     - `lanes`: streams that such shards are dealt to, as `StreamShape` says; a large run over many processes needs more.
 
-    Raises InputError for a window or lanes below one, and DataError for paths and names that do not exist, folders
-    without images, and unknown splits or columns.
+    Raises InputError for a shuffle_window or lanes below one, and DataError for paths and names that do not exist,
+    folders without images, and unknown splits or columns.
     """
-    columns = _Columns(image_column, label_column, window, lanes)
+    columns = _Columns(image_column, label_column, shuffle_window, lanes)
     check_path("data", data)
     path = Path(data).expanduser()
     if path.is_dir():
@@ -88,7 +87,7 @@ class _Columns:
 
     image: str | None
     label: str | None
-    window: int | None
+    shuffle_window: int | None
     lanes: int
 
 
@@ -99,7 +98,7 @@ def _shards(
     columns: _Columns,
     left_out: LeftOut | None = None,
 ) -> ImageSource:
-    if kind == "parquet" and columns.window is None:
+    if kind == "parquet" and columns.shuffle_window is None:
         return _table(_read_parquet(paths), origin, columns, left_out)
     return _stream(ShardFiles([str(path) for path in paths], kind, origin, left_out or LeftOut()), columns)
 
@@ -109,7 +108,7 @@ def _stream(files: ShardFiles, columns: _Columns) -> ImageSource:
     from splatlearn.data.shards.stream import ShardSource
     from splatlearn.data.shards.tar import TarShards
 
-    shape = StreamShape(WINDOW if columns.window is None else columns.window, columns.lanes)
+    shape = StreamShape(SHUFFLE_WINDOW if columns.shuffle_window is None else columns.shuffle_window, columns.lanes)
     if files.kind == "tar":
         return ShardSource(files, TarShards(), shape)
     reader = attempt(partial(ParquetShards, image_column=columns.image, label_column=columns.label), files.urls[0])

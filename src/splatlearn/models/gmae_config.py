@@ -36,7 +36,7 @@ class GMAEConfig:
       opacity have an MLP each.
     - `layout`: `"grid"` adds learnable numbers to the head's, which start as a grid of Gaussians that covers the image;
       `"free"` has no such numbers, so that all Gaussians start near the centre, as in the paper.
-    - `overlap`: standard deviation of the Gaussians of that grid, in spacings, up to nine tenths of the limit of
+    - `initial_scale`: standard deviation of the Gaussians of that grid, in spacings, up to nine tenths of the limit of
       scales; without a grid they start at half of it.
     - `depth`: what a Gaussian's depth does. `"paper"`: it sorts and shrinks, and only the shrinking has a gradient;
       `"soft-order"`: the same, and training adds a rendering whose order is soft (`objectives.SoftOrder`), so that
@@ -59,7 +59,7 @@ class GMAEConfig:
     color: Color = "bounded"
     opacity: float = 0.5
     heads: Heads = "joint"
-    overlap: float = 0.5
+    initial_scale: float = 0.5
 
     def __post_init__(self) -> None:
         if self.encoder.channels != 3:
@@ -69,13 +69,13 @@ class GMAEConfig:
                 "gaussians: expected a positive multiple of gaussians_per_query, "
                 f"got {self.gaussians} with {self.gaussians_per_query} per query"
             )
-        for name in ("scale_limit", "overlap", "opacity"):
+        for name in ("scale_limit", "initial_scale", "opacity"):
             if not isinstance(getattr(self, name), int | float):
                 check_number(name, getattr(self, name))
         if not (self.scale_limit > 0 and math.isfinite(self.scale_limit)):
             raise InputError(f"scale_limit: expected a positive number, got {self.scale_limit}")
-        if not (self.overlap > 0 and math.isfinite(self.overlap)):
-            raise InputError(f"overlap: expected a positive number, got {self.overlap}")
+        if not (self.initial_scale > 0 and math.isfinite(self.initial_scale)):
+            raise InputError(f"initial_scale: expected a positive number, got {self.initial_scale}")
         if not 0.0 < self.opacity < 1.0:
             raise InputError(f"opacity: expected a number in (0, 1), got {self.opacity}")
         choices = {"rotation": Rotation, "layout": Layout, "depth": Depth, "color": Color, "heads": Heads}

@@ -50,5 +50,5 @@ class ModelOptions:
     """Where opacities start, in (0, 1) (GMAE). Default: 0.5."""
     heads: Heads | None = None
     """One linear head for all numbers (joint), or an MLP for each attribute (separate) (GMAE). Default: joint."""
-    overlap: float | None = None
+    initial_scale: float | None = None
     """Standard deviation of the first Gaussians, in spacings of their grid (GMAE). Default: 1."""

@@ -46,7 +46,7 @@ DEFAULT_GAUSSIANS: dict[str, Any] = {
     "gaussians_per_query": 8,
     "color": "linear",
     "background": "learned",
-    "overlap": 1.0,
+    "initial_scale": 1.0,
 }
 """What the default preset chooses about Gaussians beside a grid of normalised quaternions; see the documentation's page
 about choices for how they were found."""
@@ -76,7 +76,7 @@ def create_model(
     color: Color | None = None,
     opacity: float | None = None,
     heads: Heads | None = None,
-    overlap: float | None = None,
+    initial_scale: float | None = None,
 ) -> MAE | GMAE:
     """Build a model with fresh weights.
 
@@ -94,7 +94,7 @@ def create_model(
     keywords = ModelOptions(
         image_size, decoder_embed_dim, decoder_depth, decoder_num_heads,
         gaussians, gaussians_per_query, scale_limit, rotation, background, layout, depth, color, opacity, heads,
-        overlap,
+        initial_scale,
     )  # fmt: skip
     config = model_config(name, preset, replace(options or ModelOptions(), **_given(keywords)))
     check_memory(config)

@@ -43,7 +43,7 @@ def free_colors(recipe: Recipe) -> Recipe:
     """Colours without a bound over a learned background, and wider Gaussians at first; not for MAE."""
     if recipe.kind == "mae":
         return recipe
-    options = dataclasses.replace(recipe.options, color="linear", background="learned", overlap=1.0)
+    options = dataclasses.replace(recipe.options, color="linear", background="learned", initial_scale=1.0)
     return dataclasses.replace(recipe, options=options)
 
 

@@ -57,7 +57,9 @@ def pretrain(recipe: Recipe, source: ImageSource | None = None, *, claimed: bool
     data = recipe.data
     processes = Processes(choose_device(recipe.run.device))
     with entered(recipe.run, processes, claimed) as folder:
-        source = source or open_source(data.data, data.split, data.image_column, window=data.window, lanes=data.lanes)
+        source = source or open_source(
+            data.data, data.split, data.image_column, shuffle_window=data.shuffle_window, lanes=data.lanes
+        )
         return _Pretraining(recipe, folder, source, processes).run()
 
 

@@ -46,8 +46,10 @@ MIGRATIONS: dict[Any, Callable[[State], State]] = {1: from_1}
 """From a schema to the next."""
 
 
-NEW_OPTIONS = {"decoder_width": "decoder_embed_dim", "decoder_heads": "decoder_num_heads"}
+NEW_OPTIONS = {"decoder_width": "decoder_embed_dim", "decoder_heads": "decoder_num_heads", "overlap": "initial_scale"}
 """Old to new names of options about the model."""
+NEW_DATA = {"window": "shuffle_window"}
+"""The same of options about the data."""
 OLD_DECODERS = {"micro": 2, "tiny": 4, "small": 4}
 """Blocks of a GMAE's decoder in the default preset, before it had one."""
 OLD_GAUSSIANS = {
@@ -55,7 +57,7 @@ OLD_GAUSSIANS = {
     "gaussians_per_query": 1,
     "color": "bounded",
     "background": "white",
-    "overlap": 0.5,
+    "initial_scale": 0.5,
 }
 """Of the default preset, when it shared these with the paper's."""
 
@@ -71,6 +73,9 @@ def migrate_recipe(values: State) -> State:
     if not all(isinstance(each, dict) for each in (objective, options, optimizer)):
         return values
     options = {NEW_OPTIONS.get(key, key): value for key, value in options.items()}
+    data = values.get("data")
+    if isinstance(data, dict):
+        values = {**values, "data": {NEW_DATA.get(key, key): value for key, value in data.items()}}
     migrated = {
         **values,
         **({"options": options} if "options" in values else {}),

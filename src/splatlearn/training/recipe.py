@@ -45,7 +45,7 @@ class DataOptions:
     """The part of the data to learn from, where it has parts."""
     image_column: str | None = None
     """Column with the images of parquet or Hub data. Default: found by its type."""
-    window: int | None = None
+    shuffle_window: int | None = None
     """Samples that are shuffled together where shards are read as a stream. Tar shards and URLs always are (default
     4096); local parquet is where this is given, and else read in any order."""
     lanes: int = 64
@@ -250,7 +250,7 @@ def _check(recipe: Recipe) -> None:
     check_range(
         "a number above 0", lambda value: value > 0,
         epochs=optimizer.epochs, batch_size=optimizer.batch_size, accumulate=optimizer.accumulate,
-        window=data.window, lanes=data.lanes,
+        shuffle_window=data.shuffle_window, lanes=data.lanes,
     )  # fmt: skip
     check_range(
         "a number ≥ 0", lambda value: value >= 0,

@@ -84,7 +84,7 @@ def shards(request: pytest.FixtureRequest, tmp_path: Path, small_blocks: None) -
 
 
 def opened(data: str | Path, window: int = 12) -> ShardSource:
-    source = open_source(data, window=window)
+    source = open_source(data, shuffle_window=window)
     assert isinstance(source, ShardSource)
     return source
 
@@ -155,7 +155,7 @@ class TestSources:
     def test_local_parquet_without_a_window_is_read_at_random(self, tmp_path: Path):
         parquet(tmp_path / "a.parquet", 0, 5)
         assert not isinstance(open_source(tmp_path), StreamedSource)
-        assert isinstance(open_source(tmp_path, window=9), StreamedSource)
+        assert isinstance(open_source(tmp_path, shuffle_window=9), StreamedSource)
 
     @pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
     def test_tar_with_long_names_folders_and_samples_without_an_image(
@@ -212,7 +212,7 @@ class TestOrder:
     ):
         parquet(tmp_path / "a.parquet", 0, 320, group=5)
         source = opened(tmp_path, window=40)
-        source.shape = StreamShape(window=40, lanes=4, run=2)
+        source.shape = StreamShape(shuffle_window=40, lanes=4, run=2)
         reads: Counter[tuple[int, int]] = Counter()
         read = source._reader.read
 
@@ -270,7 +270,7 @@ class TestErrors:
             open_source(tmp_path / "no.tar")
         (tmp_path / "no.parquet").write_bytes(b"no")
         with pytest.raises(DataError, match="^data: .*/no.parquet is not a whole parquet file: "):
-            open_source(tmp_path / "no.parquet", window=5)
+            open_source(tmp_path / "no.parquet", shuffle_window=5)
         (tmp_path / "text.tar").write_bytes(tar({"a.txt": b"1"}))
         with pytest.raises(DataError, match="^data: expected at least one image, got none in .*text.tar"):
             open_source(tmp_path / "text.tar")
@@ -302,11 +302,11 @@ class TestErrors:
         import pyarrow.parquet as pq
 
         pq.write_table(pa.table({"image": [png(0)], "label": ["x"]}), tmp_path / "a.parquet")
-        assert open_source(tmp_path, window=1)[0].label is None
+        assert open_source(tmp_path, shuffle_window=1)[0].label is None
         with pytest.raises(DataError, match="^label_column: expected whole numbers or class labels in shards that are"):
-            open_source(tmp_path, window=1, label_column="label")
-        with pytest.raises(ValueError, match="^window: expected a positive number of samples"):
-            open_source(tmp_path, window=0)
+            open_source(tmp_path, shuffle_window=1, label_column="label")
+        with pytest.raises(ValueError, match="^shuffle_window: expected a positive number of samples"):
+            open_source(tmp_path, shuffle_window=0)
 
 
 def test_braces_stand_for_all_numbers_between():

@@ -29,12 +29,12 @@ def whole(stream: WindowedOrder) -> list[int]:
     epoch=st.integers(0, 2**64 - 1),
 )
 def test_every_sample_once(sizes: list[int], window: int, lanes: int, run: int, epoch: int):
-    stream = order(sizes, epoch, window=window, lanes=lanes, run=run)
+    stream = order(sizes, epoch, shuffle_window=window, lanes=lanes, run=run)
     assert sorted(whole(stream)) == list(range(sum(sizes)))
 
 
 def test_positions_map_one_by_one_as_all_at_once():
-    stream = order([7, 30, 1, 12, 12, 9], window=20, lanes=3, run=4)
+    stream = order([7, 30, 1, 12, 12, 9], shuffle_window=20, lanes=3, run=4)
     expected = whole(stream)
     assert [int(stream(np.array([position]))[0]) for position in range(71)] == expected
 
@@ -49,7 +49,7 @@ def test_epochs_and_seeds_differ():
 
 def test_a_lane_reads_one_window_after_the_other():
     sizes, lanes, run = [50] * 64, 4, 8
-    stream = order(sizes, window=400, lanes=lanes, run=run)
+    stream = order(sizes, shuffle_window=400, lanes=lanes, run=run)
     assert stream.blocks_per_window == 2
     blocks = np.array(whole(stream)).reshape(-1, lanes, run) // 50
     for lane in range(lanes):
@@ -63,7 +63,7 @@ def test_a_lane_reads_one_window_after_the_other():
 
 
 def test_samples_of_a_window_are_mixed():
-    stream = order([1000, 1000], window=2000, lanes=1, run=1)
+    stream = order([1000, 1000], shuffle_window=2000, lanes=1, run=1)
     from_first = np.array(whole(stream)) < 1000
     # The share of the first block among the first half is that of drawing without replacement, to four deviations.
     assert abs(from_first[:1000].mean() - 0.5) < 4 * np.sqrt(0.25 / 1000 / 2)
@@ -72,7 +72,7 @@ def test_samples_of_a_window_are_mixed():
 
 @pytest.mark.parametrize("position", [0, 16, 992, 2000])
 def test_blocks_are_announced_before_they_are_needed(position: int):
-    stream = order([25] * 100, window=100, lanes=4, run=16)
+    stream = order([25] * 100, shuffle_window=100, lanes=4, run=16)
     now = np.arange(position, position + 16)
     announced = stream.blocks(now)
     assert set((stream(now) // 25).tolist()) <= set(announced)
@@ -82,7 +82,7 @@ def test_blocks_are_announced_before_they_are_needed(position: int):
 
 
 def test_everything_a_lane_reads_was_announced_a_window_ahead():
-    stream = order([25] * 100, window=100, lanes=4, run=5)
+    stream = order([25] * 100, shuffle_window=100, lanes=4, run=5)
     known: list[set[int]] = [set() for _ in range(4)]
     for position in range(0, 2500, 5):
         positions = np.arange(position, position + 5)
@@ -95,7 +95,7 @@ def test_everything_a_lane_reads_was_announced_a_window_ahead():
 
 @pytest.mark.parametrize(("processes", "batch"), [(1, 64), (2, 32), (4, 16), (8, 8), (1, 16), (3, 10)])
 def test_the_order_does_not_know_of_processes_and_batches(processes: int, batch: int):
-    stream = order([33] * 30, window=200, lanes=8, run=8)
+    stream = order([33] * 30, shuffle_window=200, lanes=8, run=8)
     steps = len(stream) // (processes * batch)
     dealt = [
         stream(np.arange((step * processes + process) * batch, (step * processes + process + 1) * batch)).tolist()
@@ -106,7 +106,7 @@ def test_the_order_does_not_know_of_processes_and_batches(processes: int, batch:
 
 
 def test_processes_and_workers_that_fit_read_no_block_of_another():
-    stream = order([100] * 512, window=6400, lanes=64, run=16)
+    stream = order([100] * 512, shuffle_window=6400, lanes=64, run=16)
     processes, workers, batch = 4, 4, 64
     steps = len(stream) // (processes * batch)
     readers: dict[int, set[tuple[int, int]]] = {}
@@ -122,7 +122,7 @@ def test_a_thousand_million_samples_for_four_thousand_processes():
     sizes = np.full(10**5, 10**4, dtype=np.int64)
     sizes[::7] -= 1
     sizes[1::7] += 1
-    stream = WindowedOrder(sizes, 1, 2**63, StreamShape(window=10**6, lanes=4096, run=16))
+    stream = WindowedOrder(sizes, 1, 2**63, StreamShape(shuffle_window=10**6, lanes=4096, run=16))
     size = len(stream)
     assert size == sizes.sum()
     positions = np.unique(np.random.default_rng(0).integers(0, size, 3000))

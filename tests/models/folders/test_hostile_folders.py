@@ -84,7 +84,7 @@ DESCRIPTION = {
         "decoder": {"embed_dim": 16, "depth": 2, "num_heads": 2, "mlp_ratio": 4.0},
         "gaussians": 12, "gaussians_per_query": 3, "scale_limit": 1.0, "rotation": "quaternion",
         "background": [0.0, 0.5, 1.0], "layout": "grid", "depth": "paper", "color": "bounded", "opacity": 0.5,
-        "heads": "joint", "overlap": 0.5,
+        "heads": "joint", "initial_scale": 0.5,
     },
 }  # fmt: skip
 

@@ -10,7 +10,7 @@ import torch
 from models.small_models import small_gmae, small_mae
 from splatlearn.core.errors import FormatError
 from splatlearn.models import classifier_from, load_classifier, load_model, save_model
-from splatlearn.models.folders.migrations import NEW_NAMES_IN_2, SCHEMA_VERSION, migrate
+from splatlearn.models.folders.migrations import NEW_GAUSSIANS_IN_2, NEW_NAMES_IN_2, SCHEMA_VERSION, migrate
 from splatlearn.models.folders.packaged import packaged_models
 
 STORED = Path(__file__).parents[2] / "training" / "stored"
@@ -25,6 +25,9 @@ def as_schema_1(folder: Path) -> None:
         if part in description["config"]:
             sizes = description["config"][part]
             description["config"][part] = {OLD_NAMES.get(key, key): value for key, value in sizes.items()}
+    for old, new in NEW_GAUSSIANS_IN_2.items():
+        if new in description["config"]:
+            description["config"][old] = description["config"].pop(new)
     path.write_text(json.dumps({**description, "schema_version": 1}))
 
 

@@ -22,7 +22,7 @@ CHOICES: list[dict[str, Any]] = [
     {"color": "residual", "layout": "free"},
     {"opacity": 0.1},
     {"heads": "separate"},
-    {"overlap": 1.5},
+    {"initial_scale": 1.5},
     {"heads": "separate", "color": "residual", "background": "mean", "opacity": 0.8, "gaussians_per_query": 2},
 ]
 
@@ -119,8 +119,8 @@ def test_opacities_start_where_they_are_told_and_rotations_near_the_identity(hea
 
 def test_first_extents_are_so_many_spacings_of_their_grid():
     # 4 × 4 Gaussians on an image 64 px wide stand 16 px apart.
-    for overlap, pixels in ((0.25, 4.0), (0.5, 8.0), (1.0, 16.0)):
-        config = GMAEConfig(gaussians=16, gaussians_per_query=4, scale_limit=20.0, overlap=overlap)
+    for initial_scale, pixels in ((0.25, 4.0), (0.5, 8.0), (1.0, 16.0)):
+        config = GMAEConfig(gaussians=16, gaussians_per_query=4, scale_limit=20.0, initial_scale=initial_scale)
         start = gaussians_from_numbers(grid_numbers(config)[None], config)
         splats = project(start, config.camera(64, 64))
         # A conic is the inverse of a covariance, and rotations of equal extents change nothing; .3 px² are the blur.
@@ -144,7 +144,7 @@ def test_wrong_choices_are_named(no_shape_checks):
     for wrong, message in (
         ({"color": "wild"}, "color: expected one of bounded, linear, residual, got 'wild'"),
         ({"heads": "many"}, "heads: expected one of joint, separate, got 'many'"),
-        ({"overlap": 0.0}, "overlap: expected a positive number, got 0.0"),
+        ({"initial_scale": 0.0}, "initial_scale: expected a positive number, got 0.0"),
         ({"opacity": 1.0}, r"opacity: expected a number in \(0, 1\), got 1.0"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -12,7 +12,7 @@ from splatlearn.core.errors import InputError
 from splatlearn.core.randomness import Purpose, generator
 from splatlearn.data.order import KeyedPermutation, sample_order
 
-WINDOW = 4096
+SHUFFLE_WINDOW = 4096
 LANES = 64
 
 
@@ -20,7 +20,7 @@ LANES = 64
 class StreamShape:
     """How a stream of blocks is shuffled and dealt out; with the seed and the epoch it fixes the order.
 
-    - `window`: samples that are shuffled together, over all lanes.
+    - `shuffle_window`: samples that are shuffled together, over all lanes.
     - `lanes`: streams that are read at once. Each is an equal share of the epoch, so that a worker reads its own alone.
     - `run`: samples in a row from one lane.
 
@@ -29,12 +29,12 @@ class StreamShape:
     Raises InputError for numbers below one.
     """
 
-    window: int = WINDOW
+    shuffle_window: int = SHUFFLE_WINDOW
     lanes: int = LANES
     run: int = 16
 
     def __post_init__(self) -> None:
-        for name, value in (("window", self.window), ("lanes", self.lanes), ("run", self.run)):
+        for name, value in (("shuffle_window", self.shuffle_window), ("lanes", self.lanes), ("run", self.run)):
             if value < 1:
                 raise InputError(f"{name}: expected a positive number of samples or lanes, got {value}")
 
@@ -61,7 +61,7 @@ class WindowedOrder:
         self.lanes = min(shape.lanes, self.size)
         self.run = shape.run
         self.cycle = self.lanes * self.run
-        self.blocks_per_window = max(1, round(shape.window / (self.lanes * self.size / len(sizes))))
+        self.blocks_per_window = max(1, round(shape.shuffle_window / (self.lanes * self.size / len(sizes))))
         self._windows = np.append(self._starts[: -1 : self.blocks_per_window], self.size)
         self._lane_starts = np.arange(self.lanes + 1) * self.size // self.lanes
         self._shuffles: OrderedDict[int, KeyedPermutation] = OrderedDict()

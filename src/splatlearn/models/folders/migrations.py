@@ -15,6 +15,8 @@ Description = dict[str, Any]
 
 NEW_NAMES_IN_2 = {"width": "embed_dim", "heads": "num_heads", "patch": "patch_size"}
 """Old to new names of the sizes of an encoder or decoder, which schema 2 renamed."""
+NEW_GAUSSIANS_IN_2 = {"overlap": "initial_scale"}
+"""The same of a GMAE's own configuration."""
 
 
 def migrate(description: Description) -> Description:
@@ -37,11 +39,14 @@ def migrate(description: Description) -> Description:
 
 
 def from_1(description: Description) -> Description:
-    """Rename the sizes of encoder and decoder; schema 1 called them `width`, `heads` and `patch`."""
+    """Rename the sizes of encoder and decoder and the initial scale of Gaussians.
+
+    Schema 1 called them `width`, `heads` and `patch`, and `overlap`.
+    """
     config = description.get("config")
     if isinstance(config, Mapping):
         parts = {name: renamed(config[name], NEW_NAMES_IN_2) for name in ("encoder", "decoder") if name in config}
-        config = {**config, **parts}
+        config = renamed({**config, **parts}, NEW_GAUSSIANS_IN_2)
     return {**description, "schema_version": 2, "config": config}
 
 

@@ -39,7 +39,7 @@ def grid_numbers(config: GMAEConfig) -> Float[Tensor, "K 14"]:
         centred = (place.expand(shape).reshape(-1) - 0.5) / config.reach
         numbers[:, axis] = torch.logit(centred + 0.5)
     # For the paper's camera, 8 away, a standard deviation of 8 would span half the image.
-    scale = config.overlap * GMAE_DISTANCE * 2.0 / math.sqrt(config.gaussians)
+    scale = config.initial_scale * GMAE_DISTANCE * 2.0 / math.sqrt(config.gaussians)
     share = min(0.9, max(SMALLEST_SHARE, scale / config.scale_limit))
     numbers[:, 3:6] = math.log(share / (1.0 - share))
     return numbers
