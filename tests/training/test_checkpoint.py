@@ -22,8 +22,8 @@ from splatlearn.training.checkpoint import (
     save_checkpoint,
 )
 from splatlearn.training.checkpoint_files import Retention, checkpoint_folders, checksum
-from splatlearn.training.migrations import MIGRATIONS, SCHEMA, migrate
-from splatlearn.training.processes import Processes
+from splatlearn.training.checkpoint_migrations import SCHEMA
+from splatlearn.training.process_group import Processes
 from splatlearn.training.recipe import Recipe
 from splatlearn.training.state import optimizer_tensors
 from training.small_run import losses, pictures, small_recipe
@@ -91,7 +91,7 @@ def test_a_checkpoint_says_what_wrote_it(tmp_path: Path) -> None:
     pretrain(small_recipe(tmp_path / "run", stop_after=1), pictures())
     (folder,) = checkpoint_folders(tmp_path / "run")
     state = json.loads((folder / "training.json").read_text())
-    assert state["schema"] == SCHEMA and state["splatlearn"]
+    assert state["schema"] == SCHEMA.newest and state["splatlearn"]
     assert Recipe.read(folder / "recipe.json") == Recipe.read(tmp_path / "run" / "recipe.json")
     assert (state["images_per_step"], state["images_per_pass"]) == (8, 8)
     kept = {path.name for path in folder.iterdir() if path.suffix in {".json", ".safetensors"}}
@@ -142,17 +142,24 @@ class TestSchemas:
         state = json.loads((folder / "training.json").read_text()) | {"schema": 99}
         (folder / "training.json").write_text(json.dumps(state))
         for read in (lambda: load_checkpoint(folder, *fresh()), lambda: good_checkpoint(tmp_path)):
-            with pytest.raises(CheckpointError, match=f"expected checkpoint schema {SCHEMA} or older, got 99; update"):
+            with pytest.raises(
+                CheckpointError, match=f"expected checkpoint schema {SCHEMA.newest} or older, got 99; update"
+            ):
                 read()
 
     def test_each_older_one_has_a_migration_that_leaves_its_argument_alone(self) -> None:
-        assert sorted(MIGRATIONS) == list(range(1, SCHEMA))
+        assert sorted(SCHEMA.migrations) == list(range(1, SCHEMA.newest))
         first = {"schema": 1, "step": 5, "samples": 40, "unreadable": {"a": "b"}}
         before = json.dumps(first)
-        now = migrate(first)
+        now = SCHEMA.migrate(first)
         assert json.dumps(first) == before
-        assert (now["schema"], now["step"], now["unreadable"], now["images_per_step"]) == (SCHEMA, 5, {"a": "b"}, 8)
-        assert migrate({**first, "step": 0, "samples": 0})["images_per_step"] == 0
+        assert (now["schema"], now["step"], now["unreadable"], now["images_per_step"]) == (
+            SCHEMA.newest,
+            5,
+            {"a": "b"},
+            8,
+        )
+        assert SCHEMA.migrate({**first, "step": 0, "samples": 0})["images_per_step"] == 0
 
     def test_a_stored_checkpoint_of_schema_1(self) -> None:
         folder = STORED / "checkpoint_schema_1"

@@ -12,7 +12,7 @@ from splatlearn.rendering import render
 from splatlearn.training import pretrain
 from splatlearn.training.checkpoint_files import checkpoint_folders
 from splatlearn.training.gaussian_measures import gaussian_measures, pixel_weights
-from splatlearn.training.processes import Processes
+from splatlearn.training.process_group import Processes
 from splatlearn.training.update_ratio import UpdateRatio
 from training.small_run import pictures, small_recipe
 

@@ -27,7 +27,7 @@ from splatlearn.training.finetune_weights import moving_average
 from splatlearn.training.gaussian_measures import gaussian_measures
 from splatlearn.training.guard import FiniteGuard
 from splatlearn.training.pretraining_cost import PretrainingCost
-from splatlearn.training.processes import Processes
+from splatlearn.training.process_group import Processes
 from splatlearn.training.starting import new_model
 from splatlearn.training.update_ratio import UpdateRatio
 from training.small_finetune import pretrained, small_finetuning

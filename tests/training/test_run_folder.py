@@ -20,7 +20,7 @@ from splatlearn.training import FinetuneRecipe, Recipe, RunFolderError, engine, 
 from splatlearn.training.checkpoint import good_checkpoint
 from splatlearn.training.checkpoint_files import checkpoint_folders
 from splatlearn.training.consolidate import consolidate
-from splatlearn.training.recipe import RunOptions
+from splatlearn.training.options import RunOptions
 from splatlearn.training.run_lock import HOLDER, LOCK, RunLock
 from training.small_finetune import labelled, pretrained, small_finetuning
 from training.small_run import losses, pictures, small_recipe

@@ -18,7 +18,7 @@ from splatlearn.evaluation.comparison import read_run
 from splatlearn.evaluation.results import Evaluation, Score, Subject, read_evaluations, save_evaluation
 from splatlearn.report.run_facts import hidden_share, predicted_target, run_facts
 from splatlearn.training import DataOptions, FinetuneRecipe, Recipe, RunOptions
-from splatlearn.training.checkpoint import Progress, read_progress, write_state
+from splatlearn.training.checkpoint import Progress, read_progress, write_progress
 from splatlearn.training.finetune_recipe import LabelledOptions
 from splatlearn.training.replay import _description
 from splatlearn.training.state import restore_optimizer
@@ -78,7 +78,7 @@ def test_what_was_written_comes_back(tmp_path: Path) -> None:
     save_evaluation(tmp_path, EVALUATION)
     assert read_evaluations(tmp_path) == [EVALUATION]
     progress = Progress(3, {"a.jpg": "truncated"}, 8, 8)
-    write_state(tmp_path, progress, {"a": "0f"})
+    write_progress(tmp_path, progress, {"a": "0f"})
     assert read_progress(tmp_path) == (progress, {"a": "0f"})
 
 

@@ -9,7 +9,8 @@ import tyro
 
 from splatlearn.cli.resuming import options_given, resumed_recipe
 from splatlearn.training.laptop import laptop_recipe
-from splatlearn.training.recipe import DataOptions, Method, Recipe, RunOptions
+from splatlearn.training.options import RunOptions
+from splatlearn.training.recipe import DataOptions, Method, Recipe
 
 
 def pretrain_command(arguments: Sequence[str]) -> Callable[..., int]:

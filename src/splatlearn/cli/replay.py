@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from splatlearn.training.recipe import Precision
+from splatlearn.training.options import Precision
 
 
 def replay_command(

@@ -1,4 +1,3 @@
-from .identity import DataIdentity as DataIdentity
 from .identity import identify as identify
 from .image_sets.photos import HELD_OUT_PHOTOS as HELD_OUT_PHOTOS
 from .image_sets.photos import Photo as Photo

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from splatlearn.core.numbers import evenly_spaced
 from splatlearn.data.image_sets.samples import ImageSource, StoredImage
 from splatlearn.data.labelled import LabelledImages, stored_images
 from splatlearn.images.errors import UnreadableImage
+from splatlearn.training.run_data import DataIdentity
 
 LOOKED_AT = 256
 """Samples whose name and stored size are compared, spread over the set."""
@@ -21,20 +21,6 @@ READ = 32
 """Samples whose content is compared."""
 HEAD = 2**20
 """Bytes of a file that are compared."""
-
-
-@dataclass(frozen=True)
-class DataIdentity:
-    """The number of samples of a source, and a fingerprint: hexadecimal digits that equal sources share.
-
-    The fingerprint does not change when the images move to another folder or host.
-    """
-
-    samples: int
-    fingerprint: str
-
-    def __str__(self) -> str:
-        return f"{self.samples} samples (fingerprint {self.fingerprint})"
 
 
 def identify(source: ImageSource) -> DataIdentity:

@@ -8,10 +8,10 @@ from .finetune_recipe import LabelledOptions as LabelledOptions
 from .guard import NonFiniteError as NonFiniteError
 from .loop import pretrain as pretrain
 from .mutual_recipe import MutualInformationOptions as MutualInformationOptions
+from .options import RunOptions as RunOptions
 from .recipe import DataOptions as DataOptions
 from .recipe import ObjectiveOptions as ObjectiveOptions
 from .recipe import OptimizerOptions as OptimizerOptions
 from .recipe import Recipe as Recipe
-from .recipe import RunOptions as RunOptions
 from .run_lock import RunFolderError as RunFolderError
 from .run_result import RunResult as RunResult

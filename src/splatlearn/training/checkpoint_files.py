@@ -12,7 +12,7 @@ from pathlib import Path
 
 from splatlearn.core.disk.atomic import replace_folder, sync
 from splatlearn.core.errors import FormatError
-from splatlearn.training.processes import Processes
+from splatlearn.training.process_group import Processes
 
 FOLDER = "checkpoints"
 RECIPE = "recipe.json"

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from splatlearn.models import save_model
-from splatlearn.training.checkpoint import MODEL, open_tensors, read_progress, write_state
+from splatlearn.training.checkpoint import MODEL, read_progress, write_progress
 from splatlearn.training.checkpoint_files import (
     RECIPE,
     CheckpointError,
@@ -18,7 +18,8 @@ from splatlearn.training.checkpoint_files import (
     step_of,
     verify,
 )
-from splatlearn.training.processes import Processes
+from splatlearn.training.checkpoints import open_tensors
+from splatlearn.training.process_group import Processes
 from splatlearn.training.recipe import Recipe
 from splatlearn.training.run_lock import RunLock
 from splatlearn.training.starting import new_model
@@ -61,7 +62,7 @@ def _together(folder: Path) -> Path:
 
     def finish(beside: Path, written: dict[str, str]) -> list[Path]:
         shutil.copyfile(folder / RECIPE, beside / RECIPE)
-        return [beside / RECIPE, write_state(beside, progress, {**written, RECIPE: checksum(beside / RECIPE)})]
+        return [beside / RECIPE, write_progress(beside, progress, {**written, RECIPE: checksum(beside / RECIPE)})]
 
     try:
         place_folder(folder, write, finish, Processes(torch.device("cpu")))

@@ -17,6 +17,7 @@ from splatlearn.core.device import choose_precision, reading_workers
 from splatlearn.core.errors import InputError
 from splatlearn.data import PretrainingLoader, identify
 from splatlearn.data.loading.loader import TrainingDataset
+from splatlearn.images import left_out_of
 from splatlearn.objectives import ObjectiveValue
 from splatlearn.training.checkpoint import (
     CheckpointError,
@@ -33,7 +34,8 @@ from splatlearn.training.finetune_recipe import FinetuneRecipe
 from splatlearn.training.guard import FiniteGuard, finite_or_nan
 from splatlearn.training.logbook import Logbook, restore
 from splatlearn.training.nonfinite import Captures, TakenStep
-from splatlearn.training.processes import Processes, distribute, gradients_stay, make_accelerator
+from splatlearn.training.process_group import Processes
+from splatlearn.training.processes import AccelerateTrackers, distribute, gradients_stay, make_accelerator
 from splatlearn.training.recipe import Recipe
 from splatlearn.training.run_data import Identities
 from splatlearn.training.run_folder import RunFolder, RunFolderError
@@ -93,7 +95,8 @@ class TrainingLoop(ABC):
         self.started_at = self.step
         needed = STATE_PER_WEIGHT * sum(each.numel() * each.element_size() for each in model.parameters())
         processes.first(lambda: folder.make(recipe, self._identities(), needed))
-        self.logbook = Logbook(folder.path, self.accelerator, self.step, self.total)
+        trackers = AccelerateTrackers(self.accelerator)
+        self.logbook = Logbook(folder.path, self.step, self.total, processes.main, trackers)
         self.log = StepLog(self.logbook, self.loader, processes, self.shape.images_per_step, recipe.data.max_unreadable)
         self.log.unreadable.add(() if progress is None else progress.unreadable.items())
         self.captures = Captures(folder, recipe, self.precision, processes)
@@ -108,6 +111,11 @@ class TrainingLoop(ABC):
     @abstractmethod
     def _greet(self) -> None:
         """Say what begins."""
+
+    def _say_left_out(self, *sources: object) -> None:
+        """Count what lies beside the images of sources, if anything does."""
+        if left_out := left_out_of(*sources):
+            self.logbook.say(f"left out of the data: {left_out}")
 
     def _clip(self) -> Tensor:
         """Called when the gradients are there: clip them; returns their norm before."""

@@ -20,7 +20,8 @@ from splatlearn.data import RandomResizedCrop, identify
 from splatlearn.data.labelled import Labelled, open_labelled
 from splatlearn.models import Classifier, classifier_from, load_classifier, load_model, save_model
 from splatlearn.models.channels import check_reads_pictures
-from splatlearn.training.checkpoint import good_checkpoint, open_tensors
+from splatlearn.training.checkpoint import good_checkpoint
+from splatlearn.training.checkpoints import open_tensors
 from splatlearn.training.engine import TrainingLoop
 from splatlearn.training.finetune_augment import check_kornia
 from splatlearn.training.finetune_cost import FinetuneCost
@@ -28,7 +29,8 @@ from splatlearn.training.finetune_data import FinetuneDataset
 from splatlearn.training.finetune_recipe import FinetuneRecipe
 from splatlearn.training.finetune_validation import ValidationImages
 from splatlearn.training.finetune_weights import layer_decay_groups, moving_average
-from splatlearn.training.processes import Processes
+from splatlearn.training.process_group import Processes
+from splatlearn.training.processes import check_trackers, join_processes
 from splatlearn.training.run_data import Identities
 from splatlearn.training.run_folder import RunFolder, entered
 from splatlearn.training.run_result import RunResult
@@ -61,7 +63,8 @@ def finetune(recipe: FinetuneRecipe, data: Labelled | None = None) -> FinetuneRe
         check_kornia()
     options = recipe.data
     data = data or open_labelled(options.data, options.image_column, options.label_column)
-    processes = Processes(choose_device(recipe.run.device))
+    check_trackers(recipe.run.trackers)
+    processes = join_processes(choose_device(recipe.run.device))
     with entered(recipe.run, processes) as folder:
         model = _start(recipe, data.classes)
         recipe = recipe.resolved(len(model.encoder.blocks))
@@ -223,7 +226,7 @@ class _Finetuning(TrainingLoop):
             f"validate on ({self.split}), {self.steps_per_epoch} steps an epoch, {self.total} steps"
             + (f", going on from step {self.step}" if self.step else "")
         )
-        self.logbook.say_left_out(self.loader.dataset.source, self.validation.source)
+        self._say_left_out(self.loader.dataset.source, self.validation.source)
 
 
 def _known_scores(folder: Path, step: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from tyro.conf import Positional
 
 from splatlearn.core.errors import InputError
 from splatlearn.models.options import Pooling
-from splatlearn.training.recipe import RunOptions, check_betas, check_crop_scale, check_run
+from splatlearn.training.options import FREE, STEP, RunOptions, check_betas, check_crop_scale, check_run
 from splatlearn.training.stored_recipe import StoredRecipe, check_choices, check_range, filled
 
 
@@ -95,6 +95,10 @@ class FinetuneOptimizerOptions:
 @dataclass(frozen=True)
 class FinetuneRecipe(StoredRecipe):
     """Everything that fixes a fine-tuning run."""
+
+    free = FREE
+    judged = STEP
+    other_data = "fine-tune into another --out"
 
     model: Positional[str]
     """The pre-trained model: a run folder, a checkpoint or model folder, or a Hub id owner/name."""

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from splatlearn.data import ImageSource, UnreadableCounter, resize_center_crop
 from splatlearn.images import DataError, UnreadableImage
 from splatlearn.models.channels import fit_channels
-from splatlearn.training.processes import Processes
+from splatlearn.training.process_group import Processes
 
 READ_AHEAD = 4
 """Batches that are read before they are asked for."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from splatlearn.core.errors import SplatlearnError
-from splatlearn.training.processes import whole
+from splatlearn.training.process_group import whole
 
 
 class NonFiniteError(SplatlearnError, RuntimeError):

@@ -9,7 +9,8 @@ import dataclasses
 from collections.abc import Callable
 
 from splatlearn.training.mutual_recipe import MutualInformationOptions
-from splatlearn.training.recipe import SMALL_RATE, DataOptions, Method, Recipe, RunOptions
+from splatlearn.training.options import RunOptions
+from splatlearn.training.recipe import SMALL_RATE, DataOptions, Method, Recipe
 
 ENCODER = "vit_micro_patch4_32"
 """For images of 32 pixels; a larger side in the name wants a longer patch."""

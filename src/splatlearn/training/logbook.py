@@ -1,4 +1,4 @@
-"""What a run writes down: `log.jsonl`, accelerate's trackers, and a progress bar."""
+"""What a run writes down: `log.jsonl`, the numbers for trackers, and a progress bar."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol, runtime_checkable
 
-from accelerate import Accelerator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from splatlearn.core.disk.atomic import parse_object, write_whole
 from splatlearn.core.errors import FormatError
-from splatlearn.images import left_out_of
 from splatlearn.training.run_folder import LOG, RunFolder, RunFolderError
 
 PROJECT = "splatlearn"
@@ -31,12 +29,33 @@ class LogError(FormatError):
     """The log of a run cannot be written."""
 
 
-class Logbook:
-    """Writes one JSON object a line, mirrors numbers to trackers, and shows progress; only on the main process."""
+@runtime_checkable
+class Trackers(Protocol):
+    """Where else the numbers of a log go."""
 
-    def __init__(self, folder: Path, accelerator: Accelerator, step: int, total: int) -> None:
-        self._accelerator = accelerator
-        self._main = accelerator.is_main_process
+    def start(self, project: str, step: int) -> None:
+        """Open the trackers at a step."""
+
+    def log(self, numbers: Mapping[str, float], step: int) -> None:
+        """Write the numbers of a step."""
+
+    def finish(self) -> None:
+        """Close the trackers."""
+
+
+class Logbook:
+    """Writes one JSON object a line, mirrors numbers to trackers, and shows progress; only on the main process.
+
+    - `folder`: of the run; `step`: from which it goes on, of `total`.
+    - `main`: whether this is the main process; in others nothing is written.
+    - `trackers`: where numbers of steps go too.
+    """
+
+    def __init__(
+        self, folder: Path, step: int, total: int, main: bool = True, trackers: Trackers | None = None
+    ) -> None:
+        self._trackers = trackers
+        self._main = main
         self._file: IO[str] | None = None
         self._console = Console(stderr=True, soft_wrap=True)
         self._progress: Progress | None = None
@@ -48,13 +67,9 @@ class Logbook:
             with self._told():
                 self.last_loss = _keep_until(self._path, step)
                 self._file = self._path.open("a+", encoding="utf-8")
-            self._start_trackers(step)
+            if self._trackers is not None:
+                self._trackers.start(PROJECT, step)
             self._start_progress(step)
-
-    def _start_trackers(self, step: int) -> None:
-        if self._accelerator.log_with:
-            # Of steps that are done again the later ones count.
-            self._accelerator.init_trackers(PROJECT, init_kwargs={"tensorboard": {"purge_step": step + 1}})
 
     def _start_progress(self, step: int) -> None:
         if not self._console.is_terminal:
@@ -71,8 +86,8 @@ class Logbook:
         with self._told():
             self._file.write(json.dumps({key: _plain(value) for key, value in entry.items()}) + "\n")
         numbers = {key: value for key, value in entry.items() if isinstance(value, int | float) and key != "step"}
-        if "step" in entry and numbers and self._accelerator.trackers:
-            self._accelerator.log(numbers, step=entry["step"])
+        if "step" in entry and numbers and self._trackers is not None:
+            self._trackers.log(numbers, entry["step"])
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -131,12 +146,6 @@ class Logbook:
         if self._main:
             self._console.print(text, highlight=False, markup=False)
 
-    def say_left_out(self, *sources: object) -> None:
-        """Count what lies beside the images of sources, if anything does."""
-        left_out = left_out_of(*sources)
-        if left_out:
-            self.say(f"left out of the data: {left_out}")
-
     def close(self) -> None:
         """Close the file, the bar and the trackers."""
         if self._progress is not None:
@@ -146,9 +155,8 @@ class Logbook:
             with suppress(OSError):
                 self._file.close()
             self._file = None
-        # Accelerate's own end of training would part the processes too, which may have another run to do.
-        for tracker in self._accelerator.trackers:
-            tracker.finish()
+        if self._main and self._trackers is not None:
+            self._trackers.finish()
         sys.stderr.flush()
 
 

@@ -20,13 +20,14 @@ from splatlearn.models import GMAE, MAE
 from splatlearn.objectives import ObjectiveValue
 from splatlearn.objectives.processes import average_gradients
 from splatlearn.objectives.weighted import mean_value
-from splatlearn.training.checkpoint import open_tensors
+from splatlearn.training.checkpoints import open_tensors
 from splatlearn.training.engine import TrainingLoop
 from splatlearn.training.gaussian_measures import gaussian_measures
 from splatlearn.training.guard import finite_or_nan
 from splatlearn.training.online_probe import OnlineProbe
 from splatlearn.training.pretraining_cost import PretrainingCost
-from splatlearn.training.processes import Processes, is_sharded, share_out
+from splatlearn.training.process_group import Processes
+from splatlearn.training.processes import check_trackers, is_sharded, join_processes, share_out
 from splatlearn.training.recipe import Recipe
 from splatlearn.training.run_folder import RunFolder, entered
 from splatlearn.training.run_result import RunResult
@@ -55,7 +56,8 @@ def pretrain(recipe: Recipe, source: ImageSource | None = None, *, claimed: bool
     check_kind("recipe", recipe, Recipe)
     recipe = like_its_start(recipe).resolved()
     data = recipe.data
-    processes = Processes(choose_device(recipe.run.device))
+    check_trackers(recipe.run.trackers)
+    processes = join_processes(choose_device(recipe.run.device))
     with entered(recipe.run, processes, claimed) as folder:
         source = source or open_source(
             data.data, data.split, data.image_column, shuffle_window=data.shuffle_window, lanes=data.lanes
@@ -194,7 +196,7 @@ class _Pretraining(TrainingLoop):
             + (f", starting from {self.recipe.start_from}" if self.recipe.start_from and not self.step else "")
             + (f", going on from step {self.step}" if self.step else "")
         )
-        self.logbook.say_left_out(self.loader.dataset.source)
+        self._say_left_out(self.loader.dataset.source)
         normalized = self.recipe.objective.normalize_targets
         if normalized and self.recipe.kind == "gmae":
             self.logbook.say(

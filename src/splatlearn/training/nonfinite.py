@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from splatlearn.training.checkpoint import save_whole_model
 from splatlearn.training.checkpoint_files import RECIPE, place_folder
-from splatlearn.training.processes import Processes, whole
+from splatlearn.training.process_group import Processes, whole
 from splatlearn.training.run_folder import NONFINITE, RunFolder
 from splatlearn.training.stored_recipe import StoredRecipe
 from splatlearn.training.tensor_files import write_tensors

@@ -1,91 +1,44 @@
-"""The processes that train one model: which this is, what they agree on, and how they share the model."""
+"""How the processes that train one model are joined, share the model out, and report to trackers."""
 
 from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
-from torch import Tensor, nn
+from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from splatlearn.core.errors import InputError
-from splatlearn.training.recipe import Parallel
+from splatlearn.training.options import Parallel
+from splatlearn.training.process_group import Processes
 
-Result = TypeVar("Result")
 
+def join_processes(device: torch.device) -> Processes:
+    """Return the processes that torchrun (or whoever set RANK and WORLD_SIZE) started, or this one alone.
 
-class Processes:
-    """The training processes that torchrun (or whoever set RANK and WORLD_SIZE) started, or this one alone.
-
-    - `device`: the kind to compute on; `self.device` is this process's own.
-
-    `rank` is this process's number of `count`. What they tell each other about the run goes over the CPU, beside the
-    gradients, so that it waits for no device.
+    `device` is the kind to compute on; with several processes, each has a device of its own of that kind.
     """
-
-    def __init__(self, device: torch.device) -> None:
-        known = PartialState._shared_state.get("device")
-        if known is not None and known.type != device.type:
-            # A process that ran on another device before: accelerate keeps the first one unless told.
-            AcceleratorState._reset_state(reset_partial_state=True)
-        if device.type == "cuda" and device.index is not None:
-            torch.cuda.set_device(device)
-        state = PartialState(cpu=device.type == "cpu")
-        self.rank, self.count = state.process_index, state.num_processes
-        self.device = cast("torch.device", state.device) if self.count > 1 else device
-        self.control: Any = dist.new_group(backend="gloo") if self.count > 1 else None
-
-    @property
-    def main(self) -> bool:
-        """Whether this is the process that writes, draws and speaks."""
-        return self.rank == 0
-
-    def first(self, action: Callable[[], Result]) -> Result:
-        """What the action returns on the main process, on all of them; what it raises there is raised on all."""
-        if self.count == 1:
-            return action()
-        told: list[Any] = [None, None]
-        if self.main:
-            try:
-                told[0] = action()
-            except Exception as error:
-                told[1] = error
-        dist.broadcast_object_list(told, src=0, group=self.control)
-        if told[1] is not None:
-            raise told[1]
-        return told[0]
-
-    def gather(self, value: Result) -> list[Result]:
-        """The values of all processes, in their order."""
-        if self.count == 1:
-            return [value]
-        values: list[Any] = [None] * self.count
-        dist.all_gather_object(values, value, group=self.control)
-        return values
-
-    def mean(self, values: Tensor) -> Tensor:
-        """The mean of a tensor on the CPU over all processes."""
-        if self.count == 1:
-            return values
-        total = values.clone()
-        dist.all_reduce(total, group=self.control)
-        return total / self.count
-
-    def wait(self) -> None:
-        """Return when all processes are here."""
-        if self.count > 1:
-            dist.barrier(group=self.control)
+    known = PartialState._shared_state.get("device")
+    if known is not None and known.type != device.type:
+        # A process that ran on another device before: accelerate keeps the first one unless told.
+        AcceleratorState._reset_state(reset_partial_state=True)
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
+    state = PartialState(cpu=device.type == "cpu")
+    count = state.num_processes
+    if count == 1:
+        return Processes(device)
+    return Processes(cast("torch.device", state.device), state.process_index, count, dist.new_group(backend="gloo"))
 
 
 def part() -> None:
@@ -145,16 +98,6 @@ def gradients_stay(model: nn.Module, stay: bool) -> Iterator[None]:
             yield
 
 
-def whole(tensor: Tensor) -> Tensor:
-    """A tensor that may be shared out over processes, put together; all processes must ask for it."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-
-
-def local(tensor: Tensor) -> Tensor:
-    """This process's part of a tensor that may be shared out."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
-
-
 def check_trackers(names: Sequence[str]) -> None:
     """Raise InputError for a tracker that accelerate does not know, and for one whose package is not installed."""
     known = sorted(LOGGER_TYPE_TO_CLASS)
@@ -168,3 +111,29 @@ def check_trackers(names: Sequence[str]) -> None:
 def make_accelerator(device: torch.device, trackers: Sequence[str], folder: Path) -> Accelerator:
     """An Accelerator on the device; precision stays with the loop, since accelerate fixes it once per process."""
     return Accelerator(cpu=device.type == "cpu", log_with=[*trackers] or None, project_dir=str(folder))
+
+
+class AccelerateTrackers:
+    """The trackers of an Accelerator, as a `Logbook` uses them.
+
+    Accelerate's own end of training would part the processes too, which may have another run to do; `finish` ends the
+    trackers alone.
+    """
+
+    def __init__(self, accelerator: Accelerator) -> None:
+        self._accelerator = accelerator
+
+    def start(self, project: str, step: int) -> None:
+        """Open the trackers at a step; of steps that are done again the later ones count."""
+        if self._accelerator.log_with:
+            self._accelerator.init_trackers(project, init_kwargs={"tensorboard": {"purge_step": step + 1}})
+
+    def log(self, numbers: Mapping[str, float], step: int) -> None:
+        """Write the numbers of a step."""
+        if self._accelerator.trackers:
+            self._accelerator.log(dict(numbers), step=step)
+
+    def finish(self) -> None:
+        """Close the trackers."""
+        for tracker in self._accelerator.trackers:
+            tracker.finish()

@@ -20,8 +20,8 @@ from splatlearn.core.errors import InputError, MissingError
 from splatlearn.core.typed import read_as, shown
 from splatlearn.data.loading.batch import Batch
 from splatlearn.models import GMAE, MAE, Classifier, load_classifier, load_model
-from splatlearn.training.checkpoint import open_tensors
 from splatlearn.training.checkpoint_files import RECIPE
+from splatlearn.training.checkpoints import open_tensors
 from splatlearn.training.cost import Cost
 from splatlearn.training.finetune_augment import OPERATIONS
 from splatlearn.training.finetune_cost import FinetuneCost

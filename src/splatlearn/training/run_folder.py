@@ -14,17 +14,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from splatlearn.core.disk.atomic import is_unfinished, write_whole
 from splatlearn.core.disk.outputs import MARKER, outputs_in, remove_listed
 from splatlearn.training.checkpoint_files import FOLDER, RECIPE, checkpoint_folders
-from splatlearn.training.finetune_recipe import FinetuneRecipe
-from splatlearn.training.processes import Processes, check_trackers
-from splatlearn.training.recipe import Recipe, RunOptions
+from splatlearn.training.process_group import Processes
 from splatlearn.training.run_data import DATA, Identities, check_data, data_text
 from splatlearn.training.run_lock import HOLDER, LOCK, RunFolderError, RunLock
-from splatlearn.training.stored_recipe import FREE, STEP
+from splatlearn.training.stored_recipe import StoredRecipe
 
 __all__ = ["RECIPE", "RunFolder", "RunFolderError", "entered", "environment"]
 
@@ -38,12 +36,32 @@ UNFINISHED = f"{RECIPE}.tmp"
 PACKAGES = ("splatlearn", "torch", "numpy", "pillow", "accelerate", "datasets", "safetensors")
 
 
+@runtime_checkable
+class Place(Protocol):
+    """The options of a run that concern its folder."""
+
+    @property
+    def out(self) -> str:
+        """Folder of the run."""
+        ...
+
+    @property
+    def resume(self) -> bool:
+        """Whether to go on from the newest checkpoint."""
+        ...
+
+    @property
+    def allow_other_data(self) -> bool:
+        """Whether to resume although the data are not those that the run began with."""
+        ...
+
+
 @contextmanager
-def entered(run: RunOptions, processes: Processes, claimed: bool = False) -> Iterator[RunFolder]:
+def entered(run: Place, processes: Processes, claimed: bool = False) -> Iterator[RunFolder]:
     """The folder of a run, locked in the main process while the run trains; see `RunFolder`.
 
     `claimed`: whether the caller has made room in the folder, where other files may lie too. Raises InputError or a
-    subclass for a folder or trackers that cannot work; nothing is changed then.
+    subclass for a folder that cannot work; nothing is changed then.
     """
     folder = RunFolder(run, claimed)
     try:
@@ -61,7 +79,7 @@ class RunFolder:
     what others removed meanwhile. `path` changes only where another folder has taken this one's place.
     """
 
-    def __init__(self, run: RunOptions, claimed: bool = False) -> None:
+    def __init__(self, run: Place, claimed: bool = False) -> None:
         self.path = Path(run.out)
         self.saved = False  # whether the run has a checkpoint
         self._run, self._claimed = run, claimed
@@ -79,7 +97,6 @@ class RunFolder:
 
     def enter(self) -> None:
         """Check the folder, and lock it if it is a run to resume. Raises InputError, with nothing changed."""
-        check_trackers(self._run.trackers)
         if self.path.exists() and not self.path.is_dir():
             raise RunFolderError(f"out: expected a folder, got the file {self.path}")
         if not (self.path / RECIPE).exists():
@@ -95,7 +112,7 @@ class RunFolder:
                 "folder"
             )
 
-    def check_recipe(self, recipe: Recipe | FinetuneRecipe) -> None:
+    def check_recipe(self, recipe: StoredRecipe) -> None:
         """Compare the resolved recipe with that of the run to resume, if there is one. Raises RunFolderError."""
         if not (self.path / RECIPE).exists():
             return
@@ -106,14 +123,14 @@ class RunFolder:
                 f"out: expected the recipe of such a run in {self.path / RECIPE}, got another one ({error}); choose "
                 "another folder"
             ) from error
-        differences = stored.differences(recipe, FREE | STEP if checkpoint_folders(self.path) else FREE)
+        differences = stored.differences(recipe, judged=bool(checkpoint_folders(self.path)))
         if differences:
             raise RunFolderError(
                 f"out: the run in {self.path} has another recipe (there, here): {'; '.join(differences)}; "
                 "resume with the same values, or choose another folder"
             )
 
-    def make(self, recipe: Recipe | FinetuneRecipe, identities: Identities, needed: int) -> None:
+    def make(self, recipe: StoredRecipe, identities: Identities, needed: int) -> None:
         """Make the folder of a new run, or accept the one to resume.
 
         - `identities`: of the run's data, by part.
@@ -126,7 +143,7 @@ class RunFolder:
         resumed = (self.path / RECIPE).exists()
         self.saved = bool(checkpoint_folders(self.path))
         if self.saved and not self._run.allow_other_data:
-            check_data(self.path, identities, "pretrain" if isinstance(recipe, Recipe) else "finetune")
+            check_data(self.path, identities, recipe.other_data)
         # The recipe comes first: a folder that has one can be resumed, which writes the others if they are missing.
         self._texts = {RECIPE: recipe.lasting().to_json(), ENVIRONMENT: json.dumps(environment(), indent=2)}
         for name in self._texts if resumed else ():

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from splatlearn.training.processes import Processes
+from splatlearn.training.process_group import Processes
 
 ASKED_BY_SCHEDULER = (signal.SIGTERM, signal.SIGUSR1)
 """What schedulers send before they take a machine away."""

@@ -10,7 +10,7 @@ from splatlearn.core.checks import check_stored
 from splatlearn.core.errors import FormatError
 from splatlearn.models.folders.weight_shapes import check_shapes
 from splatlearn.training.checkpoint_files import CheckpointError
-from splatlearn.training.processes import local, whole
+from splatlearn.training.process_group import local, whole
 from splatlearn.training.tensor_files import TensorFiles
 
 

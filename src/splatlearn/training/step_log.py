@@ -12,7 +12,7 @@ from torch import Tensor
 
 from splatlearn.data import PretrainingLoader, UnreadableCounter
 from splatlearn.training.logbook import Logbook
-from splatlearn.training.processes import Processes
+from splatlearn.training.process_group import Processes
 
 
 class StepLog:

@@ -7,27 +7,28 @@ import json
 import math
 from collections.abc import Callable, Mapping, Set
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, ClassVar, TypeVar, get_args
 
 from splatlearn.core.disk.atomic import read_object
 from splatlearn.core.errors import FormatError, InputError, MissingError, SplatlearnError
 from splatlearn.core.typed import build, flat, shown
-
-FREE = {"run.out", "run.device", "run.precision", "run.checkpoint_every", "run.keep_checkpoints"}
-FREE |= {"probe.probe_every", "probe.probe_data", "probe.probe_images", "probe.probe_pooling"}
-FREE |= {"run.log_every", "run.trackers", "run.resume", "run.stop_after", "data.workers", "data.data"}
-FREE |= {"data.validate_every", "run.keep_every", "run.max_skipped", "run.parallel", "run.allow_other_data"}
-"""Fields by which runs may differ and still train alike."""
-
-STEP = {"optimizer.batch_size", "optimizer.accumulate"}
-"""Fields that say how the images of a step are shared; `step_shape` looks at them where a run goes on."""
 
 AnyRecipe = TypeVar("AnyRecipe", bound="StoredRecipe")
 
 
 @dataclasses.dataclass(frozen=True)
 class StoredRecipe:
-    """A tree of dataclasses that fixes a run."""
+    """A tree of dataclasses that fixes a run. It has a field `run` with `resume`, `stop_after` and `allow_other_data`.
+
+    - `free`: fields by which runs may differ and still compute alike: where a run is computed, how often it is saved
+      and logged, and where it stops for now.
+    - `judged`: fields that the job itself compares when it resumes a run that has a checkpoint.
+    - `other_data`: what else than `--allow-other-data` to do about other data; {run} stands for the folder.
+    """
+
+    free: ClassVar[Set[str]] = frozenset()
+    judged: ClassVar[Set[str]] = frozenset()
+    other_data: ClassVar[str] = "begin in another --out"
 
     def to_json(self) -> str:
         """The recipe as JSON text."""
@@ -61,12 +62,12 @@ class StoredRecipe:
         run = dataclasses.replace(run, resume=False, stop_after=None, allow_other_data=False)
         return dataclasses.replace(self, run=run)  # pyright: ignore[reportCallIssue]
 
-    def differences(self, other: StoredRecipe, free: Set[str] = frozenset(FREE)) -> list[str]:
-        """What makes the two train differently, each as "key: mine, theirs".
+    def differences(self, other: StoredRecipe, judged: bool = False) -> list[str]:
+        """What makes the two compute differently, each as "key: mine, theirs".
 
-        Fields in `free` are no differences: where a run is computed, how often it is saved and logged, and where it
-        stops for now.
+        Fields in `free` are no differences, nor those in `judged` if the job compares them itself.
         """
+        free = self.free | self.judged if judged else self.free
         mine, theirs = flat(dataclasses.asdict(self)), flat(dataclasses.asdict(other))
         return [f"{key}: {mine[key]}, {theirs[key]}" for key in mine if key not in free and mine[key] != theirs[key]]
 

@@ -22,7 +22,7 @@ from torch.distributed.tensor import DTensor
 from splatlearn.core.disk.atomic import parse_object
 from splatlearn.core.errors import FormatError, InputError, MissingError
 from splatlearn.core.typed import shown
-from splatlearn.training.processes import Processes
+from splatlearn.training.process_group import Processes
 
 _SHARD = re.compile(r"(?P<name>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.safetensors")
 

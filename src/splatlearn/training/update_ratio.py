@@ -8,7 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from splatlearn.training.processes import Processes, is_sharded, local
+from splatlearn.training.process_group import Processes, local
+from splatlearn.training.processes import is_sharded
 
 
 class UpdateRatio:

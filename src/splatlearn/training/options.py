@@ -1,0 +1,86 @@
+"""Options that every kind of training has: where it runs and what it leaves behind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from splatlearn.core.errors import InputError
+from splatlearn.training.stored_recipe import check_choices, check_range
+
+Parallel = Literal["ddp", "fsdp"]
+Precision = Literal["auto", "fp32", "bf16"]
+
+FREE = {"run.out", "run.device", "run.precision", "run.checkpoint_every", "run.keep_checkpoints"}
+FREE |= {"probe.probe_every", "probe.probe_data", "probe.probe_images", "probe.probe_pooling"}
+FREE |= {"run.log_every", "run.trackers", "run.resume", "run.stop_after", "data.workers", "data.data"}
+FREE |= {"data.validate_every", "run.keep_every", "run.max_skipped", "run.parallel", "run.allow_other_data"}
+"""Fields by which runs may differ and still train alike."""
+
+STEP = {"optimizer.batch_size", "optimizer.accumulate"}
+"""Fields that say how the images of a step are shared; `step_shape` looks at them where a run goes on."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Where it runs and what it leaves behind."""
+
+    out: str
+    """Folder of the run."""
+    seed: int = 0
+    """Fixes the weights, the order and all that is random."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps."""
+    precision: Precision = "auto"
+    """auto takes bf16 where the device multiplies it natively, else fp32."""
+    checkpoint_every: int = 1000
+    """Steps between checkpoints; the last step always has one."""
+    keep_checkpoints: int = 3
+    """How many of the newest checkpoints stay."""
+    keep_every: int = 0
+    """Every m-th checkpoint stays for good, beside the newest; 0: none does."""
+    log_every: int = 10
+    """Steps between writes of the log (each step has its line)."""
+    trackers: tuple[str, ...] = ("tensorboard",)
+    """Where else the log goes: any tracker of accelerate, or none."""
+    resume: bool = False
+    """Go on from the run's newest checkpoint."""
+    allow_other_data: bool = False
+    """Resume although the images are not those that the run began with, or not all of them."""
+    stop_after: int | None = None
+    """Stop this call with a checkpoint once the run has this many steps in all; --resume goes on. Default: at the
+    end."""
+    max_skipped: int = 10
+    """Steps whose loss or gradient is not finite are skipped, and saved for replay; so many in a row end the run."""
+    parallel: Parallel = "ddp"
+    """Whether each of several processes holds the whole model (ddp) or they share it out (fsdp)."""
+
+    def __post_init__(self) -> None:
+        if self.trackers == ("none",):
+            object.__setattr__(self, "trackers", ())
+
+
+def check_run(run: RunOptions) -> None:
+    """Raise InputError naming the first of these options outside its range."""
+    check_choices(precision=(run.precision, Precision), parallel=(run.parallel, Parallel))
+    check_range(
+        "a number above 0", lambda value: value > 0,
+        checkpoint_every=run.checkpoint_every, keep_checkpoints=run.keep_checkpoints, log_every=run.log_every,
+        max_skipped=run.max_skipped,
+    )  # fmt: skip
+    check_range(
+        "a number ≥ 0", lambda value: value >= 0, seed=run.seed, keep_every=run.keep_every, stop_after=run.stop_after
+    )
+    check_range("a number below 2^64", lambda value: value < 2**64, seed=run.seed)
+
+
+def check_betas(betas: tuple[float, float]) -> None:
+    """Raise InputError unless both decay rates of Adam's moments lie in [0, 1)."""
+    if not all(0 <= each < 1 for each in betas):
+        raise InputError(f"betas: expected two numbers from 0 to below 1, got {betas}")
+
+
+def check_crop_scale(scale: tuple[float, float] | None) -> None:
+    """Raise InputError unless a range of shares of the area rises within (0, 1]; None is one."""
+    if scale is not None and not 0 < scale[0] <= scale[1] <= 1:
+        raise InputError(f"crop_scale: expected 0 < smallest ≤ largest ≤ 1, got {scale}")
