@@ -38,8 +38,8 @@ from splatlearn.evaluation.saliency.contenders import gmae_figures
 from splatlearn.evaluation.suite import evaluate
 from splatlearn.models import GMAE, ModelOptions, load_model, random_mask
 from splatlearn.models.masked_autoencoder import MaskedAutoencoder
+from splatlearn.runs.folder import environment
 from splatlearn.training import DataOptions, ObjectiveOptions, OptimizerOptions, Recipe, RunOptions, pretrain
-from splatlearn.training.run_folder import environment
 
 BASE = "base"
 SIDE, PATCH = 64, 8

@@ -18,11 +18,11 @@ from benchmarks.ablations import Options, arms, base_recipe
 from benchmarks.common import Task, interleave, median
 from splatlearn.core.disk.atomic import write_whole
 from splatlearn.data.loading.batch import Batch
+from splatlearn.runs.folder import environment
 from splatlearn.training import Recipe
-from splatlearn.training.pretraining_cost import PretrainingCost
-from splatlearn.training.run_folder import environment
-from splatlearn.training.schedule import parameter_groups
-from splatlearn.training.starting import new_model
+from splatlearn.training.loop.parameter_groups import parameter_groups
+from splatlearn.training.pretraining.cost import PretrainingCost
+from splatlearn.training.pretraining.starting import new_model
 
 TWIN = "mae normalised pixels"
 

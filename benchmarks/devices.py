@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from splatlearn.training.run_folder import environment
+from splatlearn.runs.folder import environment
 
 COPIED = {"cpu": 2**26, "cuda": 2**30}
 """Bytes of the copy that measures memory, by device: many times what caches hold."""

@@ -28,7 +28,7 @@ from splatlearn.data import ImageSource, Sample, resize_center_crop
 from splatlearn.evaluation import EncoderFeatures, Extraction, evaluating, extract
 from splatlearn.images import decode
 from splatlearn.models import create_model
-from splatlearn.training.run_folder import environment
+from splatlearn.runs.folder import environment
 
 CASES = {"mae_vit_tiny_patch4_32": "cifar10", "mae_vit_base_patch16_224": "imagenette224"}
 """Models, and the packs of their size."""

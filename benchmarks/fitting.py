@@ -22,7 +22,7 @@ from splatlearn.core.cameras import Camera
 from splatlearn.data import sample_photos, split_photos
 from splatlearn.fitting import FitOptions, initial_gaussians
 from splatlearn.models import GMAE, load_model
-from splatlearn.training.run_folder import environment
+from splatlearn.runs.folder import environment
 from splatlearn.zero_shot import Scene, read_scene
 
 

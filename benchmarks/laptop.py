@@ -36,9 +36,9 @@ from splatlearn.data.labelled import Labelled, open_labelled
 from splatlearn.evaluation import EvaluationOptions, Extraction, evaluate
 from splatlearn.evaluation.comparison import paired_difference
 from splatlearn.models import ModelOptions
+from splatlearn.runs.folder import environment
 from splatlearn.training import DataOptions, ObjectiveOptions, OptimizerOptions, Recipe, RunOptions, pretrain
-from splatlearn.training.laptop import ENCODER, LEFT_OUT, TRICKS, Trick, laptop_recipe
-from splatlearn.training.run_folder import environment
+from splatlearn.training.pretraining.laptop import ENCODER, LEFT_OUT, TRICKS, Trick, laptop_recipe
 
 PRESET = "laptop preset"
 KEYS = ("knn", "linear")

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from benchmarks.common import table
 from splatlearn.models.nn.block import Block
 from splatlearn.models.nn.layers import attention, gelu, plain_layers
-from splatlearn.training.run_folder import environment
+from splatlearn.runs.folder import environment
 
 HEADS_OF = {(17, 192): 3, (33, 192): 3, (65, 512): 16, (50, 768): 12, (197, 512): 16}
 """Heads by tokens and width: encoders with a quarter of the patches, decoders with queries or with all patches."""

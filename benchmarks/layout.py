@@ -19,8 +19,8 @@ from splatlearn.cli.demo_run import CROP_SIDE, demo_recipe, unseen_squares
 from splatlearn.data import photo_crops, sample_photos, split_photos
 from splatlearn.evaluation import masked_psnr
 from splatlearn.models import ModelOptions, load_model
+from splatlearn.runs.folder import environment
 from splatlearn.training import ObjectiveOptions, pretrain
-from splatlearn.training.run_folder import environment
 
 LAYOUTS: tuple[Literal["grid", "free"], ...] = ("grid", "free")
 

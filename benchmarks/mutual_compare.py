@@ -40,7 +40,7 @@ from splatlearn.training import (
     finetune,
     pretrain,
 )
-from splatlearn.training.starting import new_model
+from splatlearn.training.pretraining.starting import new_model
 
 Kind = Literal["mae", "gmae"]
 

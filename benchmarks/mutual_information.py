@@ -23,11 +23,11 @@ from benchmarks.mutual_bounds import HEAD, BoundOptions, bound_rows, line
 from benchmarks.mutual_compare import ARMS, MASKS, CompareOptions, compare, summary
 from splatlearn.models import MAE, ModelOptions, create_model, join_masks, model_config, orthogonal_masks
 from splatlearn.objectives import WeightedSum
+from splatlearn.runs.folder import environment
 from splatlearn.training import DataOptions, ObjectiveOptions, Recipe, RunOptions
-from splatlearn.training.mutual_information import MutualInformation
-from splatlearn.training.pretraining_cost import reconstruction_term
-from splatlearn.training.run_folder import environment
-from splatlearn.training.schedule import parameter_groups
+from splatlearn.training.loop.parameter_groups import parameter_groups
+from splatlearn.training.pretraining.cost import reconstruction_term
+from splatlearn.training.pretraining.mutual_information import MutualInformation
 
 
 def bounds(options: BoundOptions, json_file: Path | None = None) -> None:

@@ -20,7 +20,7 @@ from PIL import Image
 
 from benchmarks.common import table
 from splatlearn.data import sample_photos
-from splatlearn.training.run_folder import environment
+from splatlearn.runs.folder import environment
 
 WATCH = """
 import resource, subprocess, sys, time

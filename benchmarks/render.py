@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from splatlearn.training.run_folder import environment
+from splatlearn.runs.folder import environment
 
 from . import memory, whole_render
 from .common import DEFAULT_SCENES, SCENES, Scene, Task, figures, interleave, median, scene_inputs, table

@@ -28,10 +28,10 @@ from splatlearn.evaluation.options import EvaluationOptions
 from splatlearn.evaluation.results import save_evaluation
 from splatlearn.evaluation.suite import evaluate
 from splatlearn.models import ModelOptions, load_model, random_mask
+from splatlearn.runs.folder import environment
 from splatlearn.training import DataOptions, ObjectiveOptions, OptimizerOptions, Recipe, RunOptions, pretrain
-from splatlearn.training.online_probe import ProbeOptions
-from splatlearn.training.recipe import Method
-from splatlearn.training.run_folder import environment
+from splatlearn.training.pretraining.online_probe import ProbeOptions
+from splatlearn.training.pretraining.recipe import Method
 
 METHODS: tuple[Method, ...] = ("mae", "gmae")
 SIDES = {"cifar10": (32, 4), "tiny_imagenet50": (64, 8)}

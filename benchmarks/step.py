@@ -22,7 +22,7 @@ from benchmarks.common import PAPER_LIKE
 from splatlearn.models import MAE, ModelOptions, create_model, model_config, random_mask
 from splatlearn.models.nn.layers import plain_layers
 from splatlearn.objectives import masked_mse
-from splatlearn.training.run_folder import environment
+from splatlearn.runs.folder import environment
 
 KINDS = {
     "renderer": ("splatlearn::",),

@@ -12,7 +12,7 @@ from torch import nn
 
 from splatlearn.models import GMAE, MAE, Mask, ModelOptions, create_model, model_config, random_mask
 from splatlearn.objectives import masked_mse
-from splatlearn.training.side_by_side import SideBySide, parts_worth_it
+from splatlearn.training.pretraining.side_by_side import SideBySide, parts_worth_it
 
 from .common import PAPER_LIKE
 

@@ -22,7 +22,8 @@ from benchmarks.devices import device_facts
 from benchmarks.packs import Pack
 from splatlearn.core.device import choose_precision
 from splatlearn.models import ModelOptions
-from splatlearn.training import DataOptions, OptimizerOptions, Recipe, RunOptions, pretrain, side_by_side
+from splatlearn.training import DataOptions, OptimizerOptions, Recipe, RunOptions, pretrain
+from splatlearn.training.pretraining import side_by_side
 
 
 def main(

@@ -23,6 +23,7 @@ from splatlearn.evaluation.comparison import paired_difference
 from splatlearn.evaluation.features.embedders import random_twin
 from splatlearn.evaluation.probes.dense_suite import evaluate_segmentation
 from splatlearn.models import load_model, save_model
+from splatlearn.runs.folder import environment
 from splatlearn.training import (
     AugmentOptions,
     FinetuneOptimizerOptions,
@@ -31,7 +32,6 @@ from splatlearn.training import (
     RunOptions,
     finetune,
 )
-from splatlearn.training.run_folder import environment
 
 METHODS = ("mae", "gmae")
 FRESH = "random weights"

@@ -40,8 +40,8 @@ from splatlearn.evaluation.saliency.contenders import (
 )
 from splatlearn.evaluation.saliency.data import open_figure_ground
 from splatlearn.models import GMAE, MAE, load_model
-from splatlearn.training.recipe import Recipe
-from splatlearn.training.run_folder import RECIPE, environment
+from splatlearn.runs.folder import RECIPE, environment
+from splatlearn.training.pretraining.recipe import Recipe
 from splatlearn.zero_shot import ReadOptions
 
 LINES, COLORS, INDEX = "soft", "soft, colour alone", "layer index"

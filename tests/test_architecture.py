@@ -26,9 +26,9 @@ FLAT_LISTS = {"cli"}
 # What is not yet as the page has it. These lists may only shrink: an entry that holds no longer fails its test.
 UPWARD: set[tuple[str, str]] = set()
 CIRCLES: list[set[str]] = []
-FULL_FOLDERS: dict[str, int] = {"training": 42}
+FULL_FOLDERS: dict[str, int] = {}
 
-HIDDEN_MODULES: set[str] = {"training.finetune"}
+HIDDEN_MODULES: set[str] = set()
 
 
 def tables() -> tuple[dict[str, int], dict[str, list[str]], set[tuple[str, str]]]:

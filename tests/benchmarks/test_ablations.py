@@ -11,7 +11,7 @@ import pytest
 from benchmarks.ablation_arms import FACTORS
 from benchmarks.ablations import BASE, Options, arms, base_recipe, judgement, known, main, table
 from splatlearn.models import GMAE, MAE
-from splatlearn.training.starting import new_model
+from splatlearn.training.pretraining.starting import new_model
 
 
 @pytest.mark.parametrize("factor", FACTORS)

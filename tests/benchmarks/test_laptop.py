@@ -8,7 +8,7 @@ from benchmarks import laptop
 from benchmarks.laptop import PRESET, Options, Share, arms, plain_recipe, recipe_of, shares_of, table
 from splatlearn.data.labelled import Labelled, labelled_parts
 from splatlearn.training import DataOptions, RunOptions
-from splatlearn.training.laptop import LEFT_OUT, TRICKS, laptop_recipe
+from splatlearn.training.pretraining.laptop import LEFT_OUT, TRICKS, laptop_recipe
 from training.small_run import pictures
 
 

@@ -11,8 +11,9 @@ from splatlearn.cli import main
 from splatlearn.core.disk.outputs import MARKER, written_in
 from splatlearn.data import ImageList
 from splatlearn.models import presets
-from splatlearn.training import Recipe, RunResult, engine, pretrain
-from splatlearn.training.run_lock import HOLDER, LOCK, RunLock
+from splatlearn.runs.lock import HOLDER, LOCK, RunLock
+from splatlearn.training import Recipe, RunResult, pretrain
+from splatlearn.training.loop import engine
 from training.small_run import pictures, small_recipe
 from training.two_trainers import SMALL
 

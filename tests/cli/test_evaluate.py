@@ -148,8 +148,8 @@ def test_the_default_pooling_is_the_same_everywhere():
     from splatlearn.evaluation.features.embedders import EncoderFeatures
     from splatlearn.models import ClassifierConfig
     from splatlearn.training import FinetuneRecipe
-    from splatlearn.training.mutual_recipe import MutualInformationOptions
-    from splatlearn.training.probe_options import ProbeOptions
+    from splatlearn.training.pretraining.mutual_recipe import MutualInformationOptions
+    from splatlearn.training.pretraining.probe_options import ProbeOptions
 
     fields = {field.name: field.default for field in dataclasses.fields(FinetuneRecipe)}
     found = {

@@ -13,8 +13,8 @@ from splatlearn.cli import main
 from splatlearn.cli.verbs import VERBS, command, summary
 from splatlearn.models import ModelOptions, load_model
 from splatlearn.training import DataOptions, MutualInformationOptions, ObjectiveOptions, OptimizerOptions, RunOptions
-from splatlearn.training.laptop import laptop_recipe
-from splatlearn.training.recipe import Recipe
+from splatlearn.training.pretraining.laptop import laptop_recipe
+from splatlearn.training.pretraining.recipe import Recipe
 
 SMALL = [
     "--model", "gmae_vit_tiny_patch4_16", "--gaussians", "16", "--decoder-depth", "1", "--decoder-embed-dim", "32",

@@ -10,8 +10,8 @@ import pytest
 from data.pictures import save
 from splatlearn.cli import main
 from splatlearn.cli.resuming import options_given
+from splatlearn.runs.lock import LOCK, RunLock
 from splatlearn.training import Recipe
-from splatlearn.training.run_lock import LOCK, RunLock
 from training.small_finetune import pretrained
 
 SMALL = [

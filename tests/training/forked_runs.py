@@ -23,9 +23,10 @@ from PIL import Image
 
 from splatlearn.cli import main
 from splatlearn.models import load_model, presets
-from splatlearn.training import engine, pretrain
-from splatlearn.training.checkpoint import good_checkpoint
-from splatlearn.training.checkpoint_files import checkpoint_folders
+from splatlearn.runs.checkpoint_files import checkpoint_folders
+from splatlearn.training import pretrain
+from splatlearn.training.loop import engine
+from splatlearn.training.loop.checkpoint import good_checkpoint
 from training.small_run import losses, pictures, small_recipe
 
 KILLS = 20

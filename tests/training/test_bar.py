@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from splatlearn.training import engine, pretrain
-from splatlearn.training.checkpoint_files import checkpoint_folders
-from splatlearn.training.logbook import Logbook
+from splatlearn.runs.checkpoint_files import checkpoint_folders
+from splatlearn.runs.log import Logbook
+from splatlearn.training import pretrain
+from splatlearn.training.loop import engine
 from training.small_run import pictures, small_recipe
 
 pytestmark = pytest.mark.usefixtures("small_encoder")

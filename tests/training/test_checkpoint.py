@@ -11,8 +11,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from splatlearn.models import GMAE, MAE, DecoderConfig, GMAEConfig, MAEConfig, ViTConfig, load_model, random_mask
+from splatlearn.runs.checkpoint_files import Retention, checkpoint_folders, checksum
+from splatlearn.runs.processes import Processes
 from splatlearn.training import pretrain
-from splatlearn.training.checkpoint import (
+from splatlearn.training.loop.checkpoint import (
     CheckpointError,
     Progress,
     Training,
@@ -21,11 +23,9 @@ from splatlearn.training.checkpoint import (
     read_progress,
     save_checkpoint,
 )
-from splatlearn.training.checkpoint_files import Retention, checkpoint_folders, checksum
-from splatlearn.training.checkpoint_migrations import SCHEMA
-from splatlearn.training.process_group import Processes
-from splatlearn.training.recipe import Recipe
-from splatlearn.training.state import optimizer_tensors
+from splatlearn.training.loop.checkpoint_migrations import SCHEMA
+from splatlearn.training.loop.state import optimizer_tensors
+from splatlearn.training.pretraining.recipe import Recipe
 from training.small_run import losses, pictures, small_recipe
 
 pytestmark = pytest.mark.usefixtures("small_encoder")

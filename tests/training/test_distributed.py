@@ -14,11 +14,11 @@ import torch
 from splatlearn.cli import main
 from splatlearn.data import PretrainingDataset, PretrainingLoader, RandomResizedCrop
 from splatlearn.models import load_model, presets
+from splatlearn.runs.checkpoint_files import checkpoint_folders
 from splatlearn.training import CheckpointError, RunFolderError, pretrain
-from splatlearn.training.checkpoint import Progress
-from splatlearn.training.checkpoint_files import checkpoint_folders
 from splatlearn.training.consolidate import consolidate
-from splatlearn.training.step_shape import StepShape, step_shape
+from splatlearn.training.loop.checkpoint import Progress
+from splatlearn.training.loop.step_shape import StepShape, step_shape
 from training.small_run import losses, pictures
 from training.two_trainers import SMALL, recipe
 

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from splatlearn.images import DataError
+from splatlearn.runs.folder import UNFINISHED
 from splatlearn.training import RunFolderError, pretrain
-from splatlearn.training.run_folder import UNFINISHED
 from training.small_run import pictures, small_recipe
 
 pytestmark = pytest.mark.usefixtures("small_encoder")

@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageEnhance, ImageOps
 from torch.nn.functional import interpolate
 
-from splatlearn.training.finetune_augment import NONE, OPERATIONS, check_kornia, draw_operations, rand_augment
+from splatlearn.training.finetuning.augment import NONE, OPERATIONS, check_kornia, draw_operations, rand_augment
 
 FILL = (0.5, 0.4, 0.6)
 BYTES = tuple(round(255 * value) for value in FILL)

@@ -10,8 +10,8 @@ from splatlearn.data import ImageList, PretrainingLoader, RandomResizedCrop, res
 from splatlearn.data.labelled import open_labelled
 from splatlearn.images import DataError
 from splatlearn.training import AugmentOptions
-from splatlearn.training.finetune_data import FinetuneDataset, LabelledBatch
-from splatlearn.training.finetune_validation import ValidationImages
+from splatlearn.training.finetuning.data import FinetuneDataset, LabelledBatch
+from splatlearn.training.finetuning.validation import ValidationImages
 from training.small_finetune import two_classes
 
 CROP = RandomResizedCrop(8, 12)

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from splatlearn.training.finetune_mixing import Mix, draw_box, draw_mix, erase, mix_images, soft_targets
+from splatlearn.training.finetuning.mixing import Mix, draw_box, draw_mix, erase, mix_images, soft_targets
 
 
 def draws(count: int, mixup: float, cutmix: float, chance: float = 1.0, size: tuple[int, int] = (20, 30)) -> list[Mix]:

@@ -4,7 +4,7 @@ from torch import nn
 
 from models.small_models import ENCODER, small_mae
 from splatlearn.models import Classifier, ClassifierConfig, classifier_from
-from splatlearn.training.finetune_weights import layer_decay_groups, layer_of, moving_average
+from splatlearn.training.finetuning.weights import layer_decay_groups, layer_of, moving_average
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from splatlearn.data import Batch
 from splatlearn.models import create_model
 from splatlearn.training import Recipe, pretrain
-from splatlearn.training.pretraining_cost import PretrainingCost, growing_grids
+from splatlearn.training.pretraining.cost import PretrainingCost, growing_grids
 from training.small_run import losses, pictures, small_recipe
 
 

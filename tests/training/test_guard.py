@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from splatlearn.training.guard import FiniteGuard, NonFiniteError, finite_or_nan
+from splatlearn.training.loop.guard import FiniteGuard, NonFiniteError, finite_or_nan
 
 
 @pytest.fixture(params=[True, False], ids=["fused", "not-fused"])

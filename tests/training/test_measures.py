@@ -9,11 +9,11 @@ from splatlearn.core.cameras import Camera
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.models import load_model
 from splatlearn.rendering import render
+from splatlearn.runs.checkpoint_files import checkpoint_folders
+from splatlearn.runs.processes import Processes
 from splatlearn.training import pretrain
-from splatlearn.training.checkpoint_files import checkpoint_folders
-from splatlearn.training.gaussian_measures import gaussian_measures, pixel_weights
-from splatlearn.training.process_group import Processes
-from splatlearn.training.update_ratio import UpdateRatio
+from splatlearn.training.loop.update_ratio import UpdateRatio
+from splatlearn.training.pretraining.gaussian_measures import gaussian_measures, pixel_weights
 from training.small_run import pictures, small_recipe
 
 pytestmark = pytest.mark.usefixtures("small_encoder")

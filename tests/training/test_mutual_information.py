@@ -7,9 +7,9 @@ import torch
 from safetensors.torch import load_file
 
 from splatlearn.models import load_model
+from splatlearn.runs.checkpoint_files import checkpoint_folders
+from splatlearn.runs.folder import RECIPE
 from splatlearn.training import CheckpointError, MutualInformationOptions, ObjectiveOptions, Recipe, pretrain
-from splatlearn.training.checkpoint import checkpoint_folders
-from splatlearn.training.run_folder import RECIPE
 from training.small_run import losses, pictures, small_recipe
 
 NETWORKS = MutualInformationOptions(projector=8, estimator_width=16, estimator_steps=2, minimize_weight=0.01)

@@ -20,16 +20,16 @@ from splatlearn.data.loading.batch import Batch
 from splatlearn.models import GMAE, load_model
 from splatlearn.models.classifier import classifier_from
 from splatlearn.rendering.backends.torch import blend as torch_blend
+from splatlearn.runs.processes import Processes
 from splatlearn.training import AugmentOptions, MutualInformationOptions, ObjectiveOptions, Recipe
-from splatlearn.training.finetune_cost import FinetuneCost
-from splatlearn.training.finetune_data import LabelledBatch
-from splatlearn.training.finetune_weights import moving_average
-from splatlearn.training.gaussian_measures import gaussian_measures
-from splatlearn.training.guard import FiniteGuard
-from splatlearn.training.pretraining_cost import PretrainingCost
-from splatlearn.training.process_group import Processes
-from splatlearn.training.starting import new_model
-from splatlearn.training.update_ratio import UpdateRatio
+from splatlearn.training.finetuning.cost import FinetuneCost
+from splatlearn.training.finetuning.data import LabelledBatch
+from splatlearn.training.finetuning.weights import moving_average
+from splatlearn.training.loop.guard import FiniteGuard
+from splatlearn.training.loop.update_ratio import UpdateRatio
+from splatlearn.training.pretraining.cost import PretrainingCost
+from splatlearn.training.pretraining.gaussian_measures import gaussian_measures
+from splatlearn.training.pretraining.starting import new_model
 from training.small_finetune import pretrained, small_finetuning
 from training.small_run import small_recipe
 

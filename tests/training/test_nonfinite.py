@@ -13,10 +13,10 @@ from torch import nn
 from splatlearn.cli import main
 from splatlearn.core.errors import FormatError
 from splatlearn.models import load_model, presets
+from splatlearn.runs.checkpoint_files import checkpoint_folders
 from splatlearn.training import MutualInformationOptions, NonFiniteError, ObjectiveOptions, Recipe, finetune, pretrain
-from splatlearn.training.checkpoint_files import checkpoint_folders
-from splatlearn.training.guard import FiniteGuard
-from splatlearn.training.nonfinite import MOST
+from splatlearn.training.loop.guard import FiniteGuard
+from splatlearn.training.loop.nonfinite import MOST
 from splatlearn.training.replay import ReplayError, replay
 from training.small_finetune import PLAIN, labelled, pretrained, small_finetuning
 from training.small_run import losses, pictures, small_recipe

@@ -10,7 +10,7 @@ from splatlearn.evaluation.features.extraction import Extraction
 from splatlearn.images import DataError
 from splatlearn.models import create_model
 from splatlearn.training import pretrain
-from splatlearn.training.online_probe import OnlineProbe, ProbeOptions
+from splatlearn.training.pretraining.online_probe import OnlineProbe, ProbeOptions
 from training.small_run import losses, pictures, small_recipe
 
 

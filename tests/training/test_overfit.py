@@ -6,7 +6,8 @@ from splatlearn.data import photo_crops, resize_center_crop, sample_photos
 from splatlearn.evaluation import psnr
 from splatlearn.models import GMAE, DecoderConfig, GMAEConfig, ViTConfig, random_mask
 from splatlearn.objectives import masked_mse
-from splatlearn.training.schedule import CosineSchedule, parameter_groups
+from splatlearn.runs.schedule import CosineSchedule
+from splatlearn.training.loop.parameter_groups import parameter_groups
 
 STEPS = 1000
 

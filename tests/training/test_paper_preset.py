@@ -9,9 +9,9 @@ import pytest
 
 from splatlearn.models import GMAE, create_model
 from splatlearn.training import DataOptions, Recipe, RunOptions, pretrain
-from splatlearn.training.guard import FiniteGuard
-from splatlearn.training.recipe import Method, RecipePreset
-from splatlearn.training.schedule import parameter_groups
+from splatlearn.training.loop.guard import FiniteGuard
+from splatlearn.training.loop.parameter_groups import parameter_groups
+from splatlearn.training.pretraining.recipe import Method, RecipePreset
 from training.small_run import pictures, small_recipe
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from splatlearn.models import ModelOptions, complete_options
 from splatlearn.training import DataOptions, ObjectiveOptions, OptimizerOptions, Recipe, RunOptions
-from splatlearn.training.recipe import Method
-from splatlearn.training.recipe_migrations import migrate_recipe
+from splatlearn.training.pretraining.recipe import Method
+from splatlearn.training.pretraining.recipe_migrations import migrate_recipe
 
 
 def recipe(**changes) -> Recipe:

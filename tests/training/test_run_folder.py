@@ -16,12 +16,13 @@ import pytest
 
 from splatlearn.data import ImageList
 from splatlearn.models import load_model
-from splatlearn.training import FinetuneRecipe, Recipe, RunFolderError, engine, finetune, pretrain
-from splatlearn.training.checkpoint import good_checkpoint
-from splatlearn.training.checkpoint_files import checkpoint_folders
+from splatlearn.runs.checkpoint_files import checkpoint_folders
+from splatlearn.runs.lock import HOLDER, LOCK, RunLock
+from splatlearn.training import FinetuneRecipe, Recipe, RunFolderError, finetune, pretrain
 from splatlearn.training.consolidate import consolidate
+from splatlearn.training.loop import engine
+from splatlearn.training.loop.checkpoint import good_checkpoint
 from splatlearn.training.options import RunOptions
-from splatlearn.training.run_lock import HOLDER, LOCK, RunLock
 from training.small_finetune import labelled, pretrained, small_finetuning
 from training.small_run import losses, pictures, small_recipe
 
@@ -329,7 +330,7 @@ class TestBeginning:
         class Usage:
             free = 1000
 
-        monkeypatch.setattr("splatlearn.training.run_folder.shutil.disk_usage", lambda path: Usage)
+        monkeypatch.setattr("splatlearn.runs.folder.shutil.disk_usage", lambda path: Usage)
         with pytest.raises(RunFolderError, match=r"out: expected .* MB of free space for a checkpoint in .*, got 0 MB"):
             pretrain(small_recipe(tmp_path / "new" / "run"), pictures())
         assert not (tmp_path / "new").exists()
@@ -342,7 +343,7 @@ class TestBeginning:
                 raise OSError(28, "No space left on device")
             path.write_text(text)
 
-        monkeypatch.setattr("splatlearn.training.run_folder.write_whole", full)
+        monkeypatch.setattr("splatlearn.runs.folder.write_whole", full)
         with pytest.raises(RunFolderError, match="cannot write into .*: No space left on device"):
             pretrain(small_recipe(tmp_path / "new" / "run"), pictures())
         assert not (tmp_path / "new").exists()

@@ -4,7 +4,8 @@ import pytest
 from torch import nn
 
 from splatlearn.models import create_model
-from splatlearn.training.schedule import CosineSchedule, parameter_groups
+from splatlearn.runs.schedule import CosineSchedule
+from splatlearn.training.loop.parameter_groups import parameter_groups
 
 
 def test_warms_up_linearly_and_ends_at_the_minimum() -> None:

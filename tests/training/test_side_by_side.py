@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import splatlearn.training.loop as loop
+import splatlearn.training.pretraining.loop as loop
 from splatlearn.training import MutualInformationOptions, Recipe, pretrain
-from splatlearn.training.side_by_side import LEAST_PATCHES, MOST_BYTES, SideBySide, parts_worth_it
+from splatlearn.training.pretraining.side_by_side import LEAST_PATCHES, MOST_BYTES, SideBySide, parts_worth_it
 from training.small_run import losses, pictures, small_recipe
 
 
@@ -31,7 +31,7 @@ def counted(two_threads: None, monkeypatch: pytest.MonkeyPatch) -> list[int]:
             seen.append(len(passes))
             return super().__call__(passes, parameters)
 
-    monkeypatch.setattr("splatlearn.training.side_by_side.LEAST_PATCHES", 16)
+    monkeypatch.setattr("splatlearn.training.pretraining.side_by_side.LEAST_PATCHES", 16)
     monkeypatch.setattr(loop, "SideBySide", Counted)
     return seen
 
@@ -53,7 +53,7 @@ def gentle(recipe: Recipe) -> Recipe:
 
 
 def in_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("splatlearn.training.side_by_side.LEAST_PATCHES", 10**9)
+    monkeypatch.setattr("splatlearn.training.pretraining.side_by_side.LEAST_PATCHES", 10**9)
 
 
 @pytest.mark.parametrize("method", ["gmae", "mae", "four masks"])

@@ -17,12 +17,12 @@ from splatlearn.core.errors import SplatlearnError
 from splatlearn.evaluation.comparison import read_run
 from splatlearn.evaluation.results import Evaluation, Score, Subject, read_evaluations, save_evaluation
 from splatlearn.report.run_facts import hidden_share, predicted_target, run_facts
+from splatlearn.runs.tensor_files import TensorFiles
 from splatlearn.training import DataOptions, FinetuneRecipe, Recipe, RunOptions
-from splatlearn.training.checkpoint import Progress, read_progress, write_progress
-from splatlearn.training.finetune_recipe import LabelledOptions
+from splatlearn.training.finetuning.recipe import LabelledOptions
+from splatlearn.training.loop.checkpoint import Progress, read_progress, write_progress
+from splatlearn.training.loop.state import restore_optimizer
 from splatlearn.training.replay import _description
-from splatlearn.training.state import restore_optimizer
-from splatlearn.training.tensor_files import TensorFiles
 
 RECIPE = Recipe(method="mi-gmae", data=DataOptions(data="photos"), run=RunOptions(out="run")).resolved()
 FINETUNE = FinetuneRecipe(model="m", data=LabelledOptions(data="photos"), run=RunOptions(out="run")).resolved(12)

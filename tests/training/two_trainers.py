@@ -18,8 +18,9 @@ from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
 from splatlearn.models import presets
-from splatlearn.training import MutualInformationOptions, ObjectiveOptions, Recipe, RunResult, engine, pretrain
-from splatlearn.training.recipe import OptimizerOptions
+from splatlearn.training import MutualInformationOptions, ObjectiveOptions, Recipe, RunResult, pretrain
+from splatlearn.training.loop import engine
+from splatlearn.training.pretraining.recipe import OptimizerOptions
 from training.small_run import pictures, small_recipe
 
 SMALL = (24, 2, 3)

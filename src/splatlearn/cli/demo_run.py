@@ -36,10 +36,10 @@ from splatlearn.models.folders.packaged import DEFAULT
 from splatlearn.report import Section, model_sections, run_sections, write_page
 from splatlearn.report.demo_picture import demo_picture
 from splatlearn.report.run_pictures import zero_shot_section
+from splatlearn.runs.folder import NAMES as RUN_NAMES
+from splatlearn.runs.folder import RECIPE, environment
+from splatlearn.runs.lock import HOLDER, LOCK, RunLock
 from splatlearn.training import DataOptions, OptimizerOptions, Recipe, RunOptions, RunResult, pretrain
-from splatlearn.training.run_folder import NAMES as RUN_NAMES
-from splatlearn.training.run_folder import RECIPE, environment
-from splatlearn.training.run_lock import HOLDER, LOCK, RunLock
 
 PAGES = ("report.html", "summary.json", "picture.png")
 """What the demo writes beside its run."""

@@ -16,7 +16,7 @@ def doctor() -> int:
     from splatlearn.models.nn import layers
     from splatlearn.rendering import available_backends
     from splatlearn.rendering.backends.cpu.support import instruction_set, instruction_sets
-    from splatlearn.training.run_folder import environment
+    from splatlearn.runs.folder import environment
 
     console = Console()
     facts = environment()

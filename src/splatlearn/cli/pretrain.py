@@ -8,9 +8,9 @@ from typing import Annotated, cast, get_args
 import tyro
 
 from splatlearn.cli.resuming import options_given, resumed_recipe
-from splatlearn.training.laptop import laptop_recipe
 from splatlearn.training.options import RunOptions
-from splatlearn.training.recipe import DataOptions, Method, Recipe
+from splatlearn.training.pretraining.laptop import laptop_recipe
+from splatlearn.training.pretraining.recipe import DataOptions, Method, Recipe
 
 
 def pretrain_command(arguments: Sequence[str]) -> Callable[..., int]:
@@ -26,7 +26,7 @@ def pretrain_command(arguments: Sequence[str]) -> Callable[..., int]:
         from splatlearn.cli.stopped import how_it_stopped, is_finished
         from splatlearn.report import write_run_report
         from splatlearn.training import pretrain
-        from splatlearn.training.processes import part
+        from splatlearn.training.loop.processes import part
 
         result = pretrain(recipe)
         part()

@@ -10,8 +10,8 @@ from typing import TypeVar
 
 from splatlearn.core.disk.atomic import read_object
 from splatlearn.core.errors import InputError
-from splatlearn.training.finetune_recipe import FinetuneRecipe
-from splatlearn.training.recipe import Recipe
+from splatlearn.training.finetuning.recipe import FinetuneRecipe
+from splatlearn.training.pretraining.recipe import Recipe
 
 AnyRecipe = TypeVar("AnyRecipe", Recipe, FinetuneRecipe)
 
@@ -25,7 +25,7 @@ def resumed_recipe(verb: str, kind: type[AnyRecipe], arguments: Sequence[str]) -
     given = options_given(arguments)
     if [*arguments][:1] != [verb] or not given.resume or given.out is None:
         return None
-    from splatlearn.training.run_folder import RECIPE
+    from splatlearn.runs.folder import RECIPE
 
     path = Path(given.out) / RECIPE
     if not path.is_file():

@@ -13,7 +13,7 @@ from splatlearn.core.numbers import evenly_spaced
 from splatlearn.data.image_sets.samples import ImageSource, StoredImage
 from splatlearn.data.labelled import LabelledImages, stored_images
 from splatlearn.images.errors import UnreadableImage
-from splatlearn.training.run_data import DataIdentity
+from splatlearn.runs.data_identity import DataIdentity
 
 LOOKED_AT = 256
 """Samples whose name and stored size are compared, spread over the set."""

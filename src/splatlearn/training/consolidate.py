@@ -8,8 +8,7 @@ from pathlib import Path
 import torch
 
 from splatlearn.models import save_model
-from splatlearn.training.checkpoint import MODEL, read_progress, write_progress
-from splatlearn.training.checkpoint_files import (
+from splatlearn.runs.checkpoint_files import (
     RECIPE,
     CheckpointError,
     checkpoint_folders,
@@ -18,13 +17,14 @@ from splatlearn.training.checkpoint_files import (
     step_of,
     verify,
 )
-from splatlearn.training.checkpoints import open_tensors
-from splatlearn.training.process_group import Processes
-from splatlearn.training.recipe import Recipe
-from splatlearn.training.run_lock import RunLock
-from splatlearn.training.starting import new_model
-from splatlearn.training.state import restore_weights
-from splatlearn.training.tensor_files import shard_names, write_tensors
+from splatlearn.runs.checkpoints import open_tensors
+from splatlearn.runs.lock import RunLock
+from splatlearn.runs.processes import Processes
+from splatlearn.runs.tensor_files import shard_names, write_tensors
+from splatlearn.training.loop.checkpoint import MODEL, read_progress, write_progress
+from splatlearn.training.loop.state import restore_weights
+from splatlearn.training.pretraining.recipe import Recipe
+from splatlearn.training.pretraining.starting import new_model
 
 
 def consolidate(run: str | Path, step: int | None = None) -> Path:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from splatlearn.core.errors import InputError
-from splatlearn.training.stored_recipe import check_choices, check_range
+from splatlearn.runs.recipe import StoredRecipe, check_choices, check_range
 
 Parallel = Literal["ddp", "fsdp"]
 Precision = Literal["auto", "fp32", "bf16"]
@@ -19,6 +19,20 @@ FREE |= {"data.validate_every", "run.keep_every", "run.max_skipped", "run.parall
 
 STEP = {"optimizer.batch_size", "optimizer.accumulate"}
 """Fields that say how the images of a step are shared; `step_shape` looks at them where a run goes on."""
+
+
+class TrainingRecipe(StoredRecipe):
+    """What the recipes of pre-training and fine-tuning have in common, as far as the loop needs it."""
+
+    free = FREE
+    judged = STEP
+
+    run: RunOptions
+    data: Any
+    """With `workers` and `max_unreadable`."""
+    optimizer: Any
+    """With `epochs`, `batch_size`, `accumulate`, `base_learning_rate`, `warmup_epochs`, `min_learning_rate`, `betas`
+    and `clip_norm`."""
 
 
 @dataclass(frozen=True)

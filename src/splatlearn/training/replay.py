@@ -20,20 +20,20 @@ from splatlearn.core.errors import InputError, MissingError
 from splatlearn.core.typed import read_as, shown
 from splatlearn.data.loading.batch import Batch
 from splatlearn.models import GMAE, MAE, Classifier, load_classifier, load_model
-from splatlearn.training.checkpoint_files import RECIPE
-from splatlearn.training.checkpoints import open_tensors
-from splatlearn.training.cost import Cost
-from splatlearn.training.finetune_augment import OPERATIONS
-from splatlearn.training.finetune_cost import FinetuneCost
-from splatlearn.training.finetune_data import LabelledBatch
-from splatlearn.training.finetune_recipe import FinetuneRecipe
-from splatlearn.training.guard import finite_or_nan
-from splatlearn.training.nonfinite import DESCRIPTION, NETWORKS, SCHEMA
-from splatlearn.training.pretraining_cost import PretrainingCost
-from splatlearn.training.recipe import Recipe
-from splatlearn.training.run_folder import NONFINITE
-from splatlearn.training.stored_recipe import check_range
-from splatlearn.training.tensor_files import TensorFiles
+from splatlearn.runs.checkpoint_files import RECIPE
+from splatlearn.runs.checkpoints import open_tensors
+from splatlearn.runs.folder import NONFINITE
+from splatlearn.runs.recipe import check_range
+from splatlearn.runs.tensor_files import TensorFiles
+from splatlearn.training.finetuning.augment import OPERATIONS
+from splatlearn.training.finetuning.cost import FinetuneCost
+from splatlearn.training.finetuning.data import LabelledBatch
+from splatlearn.training.finetuning.recipe import FinetuneRecipe
+from splatlearn.training.loop.cost import Cost
+from splatlearn.training.loop.guard import finite_or_nan
+from splatlearn.training.loop.nonfinite import DESCRIPTION, NETWORKS, SCHEMA
+from splatlearn.training.pretraining.cost import PretrainingCost
+from splatlearn.training.pretraining.recipe import Recipe
 
 SHAPES: dict[type, dict[str, tuple[torch.dtype, tuple[str, ...]]]] = {
     Batch: {

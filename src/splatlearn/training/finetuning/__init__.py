@@ -1,0 +1,1 @@
+"""Fine-tuning of classifiers: recipe, augmentation, loop and validation."""

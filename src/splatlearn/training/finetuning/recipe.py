@@ -1,0 +1,158 @@
+"""The recipe of a fine-tuning run: the official MAE recipe, every choice of it an option.
+
+Source: He et al. 2022 (arXiv 2111.06377), table 9, and the official code. `None` stands for the value that the recipe
+has for an encoder of that depth, which `FinetuneRecipe.resolved` fills in.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+
+from tyro.conf import Positional
+
+from splatlearn.core.errors import InputError
+from splatlearn.models.options import Pooling
+from splatlearn.runs.recipe import check_choices, check_range, filled
+from splatlearn.training.options import RunOptions, TrainingRecipe, check_betas, check_crop_scale, check_run
+
+
+@dataclass(frozen=True)
+class LabelledOptions:
+    """What to learn from."""
+
+    data: str
+    """Labelled images: a folder CLASS/*.jpg, with train/ and val/ above or without, a parquet file or a Hub name."""
+    image_column: str | None = None
+    """Column with the images of parquet or Hub data. Default: found by its type."""
+    label_column: str | None = None
+    """Column with the labels of parquet or Hub data. Default: found by its name and type."""
+    workers: int | None = None
+    """Processes that decode and crop. Default: one on a CPU run, as many as cores (at most 16) beside a GPU."""
+    max_unreadable: float = 0.05
+    """Unreadable images are skipped and counted; above this share of the images seen the run stops."""
+    center_crop: float = 1.0
+    """Share of the shorter side that validation sees; the official recipe's is 0.875 for photographs at 224 px."""
+    validate_every: int = 1
+    """Epochs between two validations; the last epoch always has one."""
+
+
+@dataclass(frozen=True)
+class AugmentOptions:
+    """How training images are changed."""
+
+    crop_scale: tuple[float, float] = (0.08, 1.0)
+    """Area of a random crop as shares of the image."""
+    flip: float = 0.5
+    """Chance that a crop is mirrored."""
+    rand_augment: float = 9.0
+    """Magnitude of RandAugment, up to 10; 0 for none. It needs kornia, which the extra `finetune` brings."""
+    rand_augment_ops: int = 2
+    """Operations that RandAugment draws for an image, each applied with chance a half."""
+    erase: float = 0.25
+    """Chance that a rectangle of an image is replaced by noise (random erasing)."""
+    mixup: float = 0.8
+    """Alpha of mixup's Beta distribution; 0 for none."""
+    cutmix: float = 1.0
+    """Alpha of CutMix's Beta distribution; 0 for none. With both, each batch draws one of them."""
+    mix: float = 1.0
+    """Share of the batches that are mixed."""
+
+
+@dataclass(frozen=True)
+class FinetuneOptimizerOptions:
+    """How it is learned."""
+
+    epochs: int | None = None
+    """Passes over the data. Default: 100, from 24 blocks on 50."""
+    batch_size: int = 64
+    """Images of one forward pass in one process."""
+    accumulate: int = 1
+    """Forward passes whose gradients make one step; the official recipe has 1024 images a step."""
+    base_learning_rate: float | None = None
+    """Learning rate of the head at 256 images a step; it is scaled linearly. Default: 5e-4, from 24 blocks on 1e-3."""
+    layer_decay: float | None = None
+    """Factor of the learning rate from each block to the one before it. Default: 0.65, from 24 blocks on 0.75."""
+    warmup_epochs: float | None = None
+    """Epochs of linear warm-up. Default: 5, and at most a tenth of all."""
+    min_learning_rate: float = 1e-6
+    """Where the cosine ends."""
+    weight_decay: float = 0.05
+    """AdamW's; biases, norms and tokens have none."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """AdamW's."""
+    clip_norm: float | None = None
+    """Largest norm of the gradient. Default: any."""
+    drop_path: float | None = None
+    """Chance that an image skips the last block, falling linearly to 0 at the first. Default: 0.1, 0.2 and 0.3 for
+    12, 24 and 32 blocks."""
+    smoothing: float = 0.1
+    """Share of a label that is spread over all classes."""
+    ema_decay: float = 0.9999
+    """Decay of the moving average of the weights, which starts faster; 0 for no average."""
+
+
+@dataclass(frozen=True)
+class FinetuneRecipe(TrainingRecipe):
+    """Everything that fixes a fine-tuning run."""
+
+    other_data = "fine-tune into another --out"
+
+    model: Positional[str]
+    """The pre-trained model: a run folder, a checkpoint or model folder, or a Hub id owner/name."""
+    data: LabelledOptions
+    run: RunOptions
+    augment: AugmentOptions = field(default_factory=AugmentOptions)
+    optimizer: FinetuneOptimizerOptions = field(default_factory=FinetuneOptimizerOptions)
+    pooling: Pooling = "mean"
+    """What the head sees: the mean of the patches' tokens, or the class token (cls)."""
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    def resolved(self, depth: int) -> FinetuneRecipe:
+        """This recipe with the official one's values for an encoder of `depth` blocks in place of None."""
+        large = depth >= 24
+        epochs = self.optimizer.epochs or (50 if large else 100)
+        optimizer = filled(
+            self.optimizer,
+            epochs=epochs,
+            base_learning_rate=1e-3 if large else 5e-4,
+            layer_decay=0.75 if large else 0.65,
+            warmup_epochs=min(5.0, epochs / 10),
+            drop_path=0.3 if depth >= 32 else 0.2 if large else 0.1,
+        )
+        return dataclasses.replace(self, optimizer=optimizer)
+
+
+def _check(recipe: FinetuneRecipe) -> None:
+    """Raise InputError naming the first field outside its range, before anything is read or written."""
+    data, augment, optimizer, run = recipe.data, recipe.augment, recipe.optimizer, recipe.run
+    check_choices(pooling=(recipe.pooling, Pooling))
+    check_run(run)
+    check_range(
+        "a number above 0", lambda value: value > 0,
+        epochs=optimizer.epochs, batch_size=optimizer.batch_size, accumulate=optimizer.accumulate,
+        clip_norm=optimizer.clip_norm, layer_decay=optimizer.layer_decay, rand_augment_ops=augment.rand_augment_ops,
+        center_crop=data.center_crop, validate_every=data.validate_every,
+    )  # fmt: skip
+    check_range(
+        "a number between 0 and 1", lambda value: 0 <= value <= 1,
+        max_unreadable=data.max_unreadable, center_crop=data.center_crop, flip=augment.flip, erase=augment.erase,
+        mix=augment.mix, layer_decay=optimizer.layer_decay,
+    )  # fmt: skip
+    check_range(
+        "a number from 0 to below 1", lambda value: 0 <= value < 1,
+        drop_path=optimizer.drop_path, smoothing=optimizer.smoothing, ema_decay=optimizer.ema_decay,
+    )  # fmt: skip
+    check_range(
+        "a number ≥ 0", lambda value: value >= 0,
+        mixup=augment.mixup, cutmix=augment.cutmix, rand_augment=augment.rand_augment,
+        weight_decay=optimizer.weight_decay, min_learning_rate=optimizer.min_learning_rate,
+        base_learning_rate=optimizer.base_learning_rate, warmup_epochs=optimizer.warmup_epochs, workers=data.workers,
+    )  # fmt: skip
+    check_range("a magnitude up to 10", lambda value: value <= 10, rand_augment=augment.rand_augment)
+    if run.parallel != "ddp":
+        raise InputError(f"parallel: expected ddp, the one way to fine-tune in several processes, got {run.parallel!r}")
+    check_betas(optimizer.betas)
+    check_crop_scale(augment.crop_scale)

@@ -1,0 +1,1 @@
+"""The engine of every training loop, its processes, checkpoints, guard and log."""

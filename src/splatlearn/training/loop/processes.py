@@ -1,0 +1,139 @@
+"""How the processes that train one model are joined, share the model out, and report to trackers."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import torch.distributed as dist
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, PartialState
+from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.nn.parallel import DistributedDataParallel
+
+from splatlearn.core.errors import InputError
+from splatlearn.runs.processes import Processes
+from splatlearn.training.options import Parallel
+
+
+def join_processes(device: torch.device) -> Processes:
+    """Return the processes that torchrun (or whoever set RANK and WORLD_SIZE) started, or this one alone.
+
+    `device` is the kind to compute on; with several processes, each has a device of its own of that kind.
+    """
+    known = PartialState._shared_state.get("device")
+    if known is not None and known.type != device.type:
+        # A process that ran on another device before: accelerate keeps the first one unless told.
+        AcceleratorState._reset_state(reset_partial_state=True)
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
+    state = PartialState(cpu=device.type == "cpu")
+    count = state.num_processes
+    if count == 1:
+        return Processes(device)
+    return Processes(cast("torch.device", state.device), state.process_index, count, dist.new_group(backend="gloo"))
+
+
+def part() -> None:
+    """End what the processes share, when they have nothing left to do."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def distribute(model: nn.Module, accelerator: Accelerator, processes: Processes, parallel: Parallel) -> nn.Module:
+    """The model on its device, its gradients averaged over processes: whole in each (ddp) or shared out (fsdp).
+
+    With fsdp every transformer block is a unit of its own, gathered when it computes; one process alone has nothing to
+    share out.
+    """
+    if processes.count == 1:
+        return accelerator.prepare(model)
+    model = model.to(processes.device)
+    if parallel == "ddp":
+        # The models' buffers are constants, alike in all processes from the start.
+        news = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
+        still: dict[str, Any] = {"forward_sync_buffers" if news else "broadcast_buffers": False}
+        devices = [processes.device] if processes.device.type == "cuda" else None
+        return DistributedDataParallel(model, device_ids=devices, gradient_as_bucket_view=True, **still)
+    mesh = init_device_mesh(processes.device.type, (processes.count,))
+    for module in list(model.modules()):
+        if isinstance(module, nn.ModuleList):
+            for block in module:
+                fully_shard(block, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+    return model
+
+
+def share_out(network: nn.Module, like: nn.Module) -> None:
+    """Treat a network that learns with a model as that is treated: shared out if it is, else left whole."""
+    if isinstance(like, FSDPModule) and any(True for _ in network.parameters()):
+        fully_shard(network, mesh=init_device_mesh(next(like.parameters()).device.type, (dist.get_world_size(),)))
+
+
+def is_sharded(model: nn.Module) -> bool:
+    """Whether the model is shared out over processes."""
+    return isinstance(model, FSDPModule)
+
+
+@contextlib.contextmanager
+def gradients_stay(model: nn.Module, stay: bool) -> Iterator[None]:
+    """Inside, a backward pass leaves its gradients in this process if they are to stay, and shares them if not."""
+    if not stay or not isinstance(model, FSDPModule | DistributedDataParallel):
+        yield
+    elif isinstance(model, FSDPModule):
+        model.set_requires_gradient_sync(False)
+        try:
+            yield
+        finally:
+            model.set_requires_gradient_sync(True)
+    else:
+        with model.no_sync():
+            yield
+
+
+def check_trackers(names: Sequence[str]) -> None:
+    """Raise InputError for a tracker that accelerate does not know, and for one whose package is not installed."""
+    known = sorted(LOGGER_TYPE_TO_CLASS)
+    for name in names:
+        if name != "all" and name not in known:
+            raise InputError(f"trackers: expected none, all or some of {', '.join(known)}, got {name!r}")
+        if name != "all" and name not in map(str, get_available_trackers()):
+            raise InputError(f"trackers: {name} is not installed; pip install {name}, or choose --trackers none")
+
+
+def make_accelerator(device: torch.device, trackers: Sequence[str], folder: Path) -> Accelerator:
+    """An Accelerator on the device; precision stays with the loop, since accelerate fixes it once per process."""
+    return Accelerator(cpu=device.type == "cpu", log_with=[*trackers] or None, project_dir=str(folder))
+
+
+class AccelerateTrackers:
+    """The trackers of an Accelerator, as a `Logbook` uses them.
+
+    Accelerate's own end of training would part the processes too, which may have another run to do; `finish` ends the
+    trackers alone.
+    """
+
+    def __init__(self, accelerator: Accelerator) -> None:
+        self._accelerator = accelerator
+
+    def start(self, project: str, step: int) -> None:
+        """Open the trackers at a step; of steps that are done again the later ones count."""
+        if self._accelerator.log_with:
+            self._accelerator.init_trackers(project, init_kwargs={"tensorboard": {"purge_step": step + 1}})
+
+    def log(self, numbers: Mapping[str, float], step: int) -> None:
+        """Write the numbers of a step."""
+        if self._accelerator.trackers:
+            self._accelerator.log(dict(numbers), step=step)
+
+    def finish(self) -> None:
+        """Close the trackers."""
+        for tracker in self._accelerator.trackers:
+            tracker.finish()

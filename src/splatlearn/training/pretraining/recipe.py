@@ -1,0 +1,235 @@
+"""The recipe of a pre-training run: every choice, as one tree of dataclasses.
+
+The fields are the command-line options, their docstrings its help. `None` stands for "the method's own value", which
+`Recipe.resolved` fills in, so that a run's `recipe.json` says everything.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from tyro.conf import Positional
+
+from splatlearn.core.errors import InputError
+from splatlearn.core.kinds import check_kind
+from splatlearn.core.typed import shown
+from splatlearn.models.options import ModelOptions
+from splatlearn.runs.recipe import check_choices, check_range, filled
+from splatlearn.training.options import RunOptions, TrainingRecipe, check_betas, check_crop_scale, check_run
+from splatlearn.training.pretraining.mutual_recipe import WEIGHTS, MutualInformationOptions, check_mutual_information
+from splatlearn.training.pretraining.probe_options import ProbeOptions
+from splatlearn.training.pretraining.recipe_migrations import migrate_recipe
+
+Method = Literal["gmae", "mae", "mi-gmae", "mi-mae"]
+PixelError = Literal["squared", "pattern", "both"]
+RecipePreset = Literal["default", "paper", "laptop"]
+
+SMALL_SIZES = ("micro", "tiny", "small")
+"""Sizes of encoders for which the default preset has choices of its own."""
+SMALL_RATE = 4e-3
+"""Their learning rate at 256 images a step: 1e-3 at 64, as the weights in the package were trained with."""
+GENTLE_RATE = 1e-3
+"""The same from trained weights, which keeps what they know."""
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """What to learn from."""
+
+    data: str
+    """Images: a folder (sub-folders are fine), a parquet or tar file, folder or URL, or a Hugging Face Hub name."""
+    split: str = "train"
+    """The part of the data to learn from, where it has parts."""
+    image_column: str | None = None
+    """Column with the images of parquet or Hub data. Default: found by its type."""
+    shuffle_window: int | None = None
+    """Samples that are shuffled together where shards are read as a stream. Tar shards and URLs always are (default
+    4096); local parquet is where this is given, and else read in any order."""
+    lanes: int = 64
+    """Streams that such shards are dealt to; more for many processes, see docs/scaling.md."""
+    crop_scale: tuple[float, float] | None = None
+    """Area of a random crop as shares of the image. Default: 0.2 1 for MAE, 0.08 1 for GMAE, as in the papers."""
+    flip: float = 0.5
+    """Chance that a crop is mirrored."""
+    grow_from: float = 1.0
+    """Sides at which crops are seen at first, as a share of the model's; they grow by whole patches."""
+    grow_for: float = 0.5
+    """Share of the run over which they grow."""
+    workers: int | None = None
+    """Processes that decode and crop. Default: one on a CPU run, as many as cores (at most 16) beside a GPU."""
+    max_unreadable: float = 0.05
+    """Unreadable images are skipped and counted; above this share of the images seen the run stops."""
+
+
+@dataclass(frozen=True)
+class ObjectiveOptions:
+    """What is learned."""
+
+    mask_ratio: float = 0.75
+    """Share of the patches that the encoder does not see."""
+    normalize_targets: bool | None = None
+    """Standardise every target patch. Default: yes for MAE (better features) whose error is squared, no for GMAE (it
+    would harm)."""
+    visible_weight: float | None = None
+    """Weight of visible patches in the loss, beside 1 for hidden ones. Default: 1 for GMAE, 0 for MAE and in the paper
+    preset."""
+    error: PixelError | None = None
+    """Squared errors of pixels, or of patches' patterns whatever their contrast, with little weight on mean colours, or
+    the sum of both. Default: both for gmae, pattern for mi-gmae, squared for MAE, with normalised targets and in the
+    paper preset."""
+
+
+@dataclass(frozen=True)
+class OptimizerOptions:
+    """How it is learned."""
+
+    epochs: int = 400
+    """Passes over the data."""
+    batch_size: int = 64
+    """Images of one forward pass in one process."""
+    accumulate: int = 1
+    """Forward passes whose gradients make one step."""
+    base_learning_rate: float | None = None
+    """Learning rate at 256 images a step; it is scaled linearly. Default: 4e-3 for models up to small, 1e-3 where they
+    start from trained weights; for larger ones and in the paper preset 1.5e-4 for MAE, 1e-4 for GMAE."""
+    warmup_epochs: float | None = None
+    """Epochs of linear warm-up. Default: 40 for MAE, 5 for GMAE, and at most a tenth of all."""
+    min_learning_rate: float = 0.0
+    """Where the cosine ends."""
+    weight_decay: float = 0.05
+    """AdamW's; biases and norms have none."""
+    decay_tokens: bool | None = None
+    """Whether weight decay applies to the class token, mask token, queries and anchors too. Default: in the paper
+    preset alone."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """AdamW's."""
+    clip_norm: float | None = None
+    """Largest norm of the gradient; 0 for any. Default: 2, and 0 for MAE in the paper preset."""
+
+
+@dataclass(frozen=True)
+class Recipe(TrainingRecipe):
+    """Everything that fixes a pre-training run."""
+
+    other_data = "start a new run from its weights with --start-from {run} and another --out"
+
+    method: Positional[Method]
+    """What to pre-train; mi- sees an image through several masks, with terms of mutual information."""
+    data: DataOptions
+    run: RunOptions
+    objective: ObjectiveOptions = field(default_factory=ObjectiveOptions)
+    mutual: MutualInformationOptions = field(default_factory=MutualInformationOptions)
+    optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
+    model: str | None = None
+    """Name such as gmae_vit_base_patch16_224. Default: that one, or its MAE twin."""
+    preset: RecipePreset = "default"
+    """The project's choices (default), those of the paper, as far as docs/concepts/paper_preset.md says, or what suits
+    two CPU cores and half an hour (laptop); other options change single choices of a preset."""
+    options: ModelOptions = field(default_factory=ModelOptions)
+    start_from: str | None = None
+    """Run, model folder, name of weights in the package, or Hub id whose weights training starts from, encoder and
+    decoder; what model and options leave out is the same as there. Default: fresh weights."""
+    probe: ProbeOptions = field(default_factory=ProbeOptions)
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    @property
+    def kind(self) -> str:
+        """The kind of model that the method trains, mae or gmae."""
+        return self.method.removeprefix("mi-")
+
+    @classmethod
+    def _stored(cls, values: dict[str, Any]) -> Recipe:
+        """The recipe with what an older version did not know yet set to the values of its time."""
+        return cls.from_dict(migrate_recipe(values)).resolved()
+
+    def resolved(self) -> Recipe:
+        """This recipe with the method's own values in place of None, the model's options among them.
+
+        Numbers of the optimiser: the papers' pre-training recipes. The paper preset's are all theirs (He et al. 2022,
+        table 8 and the official code; arXiv 2501.03229 and its authors' code).
+        """
+        # The command line needs recipes before it needs PyTorch.
+        from splatlearn.models import complete_options
+
+        mae, several, paper = self.kind == "mae", self.method != self.kind, self.preset == "paper"
+        weights = WEIGHTS[self.kind] if several else (0.0, 0.0)
+        warmup = min(40.0 if mae else 5.0, self.optimizer.epochs / 10)
+        published = mae or paper
+        painted = "squared" if published or self.objective.normalize_targets else "pattern" if several else "both"
+        objective = filled(self.objective, error=painted, visible_weight=0.0 if published else 1.0)
+        model = self.model or f"{self.kind}_vit_base_patch16_224"
+        return dataclasses.replace(
+            self,
+            model=model,
+            options=complete_options(model, "paper" if paper else "default", self.options),
+            data=filled(self.data, crop_scale=(0.2, 1.0) if mae else (0.08, 1.0)),
+            objective=filled(objective, normalize_targets=mae and objective.error == "squared"),
+            mutual=filled(
+                self.mutual,
+                masks=4 if several else 1,
+                maximize_weight=weights[0],
+                minimize_weight=weights[1],
+            ),
+            optimizer=filled(
+                self.optimizer,
+                base_learning_rate=self._rate(model),
+                warmup_epochs=warmup,
+                decay_tokens=paper,
+                clip_norm=0.0 if mae and paper else 2.0,
+            ),
+        )
+
+    def _rate(self, model: str) -> float:
+        """The default learning rate at 256 images a step.
+
+        The papers' rates are for hundreds of thousands of steps of large models. Small ones, which people train for
+        thousands of steps, hardly move at them.
+        """
+        if self.preset == "paper" or model.split("_")[2] not in SMALL_SIZES:
+            return 1.5e-4 if self.kind == "mae" else 1e-4
+        return SMALL_RATE if self.start_from is None else GENTLE_RATE
+
+
+def _check(recipe: Recipe) -> None:
+    """Raise InputError naming the first field outside its range, before anything is read or written."""
+    data, objective, optimizer, run = recipe.data, recipe.objective, recipe.optimizer, recipe.run
+    kinds = {"data": DataOptions, "objective": ObjectiveOptions, "optimizer": OptimizerOptions, "run": RunOptions}
+    for name, kind in kinds.items():
+        check_kind(name, getattr(recipe, name), kind)
+    check_kind("method", recipe.method, str)
+    check_choices(
+        method=(recipe.method, Method),
+        preset=(recipe.preset, RecipePreset),
+        error=(objective.error, PixelError),
+    )
+    check_run(run)
+    if (recipe.model or recipe.kind).split("_")[0] != recipe.kind:
+        raise InputError(f"model: expected a name that starts with {recipe.kind}_, got {shown(recipe.model)}")
+    check_range(
+        "a number above 0", lambda value: value > 0,
+        epochs=optimizer.epochs, batch_size=optimizer.batch_size, accumulate=optimizer.accumulate,
+        shuffle_window=data.shuffle_window, lanes=data.lanes,
+    )  # fmt: skip
+    check_range(
+        "a number ≥ 0", lambda value: value >= 0,
+        clip_norm=optimizer.clip_norm, weight_decay=optimizer.weight_decay, visible_weight=objective.visible_weight,
+        min_learning_rate=optimizer.min_learning_rate, base_learning_rate=optimizer.base_learning_rate,
+        warmup_epochs=optimizer.warmup_epochs, workers=data.workers,
+    )  # fmt: skip
+    check_range("a number between 0 and 1", lambda value: 0 < value < 1, mask_ratio=objective.mask_ratio)
+    check_range(
+        "a number between 0 and 1", lambda value: 0 <= value <= 1,
+        flip=data.flip, max_unreadable=data.max_unreadable, grow_for=data.grow_for,
+    )  # fmt: skip
+    check_range("a number above 0 and at most 1", lambda value: 0 < value <= 1, grow_from=data.grow_from)
+    check_betas(optimizer.betas)
+    check_crop_scale(data.crop_scale)
+    if objective.error in ("pattern", "both") and objective.normalize_targets:
+        raise InputError(
+            f"error: expected squared with normalised targets, which have no contrast, got {objective.error}"
+        )
+    check_mutual_information(recipe.mutual, optimizer.batch_size)
