@@ -19,6 +19,7 @@ def finetune_command(arguments: Sequence[str]) -> Callable[..., int]:
         """Fine-tune a pre-trained encoder to classify labelled images, by the official MAE recipe."""
         from splatlearn.cli.stopped import how_it_stopped, is_finished
         from splatlearn.report import write_run_report
+        from splatlearn.training import finetune
         from splatlearn.training.loop.processes import part
 
         result = finetune(recipe)
