@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._C import _are_functorch_transforms_active
 from torch._C._functorch import is_legacy_batchedtensor  # pyright: ignore[reportMissingImports]
 from torch.autograd import forward_ad
@@ -31,6 +31,30 @@ def is_transformed(*tensors: Tensor) -> bool:
         is_legacy_batchedtensor(each) or (has_level and forward_ad.unpack_dual(each).tangent is not None)
         for each in tensors
     )
+
+
+def transforms_active() -> bool:
+    """Whether a function transform or a level of forward-mode differentiation is active, whatever it acts on.
+
+    PyTorch has no public way to ask.
+    """
+    return _has_transforms() or forward_ad._current_level >= 0
+
+
+def is_batched(tensor: Tensor) -> bool:
+    """Whether a tensor is a batch of gradients (`is_grads_batched=True`); PyTorch has no public way to ask."""
+    return is_legacy_batchedtensor(tensor)
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether calling a module runs hooks beside its `forward`; PyTorch has no public way to ask."""
+    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    return any(hooks)
+
+
+def has_global_hooks() -> bool:
+    """Whether hooks on all modules are registered; PyTorch has no public way to ask."""
+    return bool(nn.modules.module._has_any_global_hook())
 
 
 def _has_transforms() -> bool:

@@ -17,7 +17,7 @@ from splatlearn.models.heads.gaussian_numbers import OPACITY, ROTATION, gaussian
 from splatlearn.models.heads.seen_colors import colors_at, mean_color
 from splatlearn.models.masked_autoencoder import MaskedAutoencoder, MaskedOutput
 from splatlearn.models.masking import Grid, Mask
-from splatlearn.models.nn.block import Common
+from splatlearn.models.nn.attention import Common
 from splatlearn.rendering import render
 from splatlearn.rendering.compositing import Background
 

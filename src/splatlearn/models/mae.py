@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from splatlearn.core.kinds import check_kind
 from splatlearn.models.masked_autoencoder import MaskedAutoencoder, MaskedOutput
 from splatlearn.models.masking import Mask
-from splatlearn.models.nn.block import Common
+from splatlearn.models.nn.attention import Common
 from splatlearn.models.nn.decoder import DecoderConfig
 from splatlearn.models.nn.encoder import ViTConfig
 from splatlearn.models.nn.initial import initialize

@@ -16,11 +16,14 @@ from torch.nn.utils import parametrizations
 
 from models.compiled_layers import away, needs_compiled, negated
 from splatlearn.models.nn import fused_block
+from splatlearn.models.nn.attention import Attention
 from splatlearn.models.nn.block import Block
-from splatlearn.models.nn.fused_block import AttentionHalf, MlpHalf
+from splatlearn.models.nn.fused_block import fused_residual
 from splatlearn.models.nn.layers import plain_layers
+from splatlearn.models.nn.mlp import Mlp
 
 pytestmark = needs_compiled
+Half = tuple[nn.LayerNorm, Attention | Mlp]
 KINDS = [torch.float32, torch.bfloat16]
 ROUNDED = {torch.float32: 1e-6, torch.bfloat16: 2**-8}
 """Largest relative error of a result that is rounded once."""
@@ -335,24 +338,21 @@ def test_hooks_of_all_modules_are_called(tokens: Tensor, generator: torch.Genera
 
 
 def test_what_it_does_not_take(tokens: Tensor, generator: torch.Generator) -> None:
-    def halves(block: Block) -> tuple[AttentionHalf, MlpHalf]:
-        attn, mlp = block.attn, block.mlp
-        return AttentionHalf(attn.num_heads, block.norm1, attn.qkv, attn.proj), MlpHalf(block.norm2, mlp.fc1, mlp.fc2)
+    def halves(block: Block) -> tuple[Half, Half]:
+        return (block.norm1, block.attn), (block.norm2, block.mlp)
 
     block = block_of(96, 3, generator)
-    assert fused_block.residual(tokens, *halves(block)) is not None
-    assert fused_block.residual(tokens.double(), *halves(block)) is None
-    assert fused_block.residual(tokens[:0], *halves(block)) is None
-    assert fused_block.residual(tokens.to("meta"), *halves(block)) is None
-    assert fused_block.residual(tokens, *halves(block_of(96, 12, generator))) is None  # heads of 8 numbers
-    assert fused_block.residual(tokens, *halves(block_of(96, 3, generator).bfloat16())) is None
+    assert fused_residual(tokens, *halves(block)) is not None
+    assert fused_residual(tokens.double(), *halves(block)) is None
+    assert fused_residual(tokens[:0], *halves(block)) is None
+    assert fused_residual(tokens.to("meta"), *halves(block)) is None
+    assert fused_residual(tokens, *halves(block_of(96, 12, generator))) is None  # heads of 8 numbers
+    assert fused_residual(tokens, *halves(block_of(96, 3, generator).bfloat16())) is None
     with torch.autocast("cpu", torch.float16):
-        assert fused_block.residual(tokens, *halves(block)) is None
+        assert fused_residual(tokens, *halves(block)) is None
     with plain_layers():
-        assert fused_block.residual(tokens, *halves(block)) is None
+        assert fused_residual(tokens, *halves(block)) is None
     many = torch.randn(1, 600, 96, generator=generator)
-    assert (
-        fused_block.residual(many, *halves(block)) is None and fused_block.residual(many, halves(block)[1]) is not None
-    )
+    assert fused_residual(many, *halves(block)) is None and fused_residual(many, halves(block)[1]) is not None
     narrow = block_of(24, 1, generator)
-    assert fused_block.residual(torch.randn(1, 3, 24, generator=generator), halves(narrow)[1]) is None
+    assert fused_residual(torch.randn(1, 3, 24, generator=generator), halves(narrow)[1]) is None

@@ -14,7 +14,8 @@ from torch.autograd import forward_ad
 
 from models.compiled_layers import away, needs_compiled, negated
 from splatlearn.models import create_model, random_mask
-from splatlearn.models.nn.block import Block, Common
+from splatlearn.models.nn.attention import Common
+from splatlearn.models.nn.block import Block
 from splatlearn.models.nn.layers import attention, gelu, plain_layers
 
 

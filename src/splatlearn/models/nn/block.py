@@ -1,24 +1,71 @@
-"""A transformer's block with timm's parameter names.
+"""A pre-norm transformer block with timm's parameter names.
 
-Letters in shapes: B images, N tokens, M of them that ask, D width.
+Letters in shapes: B images, N tokens, M tokens returned, D embedding dimension.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from splatlearn.core.errors import InputError
-from splatlearn.models.nn.fused_block import AttentionHalf, MlpHalf, is_untouched, residual
-from splatlearn.models.nn.layers import attention, gelu
-from splatlearn.models.nn.positions import gather_tokens
+from splatlearn.models.nn.attention import Attention, Common
+from splatlearn.models.nn.fused_block import fused_residual
+from splatlearn.models.nn.mlp import Mlp
 
 DEEPEST = 1024
-"""Blocks that an encoder or a decoder may have."""
+"""Largest number of blocks of an encoder or a decoder."""
+
+
+class Block(nn.Module):
+    """A pre-norm transformer block: x + attn(norm1(x)), then x + mlp(norm2(x)).
+
+    `drop_path` is the probability that a training image skips a residual branch.
+    """
+
+    def __init__(self, embed_dim: int, num_heads: int, mlp_ratio: float = 4.0, drop_path: float = 0.0) -> None:
+        super().__init__()
+        self.drop_path = drop_path
+        self.norm1 = nn.LayerNorm(embed_dim, eps=1e-6)
+        self.attn = Attention(embed_dim, num_heads)
+        self.norm2 = nn.LayerNorm(embed_dim, eps=1e-6)
+        self.mlp = Mlp(embed_dim, int(embed_dim * mlp_ratio))
+
+    def forward(
+        self, tokens: Float[Tensor, "B N D"], last: int | None = None, common: Common | None = None
+    ) -> Float[Tensor, "B M D"]:
+        """Apply the block to tokens and, appended to them, the `common` ones, which all attend to each other.
+
+        If `last` is given, only the last `last` tokens are computed and returned.
+        """
+        drops = self.training and self.drop_path > 0.0
+        if last is None and common is None and not drops:
+            fused = fused_residual(tokens, (self.norm1, self.attn), (self.norm2, self.mlp))
+            if fused is not None:
+                return fused
+        tokens, attended = self._attend(tokens, last, common)
+        tokens = tokens + self._drop(attended)
+        fused = None if drops else fused_residual(tokens, (self.norm2, self.mlp))
+        return fused if fused is not None else tokens + self._drop(self.mlp(self.norm2(tokens)))
+
+    def _attend(self, tokens: Tensor, last: int | None, common: Common | None) -> tuple[Tensor, Tensor]:
+        """Return the tokens that are kept and what the attention adds to them."""
+        if common is None:
+            attended = self.attn(self.norm1(tokens), last)
+        else:
+            attended = self.attn(self.norm1(tokens), last, replace(common, tokens=self.norm1(common.tokens)))
+            tokens = torch.cat([tokens, common.dealt(common.tokens, tokens.shape[0])], dim=1)
+        return tokens if last is None else tokens[:, -last:], attended
+
+    def _drop(self, branch: Tensor) -> Tensor:
+        """Zero the branch of randomly chosen training images and scale the others to keep the expectation."""
+        if not (self.training and self.drop_path > 0.0):
+            return branch
+        keep = 1.0 - self.drop_path
+        return branch * branch.new_empty(branch.shape[0], 1, 1).bernoulli_(keep).div_(keep)
 
 
 def check_sizes(embed_dim: int, depth: int, num_heads: int, mlp_ratio: float) -> None:
@@ -35,96 +82,3 @@ def check_sizes(embed_dim: int, depth: int, num_heads: int, mlp_ratio: float) ->
             f"mlp_ratio: expected a number that gives an MLP of embed_dim {embed_dim} 1 to 2^31 hidden units, "
             f"got {mlp_ratio}"
         )
-
-
-@dataclass(frozen=True, eq=False)
-class Common:
-    """Tokens that are the same for all images: `tokens` [1, R, D], of which an image has the rows `places` [B, S].
-
-    Without places it has all of them. What depends on a token alone is worked out once for all images.
-    """
-
-    tokens: Float[Tensor, "1 R D"]
-    places: Int64[Tensor, "B S"] | None = None
-
-    def dealt(self, values: Float[Tensor, "1 R E"], batch: int) -> Float[Tensor, "B S E"]:
-        """What has been made of the tokens, for each image of a batch."""
-        return values.expand(batch, -1, -1) if self.places is None else gather_tokens(values, self.places)
-
-
-class Attention(nn.Module):
-    """Multi-head self-attention."""
-
-    def __init__(self, embed_dim: int, num_heads: int) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.qkv = nn.Linear(embed_dim, 3 * embed_dim)
-        self.proj = nn.Linear(embed_dim, embed_dim)
-
-    def forward(
-        self, tokens: Float[Tensor, "B N D"], last: int | None = None, common: Common | None = None
-    ) -> Float[Tensor, "B M D"]:
-        """What each of the tokens, or each of the `last` of them, takes from all; those in common come behind."""
-        embed_dim = tokens.shape[-1]
-        if common is not None:
-            vectors = torch.cat([self.qkv(tokens), common.dealt(self.qkv(common.tokens), tokens.shape[0])], dim=1)
-            parts = [vectors] if last is None else [vectors[:, -last:, :embed_dim], vectors[..., embed_dim:]]
-        elif last is None or last == tokens.shape[1]:
-            parts = [self.qkv(tokens)]
-        else:
-            weights, biases = self.qkv.weight, self.qkv.bias
-            query = F.linear(tokens[:, -last:], weights[:embed_dim], biases[:embed_dim])
-            parts = [query, F.linear(tokens, weights[embed_dim:], biases[embed_dim:])]
-        return self.proj(attention(self.num_heads, *parts))
-
-
-class Mlp(nn.Module):
-    """Two linear layers with an exact GELU between them."""
-
-    def __init__(self, embed_dim: int, hidden: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(embed_dim, hidden)
-        self.fc2 = nn.Linear(hidden, embed_dim)
-
-    def forward(self, tokens: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
-        return self.fc2(gelu(self.fc1(tokens)))
-
-
-class Block(nn.Module):
-    """A pre-norm transformer block; `drop_path` is the chance that a training image skips a residual branch."""
-
-    def __init__(self, embed_dim: int, num_heads: int, mlp_ratio: float = 4.0, drop_path: float = 0.0) -> None:
-        super().__init__()
-        self.drop_path = drop_path
-        self.norm1 = nn.LayerNorm(embed_dim, eps=1e-6)
-        self.attn = Attention(embed_dim, num_heads)
-        self.norm2 = nn.LayerNorm(embed_dim, eps=1e-6)
-        self.mlp = Mlp(embed_dim, int(embed_dim * mlp_ratio))
-
-    def forward(
-        self, tokens: Float[Tensor, "B N D"], last: int | None = None, common: Common | None = None
-    ) -> Float[Tensor, "B M D"]:
-        """All tokens, those in common last, or the `last` of them, behind the block; every one is attended to."""
-        mlp = [MlpHalf(self.norm2, self.mlp.fc1, self.mlp.fc2)] if is_untouched(self.mlp, Mlp) else []
-        if mlp and last is None and common is None and is_untouched(self.attn, Attention) and not self._skips():
-            attn = AttentionHalf(self.attn.num_heads, self.norm1, self.attn.qkv, self.attn.proj)
-            done = residual(tokens, attn, *mlp)
-            if done is not None:
-                return done
-        if common is None:
-            attended = self.attn(self.norm1(tokens), last)
-        else:
-            attended = self.attn(self.norm1(tokens), last, replace(common, tokens=self.norm1(common.tokens)))
-            tokens = torch.cat([tokens, common.dealt(common.tokens, tokens.shape[0])], dim=1)
-        tokens = (tokens if last is None else tokens[:, -last:]) + self._maybe_skip(attended)
-        done = residual(tokens, *mlp) if mlp and not self._skips() else None
-        return tokens + self._maybe_skip(self.mlp(self.norm2(tokens))) if done is None else done
-
-    def _skips(self) -> bool:
-        return self.training and self.drop_path > 0.0
-
-    def _maybe_skip(self, branch: Tensor) -> Tensor:
-        if not self._skips():
-            return branch
-        keep = 1.0 - self.drop_path
-        return branch * branch.new_empty(branch.shape[0], 1, 1).bernoulli_(keep).div_(keep)

@@ -12,7 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from splatlearn.models.masking import Grid, Mask
-from splatlearn.models.nn.block import Block, Common, check_sizes
+from splatlearn.models.nn.attention import Common
+from splatlearn.models.nn.block import Block, check_sizes
 from splatlearn.models.nn.encoder import ViTConfig
 from splatlearn.models.nn.initial import initialize
 from splatlearn.models.nn.positions import Positioned, gather_tokens

@@ -19,6 +19,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from splatlearn.core.operation import has_global_hooks, has_hooks
+from splatlearn.models.nn.attention import Attention
 from splatlearn.models.nn.layers import (
     KINDS,
     attend,
@@ -32,6 +34,7 @@ from splatlearn.models.nn.layers import (
     native,
     of_kind,
 )
+from splatlearn.models.nn.mlp import Mlp
 
 Gradients = list[Tensor | None]
 
@@ -138,62 +141,62 @@ class MlpHalf:
 
 Half = AttentionHalf | MlpHalf
 PARAMETERS = 6
-"""Of a half."""
+"""Number of parameter tensors of an attention or MLP half."""
 SAVED = 8
-"""Tensors that a half needs for its backward pass."""
+"""Number of tensors that a half saves for its backward pass."""
 
 
-def residual(tokens: Float[Tensor, "B T D"], *halves: Half) -> Float[Tensor, "B T D"] | None:
-    """Tokens behind halves of a block, one after the other; None where that has to be done piece by piece.
+def fused_residual(
+    tokens: Float[Tensor, "B T D"], *sub_layers: tuple[nn.LayerNorm, Attention | Mlp]
+) -> Float[Tensor, "B T D"] | None:
+    """Apply `tokens + sub_layer(norm(tokens))` for each norm and sub-layer in turn, as one compiled operation.
 
-    It has where more than the halves' own parameters has a say (hooks, replaced layers, transforms), and with other
-    devices, numbers and widths than the compiled functions are made for.
+    Returns None if the fused path does not apply (hooks, replaced sub-modules, function transforms, tracing, an
+    unsupported device, dtype or embedding dimension). The caller then runs the sub-layers one at a time.
     """
     if (
         tokens.ndim != 3
         or tokens.dtype != torch.float32
         or not tokens.numel()
         or not compiled_can_take(tokens)
-        or nn.modules.module._has_any_global_hook()
+        or has_global_hooks()
     ):
         return None
     kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32
-    given = _own_parameters(part for half in halves for part in half.parts)
-    if given is None or kind not in KINDS:
+    if kind not in KINDS or not all(_is_plain(layer, Attention, Mlp) for _, layer in sub_layers):
         return None
-    if not all(half.fits(tokens, _of_half(given, index)) for index, half in enumerate(halves)):
+    halves = tuple(_half(norm, layer) for norm, layer in sub_layers)
+    given = _own_parameters(part for half in halves for part in half.parts)
+    if given is None or not all(half.fits(tokens, _of_half(given, index)) for index, half in enumerate(halves)):
         return None
     return _Residual.apply((kind, halves), tokens.contiguous(), *given)
 
 
-def is_untouched(module: nn.Module, *kinds: type[nn.Module]) -> bool:
-    """Whether a module is of one of these classes itself, with no hooks and no other forward in place of its own."""
-    return (
-        type(module) in kinds
-        and "forward" not in module.__dict__
-        and not (
-            module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
-        )
-    )
+def _half(norm: nn.LayerNorm, layer: Attention | Mlp) -> Half:
+    if isinstance(layer, Attention):
+        return AttentionHalf(layer.num_heads, norm, layer.qkv, layer.proj)
+    return MlpHalf(norm, layer.fc1, layer.fc2)
+
+
+def _is_plain(module: nn.Module, *kinds: type[nn.Module]) -> bool:
+    """Whether the module is exactly of one of these classes, without hooks or a replaced `forward`."""
+    return type(module) in kinds and "forward" not in vars(module) and not has_hooks(module)
 
 
 def _own_parameters(parts: Iterable[nn.Module]) -> list[Tensor] | None:
-    """Weights and biases, unless a part is more than these, or they are not what the compiled functions take."""
+    """Return weights and biases, or None if a part is not a plain layer or they are not contiguous float32 on a CPU."""
     found: list[Tensor] = []
     for part in parts:
-        if not is_untouched(part, nn.LayerNorm, nn.Linear) or len(part._parameters) != 2:
+        own = list(part.parameters(recurse=False)) if _is_plain(part, nn.LayerNorm, nn.Linear) else []
+        if len(own) != 2 or not all(map(_is_plain_tensor, own)):
             return None
-        for each in part._parameters.values():
-            if (
-                each is None
-                or type(each) not in (Tensor, nn.Parameter)
-                or each.dtype != torch.float32
-                or not each.is_cpu
-                or not each.is_contiguous()
-            ):
-                return None
-            found.append(each)
+        found += own
     return found
+
+
+def _is_plain_tensor(value: Tensor) -> bool:
+    is_own = type(value) in (Tensor, nn.Parameter)
+    return is_own and value.dtype == torch.float32 and value.is_cpu and value.is_contiguous()
 
 
 def _of_half(given: Sequence[Any], index: int) -> Sequence[Any]:

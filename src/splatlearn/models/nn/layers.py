@@ -17,12 +17,10 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
-from torch._C import _are_functorch_transforms_active
-from torch._C._functorch import is_legacy_batchedtensor  # pyright: ignore[reportMissingImports]
-from torch.autograd import forward_ad
 from torch.nn import Parameter
 
 from splatlearn.core.native import share_openmp, why_missing
+from splatlearn.core.operation import is_batched, transforms_active
 
 try:
     share_openmp()
@@ -99,9 +97,8 @@ def compiled_can_take(*tensors: Tensor) -> bool:
         and not _state["plain"]
         # First of all: torch.compile cannot trace some of what follows.
         and not torch.compiler.is_compiling()
-        and torch._C._get_tracing_state() is None
-        and not _are_functorch_transforms_active()
-        and forward_ad._current_level < 0
+        and not torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+        and not transforms_active()
         and kind in KINDS
         and all(
             # A negated view's memory has the other sign.
@@ -113,8 +110,7 @@ def compiled_can_take(*tensors: Tensor) -> bool:
 
 def compiled_can_take_back(gradient: Tensor) -> bool:
     """Whether the compiled layers may go backward from this gradient: one in memory, without graph or tangent."""
-    transformed = is_legacy_batchedtensor(gradient) or _are_functorch_transforms_active()
-    return not (torch.is_grad_enabled() or transformed or forward_ad._current_level >= 0 or gradient.is_neg())
+    return not (torch.is_grad_enabled() or transforms_active() or is_batched(gradient) or gradient.is_neg())
 
 
 def gradients_by_pieces(
