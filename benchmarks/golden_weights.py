@@ -23,6 +23,7 @@ from splatlearn.evaluation.masked.reconstruction import evaluating
 from splatlearn.models import GMAE, Mask, load_model, random_mask
 from splatlearn.models.folders.packaged import packaged_models
 from splatlearn.objectives import masked_mse
+from splatlearn.zero_shot import edges
 
 Outputs = dict[str, np.ndarray]
 

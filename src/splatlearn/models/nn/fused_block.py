@@ -147,7 +147,7 @@ SAVED = 8
 
 
 def fused_residual(
-    tokens: Float[Tensor, "B T D"], *sub_layers: tuple[nn.LayerNorm, Attention | Mlp]
+    tokens: Float[Tensor, "B T D"], *sub_layers: tuple[nn.Module, nn.Module]
 ) -> Float[Tensor, "B T D"] | None:
     """Apply `tokens + sub_layer(norm(tokens))` for each norm and sub-layer in turn, as one compiled operation.
 
@@ -172,9 +172,10 @@ def fused_residual(
     return _Residual.apply((kind, halves), tokens.contiguous(), *given)
 
 
-def _half(norm: nn.LayerNorm, layer: Attention | Mlp) -> Half:
+def _half(norm: nn.Module, layer: nn.Module) -> Half:
     if isinstance(layer, Attention):
         return AttentionHalf(layer.num_heads, norm, layer.qkv, layer.proj)
+    assert isinstance(layer, Mlp)
     return MlpHalf(norm, layer.fc1, layer.fc2)
 
 
