@@ -35,7 +35,7 @@ def test_every_frame_and_back(frame: str, generator: torch.Generator) -> None:
     torch.testing.assert_close(moved.colors(directions @ matrix.T), cloud.colors(directions))
     back = moved.in_frame("RDF")
     torch.testing.assert_close(back.means, cloud.means)
-    torch.testing.assert_close(back.harmonics, cloud.harmonics)
+    torch.testing.assert_close(back.sh, cloud.sh)
     torch.testing.assert_close(covariances(back), covariances(cloud))
 
 

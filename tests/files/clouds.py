@@ -25,7 +25,7 @@ def random_cloud(generator: torch.Generator, count: int = 300, degree: int = 2, 
         scales=0.02 * 15 ** uniform(3),
         quaternions=quaternions,
         opacities=0.05 + 0.9 * uniform(),
-        harmonics=harmonics,
+        sh=harmonics,
         frame=frame,
     )
 

@@ -29,14 +29,14 @@ def test_colours_are_seen_from_the_camera(generator: torch.Generator) -> None:
     colors = cloud.gaussians(camera).colors
     for index in range(cloud.count):
         basis = harmonics_basis((cloud.means[index] - eye).unsqueeze(0), 3)[0]
-        expected = (basis @ cloud.harmonics[index] + 0.5).clamp_min(0)
+        expected = (basis @ cloud.sh[index] + 0.5).clamp_min(0)
         torch.testing.assert_close(colors[index], expected)
 
 
 def test_an_orthographic_camera_sees_along_its_axis(generator: torch.Generator) -> None:
     cloud = random_cloud(generator, count=6, degree=1)
     colors = cloud.gaussians(Camera.orthographic(8, 8)).colors
-    expected = C0 * cloud.harmonics[:, 0] + 0.4886025 * cloud.harmonics[:, 2] + 0.5
+    expected = C0 * cloud.sh[:, 0] + 0.4886025 * cloud.sh[:, 2] + 0.5
     torch.testing.assert_close(colors, expected.clamp_min(0))
 
 
@@ -52,19 +52,19 @@ def test_several_views_at_once(generator: torch.Generator) -> None:
 
 def test_without_a_camera_colours_are_those_of_degree_0(generator: torch.Generator) -> None:
     cloud = random_cloud(generator)
-    expected = (C0 * cloud.harmonics[:, 0] + 0.5).clamp_min(0)
+    expected = (C0 * cloud.sh[:, 0] + 0.5).clamp_min(0)
     torch.testing.assert_close(cloud.gaussians().colors, expected)
-    assert (cloud.gaussians().colors >= 0).all() and (C0 * cloud.harmonics[:, 0] + 0.5 >= 0).all()
-    dark = replace(cloud, harmonics=cloud.harmonics - 5.0)
+    assert (cloud.gaussians().colors >= 0).all() and (C0 * cloud.sh[:, 0] + 0.5 >= 0).all()
+    dark = replace(cloud, sh=cloud.sh - 5.0)
     assert (dark.gaussians(Camera.gmae(8, 8)).colors == 0).any()
 
 
 def test_degrees(generator: torch.Generator) -> None:
     cloud = random_cloud(generator, degree=2)
-    assert torch.equal(cloud.with_degree(1).harmonics, cloud.harmonics[:, :4])
+    assert torch.equal(cloud.with_degree(1).sh, cloud.sh[:, :4])
     longer = cloud.with_degree(4)
-    assert longer.degree == 4 and torch.equal(longer.with_degree(2).harmonics, cloud.harmonics)
-    assert (longer.harmonics[:, 9:] == 0).all()
+    assert longer.degree == 4 and torch.equal(longer.with_degree(2).sh, cloud.sh)
+    assert (longer.sh[:, 9:] == 0).all()
     with pytest.raises(ValueError, match="degree: expected 0 to 4, got 5"):
         cloud.with_degree(5)
 
@@ -78,9 +78,9 @@ def test_select_and_to(generator: torch.Generator) -> None:
 
 def test_gradients_reach_harmonics(generator: torch.Generator) -> None:
     cloud = random_cloud(generator, count=10, degree=3)
-    harmonics = cloud.harmonics.clone().requires_grad_()
+    harmonics = cloud.sh.clone().requires_grad_()
     camera = Camera.look_at((0.0, 0.0, -4.0), (0.0, 0.0, 0.0), 16, 16)
-    render(replace(cloud, harmonics=harmonics).gaussians(camera), camera).color.sum().backward()
+    render(replace(cloud, sh=harmonics).gaussians(camera), camera).color.sum().backward()
     assert harmonics.grad is not None and (harmonics.grad[:, 15].abs() > 0).any()
 
 
@@ -90,7 +90,7 @@ def test_errors(generator: torch.Generator) -> None:
     for change, message in [
         ({"means": torch.zeros(4)}, r"means: expected shape \[K, 3\], got \[4\]"),
         ({"scales": torch.ones(5, 3)}, r"scales: expected shape \[4, 3\], got \[5, 3\]"),
-        ({"harmonics": torch.ones(4, 5, 3)}, "harmonics: expected one of 1, 4, 9, 16, 25 coefficients, got 5"),
+        ({"sh": torch.ones(4, 5, 3)}, "sh: expected one of 1, 4, 9, 16, 25 coefficients, got 5"),
         ({"frame": "XYZ"}, "frame: expected where x, y and z point"),
     ]:
         with pytest.raises(ValueError, match=message):

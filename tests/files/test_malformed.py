@@ -77,7 +77,7 @@ def first_sog(data: bytes) -> bytes:
 
 
 def is_sound(cloud: SplatCloud) -> bool:
-    tensors = (cloud.means, cloud.scales, cloud.quaternions, cloud.opacities, cloud.harmonics)
+    tensors = (cloud.means, cloud.scales, cloud.quaternions, cloud.opacities, cloud.sh)
     lengths = cloud.quaternions.norm(dim=-1)
     return (
         all(bool(torch.isfinite(tensor).all()) for tensor in tensors)

@@ -68,7 +68,7 @@ def test_every_encoding(name: str, tmp_path: Path) -> None:
     torch.testing.assert_close(cloud.scales, torch.tensor([row[7:10]]).exp())
     torch.testing.assert_close(cloud.quaternions, torch.tensor([[1.0, 0, 0, 0]]))
     torch.testing.assert_close(cloud.opacities, torch.tensor([0.5]))
-    torch.testing.assert_close(cloud.harmonics, torch.tensor([[[1.0, 0.0, -1.0]]]))
+    torch.testing.assert_close(cloud.sh, torch.tensor([[[1.0, 0.0, -1.0]]]))
 
 
 def test_other_elements_are_passed_over(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_invalid_rows_are_named_or_dropped(tmp_path: Path, generator: torch.Gene
     left = [index for index in range(20) if index not in (3, 5, 6, 8, 9, 11, 12)]
     assert kept.dropped == 7 and kept.count == 13
     torch.testing.assert_close(kept.means, cloud.means[left])
-    torch.testing.assert_close(kept.harmonics, cloud.harmonics[left])
+    torch.testing.assert_close(kept.sh, cloud.sh[left])
     # Opacities that are logits of 0 and 1, and scales of nothing, are no fault.
     rows = rows[left]
     rows[0, names.index("opacity")], rows[1, names.index("scale_0")] = np.inf, -np.inf
@@ -183,8 +183,8 @@ def test_the_layout_of_the_original_code(tmp_path: Path, generator: torch.Genera
     torch.testing.assert_close(columns["scale_1"], cloud.scales[:, 1].log())
     torch.testing.assert_close(columns["rot_3"], cloud.quaternions[:, 3])
     # Channel after channel: green begins after the 8 coefficients of red.
-    torch.testing.assert_close(columns["f_rest_0"], cloud.harmonics[:, 1, 0])
-    torch.testing.assert_close(columns["f_rest_10"], cloud.harmonics[:, 3, 1])
+    torch.testing.assert_close(columns["f_rest_0"], cloud.sh[:, 1, 0])
+    torch.testing.assert_close(columns["f_rest_10"], cloud.sh[:, 3, 1])
 
 
 def test_opacities_and_scales_at_their_ends(tmp_path: Path) -> None:

@@ -44,21 +44,21 @@ def test_a_gaussian_packed_by_hand(tmp_path: Path) -> None:
     expected = torch.tensor([[w, x, math.sqrt(max(0.0, 1 - w * w - x * x - z * z)), z]])
     torch.testing.assert_close(cloud.quaternions, torch.nn.functional.normalize(expected, dim=-1))
     colors = [0.9, 0.2, 0.3 + 0.4 * 128 / 255]
-    torch.testing.assert_close(C0 * cloud.harmonics[:, 0] + 0.5, torch.tensor([colors]))
+    torch.testing.assert_close(C0 * cloud.sh[:, 0] + 0.5, torch.tensor([colors]))
     assert cloud.opacities.item() == pytest.approx(51 / 255)
 
 
 def test_colours_without_bounds(tmp_path: Path) -> None:
     cloud = read(content(with_colors=False), tmp_path)
-    torch.testing.assert_close(C0 * cloud.harmonics[:, 0] + 0.5, torch.tensor([[1.0, 0.0, 128 / 255]]))
+    torch.testing.assert_close(C0 * cloud.sh[:, 0] + 0.5, torch.tensor([[1.0, 0.0, 128 / 255]]))
 
 
 def test_harmonics_are_bytes_channel_after_channel(tmp_path: Path) -> None:
     cloud = read(content(sh=[0, 255, 128, 1, 2, 3, 4, 5, 6]), tmp_path)
     assert cloud.degree == 1
     expected = [-4.0, 4.0, ((128 + 0.5) / 256 - 0.5) * 8]
-    torch.testing.assert_close(cloud.harmonics[0, 1:, 0], torch.tensor(expected))
-    torch.testing.assert_close(cloud.harmonics[0, 1, 2].item(), ((4 + 0.5) / 256 - 0.5) * 8)
+    torch.testing.assert_close(cloud.sh[0, 1:, 0], torch.tensor(expected))
+    torch.testing.assert_close(cloud.sh[0, 1, 2].item(), ((4 + 0.5) / 256 - 0.5) * 8)
 
 
 def test_rounding_is_to_the_nearest_step(tmp_path: Path, generator: torch.Generator) -> None:
@@ -74,8 +74,8 @@ def test_rounding_is_to_the_nearest_step(tmp_path: Path, generator: torch.Genera
     assert (back.means - cloud.means).abs().max() < half * 2 / 1023
     assert (back.scales.log() - cloud.scales.log()).abs().max() < half * math.log(15) / 1023
     assert (back.opacities - cloud.opacities).abs().max() < half / 255
-    assert (back.harmonics[:, 0] - cloud.harmonics[:, 0]).abs().max() < half * 3 / 255
-    assert (back.harmonics[:, 1:] - cloud.harmonics[:, 1:]).abs().max() < half * 8 / 256
+    assert (back.sh[:, 0] - cloud.sh[:, 0]).abs().max() < half * 3 / 255
+    assert (back.sh[:, 1:] - cloud.sh[:, 1:]).abs().max() < half * 8 / 256
     assert ((back.quaternions * cloud.quaternions).sum(-1).abs() > 1 - 2e-6).all()
 
 
@@ -111,7 +111,7 @@ def test_words_by_other_names_of_their_type(kind: str, tmp_path: Path) -> None:
     data = content(sh=list(range(9)))
     named = data.replace(b"property uint ", f"property {kind} ".encode()).replace(b"uchar", b"uint8")
     one, two = read(data, tmp_path), read(named, tmp_path)
-    for name in ("means", "scales", "quaternions", "opacities", "harmonics"):
+    for name in ("means", "scales", "quaternions", "opacities", "sh"):
         assert torch.equal(getattr(one, name), getattr(two, name))
 
 
@@ -125,7 +125,7 @@ def test_other_encodings(encoding: str, tmp_path: Path) -> None:
         body = struct.pack(f">{len(BOUNDS)}f4I", *BOUNDS, *WORDS)
     one = read(data, tmp_path)
     two = read(head.replace(b"binary_little_endian", encoding.encode()) + b"end_header\n" + body, tmp_path)
-    assert torch.equal(one.means, two.means) and torch.equal(one.harmonics, two.harmonics)
+    assert torch.equal(one.means, two.means) and torch.equal(one.sh, two.sh)
 
 
 @pytest.mark.parametrize("rows", [0, 1, 300])

@@ -82,9 +82,9 @@ def test_a_gaussian_packed_by_hand(tmp_path: Path) -> None:
     y = math.sqrt(max(0, 1 - (w * w + x * x + z * z) / 2))
     expected = torch.tensor([[w / math.sqrt(2), x / math.sqrt(2), y, z / math.sqrt(2)]])
     torch.testing.assert_close(cloud.quaternions, torch.nn.functional.normalize(expected, dim=-1))
-    torch.testing.assert_close(cloud.harmonics[0, 0], torch.tensor([0.0, 128.0, 255.0]) / 64 - 2)
+    torch.testing.assert_close(cloud.sh[0, 0], torch.tensor([0.0, 128.0, 255.0]) / 64 - 2)
     high = torch.tensor([[10.0, 20, 30], [40, 50, 60], [70, 80, 90]])
-    torch.testing.assert_close(cloud.harmonics[0, 1:], high / 64 - 2)
+    torch.testing.assert_close(cloud.sh[0, 1:], high / 64 - 2)
     assert cloud.opacities.item() == pytest.approx(51 / 255)
 
 
@@ -123,7 +123,7 @@ def test_the_image_says_what_the_first_files_left_out(
         del meta["shN"][name]
     back = read(files | {"meta.json": meta}, tmp_path)
     assert (back.degree, back.count) == (degree, 200)
-    assert torch.equal(back.harmonics, whole.harmonics)
+    assert torch.equal(back.sh, whole.sh)
     narrow = webp(np.zeros((4, 100, 4)))
     with pytest.raises(SplatFileError, match="shN_centroids.webp: expected "):
         read(files | {"meta.json": meta, "shN_centroids.webp": narrow}, tmp_path)
@@ -159,9 +159,9 @@ def test_rounding(name: str, degree: int, tmp_path: Path, generator: torch.Gener
     assert ((back.quaternions * cloud.quaternions).sum(-1).abs() > 1 - 4e-5).all()
     # Clustered numbers: at most four times what 256 even steps would leave.
     assert (back.scales.log() - cloud.scales.log()).abs().max() < 2 * math.log(15) / 256
-    assert (back.harmonics[:, 0] - cloud.harmonics[:, 0]).abs().max() < 2 * 3 / 256
+    assert (back.sh[:, 0] - cloud.sh[:, 0]).abs().max() < 2 * 3 / 256
     if degree:
-        assert (back.harmonics[:, 1:] - cloud.harmonics[:, 1:]).abs().max() < 2 * 0.6 / 256
+        assert (back.sh[:, 1:] - cloud.sh[:, 1:]).abs().max() < 2 * 0.6 / 256
 
 
 def test_a_palette_for_more_gaussians_than_it_holds(
@@ -170,13 +170,13 @@ def test_a_palette_for_more_gaussians_than_it_holds(
     monkeypatch.setattr(sog_write, "LARGEST_PALETTE", 100)
     monkeypatch.setattr(sog_write, "CLUSTERS", 40)
     cloud = random_cloud(generator, count=300, degree=1)
-    kinds = cloud.harmonics[:40, 1:]
-    cloud.harmonics[:, 1:] = kinds[torch.arange(300) % 40]
+    kinds = cloud.sh[:40, 1:]
+    cloud.sh[:, 1:] = kinds[torch.arange(300) % 40]
     write_splats(cloud, tmp_path / "scene.sog")
     back = read_splats(tmp_path / "scene.sog")
     cloud = cloud.select(torch.cdist(back.means, cloud.means).argmin(dim=1))
-    errors = (back.harmonics[:, 1:] - cloud.harmonics[:, 1:]).flatten(1).norm(dim=1)
-    spread = (cloud.harmonics[:, 1:] - cloud.harmonics[:, 1:].mean(0)).flatten(1).norm(dim=1)
+    errors = (back.sh[:, 1:] - cloud.sh[:, 1:]).flatten(1).norm(dim=1)
+    spread = (cloud.sh[:, 1:] - cloud.sh[:, 1:].mean(0)).flatten(1).norm(dim=1)
     assert errors.mean() < 0.2 * spread.mean()
     with zipfile.ZipFile(tmp_path / "scene.sog") as archive:
         assert json.loads(archive.read("meta.json"))["shN"]["count"] == 40

@@ -53,9 +53,9 @@ def test_a_gaussian_packed_by_hand(version: int, tmp_path: Path) -> None:
     torch.testing.assert_close(cloud.means, torch.tensor([[3.0, -5 / 1024, -(2.0**13)]]))
     torch.testing.assert_close(cloud.scales.log(), torch.tensor([[-10.0, 0.0, 255 / 16 - 10]]))
     assert cloud.opacities.item() == pytest.approx(51 / 255)
-    torch.testing.assert_close(cloud.harmonics[0, 0], torch.tensor([-0.5 / 0.15, (128 / 255 - 0.5) / 0.15, 0.5 / 0.15]))
+    torch.testing.assert_close(cloud.sh[0, 0], torch.tensor([-0.5 / 0.15, (128 / 255 - 0.5) / 0.15, 0.5 / 0.15]))
     # Channels vary fastest.
-    torch.testing.assert_close(cloud.harmonics[0, 1:].flatten(), (torch.arange(9.0) - 128) / 128)
+    torch.testing.assert_close(cloud.sh[0, 1:].flatten(), (torch.arange(9.0) - 128) / 128)
     if version == 2:
         x, y, z = 1.0, 128 / 127.5 - 1, 64 / 127.5 - 1
     else:
@@ -69,7 +69,7 @@ def test_a_gaussian_packed_by_hand(version: int, tmp_path: Path) -> None:
 def test_content_without_compression(version: int, tmp_path: Path) -> None:
     data = gzip.decompress(content(version))
     one, two = read(content(version), tmp_path), read(data, tmp_path)
-    assert torch.equal(one.means, two.means) and torch.equal(one.harmonics, two.harmonics)
+    assert torch.equal(one.means, two.means) and torch.equal(one.sh, two.sh)
     for broken, message in [(data[:-1], "got 28; the file is cut off"), (data + b"!", "got more; the count is wrong")]:
         with pytest.raises(SplatFileError, match=message.replace("28", str(len(broken) - 16))):
             read(broken, tmp_path)
@@ -94,9 +94,9 @@ def test_rounding_is_to_the_nearest_step(
     assert (back.means - cloud.means).abs().max() < half * 2.0**-20
     assert (back.scales.log() - cloud.scales.log()).abs().max() < half / 16
     assert (back.opacities - cloud.opacities).abs().max() < half / 255
-    assert (back.harmonics[:, 0] - cloud.harmonics[:, 0]).abs().max() < half / 255 / 0.15
+    assert (back.sh[:, 0] - cloud.sh[:, 0]).abs().max() < half / 255 / 0.15
     if degree:
-        assert (back.harmonics[:, 1:] - cloud.harmonics[:, 1:]).abs().max() < half / 128
+        assert (back.sh[:, 1:] - cloud.sh[:, 1:]).abs().max() < half / 128
     closeness = (back.quaternions * cloud.quaternions).sum(-1).abs().min()
     # In version 2 w follows from x, y, z: where it is small, their rounding is magnified.
     assert closeness > (1 - 1e-2 if version == 2 else 1 - 2e-6)

@@ -23,7 +23,7 @@ from splatlearn.core.geometry.harmonics import (
 )
 from splatlearn.core.kinds import check_kind
 
-TENSORS = ("means", "scales", "quaternions", "opacities", "harmonics")
+TENSORS = ("means", "scales", "quaternions", "opacities", "sh")
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class SplatCloud:
 
     - `means` [K, 3], `scales` [K, 3] (standard deviations), `quaternions` [K, 4] (w first), `opacities` [K] in [0, 1]:
       as in `Gaussians`, activated. Files hold logarithms of scales and, in PLY, logits of opacities.
-    - `harmonics` [K, M, 3]: coefficients of red, green and blue, M = (degree + 1)² for degrees 0 to 4.
+    - `sh` [K, M, 3]: coefficients of red, green and blue, M = (degree + 1)² for degrees 0 to 4.
     - `frame`: where x, y and z point, by letters of right, left, up, down, front, back. Cameras are in "RDF".
     - `antialiased`: fitted with opacities that make up for the blur of small splats (Mip-Splatting, Yu et al. 2024).
       Files carry the mark; `render` does not make up for it.
@@ -45,7 +45,7 @@ class SplatCloud:
     scales: Float[Tensor, "K 3"]
     quaternions: Float[Tensor, "K 4"]
     opacities: Float[Tensor, " K"]
-    harmonics: Float[Tensor, "K M 3"]
+    sh: Float[Tensor, "K M 3"]
     frame: str = LIBRARY_FRAME
     antialiased: bool = False
     dropped: int = 0
@@ -58,17 +58,17 @@ class SplatCloud:
         check_shape("scales", self.scales, (3,), leading)
         check_shape("quaternions", self.quaternions, (4,), leading)
         check_shape("opacities", self.opacities, (), leading)
-        check_shape("harmonics", self.harmonics, ("M", 3), leading)
-        if degree_of(self.harmonics.shape[1]) is None:
+        check_shape("sh", self.sh, ("M", 3), leading)
+        if degree_of(self.sh.shape[1]) is None:
             counts = ", ".join(str(coefficient_count(degree)) for degree in range(MAX_DEGREE + 1))
-            raise InputError(f"harmonics: expected one of {counts} coefficients, got {self.harmonics.shape[1]}")
+            raise InputError(f"sh: expected one of {counts} coefficients, got {self.sh.shape[1]}")
         check_same_device(
             "means",
             self.means,
             scales=self.scales,
             quaternions=self.quaternions,
             opacities=self.opacities,
-            harmonics=self.harmonics,
+            sh=self.sh,
         )
         check_frame("frame", self.frame)
 
@@ -97,7 +97,7 @@ class SplatCloud:
     @property
     def degree(self) -> int:
         """The degree of the harmonics, 0 for colours that do not depend on the view."""
-        degree = degree_of(self.harmonics.shape[1])
+        degree = degree_of(self.sh.shape[1])
         assert degree is not None
         return degree
 
@@ -106,8 +106,8 @@ class SplatCloud:
 
         Half plus the sum of coefficients and harmonics, at least 0 and unbounded above (Kerbl et al. 2023).
         """
-        basis = harmonics_basis(directions.to(self.harmonics), self.degree)
-        return (torch.einsum("...km,kmc->...kc", basis, self.harmonics) + 0.5).clamp_min(0.0)
+        basis = harmonics_basis(directions.to(self.sh), self.degree)
+        return (torch.einsum("...km,kmc->...kc", basis, self.sh) + 0.5).clamp_min(0.0)
 
     def gaussians(self, camera: Camera | None = None) -> Gaussians:
         """The Gaussians as a camera sees them, in the frame "RDF", for `render(…, camera)`.
@@ -118,7 +118,7 @@ class SplatCloud:
         """
         cloud = self.in_frame(LIBRARY_FRAME)
         if camera is None or cloud.degree == 0:
-            colors = (C0 * cloud.harmonics[:, 0] + 0.5).clamp_min(0.0)
+            colors = (C0 * cloud.sh[:, 0] + 0.5).clamp_min(0.0)
         else:
             colors = cloud.colors(camera.directions(cloud.means))
         batch = () if camera is None else camera.batch_shape
@@ -140,7 +140,7 @@ class SplatCloud:
             self,
             means=self.means @ matrix.T,
             quaternions=turn_quaternions(self.quaternions, matrix),
-            harmonics=rotate_harmonics(self.harmonics, matrix, self.degree),
+            sh=rotate_harmonics(self.sh, matrix, self.degree),
             frame=frame,
         )
 
@@ -148,9 +148,9 @@ class SplatCloud:
         """The cloud with harmonics cut off above a degree, or filled up to it with zeros; raises InputError."""
         if not 0 <= degree <= MAX_DEGREE:
             raise InputError(f"degree: expected 0 to {MAX_DEGREE}, got {degree}")
-        kept = self.harmonics[:, : coefficient_count(degree)]
+        kept = self.sh[:, : coefficient_count(degree)]
         missing = coefficient_count(degree) - kept.shape[1]
-        return replace(self, harmonics=torch.nn.functional.pad(kept, (0, 0, 0, missing)))
+        return replace(self, sh=torch.nn.functional.pad(kept, (0, 0, 0, missing)))
 
     def select(self, index: slice | Tensor) -> SplatCloud:
         """Keep the Gaussians that a slice, an index list or a boolean list [K] names."""

@@ -27,14 +27,14 @@ class Stored:
     """The numbers of K Gaussians between a file and a cloud, float32.
 
     - `means` [K, 3]; `log_scales` [K, 3]; `quaternions` [K, 4], w first, any length; `opacities` [K] in [0, 1];
-      `harmonics` [K, M, 3].
+      `sh` [K, M, 3].
     """
 
     means: Float[np.ndarray, "K 3"]
     log_scales: Float[np.ndarray, "K 3"]
     quaternions: Float[np.ndarray, "K 4"]
     opacities: Float[np.ndarray, " K"]
-    harmonics: Float[np.ndarray, "K M 3"]
+    sh: Float[np.ndarray, "K M 3"]
 
     def reordered(self, order: np.ndarray) -> Stored:
         """The Gaussians in another order, given as indices [K]."""
@@ -57,7 +57,7 @@ def from_stored(stored: Stored, frame: str, antialiased: bool = False, drop_inva
         scales=_tensor(np.maximum(scales, SMALLEST_SCALE)),
         quaternions=_tensor(unit_quaternion_arrays(stored.quaternions)),
         opacities=_tensor(stored.opacities.clip(0.0, 1.0)),
-        harmonics=_tensor(stored.harmonics),
+        sh=_tensor(stored.sh),
         frame=frame,
         antialiased=antialiased,
         dropped=len(valid) - len(scales),
@@ -73,7 +73,7 @@ def _valid_rows(stored: Stored, scales: np.ndarray, drop_invalid: bool) -> np.nd
         "with NaN or infinite rotations": ~np.isfinite(lengths),
         "without a rotation (four zeros)": lengths == 0,
         "with NaN opacities": np.isnan(stored.opacities),
-        "with NaN or infinite colours": ~_finite(stored.harmonics),
+        "with NaN or infinite colours": ~_finite(stored.sh),
     }
     invalid = np.zeros(len(scales), dtype=bool)
     for rows in faults.values():
@@ -112,7 +112,7 @@ def to_stored(cloud: SplatCloud) -> Stored:
         log_scales=np.log(np.maximum(arrays["scales"], SMALLEST_SCALE)),
         quaternions=unit_quaternion_arrays(arrays["quaternions"]),
         opacities=arrays["opacities"],
-        harmonics=arrays["harmonics"],
+        sh=arrays["sh"],
     )
 
 

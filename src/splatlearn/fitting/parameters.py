@@ -44,7 +44,11 @@ class LearningRates:
 
 @dataclass(frozen=True, eq=False)
 class Parameters:
-    """Numbers of Gaussians, without which they are as they started.
+    """The parametrisation of a fit: what an optimiser moves, and how it becomes Gaussians.
+
+    The parametrisation carries the activations. Opacities are sigmoids of logits, and colours are the numbers
+    themselves, which `bound` brings back into the bounds of their image after each step. Before the first step
+    `gaussians` returns the start up to rounding: nothing is clipped at a margin.
 
     - `start`: the Gaussians; `camera`: with one matrix for all sets or one for each.
     - `axes`: the camera's to the right, down and along its line of sight, as rows in the world.

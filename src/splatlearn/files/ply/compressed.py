@@ -59,7 +59,7 @@ def read_compressed_ply(ply: Ply, frame: str, limit: int, drop_invalid: bool) ->
             rotation >> np.uint32(30), (_unpack(rotation, (10, 10, 10)) - 0.5) * np.float32(math.sqrt(2))
         ),
         opacities=channels[:, 3],
-        harmonics=_harmonics(ply, (colors - np.float32(0.5)) / np.float32(C0)),
+        sh=_harmonics(ply, (colors - np.float32(0.5)) / np.float32(C0)),
     )
     return from_stored(stored, frame, is_antialiased(ply.comments), drop_invalid)
 
@@ -69,7 +69,7 @@ def compressed_ply_bytes(cloud: SplatCloud) -> bytes:
     stored = to_stored(cloud)
     stored = stored.reordered(_chunk_order(stored.means))
     log_scales = stored.log_scales.clip(-LARGEST_LOG_SCALE, LARGEST_LOG_SCALE)
-    colors = stored.harmonics[:, 0] * C0 + 0.5
+    colors = stored.sh[:, 0] * C0 + 0.5
     starts = np.arange(0, cloud.count, CHUNK)
     chunk = np.arange(cloud.count) // CHUNK
     packed = np.empty(cloud.count, np.dtype([(name, "<u4") for name in PACKED]))
@@ -91,7 +91,7 @@ def compressed_ply_bytes(cloud: SplatCloud) -> bytes:
         "vertex": packed,
     }
     if cloud.degree:
-        rest = stored.harmonics[:, 1:].transpose(0, 2, 1).reshape(cloud.count, -1)
+        rest = stored.sh[:, 1:].transpose(0, 2, 1).reshape(cloud.count, -1)
         steps = np.floor((rest / HARMONIC_RANGE + 0.5) * 256).clip(0, 255).astype(np.uint8)
         tables["sh"] = steps.view(np.dtype([(name, "u1") for name in rest_names(steps.shape[1])]))[:, 0]
     return ply_bytes(tables, [MARK] if cloud.antialiased else [])

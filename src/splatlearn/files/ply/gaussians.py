@@ -41,7 +41,7 @@ def read_gaussian_ply(ply: Ply, frame: str, limit: int, drop_invalid: bool) -> S
         log_scales=_log_scales(table),
         quaternions=columns(table, ROTATIONS, "vertex"),
         opacities=sigmoids(columns(table, ["opacity"], "vertex")[:, 0]),
-        harmonics=_harmonics(table),
+        sh=_harmonics(table),
     )
     return from_stored(stored, frame, is_antialiased(ply.comments), drop_invalid)
 
@@ -49,13 +49,13 @@ def read_gaussian_ply(ply: Ply, frame: str, limit: int, drop_invalid: bool) -> S
 def gaussian_ply_bytes(cloud: SplatCloud) -> bytes:
     """The file of a cloud, with normals of zero as the original code writes them."""
     stored = to_stored(cloud)
-    rest = stored.harmonics[:, 1:].transpose(0, 2, 1).reshape(cloud.count, -1)
+    rest = stored.sh[:, 1:].transpose(0, 2, 1).reshape(cloud.count, -1)
     names = [*MEANS, *NORMALS, *DIRECT, *rest_names(rest.shape[1]), "opacity", *SCALES, *ROTATIONS]
     numbers = np.concatenate(
         [
             stored.means,
             np.zeros_like(stored.means),
-            stored.harmonics[:, 0],
+            stored.sh[:, 0],
             rest,
             logits(stored.opacities)[:, None],
             stored.log_scales,

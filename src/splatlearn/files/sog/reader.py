@@ -37,7 +37,7 @@ def read_sog(store: SogStore, frame: str, limit: int, drop_invalid: bool) -> Spl
         log_scales=meta.scale_codebook[pixels(0, meta.scales)[:, :3]],
         quaternions=_rotations(rotations),
         opacities=color[:, 3] / np.float32(255),
-        harmonics=np.concatenate([direct[:, None], _high(store, meta)], axis=1),
+        sh=np.concatenate([direct[:, None], _high(store, meta)], axis=1),
     )
     return from_stored(stored, frame, meta.antialiased, drop_invalid)
 

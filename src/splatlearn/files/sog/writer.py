@@ -40,7 +40,7 @@ def sog_files(cloud: SplatCloud) -> dict[str, bytes]:
     files["quats.webp"] = _image(np.column_stack([turns, largest + FIRST_TAG]), side)
     scale_codebook, scales = codebook(stored.log_scales)
     files["scales.webp"] = _image(scales, side)
-    color_codebook, colors = codebook(stored.harmonics[:, 0])
+    color_codebook, colors = codebook(stored.sh[:, 0])
     files["sh0.webp"] = _image(np.column_stack([colors, quantise(stored.opacities, 255)]), side)
     meta: dict[str, object] = {
         "version": 2,
@@ -87,7 +87,7 @@ def codebook(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _palette(stored: Stored, degree: int, side: tuple[int, int]) -> tuple[dict[str, object], dict[str, bytes]]:
-    high = stored.harmonics[:, 1:].reshape(len(stored.harmonics), -1)
+    high = stored.sh[:, 1:].reshape(len(stored.sh), -1)
     if len(high) <= LARGEST_PALETTE:
         entries, labels = high, np.arange(len(high))
     else:

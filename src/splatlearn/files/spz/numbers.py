@@ -36,20 +36,20 @@ class Packed:
     colors: np.ndarray
     scales: np.ndarray
     rotations: np.ndarray
-    harmonics: np.ndarray
+    sh: np.ndarray
 
 
 def unpack(packed: Packed, version: int, degree: int, fractional_bits: int) -> Stored:
     """The numbers of a file whose parts have the right sizes."""
     colors = _array(packed.colors, 3) / np.float32(255)
     direct = ((colors - np.float32(0.5)) / np.float32(COLOR_SCALE))[:, None]
-    high = (packed.harmonics.reshape(len(direct), degree * (degree + 2), 3) - np.float32(128)) / np.float32(128)
+    high = (packed.sh.reshape(len(direct), degree * (degree + 2), 3) - np.float32(128)) / np.float32(128)
     return Stored(
         means=_fixed_point(_array(packed.positions, 9)) * np.float32(2.0**-fractional_bits),
         log_scales=_array(packed.scales, 3) / np.float32(16) - np.float32(10),
         quaternions=_rotations(packed.rotations, version),
         opacities=_array(packed.opacities, 1)[:, 0] / np.float32(255),
-        harmonics=np.concatenate([direct, high], axis=1),
+        sh=np.concatenate([direct, high], axis=1),
     )
 
 
@@ -66,14 +66,14 @@ def pack(stored: Stored, version: int) -> tuple[Packed, int]:
             f"means: expected coordinates within ±{LARGEST_FIXED} for SPZ, got ±{farthest:.4g}; scale them"
         )
     fixed = np.rint(stored.means.astype(np.float64) * 2.0**bits).astype("<i4")
-    direct, high = stored.harmonics[:, 0], stored.harmonics[:, 1:]
+    direct, high = stored.sh[:, 0], stored.sh[:, 1:]
     packed = Packed(
         positions=fixed.view(np.uint8).reshape(-1, 4)[:, :3],
         opacities=_bytes(stored.opacities * 255.0),
         colors=_bytes((direct * COLOR_SCALE + 0.5) * 255.0),
         scales=_bytes((stored.log_scales + 10.0) * 16.0),
         rotations=_rotation_bytes(stored.quaternions, version),
-        harmonics=_bytes(high * 128.0 + 128.0),
+        sh=_bytes(high * 128.0 + 128.0),
     )
     return packed, bits
 
