@@ -10,6 +10,7 @@ from files.clouds import picture, psnr, random_cloud
 from scenes import random_gaussians
 from splatlearn.core.cameras import Camera
 from splatlearn.files import SPLAT_FORMATS, SplatCloud, SplatFileError, read_splats, to_pinhole, write_splats
+from splatlearn.files.formats import WRITERS
 from splatlearn.files.spz.container import SpzVersion
 from splatlearn.rendering import render
 
@@ -88,6 +89,10 @@ def test_a_failed_write_leaves_the_earlier_file(tmp_path: Path, generator: torch
         with pytest.raises(ValueError, match=message):
             write_splats(broken, path)
         assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
+
+
+def test_every_name_has_a_writer() -> None:
+    assert set(WRITERS) == set(SPLAT_FORMATS)
 
 
 @pytest.mark.usefixtures("no_shape_checks")

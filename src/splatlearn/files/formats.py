@@ -2,54 +2,32 @@
 
 from __future__ import annotations
 
-import math
-import zipfile
-from io import BytesIO
 from os import PathLike
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
 
-from splatlearn.core.disk.atomic import replacing
 from splatlearn.core.errors import InputError, MissingError
 from splatlearn.core.geometry.frames import LIBRARY_FRAME, check_frame
 from splatlearn.core.kinds import check_kind, check_path
 from splatlearn.files.choices import SplatFormat
 from splatlearn.files.cloud import SplatCloud
+from splatlearn.files.container import ReadRequest, Writer
 from splatlearn.files.errors import MAX_GAUSSIANS, Malformed, SplatFileError
 from splatlearn.files.foreign import kind_of
-from splatlearn.files.ply import compressed as ply_compressed
-from splatlearn.files.ply.container import is_ply, parse_ply
-from splatlearn.files.ply.gaussians import gaussian_ply_bytes, read_gaussian_ply
-from splatlearn.files.sog import writer as sog_write
-from splatlearn.files.sog.meta import META_NAME
-from splatlearn.files.sog.reader import read_sog
-from splatlearn.files.sog.store import Bundle, Folder
-from splatlearn.files.spz.container import SpzVersion, is_spz, read_spz, spz_bytes
-from splatlearn.files.spz.numbers import HIGHEST_COLOR
+from splatlearn.files.ply.formats import PLY
+from splatlearn.files.sog.formats import SOG
+from splatlearn.files.spz.container import SpzVersion
+from splatlearn.files.spz.formats import SPZ
 
+CONTAINERS = (PLY, SPZ, SOG)
+"""The registry: a new format is a sub-room with a Container, a line here, and a name in `choices.py`."""
 SPLAT_FORMATS: tuple[SplatFormat, ...] = get_args(SplatFormat)
-SUFFIXES: dict[str, SplatFormat] = {
-    ".compressed.ply": "compressed-ply",
-    ".ply": "ply",
-    ".spz": "spz",
-    ".sog": "sog",
-    META_NAME: "sog",
-}
-STORED_FRAMES: dict[SplatFormat, str] = {"ply": "RDF", "compressed-ply": "RDF", "sog": "RDF", "spz": "RUB"}
-"""The frame that each format's files are in by convention; none but SPZ can say so."""
-SHOWN_COLORS: dict[SplatFormat, tuple[float, float]] = {
-    "ply": (0.0, math.inf),
-    "compressed-ply": (0.0, math.inf),
-    "sog": (0.0, math.inf),
-    "spz": (0.0, HIGHEST_COLOR),
-}
+WRITERS: dict[SplatFormat, Writer] = {writer.name: writer for container in CONTAINERS for writer in container.writers}
+ENDINGS: dict[str, SplatFormat] = {ending: writer.name for writer in WRITERS.values() for ending in writer.endings}
+SHOWN_COLORS: dict[SplatFormat, tuple[float, float]] = {name: each.shown_colors for name, each in WRITERS.items()}
 """The smallest and the largest colour of degree 0 that files hold and viewers show, which clamp at 0."""
-HIGHEST_DEGREES: dict[SplatFormat, int] = {
-    "compressed-ply": ply_compressed.HIGHEST_DEGREE,
-    "sog": sog_write.HIGHEST_DEGREE,
-}
 
 
 def read_splats(
@@ -79,7 +57,7 @@ def read_splats(
     try:
         # Numbers that overflow on the way are found where the cloud is made.
         with np.errstate(all="ignore"):
-            cloud = _read(Path(path), stored_frame, max_gaussians, drop_invalid)
+            cloud = _read(Path(path), ReadRequest(stored_frame, max_gaussians, drop_invalid))
     except Malformed as error:
         raise SplatFileError(path, str(error)) from None
     except MemoryError:
@@ -117,63 +95,35 @@ def write_splats(
     chosen = _format_of(path) if format is None else format
     if chosen not in SPLAT_FORMATS:
         raise InputError(f"format: expected one of {', '.join(SPLAT_FORMATS)}, got {chosen!r}")
-    highest = HIGHEST_DEGREES.get(chosen)
-    if highest is not None and cloud.degree > highest:
+    writer = WRITERS[chosen]
+    highest = writer.highest_degree
+    if cloud.degree > highest:
         raise InputError(
             f"cloud: expected harmonics of degree {highest} at most for {chosen}, got {cloud.degree}; "
             f"write cloud.with_degree({highest}), or PLY or SPZ"
         )
     if stored_frame is not None:
         check_frame("stored_frame", stored_frame)
-    cloud = cloud.in_frame(stored_frame or STORED_FRAMES[chosen])
-    if chosen == "sog":
-        _write_sog(path, sog_write.sog_files(cloud))
-    elif chosen == "spz":
-        _write(path, spz_bytes(cloud, spz_version))
-    else:
-        _write(path, gaussian_ply_bytes(cloud) if chosen == "ply" else ply_compressed.compressed_ply_bytes(cloud))
+    writer.write(cloud.in_frame(stored_frame or writer.frame), path, spz_version)
 
 
-def _read(path: Path, stored_frame: str | None, limit: int, drop_invalid: bool) -> SplatCloud:
-    if path.is_dir() or path.name == META_NAME:
-        folder = Folder(path if path.is_dir() else path.parent)
-        return read_sog(folder, stored_frame or STORED_FRAMES["sog"], limit, drop_invalid)
+def _read(path: Path, request: ReadRequest) -> SplatCloud:
+    for container in CONTAINERS:
+        if container.read_path is not None and container.matches_path(path):
+            return container.read_path(path, request)
     if not path.exists():
         raise MissingError(f"{path}: expected a splat file, found none")
     if not path.is_file():
         raise Malformed("expected a regular file")
     data = path.read_bytes()
-    if is_ply(data):
-        ply = parse_ply(data)
-        reader = ply_compressed.read_compressed_ply if ply_compressed.is_compressed(ply) else read_gaussian_ply
-        return reader(ply, stored_frame or STORED_FRAMES["ply"], limit, drop_invalid)
-    if is_spz(data):
-        return read_spz(data, stored_frame, limit, drop_invalid)
-    if data[:2] == b"PK":
-        return read_sog(Bundle(data), stored_frame or STORED_FRAMES["sog"], limit, drop_invalid)
+    for container in CONTAINERS:
+        if container.matches(data):
+            return container.read(data, request)
     raise Malformed(f"expected PLY, SPZ or SOG, got {kind_of(data, path.name)}")
 
 
 def _format_of(path: Path) -> SplatFormat:
-    for ending, name in SUFFIXES.items():
+    for ending, name in ENDINGS.items():
         if path.name.lower().endswith(ending):
             return name
-    raise InputError(f"path: expected a name that ends in {', '.join(SUFFIXES)}, got {path.name!r}; or give the format")
-
-
-def _write(path: Path, content: bytes) -> None:
-    with replacing(path) as beside:
-        beside.write_bytes(content)
-
-
-def _write_sog(path: Path, files: dict[str, bytes]) -> None:
-    if path.name == META_NAME:
-        for name, content in files.items():
-            _write(path.with_name(name), content)
-        return
-    buffer = BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name, content in files.items():
-            # A fixed date: the same cloud gives the same file.
-            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
-    _write(path, buffer.getvalue())
+    raise InputError(f"path: expected a name that ends in {', '.join(ENDINGS)}, got {path.name!r}; or give the format")

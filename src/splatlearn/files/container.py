@@ -1,0 +1,73 @@
+"""What a sub-room of a splat format offers: how its content is recognised, read and written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from splatlearn.core.disk.atomic import replacing
+from splatlearn.core.geometry.harmonics import MAX_DEGREE
+from splatlearn.files.choices import SplatFormat
+from splatlearn.files.cloud import SplatCloud
+
+Files = dict[str, bytes]
+"""Files by name; the last one makes the others complete."""
+
+
+@dataclass(frozen=True)
+class ReadRequest:
+    """How a file is read.
+
+    - `frame`: the frame of the file, None for the one that the file names or its format's usual one.
+    - `limit`: the largest number of Gaussians.
+    - `drop_invalid`: drop Gaussians that cannot be used instead of raising Malformed.
+    """
+
+    frame: str | None
+    limit: int
+    drop_invalid: bool
+
+
+@dataclass(frozen=True)
+class Writer:
+    """A format that is written.
+
+    - `name`, `endings`: of the format and of its files.
+    - `frame`: the frame that its files are in by convention.
+    - `content`: takes a cloud in that frame, the path, and the version of SPZ; returns the bytes of the file.
+    - `highest_degree`: of the harmonics that it holds.
+    - `shown_colors`: the smallest and the largest colour of degree 0 that files hold and viewers show.
+    """
+
+    name: SplatFormat
+    endings: tuple[str, ...]
+    frame: str
+    content: Callable[[SplatCloud, Path, int], bytes | Files]
+    highest_degree: int = MAX_DEGREE
+    shown_colors: tuple[float, float] = (0.0, math.inf)
+
+    def write(self, cloud: SplatCloud, path: Path, spz_version: int) -> None:
+        """Write a cloud that is in the frame of the file; each file appears whole or not at all."""
+        content = self.content(cloud, path, spz_version)
+        for name, each in content.items() if isinstance(content, dict) else [(path.name, content)]:
+            with replacing(path.with_name(name)) as beside:
+                beside.write_bytes(each)
+
+
+@dataclass(frozen=True)
+class Container:
+    """The formats of a sub-room, which share how they are recognised and read.
+
+    - `matches`: whether content is of one of these formats.
+    - `read`: the cloud of such content; raises Malformed.
+    - `writers`: the formats; one whose ending contains another's comes first.
+    - `matches_path`, `read_path`: the same for folders, and for files that stand for their folder.
+    """
+
+    matches: Callable[[bytes], bool]
+    read: Callable[[bytes, ReadRequest], SplatCloud]
+    writers: tuple[Writer, ...]
+    matches_path: Callable[[Path], bool] = lambda path: False
+    read_path: Callable[[Path, ReadRequest], SplatCloud] | None = None

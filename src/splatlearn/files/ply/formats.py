@@ -1,0 +1,34 @@
+"""The formats in PLY files: 3DGS PLY and compressed PLY."""
+
+from __future__ import annotations
+
+from splatlearn.files.cloud import SplatCloud
+from splatlearn.files.container import Container, ReadRequest, Writer
+from splatlearn.files.ply.compressed import HIGHEST_DEGREE, compressed_ply_bytes, is_compressed, read_compressed_ply
+from splatlearn.files.ply.container import is_ply, parse_ply
+from splatlearn.files.ply.gaussians import gaussian_ply_bytes, read_gaussian_ply
+
+FRAME = "RDF"
+
+
+def read(data: bytes, request: ReadRequest) -> SplatCloud:
+    """The cloud of either format; raises Malformed."""
+    ply = parse_ply(data)
+    reader = read_compressed_ply if is_compressed(ply) else read_gaussian_ply
+    return reader(ply, request.frame or FRAME, request.limit, request.drop_invalid)
+
+
+PLY = Container(
+    is_ply,
+    read,
+    (
+        Writer(
+            "compressed-ply",
+            (".compressed.ply",),
+            FRAME,
+            lambda cloud, path, version: compressed_ply_bytes(cloud),
+            HIGHEST_DEGREE,
+        ),
+        Writer("ply", (".ply",), FRAME, lambda cloud, path, version: gaussian_ply_bytes(cloud)),
+    ),
+)

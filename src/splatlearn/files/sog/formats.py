@@ -1,0 +1,43 @@
+"""SOG as a registered format: a bundle, or files in a folder."""
+
+from __future__ import annotations
+
+import zipfile
+from io import BytesIO
+from pathlib import Path
+
+from splatlearn.files.cloud import SplatCloud
+from splatlearn.files.container import Container, Files, ReadRequest, Writer
+from splatlearn.files.sog.meta import META_NAME
+from splatlearn.files.sog.reader import read_sog
+from splatlearn.files.sog.store import Bundle, Folder, SogStore
+from splatlearn.files.sog.writer import HIGHEST_DEGREE, sog_files
+
+FRAME = "RDF"
+ZIP_MAGIC = b"PK"
+
+
+def content(cloud: SplatCloud, path: Path, version: int) -> bytes | Files:
+    """A bundle, or the files beside a meta.json."""
+    files = sog_files(cloud)
+    if path.name == META_NAME:
+        return files
+    buffer = BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, each in files.items():
+            # A fixed date: the same cloud gives the same file.
+            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), each)
+    return buffer.getvalue()
+
+
+def _read(store: SogStore, request: ReadRequest) -> SplatCloud:
+    return read_sog(store, request.frame or FRAME, request.limit, request.drop_invalid)
+
+
+SOG = Container(
+    lambda data: data.startswith(ZIP_MAGIC),
+    lambda data, request: _read(Bundle(data), request),
+    (Writer("sog", (".sog", META_NAME), FRAME, content, HIGHEST_DEGREE),),
+    lambda path: path.is_dir() or path.name == META_NAME,
+    lambda path, request: _read(Folder(path if path.is_dir() else path.parent), request),
+)

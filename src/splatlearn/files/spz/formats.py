@@ -1,0 +1,21 @@
+"""SPZ as a registered format."""
+
+from __future__ import annotations
+
+from splatlearn.files.container import Container, Writer
+from splatlearn.files.spz.container import is_spz, read_spz, spz_bytes
+from splatlearn.files.spz.numbers import HIGHEST_COLOR
+
+SPZ = Container(
+    is_spz,
+    lambda data, request: read_spz(data, request.frame, request.limit, request.drop_invalid),
+    (
+        Writer(
+            "spz",
+            (".spz",),
+            "RUB",
+            lambda cloud, path, version: spz_bytes(cloud, version),  # pyright: ignore[reportArgumentType]
+            shown_colors=(0.0, HIGHEST_COLOR),
+        ),
+    ),
+)
