@@ -1,7 +1,7 @@
 """Fixtures that every test may use."""
 
 import os
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 
 import jaxtyping
@@ -64,18 +64,18 @@ BUDGETS = {
 }
 """Folders of tests and the seconds that theirs may take together on two workers; all others have REST."""
 REST = 90
-SPENT = pytest.StashKey[Counter]()
+SPENT = pytest.StashKey[dict[tuple[str, ...], float]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[SPENT] = Counter()
+    config.stash[SPENT] = defaultdict(float)
     config.pluginmanager.register(_Seconds(config.stash[SPENT]))
 
 
 class _Seconds:
     """Adds up how long the tests of each folder take, fixtures included; nothing is judged by it."""
 
-    def __init__(self, spent: Counter) -> None:
+    def __init__(self, spent: dict[tuple[str, ...], float]) -> None:
         self.spent = spent
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

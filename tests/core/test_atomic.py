@@ -60,7 +60,7 @@ def test_long_names_that_begin_alike_do_not_meet(tmp_path: Path):
 
 
 def test_what_a_killed_process_left_of_a_long_name_goes(tmp_path: Path):
-    path = tmp_path / ("ä" * 120)
+    path, left = tmp_path / ("ä" * 120), ""
     with pytest.raises(KeyError), replacing(path) as beside:
         left = beside.name.replace(f".{os.getpid()}.", ".1.")
         raise KeyError

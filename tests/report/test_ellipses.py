@@ -15,9 +15,10 @@ def test_axes_are_those_of_the_covariance(degrees: float) -> None:
     inverse = np.outer(long, long) / 5.0**2 + np.outer(short, short) / 2.0**2
     conics = np.array([[inverse[0, 0], inverse[0, 1], inverse[1, 1]]])
     drawn = add_ellipses(Figure().subplots(), np.array([[3.0, 4.0]]), conics)
-    assert sorted([drawn.get_widths()[0], drawn.get_heights()[0]]) == pytest.approx([4.0, 10.0])
-    angle = drawn.get_angles()[0] + (0.0 if drawn.get_widths()[0] > drawn.get_heights()[0] else 90.0)
-    assert (angle - degrees) % 180.0 == pytest.approx(0.0, abs=1e-6) or (angle - degrees) % 180.0 == pytest.approx(
-        180.0
+    width, height, angle = (
+        float(np.asarray(each)[0]) for each in (drawn.get_widths(), drawn.get_heights(), drawn.get_angles())
     )
-    assert drawn.get_offsets().tolist() == [[3.0, 4.0]]
+    assert sorted([width, height]) == pytest.approx([4.0, 10.0])
+    apart = (angle + (0.0 if width > height else 90.0) - degrees) % 180.0
+    assert min(apart, 180.0 - apart) == pytest.approx(0.0, abs=1e-6)
+    assert np.asarray(drawn.get_offsets()).tolist() == [[3.0, 4.0]]

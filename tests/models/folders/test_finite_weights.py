@@ -56,7 +56,7 @@ def test_eight_bit_numbers(tmp_path: Path) -> None:
     save_model(small_mae(), tmp_path)
     path = tmp_path / "model.safetensors"
     spoil(path, "head.bias", 0.5, torch.float8_e4m3fn)
-    assert float(load_model(tmp_path).head.bias.detach()[1]) == 0.5
+    assert float(load_model(tmp_path).state_dict()["head.bias"][1]) == 0.5
     spoil(path, "head.bias", float("nan"), torch.float8_e4m3fn)
     with pytest.raises(FormatError, match=r"head\.bias: expected finite"):
         load_model(tmp_path)
@@ -134,4 +134,4 @@ def test_a_dtype_that_cannot_hold_a_weight_is_refused(tmp_path: Path) -> None:
         save_model(model, tmp_path / "model", dtype=torch.float16)
     assert not (tmp_path / "model").exists()
     save_model(model, tmp_path / "model", dtype=torch.bfloat16)
-    assert float(load_model(tmp_path / "model").head.bias.detach()[3]) == pytest.approx(1e5, rel=2**-8)
+    assert float(load_model(tmp_path / "model").state_dict()["head.bias"][3]) == pytest.approx(1e5, rel=2**-8)
