@@ -59,7 +59,7 @@ def test_a_run_that_is_still_training(tmp_path: Path, capsys: pytest.CaptureFixt
         "Each photo as 12 Gaussians", "20 of 80 (25%)", "splatlearn pretrain", "optimizer.epochs",
     ):  # fmt: skip
         assert words in text
-    assert "Without labels" not in text and "bird1.png" in text and "bird2.png" not in text
+    assert "Without labels" not in text and "bird2.png" in text and "bird1.png" not in text
 
 
 def test_given_images_are_read_without_labels(tmp_path: Path) -> None:
