@@ -32,3 +32,17 @@ def test_rooms_are_reached_without_an_import_of_their_own() -> None:
     assert sl.data.sample_photos and sl.models.create_model is sl.create_model  # type: ignore[attr-defined]
     with pytest.raises(AttributeError, match="nothing"):
         sl.nothing  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_the_rooms_of_every_long_job_load_no_framework_of_training() -> None:
+    program = (
+        "import importlib, pkgutil, sys\n"
+        "import splatlearn.files, splatlearn.fitting, splatlearn.rendering, splatlearn.runs\n"
+        "for room in (splatlearn.files, splatlearn.fitting, splatlearn.rendering, splatlearn.runs):\n"
+        "    for module in pkgutil.walk_packages(room.__path__, room.__name__ + '.'):\n"
+        "        if 'triton' not in module.name:\n"
+        "            importlib.import_module(module.name)\n"
+        "print([name for name in ('accelerate', 'datasets', 'tensorboard', 'transformers') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

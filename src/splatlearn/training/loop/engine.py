@@ -38,7 +38,7 @@ from splatlearn.training.loop.checkpoint import (
 from splatlearn.training.loop.cost import Cost
 from splatlearn.training.loop.guard import FiniteGuard, finite_or_nan
 from splatlearn.training.loop.nonfinite import Captures, TakenStep
-from splatlearn.training.loop.processes import AccelerateTrackers, distribute, gradients_stay, make_accelerator
+from splatlearn.training.loop.processes import AccelerateTrackers, distribute, gradients_stay, unwrapped
 from splatlearn.training.loop.step_log import StepLog
 from splatlearn.training.loop.step_shape import StepShape, step_shape
 from splatlearn.training.loop.update_ratio import UpdateRatio
@@ -77,8 +77,7 @@ class TrainingLoop(ABC):
         if checkpoint is None:
             self._begin(model)
         self._make_loader(dataset, progress)
-        self.accelerator = make_accelerator(self.device, recipe.run.trackers, folder.path)
-        self.model = distribute(model, self.accelerator, processes, recipe.run.parallel)
+        self.model = distribute(model, processes, recipe.run.parallel)
         self._share_networks()
         self.optimizer = torch.optim.AdamW(
             self._parameter_groups(),
@@ -94,7 +93,7 @@ class TrainingLoop(ABC):
         self.started_at = self.step
         needed = STATE_PER_WEIGHT * sum(each.numel() * each.element_size() for each in model.parameters())
         processes.first(lambda: folder.make(recipe, self._identities(), needed))
-        trackers = AccelerateTrackers(self.accelerator)
+        trackers = AccelerateTrackers(recipe.run.trackers, folder.path)
         self.logbook = Logbook(folder.path, self.step, self.total, processes.main, trackers)
         self.log = StepLog(self.logbook, self.loader, processes, self.shape.images_per_step, recipe.data.max_unreadable)
         self.log.unreadable.add(() if progress is None else progress.unreadable.items())
@@ -170,7 +169,7 @@ class TrainingLoop(ABC):
         return self._unwrapped()
 
     def _unwrapped(self) -> nn.Module:
-        return self.accelerator.unwrap_model(self.model)
+        return unwrapped(self.model)
 
     def _newest_checkpoint(self) -> tuple[Path | None, dict[Path, str]]:
         return good_checkpoint(Path(self.recipe.run.out)) if self.recipe.run.resume else (None, {})
@@ -296,7 +295,7 @@ class TrainingLoop(ABC):
     def _pass(self, batch: Any, epoch: int, place: int, passes: int) -> ObjectiveValue:
         """The forward and backward pass of a batch, one of so many of its step."""
         value = self.cost(self.model, batch, epoch, place)
-        self.accelerator.backward(finite_or_nan(value.loss) / passes)
+        (finite_or_nan(value.loss) / passes).backward()
         return value
 
     def _look_back(self) -> None:

@@ -6,13 +6,12 @@ import contextlib
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.distributed as dist
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState, PartialState
-from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+from accelerate.state import PartialState
+from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker, filter_trackers, get_available_trackers
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
@@ -28,17 +27,17 @@ def join_processes(device: torch.device) -> Processes:
 
     `device` is the kind to compute on; with several processes, each has a device of its own of that kind.
     """
-    known = PartialState._shared_state.get("device")
-    if known is not None and known.type != device.type:
-        # A process that ran on another device before: accelerate keeps the first one unless told.
-        AcceleratorState._reset_state(reset_partial_state=True)
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
+    # Accelerate keeps the device of the first run in this process, so that its own is not used here.
     state = PartialState(cpu=device.type == "cpu")
     count = state.num_processes
     if count == 1:
         return Processes(device)
-    return Processes(cast("torch.device", state.device), state.process_index, count, dist.new_group(backend="gloo"))
+    if device.type == "cuda":
+        device = torch.device("cuda", state.local_process_index)
+        torch.cuda.set_device(device)
+    return Processes(device, state.process_index, count, dist.new_group(backend="gloo"))
 
 
 def part() -> None:
@@ -47,15 +46,15 @@ def part() -> None:
         dist.destroy_process_group()
 
 
-def distribute(model: nn.Module, accelerator: Accelerator, processes: Processes, parallel: Parallel) -> nn.Module:
+def distribute(model: nn.Module, processes: Processes, parallel: Parallel) -> nn.Module:
     """The model on its device, its gradients averaged over processes: whole in each (ddp) or shared out (fsdp).
 
     With fsdp every transformer block is a unit of its own, gathered when it computes; one process alone has nothing to
     share out.
     """
-    if processes.count == 1:
-        return accelerator.prepare(model)
     model = model.to(processes.device)
+    if processes.count == 1:
+        return model
     if parallel == "ddp":
         # The models' buffers are constants, alike in all processes from the start.
         news = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
@@ -69,6 +68,11 @@ def distribute(model: nn.Module, accelerator: Accelerator, processes: Processes,
                 fully_shard(block, mesh=mesh)
     fully_shard(model, mesh=mesh)
     return model
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Return the model that `distribute` was given."""
+    return model.module if isinstance(model, DistributedDataParallel) else model
 
 
 def share_out(network: nn.Module, like: nn.Module) -> None:
@@ -108,32 +112,28 @@ def check_trackers(names: Sequence[str]) -> None:
             raise InputError(f"trackers: {name} is not installed; pip install {name}, or choose --trackers none")
 
 
-def make_accelerator(device: torch.device, trackers: Sequence[str], folder: Path) -> Accelerator:
-    """An Accelerator on the device; precision stays with the loop, since accelerate fixes it once per process."""
-    return Accelerator(cpu=device.type == "cpu", log_with=[*trackers] or None, project_dir=str(folder))
-
-
 class AccelerateTrackers:
-    """The trackers of an Accelerator, as a `Logbook` uses them.
+    """Trackers of accelerate by name, as a `Logbook` uses them; their files lie in `folder`."""
 
-    Accelerate's own end of training would part the processes too, which may have another run to do; `finish` ends the
-    trackers alone.
-    """
-
-    def __init__(self, accelerator: Accelerator) -> None:
-        self._accelerator = accelerator
+    def __init__(self, names: Sequence[str], folder: Path) -> None:
+        self._names, self._folder = names, folder
+        self._trackers: list[GeneralTracker] = []
 
     def start(self, project: str, step: int) -> None:
         """Open the trackers at a step; of steps that are done again the later ones count."""
-        if self._accelerator.log_with:
-            self._accelerator.init_trackers(project, init_kwargs={"tensorboard": {"purge_step": step + 1}})
+        for name in map(str, filter_trackers([*self._names], self._folder)):
+            kind = LOGGER_TYPE_TO_CLASS[name]
+            place = [str(self._folder)] if kind.requires_logging_directory else []
+            tracker = kind(project, *place, **({"purge_step": step + 1} if name == "tensorboard" else {}))
+            tracker.start()
+            self._trackers.append(tracker)
 
     def log(self, numbers: Mapping[str, float], step: int) -> None:
         """Write the numbers of a step."""
-        if self._accelerator.trackers:
-            self._accelerator.log(dict(numbers), step=step)
+        for tracker in self._trackers:
+            tracker.log(dict(numbers), step=step)
 
     def finish(self) -> None:
         """Close the trackers."""
-        for tracker in self._accelerator.trackers:
+        for tracker in self._trackers:
             tracker.finish()
