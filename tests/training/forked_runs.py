@@ -145,22 +145,13 @@ def signals(folder: Path) -> None:
     for index in range(8):
         Image.fromarray(rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)).save(photos / f"{index}.png")
     command = ["pretrain", "mae", "--data", str(photos), "--model", "mae_vit_tiny_patch4_16", "--decoder-depth", "1"]
-    command += [
-        "--decoder-embed-dim",
-        "32",
-        "--decoder-num-heads",
-        "2",
-        "--batch-size",
-        "4",
-        "--epochs",
-        "5000",
-        "--device",
-    ]
+    command += ["--decoder-embed-dim", "32", "--decoder-num-heads", "2", "--batch-size", "4", "--epochs", "5000"]
     command += ["--device", "cpu", "--precision", "fp32", "--workers", "1", "--log-every", "1", "--trackers"]
     for number, expected in ((signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGINT, 130)):
         out = folder / f"run-{number}"
         process = fork(lambda out=out: main([*command, "--out", str(out)]))
         while not (out / "log.jsonl").exists() or not losses(out):
+            assert os.waitpid(process, os.WNOHANG) == (0, 0), "the run ended before its first step"
             time.sleep(0.02)
         os.kill(process, number)
         code = ended(process)
