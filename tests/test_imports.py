@@ -3,6 +3,7 @@
 import importlib
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -20,6 +21,11 @@ def test_importing_the_package_loads_no_pytorch() -> None:
 def test_every_name_is_there(name: str) -> None:
     found = getattr(sl, name)
     assert isinstance(found, ModuleType) == (name == "zero_shot") and name in dir(sl)
+
+
+def test_public_names_are_those_listed() -> None:
+    listed = Path(__file__).with_name("public_names.txt").read_text(encoding="utf-8").split()
+    assert sorted(sl.__all__) == listed and len(listed) <= 45  # type: ignore[attr-defined]
 
 
 def test_a_function_is_not_hidden_by_the_room_of_its_name() -> None:
