@@ -94,10 +94,11 @@ def test_an_interrupted_call_is_gone_on_with(folder: Path, tmp_path: Path):
     pack_folder(folder, tmp_path / "whole", OPTIONS)
     told: list[tuple[int, int]] = []
 
-    def interrupt(done: int, total: int) -> None:
-        told.append((done, total))
-        if done > 8:
-            raise KeyboardInterrupt
+    def interrupt(what: str, done: int, total: int) -> None:
+        if what == "packing":
+            told.append((done, total))
+            if done > 8:
+                raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         pack_folder(folder, tmp_path / "out", OPTIONS, interrupt)
@@ -160,3 +161,12 @@ def test_errors_name_the_argument(folder: Path, tmp_path: Path):
         PackOptions(shard_size=0)
     with pytest.raises(ValueError, match=r"^block_size: expected megabytes in \[1, 2\], the size of a shard, got 3"):
         PackOptions(shard_size=2, block_size=3)
+
+
+def test_progress_tells_of_sizes_and_of_packing(folder: Path, tmp_path: Path):
+    told: list[tuple[str, int, int]] = []
+    packed = pack_folder(folder, tmp_path / "out", progress=lambda *each: told.append(each))
+    planned = [each for each in told if each[0].startswith("sizes of ")]
+    assert sum(done == of for _, done, of in planned) == len({what for what, _, _ in planned}) >= 1
+    assert sum(of for _, done, of in planned if done == of) == packed.images
+    assert told[-1] == ("packing", packed.images, packed.images)

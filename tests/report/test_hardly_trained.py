@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
+from splatlearn.cli import main
 from splatlearn.models import load_model, presets, save_model
 from splatlearn.report import hardly_trained as said
 from splatlearn.report.hardly_trained import hardly_trained
@@ -56,3 +58,12 @@ def test_the_page_says_it(run: Path) -> None:
     photos = ShownPhotos(torch.full((1, 3, 16, 16), 0.5), ["flat"], "These are grey.")
     page = render_page("run", "", run_picture_sections(run, load_model(run), photos))
     assert "The model is hardly trained: step 4 of 9" in page
+
+
+def test_an_exported_splat_file_says_it(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo = tmp_path / "grey.png"
+    Image.new("RGB", (20, 20), (128, 128, 128)).save(photo)
+    with pytest.raises(SystemExit) as stopped:
+        main(["export", str(run), str(photo), "--to", "ply", "--out", str(tmp_path / "grey.ply")])
+    assert stopped.value.code == 0
+    assert f"{run} is hardly trained: step 4 of 9 (" in capsys.readouterr().err

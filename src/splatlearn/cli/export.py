@@ -60,9 +60,12 @@ def export_command(
     """
     from splatlearn.cli import export_model as work
     from splatlearn.cli.clamping import to_write
-    from splatlearn.cli.export_splats import central_scene, instructions
+    from splatlearn.cli.export_splats import central_box, instructions
+    from splatlearn.cli.notes import note as say
     from splatlearn.cli.which_model import described, load_gmae, model_and_images
     from splatlearn.files import SplatCloud, to_pinhole, write_splats
+    from splatlearn.report.hardly_trained import hardly_trained
+    from splatlearn.zero_shot import read_scene
 
     if _is_model_format(to):
         if run is None:
@@ -80,13 +83,16 @@ def export_command(
     name = Path(image).stem + ENDINGS[to]
     path = output_file(name if out is None else out, overwrite, inputs=[image], example=name)
     model = load_gmae(run)
-    scene = central_scene(model, Path(image))
+    seen = central_box(model, Path(image))
+    scene = read_scene(model, seen)
     shown, note = to_write(scene, to, refit_colors)
     baked, camera = to_pinhole(shown.gaussians[0], scene.camera, blur)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_splats(SplatCloud.from_gaussians(baked), path, to)
     where = f"{instructions(camera, scene.background, blur)}{f', but for colours. {note}' if note else '.'}"
     print(f"{path}: {baked.count} Gaussians; model: {described(run)}. {where}")
+    if hardly := hardly_trained(run, model, seen):
+        say(f"{run} is {hardly}")
     return 0
 
 

@@ -6,19 +6,19 @@ import math
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from splatlearn.core.cameras import Camera
 from splatlearn.data import resize_center_crop
 from splatlearn.images import decode
 from splatlearn.models import GMAE
 from splatlearn.rendering.compositing import Background
-from splatlearn.zero_shot import Scene, read_scene
 
 
-def central_scene(model: GMAE, image: Path) -> Scene:
-    """What a model sees in the largest central box of a photograph that has its aspect."""
+def central_box(model: GMAE, image: Path) -> Tensor:
+    """Return the largest central box of a photograph that has a model's aspect, [1, 3, H, W] in [0, 1]."""
     pixels = resize_center_crop(decode(image, str(image)), *model.config.encoder.image_size)
-    return read_scene(model, torch.from_numpy(pixels).float().unsqueeze(0) / 255)
+    return torch.from_numpy(pixels).float().unsqueeze(0) / 255
 
 
 def instructions(camera: Camera, background: Background, blur: float) -> str:

@@ -23,7 +23,7 @@ def pack_command(folder: tyro.conf.Positional[str], *, out: str, shard_size: int
     """
     options = PackOptions(shard_size, block_size)
     with progress_bar() as told:
-        packed = pack_folder(folder, out, options, lambda done, of: told("packing", done, of))
+        packed = pack_folder(folder, out, options, told)
     note_left_out(folder, packed.left_out)
     kept = f", {packed.kept} of them from before" if packed.kept else ""
     print(f"{packed.images} images in {packed.shards} shards in {out}{kept}")

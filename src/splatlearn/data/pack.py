@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 MEGABYTE = 2**20
 FORMAT = "1"
 ROWS_AT_ONCE = 10_000
-Progress = Callable[[int, int], None]
-"""Told how many images of how many are packed."""
+Progress = Callable[[str, int, int], None]
+"""Told the work at hand, the number of images done, and the number of all."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,7 @@ def pack_folder(
     - `folder`: as `open_source` reads it, with all its splits.
     - `out`: a folder for `SPLIT-00000-of-00042.parquet`. Shards in it of the same images stay, so that an interrupted
       call is gone on with.
+    - `progress`: called with the work at hand, the number of images done, and the number of all.
 
     Images are put in a keyed order, so that neighbours are of any class. The shards are the same byte for byte for the
     same files, options and version of pyarrow. A shard has its name only when it is whole.
@@ -102,7 +103,7 @@ def pack_folder(
     check_folder(out)
     if out.resolve().is_relative_to(root):
         raise DataError(f"out: expected a folder outside of {folder}, got {out}")
-    shards = [shard for split in listing.splits for shard in _plan(root, split, options)]
+    shards = [shard for split in listing.splits for shard in _plan(root, split, options, progress)]
     class_names = listing.classes() or []
     out.mkdir(parents=True, exist_ok=True)
     _check_others(out, shards)
@@ -116,9 +117,9 @@ def pack_folder(
             for count in _write(out / shard.name, shard, class_names):
                 done += count
                 if progress:
-                    progress(done, total)
+                    progress("packing", done, total)
         if progress:
-            progress(done, total)
+            progress("packing", done, total)
     return Packed(total, len(shards), kept, listing.left_out)
 
 
@@ -126,8 +127,8 @@ def _what(path: Path) -> str:
     return "a file" if path.is_file() else "not there"
 
 
-def _plan(root: Path, split: str, options: PackOptions) -> list[_Shard]:
-    """The shards of a split, cut by the sizes of the files alone."""
+def _plan(root: Path, split: str, options: PackOptions, progress: Progress | None) -> list[_Shard]:
+    """Return the shards of a split, cut by the sizes of the files alone."""
     source = open_source(root, split)
     assert isinstance(source, StoredSource)
     order = sample_order(len(source), 0, 0)(np.arange(len(source))).tolist()
@@ -144,6 +145,8 @@ def _plan(root: Path, split: str, options: PackOptions) -> list[_Shard]:
                 in_group = 0
             shards[-1][-1].append((image, size))
             in_shard, in_group = in_shard + size, in_group + size
+        if progress:
+            progress(f"sizes of {split}", min(start + ROWS_AT_ONCE, len(order)), len(order))
     return [_Shard(f"{split}-{n:05d}-of-{len(shards):05d}.parquet", groups) for n, groups in enumerate(shards)]
 
 
