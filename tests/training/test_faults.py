@@ -19,10 +19,11 @@ from training.small_run import pictures, small_recipe
 pytestmark = pytest.mark.usefixtures("small_encoder")
 
 TESTS = Path(__file__).parents[1]
+LARGE = pytest.mark.large
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="runs are forked")
-@pytest.mark.parametrize("scenario", ["kills", "signals", "disks"])
+@pytest.mark.parametrize("scenario", ["signals", *(pytest.param(each, marks=LARGE) for each in ("kills", "disks"))])
 def test_runs_survive(tmp_path: Path, scenario: str) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS)}
     command = [sys.executable, str(TESTS / "training" / "forked_runs.py"), scenario, str(tmp_path)]

@@ -1,5 +1,6 @@
 """A GMAE can memorise a few photographs: the whole chain from pixels through Gaussians to gradients works."""
 
+import pytest
 import torch
 
 from splatlearn.data import photo_crops, resize_center_crop, sample_photos
@@ -27,6 +28,7 @@ def small_gmae() -> GMAE:
     return GMAE(config, torch.Generator().manual_seed(0))
 
 
+@pytest.mark.large
 def test_eight_photos_to_25_decibels() -> None:
     images, model = eight_photos(), small_gmae()
     assert len(images) == 8
