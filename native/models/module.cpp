@@ -166,7 +166,8 @@ Head<T> head_of(const Sizes& sizes, const Tokens& q, const Tokens& k, const Toke
             v.of<const T>(image, head, sizes.width), sizes.queries, sizes.keys, sizes.width};
 }
 
-// `work` gets an image, a head, and room for so many floats: a thread's own, made where a failure may still be thrown.
+// Calls `work` with an image, a head and a buffer of `room` floats. Each thread has its own buffer, allocated before the
+// parallel region, so that a failed allocation can still throw.
 template <typename Work>
 void for_heads(const Sizes& sizes, size_t room, int threads, Work work) {
     if (sizes.width % WIDTH_STEP || sizes.keys > MOST_KEYS || sizes.keys <= 0)

@@ -42,10 +42,9 @@ STATE = {
 OLD_STATE = {"schema": 1, "step": 3, "unreadable": {}, "samples": 24}
 
 
-def facts(folder: Path) -> None:
-    run_facts(folder)
-    hidden_share(folder)
-    predicted_target(folder)
+def facts(folder: Path) -> tuple[object, ...]:
+    """What reports read of a run: facts, the share of hidden patches, and the targets."""
+    return run_facts(folder), hidden_share(folder), predicted_target(folder)
 
 
 READERS: dict[str, tuple[str, Any, Callable[[Path], object]]] = {
@@ -69,7 +68,7 @@ READERS: dict[str, tuple[str, Any, Callable[[Path], object]]] = {
 def test_valid_files_are_read(name: str, tmp_path: Path) -> None:
     file, valid, read = READERS[name]
     (tmp_path / file).write_text(json.dumps(valid))
-    read(tmp_path)
+    assert read(tmp_path) is not None
 
 
 def test_what_was_written_comes_back(tmp_path: Path) -> None:

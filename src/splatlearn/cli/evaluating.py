@@ -39,6 +39,7 @@ def evaluations(
     extraction: Extraction,
     cache: Path,
 ) -> Iterator[Evaluation]:
+    """Evaluate a model on labelled images, on images with masks, or on both, and yield one evaluation of each."""
     if labelled is not None:
         with progress_bar() as told:
             evaluation = evaluate(model, labelled, options, extraction, cache, told)
@@ -50,6 +51,7 @@ def evaluations(
 
 
 def results_folder(run: str, out: str | None) -> Path:
+    """Return the folder of the results: `out`, or that of the run. Raises InputError if the run is no folder here."""
     if out is not None:
         return Path(out)
     if not Path(run).exists():
@@ -72,6 +74,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
 
 
 def print_evaluation(evaluation: Evaluation) -> None:
+    """Print the tables of an evaluation, the number of images, and on stderr the images that cannot be read."""
     for name, reason in list(evaluation.unreadable.items())[:MOST_NAMED]:
         note(f"{name}: unreadable image: {reason}")
     if len(evaluation.unreadable) > MOST_NAMED:

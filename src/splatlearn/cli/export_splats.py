@@ -22,6 +22,7 @@ def central_box(model: GMAE, image: Path) -> Tensor:
 
 
 def instructions(camera: Camera, background: Background, blur: float) -> str:
+    """Return a sentence on how a viewer must stand to show the picture of a splat file."""
     angle = math.degrees(2 * math.atan(camera.height / 2 / camera.fy))
     distance = float(camera.viewmats[2, 3])
     if isinstance(background, torch.Tensor):

@@ -64,6 +64,7 @@ def fit_image(
 
 
 def start_of(model: GMAE | None, image: Tensor, count: int, seed: int) -> Scene:
+    """Return the Gaussians that a fit starts from: the prediction of a model, or `count` at random places."""
     if model is not None:
         return read_scene(model, image)
     gaussians = initial_gaussians(image, count, torch.Generator().manual_seed(seed))

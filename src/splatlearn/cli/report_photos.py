@@ -56,6 +56,7 @@ def given_photos(pictures: Pictures) -> list[Named]:
 
 
 def newest(run: str) -> str:
+    """Return the name of a run with the step of its newest checkpoint, if it has one."""
     try:
         return described(run)
     except MissingError:
