@@ -1,8 +1,11 @@
 import dataclasses
+import typing
 
 import pytest
 import torch
 
+from splatlearn.core.errors import FormatError
+from splatlearn.core.typed import build
 from splatlearn.models import (
     GMAE,
     MAE,
@@ -15,6 +18,7 @@ from splatlearn.models import (
     model_config,
     named_model,
 )
+from splatlearn.models.options import GaussianOptions, Rotation
 from splatlearn.models.presets import DEFAULT_DECODERS, Preset
 
 
@@ -61,6 +65,29 @@ def test_options_and_keywords() -> None:
     assert (config.gaussians, config.gaussians_per_query, config.background) == (32, 4, "black")
     narrow = create_model("mae_vit_tiny_patch8_16", decoder_embed_dim=32, decoder_depth=1, decoder_num_heads=2)
     assert isinstance(narrow, MAE) and narrow.config.decoder == DecoderConfig(32, 1, 2)
+
+
+def test_options_stand_once() -> None:
+    """Options leave open what a configuration has, by the same names and with the same values allowed."""
+    complete, partial = typing.get_type_hints(GMAEConfig), typing.get_type_hints(ModelOptions)
+    names = [each.name for each in dataclasses.fields(GaussianOptions)]
+    assert [each.name for each in dataclasses.fields(GMAEConfig)] == ["encoder", "decoder", *names]
+    assert [each.name for each in dataclasses.fields(ModelOptions)][-len(names) :] == names
+    assert all(partial[name] == complete[name] | None for name in names)
+    assert complete["gaussians"] is int and complete["rotation"] == Rotation
+    assert set(dataclasses.astuple(ModelOptions())) == {None} and ModelOptions().given() == {}
+    assert GMAEConfig(gaussians=3).gaussians_per_query == 1 and None not in dataclasses.astuple(GMAEConfig())
+
+
+def test_an_option_that_no_model_has() -> None:
+    with pytest.raises(TypeError, match="gausians"):
+        create_model("gmae_vit_tiny_patch8_16", gausians=4)  # pyright: ignore[reportCallIssue]
+    with pytest.raises(
+        FormatError, match=r"Unknown key: 'config\.gausians'; expected one of encoder, decoder, gaussians"
+    ):
+        build(GMAEConfig, {"gausians": 4}, "config")
+    with pytest.raises(FormatError, match="config.gaussians: expected an integer, got None"):
+        build(GMAEConfig, {"gaussians": None}, "config")
 
 
 @pytest.mark.parametrize(("gaussians", "per_query"), [(64, 8), (100, 4), (7, 1)])

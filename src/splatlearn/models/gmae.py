@@ -32,7 +32,7 @@ class GMAE(MaskedAutoencoder):
     """
 
     def __init__(self, config: GMAEConfig, generator: torch.Generator | None = None) -> None:
-        super().__init__(config.encoder, config.decoder, generator)
+        super().__init__(config, generator)
         self.config = config
         embed_dim = config.decoder.embed_dim
         self.query_token = nn.Parameter(torch.empty(1, 1, embed_dim))

@@ -3,63 +3,26 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import get_args
+from dataclasses import dataclass
+from typing import Never, get_args
 
 from splatlearn.core.cameras import GMAE_DISTANCE, Camera
 from splatlearn.core.errors import InputError
 from splatlearn.core.numbers import check_number
 from splatlearn.core.typed import shown
-from splatlearn.models.nn.decoder import DecoderConfig
-from splatlearn.models.nn.encoder import ViTConfig
-from splatlearn.models.options import Background, Color, Depth, Heads, Layout, NamedBackground, Rotation
+from splatlearn.models.masked_autoencoder import MaskedConfig
+from splatlearn.models.options import Color, Depth, GaussianOptions, Heads, Layout, NamedBackground, Rotation
 
 PINHOLE_DISTANCE = 4.0
 """World units between the pinhole camera and the middle of the Gaussians: near ones move 5/3 as fast as far ones."""
 
 
 @dataclass(frozen=True)
-class GMAEConfig:
-    """Sizes of a GMAE and its choices about Gaussians.
-
-    - `gaussians`: K, for an image; `gaussians_per_query`: how many one token of the decoder emits (1 in the paper).
-    - `scale_limit`: the paper's c, the largest standard deviation in world units; an image is 2 wide.
-    - `rotation`: `"quaternion"` normalises 4 numbers; `"uniform"` maps 3 numbers in (0, 1) by Shoemake's formula, as
-      the authors' code does, and ignores the fourth.
-    - `background`: `"white"`, `"black"` or an RGB colour in [0, 1]; `"mean"`: of each image's visible patches;
-      `"learned"`: one colour for all images, which starts grey.
-    - `color`: `"bounded"`: a sigmoid; `"linear"`: the number plus a half, whatever it is; `"residual"`: a sigmoid that
-      starts from the colours of the visible patches around the Gaussian's place in the grid (of all of them without a
-      grid), so that the decoder says what is not there to see.
-    - `opacity`: where opacities start, in (0, 1).
-    - `heads`: `"joint"`: one linear layer predicts all numbers; `"separate"`: centre, scale, rotation, colour and
-      opacity have an MLP each.
-    - `layout`: `"grid"` adds learnable numbers to the head's, which start as a grid of Gaussians that covers the image;
-      `"free"` has no such numbers, so that all Gaussians start near the centre, as in the paper.
-    - `initial_scale`: standard deviation of the Gaussians of that grid, in spacings, up to nine tenths of the limit of
-      scales; without a grid they start at half of it.
-    - `depth`: what a Gaussian's depth does. `"paper"`: it sorts and shrinks, and only the shrinking has a gradient;
-      `"soft-order"`: the same, and training adds a rendering whose order is soft (`objectives.SoftOrder`), so that
-      occlusion has a gradient too; `"pinhole"`: it also moves centres, as in a pinhole camera 4 units away;
-      `"orthographic"`: it sorts, nothing else. In the last two an extent is divided by 8, so that `scale_limit` bounds
-      the same extent in pixels at the middle depth as in the paper's camera.
+class GMAEConfig(GaussianOptions[Never], MaskedConfig):
+    """Sizes of a GMAE and its choices about Gaussians, which `GaussianOptions` describes.
 
     Raises InputError for numbers that are not positive or do not divide, and unknown names.
     """
-
-    encoder: ViTConfig = field(default_factory=ViTConfig)
-    decoder: DecoderConfig = field(default_factory=DecoderConfig)
-    gaussians: int = 256
-    gaussians_per_query: int = 1
-    scale_limit: float = 1.0
-    rotation: Rotation = "quaternion"
-    background: Background = "white"
-    layout: Layout = "grid"
-    depth: Depth = "paper"
-    color: Color = "bounded"
-    opacity: float = 0.5
-    heads: Heads = "joint"
-    initial_scale: float = 0.5
 
     def __post_init__(self) -> None:
         if self.encoder.channels != 3:

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from splatlearn.core.kinds import check_kind
-from splatlearn.models.masked_autoencoder import MaskedAutoencoder, MaskedOutput
+from splatlearn.models.masked_autoencoder import MaskedAutoencoder, MaskedConfig, MaskedOutput
 from splatlearn.models.masking import Mask
 from splatlearn.models.nn.attention import Common
-from splatlearn.models.nn.decoder import DecoderConfig
-from splatlearn.models.nn.encoder import ViTConfig
 from splatlearn.models.nn.initial import initialize
 from splatlearn.models.nn.patches import unpatchify
 from splatlearn.models.nn.positions import scatter_tokens
 
 
 @dataclass(frozen=True)
-class MAEConfig:
+class MAEConfig(MaskedConfig):
     """Sizes of a MAE's encoder and decoder."""
-
-    encoder: ViTConfig = field(default_factory=ViTConfig)
-    decoder: DecoderConfig = field(default_factory=DecoderConfig)
 
 
 class MAE(MaskedAutoencoder):
@@ -34,7 +29,7 @@ class MAE(MaskedAutoencoder):
     """
 
     def __init__(self, config: MAEConfig, generator: torch.Generator | None = None) -> None:
-        super().__init__(config.encoder, config.decoder, generator)
+        super().__init__(config, generator)
         self.config = config
         self.mask_token = nn.Parameter(torch.empty(1, 1, config.decoder.embed_dim))
         self.head = nn.Linear(config.decoder.embed_dim, config.encoder.patch_size**2 * config.encoder.channels)

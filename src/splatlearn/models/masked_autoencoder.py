@@ -5,7 +5,7 @@ Letters in shapes: B images, C channels, H W pixels, N patches, V visible patche
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
@@ -16,6 +16,14 @@ from splatlearn.models.masking import Mask
 from splatlearn.models.nn.decoder import Decoder, DecoderConfig
 from splatlearn.models.nn.encoder import ViT, ViTConfig
 from splatlearn.rendering.compositing import Background
+
+
+@dataclass(frozen=True)
+class MaskedConfig:
+    """Sizes of an encoder and a decoder, which every masked autoencoder has."""
+
+    encoder: ViTConfig = field(default_factory=ViTConfig)
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,10 +47,10 @@ class MaskedOutput:
 class MaskedAutoencoder(nn.Module):
     """An encoder and a decoder, and the uses of the encoder that every masked autoencoder has."""
 
-    def __init__(self, encoder: ViTConfig, decoder: DecoderConfig, generator: torch.Generator | None) -> None:
+    def __init__(self, config: MaskedConfig, generator: torch.Generator | None) -> None:
         super().__init__()
-        self.encoder = ViT(encoder, generator)
-        self.decoder = Decoder(encoder, decoder, generator)
+        self.encoder = ViT(config.encoder, generator)
+        self.decoder = Decoder(config.encoder, config.decoder, generator)
 
     @property
     def patch_size(self) -> int:

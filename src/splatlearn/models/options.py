@@ -1,9 +1,15 @@
-"""The choices about a model that options and recipes name, apart from what builds it."""
+"""The choices about a model that options and recipes name, apart from what builds it.
+
+Each choice stands here once. The configuration of a GMAE, the keywords of `create_model`, recipes and the command line
+take it from here: a configuration has all of them, and options leave out those that a preset fills in.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from functools import reduce
+from operator import or_
+from typing import Any, Generic, Literal, Never, TypeVar, get_args, get_origin, get_type_hints
 
 Preset = Literal["default", "paper"]
 Rotation = Literal["quaternion", "uniform"]
@@ -17,10 +23,13 @@ Pooling = Literal["mean", "cls"]
 MaskPattern = Literal["random", "block", "grid"]
 """How the visible patches of one of several masks lie: anywhere, side by side, or on a lattice."""
 
+Unset = TypeVar("Unset")
+"""None in options, where it leaves a choice to the preset; Never in a configuration, which has no choice open."""
 
-@dataclass(frozen=True)
-class ModelOptions:
-    """Choices that override a preset's, whose own are the defaults: those named here are of the default preset."""
+
+@dataclass(frozen=True, kw_only=True)
+class SizeOptions:
+    """Choices about the sizes of a MAE or GMAE that its name does not say."""
 
     image_size: tuple[int, int] | None = None
     """Native height and width in pixels, instead of the square in the model's name. Default: that square."""
@@ -30,25 +39,65 @@ class ModelOptions:
     """Number of blocks of the decoder. Default: 8; in smaller models 4 (small, tiny) or 2 (micro), and 1 for GMAE."""
     decoder_num_heads: int | None = None
     """Attention heads of the decoder. Default: 16, in smaller models 8 (small), 3 (tiny), 2 (micro)."""
-    gaussians: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaussianOptions(Generic[Unset]):
+    """Choices about the Gaussians of a GMAE.
+
+    The values here are those of a configuration that says nothing; the documented defaults are the default preset's.
+    A subclass of `GaussianOptions[None]` has None in their place.
+    """
+
+    gaussians: int | Unset = 256
     """Gaussians for an image (GMAE). Default: 512."""
-    gaussians_per_query: int | None = None
-    """Gaussians that one decoder token emits (GMAE). Default: 8."""
-    scale_limit: float | None = None
+    gaussians_per_query: int | Unset = 1
+    """Gaussians that one decoder token emits (GMAE); 1 in the paper. Default: 8."""
+    scale_limit: float | Unset = 1.0
     """Largest standard deviation of a Gaussian, in world units; an image is 2 wide (GMAE). Default: 1."""
-    rotation: Rotation | None = None
-    """How 4 numbers become a rotation (GMAE). Default: quaternion."""
-    background: Background | None = None
-    """Colour behind the Gaussians, by name or as red, green and blue in [0, 1] (GMAE). Default: learned."""
-    layout: Layout | None = None
-    """Whether the Gaussians start as a grid over the image or near its centre (GMAE). Default: grid."""
-    depth: Depth | None = None
-    """What a Gaussian's depth does: paper, soft-order, pinhole or orthographic (GMAE). Default: paper."""
-    color: Color | None = None
-    """Colours: bounded, linear, or residual to those of the visible patches (GMAE). Default: linear."""
-    opacity: float | None = None
+    rotation: Rotation | Unset = "quaternion"
+    """How 4 numbers become a rotation (GMAE): they are normalised (quaternion), or 3 of them, in (0, 1), are mapped by
+    Shoemake's formula, as in the authors' code (uniform). Default: quaternion."""
+    background: Background | Unset = "white"
+    """Colour behind the Gaussians (GMAE): white, black, red, green and blue in [0, 1], the mean of each image's visible
+    patches, or one learned colour for all images, which starts grey. Default: learned."""
+    layout: Layout | Unset = "grid"
+    """Whether learnable numbers are added to the head's, so that the Gaussians start as a grid over the image (grid),
+    or not, so that all start near its centre as in the paper (free) (GMAE). Default: grid."""
+    depth: Depth | Unset = "paper"
+    """What a Gaussian's depth does (GMAE). paper: it sorts and shrinks, and only the shrinking has a gradient;
+    soft-order: the same, and training adds a rendering whose order is soft, so that occlusion has a gradient too;
+    pinhole: it also moves centres, as in a camera 4 units away; orthographic: it sorts, nothing else. In the last two
+    extents are divided by 8, so that scale-limit bounds the same extent in pixels at the middle depth. Default:
+    paper."""
+    color: Color | Unset = "bounded"
+    """Colours (GMAE): a sigmoid (bounded), the number plus a half, whatever it is (linear), or a sigmoid that starts
+    from the colours of the visible patches around the Gaussian's place in the grid, of all of them without a grid
+    (residual). Default: linear."""
+    opacity: float | Unset = 0.5
     """Where opacities start, in (0, 1) (GMAE). Default: 0.5."""
-    heads: Heads | None = None
+    heads: Heads | Unset = "joint"
     """One linear head for all numbers (joint), or an MLP for each attribute (separate) (GMAE). Default: joint."""
-    initial_scale: float | None = None
-    """Standard deviation of the first Gaussians, in spacings of their grid (GMAE). Default: 1."""
+    initial_scale: float | Unset = 0.5
+    """Standard deviation of the first Gaussians, in spacings of their grid, up to nine tenths of the limit of scales
+    (GMAE). Without a grid they start at half of that limit. Default: 1."""
+
+    def __init_subclass__(cls) -> None:
+        """Write down what the fields of a subclass hold, for what reads annotations at run time."""
+        super().__init_subclass__()
+        (unset,) = (get_args(base)[0] for base in cls.__dict__["__orig_bases__"] if get_origin(base) is GaussianOptions)
+        for name, hint in get_type_hints(GaussianOptions).items():
+            kinds = tuple(kind for kind in get_args(hint) if kind is not Unset)
+            cls.__annotations__[name] = reduce(or_, kinds if unset is Never else (*kinds, None))
+            if unset is not Never:
+                setattr(cls, name, None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions(GaussianOptions[None], SizeOptions):
+    """Choices that override a preset's, whose own are the defaults: those named here are of the default preset."""
+
+    def given(self) -> dict[str, Any]:
+        """Return the options that are not left to the preset."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}

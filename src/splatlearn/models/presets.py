@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import math
 import re
+from collections.abc import Callable
 from dataclasses import fields, replace
-from typing import Any, get_args
+from typing import Any, ParamSpec, Protocol, cast, get_args, runtime_checkable
 
 import torch
 
@@ -20,7 +21,7 @@ from splatlearn.models.gmae_config import GMAEConfig
 from splatlearn.models.mae import MAE, MAEConfig
 from splatlearn.models.nn.decoder import DecoderConfig
 from splatlearn.models.nn.encoder import ViTConfig
-from splatlearn.models.options import Background, Color, Depth, Heads, Layout, ModelOptions, Preset, Rotation
+from splatlearn.models.options import GaussianOptions, ModelOptions, Preset
 
 PAPER_DECODER = DecoderConfig(512, 8, 16)
 
@@ -53,30 +54,34 @@ about choices for how they were found."""
 PAPER_GAUSSIANS: dict[str, Any] = {"rotation": "uniform", "layout": "free"}
 """What is the paper's and no default of a configuration."""
 
+Keywords = ParamSpec("Keywords")
+
 _NAME = re.compile(r"(?P<kind>mae|gmae)_vit_(?P<size>[a-z]+)_patch(?P<patch>[1-9]\d{0,5})_(?P<side>[1-9]\d{0,5})")
 
 
+@runtime_checkable
+class _Create(Protocol[Keywords]):
+    """`create_model` with the options as keywords."""
+
+    def __call__(
+        self,
+        name: str,
+        preset: Preset = "default",
+        seed: int | None = None,
+        options: ModelOptions | None = None,
+        *none: Keywords.args,
+        **changes: Keywords.kwargs,
+    ) -> MAE | GMAE: ...
+
+
+def _taking(options: Callable[Keywords, ModelOptions]) -> Callable[[Callable[..., MAE | GMAE]], _Create[Keywords]]:
+    """Tell type checkers and editors that a function of any keywords takes those of these options."""
+    return lambda function: cast(_Create[Keywords], function)
+
+
+@_taking(ModelOptions)
 def create_model(
-    name: str,
-    preset: Preset = "default",
-    seed: int | None = None,
-    options: ModelOptions | None = None,
-    *,
-    image_size: tuple[int, int] | None = None,
-    decoder_embed_dim: int | None = None,
-    decoder_depth: int | None = None,
-    decoder_num_heads: int | None = None,
-    gaussians: int | None = None,
-    gaussians_per_query: int | None = None,
-    scale_limit: float | None = None,
-    rotation: Rotation | None = None,
-    background: Background | None = None,
-    layout: Layout | None = None,
-    depth: Depth | None = None,
-    color: Color | None = None,
-    opacity: float | None = None,
-    heads: Heads | None = None,
-    initial_scale: float | None = None,
+    name: str, preset: Preset = "default", seed: int | None = None, options: ModelOptions | None = None, **changes: Any
 ) -> MAE | GMAE:
     """Build a model with fresh weights.
 
@@ -86,17 +91,13 @@ def create_model(
       start as a grid, with normalised quaternions and colours without a bound over a learned background, and smaller
       decoders for encoders up to small, of one block in a GMAE.
     - `seed`: of the weights; None draws them from PyTorch's global generator, which is otherwise left alone.
-    - `options`, or its fields as keywords, which win: see `ModelOptions`.
+    - `options`: see `ModelOptions`. Its fields may also be given as keywords, which win unless they are None.
 
     Raises InputError for an unknown name or preset, sizes that do not fit each other or the memory of this machine, and
     options that the model does not have.
     """
-    keywords = ModelOptions(
-        image_size, decoder_embed_dim, decoder_depth, decoder_num_heads,
-        gaussians, gaussians_per_query, scale_limit, rotation, background, layout, depth, color, opacity, heads,
-        initial_scale,
-    )  # fmt: skip
-    config = model_config(name, preset, replace(options or ModelOptions(), **_given(keywords)))
+    keywords = ModelOptions(**changes)
+    config = model_config(name, preset, replace(options or ModelOptions(), **keywords.given()))
     check_memory(config)
     if seed is not None:
         check_whole("seed", seed, -(2**63), 2**64 - 1)
@@ -112,7 +113,7 @@ def model_config(name: str, preset: Preset = "default", options: ModelOptions | 
         raise InputError(f"preset: expected one of {', '.join(get_args(Preset))}, got {preset!r}")
     check_kind("name", name, str)
     kind, size, patch_size, side = _parse(name)
-    given = _given(options or ModelOptions())
+    given = (options or ModelOptions()).given()
     encoder = ViTConfig(*ENCODERS[size], patch_size=patch_size, image_size=given.pop("image_size", (side, side)))
     decoder = PAPER_DECODER if preset == "paper" else default_decoder(kind, size)
     names = [name for name in given if name.startswith("decoder_")]
@@ -146,7 +147,7 @@ def complete_options(name: str, preset: Preset = "default", options: ModelOption
     """
     options = options or ModelOptions()
     _, chosen = named_model(model_config(name, preset, options))
-    return replace(chosen, **_given(options))
+    return replace(chosen, **options.given())
 
 
 def named_model(config: MAEConfig | GMAEConfig) -> tuple[str, ModelOptions]:
@@ -162,7 +163,7 @@ def named_model(config: MAEConfig | GMAEConfig) -> tuple[str, ModelOptions]:
     size = next((name for name, known in ENCODERS.items() if known == sizes), None)
     kind = "gmae" if isinstance(config, GMAEConfig) else "mae"
     name = f"{kind}_vit_{size}_patch{encoder.patch_size}_{encoder.image_size[0]}"
-    options = {each.name: getattr(config, each.name) for each in fields(ModelOptions) if hasattr(config, each.name)}
+    options = {each.name: getattr(config, each.name) for each in fields(GaussianOptions) if kind == "gmae"}
     options |= {f"decoder_{each}": getattr(decoder, each) for each in ("embed_dim", "depth", "num_heads")}
     given = ModelOptions(**options)
     if encoder.image_size[0] != encoder.image_size[1]:
@@ -170,11 +171,6 @@ def named_model(config: MAEConfig | GMAEConfig) -> tuple[str, ModelOptions]:
     if size is None or model_config(name, options=given) != config:
         raise InputError(f"config: expected the sizes of an encoder vit_{{{'|'.join(ENCODERS)}}}, got {encoder}")
     return name, given
-
-
-def _given(options: ModelOptions) -> dict[str, Any]:
-    values = {field.name: getattr(options, field.name) for field in fields(options)}
-    return {name: value for name, value in values.items() if value is not None}
 
 
 def _parse(name: str) -> tuple[str, str, int, int]:
