@@ -149,10 +149,18 @@ static inline vfloat pass_on(vfloat t, vfloat alpha) {
 #endif
 }
 
+#if defined(__AVX512F__) && LANES == 16
+static inline vfloat root(vfloat value) { return (vfloat)_mm512_sqrt_ps((__m512)value); }
+#elif defined(__AVX2__) && LANES == 8
+static inline vfloat root(vfloat value) { return (vfloat)_mm256_sqrt_ps((__m256)value); }
+#elif defined(__SSE2__) && LANES == 4
+static inline vfloat root(vfloat value) { return (vfloat)_mm_sqrt_ps((__m128)value); }
+#else
 static inline vfloat root(vfloat value) {
     for (int lane = 0; lane < LANES; ++lane) value[lane] = std::sqrt(value[lane]);
     return value;
 }
+#endif
 
 static inline vdouble widen(vfloat value) { return __builtin_convertvector(value, vdouble); }
 

@@ -13,6 +13,7 @@ def doctor() -> int:
     from rich.text import Text
 
     from splatlearn.core.device import choose_device, choose_precision
+    from splatlearn.fitting import compiled
     from splatlearn.models.nn import layers
     from splatlearn.rendering import available_backends
     from splatlearn.rendering.backends.cpu.support import instruction_set, instruction_sets
@@ -35,6 +36,7 @@ def doctor() -> int:
         # As text: square brackets, as in the name of an extra, are no markup.
         table.add_row(f"backend {backend}", Text(state))
     table.add_row("layers", "compiled" if layers.native is not None else Text(f"PyTorch's: {layers.MISSING}"))
+    table.add_row("fitting", "compiled" if compiled.native is not None else Text(f"PyTorch's: {compiled.MISSING}"))
     if instruction_sets():
         table.add_row("kernel", f"{instruction_set()} (compiled for {', '.join(instruction_sets())} of this CPU)")
     console.print(table)

@@ -1,0 +1,417 @@
+"""Adam over Gaussians: against PyTorch's, its choice of rows, its edits and its state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from fitting.compiled_fitting import away, needs_compiled
+from splatlearn.core.errors import FormatError, InputError
+from splatlearn.fitting import GaussianAdam, compiled
+from splatlearn.fitting.optimizers.adam_step import seen_rows
+
+SHAPES = {"means": (3,), "scales": (3,), "quaternions": (4,), "opacities": (), "sh": (16, 3), "features": (15, 3)}
+RATES = {"means": 1.6e-4, "scales": 5e-3, "quaternions": 1e-3, "opacities": 5e-2, "sh": 2.5e-3, "features": 1e-4}
+
+
+def parameters(generator: torch.Generator, count: int = 37, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+    return {name: torch.randn(count, *shape, generator=generator).to(dtype) for name, shape in SHAPES.items()}
+
+
+def set_gradients(adam: GaussianAdam, generator: torch.Generator, size: float = 1.0) -> None:
+    for each in adam.parameters.values():
+        each.grad = size * torch.randn(each.shape, generator=generator).to(each)
+
+
+def copies(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: each.detach().clone() for name, each in tensors.items()}
+
+
+def snapshot(adam: GaussianAdam) -> dict[str, Tensor]:
+    """Parameters and state, copied."""
+    return copies({**adam.parameters, **adam.state_dict()})
+
+
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(params=["compiled", "PyTorch"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The optimiser as it is where the extension was built, and as it is without."""
+    if request.param == "PyTorch":
+        monkeypatch.setattr(compiled, "native", None)
+    elif compiled.native is None:
+        pytest.skip("the package was built without a compiler")
+    return request.param
+
+
+def fifty_steps(
+    start: dict[str, Tensor], generator: torch.Generator, eps: float
+) -> tuple[GaussianAdam, dict[str, Tensor]]:
+    """After fifty steps along the same gradients: ours, and the parameters of PyTorch's Adam in float64."""
+    ours = GaussianAdam(copies(start), RATES, eps=eps)
+    exact = {name: each.double().requires_grad_() for name, each in copies(start).items()}
+    theirs = torch.optim.Adam([{"params": [each], "lr": RATES[name]} for name, each in exact.items()], eps=eps)
+    for step in range(50):
+        # Sizes of a hundred millionth and below, as a pixel's share of a loss has.
+        set_gradients(ours, generator, 10.0 ** -(step % 9))
+        for name, each in ours.parameters.items():
+            assert each.grad is not None
+            exact[name].grad = each.grad.double()
+        ours.step()
+        theirs.step()
+    return ours, exact
+
+
+class TestStep:
+    @pytest.mark.parametrize("count", [1, 7, 37, 3000])
+    def test_every_instruction_set_is_adam(self, count: int, instruction_set: str, generator: torch.Generator) -> None:
+        start = parameters(generator, count)
+        ours, exact = fifty_steps(start, generator, 1e-15)
+        for name, each in ours.parameters.items():
+            moved = (each.double() - start[name]).detach(), (exact[name] - start[name]).detach()
+            # A parameter of size 1 is rounded in each of fifty steps of 1e-4 and more.
+            assert away(*moved) <= 1e-3, name
+            torch.testing.assert_close(each.detach().double(), exact[name].detach(), rtol=3e-6, atol=3e-6)
+
+    @pytest.mark.parametrize("eps", [1e-15, 1e-8, 1e-2])
+    def test_in_float64(self, eps: float, generator: torch.Generator) -> None:
+        ours, exact = fifty_steps(parameters(generator, dtype=torch.float64), generator, eps)
+        for name, each in ours.parameters.items():
+            torch.testing.assert_close(each, exact[name], rtol=1e-12, atol=1e-12)
+
+    def test_without_the_extension(self, way: str, generator: torch.Generator) -> None:
+        ours, exact = fifty_steps(parameters(generator), generator, 1e-8)
+        for name, each in ours.parameters.items():
+            torch.testing.assert_close(each.detach().double(), exact[name].detach(), rtol=3e-6, atol=3e-6)
+
+    def test_each_number_of_a_row_may_have_its_own_rate(self, way: str, generator: torch.Generator) -> None:
+        start = torch.randn(9, 4, 3, generator=generator)
+        rate = torch.tensor([1e-1, 1e-2, 1e-3, 0.0]).unsqueeze(1)
+        adam = GaussianAdam({"sh": start.clone()}, {"sh": rate})
+        adam.parameters["sh"].grad = torch.ones(9, 4, 3)
+        adam.step()
+        moved = start - adam.parameters["sh"].detach()
+        torch.testing.assert_close(moved, rate.expand(4, 3).expand(9, 4, 3), rtol=1e-5, atol=3e-7)
+
+    def test_a_parameter_without_gradient_stays_and_counts_no_step(self, way: str, generator: torch.Generator) -> None:
+        start = parameters(generator)
+        adam = GaussianAdam(copies(start), RATES)
+        set_gradients(adam, generator)
+        adam.parameters["sh"].grad = None
+        adam.step()
+        assert torch.equal(adam.parameters["sh"], start["sh"]) and not torch.equal(
+            adam.parameters["means"], start["means"]
+        )
+        state = adam.state_dict()
+        assert int(state["sh.step"]) == 0 and int(state["means.step"]) == 1
+        adam.zero_grad()
+        assert all(each.grad is None for each in adam.parameters.values())
+
+    def test_strided_gradients_and_parameters(self, way: str, generator: torch.Generator) -> None:
+        start, gradient = torch.randn(5, 6, generator=generator), torch.randn(6, 5, generator=generator).mT
+        found = []
+        for value in (start.clone(), start.mT.contiguous().mT):
+            adam = GaussianAdam({"means": value}, {"means": 0.1})
+            adam.parameters["means"].grad = gradient
+            adam.step()
+            found.append(adam.parameters["means"].detach())
+        torch.testing.assert_close(found[0], found[1], rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(found[0], start - 0.1 * gradient.sign(), rtol=1e-5, atol=1e-6)
+
+    def test_autograd_sees_that_parameters_have_changed(self, way: str) -> None:
+        adam = GaussianAdam({"means": torch.ones(3, 3)}, {"means": 0.1})
+        kept = adam.parameters["means"].square().sum()
+        adam.parameters["means"].grad = torch.ones(3, 3)
+        adam.step()
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            kept.backward()
+
+    def test_nan_stays_visible(self, way: str) -> None:
+        adam = GaussianAdam({"means": torch.zeros(4, 3)}, {"means": 0.1}, selective=True)
+        adam.parameters["means"].grad = torch.zeros(4, 3).index_fill(0, torch.tensor([2]), float("nan"))
+        adam.step()
+        assert adam.parameters["means"].isnan().any(dim=1).tolist() == [False, False, True, False]
+
+    def test_no_gaussians(self, way: str) -> None:
+        adam = GaussianAdam({"means": torch.zeros(0, 3), "sh": torch.zeros(0, 0, 3)}, {"means": 0.1, "sh": 0.1})
+        for each in adam.parameters.values():
+            each.grad = torch.zeros_like(each)
+        adam.step()
+        adam.append(2)
+        assert adam.count == 2
+
+
+@needs_compiled
+class TestCompiled:
+    @pytest.mark.parametrize("selective", [False, True])
+    def test_bits_are_the_same_for_any_number_of_threads(
+        self, selective: bool, instruction_set: str, generator: torch.Generator, threads: Callable[[int], None]
+    ) -> None:
+        # More rows than a thread takes at a time, of each width.
+        start, gradients = parameters(generator, 40_000), parameters(generator, 40_000)
+        keep = torch.rand(40_000, generator=generator) < 0.5
+        found = []
+        for count in (1, 2, 3):
+            threads(count)
+            adam = GaussianAdam(copies(start), RATES, selective=selective)
+            for _ in range(2):
+                for name, each in adam.parameters.items():
+                    each.grad = gradients[name] * keep.view(-1, *[1] * (each.ndim - 1))
+                adam.step()
+            found.append(snapshot(adam))
+        for other in found[1:]:
+            assert all(torch.equal(other[name], each) for name, each in found[0].items())
+
+    @pytest.mark.parametrize("count", [1, 2])
+    def test_moments_of_what_is_not_seen_decay_to_zero_in_every_thread(
+        self, count: int, instruction_set: str, threads: Callable[[int], None]
+    ) -> None:
+        """In denormals they would end neither at 0 nor soon; other numbers of a thread keep theirs afterwards."""
+        threads(count)
+        tiny = torch.finfo(torch.float32).tiny
+        adam = GaussianAdam({"means": torch.ones(50_000, 3)}, {"means": 1e-3}, betas=(0.5, 0.5))
+        adam.parameters["means"].grad = torch.full((50_000, 3), 1e-18)
+        adam.step()
+        state = adam.state_dict()
+        assert 0 < state["means.exp_avg_sq"].max() < 1e-36
+        adam.parameters["means"].grad = torch.zeros(50_000, 3)
+        for _ in range(70):
+            adam.step()
+            moments = torch.stack([state["means.exp_avg"], state["means.exp_avg_sq"]])
+            assert not bool(((moments > 0) & (moments < tiny)).any())
+        assert not state["means.exp_avg"].any() and not state["means.exp_avg_sq"].any()
+        # The mode of the threads is what it was.
+        assert bool((torch.full((200_000,), tiny) * 0.5 > 0).all())
+
+    def test_denormals_that_come_in_are_zero(self, instruction_set: str) -> None:
+        denormal = torch.full((20, 3), 1e-40)
+        adam = GaussianAdam({"means": torch.ones(20, 3)}, {"means": 1e-3}, eps=1e-8)
+        adam.load_state_dict({"means.step": torch.tensor(3), "means.exp_avg": denormal, "means.exp_avg_sq": denormal})
+        adam.parameters["means"].grad = denormal
+        adam.step()
+        assert torch.equal(adam.parameters["means"], torch.ones(20, 3))
+        assert not any(adam.state_dict()[f"means.{kind}"].any() for kind in ("exp_avg", "exp_avg_sq"))
+
+
+class TestSelective:
+    @pytest.mark.parametrize("share", [0.0, 0.03, 0.5, 0.97, 1.0])
+    def test_rows_without_gradient_stay_and_the_others_move_as_if_alone(
+        self, share: float, way: str, generator: torch.Generator
+    ) -> None:
+        start = parameters(generator, 500)
+        keep = torch.rand(500, generator=generator) < share
+        whole, alone = GaussianAdam(copies(start), RATES), GaussianAdam(copies(start), RATES, selective=True)
+        masked = GaussianAdam(copies(start), RATES)
+        for _ in range(3):
+            set_gradients(whole, generator)
+            for adam in (alone, masked):
+                for name, each in adam.parameters.items():
+                    gradient = whole.parameters[name].grad
+                    assert gradient is not None
+                    each.grad = gradient.clone()
+            for each in alone.parameters.values():
+                assert each.grad is not None
+                each.grad[~keep] = 0.0
+            whole.step()
+            alone.step()
+            masked.step(visible=keep)
+        wanted, before = snapshot(whole), {**start, **copies(GaussianAdam(copies(start), RATES).state_dict())}
+        for name, found in snapshot(alone).items():
+            if not name.endswith("step"):
+                torch.testing.assert_close(found[keep], wanted[name][keep], rtol=1e-6, atol=1e-9)
+                assert torch.equal(found[~keep], before[name][~keep]), name
+        assert all(torch.equal(found, snapshot(alone)[name]) for name, found in snapshot(masked).items())
+
+    def test_a_gaussian_is_seen_if_any_of_its_tensors_is(self, way: str) -> None:
+        adam = GaussianAdam({"means": torch.ones(3, 3), "opacities": torch.ones(3)}, {"means": 0.1, "opacities": 0.1})
+        adam.selective = True
+        for each in adam.parameters.values():
+            each.grad = torch.ones_like(each)
+        adam.step()
+        adam.parameters["means"].grad = torch.zeros(3, 3)
+        adam.parameters["opacities"].grad = torch.tensor([0.0, -0.0, 1e-42])
+        before = adam.state_dict()["means.exp_avg"].clone()
+        adam.step()
+        # The last one's momentum moves its mean on.
+        assert (adam.state_dict()["means.exp_avg"] != before).any(dim=1).tolist() == [False, False, True]
+
+    @pytest.mark.parametrize("width", [1, 2, 5, 16, 33])
+    def test_which_rows_are_seen(self, width: int, way: str, generator: torch.Generator) -> None:
+        gradients = torch.zeros(5000, width)
+        wanted = torch.rand(5000, generator=generator) < 0.3
+        columns = torch.randint(0, width, (5000,), generator=generator)
+        gradients[wanted, columns[wanted]] = -1e-30
+        assert torch.equal(seen_rows([gradients], 5000, gradients.device), wanted)
+        assert torch.equal(seen_rows([gradients * 0, gradients.double()], 5000, gradients.device), wanted)
+
+
+class TestEdits:
+    def stepped(self, generator: torch.Generator, count: int = 8) -> GaussianAdam:
+        adam = GaussianAdam(parameters(generator, count), RATES)
+        set_gradients(adam, generator)
+        adam.step()
+        return adam
+
+    def test_gather_moves_moments_along(self, generator: torch.Generator) -> None:
+        adam = self.stepped(generator)
+        before, index = snapshot(adam), torch.tensor([5, 0, 0, 7])
+        adam.gather(index, fresh=torch.tensor([False, False, True, False]))
+        assert adam.count == 4
+        for name, found in snapshot(adam).items():
+            if name.endswith("step"):
+                assert torch.equal(found, before[name])
+                continue
+            wanted = before[name][index].clone()
+            if "exp_avg" in name:
+                wanted[2] = 0.0
+            assert torch.equal(found, wanted), name
+        for each in adam.parameters.values():
+            assert each.is_leaf and each.requires_grad and each.grad is None
+
+    def test_a_mask_selects(self, generator: torch.Generator) -> None:
+        adam = self.stepped(generator)
+        before, keep = snapshot(adam), torch.rand(8, generator=generator) < 0.5
+        adam.gather(keep)
+        for name, found in snapshot(adam).items():
+            assert torch.equal(found, before[name] if name.endswith("step") else before[name][keep])
+
+    def test_appended_rows_start_with_moments_of_zero(self, generator: torch.Generator) -> None:
+        adam = self.stepped(generator)
+        before, more = snapshot(adam), parameters(generator, 3)
+        adam.append(more)
+        adam.append(2)
+        for name, found in snapshot(adam).items():
+            if name.endswith("step"):
+                continue
+            assert torch.equal(found[:8], before[name])
+            assert torch.equal(found[8:11], more[name] if name in more else torch.zeros_like(found[8:11]))
+            assert not found[11:].any() and len(found) == 13
+
+    def test_edits_commute_with_steps(self, way: str, generator: torch.Generator) -> None:
+        """A permutation before a step is the same permutation after it, to the last bit."""
+        order = torch.randperm(500, generator=generator)
+        one, other = (self.stepped(torch.Generator().manual_seed(1), 500) for _ in range(2))
+        gradients = parameters(generator, 500)
+        one.gather(order)
+        for name, each in one.parameters.items():
+            each.grad = gradients[name][order]
+        one.step()
+        for name, each in other.parameters.items():
+            each.grad = gradients[name]
+        other.step()
+        other.gather(order)
+        assert all(torch.equal(found, snapshot(other)[name]) for name, found in snapshot(one).items())
+
+    def test_reset(self, generator: torch.Generator) -> None:
+        adam = self.stepped(generator)
+        before = snapshot(adam)
+        adam.reset(names=["opacities"])
+        adam.reset(torch.tensor([3]))
+        for name, found in snapshot(adam).items():
+            if "exp_avg" not in name:
+                assert torch.equal(found, before[name])
+            elif name.startswith("opacities"):
+                assert not found.any()
+            else:
+                assert not found[3].any() and torch.equal(found[:3], before[name][:3]) and found[4:].any()
+
+
+class TestState:
+    def test_a_run_goes_on_with_the_same_bits(self, way: str, generator: torch.Generator) -> None:
+        first = GaussianAdam(parameters(generator, 50), RATES)
+        gradients = [parameters(generator, 50) for _ in range(6)]
+
+        def go(adam: GaussianAdam, steps: range) -> None:
+            for step in steps:
+                for name, each in adam.parameters.items():
+                    each.grad = gradients[step][name]
+                adam.step()
+
+        go(first, range(3))
+        state = copies(first.state_dict())
+        again = GaussianAdam(copies(first.parameters), RATES)
+        again.load_state_dict(state)
+        go(first, range(3, 6))
+        go(again, range(3, 6))
+        assert all(torch.equal(found, snapshot(first)[name]) for name, found in snapshot(again).items())
+        assert not torch.equal(state["means.exp_avg"], again.state_dict()["means.exp_avg"]), "the state was copied"
+
+    def test_every_entry_is_a_named_tensor(self, generator: torch.Generator) -> None:
+        state = GaussianAdam(parameters(generator), RATES).state_dict()
+        kinds = ("step", "exp_avg", "exp_avg_sq")
+        assert set(state) == {f"{name}.{kind}" for name in SHAPES for kind in kinds}
+        assert all(isinstance(each, Tensor) for each in state.values())
+
+    def test_a_state_that_does_not_fit(self, generator: torch.Generator) -> None:
+        adam = GaussianAdam(parameters(generator), RATES)
+        state = adam.state_dict()
+        with pytest.raises(FormatError, match=r"state: expected the tensors .*, got means.step"):
+            adam.load_state_dict({"means.step": state["means.step"]})
+        adam.gather(torch.arange(5))
+        with pytest.raises(FormatError, match=r"expected means.exp_avg of shape \[5, 3\], got \[37, 3\]"):
+            adam.load_state_dict(state)
+
+
+def made(**change: Any) -> GaussianAdam:
+    return GaussianAdam(**{"parameters": {"means": torch.zeros(4, 3)}, "rates": {"means": 0.1}, **change})
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: made(rates={"mean": 0.1}), InputError, "rates: expected one for each of means, got mean"),
+        (lambda: made(parameters={}, rates={}), InputError, "rates: expected one for each of none, got none"),
+        (lambda: made(betas=(0.9, 1.0)), InputError, r"betas\[1\]: expected a finite number"),
+        (lambda: made(eps=-1.0), InputError, "eps: expected a finite number of at least 0, got -1.0"),
+        (lambda: made(parameters={"means": torch.zeros(4, 3).int()}), TypeError, "means: expected a floating-point"),
+        (
+            lambda: made(
+                parameters={"means": torch.zeros(4, 3), "sh": torch.zeros(5, 1, 3)}, rates={"means": 0.1, "sh": 0.1}
+            ),
+            InputError,
+            r"sh: expected leaves of the autograd graph with one leading axis K, got means \[4, 3\], sh \[5, 1, 3\]",
+        ),
+        (
+            lambda: made(parameters={"means": torch.zeros(4, 3, requires_grad=True) + 1}),
+            InputError,
+            "means: expected leaves of the autograd graph",
+        ),
+        (lambda: made().step(visible=torch.ones(3).bool()), InputError, r"visible: expected shape \[4\], got \[3\]"),
+        (lambda: made().step(visible=torch.ones(4)), InputError, "visible: expected torch.bool, got torch.float32"),
+        (lambda: made().gather(torch.tensor([4])), InputError, "index: expected rows from 0 to 3, got 4 to 4"),
+        (lambda: made().gather(torch.tensor([-1])), InputError, "index: expected rows from 0 to 3, got -1 to -1"),
+        (lambda: made().gather(torch.tensor([0.0])), InputError, "index: expected torch.int64, got torch.float32"),
+        (lambda: made().append({"sh": torch.zeros(1, 3)}), InputError, "rows: expected tensors for means, got sh"),
+        (
+            lambda: made().append({"means": torch.zeros(1, 4)}),
+            InputError,
+            r"means: expected shape \[1, 3\], got \[1, 4\]",
+        ),
+        (lambda: made().append(-1), InputError, "rows: expected a whole number of at least 0, got -1"),
+        (lambda: made().reset(names=["sh"]), InputError, "names: expected some of means, got 'sh'"),
+    ],
+)
+def test_errors(call: Callable[[], None], error: type[Exception], message: str, no_shape_checks: None) -> None:
+    with pytest.raises(error, match=message):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("rate", "message"),
+    [(-1.0, "finite number of at least 0, got -1.0"), (torch.ones(2), r"fits rows \[3\], got \[2\]")],
+)
+def test_rates_are_checked_at_each_step(rate: float | Tensor, message: str) -> None:
+    adam = made()
+    adam.parameters["means"].grad = torch.ones(4, 3)
+    adam.rates["means"] = rate
+    with pytest.raises(InputError, match=rf"rates\['means'\]: expected .*{message}"):
+        adam.step()
