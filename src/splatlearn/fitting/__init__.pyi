@@ -1,0 +1,14 @@
+from .clamping import PictureError as PictureError
+from .clamping import clamping_error as clamping_error
+from .clamping import picture_error as picture_error
+from .colors import refit_colors as refit_colors
+from .descent import FitOptions as FitOptions
+from .descent import fit as fit
+from .initial import initial_gaussians as initial_gaussians
+from .losses.metrics import psnr as psnr
+from .losses.metrics import ssim as ssim
+from .losses.photometric import photometric_loss as photometric_loss
+from .optimizers.gaussian_adam import GaussianAdam as GaussianAdam
+from .parameters import ColorRange as ColorRange
+from .parameters import LearningRates as LearningRates
+from .parameters import Parameters as Parameters
