@@ -120,7 +120,7 @@ def contenders(scene: Scene, device: str, sets: int) -> dict[str, tuple[list[Cal
         with torch.no_grad():
             placed = project(gaussians, camera)
         splats = Splats(**{name: tensor.detach().requires_grad_() for name, tensor in vars(placed).items()})
-        leaves = list(vars(gaussians).values())
+        leaves = list(gaussians.tensors().values())
         of_splats = [splats.means2d, splats.conics, splats.colors, splats.opacities]
         upstream = torch.randn(scene.images, 3, scene.height, scene.width, device=device)
 

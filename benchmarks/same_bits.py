@@ -9,7 +9,6 @@ A restructuring must change none of them. Records hold on one machine only: anot
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import itertools
 import json
@@ -41,6 +40,8 @@ SIZE = (45, 70)
 """Height and width in pixels: no multiple of a tile."""
 COUNTS = (1, 60, 700)
 """Gaussians of a rendered set."""
+ATTRIBUTES = ("means", "scales", "quaternions", "colors", "opacities")
+"""Of Gaussians, in the order of their digest."""
 SPLAT_FORMATS = ("ply", "compressed-ply", "spz", "sog")
 
 
@@ -102,9 +103,8 @@ def rendered() -> Digests:
             torch.set_num_threads(before)
             title = f"render {backend} {dtype} {name} K={count} threads={threads}"
             yield f"{title}: picture", digest(picture.color, picture.alpha, picture.depth)
-            for field in dataclasses.fields(leaves):
-                gradient = getattr(leaves, field.name).grad
-                yield f"{title}: gradient of {field.name}", digest(gradient)
+            for each in ATTRIBUTES:
+                yield f"{title}: gradient of {each}", digest(getattr(leaves, each).grad)
 
 
 def fitted() -> Digests:
@@ -114,7 +114,7 @@ def fitted() -> Digests:
     image = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
     start = initial_gaussians(image, 80, torch.Generator().manual_seed(0))
     made = fit(image, start, 20, FitOptions())
-    yield "fit, 20 steps", digest(*(getattr(made, field.name) for field in dataclasses.fields(made)))
+    yield "fit, 20 steps", digest(*(getattr(made, name) for name in ATTRIBUTES))
 
 
 def learned() -> Digests:
@@ -137,7 +137,7 @@ def seen() -> Digests:
         yield f"{name}: gradient", digest(*gradients)
         if isinstance(model, GMAE):
             found = model.gaussians(images)
-            yield f"{name}: Gaussians", digest(*(getattr(found, field.name) for field in dataclasses.fields(found)))
+            yield f"{name}: Gaussians", digest(*(getattr(found, each) for each in ATTRIBUTES))
 
 
 def commanded() -> Digests:

@@ -38,7 +38,7 @@ def renderer_milliseconds(model: GMAE, batch: int, options: Options) -> float:
         images = torch.rand(batch, 3, height, width, device=options.device)
         predicted, background = model.gaussians(images), model.background(images)
     gaussians = predicted.to(torch.float32).map(lambda tensor: tensor.detach().requires_grad_())
-    leaves, camera = list(vars(gaussians).values()), model.camera(height, width)
+    leaves, camera = list(gaussians.tensors().values()), model.camera(height, width)
 
     def call() -> object:
         image = render(gaussians, camera, background, depth=False, check=False).color

@@ -36,7 +36,7 @@ def time_render(scene: Scene, rounds: int) -> dict[str, list[float]]:
     """Milliseconds per image of each step, keyed "step forward" and "step forward+backward"."""
     camera = Camera.gmae(scene.side, scene.side)
     gaussians = scene_gaussians(scene)
-    leaves = tuple(vars(gaussians).values())
+    leaves = tuple(gaussians.tensors().values())
     projected = project(gaussians.detach(), camera)
     splats = Splats(**{name: tensor.requires_grad_() for name, tensor in vars(projected).items()})
     splat_leaves = (splats.means2d, splats.conics, splats.colors, splats.opacities)

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import torch
 
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.rendering import Splats
+
+ATTRIBUTES = ("means", "scales", "quaternions", "colors", "opacities")
+
+
+def gaussians_of(tensors: Sequence[torch.Tensor]) -> Gaussians:
+    """Gaussians of their tensors in the order of `ATTRIBUTES`."""
+    return Gaussians(**dict(zip(ATTRIBUTES, tensors, strict=True)))
 
 
 def random_gaussians(
@@ -27,6 +37,19 @@ def random_gaussians(
         colors=uniform(channels),
         opacities=0.05 + 0.9 * uniform(),
     ).to(dtype)
+
+
+def random_sh(
+    generator: torch.Generator,
+    degree: int,
+    batch: tuple[int, ...] = (2,),
+    count: int = 12,
+    dtype: torch.dtype = torch.float32,
+) -> Gaussians:
+    """Gaussians as those of `random_gaussians`, with harmonics that take some colours below 0."""
+    harmonics = torch.randn(*batch, count, (degree + 1) ** 2, 3, generator=generator, dtype=torch.float64)
+    plain = random_gaussians(generator, batch, count, dtype=dtype)
+    return replace(plain, colors=None, sh=harmonics.to(dtype))
 
 
 def random_splats(

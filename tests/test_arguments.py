@@ -24,8 +24,8 @@ CAMERA = sl.Camera.gmae(8, 8)
 def gaussians(*batch: int) -> sl.Gaussians:
     shape = (*batch, 4)
     quaternions = torch.tensor([1.0, 0, 0, 0]).expand(*shape, 4)
-    return sl.Gaussians(torch.zeros(*shape, 3), torch.full((*shape, 3), 0.1), quaternions, torch.rand(*shape, 3),
-                        torch.full(shape, 0.5))  # fmt: skip
+    scales, opacities = torch.full((*shape, 3), 0.1), torch.full(shape, 0.5)
+    return sl.Gaussians(torch.zeros(*shape, 3), scales, quaternions, opacities, colors=torch.rand(*shape, 3))
 
 
 def recipe(**changes: Any) -> Recipe:

@@ -155,7 +155,7 @@ class TestGaussians:
         gaussians = random_gaussians(generator)
         gaussians.scales[0, :3, 2] = 0.0
         gaussians.opacities[0, :2] = torch.tensor([0.0, 1.0])
-        gaussians.colors[0, :2] = torch.tensor([[-3.0, 0.0, 9.0]])
+        gaussians.fixed_colors()[0, :2] = torch.tensor([[-3.0, 0.0, 9.0]])
         longer = replace(gaussians, quaternions=7.0 * gaussians.quaternions)
         pictures = [render(each, Camera.gmae(16, 16)).color for each in (gaussians, longer)]
         torch.testing.assert_close(*pictures)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from files.clouds import psnr
-from scenes import random_gaussians
+from scenes import random_gaussians, random_sh
 from splatlearn.core.cameras import Camera
 from splatlearn.files import to_pinhole
 from splatlearn.rendering import project, render
@@ -100,6 +100,8 @@ def test_errors(generator: torch.Generator) -> None:
     with pytest.raises(ValueError, match="blur: expected a variance in px² of 0 or more, got -1"):
         to_pinhole(gaussians, Camera.gmae(8, 8), -1.0)
     view = torch.eye(4)
+    with pytest.raises(ValueError, match="gaussians: expected the same colours in every view for a gmae camera"):
+        to_pinhole(random_sh(generator, 1), Camera.gmae(8, 8))
     with pytest.raises(ValueError, match="camera: expected the origin before it, got it at the depth 0"):
         to_pinhole(gaussians, replace(Camera.gmae(8, 8), viewmats=view))
     with pytest.raises(ValueError, match=r"camera: expected one matrix \[4, 4\], got \[2, 4, 4\]"):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.optimize import lsq_linear
 
-from scenes import random_gaussians
+from scenes import random_gaussians, random_sh
 from splatlearn.core.cameras import Camera
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.fitting import refit_colors
@@ -18,7 +18,7 @@ BACKGROUND = (0.3, 0.9, 0.1)
 def out_of_bounds(generator, batch=(2,), count=40, dtype=torch.float32, channels=3):
     """Overlapping Gaussians whose colours reach from −0.3 to 1.3."""
     gaussians = random_gaussians(generator, batch, count, channels, dtype)
-    return replace(gaussians, colors=1.6 * gaussians.colors - 0.3)
+    return replace(gaussians, colors=1.6 * gaussians.fixed_colors() - 0.3)
 
 
 def errors(gaussians, images, camera, background=BACKGROUND):
@@ -52,8 +52,8 @@ def test_the_error_is_the_least_within_the_bounds(generator, camera, bounds):
     gaussians = out_of_bounds(generator)
     images = render(gaussians, camera, BACKGROUND).color
     fitted = refit_colors(gaussians, images, camera, BACKGROUND, bounds=bounds)
-    assert bounds[0] <= float(fitted.colors.min()) and float(fitted.colors.max()) <= bounds[1]
-    clamped = replace(gaussians, colors=gaussians.colors.clamp(*bounds))
+    assert bounds[0] <= float(fitted.fixed_colors().min()) and float(fitted.fixed_colors().max()) <= bounds[1]
+    clamped = replace(gaussians, colors=gaussians.fixed_colors().clamp(*bounds))
     found, least = errors(fitted, images, camera).double(), least_errors(gaussians, images.double(), camera, bounds)
     torch.testing.assert_close(found, least, rtol=1e-3, atol=1e-6)
     assert bool((found < 0.97 * errors(clamped, images, camera)).any())
@@ -62,7 +62,9 @@ def test_the_error_is_the_least_within_the_bounds(generator, camera, bounds):
 def test_any_image_not_only_a_rendering(generator):
     gaussians, camera = out_of_bounds(generator), Camera.gmae(18, 26)
     images = torch.rand(2, 3, 18, 26, generator=generator)
-    fitted = refit_colors(replace(gaussians, colors=torch.zeros_like(gaussians.colors)), images, camera, BACKGROUND)
+    fitted = refit_colors(
+        replace(gaussians, colors=torch.zeros_like(gaussians.fixed_colors())), images, camera, BACKGROUND
+    )
     least = least_errors(gaussians, images.double(), camera, (0.0, 1.0))
     torch.testing.assert_close(errors(fitted, images, camera).double(), least, rtol=1e-2, atol=1e-6)
 
@@ -70,7 +72,7 @@ def test_any_image_not_only_a_rendering(generator):
 def test_never_worse_than_clamped_and_nothing_else_changes(generator):
     gaussians, camera = out_of_bounds(generator), Camera.gmae(18, 26)
     images = torch.rand(2, 3, 18, 26, generator=generator)
-    before = errors(replace(gaussians, colors=gaussians.colors.clamp(0, 1)), images, camera)
+    before = errors(replace(gaussians, colors=gaussians.fixed_colors().clamp(0, 1)), images, camera)
     for steps in (0, 1, 2, 5):
         fitted = refit_colors(gaussians, images, camera, BACKGROUND, steps=steps)
         after = errors(fitted, images, camera)
@@ -93,7 +95,7 @@ def test_gaussians_that_no_pixel_shows_are_clamped(generator):
     gaussians.means[:, 9, 2] = -20.0
     fitted = refit_colors(gaussians, torch.zeros(2, 3, 18, 26), camera)
     hidden = [3, 7, 9]
-    assert torch.equal(fitted.colors[:, hidden], gaussians.colors[:, hidden].clamp(0, 1))
+    assert torch.equal(fitted.fixed_colors()[:, hidden], gaussians.fixed_colors()[:, hidden].clamp(0, 1))
 
 
 @pytest.mark.parametrize("batch", [(), (2, 1)])
@@ -102,20 +104,22 @@ def test_any_leading_batch_shape_and_channels(generator, batch):
     background = torch.rand(*batch, 5, generator=generator, dtype=torch.float64)
     images = render(gaussians, camera, background).color
     fitted = refit_colors(gaussians, images, camera, background)
-    assert isinstance(fitted, Gaussians) and fitted.batch_shape == batch and fitted.colors.dtype == torch.float64
+    assert (
+        isinstance(fitted, Gaussians) and fitted.batch_shape == batch and fitted.fixed_colors().dtype == torch.float64
+    )
     flat = refit_colors(
         gaussians.reshape_batch(-1),
         images.reshape(-1, *images.shape[-3:]),
         camera,
         background if not batch else background.reshape(-1, 5),
     )
-    torch.testing.assert_close(fitted.colors.reshape(flat.colors.shape), flat.colors)
+    torch.testing.assert_close(fitted.fixed_colors().reshape(flat.fixed_colors().shape), flat.fixed_colors())
 
 
 def test_without_bounds_the_colours_come_back(generator):
     gaussians, camera = out_of_bounds(generator, count=12, dtype=torch.float64), Camera.gmae(18, 26)
     images = render(gaussians, camera).color
-    start = replace(gaussians, colors=torch.full_like(gaussians.colors, 0.5))
+    start = replace(gaussians, colors=torch.full_like(gaussians.fixed_colors(), 0.5))
     with torch.no_grad():
         fitted = refit_colors(start, images, camera, bounds=(-float("inf"), float("inf")), steps=100)
     assert float(errors(fitted, images, camera, "white").max()) < 1e-8
@@ -129,5 +133,7 @@ def test_wrong_arguments_are_named(generator):
         refit_colors(gaussians, images.mT, camera)
     with pytest.raises(ValueError, match=r"bounds: expected the smaller colour first, got \(1.0, 0.0\)"):
         refit_colors(gaussians, images, camera, bounds=(1.0, 0.0))
+    with pytest.raises(ValueError, match="gaussians: expected colors, .* got sh of degree 1"):
+        refit_colors(random_sh(generator, 1), images, camera)
     with pytest.raises(ValueError, match="steps: expected at least 0, got -1"):
         refit_colors(gaussians, images, camera, steps=-1)

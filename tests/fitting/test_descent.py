@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from scenes import random_gaussians
+from scenes import random_gaussians, random_sh
 from splatlearn.core.cameras import Camera
 from splatlearn.core.geometry.frames import turn_quaternions
 from splatlearn.fitting import FitOptions, LearningRates, Parameters, fit, initial_gaussians
@@ -103,7 +103,7 @@ def test_images_do_not_influence_one_another(images, generator):
     start = random_gaussians(generator, (2,), 20)
     both, alone = fit(images, start, 10), fit(images[1:], start[1:], 10)
     torch.testing.assert_close(both.means[1:], alone.means, atol=1e-3, rtol=0)
-    torch.testing.assert_close(both.colors[1:], alone.colors, atol=1e-3, rtol=0)
+    torch.testing.assert_close(both.fixed_colors()[1:], alone.fixed_colors(), atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -164,24 +164,24 @@ def test_no_steps_change_no_picture_of_a_model(images, color, depth):
         seen = model.gaussians(images[..., :16, :16])
     camera, targets = model.camera(24, 32), images
     if color == "linear":
-        assert float(seen.colors.min()) < -0.5 and float(seen.colors.max()) > 1.5
+        assert float(seen.fixed_colors().min()) < -0.5 and float(seen.fixed_colors().max()) > 1.5
     assert float(seen.opacities.max()) > 0.9999
     same = fit(targets, seen, 0, camera=camera)
     pictures = [render(each, camera, (0.2, 0.4, 0.9)).color for each in (same, seen)]
     torch.testing.assert_close(*pictures, atol=1e-5, rtol=1e-5)
-    assert torch.equal(same.colors, seen.colors) and torch.equal(same.means, seen.means)
+    assert torch.equal(same.fixed_colors(), seen.fixed_colors()) and torch.equal(same.means, seen.means)
 
 
 def test_no_steps_change_no_picture_before_any_camera(images, generator):
     gaussians = random_gaussians(generator, (2,), 12)
     gaussians.opacities[:, 0], gaussians.opacities[:, 1], gaussians.opacities[:, 2] = 1.0, 0.0, 1 - 1e-7
-    gaussians.colors[:, 0], gaussians.colors[:, 1] = 1.0, 0.0
+    gaussians.fixed_colors()[:, 0], gaussians.fixed_colors()[:, 1] = 1.0, 0.0
     gaussians.scales[:, 3, 2] = 0.0
     for camera in (Camera.gmae(24, 32), tilted(Camera.pinhole(24, 32)), tilted(Camera.orthographic(24, 32))):
         same = fit(images, gaussians, 0, camera=camera)
         torch.testing.assert_close(render(same, camera).color, render(gaussians, camera).color, atol=1e-5, rtol=0)
         fitted = fit(images, gaussians, 3, camera=camera)
-        assert all(bool(torch.isfinite(value).all()) for value in vars(fitted).values())
+        assert all(bool(torch.isfinite(value).all()) for value in fitted.tensors().values())
 
 
 class TestColors:
@@ -189,20 +189,20 @@ class TestColors:
         start = initial_gaussians(images, 20, torch.Generator().manual_seed(0))
         options = FitOptions(LearningRates(color=0.5))
         found = fit(images, start, 10, options)
-        assert float(found.colors.min()) >= 0 and float(found.colors.max()) <= 1
+        assert float(found.fixed_colors().min()) >= 0 and float(found.fixed_colors().max()) <= 1
         free = fit(images, start, 10, replace(options, color="linear"))
-        assert float(free.colors.min()) < 0 or float(free.colors.max()) > 1
+        assert float(free.fixed_colors().min()) < 0 or float(free.fixed_colors().max()) > 1
 
     def test_each_image_is_bounded_by_itself(self, images):
         start = initial_gaussians(images, 20, torch.Generator().manual_seed(0))
-        start.colors[0, 0, 0] = -0.3
+        start.fixed_colors()[0, 0, 0] = -0.3
         found = fit(images, start, 10, FitOptions(LearningRates(color=0.5)))
-        assert float(found.colors[1].min()) >= 0 and float(found.colors[1].max()) <= 1
-        assert float(found.colors[0].min()) < 0 or float(found.colors[0].max()) > 1
+        assert float(found.fixed_colors()[1].min()) >= 0 and float(found.fixed_colors()[1].max()) <= 1
+        assert float(found.fixed_colors()[0].min()) < 0 or float(found.fixed_colors()[0].max()) > 1
 
     def test_names(self, images, no_shape_checks):
         start = initial_gaussians(images, 20, torch.Generator().manual_seed(0))
-        start.colors[0, 0, 0] = -0.3
+        start.fixed_colors()[0, 0, 0] = -0.3
         with pytest.raises(ValueError, match=r"color: expected colours in \[0, 1\] for 'bounded', got -0.3 to "):
             fit(images, start, 1, FitOptions(color="bounded"))
         with pytest.raises(ValueError, match="color: expected one of auto, bounded, linear, got 'sigmoid'"):
@@ -247,6 +247,8 @@ def test_wrong_arguments_are_named(images, generator, no_shape_checks):
     start = random_gaussians(generator, (2,), 5)
     with pytest.raises(ValueError, match=r"start: expected 1 sets of Gaussians with 3 colours"):
         fit(images[:1], start)
+    with pytest.raises(ValueError, match="start: expected colors, .* got sh of degree 1; .*seen_by"):
+        fit(images, random_sh(generator, 1))
     with pytest.raises(ValueError, match="steps: expected a whole number of at least 0, got -1"):
         fit(images, start, -1)
     with pytest.raises(ValueError, match=r"camera: expected .* pixels like images"):
@@ -277,4 +279,4 @@ def test_a_number_of_gaussians_is_a_start() -> None:
     images = torch.rand(2, 3, 12, 16, generator=torch.Generator().manual_seed(0))
     placed = initial_gaussians(images, 9, torch.Generator().manual_seed(4))
     given, named = (fit(images, start, 3, FitOptions(seed=4)) for start in (placed, 9))
-    assert all(torch.equal(value, getattr(named, name)) for name, value in vars(given).items())
+    assert all(torch.equal(value, getattr(named, name)) for name, value in given.tensors().items())

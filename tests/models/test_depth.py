@@ -49,11 +49,11 @@ def test_depth_moves_centres_through_the_pinhole_alone() -> None:
         camera = GMAEConfig(depth=depth).camera(64, 64)
         means = torch.tensor([[[0.5, 0.0, -0.9], [0.5, 0.0, 0.9]]])
         pair = Gaussians(
-            means,
-            torch.full((1, 2, 3), 0.1),
-            torch.tensor([1.0, 0, 0, 0]).expand(1, 2, 4),
-            torch.rand(1, 2, 3, generator=torch.Generator().manual_seed(0)),
-            torch.full((1, 2), 0.5),
+            means=means,
+            scales=torch.full((1, 2, 3), 0.1),
+            quaternions=torch.tensor([1.0, 0, 0, 0]).expand(1, 2, 4),
+            colors=torch.rand(1, 2, 3, generator=torch.Generator().manual_seed(0)),
+            opacities=torch.full((1, 2), 0.5),
         )
         near, far = project(pair, camera).means2d[0, :, 0].tolist()
         moved[depth] = near - far
@@ -66,7 +66,11 @@ def test_the_far_plane_of_the_pinhole_can_be_covered() -> None:
     camera = config.camera(64, 64)
     corner = torch.tensor([[[config.reach, config.reach, 1.0]]])
     far = Gaussians(
-        corner, torch.ones(1, 1, 3), torch.tensor([[[1.0, 0, 0, 0]]]), torch.ones(1, 1, 3), torch.ones(1, 1)
+        means=corner,
+        scales=torch.ones(1, 1, 3),
+        quaternions=torch.tensor([[[1.0, 0, 0, 0]]]),
+        colors=torch.ones(1, 1, 3),
+        opacities=torch.ones(1, 1),
     )
     assert project(far, camera).means2d[0, 0].tolist() == pytest.approx([64.0, 64.0], abs=1e-3)
 

@@ -34,7 +34,7 @@ def test_ranges(rotation: Rotation, seed: int, spread: float, scale_limit: float
     # A sigmoid reaches its limits in float32.
     assert made.means.abs().max() <= 1
     assert made.scales.min() >= 0 and made.scales.max() <= scale_limit * (1 + 1e-6)
-    for values in (made.colors, made.opacities):
+    for values in (made.fixed_colors(), made.opacities):
         assert values.min() >= 0 and values.max() <= 1
     torch.testing.assert_close(made.quaternions.norm(dim=-1), torch.ones(2, 5))
 
@@ -45,7 +45,7 @@ def test_the_order_and_the_activations() -> None:
     neutral = gaussians_from_numbers(numbers(), config)
     assert neutral.means.tolist() == [[0, 0, 0]] and neutral.scales.tolist() == [[0.25, 0.25, 0.25]]
     assert neutral.quaternions.tolist() == [[1, 0, 0, 0]]
-    assert neutral.colors.tolist() == [[0.5, 0.5, 0.5]] and neutral.opacities.tolist() == [0.5]
+    assert neutral.fixed_colors().tolist() == [[0.5, 0.5, 0.5]] and neutral.opacities.tolist() == [0.5]
     made = gaussians_from_numbers(numbers(n1=1.5, n5=1.5, n8=-2.0, n10=1.5, n13=1.5), config)
     torch.testing.assert_close(made.means, torch.tensor([[0, 2 * sigmoid - 1, 0]]))
     torch.testing.assert_close(made.scales, torch.tensor([[0.25, 0.25, 0.5 * sigmoid]]))

@@ -19,13 +19,17 @@ from splatlearn.rendering import render
 NAMES = ("means", "scales", "quaternions", "colors", "opacities")
 
 
+def gaussians_of(*tensors: torch.Tensor) -> Gaussians:
+    return Gaussians(**dict(zip(NAMES, tensors, strict=True)))
+
+
 def some_gaussians(seed: int, count: int = 30) -> Gaussians:
     generator = torch.Generator().manual_seed(seed)
 
     def uniform(*shape: int) -> torch.Tensor:
         return torch.rand(4, count, *shape, generator=generator)
 
-    return Gaussians(uniform(3) * 2 - 1, uniform(3) + 0.1, uniform(4) - 0.5, uniform(3), uniform())
+    return gaussians_of(uniform(3) * 2 - 1, uniform(3) + 0.1, uniform(4) - 0.5, uniform(3), uniform())
 
 
 class Pictures(Dataset):
@@ -54,7 +58,7 @@ def check_compile(backend: str = "cpu", count: int = 30) -> None:
     gaussians, camera = some_gaussians(0, count), Camera.gmae(24, 20)
 
     def loss(*tensors: torch.Tensor) -> torch.Tensor:
-        rendering = render(Gaussians(*tensors), camera, backend=backend)
+        rendering = render(gaussians_of(*tensors), camera, backend=backend)
         assert rendering.depth is not None
         return rendering.color.square().sum() + rendering.alpha.sum() + rendering.depth.sum()
 
@@ -80,7 +84,7 @@ def check_transforms() -> None:
     along = [torch.randn(each.shape, generator=torch.Generator().manual_seed(1)) for each in tensors]
 
     def loss(*tensors: torch.Tensor) -> torch.Tensor:
-        return render(Gaussians(*tensors), camera).color.square().sum()
+        return render(gaussians_of(*tensors), camera).color.square().sum()
 
     def tangent(function: Callable[..., torch.Tensor]) -> torch.Tensor:
         with forward_ad.dual_level():

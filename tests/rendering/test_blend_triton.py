@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from rendering import gpu
 from rendering.compiled import Compiled, assert_matches, expected_of, thinned
 from rendering.scenes_hard import Scene, scene
 from rendering.test_compiled_properties import assert_finite_gradients, ellipses, floats, lists, scenes
-from scenes import random_gaussians, random_splats
+from scenes import ATTRIBUTES, gaussians_of, random_gaussians, random_splats
 from splatlearn.core.cameras import Camera
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.rendering import Splats, available_backends, composite, render
@@ -212,13 +213,13 @@ class TestOnGpu:
         return random_gaussians(torch.Generator().manual_seed(0), (batch,), count).to("cuda")
 
     def step(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        rendering = render(Gaussians(*tensors), Camera.gmae(64, 80))
+        rendering = render(gaussians_of(tensors), Camera.gmae(64, 80))
         assert rendering.depth is not None
         loss = rendering.color.square().sum() + rendering.alpha.sum() + rendering.depth.sum()
         return loss.detach(), *torch.autograd.grad(loss, tensors)
 
     def leaves(self) -> list[torch.Tensor]:
-        return [tensor.requires_grad_() for tensor in vars(self.gaussians()).values()]
+        return [tensor.requires_grad_() for tensor in map(partial(getattr, self.gaussians()), ATTRIBUTES)]
 
     def test_nothing_waits_for_the_gpu(self) -> None:
         leaves = self.leaves()
@@ -235,7 +236,7 @@ class TestOnGpu:
         leaves, camera = self.leaves(), Camera.gmae(64, 80)
 
         def image(*tensors: torch.Tensor) -> torch.Tensor:
-            return render(Gaussians(*tensors), camera, depth=False).color.square()
+            return render(gaussians_of(tensors), camera, depth=False).color.square()
 
         traced = torch.compile(image, fullgraph=True)
         plain = torch.autograd.grad(image(*leaves).sum(), leaves)

@@ -8,10 +8,9 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from rendering import gpu
-from scenes import random_gaussians, random_splats
+from scenes import gaussians_of, random_gaussians, random_splats
 from splatlearn.core.cameras import Camera
 from splatlearn.core.errors import BackendError
-from splatlearn.core.gaussians import Gaussians
 from splatlearn.rendering import Splats, composite, project, render
 from splatlearn.rendering.backends.cpu import support as cpu_support
 
@@ -32,12 +31,12 @@ def camera_of(model: str) -> Camera:
 def inputs(dtype: torch.dtype = torch.float64, count: int = 3) -> list[Tensor]:
     """Wide Gaussians with distinct depths: α is above the skip threshold everywhere, and the order holds."""
     made = random_gaussians(torch.Generator().manual_seed(3), (2,), count, dtype=dtype)
-    return [made.means * 0.5, made.scales + 2.0, made.quaternions, made.colors, made.opacities]
+    return [made.means * 0.5, made.scales + 2.0, made.quaternions, made.fixed_colors(), made.opacities]
 
 
 def picture(camera: Camera, backend: str = "torch"):
     def function(*tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        rendering = render(Gaussians(*tensors), camera, backend=backend)
+        rendering = render(gaussians_of(tensors), camera, backend=backend)
         assert rendering.depth is not None
         return rendering.color, rendering.alpha, rendering.depth
 
@@ -59,7 +58,9 @@ def directions(tensors: list[Tensor]) -> list[Tensor]:
 def mean_colors(tensors: list[Tensor], colors: Tensor) -> Tensor:
     """[3], of pictures in which other colours take the place of the tensors' own."""
     means, scales, quaternions, _, opacities = tensors
-    return render(Gaussians(means, scales, quaternions, colors, opacities), camera_of("gmae")).color.mean(dim=(0, 2, 3))
+    return render(gaussians_of([means, scales, quaternions, colors, opacities]), camera_of("gmae")).color.mean(
+        dim=(0, 2, 3)
+    )
 
 
 def second_derivative(function, tensors: list[Tensor], along: list[Tensor]) -> Tensor:
@@ -104,7 +105,7 @@ def test_a_tangent_of_the_camera_or_the_background() -> None:
     behind, change = torch.full((3,), 0.4, dtype=torch.float64), torch.tensor([1.0, 0.0, -2.0], dtype=torch.float64)
 
     def seen(view: Tensor, behind: Tensor) -> Tensor:
-        return render(Gaussians(*tensors), Camera.pinhole(4, 5, viewmats=view), behind).color
+        return render(gaussians_of(tensors), Camera.pinhole(4, 5, viewmats=view), behind).color
 
     with forward_ad.dual_level():
         dual = seen(forward_ad.make_dual(view, step), forward_ad.make_dual(behind, change))
@@ -154,9 +155,7 @@ def test_the_hessian_is_that_of_reverse_mode() -> None:
 def test_many_gradients_at_once_of_one_graph() -> None:
     tensors = inputs()
     colors = tensors[3].clone().requires_grad_()
-    means = render(Gaussians(tensors[0], tensors[1], tensors[2], colors, tensors[4]), camera_of("gmae")).color.mean(
-        dim=(0, 2, 3)
-    )
+    means = render(gaussians_of([*tensors[:3], colors, tensors[4]]), camera_of("gmae")).color.mean(dim=(0, 2, 3))
     rows = torch.eye(3, dtype=torch.float64)
     found = torch.vmap(lambda row: torch.autograd.grad(means, colors, row, retain_graph=True)[0])(rows)
     wanted = torch.stack([torch.autograd.grad(means, colors, row, retain_graph=True)[0] for row in rows])
@@ -175,7 +174,7 @@ class TestCompiledRefuses:
 
     def test_second_derivatives_of_each_step(self, generator: torch.Generator) -> None:
         tensors = [each.requires_grad_() for each in inputs(torch.float32)]
-        means2d = project(Gaussians(*tensors), camera_of("gmae")).means2d.square().sum()
+        means2d = project(gaussians_of(tensors), camera_of("gmae")).means2d.square().sum()
         (slope,) = torch.autograd.grad(means2d, tensors[0], create_graph=True)
         with pytest.raises(BackendError, match=f"project: the compiled renderer {REFUSAL}"):
             slope.sum().backward()
@@ -209,9 +208,7 @@ class TestCompiledRefuses:
     def test_tangents_and_batches_that_come_with_the_gradient(self) -> None:
         tensors = inputs(torch.float32)
         colors = tensors[3].clone().requires_grad_()
-        means = render(Gaussians(tensors[0], tensors[1], tensors[2], colors, tensors[4]), camera_of("gmae")).color.mean(
-            dim=(0, 2, 3)
-        )
+        means = render(gaussians_of([*tensors[:3], colors, tensors[4]]), camera_of("gmae")).color.mean(dim=(0, 2, 3))
         with forward_ad.dual_level():
             upstream = forward_ad.make_dual(torch.ones(3), torch.ones(3))
             with pytest.raises(BackendError, match=REFUSAL):

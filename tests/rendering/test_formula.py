@@ -21,6 +21,7 @@ from torch import Tensor
 
 import splatlearn
 from rendering import gpu
+from scenes import ATTRIBUTES
 from splatlearn.core.cameras import Camera, camera_models
 from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import Gaussians
@@ -89,12 +90,18 @@ def page_formula() -> dict[str, float]:
 def gaussian(mean: tuple[float, ...], scale: float = 0.2, opacity: float = 0.8) -> Gaussians:
     """One set of one Gaussian."""
     return Gaussians(
-        torch.tensor([[mean]]),
-        torch.tensor([[[scale, 0.5 * scale, 0.3 * scale]]]),
-        torch.tensor([[[0.8, 0.1, -0.5, 0.3]]]),
-        torch.full((1, 1, 3), 0.5),
-        torch.full((1, 1), opacity),
+        means=torch.tensor([[mean]]),
+        scales=torch.tensor([[[scale, 0.5 * scale, 0.3 * scale]]]),
+        quaternions=torch.tensor([[[0.8, 0.1, -0.5, 0.3]]]),
+        colors=torch.full((1, 1, 3), 0.5),
+        opacities=torch.full((1, 1), opacity),
     )
+
+
+def kernel_inputs() -> tuple[torch.Tensor, ...]:
+    """One Gaussian and a view, in the order of the kernels."""
+    one = gaussian((0.0, 0.0, 0.0))
+    return *(getattr(one, name) for name in ATTRIBUTES), torch.eye(4)[None]
 
 
 def run_scripts(expression: str, **values: Any) -> Any:
@@ -112,7 +119,7 @@ def run_scripts(expression: str, **values: Any) -> Any:
 def page_scene(gaussians: Gaussians, camera: Camera) -> dict[str, Any]:
     """A scene as the page's scripts take it."""
     lens = {name: getattr(camera, name) for name in ("model", "width", "height", "fx", "fy", "cx", "cy", "near")}
-    numbers = torch.cat([each.reshape(gaussians.count, -1) for each in vars(gaussians).values()], dim=1)
+    numbers = torch.cat([getattr(gaussians, name).reshape(gaussians.count, -1) for name in ATTRIBUTES], dim=1)
     view = camera.viewmats.flatten().tolist()
     return {
         "camera": {**lens, "far": None, "view": view},
@@ -243,7 +250,7 @@ class TestAnUnknownModel:
 
     def test_the_compiled_kernel_refuses_it(self) -> None:
         with usable("cpu"):
-            inputs = [each.numpy() for each in (*vars(gaussian((0.0, 0.0, 0.0))).values(), torch.eye(4)[None])]
+            inputs = [each.numpy() for each in kernel_inputs()]
             outputs = [each.numpy() for each in projection._empty_outputs(torch.zeros(1, 1, 3), torch.zeros(1, 1, 3))]
             kernels = BACKENDS["cpu"].support.kernels()
             with pytest.raises(ValueError, match="knows the models pinhole, orthographic and gmae, got twice"):
@@ -251,7 +258,7 @@ class TestAnUnknownModel:
 
     def test_the_triton_kernels_refuse_it(self) -> None:
         with usable("triton"):
-            inputs = (*vars(gaussian((0.0, 0.0, 0.0))).values(), torch.eye(4)[None])
+            inputs = kernel_inputs()
             outputs = projection._empty_outputs(torch.zeros(1, 1, 3), torch.zeros(1, 1, 3))
             with pytest.raises(InputError, match="knows the models pinhole, orthographic, gmae, got twice"):
                 BACKENDS["triton"].project.project(inputs, outputs, "twice", [1.0] * 7)

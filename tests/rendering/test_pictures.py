@@ -1,12 +1,12 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
-from scenes import random_gaussians
+from scenes import ATTRIBUTES, gaussians_of, random_gaussians
 from splatlearn.core.cameras import Camera
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.rendering import available_backends, render
-
-NAMES = ("means", "scales", "quaternions", "colors", "opacities")
 
 
 @pytest.mark.parametrize("model", ["gmae", "pinhole", "orthographic"])
@@ -14,13 +14,7 @@ def test_gradients_through_camera_and_compositing(model: str) -> None:
     generator = torch.Generator().manual_seed(3)
     gaussians = random_gaussians(generator, (2,), 4, dtype=torch.float64)
     # Wide Gaussians with distinct depths: neither the skip threshold nor the order jumps under finite differences.
-    gaussians = Gaussians(
-        gaussians.means * 0.5,
-        gaussians.scales + 2.0,
-        gaussians.quaternions,
-        gaussians.colors,
-        gaussians.opacities,
-    )
+    gaussians = replace(gaussians, means=gaussians.means * 0.5, scales=gaussians.scales + 2.0)
     view = torch.eye(4, dtype=torch.float64)
     view[2, 3] = 6.0
     camera = {
@@ -28,10 +22,10 @@ def test_gradients_through_camera_and_compositing(model: str) -> None:
         "orthographic": Camera.orthographic(5, 6),
         "pinhole": Camera.pinhole(5, 6, viewmats=view),
     }[model]
-    inputs = [getattr(gaussians, name).clone().requires_grad_() for name in NAMES]
+    inputs = [getattr(gaussians, name).clone().requires_grad_() for name in ATTRIBUTES]
 
     def function(*tensors):
-        rendering = render(Gaussians(*tensors), camera, backend="torch")
+        rendering = render(gaussians_of(tensors), camera, backend="torch")
         assert rendering.depth is not None
         return rendering.color, rendering.alpha, rendering.depth
 
@@ -43,8 +37,8 @@ def test_swapping_the_depths_of_two_gaussians_swaps_which_is_seen() -> None:
     colors = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
     shared = (torch.full((2, 3), 1.0), torch.tensor([[1.0, 0, 0, 0]] * 2), colors, torch.full((2,), 0.95))
     camera = Camera.gmae(32, 32)
-    red = render(Gaussians(means, *shared), camera).color[:, 16, 16]
-    blue = render(Gaussians(means * torch.tensor([1, 1, -1]), *shared), camera).color[:, 16, 16]
+    red = render(gaussians_of([means, *shared]), camera).color[:, 16, 16]
+    blue = render(gaussians_of([means * torch.tensor([1, 1, -1]), *shared]), camera).color[:, 16, 16]
     assert red[0] > 0.9 and red[2] < 0.1
     assert blue[2] > 0.9 and blue[0] < 0.1
 
@@ -78,11 +72,11 @@ def test_backgrounds(generator: torch.Generator) -> None:
 
 def test_depth_is_that_of_what_covers_the_pixel() -> None:
     gaussians = Gaussians(
-        torch.tensor([[0.0, 0.0, 0.25]]),
-        torch.ones(1, 3),
-        torch.tensor([[1.0, 0, 0, 0]]),
-        torch.ones(1, 3),
-        torch.tensor([0.3]),
+        means=torch.tensor([[0.0, 0.0, 0.25]]),
+        scales=torch.ones(1, 3),
+        quaternions=torch.tensor([[1.0, 0, 0, 0]]),
+        colors=torch.ones(1, 3),
+        opacities=torch.tensor([0.3]),
     )
     rendering = render(gaussians, Camera.gmae(64, 64))
     assert rendering.depth is not None

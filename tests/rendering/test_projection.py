@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,11 +14,11 @@ from splatlearn.rendering.formula import EPS2D
 
 def one_gaussian(mean, scales=(0.1, 0.2, 0.3), quaternion=(1.0, 0.0, 0.0, 0.0)) -> Gaussians:
     return Gaussians(
-        torch.tensor([[mean]], dtype=torch.float64),
-        torch.tensor([[scales]], dtype=torch.float64),
-        torch.tensor([[quaternion]], dtype=torch.float64),
-        torch.full((1, 1, 3), 0.5, dtype=torch.float64),
-        torch.full((1, 1), 0.5, dtype=torch.float64),
+        means=torch.tensor([[mean]], dtype=torch.float64),
+        scales=torch.tensor([[scales]], dtype=torch.float64),
+        quaternions=torch.tensor([[quaternion]], dtype=torch.float64),
+        colors=torch.full((1, 1, 3), 0.5, dtype=torch.float64),
+        opacities=torch.full((1, 1), 0.5, dtype=torch.float64),
     )
 
 
@@ -74,10 +75,7 @@ def test_covariance_is_the_pushforward_by_the_jacobian(model: str, generator: to
     camera = {"gmae": Camera.gmae, "orthographic": Camera.orthographic}.get(model, Camera.pinhole)(height, width)
     gaussians = random_gaussians(generator, (1,), 6, dtype=torch.float64)
     if model == "pinhole":
-        gaussians = Gaussians(
-            gaussians.means * 0.5 + torch.tensor([0.0, 0.0, 3.0]),
-            gaussians.scales, gaussians.quaternions, gaussians.colors, gaussians.opacities,
-        )  # fmt: skip
+        gaussians = replace(gaussians, means=gaussians.means * 0.5 + torch.tensor([0.0, 0.0, 3.0]))
     splats = project(gaussians, camera)
     view = camera.viewmats.double()
     order = (gaussians.means @ view[:3, :3].T + view[:3, 3])[0, :, 2].argsort()

@@ -65,7 +65,7 @@ def test_weights_are_what_the_pixels_got() -> None:
     assert weights.shape == (2, 3) and not weights.requires_grad
     for index in range(3):
         brighter = gaussians.map(torch.clone)
-        brighter.colors[:, index, 0] += 0.25
+        brighter.fixed_colors()[:, index, 0] += 0.25
         sums = [render(each, CAMERA, "black").color[:, 0].sum(dim=(1, 2)) for each in (brighter, gaussians)]
         torch.testing.assert_close((sums[0] - sums[1]) / 0.25, weights[:, index], rtol=1e-3, atol=1e-3)
 

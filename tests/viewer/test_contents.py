@@ -33,8 +33,8 @@ def test_the_numbers_are_those_of_the_gaussians(generator):
     image = viewed(generator, count=7)
     found = torch.from_numpy(unpacked(image.packed()).copy())
     parts = found.split([3, 3, 4, 3, 1], dim=1)
-    for part, value in zip(parts, vars(image.gaussians).values(), strict=True):
-        assert torch.equal(part, value.reshape(7, -1))
+    for part, name in zip(parts, ("means", "scales", "quaternions", "colors", "opacities"), strict=True):
+        assert torch.equal(part, getattr(image.gaussians, name).reshape(7, -1))
 
 
 def test_the_pictures_are_the_input_and_the_rendering(generator):
@@ -95,6 +95,8 @@ def test_wrong_arguments_are_named(generator, no_shape_checks):
         replace(image, image=torch.zeros(3, 5, 5))
     with pytest.raises(ValueError, match=r"gaussians: expected colors of shape \[K, 3\].* got \[60, 4\]"):
         replace(image, gaussians=replace(image.gaussians, colors=torch.zeros(60, 4)))
+    with pytest.raises(ValueError, match="gaussians: expected colors, .* got sh of degree 0"):
+        replace(image, gaussians=image.gaussians.with_degree(0))
     with pytest.raises(ValueError, match="means: expected finite values, got 180"):
         replace(image, gaussians=replace(image.gaussians, means=torch.full((60, 3), torch.nan)))
     several = replace(image.camera, viewmats=torch.eye(4).expand(2, 4, 4))

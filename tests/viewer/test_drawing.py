@@ -168,7 +168,7 @@ def test_discs_have_hard_edges_at_one_sigma(visit):
     a, b, c = splats.conics[0, 0]
     power = 0.5 * (a * dx * dx + c * dy * dy) + b * dx * dy
     cover = 0.7 * (power <= 0.5)
-    expected = cover * one.colors[0][:, None, None] + (1 - cover) * torch.tensor(BACKGROUND)[:, None, None]
+    expected = cover * one.fixed_colors()[0][:, None, None] + (1 - cover) * torch.tensor(BACKGROUND)[:, None, None]
     sure = (power - 0.5).abs() > 1e-4
     found = own_pixels(page, image.camera)
     torch.testing.assert_close(found[:, sure], expected[:, sure], atol=1.01 / 255, rtol=0)
@@ -209,8 +209,8 @@ def test_depth_can_be_stretched_about_what_is_seen(visit, generator):
 
 def test_colours_outside_of_the_unit_range_are_blended_as_the_renderer_does(visit, generator):
     gaussians = random_gaussians(generator, (), 300)
-    image = viewed(generator, gaussians=replace(gaussians, colors=3 * gaussians.colors - 1))
-    clamped = replace(image, gaussians=replace(gaussians, colors=image.gaussians.colors.clamp(0, 1)))
+    image = viewed(generator, gaussians=replace(gaussians, colors=3 * gaussians.fixed_colors() - 1))
+    clamped = replace(image, gaussians=replace(gaussians, colors=image.gaussians.fixed_colors().clamp(0, 1)))
     assert psnr(rendered(clamped), rendered(image)) < 25
     page = visit(image)
     page.set(pixels=True)
@@ -220,7 +220,7 @@ def test_colours_outside_of_the_unit_range_are_blended_as_the_renderer_does(visi
 
 def test_a_browser_that_blends_in_8_bits_says_what_it_loses(visit, generator):
     gaussians = random_gaussians(generator, (), 100)
-    dark = viewed(generator, gaussians=replace(gaussians, colors=3 * gaussians.colors - 1), name="dark")
+    dark = viewed(generator, gaussians=replace(gaussians, colors=3 * gaussians.fixed_colors() - 1), name="dark")
     plain = viewed(generator, gaussians=gaussians, name="plain")
     page = visit(dark, plain, script="WebGL2RenderingContext.prototype.getExtension = () => null;")
     page.set(pixels=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from scenes import gaussians_of
 from splatlearn.core.cameras import GMAE_DISTANCE, Camera
-from splatlearn.core.gaussians import Gaussians
 from splatlearn.zero_shot import Scene
 
 SIZE = (96, 128)
@@ -40,7 +40,7 @@ def shape_scene(tokens: Tensor | None = None) -> Scene:
         parts.append((means, scales.expand(len(x), 3), torch.tensor(color).expand(len(x), 3)))
     means, scales, colors = (torch.cat(each).unsqueeze(0) for each in zip(*parts, strict=True))
     quaternions = torch.tensor([1.0, 0, 0, 0]).expand(1, means.shape[1], 4).contiguous()
-    gaussians = Gaussians(means, scales, quaternions, colors, torch.full(means.shape[:2], 0.95))
+    gaussians = gaussians_of([means, scales, quaternions, colors, torch.full(means.shape[:2], 0.95)])
     return Scene(gaussians, Camera.gmae(*SIZE), "white", tokens)
 
 

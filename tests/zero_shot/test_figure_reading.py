@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from scenes import gaussians_of
 from splatlearn.core.cameras import Camera
-from splatlearn.core.gaussians import Gaussians
 from splatlearn.zero_shot import FigureOptions, Scene, figure_ground_of
 from splatlearn.zero_shot.figure_reading import border_share, calibrated, center_hill
 from splatlearn.zero_shot.grouping import figure_likeness, group_gaussians
@@ -115,7 +115,7 @@ class TestMixtures:
         colors = torch.where(middle.unsqueeze(-1), torch.tensor(figure), torch.tensor(ground))
         turn = torch.tensor([1.0, 0.0, 0.0, 0.0]).expand(1, 24 * 24, 4)
         scales, opacities = torch.full((1, 24 * 24, 3), 0.4), torch.full((1, 24 * 24), 0.9)
-        scene = Gaussians(means.unsqueeze(0), scales, turn, colors.unsqueeze(0), opacities)
+        scene = gaussians_of([means.unsqueeze(0), scales, turn, colors.unsqueeze(0), opacities])
         return Scene(scene, Camera.gmae(96, 96))
 
     def test_colours_in_the_middle_are_figure_however_much_ground_the_margin_holds(self):
@@ -138,6 +138,6 @@ class TestMixtures:
 
     def test_one_gaussian_is_no_trouble(self):
         scene = self.two_colors((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-        one = Gaussians(*(value[:, :1] for value in vars(scene.gaussians).values()))
+        one = scene.gaussians.select(slice(1))
         soft = figure_ground_of(Scene(one, scene.camera))
         assert soft.shape == (1, 96, 96) and bool(soft.isfinite().all())

@@ -1,5 +1,7 @@
 """Reading images of any size with a model: resized, in windows, refined, and refused."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -41,7 +43,7 @@ def test_order_names_the_gaussian_behind_each_splat(generator):
     gaussians = random_gaussians(generator, (2,), 15)
     scene = Scene(gaussians, Camera.gmae(10, 12))
     each = torch.arange(2).unsqueeze(-1)
-    assert torch.equal(gaussians.colors[each, scene.order], scene.splats.colors)
+    assert torch.equal(gaussians.fixed_colors()[each, scene.order], scene.splats.colors)
 
 
 def test_refining_brings_the_rendering_nearer(generator):
@@ -73,7 +75,7 @@ def test_gaussians_of_a_window_are_drawn_where_its_pixels_are(generator, window)
     # Beside the axis the two cameras look at extents along the depth from other sides: none here.
     flat = gaussians.scales * torch.tensor([1.0, 1.0, 1e-3])
     turned = torch.nn.functional.normalize(gaussians.quaternions * torch.tensor([1.0, 0, 0, 1.0]), dim=-1)
-    gaussians = Gaussians(gaussians.means, flat, turned, gaussians.colors, gaussians.opacities)
+    gaussians = replace(gaussians, scales=flat, quaternions=turned)
     whole = merge_windows([gaussians], [window], (48, 64))
     expected = project(gaussians, Camera.gmae(window.height, window.width))
     found = project(whole, Camera.gmae(48, 64))
@@ -87,11 +89,11 @@ def test_windows_that_agree_give_the_picture_of_one():
     y, x = torch.meshgrid(torch.linspace(-0.95, 0.95, 12), torch.linspace(-0.95, 0.95, 18), indexing="ij")
     means = torch.stack([x.reshape(-1), y.reshape(-1), 0 * x.reshape(-1)], dim=-1).unsqueeze(0)
     one = Gaussians(
-        means,
-        torch.full_like(means, 0.4),
-        torch.tensor([1.0, 0, 0, 0]).expand(1, len(means[0]), 4).contiguous(),
-        torch.full_like(means, 0.3),
-        torch.full(means.shape[:2], 0.6),
+        means=means,
+        scales=torch.full_like(means, 0.4),
+        quaternions=torch.tensor([1.0, 0, 0, 0]).expand(1, len(means[0]), 4).contiguous(),
+        colors=torch.full_like(means, 0.3),
+        opacities=torch.full(means.shape[:2], 0.6),
     )
     windows = [Window(0, 0, 20, 40), Window(0, 20, 20, 40)]
     parts = []
@@ -101,7 +103,7 @@ def test_windows_that_agree_give_the_picture_of_one():
         local[..., 0] = (means[..., 0] - shift) / (window.width / 60)
         keep = local[0, :, 0].abs() < 1
         scales = one.scales * torch.tensor([60 / window.width, 1.0, 1.0])
-        parts.append(Gaussians(local, scales, one.quaternions, one.colors, one.opacities).select(keep))
+        parts.append(replace(one, means=local, scales=scales).select(keep))
     camera = Camera.gmae(20, 60)
     merged = render(merge_windows(parts, windows, (20, 60)), camera).color
     # Exact at the centres of Gaussians; their flanks let through a little more or less.

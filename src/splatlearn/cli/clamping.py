@@ -43,7 +43,7 @@ def to_write(scene: Scene, to: SplatFormat, refit: bool) -> tuple[Scene, str]:
 
 def clamping_note(scene: Scene, to: SplatFormat) -> str:
     """Sentences on what viewers of a splat file change in the picture of a scene; empty where nothing of it is seen."""
-    smallest, largest = (float(value) for value in scene.gaussians.colors.aminmax())
+    smallest, largest = (float(value) for value in scene.gaussians.fixed_colors().aminmax())
     if IN_BYTES[0] <= smallest and largest <= IN_BYTES[1]:
         return ""
     low, high = SHOWN_COLORS[to]
@@ -68,7 +68,7 @@ class LayerLoss:
 
     def measure(self, names: Sequence[str], layers: Float[Tensor, "B L 4 H W"], scene: Scene) -> None:
         """Take in the layers of a scene, whose images have names."""
-        behind = background_colors(scene.background, scene.gaussians.colors).tolist()
+        behind = background_colors(scene.background, scene.gaussians.fixed_colors()).tolist()
         self.is_clamped |= are_clamped(layers)
         self.images += len(names)
         for name, error, color in zip(names, layers_error(scene, layers), behind, strict=True):

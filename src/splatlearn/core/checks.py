@@ -91,11 +91,13 @@ def check_images(images: Tensor, channels: int, raw: bool = False) -> None:
         )
 
 
-def check_gaussians(means: Tensor, scales: Tensor, quaternions: Tensor, colors: Tensor, opacities: Tensor) -> None:
+def check_gaussians(means: Tensor, scales: Tensor, quaternions: Tensor, opacities: Tensor, **seen: Tensor) -> None:
     """Raise InputError for values that no Gaussian has, naming the tensor: NaN, infinity, negative scales, opacities
     outside of [0, 1], and quaternions of zeros.
+
+    - `seen`: `colors` or `sh`.
     """
-    check_finite(means=means, scales=scales, quaternions=quaternions, colors=colors, opacities=opacities)
+    check_finite(means=means, scales=scales, quaternions=quaternions, opacities=opacities, **seen)
     if not means.numel():
         return
     if (smallest := float(scales.min())) < 0.0:

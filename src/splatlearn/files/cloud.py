@@ -84,10 +84,9 @@ class SplatCloud:
                 f"gaussians: expected one set, means of shape [K, 3], "
                 f"got {list(gaussians.means.shape)}; index the batch"
             )
-        if gaussians.colors.shape[-1] != 3:
-            raise InputError(f"gaussians: expected 3 colour channels, got {gaussians.colors.shape[-1]}")
-        harmonics = ((gaussians.colors - 0.5) / C0).unsqueeze(1)
-        return cls(gaussians.means, gaussians.scales, gaussians.quaternions, gaussians.opacities, harmonics)
+        seen = gaussians.with_degree(0)
+        assert seen.sh is not None
+        return cls(seen.means, seen.scales, seen.quaternions, seen.opacities, seen.sh)
 
     @property
     def count(self) -> int:

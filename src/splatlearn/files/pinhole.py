@@ -33,12 +33,15 @@ def to_pinhole(gaussians: Gaussians, camera: Camera, blur: float = 0.0) -> tuple
     colours outside of [0, 1], which stay as they are here and which viewers clamp. `fitting.clamping_error` measures
     what that costs, and `fitting.refit_colors` finds colours that need no clamping.
 
+    - `gaussians`: with colours that are the same in every view, unless `camera` is a pinhole: as means move sideways,
+      they are seen in other directions.
     - `camera`: `"gmae"`, `"orthographic"`, or `"pinhole"`, whose Gaussians come back as they are.
     - `blur`: variance in px² of `camera` added across the line of sight. The renderer's own EPS2D makes a much larger
       picture look like an enlargement of the camera's, where 0 makes it sharper, with gaps between thin Gaussians.
 
-    Computed in float64 without gradients. Raises InputError for a blur below 0, a batch of cameras, or an origin that
-    is not before the camera. Source: arXiv 2501.03229, section 3, for the hybrid camera.
+    Computed in float64 without gradients. Raises InputError for a blur below 0, a batch of cameras, an origin that is
+    not before the camera, or `sh` above degree 0 with another camera than a pinhole. Source: arXiv 2501.03229,
+    section 3, for the hybrid camera.
     """
     check_kind("gaussians", gaussians, Gaussians)
     check_kind("camera", camera, Camera)
@@ -51,6 +54,11 @@ def to_pinhole(gaussians: Gaussians, camera: Camera, blur: float = 0.0) -> tuple
     is_pinhole = camera.model == Pinhole.name
     if is_pinhole and not blur:
         return gaussians, camera
+    if gaussians.degree and not is_pinhole:
+        raise InputError(
+            f"gaussians: expected the same colours in every view for a {camera.model} camera, got sh of degree "
+            f"{gaussians.degree}; splatlearn.rendering.seen_by(gaussians, camera) has those that the camera sees"
+        )
     exact = gaussians.detach().to(torch.float64)
     turn, shift = view[:3, :3], view[:3, 3]
     distance = float(shift[2])
@@ -65,13 +73,8 @@ def to_pinhole(gaussians: Gaussians, camera: Camera, blur: float = 0.0) -> tuple
     # The left singular vectors and the singular values of the axes are those of the covariance.
     rotations, scales, _ = torch.linalg.svd(turn.T @ axes, full_matrices=False)
     rotations = rotations * torch.linalg.det(rotations).sign()[..., None, None]
-    baked = Gaussians(
-        means=(moved - shift) @ turn,
-        scales=scales,
-        quaternions=matrices_to_quaternions(rotations),
-        colors=exact.colors,
-        opacities=exact.opacities,
-    )
+    means = (moved - shift) @ turn
+    baked = replace(exact, means=means, scales=scales, quaternions=matrices_to_quaternions(rotations))
     return baked.to(gaussians.means.dtype), pinhole
 
 

@@ -55,11 +55,12 @@ def clamping_error(
 ) -> PictureError:
     """Measure what it costs to clamp the colours of Gaussians.
 
-    - `gaussians`, `camera`, `background`: as for `splatlearn.rendering`.
+    - `gaussians`: with `colors`; `camera`, `background`: as for `splatlearn.rendering`.
     - `bounds`: the smallest and the largest colour that is shown. Viewers of splats show none below 0 (Kerbl et al.
       2023), those that keep colours in bytes none above 1 either.
 
-    Returns the error of the rendering with clamped colours against the rendering with the Gaussians' own.
+    Returns the error of the rendering with clamped colours against the rendering with the Gaussians' own. Raises
+    InputError for Gaussians with `sh`.
     """
-    clamped = replace(gaussians, colors=gaussians.colors.clamp(*bounds))
+    clamped = replace(gaussians, colors=gaussians.fixed_colors().clamp(*bounds))
     return picture_error(render(clamped, camera, background).color, render(gaussians, camera, background).color)

@@ -32,7 +32,8 @@ def refit_colors(
 ) -> Gaussians:
     """Replace colours by those within bounds whose rendering is closest to images, all else unchanged.
 
-    - `gaussians`: any leading batch shape *B; colours outside of the bounds are clamped before the first step.
+    - `gaussians`: any leading batch shape *B, with `colors`; those outside of the bounds are clamped before the first
+      step.
     - `images` [*B, C, H, W]: what to approximate, in any range, for example the rendering of the same Gaussians with
       colours that a file format cannot hold.
     - `bounds`: smallest and largest colour; infinite where there is none.
@@ -44,14 +45,17 @@ def refit_colors(
     curvature of a separable surrogate (De Pierro 1995). The error is never above that of the clamped colours. Gaussians
     that no pixel shows keep their clamped colours. Returns detached Gaussians.
 
-    Raises InputError for shapes that do not fit, bounds that are not in order and a negative number of steps.
+    Raises InputError for Gaussians with `sh`, shapes that do not fit, bounds that are not in order and a negative
+    number of steps.
     """
     low, high = bounds
     if not low <= high:
         raise InputError(f"bounds: expected the smaller colour first, got {bounds}")
     if steps < 0:
         raise InputError(f"steps: expected at least 0, got {steps}")
-    check_shape("images", images, (gaussians.colors.shape[-1], camera.height, camera.width), gaussians.batch_shape)
+    check_shape(
+        "images", images, (gaussians.fixed_colors().shape[-1], camera.height, camera.width), gaussians.batch_shape
+    )
     start = gaussians.detach()
 
     def picture(colors: Tensor, behind: Background) -> Tensor:
@@ -59,7 +63,7 @@ def refit_colors(
 
     with torch.enable_grad():
         sizes = _step_sizes(picture, start)
-        colors = start.colors.clamp(low, high)
+        colors = start.fixed_colors().clamp(low, high)
         if steps:
             target = images.detach().to(colors)
             colors = _descend(lambda x: picture(x, background) - target, colors, sizes, bounds, steps)
@@ -68,7 +72,7 @@ def refit_colors(
 
 def _step_sizes(picture: Callable[[Tensor, Background], Tensor], start: Gaussians) -> Float[Tensor, "*B K 1"]:
     """1 / (WᵀW·1), 0 for Gaussians that no pixel shows."""
-    ones = torch.ones_like(start.colors[..., :1]).requires_grad_()
+    ones = torch.ones_like(start.fixed_colors()[..., :1]).requires_grad_()
     covered = picture(ones, "black")
     (weight,) = torch.autograd.grad(covered, ones, covered.detach())
     return torch.where(weight > 0, 1.0 / weight.clamp_min(torch.finfo(weight.dtype).tiny), 0.0)

@@ -71,16 +71,16 @@ def fit(
     """Fit Gaussians to images by `steps` steps of Adam on the squared error of their rendering.
 
     - `images` [B, 3, H, W]: in [0, 1], of any size: Gaussians have none of their own.
-    - `start`: Gaussians [B, K] with colours, or the number K that `initial_gaussians` places in each image;
+    - `start`: Gaussians [B, K] with `colors`, or the number K that `initial_gaussians` places in each image;
       `options.seed` fixes where.
     - `camera`: `Camera.gmae` of the images' size by default.
     - `watch`: called before each step and after the last with the steps done and each image's mean squared error.
 
     Images do not influence one another. Gaussians move over the image, wherever the camera looks, and along the
     camera's axis only with a rate of depth above 0. Without steps nothing changes but the last digits of opacities and
-    the length of quaternions. Returns detached Gaussians, those added last. Raises InputError for shapes that do not
-    fit, values that no image or Gaussian has, colours that `options.color` does not allow, a negative number of steps,
-    and an error that is no longer finite.
+    the length of quaternions. Returns detached Gaussians, those added last. Raises InputError for `sh`, shapes that do
+    not fit, values that no image or Gaussian has, colours that `options.color` does not allow, a negative number of
+    steps, and an error that is no longer finite.
     """
     if not isinstance(start, int) or isinstance(start, bool):
         check_kind("start", start, Gaussians)
@@ -90,7 +90,7 @@ def fit(
     with contextlib.nullcontext() if options.check else unchecked_values():
         check_images(images, 3)
         if isinstance(start, Gaussians) and options.check:
-            check_gaussians(**vars(start.detach()))
+            check_gaussians(**start.detach().tensors())
     check_not_empty(images)
     if isinstance(options.background, Tensor):
         # It is not fitted, whatever it was computed from.
@@ -103,10 +103,11 @@ def fit(
     if isinstance(gaussians, int):
         with contextlib.nullcontext() if options.check else unchecked_values():
             gaussians = initial_gaussians(images, gaussians, torch.Generator().manual_seed(options.seed), camera)
-    if gaussians.batch_shape != (images.shape[0],) or gaussians.colors.shape[-1] != 3:
+    colors = gaussians.fixed_colors("start")
+    if gaussians.batch_shape != (images.shape[0],) or colors.shape[-1] != 3:
         raise InputError(
             f"start: expected {images.shape[0]} sets of Gaussians with 3 colours, one for each image, "
-            f"got means {list(gaussians.means.shape)} and colors {list(gaussians.colors.shape)}"
+            f"got means {list(gaussians.means.shape)} and colors {list(colors.shape)}"
         )
     with torch.enable_grad():
         return _descend(gaussians, images, steps, options, camera, watch)

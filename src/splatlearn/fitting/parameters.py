@@ -76,11 +76,11 @@ class Parameters:
     def of(cls, gaussians: Gaussians, camera: Camera, color: ColorRange = "auto") -> Parameters:
         """The numbers of Gaussians [B, K], detached.
 
-        Raises InputError for an unknown `color`, colours outside of [0, 1] that are to be bounded, and a camera whose
-        matrices do not fit.
+        Raises InputError for Gaussians with `sh`, an unknown `color`, colours outside of [0, 1] that are to be bounded,
+        and a camera whose matrices do not fit.
         """
         start = gaussians.detach().to(working_dtype(gaussians.means.dtype))
-        low, high = _bounds(start.colors, color)
+        low, high = _bounds(start.fixed_colors(), color)
         # Opacities of 0 and 1 have no finite logit: the nearest numbers that have one.
         tiny, near = torch.finfo(start.means.dtype).tiny, 1.0 - torch.finfo(start.means.dtype).eps / 2
         camera = flat_camera(camera, start.batch_shape)
@@ -96,7 +96,7 @@ class Parameters:
             depth=torch.zeros_like(start.means[..., 2:]),
             growth=torch.zeros_like(start.scales),
             quaternions=torch.nn.functional.normalize(start.quaternions, dim=-1),
-            colors=start.colors.clone(),
+            colors=start.fixed_colors().clone(),
             opacity_logits=start.opacities.clamp(tiny, near).logit(),
         )
 
@@ -119,11 +119,10 @@ class Parameters:
     def join(self, others: Gaussians) -> Parameters:
         """These and those of other Gaussians, one after the other along K; leaves of the autograd graph."""
         more = Parameters.of(others, self.camera, "linear")
-        start = {name: torch.cat([value, getattr(more.start, name)], 1) for name, value in vars(self.start).items()}
         longer = {
             name: torch.cat([getattr(self, name), getattr(more, name)], 1).detach() for name in (*LEAVES, "units")
         }
-        return replace(self, start=Gaussians(**start), **longer)
+        return replace(self, start=Gaussians.cat([self.start, more.start]), **longer)
 
     def adam(self, rates: LearningRates) -> torch.optim.Adam:
         """Adam over all numbers, each kind with its own rate; asks for gradients of those whose rate is not 0."""

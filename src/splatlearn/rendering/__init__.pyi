@@ -5,3 +5,4 @@ from .pictures import render as render
 from .projection import project as project
 from .soft_order import composite_softly as composite_softly
 from .splats import Splats as Splats
+from .view_colors import seen_by as seen_by

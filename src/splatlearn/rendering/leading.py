@@ -53,17 +53,34 @@ def flat_views(gaussians: Gaussians, camera: Camera) -> tuple[Gaussians, Camera,
     then S is [*B, V]. The kernels take one view of each set, so Gaussians are copied for each of V views. Raises
     InputError, which names both shapes, for any other batch.
     """
-    batch, views = gaussians.batch_shape, camera.batch_shape
-    if len(views) == len(batch) + 1 and views[:-1] == batch:
-        axis, count = len(batch), views[-1]
-        gaussians = gaussians.map(lambda each: each.unsqueeze(axis).expand(*batch, count, *each.shape[axis:]))
-    elif views not in ((), batch):
-        raise _unfit(camera, batch, "V")
+    views = camera.batch_shape
+    if has_views(gaussians, camera):
+        gaussians = repeated(gaussians, views[-1])
     shape = gaussians.batch_shape
     flat = gaussians if len(shape) == 1 else gaussians.reshape_batch(math.prod(shape))
     if views and len(shape) != 1:
         camera = _flattened(camera)
     return flat, camera, shape
+
+
+def has_views(gaussians: Gaussians, camera: Camera) -> bool:
+    """Return whether the camera has V views [*B, V] of each set, rather than one for all or one for each.
+
+    Raises InputError, which names both shapes, where it has neither.
+    """
+    batch, views = gaussians.batch_shape, camera.batch_shape
+    if len(views) == len(batch) + 1 and views[:-1] == batch:
+        return True
+    if views not in ((), batch):
+        raise _unfit(camera, batch, "V")
+    return False
+
+
+def repeated(gaussians: Gaussians, count: int) -> Gaussians:
+    """Return each set `count` times, [*B, count, K]; nothing is copied."""
+    batch = gaussians.batch_shape
+    axis = len(batch)
+    return gaussians.map(lambda each: each.unsqueeze(axis).expand(*batch, count, *each.shape[axis:]))
 
 
 def _flattened(camera: Camera) -> Camera:

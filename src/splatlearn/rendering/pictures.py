@@ -18,6 +18,7 @@ from splatlearn.rendering.compositing import Background, background_colors, comp
 from splatlearn.rendering.leading import flat_leading, flat_views
 from splatlearn.rendering.projection import project
 from splatlearn.rendering.splats import Splats, working_dtype
+from splatlearn.rendering.view_colors import seen_by
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +46,9 @@ def render(
 ) -> Rendering:
     """Render sets of Gaussians, with gradients to every attribute.
 
-    - `gaussians`: any leading batch shape *B, none included.
+    - `gaussians`: any leading batch shape *B, none included. Those with `sh` are seen in max(0, SH + ½) along the line
+      from the camera's centre to each mean, with gradients through the direction; see `rendering.seen_by` for cameras
+      that project in parallel.
     - `camera`: one for all sets, a batch [*B] with one for each, or a batch [*B, V] with V views of each set.
     - `background`: "white", "black", C numbers, or a tensor [C], [*B, C] or, with V views of each set, [*B, V, C].
     - `backend`: "auto" or a name of `available_backends()`; "torch" is the specification for every step, and has second
@@ -58,17 +61,19 @@ def render(
     """
     check_kind("gaussians", gaussians, Gaussians)
     check_kind("camera", camera, Camera)
-    check = check and sees_values(*vars(gaussians).values()) and not is_transformed(*vars(gaussians).values())
+    tensors, batch = gaussians.tensors(), gaussians.batch_shape
+    check = check and sees_values(*tensors.values()) and not is_transformed(*tensors.values())
     if check:
         with torch.no_grad():
-            check_gaussians(**vars(gaussians))
+            check_gaussians(**tensors)
             check_finite("look at how the camera was made", viewmats=camera.viewmats)
-    flat, camera, shape = flat_views(gaussians, camera)
+    flat, camera, shape = flat_views(seen_by(gaussians, camera), camera)
+    channels = flat.fixed_colors().shape[-1]
     is_flat = len(shape) == 1
     if isinstance(background, Tensor):
-        if background.ndim > 1 and tuple(background.shape[:-1]) == gaussians.batch_shape != shape:
+        if background.ndim > 1 and tuple(background.shape[:-1]) == batch != shape:
             background = background.unsqueeze(-2)
-        background = flat_leading("background", background, shape, (flat.colors.shape[-1],))
+        background = flat_leading("background", background, shape, (channels,))
     splats = project(flat, camera, backend)
     if check:
         _check_projected(splats, flat)

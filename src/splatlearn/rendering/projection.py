@@ -22,10 +22,13 @@ from splatlearn.rendering.derivatives import has_no_second_derivative, refuse_tr
 from splatlearn.rendering.formula import JACOBIAN_LIMIT
 from splatlearn.rendering.leading import flat_camera
 from splatlearn.rendering.splats import Splats, working_dtype
+from splatlearn.rendering.view_colors import seen_by
 
 
 def project(gaussians: Gaussians, camera: Camera, backend: str = "auto") -> Splats:
     """Project Gaussians [B, K] through a camera and sort them near to far (equal depths keep their order).
+
+    Gaussians with `sh` get the colours that the camera sees (`splatlearn.rendering.seen_by`).
 
     The equations are in `splatlearn.rendering.formula`. Half precision is computed in float32. Gaussians nearer than
     `camera.near` or farther than `camera.far` get opacity 0.
@@ -43,9 +46,11 @@ def project(gaussians: Gaussians, camera: Camera, backend: str = "auto") -> Spla
     if len(gaussians.batch_shape) != 1:
         raise InputError(f"gaussians: expected means of shape [B, K, 3], got {list(gaussians.means.shape)}")
     dtype = working_dtype(gaussians.means.dtype)
-    if any(tensor.dtype != dtype for tensor in vars(gaussians).values()):
+    if any(tensor.dtype != dtype for tensor in gaussians.tensors().values()):
         gaussians = gaussians.to(dtype)
-    view = flat_camera(camera, gaussians.batch_shape).viewmats.to(gaussians.means.dtype)
+    camera = flat_camera(camera, gaussians.batch_shape)
+    gaussians = seen_by(gaussians, camera)
+    view = camera.viewmats.to(gaussians.means.dtype)
     if backend != "torch" and takes_compiled(gaussians, camera):
         return _project_compiled(gaussians, view, camera)
     view = view.to(gaussians.means.device)
@@ -63,12 +68,12 @@ def takes_compiled(gaussians: Gaussians, camera: Camera) -> bool:
     return (
         name is not None
         and BACKENDS[name].support.status() == "ok"
-        and all(tensor.dtype == torch.float32 for tensor in vars(gaussians).values())
+        and all(tensor.dtype == torch.float32 for tensor in gaussians.tensors().values())
         and camera.model in BACKENDS[name].project.MODELS
         and not camera.has_own_intrinsics
         and camera.far == math.inf
         and not camera.viewmats.requires_grad
-        and not is_transformed(*vars(gaussians).values(), camera.viewmats)
+        and not is_transformed(*gaussians.tensors().values(), camera.viewmats)
     )
 
 
@@ -85,7 +90,7 @@ def _project_compiled(gaussians: Gaussians, view: Tensor, camera: Camera) -> Spl
         gaussians.means,
         gaussians.scales,
         gaussians.quaternions,
-        gaussians.colors,
+        gaussians.fixed_colors(),
         gaussians.opacities,
         view if view.ndim == 3 else view.unsqueeze(0),
         camera.model,

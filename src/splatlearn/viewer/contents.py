@@ -32,6 +32,8 @@ FEWEST_GROUPS, MOST_GROUPS = 2, 10
 """How many groups have colours that can be told apart."""
 KNOWN_MODELS = ("pinhole", "orthographic", "gmae")
 """The camera models that `web/projection.js` knows, by name."""
+PACKED = ("means", "scales", "quaternions", "colors", "opacities")
+"""The order of a Gaussian's numbers, which `web/` reads."""
 PNG_LIMIT = 120_000
 """Bytes above which a picture is stored as JPEG."""
 RAMP_STOPS = 17
@@ -44,10 +46,10 @@ class ViewedImage:
 
     - `name`: what the page calls it; any text.
     - `image` [3, H, W]: the input, in [0, 1].
-    - `gaussians` [K], with three colours; `camera`: of W × H pixels, with one matrix; `background` [3]: behind them.
+    - `gaussians` [K], with three `colors`; `camera`: of W × H pixels, with one matrix; `background` [3]: behind them.
     - `groups` [K]: the cluster of each Gaussian, 0 … MOST_GROUPS − 1.
 
-    Raises InputError for non-finite Gaussians, and sizes that do not fit one another.
+    Raises InputError for non-finite Gaussians, Gaussians with `sh`, and sizes that do not fit one another.
     """
 
     name: str
@@ -58,7 +60,7 @@ class ViewedImage:
     groups: Int64[Tensor, " K"]
 
     def __post_init__(self) -> None:
-        shape = tuple(self.gaussians.colors.shape)
+        shape = tuple(self.gaussians.fixed_colors().shape)
         if len(shape) != 2 or shape[0] < 1 or shape[1] != 3:
             raise InputError(f"gaussians: expected colors of shape [K, 3] with K of at least 1, got {list(shape)}")
         if tuple(self.groups.shape) != shape[:1]:
@@ -74,7 +76,7 @@ class ViewedImage:
             raise InputError(f"camera: the page knows the camera models {known}, got {self.camera.model!r}")
         if self.camera.batch_shape:
             raise InputError(f"camera: expected one matrix [4, 4], got {list(self.camera.viewmats.shape)}")
-        check_finite(**vars(self.gaussians))
+        check_finite(**self.gaussians.tensors())
 
     def packed(self) -> dict[str, Any]:
         """All of it as JSON, the Gaussians as base64 of float32 [K, 14], little-endian.
@@ -88,8 +90,8 @@ class ViewedImage:
         cover = shown.alpha.sum()
         depths = (shown.depth * shown.alpha).sum() / cover if float(cover) > 0 else _mean_depth(self)
         quality = float(psnr(shown.color.clamp(0, 1).unsqueeze(0), self.image.to(shown.color).unsqueeze(0)))
-        gaussians = vars(self.gaussians).values()
-        numbers = torch.cat([value.reshape(self.gaussians.count, -1) for value in gaussians], dim=1)
+        tensors = self.gaussians.tensors()
+        numbers = torch.cat([tensors[name].reshape(self.gaussians.count, -1) for name in PACKED], dim=1)
         lost = clamping_error(self.gaussians, self.camera, self.background)
         return {
             "name": self.name,
@@ -121,7 +123,7 @@ def viewed_images(
     if not FEWEST_GROUPS <= groups <= MOST_GROUPS:
         raise InputError(f"groups: expected {FEWEST_GROUPS} to {MOST_GROUPS} clusters, got {groups}")
     labels = torch.empty_like(scene.order).scatter_(1, scene.order, group_gaussians(scene, groups))
-    behind = background_colors(scene.background, scene.gaussians.colors)
+    behind = background_colors(scene.background, scene.gaussians.fixed_colors())
     return [
         ViewedImage(names[k], images[k].cpu(), scene.gaussians[k].to("cpu"), scene.camera, behind[k].cpu(), each)
         for k, each in enumerate(labels.cpu())

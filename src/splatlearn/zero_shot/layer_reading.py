@@ -49,7 +49,7 @@ def layers_error(scene: Scene, layers: Float[Tensor, "B L 4 H W"]) -> list[Pictu
 
     They are put back over one another and over the background of `scene`, and compared with its rendering.
     """
-    behind = background_colors(scene.background, scene.gaussians.colors)
+    behind = background_colors(scene.background, scene.gaussians.fixed_colors())
     errors = []
     for own, color, picture in zip(layers, behind, scene.rendering.color, strict=True):
         stored = (own.clamp(0.0, 1.0) * 255).round() / 255

@@ -84,7 +84,7 @@ class Scene:
         """Which Gaussian each of `splats` is, [B, K]."""
         means = self.gaussians.means
         numbers = torch.arange(means.shape[1], dtype=torch.float32, device=means.device)
-        numbered = replace(self.gaussians, colors=numbers.expand(means.shape[:2]).unsqueeze(-1))
+        numbered = replace(self.gaussians, colors=numbers.expand(means.shape[:2]).unsqueeze(-1), sh=None)
         return project(numbered, self.camera).colors.squeeze(-1).long()
 
     @cached_property

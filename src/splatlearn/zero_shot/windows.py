@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -82,9 +82,8 @@ def merge_windows(
     for gaussians, own in zip(placed, windows, strict=True):
         share = _taper(gaussians, own, size, distance) / _tapers(gaussians, windows, size, distance).clamp_min(1e-12)
         opacities = 1.0 - (1.0 - gaussians.opacities).pow(share)
-        faded.append(Gaussians(gaussians.means, gaussians.scales, gaussians.quaternions, gaussians.colors, opacities))
-    joined = {name: torch.cat([getattr(each, name) for each in faded], dim=1) for name in vars(faded[0])}
-    return Gaussians(**joined)
+        faded.append(replace(gaussians, opacities=opacities))
+    return Gaussians.cat(faded)
 
 
 def resize(images: Float[Tensor, "B C H W"], size: tuple[int, int]) -> Float[Tensor, "B C h w"]:
@@ -144,7 +143,7 @@ def _placed(gaussians: Gaussians, window: Window, size: tuple[int, int], distanc
     else:
         shrink = means.new_tensor([across, down, math.sqrt(across * down)])
         scales, quaternions = _stretched(gaussians, shrink)
-    return Gaussians(moved, scales, quaternions, gaussians.colors, gaussians.opacities)
+    return replace(gaussians, means=moved, scales=scales, quaternions=quaternions)
 
 
 def _stretched(

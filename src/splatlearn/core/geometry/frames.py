@@ -40,13 +40,14 @@ def _axes(frame: str) -> Tensor:
     return columns
 
 
-def turn_quaternions(quaternions: Float[Tensor, "K 4"], matrix: Float[Tensor, "3 3"]) -> Float[Tensor, "K 4"]:
+def turn_quaternions(quaternions: Float[Tensor, "*B 4"], matrix: Float[Tensor, "3 3"]) -> Float[Tensor, "*B 4"]:
     """Rotations of Gaussians after an orthogonal matrix moved space.
 
     A Gaussian equals its own point reflection, so a mirror may be replaced by the rotation −matrix. It also equals
     itself turned by half about its own axes: where axes are only flipped, that keeps the identity what it is.
     """
     proper = matrix * torch.linalg.det(matrix).sign()
-    if bool((proper.diagonal() != 0).all()):
-        return quaternions * torch.cat([proper.new_ones(1), proper.diagonal()]).to(quaternions)
+    signs = proper.diagonal().sign()
+    if torch.equal(proper, signs.diag()):
+        return quaternions * torch.cat([signs.new_ones(1), signs]).to(quaternions)
     return multiply_quaternion(matrices_to_quaternions(proper), quaternions)

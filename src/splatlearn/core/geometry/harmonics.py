@@ -54,8 +54,8 @@ def harmonics_basis(directions: Float[Tensor, "*B 3"], degree: int) -> Float[Ten
 
 
 def rotate_harmonics(
-    harmonics: Float[Tensor, "K M 3"], matrix: Float[Tensor, "3 3"], degree: int
-) -> Float[Tensor, "K M 3"]:
+    harmonics: Float[Tensor, "*B M 3"], matrix: Float[Tensor, "3 3"], degree: int
+) -> Float[Tensor, "*B M 3"]:
     """Coefficients of the same colours after directions are moved by an orthogonal matrix, mirrors included.
 
     The matrix of each band follows from its harmonics in more directions than it has coefficients.
@@ -68,7 +68,7 @@ def rotate_harmonics(
     for band in range(1, degree + 1):
         columns = slice(band * band, (band + 1) ** 2)
         mixing = torch.linalg.lstsq(after[:, columns], before[:, columns]).solution
-        turned[:, columns] = torch.einsum("nm,kmc->knc", mixing.to(harmonics), harmonics[:, columns])
+        turned[..., columns, :] = torch.einsum("nm,...mc->...nc", mixing.to(harmonics), harmonics[..., columns, :])
     return turned
 
 

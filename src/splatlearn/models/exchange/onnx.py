@@ -48,7 +48,7 @@ class _Gaussians(nn.Module):
 
     def forward(self, images: Float[Tensor, "B C H W"]) -> tuple[Tensor, ...]:
         found = self.model.gaussians(images)
-        return found.means, found.scales, found.quaternions, found.colors, found.opacities
+        return found.means, found.scales, found.quaternions, found.fixed_colors(), found.opacities
 
 
 def export_onnx(model: MAE | GMAE, path: str | Path, graph: Graph = "encoder") -> float:

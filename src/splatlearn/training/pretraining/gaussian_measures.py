@@ -35,12 +35,13 @@ def gaussian_measures(gaussians: Gaussians, camera: Camera, largest_scale: float
 
 def pixel_weights(gaussians: Gaussians, camera: Camera) -> Float[Tensor, "B K"]:
     """What each Gaussian adds to all pixels, Σ α·T: the gradient of a picture's sum by the Gaussian's colour."""
+    ones = torch.ones_like(gaussians.fixed_colors()).requires_grad_()
     seen = replace(
         gaussians,
         **{name: getattr(gaussians, name).detach() for name in ("means", "scales", "quaternions", "opacities")},
-        colors=torch.ones_like(gaussians.colors).requires_grad_(),
+        colors=ones,
     )
     with torch.enable_grad():
         picture = render(seen, camera, "black", depth=False, check=False).color
-        (gradient,) = torch.autograd.grad(picture.sum(), seen.colors)
+        (gradient,) = torch.autograd.grad(picture.sum(), ones)
     return gradient[..., 0]

@@ -50,7 +50,7 @@ def project(gaussians: Gaussians, view: Float[Tensor, "*B 4 4"], camera: Camera)
         means2d=torch.stack(model.project(x, y, z_safe, lens), dim=-1),
         conics=conics,
         depths=z,
-        colors=gaussians.colors,
+        colors=gaussians.fixed_colors(),
         opacities=_only_where(drawn, gaussians.opacities),
     )
     ids = torch.arange(gaussians.count, device=z.device).expand(z.shape)
