@@ -19,11 +19,11 @@ from .masking import orthogonal_masks as orthogonal_masks
 from .masking import orthogonal_masks_from_noise as orthogonal_masks_from_noise
 from .masking import random_mask as random_mask
 from .nn.decoder import Decoder as Decoder
-from .nn.decoder import DecoderConfig as DecoderConfig
 from .nn.encoder import ViT as ViT
-from .nn.encoder import ViTConfig as ViTConfig
 from .nn.patches import patchify as patchify
 from .nn.patches import unpatchify as unpatchify
+from .nn.sizes import DecoderConfig as DecoderConfig
+from .nn.sizes import ViTConfig as ViTConfig
 from .options import MaskPattern as MaskPattern
 from .options import ModelOptions as ModelOptions
 from .presets import complete_options as complete_options

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from splatlearn.core.errors import InputError
-from splatlearn.models.nn.encoder import ViTConfig
+from splatlearn.models.nn.sizes import ViTConfig
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in a grey value (ITU-R BT.601), as in Pillow's mode L."""

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from splatlearn.core.errors import InputError
 from splatlearn.core.typed import shown
 from splatlearn.models.masked_autoencoder import MaskedAutoencoder
-from splatlearn.models.nn.encoder import ViT, ViTConfig
+from splatlearn.models.nn.encoder import ViT
+from splatlearn.models.nn.sizes import ViTConfig
 from splatlearn.models.options import Pooling
 
 HEAD_STD = 2e-5

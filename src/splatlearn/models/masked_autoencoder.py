@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.models.masking import Mask
-from splatlearn.models.nn.decoder import Decoder, DecoderConfig
-from splatlearn.models.nn.encoder import ViT, ViTConfig
+from splatlearn.models.nn.decoder import Decoder
+from splatlearn.models.nn.encoder import ViT
+from splatlearn.models.nn.sizes import DecoderConfig, ViTConfig
 from splatlearn.rendering.compositing import Background
 
 

@@ -19,8 +19,7 @@ from splatlearn.models.folders.weight_shapes import check_memory
 from splatlearn.models.gmae import GMAE
 from splatlearn.models.gmae_config import GMAEConfig
 from splatlearn.models.mae import MAE, MAEConfig
-from splatlearn.models.nn.decoder import DecoderConfig
-from splatlearn.models.nn.encoder import ViTConfig
+from splatlearn.models.nn.sizes import DecoderConfig, ViTConfig
 from splatlearn.models.options import GaussianOptions, ModelOptions, Preset
 
 PAPER_DECODER = DecoderConfig(512, 8, 16)

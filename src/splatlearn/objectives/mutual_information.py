@@ -19,7 +19,7 @@ from splatlearn.models.classifier import Pooling
 from splatlearn.models.heads.gaussian_numbers import at_least_float32
 from splatlearn.models.masked_autoencoder import MaskedOutput
 from splatlearn.models.masking import Mask
-from splatlearn.models.nn.patches import grid_of
+from splatlearn.models.nn.sizes import grid_of
 from splatlearn.objectives.bounds import contrastive_loss
 from splatlearn.objectives.estimators import Estimate, Estimator
 from splatlearn.objectives.processes import gather_images, process_and_count

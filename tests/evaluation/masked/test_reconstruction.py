@@ -11,8 +11,7 @@ from torch import nn
 from splatlearn.evaluation import evaluating, masked_psnr, mean_of_visible, psnr, shown_image
 from splatlearn.models import patchify, random_mask, unpatchify
 from splatlearn.models.masked_autoencoder import MaskedAutoencoder, MaskedOutput
-from splatlearn.models.nn.decoder import DecoderConfig
-from splatlearn.models.nn.encoder import ViTConfig
+from splatlearn.models.nn.sizes import DecoderConfig, ViTConfig
 from splatlearn.objectives import normalize_patches
 
 

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from splatlearn.models.nn.patches import grid_of, patchify, unpatchify
+from splatlearn.models.nn.patches import patchify, unpatchify
+from splatlearn.models.nn.sizes import grid_of
 
 
 def test_a_patch_is_row_column_channel() -> None:

@@ -13,7 +13,8 @@ from splatlearn.core.device import in_float64
 from splatlearn.core.errors import InputError
 from splatlearn.models.masked_autoencoder import MaskedAutoencoder
 from splatlearn.models.masking import Mask
-from splatlearn.models.nn.patches import grid_of, patchify, unpatchify
+from splatlearn.models.nn.patches import patchify, unpatchify
+from splatlearn.models.nn.sizes import grid_of
 from splatlearn.objectives.reconstruction import denormalize_patches
 
 

@@ -23,7 +23,8 @@ from splatlearn.evaluation.masked.reconstruction import evaluating
 from splatlearn.evaluation.segmentation_data import IGNORED, MaskClasses, MaskedImages, read_pair
 from splatlearn.models.channels import fit_channels
 from splatlearn.models.masked_autoencoder import MaskedAutoencoder
-from splatlearn.models.nn.patches import grid_of, patchify
+from splatlearn.models.nn.patches import patchify
+from splatlearn.models.nn.sizes import grid_of
 
 
 @dataclass(frozen=True)

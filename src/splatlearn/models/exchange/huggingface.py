@@ -18,7 +18,7 @@ from splatlearn.models.exchange.layout import (
 from splatlearn.models.folders.card import CARD_NAME, CardFacts, CardUsage, model_card
 from splatlearn.models.gmae import GMAE
 from splatlearn.models.mae import MAE
-from splatlearn.models.nn.encoder import ViTConfig
+from splatlearn.models.nn.sizes import ViTConfig
 
 PREPROCESSOR_NAME = "preprocessor_config.json"
 BICUBIC = 3

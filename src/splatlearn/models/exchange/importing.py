@@ -27,8 +27,7 @@ from splatlearn.models.exchange.sources import ImportOptions, read_source
 from splatlearn.models.folders.weight_shapes import check_memory, check_shapes, weight_shapes
 from splatlearn.models.gmae import GMAE
 from splatlearn.models.mae import MAE, MAEConfig
-from splatlearn.models.nn.decoder import DecoderConfig
-from splatlearn.models.nn.encoder import IMAGENET_MEAN, IMAGENET_STD, ViTConfig
+from splatlearn.models.nn.sizes import IMAGENET_MEAN, IMAGENET_STD, DecoderConfig, ViTConfig
 from splatlearn.models.presets import DEFAULT_DECODERS, ENCODERS, PAPER_DECODER
 
 HEADS = {embed_dim: num_heads for embed_dim, _, num_heads in ENCODERS.values()}

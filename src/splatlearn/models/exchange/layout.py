@@ -15,8 +15,9 @@ from torch import Tensor
 from splatlearn.core.errors import InputError
 from splatlearn.models.mae import MAE
 from splatlearn.models.masking import Grid
-from splatlearn.models.nn.encoder import ViT, ViTConfig
+from splatlearn.models.nn.encoder import ViT
 from splatlearn.models.nn.positions import sincos_positions
+from splatlearn.models.nn.sizes import ViTConfig
 
 """What a MAE predicts: colours, or patches standardised by their own mean and standard deviation."""
 

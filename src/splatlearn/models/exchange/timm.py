@@ -10,7 +10,7 @@ from splatlearn.models.exchange.layout import encoder_weights
 from splatlearn.models.folders.card import CARD_NAME, CardFacts, CardUsage, model_card
 from splatlearn.models.gmae import GMAE
 from splatlearn.models.mae import MAE
-from splatlearn.models.nn.encoder import ViTConfig
+from splatlearn.models.nn.sizes import ViTConfig
 
 _ARCHITECTURES = {
     (192, 12, 3): "vit_tiny_patch16_224",

@@ -14,8 +14,7 @@ from splatlearn.models.classifier import ClassifierConfig
 from splatlearn.models.gmae_config import GMAEConfig
 from splatlearn.models.heads.gaussian_numbers import NUMBERS
 from splatlearn.models.mae import MAEConfig
-from splatlearn.models.nn.decoder import DecoderConfig
-from splatlearn.models.nn.encoder import ViTConfig
+from splatlearn.models.nn.sizes import DecoderConfig, ViTConfig
 
 ModelConfig = MAEConfig | GMAEConfig | ClassifierConfig
 Shapes = dict[str, tuple[int, ...]]

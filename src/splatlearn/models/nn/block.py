@@ -11,13 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from splatlearn.core.errors import InputError
 from splatlearn.models.nn.attention import Attention, Common
 from splatlearn.models.nn.fused_block import fused_residual
 from splatlearn.models.nn.mlp import Mlp
-
-DEEPEST = 1024
-"""Largest number of blocks of an encoder or a decoder."""
 
 
 class Block(nn.Module):
@@ -66,19 +62,3 @@ class Block(nn.Module):
             return branch
         keep = 1.0 - self.drop_path
         return branch * branch.new_empty(branch.shape[0], 1, 1).bernoulli_(keep).div_(keep)
-
-
-def check_sizes(embed_dim: int, depth: int, num_heads: int, mlp_ratio: float) -> None:
-    """Raise InputError unless blocks of these sizes can be built."""
-    if depth < 1 or num_heads < 1 or embed_dim < 1 or embed_dim % num_heads or embed_dim % 4:
-        raise InputError(
-            "embed_dim, depth, num_heads: expected positive numbers and an embed_dim that num_heads and (for the "
-            f"positions) 4 divide, got embed_dim {embed_dim}, depth {depth}, num_heads {num_heads}"
-        )
-    if depth > DEEPEST:
-        raise InputError(f"depth: expected at most {DEEPEST} blocks, got {depth}")
-    if not 1 <= embed_dim * mlp_ratio < 2**31:
-        raise InputError(
-            f"mlp_ratio: expected a number that gives an MLP of embed_dim {embed_dim} 1 to 2^31 hidden units, "
-            f"got {mlp_ratio}"
-        )

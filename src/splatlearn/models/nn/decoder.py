@@ -5,34 +5,16 @@ Letters in shapes: B images, C channels, H W pixels, N patches, V visible patche
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from splatlearn.models.masking import Grid, Mask
 from splatlearn.models.nn.attention import Common
-from splatlearn.models.nn.block import Block, check_sizes
-from splatlearn.models.nn.encoder import ViTConfig
+from splatlearn.models.nn.block import Block
 from splatlearn.models.nn.initial import initialize
 from splatlearn.models.nn.positions import Positioned, gather_tokens
-
-
-@dataclass(frozen=True)
-class DecoderConfig:
-    """Sizes of a decoder: token length, number of blocks, attention heads, and an MLP's hidden width over the length.
-
-    Raises InputError for sizes that are not positive or do not divide.
-    """
-
-    embed_dim: int = 512
-    depth: int = 8
-    num_heads: int = 16
-    mlp_ratio: float = 4.0
-
-    def __post_init__(self) -> None:
-        check_sizes(self.embed_dim, self.depth, self.num_heads, self.mlp_ratio)
+from splatlearn.models.nn.sizes import DecoderConfig, ViTConfig
 
 
 class Decoder(Positioned):

@@ -5,80 +5,18 @@ Letters in shapes: B images, C channels, H W pixels, P patch side, N patches, T 
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from splatlearn.core.checks import check_images
 from splatlearn.core.errors import InputError
-from splatlearn.core.kinds import check_kind
-from splatlearn.core.typed import shown
 from splatlearn.models.masking import Grid, Mask
-from splatlearn.models.nn.block import Block, check_sizes
+from splatlearn.models.nn.block import Block
 from splatlearn.models.nn.initial import initialize
-from splatlearn.models.nn.patches import grid_of, patchify
+from splatlearn.models.nn.patches import patchify
 from splatlearn.models.nn.positions import Positioned, gather_tokens
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-MOST_PATCHES = 2**16
-"""Patches that an image of the native size may have: the table of positions has a row for each of them."""
-
-
-@dataclass(frozen=True)
-class ViTConfig:
-    """Sizes of an encoder.
-
-    - `embed_dim`, `depth`, `num_heads`: token length D, number of blocks, attention heads.
-    - `patch_size`: side of a patch, pixels; `image_size`: native height and width, pixels.
-    - `mlp_ratio`: hidden width of a block's MLP over D; `channels`: of the images.
-    - `input_mean`, `input_std`: per channel, what images in [0, 1] are normalised with before they are embedded.
-
-    Raises InputError for sizes that are not positive or do not divide.
-    """
-
-    embed_dim: int = 768
-    depth: int = 12
-    num_heads: int = 12
-    patch_size: int = 16
-    image_size: tuple[int, int] = (224, 224)
-    mlp_ratio: float = 4.0
-    channels: int = 3
-    input_mean: tuple[float, ...] = IMAGENET_MEAN
-    input_std: tuple[float, ...] = IMAGENET_STD
-
-    def __post_init__(self) -> None:
-        check_sizes(self.embed_dim, self.depth, self.num_heads, self.mlp_ratio)
-        if self.patch_size < 1 or self.channels < 1:
-            raise InputError(
-                f"patch_size, channels: expected positive sizes, got {self.patch_size} and {self.channels}"
-            )
-        if not isinstance(self.image_size, tuple | list) or len(self.image_size) != 2:
-            raise InputError(f"image_size: expected height and width, got {shown(self.image_size)}")
-        rows, columns = grid_of(*self.image_size, self.patch_size, "image_size")
-        if rows * columns > MOST_PATCHES:
-            raise InputError(
-                f"image_size: expected at most {MOST_PATCHES:,} patches of {self.patch_size} px, got "
-                f"{rows:,}×{columns:,}; choose larger patches or smaller images"
-            )
-        for name, values in (("input_mean", self.input_mean), ("input_std", self.input_std)):
-            if len(values) != self.channels:
-                raise InputError(
-                    f"{name}: expected one number for each of {self.channels} channels, got {shown(values)}"
-                )
-            if not all(math.isfinite(value) and (name == "input_mean" or value > 0) for value in values):
-                kind = "finite numbers" if name == "input_mean" else "positive numbers"
-                raise InputError(f"{name}: expected {kind}, got {shown(values)}")
-
-    @property
-    def grid(self) -> Grid:
-        """Rows and columns of patches at the native size."""
-        return self.image_size[0] // self.patch_size, self.image_size[1] // self.patch_size
+from splatlearn.models.nn.sizes import ViTConfig, grid_of_images
 
 
 class PatchEmbed(nn.Module):
@@ -149,24 +87,4 @@ class ViT(Positioned):
 
     def check_images(self, images: Tensor, mask: Mask | None = None) -> Grid:
         """The grid of the images' patches; raises as `forward` does where they cannot be encoded."""
-        # A model that normalises nothing may have been given what is normalised.
-        raw = not any(self.config.input_mean) and all(each == 1.0 for each in self.config.input_std)
-        check_images(images, self.config.channels, raw)
-        if images.dtype == torch.float64 != self.cls_token.dtype:
-            wanted = f"images: expected {self.cls_token.dtype} like the model's weights"
-            raise TypeError(f"{wanted}, got {images.dtype}; convert them with .float()")
-        grid = grid_of(images.shape[2], images.shape[3], self.config.patch_size)
-        if mask is None:
-            return grid
-        check_kind("mask", mask, Mask)
-        if mask.grid != grid or mask.batch != images.shape[0]:
-            raise InputError(
-                f"mask: expected {images.shape[0]} images of {grid[0]}×{grid[1]} patches like images, "
-                f"got {mask.batch} of {mask.grid[0]}×{mask.grid[1]}"
-            )
-        if mask.visible.device != images.device:
-            raise InputError(
-                f"mask: expected it on {images.device} like images, got {mask.visible.device}; "
-                f"move it with .to({str(images.device)!r})"
-            )
-        return grid
+        return grid_of_images(self.config, self.cls_token.dtype, images, mask)

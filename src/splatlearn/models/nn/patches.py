@@ -10,22 +10,7 @@ from torch import Tensor
 
 from splatlearn.core.errors import InputError
 from splatlearn.models.masking import Grid
-
-
-def grid_of(height: int, width: int, patch_size: int, name: str = "images") -> Grid:
-    """Rows and columns of patches in an image of `height`×`width` pixels.
-
-    Raises InputError naming the nearest sizes that work unless the patch divides both sides.
-    """
-    if height < 1 or width < 1 or height % patch_size or width % patch_size:
-        smaller = [max(side // patch_size, 1) * patch_size for side in (height, width)]
-        larger = [max(-(-side // patch_size), 1) * patch_size for side in (height, width)]
-        nearest = " or ".join(dict.fromkeys(f"{sides[0]}×{sides[1]}" for sides in (smaller, larger)))
-        raise InputError(
-            f"{name}: expected a height and width that patches of {patch_size} px divide, got {height}×{width}; "
-            f"the nearest sizes that work: {nearest}"
-        )
-    return height // patch_size, width // patch_size
+from splatlearn.models.nn.sizes import grid_of
 
 
 def patchify(images: Float[Tensor, "B C H W"], patch_size: int) -> Float[Tensor, "B N PPC"]:
