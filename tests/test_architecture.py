@@ -180,3 +180,21 @@ def test_files_stay_short() -> None:
 )
 def test_the_rule_itself(importer: str, target: str, allowed: bool) -> None:
     assert points_down(importer, target) is allowed
+
+
+def code_lines(file: Path) -> int:
+    """Lines that are neither empty nor comments, docstrings or imports."""
+    text = file.read_text(encoding="utf-8")
+    left_out: set[int] = set()
+    for node in ast.walk(ast.parse(text)):
+        is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and type(node.value.value) is str
+        if isinstance(node, ast.stmt) and (is_text or isinstance(node, ast.Import | ast.ImportFrom)):
+            left_out |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    lines = enumerate(map(str.strip, text.splitlines()), start=1)
+    return sum(bool(line) and not line.startswith("#") and number not in left_out for number, line in lines)
+
+
+def test_mae_is_read_in_250_lines() -> None:
+    section = PAGE.read_text(encoding="utf-8").split("## Reading MAE")[1].split("The loss is")[0]
+    files = [PACKAGE / "models" / name for name in re.findall(r"`([\w/]+\.py)`", section)]
+    assert len(files) == 10 and sum(map(code_lines, files)) <= 250

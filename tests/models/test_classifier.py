@@ -5,7 +5,16 @@ import pytest
 import torch
 
 from models.small_models import ENCODER, small_gmae, small_mae
-from splatlearn.models import Classifier, ClassifierConfig, classifier_from, load_classifier, load_model, save_model
+from splatlearn.models import (
+    Classifier,
+    ClassifierConfig,
+    ViTConfig,
+    classifier_from,
+    load_classifier,
+    load_model,
+    save_model,
+)
+from splatlearn.models.nn.block import Block
 
 CLASSES = ("cat", "dog", "owl")
 
@@ -86,3 +95,20 @@ def test_errors(tmp_path: Path, no_shape_checks: None) -> None:
     save_model(classifier_from(small_mae(), CLASSES), tmp_path / "classifier")
     with pytest.raises(ValueError, match="expected a MAE or a GMAE, got a classifier; read it with load_classifier"):
         load_model(tmp_path / "classifier")
+
+
+def test_drop_path_skips_branches_in_training_alone() -> None:
+    classifier = Classifier(ClassifierConfig(CLASSES, ViTConfig(24, 3, 3, 4, (16, 24))))
+    classifier.set_drop_path(0.5)
+    blocks = classifier.encoder.blocks
+    assert [block.drop_path for block in blocks if isinstance(block, Block)] == [0.0, 0.25, 0.5]
+    block, tokens = blocks[2], torch.randn(400, 2, 24, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad(), torch.random.fork_rng():
+        torch.manual_seed(0)
+        kept = block(tokens)
+        assert torch.equal(block.eval()(tokens), block(tokens))
+    untouched = (kept == tokens).flatten(1).all(1).double().mean().item()
+    # Both branches skip with 0.5·0.5; five standard deviations of 400 draws.
+    assert untouched == pytest.approx(0.25, abs=5 * (0.25 * 0.75 / 400) ** 0.5)
+    with pytest.raises(ValueError, match="drop_path: expected a rate of at least 0 and below 1, got 1.0"):
+        classifier.set_drop_path(1.0)

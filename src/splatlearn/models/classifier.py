@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from splatlearn.core.errors import InputError
 from splatlearn.core.typed import shown
 from splatlearn.models.masked_autoencoder import MaskedAutoencoder
+from splatlearn.models.nn.block import Block
 from splatlearn.models.nn.encoder import ViT
 from splatlearn.models.nn.sizes import ViTConfig
 from splatlearn.models.options import Pooling
@@ -68,6 +69,18 @@ class Classifier(nn.Module):
     def image_size(self) -> tuple[int, int]:
         """Native height and width, pixels; other multiples of the patch work too."""
         return self.config.encoder.image_size
+
+    def set_drop_path(self, rate: float) -> None:
+        """Set the stochastic-depth rate of the last block; those of the others grow linearly from 0 at the first.
+
+        Raises InputError for a rate outside [0, 1).
+        """
+        if not 0.0 <= rate < 1.0:
+            raise InputError(f"drop_path: expected a rate of at least 0 and below 1, got {rate}")
+        blocks = self.encoder.blocks
+        for index, block in enumerate(blocks):
+            assert isinstance(block, Block)
+            block.drop_path = rate * index / max(len(blocks) - 1, 1)
 
     def forward(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B L"]:
         """Logits [B, L] of L classes for images in [0, 1].

@@ -166,7 +166,7 @@ def _model_and_cost(
         classifier = load_classifier(folder, device)
         recipe = FinetuneRecipe.read(folder / RECIPE)
         assert recipe.optimizer.drop_path is not None
-        classifier.encoder.set_drop_path(recipe.optimizer.drop_path)
+        classifier.set_drop_path(recipe.optimizer.drop_path)
         return classifier, FinetuneCost(recipe, classifier, device, precision)
     model: MAE | GMAE = load_model(folder, device)
     cost = PretrainingCost(Recipe.read(folder / RECIPE), model, device, precision)

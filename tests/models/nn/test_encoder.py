@@ -4,7 +4,6 @@ import torch.nn.functional as F
 
 from models.small_models import ENCODER
 from splatlearn.models import ViT, ViTConfig, patchify, random_mask
-from splatlearn.models.nn.block import Block
 from splatlearn.models.nn.encoder import PatchEmbed
 
 
@@ -73,22 +72,6 @@ def test_initialisation_is_the_official_one() -> None:
             # A uniform distribution's standard deviation.
             assert parameter.std().item() == pytest.approx(limit / 3**0.5, rel=0.02)
     assert encoder.cls_token.std().item() == pytest.approx(0.02, rel=0.2)
-
-
-def test_drop_path_skips_branches_in_training_alone() -> None:
-    encoder = ViT(ViTConfig(24, 3, 3, 4, (16, 24)), drop_path=0.5)
-    rates = [block.drop_path for block in encoder.blocks if isinstance(block, Block)]
-    assert rates == [0.0, 0.25, 0.5]
-    block, tokens = encoder.blocks[2], torch.randn(400, 2, 24, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad(), torch.random.fork_rng():
-        torch.manual_seed(0)
-        kept = block(tokens)
-        assert torch.equal(block.eval()(tokens), block(tokens))
-    untouched = (kept == tokens).flatten(1).all(1).double().mean().item()
-    # Both branches skip with 0.5·0.5; five standard deviations of 400 draws.
-    assert untouched == pytest.approx(0.25, abs=5 * (0.25 * 0.75 / 400) ** 0.5)
-    with pytest.raises(ValueError, match="drop_path: expected a rate of at least 0 and below 1, got 1.0"):
-        encoder.set_drop_path(1.0)
 
 
 class TestErrors:

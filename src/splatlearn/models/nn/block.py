@@ -19,12 +19,12 @@ from splatlearn.models.nn.mlp import Mlp
 class Block(nn.Module):
     """A pre-norm transformer block: x + attn(norm1(x)), then x + mlp(norm2(x)).
 
-    `drop_path` is the probability that a training image skips a residual branch.
+    `drop_path`, 0 at first, is the probability that a training image skips a residual branch.
     """
 
-    def __init__(self, embed_dim: int, num_heads: int, mlp_ratio: float = 4.0, drop_path: float = 0.0) -> None:
+    def __init__(self, embed_dim: int, num_heads: int, mlp_ratio: float = 4.0) -> None:
         super().__init__()
-        self.drop_path = drop_path
+        self.drop_path = 0.0
         self.norm1 = nn.LayerNorm(embed_dim, eps=1e-6)
         self.attn = Attention(embed_dim, num_heads)
         self.norm2 = nn.LayerNorm(embed_dim, eps=1e-6)

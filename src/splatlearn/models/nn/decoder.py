@@ -1,4 +1,4 @@
-"""What MAE and GMAE share: the encoder, the decoder's blocks, and what a reconstruction is.
+"""The decoder that MAE and GMAE share.
 
 Letters in shapes: B images, C channels, H W pixels, N patches, V visible patches, T tokens, D width.
 """

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from splatlearn.core.errors import InputError
 from splatlearn.models.masking import Grid, Mask
 from splatlearn.models.nn.block import Block
 from splatlearn.models.nn.initial import initialize
@@ -33,15 +32,13 @@ class PatchEmbed(nn.Module):
 class ViT(Positioned):
     """The encoder: class token and patches through pre-norm blocks and a final norm.
 
-    `drop_path` is the stochastic-depth rate of the last block, growing linearly from 0 at the first. Weights are
-    drawn from `generator` (PyTorch's global one by default) as in the official MAE. Raises InputError for a rate
-    outside [0, 1).
+    Weights are drawn from `generator` (PyTorch's global one by default) as in the official MAE.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, config: ViTConfig, generator: torch.Generator | None = None, drop_path: float = 0.0) -> None:
+    def __init__(self, config: ViTConfig, generator: torch.Generator | None = None) -> None:
         super().__init__(config.grid, config.embed_dim)
         self.config = config
         self.register_buffer("mean", torch.tensor(config.input_mean), persistent=False)
@@ -52,17 +49,8 @@ class ViT(Positioned):
             [Block(config.embed_dim, config.num_heads, config.mlp_ratio) for _ in range(config.depth)]
         )
         self.norm = nn.LayerNorm(config.embed_dim, eps=1e-6)
-        self.set_drop_path(drop_path)
         initialize(self, generator)
         nn.init.normal_(self.cls_token, std=0.02, generator=generator)
-
-    def set_drop_path(self, rate: float) -> None:
-        """Set the stochastic-depth rate of the last block, the others' growing linearly up to it."""
-        if not 0.0 <= rate < 1.0:
-            raise InputError(f"drop_path: expected a rate of at least 0 and below 1, got {rate}")
-        for index, block in enumerate(self.blocks):
-            assert isinstance(block, Block)
-            block.drop_path = rate * index / max(len(self.blocks) - 1, 1)
 
     def forward(self, images: Float[Tensor, "B C H W"], mask: Mask | None = None) -> Float[Tensor, "B T D"]:
         """Encode images [B, C, H, W] in [0, 1], all their patches or those that the mask leaves visible.

@@ -99,7 +99,7 @@ class _Finetuning(TrainingLoop):
         assert recipe.optimizer.drop_path is not None
         self.classes = data.classes
         cost = FinetuneCost(recipe, model, processes.device, choose_precision(recipe.run.precision, processes.device))
-        model.encoder.set_drop_path(recipe.optimizer.drop_path)
+        model.set_drop_path(recipe.optimizer.drop_path)
         self.average = moving_average(model, recipe.optimizer.ema_decay) if recipe.optimizer.ema_decay else None
         options = recipe.augment
         crop = RandomResizedCrop(*model.image_size, scale=options.crop_scale, flip=options.flip)
