@@ -32,40 +32,72 @@ static inline void adam_dense(const Step& step, const Moments& at, ptrdiff_t beg
     }
 }
 
-// Rows narrower than a vector: those of a vector that are not seen are computed too, and not kept.
-static void adam_narrow(const Step& step, const Moments& at, const uint8_t* seen, ptrdiff_t begin, ptrdiff_t end) {
-    // The row of a number, counted from that of the vector's first one; by the column of the first one.
-    int rows_on[2 * LANES];
-    for (int i = 0; i < 2 * LANES; ++i) rows_on[i] = i / static_cast<int>(step.width);
-    for (ptrdiff_t i = begin; i < end; i += LANES) {
-        const int count = static_cast<int>(end - i < LANES ? end - i : LANES);
-        const uint8_t* row = seen + i / step.width;
-        const ptrdiff_t column = i % step.width;
-        vint mask = {};
-        for (int lane = 0; lane < count; ++lane) mask[lane] = -static_cast<int>(row[rows_on[column + lane]]);
-        if (!lane_bits(mask)) continue;
-        const vfloat parameter = load_first(at.parameters + i, count);
-        const vfloat first = load_first(at.first + i, count), second = load_first(at.second + i, count);
+constexpr int BLOCK = 64;  // rows of which it is asked whether any is seen, a multiple of every vector
+
+// Rows narrower than a vector, a block of them: those that are not seen are computed too, and not kept.
+static void adam_mixed(const Step& step, const Moments& at, const uint8_t* seen, ptrdiff_t begin, int rows) {
+    int32_t keep[BLOCK * LANES];
+    // Each row writes a whole vector, of which the next one takes what is not its own.
+    const int width = static_cast<int>(step.width);
+    for (int r = 0; r < rows; ++r) {
+        const vint all = spread_whole(-static_cast<int32_t>(seen[r]));
+        std::memcpy(keep + r * width, &all, sizeof all);
+    }
+    for (int i = 0; i < rows * width; i += LANES) {
+        const int count = rows * width - i < LANES ? rows * width - i : LANES;
+        vint kept;
+        std::memcpy(&kept, keep + i, sizeof kept);
+        const ptrdiff_t place = begin + i;
+        const vfloat parameter = load_first(at.parameters + place, count);
+        const vfloat first = load_first(at.first + place, count), second = load_first(at.second + place, count);
         const Moved now =
-            moved(step, parameter, load_first(at.gradients + i, count), first, second, load(step.rates + column));
-        store_first(at.parameters + i, select(mask, now.parameter, parameter), count);
-        store_first(at.first + i, select(mask, now.first, first), count);
-        store_first(at.second + i, select(mask, now.second, second), count);
+            moved(step, parameter, load_first(at.gradients + place, count), first, second, load(step.rates + i % width));
+        store_first(at.parameters + place, select(kept, now.parameter, parameter), count);
+        store_first(at.first + place, select(kept, now.first, first), count);
+        store_first(at.second + place, select(kept, now.second, second), count);
+    }
+}
+
+static void adam_narrow(const Step& step, const Moments& at, const uint8_t* seen, ptrdiff_t first, ptrdiff_t last) {
+    for (ptrdiff_t row = first; row < last; row += BLOCK) {
+        const int rows = static_cast<int>(last - row < BLOCK ? last - row : BLOCK);
+        int some = 0;
+        for (int r = 0; r < rows; ++r) some += seen[row + r];
+        if (some == rows) adam_dense(step, at, row * step.width, (row + rows) * step.width);
+        else if (some) adam_mixed(step, at, seen + row, row * step.width, rows);
+    }
+}
+
+constexpr int AHEAD = 2;  // rows by which memory is asked for before it is needed, as no processor foresees which are seen
+
+static inline ptrdiff_t next_seen(const uint8_t* seen, ptrdiff_t row, ptrdiff_t last) {
+    while (row < last && !seen[row]) ++row;
+    return row;
+}
+
+static inline void fetch(const float* row, ptrdiff_t width) {
+    for (ptrdiff_t i = 0; i < width; i += 16) __builtin_prefetch(row + i);
+}
+
+static void adam_wide(const Step& step, const Moments& at, const uint8_t* seen, ptrdiff_t first, ptrdiff_t last) {
+    ptrdiff_t row = next_seen(seen, first, last), ahead = row;
+    for (int count = 0; row < last; row = next_seen(seen, row + 1, last)) {
+        for (; count < AHEAD && ahead < last; ++count, ahead = next_seen(seen, ahead + 1, last)) {
+            const ptrdiff_t place = ahead * step.width;
+            fetch(at.parameters + place, step.width);
+            fetch(at.gradients + place, step.width);
+            fetch(at.first + place, step.width);
+            fetch(at.second + place, step.width);
+        }
+        --count;
+        adam_dense(step, at, row * step.width, (row + 1) * step.width);
     }
 }
 
 static void adam(const Step& step, const Moments& at, const uint8_t* seen, ptrdiff_t first, ptrdiff_t last) {
-    if (!seen) return adam_dense(step, at, first * step.width, last * step.width);
-    if (step.width < LANES) return adam_narrow(step, at, seen, first * step.width, last * step.width);
-    for (ptrdiff_t row = first; row < last;) {
-        if (!seen[row]) {
-            ++row;
-            continue;
-        }
-        const ptrdiff_t begin = row;
-        while (row < last && seen[row]) ++row;
-        adam_dense(step, at, begin * step.width, row * step.width);
-    }
+    if (!seen) adam_dense(step, at, first * step.width, last * step.width);
+    else if (step.width < LANES) adam_narrow(step, at, seen, first, last);
+    else adam_wide(step, at, seen, first, last);
 }
 
 }  // namespace fitting

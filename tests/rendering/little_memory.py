@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from splatlearn.fitting import compiled
 from splatlearn.models.nn import layers
 from splatlearn.rendering.backends.cpu import support as cpu_support
 
@@ -79,6 +80,22 @@ def transformer() -> dict[str, Callable[[], None]]:
     return {function.__name__: function for function in (attend, attend_backward, column_sums, norm_backward)}
 
 
+def fitting() -> dict[str, Callable[[], None]]:
+    """The compiled loss and optimiser of fits; both allocate before their threads start."""
+    native = compiled.native
+    assert native is not None
+    picture, sums = array(1, 3, 20, 30), np.zeros((1, 2))
+    row = array(2**20)
+
+    def photometric() -> None:
+        native.photometric(picture, picture, array(1, 3), None, 0, 1.0, 1.0, sums, np.empty_like(picture), 64)
+
+    def adam() -> None:
+        native.adam(row, row, row, row, row, None, (0.9, 0.999), 1.0, 1.0, THREADS)
+
+    return {function.__name__: function for function in (photometric, adam)}
+
+
 def fails(work: Callable[[], None], slack: int) -> bool:
     """Whether `work` raises MemoryError when `slack` MiB more may be allocated than now."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
@@ -105,7 +122,7 @@ def check_errors() -> None:
         assert SLACKS[0] in failed, name
         assert name == "project" or SLACKS[1] in failed, name
         assert not fails(work, 4096), name
-    for name, work in transformer().items():
+    for name, work in (transformer() | fitting()).items():
         assert fails(work, SLACKS[0]), name
 
 

@@ -9,20 +9,24 @@ from pathlib import Path
 import pytest
 import torch
 
+from splatlearn.fitting import compiled
 from splatlearn.models.nn import layers
 from splatlearn.rendering.backends.cpu import support as cpu_support
 
-SETS = cpu_support.instruction_sets()[:2] if layers.native is not None else []
+BUILT = layers.native is not None and compiled.native is not None
+SETS = cpu_support.instruction_sets()[:2] if BUILT else []
 REPORT = """
 import json
 from pathlib import Path
 import torch
+from splatlearn.fitting import compiled
 from splatlearn.models.nn import layers
 from splatlearn.rendering.backends.cpu import support as cpu_support
 
 maps = Path("/proc/self/maps")
 loaded = maps.read_text().splitlines() if maps.exists() else []
-sets = torch.backends.cpu.get_cpu_capability().lower(), cpu_support.instruction_set(), layers.native.instruction_set()
+ours = cpu_support.instruction_set(), layers.native.instruction_set(), compiled.native.instruction_set()
+sets = torch.backends.cpu.get_cpu_capability().lower(), *ours
 print(json.dumps({"sets": sets, "runtimes": sorted({line.split()[-1] for line in loaded if "libgomp" in line})}))
 """
 
@@ -34,5 +38,5 @@ def test_pytorch_s_variable_limits_the_extensions_which_share_its_openmp_runtime
     done = subprocess.run([sys.executable, "-c", REPORT], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert found["sets"] == [capability, name, name], "is the package built from this version of native/?"
+    assert found["sets"] == [capability, name, name, name], "is the package built from this version of native/?"
     assert all(Path(torch.__file__).parent in Path(each).parents for each in found["runtimes"])

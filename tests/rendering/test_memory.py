@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from splatlearn.fitting import compiled
 from splatlearn.models.nn import layers
 from splatlearn.rendering.backends.cpu import support as cpu_support
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the address space of a process"),
-    pytest.mark.skipif(cpu_support.status() != "ok" or layers.native is None, reason=cpu_support.status()),
+    pytest.mark.skipif(
+        cpu_support.status() != "ok" or layers.native is None or compiled.native is None, reason=cpu_support.status()
+    ),
 ]
 
 
