@@ -202,7 +202,7 @@ def learned(model: MaskedAutoencoder, given: Options) -> dict[str, float]:
 
 
 def seen(model: GMAE, given: Options) -> dict[str, float]:
-    """ODS of edges on BSDS500 and IoU of figures in both groups, zero-shot and without refinement."""
+    """ODS of edges on BSDS500 and IoU of figures in both groups, zero-shot and without a fit."""
     edges, figures = gmae_edges(model), gmae_figures(model)
     facts: dict[str, Any] = {"limit": given.photos}
     if given.brief:

@@ -46,7 +46,7 @@ TERMS = (
 """What the sets of photographs ask for."""
 LICENCE = "cc-by-nc-4.0"
 """Of the weights: what the photographs' terms leave room for."""
-WINDOWS = ReadOptions(sizing="windows", refine=100)
+WINDOWS = ReadOptions(sizing="windows", fit_steps=100)
 """The best edges of a model of 64 px: windows, and a hundred steps through the renderer."""
 
 
@@ -122,7 +122,7 @@ def judge(
     if isinstance(model, GMAE):
         edges = [
             gmae_edges(model, name="zero-shot", read_outs=USUAL),
-            gmae_edges(model, name="in windows, refined 100", options=WINDOWS, read_outs={"default": USUAL["default"]}),
+            gmae_edges(model, name="in windows, fitted 100", options=WINDOWS, read_outs={"default": USUAL["default"]}),
         ]
         found |= edge_tables(edges, BenchmarkInput(str(FOLDER / "bsds500"), limit=photos, thresholds=33))
         figures = [gmae_figures(model), gmae_figures(model, name="in windows", options=ReadOptions(sizing="windows"))]

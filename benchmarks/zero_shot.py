@@ -71,8 +71,8 @@ class Options:
     """The first so many photographs of each group for figures."""
     thresholds: int = 99
     """Of the edges' strengths."""
-    refine: int = 200
-    """Read-outs are scored without refinement and after so many steps; 0: without alone."""
+    fit_steps: int = 200
+    """Read-outs are scored without a fit and after so many steps; 0: without alone."""
     window: int = 128
     """Read-outs are scored in windows of this height too; 0: of the whole image alone."""
     edge_window: int = 240
@@ -164,15 +164,15 @@ def markdown(tables: list[Rows]) -> str:
 def edge_contenders(number: int, options: Options) -> list[EdgeContender]:
     """Everything that finds edges, or for runs after the first what was trained."""
     model, first = opened(options.runs[number], options), number == 0
-    refined, windows = readings(options)
+    fitted, windows = readings(options)
     every = (LINES, DEPTH, COLORS, INDEX) if first else (LINES, COLORS)
     found = [gmae_edges(model, "GMAE", None, some(EDGES, *every))]
     if windows is not None and first:
         found.append(gmae_edges(model, "GMAE in windows", windows, some(EDGES, LINES, COLORS)))
-    if refined is not None:
+    if fitted is not None:
         every = (LINES, COLORS, INDEX) if first else (COLORS,)
-        found.append(gmae_edges(model, f"GMAE refined {options.refine}", refined, some(EDGES, *every)))
-        found.append(refined_in_windows(model, "GMAE", options))
+        found.append(gmae_edges(model, f"GMAE fitted {options.fit_steps}", fitted, some(EDGES, *every)))
+        found.append(fitted_in_windows(model, "GMAE", options))
     if options.maes:
         twin = options.maes[number]
         found.append(mae_edges(opened_mae(twin, options), normalized_targets(twin)))
@@ -180,30 +180,30 @@ def edge_contenders(number: int, options: Options) -> list[EdgeContender]:
         fresh = untrained(model)
         found += [shuffled_edges(model), *plain_edges()]
         found.append(gmae_edges(fresh, "random weights", None, some(EDGES, LINES, INDEX)))
-        if refined is not None:
-            name = f"random weights refined {options.refine}"
-            found.append(gmae_edges(fresh, name, refined, some(EDGES, LINES, COLORS, INDEX)))
-            found.append(refined_in_windows(fresh, "random weights", options))
+        if fitted is not None:
+            name = f"random weights fitted {options.fit_steps}"
+            found.append(gmae_edges(fresh, name, fitted, some(EDGES, LINES, COLORS, INDEX)))
+            found.append(fitted_in_windows(fresh, "random weights", options))
     return found
 
 
-def refined_in_windows(model: GMAE, name: str, options: Options) -> EdgeContender:
-    """Edges of the colours of more Gaussians that were refined for a shorter time."""
-    steps = options.refine // 2
-    how = ReadOptions(sizing="windows", window=options.edge_window, refine=steps)
-    return gmae_edges(model, f"{name} in windows of {options.edge_window}, refined {steps}", how, some(EDGES, COLORS))
+def fitted_in_windows(model: GMAE, name: str, options: Options) -> EdgeContender:
+    """Edges of the colours of more Gaussians that were fitted for a shorter time."""
+    steps = options.fit_steps // 2
+    how = ReadOptions(sizing="windows", window=options.edge_window, fit_steps=steps)
+    return gmae_edges(model, f"{name} in windows of {options.edge_window}, fitted {steps}", how, some(EDGES, COLORS))
 
 
 def figure_contenders(number: int, options: Options) -> list[FigureContender]:
     """Everything that finds figures, or for runs after the first what was trained."""
     model, first = opened(options.runs[number], options), number == 0
-    refined, windows = readings(options)
+    fitted, windows = readings(options)
     found = [gmae_figures(model), token_cuts(model, "GMAE")]
     if windows is not None:
         found.append(gmae_figures(model, "GMAE in windows", windows, some(FIGURES, *MIXTURES, *GROUPS)))
-    if refined is not None:
+    if fitted is not None:
         found.append(
-            gmae_figures(model, f"GMAE refined {options.refine}", refined, some(FIGURES, *MIXTURES, *GROUPS, *ORDER))
+            gmae_figures(model, f"GMAE fitted {options.fit_steps}", fitted, some(FIGURES, *MIXTURES, *GROUPS, *ORDER))
         )
     if options.maes:
         found.append(token_cuts(opened_mae(options.maes[number], options), "MAE"))
@@ -213,16 +213,16 @@ def figure_contenders(number: int, options: Options) -> list[FigureContender]:
         found += [gmae_figures(fresh, "random weights"), token_cuts(fresh, "random weights")]
         if windows is not None:
             found.append(gmae_figures(fresh, "random weights in windows", windows, some(FIGURES, *MIXTURES)))
-        if refined is not None:
-            name = f"random weights refined {options.refine}"
-            found.append(gmae_figures(fresh, name, refined, some(FIGURES, *MIXTURES, *ORDER)))
+        if fitted is not None:
+            name = f"random weights fitted {options.fit_steps}"
+            found.append(gmae_figures(fresh, name, fitted, some(FIGURES, *MIXTURES, *ORDER)))
     return found
 
 
 def readings(options: Options) -> tuple[ReadOptions | None, ReadOptions | None]:
-    """How images are read with refinement and in windows, where that is asked for."""
-    refined = ReadOptions(refine=options.refine) if options.refine else None
-    return refined, ReadOptions(sizing="windows", window=options.window) if options.window else None
+    """How images are read after a fit and in windows, where that is asked for."""
+    fitted = ReadOptions(fit_steps=options.fit_steps) if options.fit_steps else None
+    return fitted, ReadOptions(sizing="windows", window=options.window) if options.window else None
 
 
 def some(every: Mapping[str, Kind], *names: str) -> dict[str, Kind]:

@@ -45,7 +45,7 @@ class Options:
     """The picture."""
     count: int = 24
     """The first so many images by name."""
-    refine: int = 0
+    fit_steps: int = 0
     """Gradient steps before the read-out."""
     center: bool = True
     """Weigh figures by the image's middle."""
@@ -73,7 +73,7 @@ def main(options: Options) -> None:
 @torch.no_grad()
 def panels(model: GMAE, photo: np.ndarray, options: Options) -> list[np.ndarray]:
     """One row: colours [H, W, 3] or grey values [H, W]."""
-    scene = read_scene(model, as_images(photo, model), ReadOptions(refine=options.refine))
+    scene = read_scene(model, as_images(photo, model), ReadOptions(fit_steps=options.fit_steps))
     # Each layer on white, alone.
     thirds = [composite_layers(layer.unsqueeze(1))[0] for layer in layers_of(scene, 3, "visible").unbind(1)]
     colors = [scene.rendering.color[0], *thirds]

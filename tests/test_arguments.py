@@ -75,7 +75,7 @@ WRONG: dict[str, tuple[Callable[[Any], object], list[Any]]] = {
     "from_gaussians gaussians": (sl.SplatCloud.from_gaussians, [None, "x", gaussians(2)]),
     "to_pinhole gaussians": (lambda it: sl.to_pinhole(it, CAMERA), [None, "x"]),
     "to_pinhole camera": (lambda it: sl.to_pinhole(gaussians(), it), [None, "x"]),
-    "to_pinhole blur": (lambda it: sl.to_pinhole(gaussians(), CAMERA, it), [None, "x", -1, math.nan]),
+    "to_pinhole eps2d": (lambda it: sl.to_pinhole(gaussians(), CAMERA, it), [None, "x", -1, math.nan]),
     "fit start": (lambda it: sl.fit(IMAGES, it), [None, "x", gaussians(), gaussians(2)]),
     "fit images": (lambda it: sl.fit(it, gaussians(1)), [None, "x", IMAGES.bool(), IMAGES[:0]]),
     "fit steps": (lambda it: sl.fit(IMAGES, gaussians(1), it), [None, "x", -1, 1.5]),

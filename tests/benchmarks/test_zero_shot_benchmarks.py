@@ -41,17 +41,17 @@ def test_every_control_is_scored(tmp_path: Path):
     save_model(small_mae(seed=1), tmp_path / "mae-1")
     arguments = ["--runs", tmp_path / "gmae", tmp_path / "gmae-1", "--maes", tmp_path / "mae", tmp_path / "mae-1"]
     data = ["--figure-ground", tmp_path / "data", "--figure-limit", 2, "--out", tmp_path / "out"]
-    options = ["--refine", 3, "--window", 16, "--json-file", tmp_path / "f.json"]
+    options = ["--fit-steps", 3, "--window", 16, "--json-file", tmp_path / "f.json"]
     shown = run_benchmark("zero_shot", *map(str, [*arguments, *data, *options]))
     ((first, second),) = json.loads((tmp_path / "f.json").read_text())["tables"].values()
     starts = {name.split(", ")[0] for name in first}
     assert starts == {
-        "GMAE", "GMAE in windows", "GMAE refined 3", "shuffled depths", "random weights", "random weights in windows",
-        "random weights refined 3", "MAE", "centre prior", "Otsu", "colour mixtures",
+        "GMAE", "GMAE in windows", "GMAE fitted 3", "shuffled depths", "random weights", "random weights in windows",
+        "random weights fitted 3", "MAE", "centre prior", "Otsu", "colour mixtures",
     }  # fmt: skip
     assert {"GMAE, TokenCut", "MAE, TokenCut", "random weights, TokenCut"} < set(first)
     assert first["Otsu"]["iou"] == 1.0 and "| centre prior |" in shown
-    assert {name.split(", ")[0] for name in second} == {"GMAE", "GMAE in windows", "GMAE refined 3", "MAE"}
+    assert {name.split(", ")[0] for name in second} == {"GMAE", "GMAE in windows", "GMAE fitted 3", "MAE"}
     mean = (first["GMAE, groups"]["iou"] + second["GMAE, groups"]["iou"]) / 2
     assert f"| GMAE, groups | {mean:.3f}" in shown
     # What is there is read, not scored again.

@@ -66,7 +66,7 @@ def scene(folder: Path) -> Scene:
 
 
 def export(folder: Path, out: Path, *arguments: str) -> int:
-    return run("export", str(folder / "model"), str(folder / "leaf.png"), "--blur", "0", "--out", str(out), *arguments)
+    return run("export", str(folder / "model"), str(folder / "leaf.png"), "--eps2d", "0", "--out", str(out), *arguments)
 
 
 def test_an_export_states_what_viewers_of_the_file_lose(

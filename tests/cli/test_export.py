@@ -41,7 +41,7 @@ def test_the_file_shows_the_model_s_picture(
     to: SplatFormat, ending: str, lowest: float, folder: Path, photo: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / f"new/leaf{ending}"
-    assert run("export", str(folder), str(photo), "--to", to, "--out", str(out), "--blur", "0") == 0
+    assert run("export", str(folder), str(photo), "--to", to, "--out", str(out), "--eps2d", "0") == 0
     cloud = read_splats(out)
     # The photograph is 3 : 2 as the model's image is: nothing is cut off.
     pixels = np.asarray(Image.open(photo).resize((24, 16), Image.Resampling.BICUBIC))
@@ -65,7 +65,7 @@ def test_by_default_the_file_lies_here_and_is_blurred(
     # Half of the height, 8 px, under a focal length of 8 times half of the width.
     assert "vertical field of view of 9.5°" in text
     blurred = read_splats(tmp_path / "leaf.ply")
-    assert run("export", str(folder), str(photo), "--to", "ply", "--blur", "0", "--overwrite") == 0
+    assert run("export", str(folder), str(photo), "--to", "ply", "--eps2d", "0", "--overwrite") == 0
     sharp = read_splats(tmp_path / "leaf.ply")
     torch.testing.assert_close(blurred.means, sharp.means)
     assert (blurred.scales.prod(-1) > sharp.scales.prod(-1)).all()
@@ -83,7 +83,10 @@ def test_wrong_input_is_one_sentence(
         ((str(folder), str(tmp_path / "no.png"), "--to", "spz"), "no.png: unreadable image: the file does not exist"),
         ((str(tmp_path / "mae"), str(photo), "--to", "spz"), "run: expected a GMAE, whose pictures are made of"),
         ((str(tmp_path / "none"), str(photo), "--to", "spz"), "none"),
-        ((str(folder), str(photo), "--to", "spz", "--blur", "-1", "--out", str(tmp_path / "b.spz")), "blur: expected"),
+        (
+            (str(folder), str(photo), "--to", "spz", "--eps2d", "-1", "--out", str(tmp_path / "b.spz")),
+            "eps2d: expected",
+        ),
     ]:
         assert run("export", *arguments) == 2
         error = capsys.readouterr().err.strip()

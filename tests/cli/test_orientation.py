@@ -50,7 +50,7 @@ def written(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize(
     "command",
-    [("edges",), ("segment", "--refine", "1"), ("layers", "--count", "2"), ("fit", "--steps", "2"), ("export",)],
+    [("edges",), ("segment", "--fit-steps", "1"), ("layers", "--count", "2"), ("fit", "--steps", "2"), ("export",)],
 )
 def test_what_is_written_is_that_of_the_upright_picture(
     command: tuple[str, ...], model: Path, photos: dict[str, Path], tmp_path: Path

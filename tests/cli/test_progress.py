@@ -93,7 +93,7 @@ def test_windows_and_steps_are_told(
     for number in range(2):
         save(tmp_path / "album" / f"{number}.png", number, 20, 31)
     out = tmp_path / ("out.html" if command == "view" else "out")
-    options = ("--sizing", "windows", "--window", "8", "--refine", "3", "--device", "cpu", "--batch-size", "1")
+    options = ("--sizing", "windows", "--window", "8", "--fit-steps", "3", "--device", "cpu", "--batch-size", "1")
     assert run(command, model, tmp_path / "album", "--out", out, *options) == 0
     told = capsys.readouterr().err
     assert lines(told, what)[-1][1] == 2

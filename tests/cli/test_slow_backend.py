@@ -46,7 +46,7 @@ class TestWithoutTheKernel:
 
     def test_edges(self, photo: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         save_model(small_gmae(), tmp_path / "model")
-        self.run("edges", str(tmp_path / "model"), photo, "--out", str(tmp_path / "out"), "--refine", "2")
+        self.run("edges", str(tmp_path / "model"), photo, "--out", str(tmp_path / "out"), "--fit-steps", "2")
         assert capsys.readouterr().err.count(SAID) == 1
 
     def test_of_several_processes_one_says_it(

@@ -82,7 +82,7 @@ def test_large_images_are_shrunk_and_keep_their_shape(model: str, tmp_path: Path
 def test_refining_changes_the_read_out(model: str, photos: Path, tmp_path: Path) -> None:
     for steps in ("0", "20"):
         out = tmp_path / steps
-        options = ("--refine", steps, "--count", "1", "--device", "cpu")
+        options = ("--fit-steps", steps, "--count", "1", "--device", "cpu")
         assert run("layers", model, str(photos / "a.png"), "--out", str(out), *options) == 0
     image = pixels(photos / "a.png").astype(float)
     errors = [np.square(pixels(tmp_path / steps / "a-rendering.png") - image).mean() for steps in ("0", "20")]

@@ -15,7 +15,13 @@ from models.small_models import small_mae
 from splatlearn.evaluation import evaluate_segmentation
 from splatlearn.evaluation.probes.dense import DenseFeatures, SegmentationRecipe, intersection_over_union, segment
 from splatlearn.evaluation.saliency.data import read_figure
-from splatlearn.evaluation.segmentation_data import IGNORED, mask_classes, open_masked_images, read_mask, read_pair
+from splatlearn.evaluation.segmentation_data import (
+    IGNORED,
+    open_segmented_images,
+    read_mask,
+    read_pair,
+    segment_classes,
+)
 from splatlearn.images import DataError
 
 CASES = Path(__file__).parents[3] / "shared" / "data" / "cases"
@@ -67,8 +73,8 @@ def blocks(*values: int) -> np.ndarray:
 @pytest.mark.parametrize("mode", MODES)
 def test_values_are_class_numbers_in_every_mode(mode: str, tmp_path: Path):
     values = blocks(0, 3, 7, 255)
-    images = open_masked_images(a_set(tmp_path, [MODES[mode](values), MODES[mode](blocks(0, 3))]))
-    classes = mask_classes(images)
+    images = open_segmented_images(a_set(tmp_path, [MODES[mode](values), MODES[mode](blocks(0, 3))]))
+    classes = segment_classes(images)
     assert (classes.values, classes.names) == ((0, 3, 7), ("class 0", "class 3", "class 7"))
     np.testing.assert_array_equal(read_mask(images.pairs[0][1]), values)
     _, found = read_pair(images.pairs[0], (16, 24), classes)
@@ -77,16 +83,16 @@ def test_values_are_class_numbers_in_every_mode(mode: str, tmp_path: Path):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_0_and_255_alone_are_two_classes(mode: str, tmp_path: Path):
-    images = open_masked_images(a_set(tmp_path, [MODES[mode](blocks(0, 255)), MODES[mode](blocks(255, 255))]))
-    classes = mask_classes(images)
+    images = open_segmented_images(a_set(tmp_path, [MODES[mode](blocks(0, 255)), MODES[mode](blocks(255, 255))]))
+    classes = segment_classes(images)
     assert classes.names == ("class 0", "class 1")
     np.testing.assert_array_equal(read_pair(images.pairs[0], (16, 24), classes)[1], blocks(0, 1))
 
 
 def test_black_and_white_files_of_one_bit_go_with_those_of_0_and_255(tmp_path: Path):
     masks = [Image.fromarray(blocks(0, 255) > 0), grey(blocks(255, 0))]
-    images = open_masked_images(a_set(tmp_path, masks))
-    classes = mask_classes(images)
+    images = open_segmented_images(a_set(tmp_path, masks))
+    classes = segment_classes(images)
     assert len(classes) == 2
     for pair, expected in zip(images.pairs, (blocks(0, 1), blocks(1, 0)), strict=True):
         np.testing.assert_array_equal(read_pair(pair, (16, 24), classes)[1], expected)
@@ -94,15 +100,15 @@ def test_black_and_white_files_of_one_bit_go_with_those_of_0_and_255(tmp_path: P
 
 def test_the_whole_set_decides_what_255_means(tmp_path: Path):
     """A mask of ground and void alone belongs to a set with class numbers."""
-    images = open_masked_images(a_set(tmp_path, [grey(blocks(0, 255)), grey(blocks(0, 1))]))
-    classes = mask_classes(images)
+    images = open_segmented_images(a_set(tmp_path, [grey(blocks(0, 255)), grey(blocks(0, 1))]))
+    classes = segment_classes(images)
     assert classes.values == (0, 1)
     np.testing.assert_array_equal(read_pair(images.pairs[0], (16, 24), classes)[1], blocks(0, IGNORED))
 
 
 def test_numbers_beyond_8_bits_and_their_void(tmp_path: Path):
-    images = open_masked_images(a_set(tmp_path, [deep(blocks(12001, 40000, 65535)), deep(blocks(5, 12001))]))
-    classes = mask_classes(images)
+    images = open_segmented_images(a_set(tmp_path, [deep(blocks(12001, 40000, 65535)), deep(blocks(5, 12001))]))
+    classes = segment_classes(images)
     assert classes.values == (5, 12001, 40000)
     np.testing.assert_array_equal(read_pair(images.pairs[0], (16, 24), classes)[1], blocks(1, 2, IGNORED))
 
@@ -124,7 +130,7 @@ def test_one_class_is_refused_before_anything_is_computed(masks: list[np.ndarray
 def test_one_class_in_a_part_is_refused(tmp_path: Path):
     masks = [grey(blocks(0, 1)), *[grey(blocks(0))] * 5]
     folder = a_set(tmp_path, masks)
-    train, val = open_masked_images(folder).split()
+    train, val = open_segmented_images(folder).split()
     assert len(val.pairs) == 1 and len(train.pairs) == 5
     where = "to be judged on" if val.pairs[0][0].stem != "00" else "to learn from"
     with pytest.raises(DataError, match=f"two of 2 classes in the . images {where}, .* got class 0 alone"):
@@ -136,7 +142,7 @@ def test_colours_are_refused_and_orientation_is_applied(tmp_path: Path):
     colours = np.random.default_rng(0).integers(0, 4, (16, 24, 3), dtype=np.uint8)
     Image.fromarray(colours).save(folder / "masks" / "00.png")
     with pytest.raises(DataError, match="grey or a palette, got pixels of mode RGB in 00.png; convert the mask"):
-        mask_classes(open_masked_images(folder))
+        segment_classes(open_segmented_images(folder))
     sheer = grey(blocks(0, 1)).convert("LA")
     sheer.putalpha(grey(blocks(0, 1)))
     sheer.save(folder / "masks" / "00.png")
@@ -193,8 +199,8 @@ def test_three_classes_in_grey_are_scored_as_three(tmp_path: Path):
 
 @pytest.mark.skipif(not CASES.is_dir(), reason="needs ../shared")
 def test_the_grey_masks_of_the_report_have_three_classes():
-    images = open_masked_images(CASES / "26_grey012")
-    assert mask_classes(images).names == ("class 0", "class 1", "class 2")
+    images = open_segmented_images(CASES / "26_grey012")
+    assert segment_classes(images).names == ("class 0", "class 1", "class 2")
     evaluation = evaluate_segmentation(small_mae(), images, recipe=SegmentationRecipe(steps=5), controls=False)
     assert evaluation.chance < 0.4
 
@@ -211,5 +217,5 @@ def test_the_grey_masks_of_the_report_have_three_classes():
     ids=["0 and 255", "0 and 1", "palette", "void", "shades"],
 )
 def test_figures_are_read_by_the_same_rule(mask: Image.Image, figure: np.ndarray, tmp_path: Path):
-    images = open_masked_images(a_set(tmp_path, [mask, mask]))
+    images = open_segmented_images(a_set(tmp_path, [mask, mask]))
     np.testing.assert_array_equal(read_figure(images.pairs[0])[1], figure.astype(bool))

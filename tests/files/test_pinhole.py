@@ -64,8 +64,8 @@ def test_the_blur_makes_a_larger_picture_an_enlargement(generator: torch.Generat
     gaussians, camera = random_gaussians(generator, (), 60), Camera.gmae(48, 48)
     small = render(gaussians, camera).color
     scores = []
-    for blur in (0.0, EPS2D):
-        baked, pinhole = to_pinhole(gaussians, camera, blur)
+    for eps2d in (0.0, EPS2D):
+        baked, pinhole = to_pinhole(gaussians, camera, eps2d)
         large = render(baked, pinhole.resized(8 * 48, 8 * 48)).color
         scores.append(psnr(torch.nn.functional.avg_pool2d(large, 8), small))
     assert scores[1] > 40 and scores[1] > scores[0] + 6
@@ -97,7 +97,7 @@ def test_what_is_behind_the_camera_stays_behind() -> None:
 
 def test_errors(generator: torch.Generator) -> None:
     gaussians = random_gaussians(generator, (), 3)
-    with pytest.raises(ValueError, match="blur: expected a variance in px² of 0 or more, got -1"):
+    with pytest.raises(ValueError, match="eps2d: expected a variance in px² of 0 or more, got -1"):
         to_pinhole(gaussians, Camera.gmae(8, 8), -1.0)
     view = torch.eye(4)
     with pytest.raises(ValueError, match="gaussians: expected the same colours in every view for a gmae camera"):

@@ -34,7 +34,7 @@ def test_cold_loss_over_all_turns_is_the_masked_error_of_the_rendering() -> None
     values = []
     for turn in range(4):  # 2 × 2 lattices of 16 × 16 pixels
         term.at(1.0, turn)
-        term.temperature = 1e-6
+        term.softness = 1e-6
         values.append(term(made, images))
     expected = masked_mse(made.image, images, made.mask, 8)
     torch.testing.assert_close(torch.stack(values).mean(), expected, rtol=1e-4, atol=1e-6)
@@ -51,12 +51,12 @@ def test_depth_has_a_gradient_that_the_hard_rendering_lacks() -> None:
     assert bool((means.grad[..., 2].abs() > 0).any())
 
 
-def test_temperature_falls_geometrically() -> None:
+def test_softness_falls_geometrically() -> None:
     term = SoftOrder(reconstruction()[0].config)
     found = []
     for done in (0.0, 0.5, 1.0):
         term.at(done, 0)
-        found.append(term.temperature)
+        found.append(term.softness)
     assert found[0] == WARM
     assert found[1] == pytest.approx((WARM * COLD) ** 0.5)
     assert found[2] == pytest.approx(COLD)

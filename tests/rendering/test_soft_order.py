@@ -87,8 +87,8 @@ def test_descent_on_depth_brings_the_hidden_splat_to_the_front() -> None:
     assert float(depths[0, 1].detach()) < float(depths[0, 0].detach())
 
 
-@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
-def test_refuses_temperatures_that_are_not_positive(temperature: float) -> None:
+@pytest.mark.parametrize("softness", [0.0, -1.0, float("nan")])
+def test_refuses_softnesss_that_are_not_positive(softness: float) -> None:
     splats = random_splats(torch.Generator().manual_seed(4))
-    with pytest.raises(ValueError, match="temperature: expected a positive number"):
-        composite_softly(splats, torch.zeros(1, 2), temperature)
+    with pytest.raises(ValueError, match="softness: expected a positive number"):
+        composite_softly(splats, torch.zeros(1, 2), softness)

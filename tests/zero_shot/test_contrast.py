@@ -30,7 +30,7 @@ from splatlearn.zero_shot.contrast import contrast_near, contrast_of
 
 SIZE = (40, 60)
 COLORS = {"white": (1.0, 1.0, 1.0), "black": (0.0, 0.0, 0.0), "grey": (0.5, 0.5, 0.5), "red": (0.9, 0.1, 0.2)}
-READING = {"resize": ReadOptions(), "windows": ReadOptions("windows", window=16), "refined": ReadOptions(refine=2)}
+READING = {"resize": ReadOptions(), "windows": ReadOptions("windows", window=16), "fitted": ReadOptions(fit_steps=2)}
 
 
 def plain(color: tuple[float, float, float]) -> torch.Tensor:

@@ -62,9 +62,9 @@ def test_after_refinement_colour_alone_makes_edges():
     every = edges_of(scene, EdgeOptions(cues=("layers", "depth", "color")))
     assert not torch.equal(color, every)
     torch.testing.assert_close(edges_of(scene), every, rtol=0, atol=0)
-    torch.testing.assert_close(edges_of(replace(scene, refined=1)), color, rtol=0, atol=0)
+    torch.testing.assert_close(edges_of(replace(scene, fitted=1)), color, rtol=0, atol=0)
     torch.testing.assert_close(
-        edges_of(replace(scene, refined=1), EdgeOptions(cues=("layers", "depth", "color"))), every, rtol=0, atol=0
+        edges_of(replace(scene, fitted=1), EdgeOptions(cues=("layers", "depth", "color"))), every, rtol=0, atol=0
     )
 
 

@@ -1,4 +1,4 @@
-"""Reading images of any size with a model: resized, in windows, refined, and refused."""
+"""Reading images of any size with a model: resized, in windows, fitted, and refused."""
 
 from dataclasses import replace
 
@@ -48,7 +48,7 @@ def test_order_names_the_gaussian_behind_each_splat(generator):
 
 def test_refining_brings_the_rendering_nearer(generator):
     model, images = small_gmae(), torch.rand(1, 3, 20, 30, generator=generator)
-    before, after = (read_scene(model, images, ReadOptions(refine=steps)) for steps in (0, 30))
+    before, after = (read_scene(model, images, ReadOptions(fit_steps=steps)) for steps in (0, 30))
     errors = [float((scene.rendering.color - images).square().mean()) for scene in (before, after)]
     assert errors[1] < 0.8 * errors[0]
 
@@ -135,7 +135,7 @@ def test_windows_below_a_patch_and_beyond_count_are_refused(generator):
 def test_progress_is_told(generator):
     model, images = small_gmae(), torch.rand(1, 3, 20, 60, generator=generator)
     told: list[tuple[str, int, int]] = []
-    read_scene(model, images, ReadOptions("windows", refine=2), lambda *given: told.append(given))
+    read_scene(model, images, ReadOptions("windows", fit_steps=2), lambda *given: told.append(given))
     windows = [each for each in told if each[0] == "windows"]
     assert [done for _, done, _ in windows] == list(range(windows[0][2])) and windows[0][2] > 1
     assert told[len(windows) :] == [("steps", step, 2) for step in range(3)]
@@ -155,7 +155,7 @@ def test_wrong_input_is_one_sentence(generator, no_shape_checks):
         ({"sizing": "crop"}, "sizing: expected one of resize, windows"),
         ({"window": 0}, "window: expected a whole number of at least 1"),
         ({"overlap": 1.0}, "overlap: expected a finite number"),
-        ({"refine": -1}, "refine: expected a whole number of at least 0"),
+        ({"fit_steps": -1}, "fit_steps: expected a whole number of at least 0"),
     ):
         with pytest.raises(ValueError, match=message):
             ReadOptions(**wrong)  # pyright: ignore[reportArgumentType]

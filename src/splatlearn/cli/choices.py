@@ -27,7 +27,7 @@ class Reading:
     """Height of a window in pixels of the image. Default: the largest that fits."""
     overlap: float = 0.5
     """Smallest share of a window that its neighbour covers too."""
-    refine: int = 0
+    fit_steps: int = 0
     """Gradient steps through the renderer before the read-out, at the image's own size."""
     batch_size: int = 8
     """Images of equal size that are read together."""

@@ -54,7 +54,7 @@ def evaluate_command(
     from splatlearn.cli.written import check_evaluation_folder
     from splatlearn.data import open_labelled
     from splatlearn.evaluation import save_evaluation
-    from splatlearn.evaluation.segmentation_data import mask_classes, open_masked_images
+    from splatlearn.evaluation.segmentation_data import open_segmented_images, segment_classes
     from splatlearn.images import left_out_of
     from splatlearn.models import load_model
 
@@ -67,17 +67,17 @@ def evaluate_command(
     extraction = extraction_on(machine)
     model = load_model(run, extraction.device)
     labelled = None if data.data is None else open_labelled(data.data, data.image_column, data.label_column)
-    masked = None if data.segmentation is None else open_masked_images(data.segmentation)
+    segmented = None if data.segmentation is None else open_segmented_images(data.segmentation)
     _note_unused(data, options)
     if labelled is not None:
         note_left_out(data.data or "", left_out_of(labelled.train, labelled.val))
-    if masked is not None:
-        note_left_out(data.segmentation or "", left_out_of(masked))
-    if labelled is not None and masked is not None:
+    if segmented is not None:
+        note_left_out(data.segmentation or "", left_out_of(segmented))
+    if labelled is not None and segmented is not None:
         # What is wrong with the masks is told before the other evaluation takes its time.
         with progress_bar() as told:
-            mask_classes(masked, told)
-    for evaluation in evaluations(model, labelled, masked, options, extraction, cache):
+            segment_classes(segmented, told)
+    for evaluation in evaluations(model, labelled, segmented, options, extraction, cache):
         save_evaluation(out, evaluation)
         print_evaluation(evaluation)
     print(f"done: {out / 'evaluation.json'}, {write_report(out)}; model: {described(run)}")
@@ -85,7 +85,7 @@ def evaluate_command(
 
 
 OPTIONS_OF = {
-    "knn": ("neighbours", "temperature"),
+    "knn": ("neighbours", "knn_temperature"),
     "linear": ("linear",),
     "few-shot": ("shots", "shares", "draws"),
 }

@@ -17,7 +17,7 @@ from splatlearn.core.device import choose_device, choose_precision, reading_work
 from splatlearn.core.errors import InputError
 from splatlearn.data import Labelled
 from splatlearn.evaluation import Evaluation, EvaluationOptions, Extraction, evaluate, evaluate_segmentation
-from splatlearn.evaluation.segmentation_data import MaskedImages
+from splatlearn.evaluation.segmentation_data import SegmentedImages
 from splatlearn.models import GMAE, MAE
 from splatlearn.report import write_page, write_run_report
 from splatlearn.report.evaluation import MOST_NAMED, evaluation_sections, few_shot_tables, score_table, shown
@@ -34,7 +34,7 @@ def extraction_on(machine: Machine) -> Extraction:
 def evaluations(
     model: MAE | GMAE,
     labelled: Labelled | None,
-    masked: MaskedImages | None,
+    segmented: SegmentedImages | None,
     options: EvaluationOptions,
     extraction: Extraction,
     cache: Path,
@@ -44,9 +44,9 @@ def evaluations(
         with progress_bar() as told:
             evaluation = evaluate(model, labelled, options, extraction, cache, told)
         yield evaluation
-    if masked is not None:
+    if segmented is not None:
         with progress_bar() as told:
-            evaluation = evaluate_segmentation(model, masked, options.controls, extraction=extraction, progress=told)
+            evaluation = evaluate_segmentation(model, segmented, options.controls, extraction=extraction, progress=told)
         yield evaluation
 
 

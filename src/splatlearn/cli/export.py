@@ -29,7 +29,7 @@ def export_command(
     *,
     to: SplatFormat | ModelFormat,
     out: str | None = None,
-    blur: float = EPS2D,
+    eps2d: float = EPS2D,
     refit_colors: bool = False,
     target: ExportTarget | None = None,
     license: str | None = None,
@@ -47,7 +47,7 @@ def export_command(
             compressed-ply and sog (PlayCanvas), spz (Niantic).
         out: The file or folder, or owner/name on the Hub; by default named after the image or the run, in the current
             folder.
-        blur: Variance in px² of the model's image added to every Gaussian of a splat file, as the renderer adds it, so
+        eps2d: Variance in px² of the model's image added to every Gaussian of a splat file, as the renderer adds it, so
             that a large view looks like the model's picture; 0 for a sharper one.
         refit_colors: Fit the colours of a splat file anew within [0, 1], which every viewer shows, so that the picture
             stays close to the model's. Without it, viewers clamp the model's own colours.
@@ -86,10 +86,10 @@ def export_command(
     seen = central_box(model, Path(image))
     scene = read_scene(model, seen)
     shown, note = to_write(scene, to, refit_colors)
-    baked, camera = to_pinhole(shown.gaussians[0], scene.camera, blur)
+    baked, camera = to_pinhole(shown.gaussians[0], scene.camera, eps2d)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_splats(SplatCloud.from_gaussians(baked), path, to)
-    where = f"{instructions(camera, scene.background, blur)}{f', but for colours. {note}' if note else '.'}"
+    where = f"{instructions(camera, scene.background, eps2d)}{f', but for colours. {note}' if note else '.'}"
     print(f"{path}: {baked.count} Gaussians; model: {described(run)}. {where}")
     if hardly := hardly_trained(run, model, seen):
         say(f"{run} is {hardly}")

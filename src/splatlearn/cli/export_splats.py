@@ -21,13 +21,13 @@ def central_box(model: GMAE, image: Path) -> Tensor:
     return torch.from_numpy(pixels).float().unsqueeze(0) / 255
 
 
-def instructions(camera: Camera, background: Background, blur: float) -> str:
+def instructions(camera: Camera, background: Background, eps2d: float) -> str:
     """Return a sentence on how a viewer must stand to show the picture of a splat file."""
     angle = math.degrees(2 * math.atan(camera.height / 2 / camera.fy))
     distance = float(camera.viewmats[2, 3])
     if isinstance(background, torch.Tensor):
         background = [round(float(value), 3) for value in background.reshape(-1)]
-    size = "many times larger than" if blur else "of the same size as"
+    size = "many times larger than" if eps2d else "of the same size as"
     return (
         f"With x right, y down and z away, a viewer at (0, 0, {-distance:g}) that looks along z, with a vertical field "
         f"of view of {angle:.1f}° and the background {background}, shows the model's picture in a window {size} its "

@@ -108,7 +108,7 @@ def read_options(reading: Reading) -> ReadOptions:
     """What `read_scene` takes; says which options have no effect."""
     if reading.sizing != "windows":
         note_unused(changed(reading, "window", "overlap"), "without --sizing windows")
-    return ReadOptions(reading.sizing, reading.window, reading.overlap, reading.refine)
+    return ReadOptions(reading.sizing, reading.window, reading.overlap, reading.fit_steps)
 
 
 def read_out(

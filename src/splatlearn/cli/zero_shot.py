@@ -94,7 +94,7 @@ def edges_command(
         images: Image files, or folders of them.
         out: Folder for the PNG files.
         method: soft: gradients of composited channels; index: the paper's jumps of the layer index.
-        cues: Channels of soft: layers, depth, color, tokens. Default: the first three; after refinement color.
+        cues: Channels of soft: layers, depth, color, tokens. Default: the first three; after a fit color.
         sigma: Smoothing before the gradient, pixels.
         max_size: Pixels of the longer side that larger images are shrunk to, as are outputs; 0 for their own size.
         overwrite: Replace files that an earlier call wrote into the folder.

@@ -31,7 +31,7 @@ class EvaluationOptions:
     """Compare two random crops of validation images too: alignment, uniformity and the effective rank."""
     neighbours: int = NEIGHBOURS
     """Nearest images that vote (knn); at most as many as there are."""
-    temperature: float = TEMPERATURE
+    knn_temperature: float = TEMPERATURE
     """Of the votes (knn)."""
     linear: Linear = "auto"
     """logistic: scikit-learn's, regularisation swept; lars: MAE's recipe; auto: logistic up to 50,000 images."""
@@ -54,8 +54,8 @@ class EvaluationOptions:
         for name, value in (("neighbours", self.neighbours), ("draws", self.draws)):
             if value < 1:
                 raise InputError(f"{name}: expected a positive number, got {value}")
-        if not 0 < self.temperature < math.inf:
-            raise InputError(f"temperature: expected a number above 0, got {self.temperature}")
+        if not 0 < self.knn_temperature < math.inf:
+            raise InputError(f"knn_temperature: expected a number above 0, got {self.knn_temperature}")
         if not 0 <= self.seed < 2**64:
             raise InputError(f"seed: expected a number from 0 to 2**64 - 1, got {self.seed}")
         for shots in self.shots or ():

@@ -23,12 +23,12 @@ WHITE = 255
 VOID = (255, 65535)
 """Values of pixels that are of no class in all other masks, of 8 and of 16 bits."""
 IGNORED = -1
-"""Class number that `MaskClasses` gives such pixels."""
+"""Class number that `SegmentClasses` gives such pixels."""
 
 
 @dataclass(frozen=True)
-class MaskedImages:
-    """Photographs with masks of their pixels: paths in pairs, and a phrase on what they are.
+class SegmentedImages:
+    """Photographs with segmentation masks, a class for each pixel: paths in pairs, and a phrase on what they are.
 
     `left_out`: what lies beside them.
     """
@@ -37,7 +37,7 @@ class MaskedImages:
     description: str
     left_out: tuple[LeftOut, ...] = field(default=(), compare=False)
 
-    def split(self) -> tuple[MaskedImages, MaskedImages]:
+    def split(self) -> tuple[SegmentedImages, SegmentedImages]:
         """Four fifths to learn from and a fifth to be judged on, by a keyed order that is always the same."""
         key = int(generator(SPLIT_SEED, 0, 0, Purpose.SPLIT).integers(2**63))
         order = KeyedPermutation(len(self.pairs), key)(np.arange(len(self.pairs)))
@@ -47,7 +47,7 @@ class MaskedImages:
         return replace(self, pairs=train), replace(self, pairs=val)
 
 
-def open_masked_images(folder: str | Path) -> MaskedImages:
+def open_segmented_images(folder: str | Path) -> SegmentedImages:
     """The pairs `images/NAME.*` and `masks/NAME.png` of a folder, in order of their names.
 
     Raises DataError when a folder or a mask is missing, and for fewer than two pairs.
@@ -70,11 +70,11 @@ def open_masked_images(folder: str | Path) -> MaskedImages:
     for name in masks:
         if name not in used:
             others.add("masks without an image", name)
-    return MaskedImages(pairs, f"{len(pairs)} images with masks in {root}", (left_out, others))
+    return SegmentedImages(pairs, f"{len(pairs)} images with masks in {root}", (left_out, others))
 
 
 @dataclass(frozen=True)
-class MaskClasses:
+class SegmentClasses:
     """The classes of a set of masks: `values[c]` is the value of class c in the files, `names[c]` what reports call it.
 
     Raises InputError for values that do not rise.
@@ -97,7 +97,7 @@ class MaskClasses:
         return np.where(known[places] == mask, places, IGNORED)
 
 
-def mask_classes(images: MaskedImages, progress: Progress | None = None) -> MaskClasses:
+def segment_classes(images: SegmentedImages, progress: Progress | None = None) -> SegmentClasses:
     """The classes that the masks of a set hold, by one rule for grey masks and palettes.
 
     Values are class numbers and 255 is void, unless all masks together hold 0 and 255 alone: then 255 is class 1. In
@@ -118,7 +118,7 @@ def mask_classes(images: MaskedImages, progress: Progress | None = None) -> Mask
             f"segmentation: expected masks of at least two classes, got {only}{void} in the {len(images.pairs)} masks "
             f"of {images.pairs[0][1].parent}; pixels hold class numbers, 255 for void, or 0 and 255 for two classes"
         )
-    return MaskClasses(values, tuple(f"class {number}" for number in ((0, 1) if is_binary else values)))
+    return SegmentClasses(values, tuple(f"class {number}" for number in ((0, 1) if is_binary else values)))
 
 
 def read_mask(path: Path) -> Integer[np.ndarray, "H W"]:
@@ -145,11 +145,11 @@ def read_mask(path: Path) -> Integer[np.ndarray, "H W"]:
 
 
 def read_pair(
-    pair: tuple[Path, Path], size: tuple[int, int], classes: MaskClasses
+    pair: tuple[Path, Path], size: tuple[int, int], classes: SegmentClasses
 ) -> tuple[UInt8[np.ndarray, "3 H W"], Int64[np.ndarray, "H W"]]:
     """The pixels of a photograph and its mask's class numbers: the largest central box, resized to height and width.
 
-    `classes`: of the set, as `mask_classes` finds them; void is IGNORED. Raises DataError for unreadable files and a
+    `classes`: of the set, as `segment_classes` finds them; void is IGNORED. Raises DataError for unreadable files and a
     mask of another size than its image.
     """
     try:

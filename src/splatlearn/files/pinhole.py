@@ -18,7 +18,7 @@ from splatlearn.core.kinds import check_kind
 from splatlearn.core.numbers import check_number
 
 
-def to_pinhole(gaussians: Gaussians, camera: Camera, blur: float = 0.0) -> tuple[Gaussians, Camera]:
+def to_pinhole(gaussians: Gaussians, camera: Camera, eps2d: float = 0.0) -> tuple[Gaussians, Camera]:
     """Gaussians [*B, K] and a pinhole camera at the same place that together give the picture of `camera`.
 
     A GMAE camera projects centres in parallel and shrinks extents with depth; a viewer has one kind of projection.
@@ -36,23 +36,23 @@ def to_pinhole(gaussians: Gaussians, camera: Camera, blur: float = 0.0) -> tuple
     - `gaussians`: with colours that are the same in every view, unless `camera` is a pinhole: as means move sideways,
       they are seen in other directions.
     - `camera`: `"gmae"`, `"orthographic"`, or `"pinhole"`, whose Gaussians come back as they are.
-    - `blur`: variance in px² of `camera` added across the line of sight. The renderer's own EPS2D makes a much larger
+    - `eps2d`: variance in px² of `camera` added across the line of sight. The renderer's own EPS2D makes a much larger
       picture look like an enlargement of the camera's, where 0 makes it sharper, with gaps between thin Gaussians.
 
-    Computed in float64 without gradients. Raises InputError for a blur below 0, a batch of cameras, an origin that is
-    not before the camera, or `sh` above degree 0 with another camera than a pinhole. Source: arXiv 2501.03229,
+    Computed in float64 without gradients. Raises InputError for an `eps2d` below 0, a batch of cameras, an origin that
+    is not before the camera, or `sh` above degree 0 with another camera than a pinhole. Source: arXiv 2501.03229,
     section 3, for the hybrid camera.
     """
     check_kind("gaussians", gaussians, Gaussians)
     check_kind("camera", camera, Camera)
-    check_number("blur", blur)
-    if not 0 <= blur < math.inf:
-        raise InputError(f"blur: expected a variance in px² of 0 or more, got {blur}")
+    check_number("eps2d", eps2d)
+    if not 0 <= eps2d < math.inf:
+        raise InputError(f"eps2d: expected a variance in px² of 0 or more, got {eps2d}")
     if camera.batch_shape:
         raise InputError(f"camera: expected one matrix [4, 4], got {list(camera.viewmats.shape)}")
     view = camera.viewmats.detach().double().to(gaussians.means.device)
     is_pinhole = camera.model == Pinhole.name
-    if is_pinhole and not blur:
+    if is_pinhole and not eps2d:
         return gaussians, camera
     if gaussians.degree and not is_pinhole:
         raise InputError(
@@ -68,8 +68,8 @@ def to_pinhole(gaussians: Gaussians, camera: Camera, blur: float = 0.0) -> tuple
     x, y, z = (exact.means @ turn.T + shift).unbind(-1)
     moved, local = _moved(x, y, z, camera, pinhole)
     axes = local @ turn @ quaternions_to_matrices(exact.quaternions) * exact.scales.unsqueeze(-2)
-    if blur:
-        axes = torch.cat([axes, _blur_axes(z.clamp_min(camera.near), pinhole, blur)], dim=-1)
+    if eps2d:
+        axes = torch.cat([axes, _blur_axes(z.clamp_min(camera.near), pinhole, eps2d)], dim=-1)
     # The left singular vectors and the singular values of the axes are those of the covariance.
     rotations, scales, _ = torch.linalg.svd(turn.T @ axes, full_matrices=False)
     rotations = rotations * torch.linalg.det(rotations).sign()[..., None, None]
@@ -104,9 +104,9 @@ def _moved(
     return moved, torch.cat([across, along.unsqueeze(-2)], dim=-2)
 
 
-def _blur_axes(z: Float[Tensor, "*B K"], pinhole: Camera, blur: float) -> Float[Tensor, "*B K 3 2"]:
+def _blur_axes(z: Float[Tensor, "*B K"], pinhole: Camera, eps2d: float) -> Float[Tensor, "*B K 3 2"]:
     """Two further axes across the line of sight, whose projection is a disc of the blur's variance."""
-    size = blur**0.5 * z
+    size = eps2d**0.5 * z
     zero = torch.zeros_like(z)
     rows = [size / pinhole.fx, zero, zero, size / pinhole.fy, zero, zero]
     return torch.stack(rows, dim=-1).unflatten(-1, (3, 2))

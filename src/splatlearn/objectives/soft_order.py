@@ -22,17 +22,17 @@ class SoftOrder:
     """Mean squared error, over hidden pixels of a lattice, between images and their softly ordered rendering.
 
     The rendering is `composite_softly`'s. The lattice moves over the image with `turn`, so that every pixel has its
-    turn; the temperature falls geometrically from WARM to COLD as `done` goes from 0 to 1. It is a term of a
+    turn; the softness falls geometrically from WARM to COLD as `done` goes from 0 to 1. It is a term of a
     `WeightedSum`, told where training is by `at`.
     """
 
     def __init__(self, config: GMAEConfig) -> None:
         self.config = config
-        self.temperature, self.turn = WARM, 0
+        self.softness, self.turn = WARM, 0
 
     def at(self, done: float, turn: int) -> None:
         """Say which share of training is done, in [0, 1], and the number of the step."""
-        self.temperature, self.turn = WARM * (COLD / WARM) ** min(max(done, 0.0), 1.0), turn
+        self.softness, self.turn = WARM * (COLD / WARM) ** min(max(done, 0.0), 1.0), turn
 
     def __call__(self, made: MaskedOutput, target: Float[Tensor, "B 3 H W"]) -> Float[Tensor, ""]:
         """Raises InputError for a reconstruction without Gaussians."""
@@ -42,7 +42,7 @@ class SoftOrder:
         rows, columns = lattice(height, self.turn), lattice(width, self.turn // max(1, height // SIDE))
         pixels = torch.cartesian_prod(columns + 0.5, rows + 0.5).to(target.device)
         splats = project(made.gaussians, self.config.camera(height, width))
-        painted = composite_softly(splats, pixels, self.temperature, made.background)
+        painted = composite_softly(splats, pixels, self.softness, made.background)
         sites = torch.cartesian_prod(columns, rows).to(target.device)
         wanted = target[:, :, sites[:, 1], sites[:, 0]].transpose(1, 2)
         hidden = _hidden(made.mask, sites, (height, width))

@@ -21,7 +21,7 @@ from splatlearn.zero_shot.scene import ReadOptions, Scene, principal_tokens, rea
 from splatlearn.zero_shot.slabs import cut_slabs, paint, slab_of
 
 CUES: tuple[Cue, ...] = ("layers", "depth", "color")
-REFINED_CUES: tuple[Cue, ...] = ("color",)
+FITTED_CUES: tuple[Cue, ...] = ("color",)
 
 HALF = 0.1
 """Gradient that counts as half an edge: strengths g become g / (g + HALF), which keeps their order."""
@@ -42,7 +42,7 @@ class EdgeOptions:
       gradient; it needs no threshold.
     - `layers`: numbers of equal-count layers, all of which are combined.
     - `cues`: of `"soft"`: layer indices, depth (both relative to the scene's), colour, and the decoder's tokens. None:
-      layers, depth and colour, but colour alone where the scene was refined, which fits colours and disturbs the order.
+      layers, depth and colour, but colour alone after a fit, which serves colours and disturbs the order.
     - `sigma`: smoothing before the gradient, pixels.
     - `thin`: keep the crests alone (`"soft"`).
     - `change`: difference of a colour, in (0, 1); what the paper calls significant is not published.
@@ -99,7 +99,7 @@ def edges_of(scene: Scene, options: EdgeOptions | None = None) -> Float[Tensor, 
     if options.method == "index":
         jumps = [_jumps(layer_index(scene, count, options.change)) for count in counts]
         return torch.stack(jumps).mean(dim=0) * contrast_near(scene.picture)
-    cues = options.cues or (REFINED_CUES if scene.refined else CUES)
+    cues = options.cues or (FITTED_CUES if scene.fitted else CUES)
     strength, direction = gradient_map(_cue_maps(scene, counts, cues), options.sigma)
     if options.thin:
         strength = thin_lines(strength, direction)

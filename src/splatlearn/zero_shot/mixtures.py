@@ -82,13 +82,13 @@ def _log_likelihood(
     return np.logaddexp.reduce(shares - 0.5 * distances - 0.5 * np.log(variances).sum(axis=-1), axis=1)
 
 
-def _inside(centers: Float[Tensor, "B K 2"], size: tuple[int, int]) -> Bool[Tensor, "B K"]:
-    places = centers / centers.new_tensor([size[1], size[0]])
+def _inside(means2d: Float[Tensor, "B K 2"], size: tuple[int, int]) -> Bool[Tensor, "B K"]:
+    places = means2d / means2d.new_tensor([size[1], size[0]])
     return ((places > MARGIN) & (places < 1.0 - MARGIN)).all(dim=-1)
 
 
-def _log_odds(prior: Float[Tensor, "H W"], centers: Float[Tensor, "B K 2"]) -> Float[Tensor, "B K"]:
-    """Of the pixels that hold the centres, or of those of the border nearest to them."""
+def _log_odds(prior: Float[Tensor, "H W"], means2d: Float[Tensor, "B K 2"]) -> Float[Tensor, "B K"]:
+    """Of the pixels that hold the means, or of those of the border nearest to them."""
     height, width = prior.shape
-    columns, rows = centers[..., 0].long().clamp(0, width - 1), centers[..., 1].long().clamp(0, height - 1)
-    return torch.logit(in_float64(prior.to(centers.device)[rows, columns]), eps=1e-3)
+    columns, rows = means2d[..., 0].long().clamp(0, width - 1), means2d[..., 1].long().clamp(0, height - 1)
+    return torch.logit(in_float64(prior.to(means2d.device)[rows, columns]), eps=1e-3)

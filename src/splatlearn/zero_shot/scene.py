@@ -37,7 +37,7 @@ class ReadOptions:
     - `window`: height of a window in pixels of the image, which covers at least a patch of the model; None for the
       largest that fits.
     - `overlap`: smallest share of a window that its neighbour covers too, in [0, 1).
-    - `refine`: gradient steps through the renderer, at the image's own size.
+    - `fit_steps`: gradient steps through the renderer, at the image's own size.
 
     Either way the Gaussians are rendered at the image's own size. Raises InputError for an unknown name or numbers out
     of range.
@@ -46,7 +46,7 @@ class ReadOptions:
     sizing: Sizing = "resize"
     window: int | None = None
     overlap: float = 0.5
-    refine: int = 0
+    fit_steps: int = 0
 
     def __post_init__(self) -> None:
         if self.sizing not in get_args(Sizing):
@@ -54,14 +54,14 @@ class ReadOptions:
         if self.window is not None:
             check_whole("window", self.window, 1)
         check_number("overlap", self.overlap, 0, below=1)
-        check_whole("refine", self.refine, 0)
+        check_whole("fit_steps", self.fit_steps, 0)
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
     """Gaussians [B, K], the camera that sees them at the image's size, and what lies behind.
 
-    `tokens` [B, K, D]: what the decoder said where it emitted each Gaussian; None without a model. `refined`: gradient
+    `tokens` [B, K, D]: what the decoder said where it emitted each Gaussian; None without a model. `fitted`: gradient
     steps that the Gaussians have had since. `color`: what the model lets colours be, for `FitOptions`. `image`
     [B, 3, H, W]: the picture that was read; None without one.
     """
@@ -70,7 +70,7 @@ class Scene:
     camera: Camera
     background: Background = "white"
     tokens: Float[Tensor, "B K D"] | None = None
-    refined: int = 0
+    fitted: int = 0
     color: ColorRange = "auto"
     image: Float[Tensor, "B 3 H W"] | None = None
 
@@ -141,11 +141,11 @@ def read_scene(
     gaussians = merge_windows([part[0] for part in parts], windows, (height, width), distance)
     tokens = torch.cat([part[1] for part in parts], dim=1)
     color: ColorRange = "linear" if model.config.color == "linear" else "bounded"
-    if options.refine:
-        steps, how = options.refine, FitOptions(background=background, color=color)
+    if options.fit_steps:
+        steps, how = options.fit_steps, FitOptions(background=background, color=color)
         watch = None if progress is None else lambda step, errors: progress("steps", step, steps)
         gaussians = fit(images, gaussians, steps, how, camera, watch)
-    return Scene(gaussians, camera, background, tokens, options.refine, color, images)
+    return Scene(gaussians, camera, background, tokens, options.fit_steps, color, images)
 
 
 def check_options(model: GMAE, options: ReadOptions) -> None:

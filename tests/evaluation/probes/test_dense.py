@@ -21,7 +21,7 @@ from splatlearn.evaluation.probes.dense import (
     intersection_over_union,
     segment,
 )
-from splatlearn.evaluation.segmentation_data import MaskClasses, mask_classes, open_masked_images, read_pair
+from splatlearn.evaluation.segmentation_data import SegmentClasses, open_segmented_images, read_pair, segment_classes
 from splatlearn.images import DataError
 
 
@@ -42,16 +42,16 @@ def discs(folder: Path, count: int = 20, size: tuple[int, int] = (32, 48)) -> Pa
     return folder
 
 
-BINARY = MaskClasses((0, 255), ("class 0", "class 1"))
+BINARY = SegmentClasses((0, 255), ("class 0", "class 1"))
 
 
 class TestPairs:
     def test_split_is_fixed_and_whole(self, tmp_path: Path):
-        pairs = open_masked_images(discs(tmp_path))
+        pairs = open_segmented_images(discs(tmp_path))
         train, val = pairs.split()
         assert (len(train.pairs), len(val.pairs)) == (16, 4)
         assert sorted(train.pairs + val.pairs) == list(pairs.pairs)
-        assert val == open_masked_images(str(tmp_path)).split()[1]
+        assert val == open_segmented_images(str(tmp_path)).split()[1]
 
     def test_mask_is_cropped_like_its_image(self, tmp_path: Path):
         """Of a picture that is its own mask, both are the same at the model's size."""
@@ -61,19 +61,19 @@ class TestPairs:
             (tmp_path / name).mkdir()
             for number in range(2):
                 Image.fromarray(mask).save(tmp_path / name / f"{number}.png")
-        image, numbers = read_pair(open_masked_images(tmp_path).pairs[0], (20, 20), BINARY)
+        image, numbers = read_pair(open_segmented_images(tmp_path).pairs[0], (20, 20), BINARY)
         np.testing.assert_array_equal(image[0] > 127, numbers == 1)
         assert numbers.sum() == 10 * 14
 
     def test_what_is_missing_or_broken_is_named(self, tmp_path: Path):
         with pytest.raises(DataError, match="^segmentation: expected a folder with sub-folders images and masks, got"):
-            open_masked_images(tmp_path)
+            open_segmented_images(tmp_path)
         folder = discs(tmp_path, count=3)
         (folder / "masks" / "01.png").unlink()
         with pytest.raises(DataError, match="a PNG in .*masks for each image, got none for 1 of them, 01.png for one"):
-            open_masked_images(folder)
+            open_segmented_images(folder)
         (folder / "images" / "01.png").unlink()
-        pairs = open_masked_images(folder).pairs
+        pairs = open_segmented_images(folder).pairs
         Image.new("L", (9, 7)).save(pairs[0][1])
         with pytest.raises(DataError, match="a mask of 48x32 pixels like 00.png, got 9x7 in 00.png"):
             read_pair(pairs[0], (16, 24), BINARY)
@@ -82,7 +82,7 @@ class TestPairs:
             read_pair(pairs[1], (16, 24), BINARY)
         (folder / "images" / "00.png").unlink()
         with pytest.raises(DataError, match="expected at least two images in .*, got 1"):
-            open_masked_images(folder)
+            open_segmented_images(folder)
 
 
 class TestProbe:
@@ -120,9 +120,9 @@ class TestProbe:
             intersection_over_union(torch.zeros(1, 2, 3).long(), torch.zeros(1, 2, 2).long(), 2)
 
     def test_tokens_are_the_feature_map(self, tmp_path: Path):
-        pairs = open_masked_images(discs(tmp_path, count=5))
+        pairs = open_segmented_images(discs(tmp_path, count=5))
         model = small_gmae().eval()
-        found = dense_features(model, pairs, mask_classes(pairs), (16, 24), 4)
+        found = dense_features(model, pairs, segment_classes(pairs), (16, 24), 4)
         image, mask = read_pair(pairs.pairs[3], (16, 24), BINARY)
         with torch.no_grad():
             expected = model.feature_map(torch.from_numpy(image)[None].float() / 255)

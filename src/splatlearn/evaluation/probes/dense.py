@@ -20,7 +20,7 @@ from splatlearn.core.errors import InputError
 from splatlearn.data import sample_order
 from splatlearn.evaluation.features.extraction import Extraction, Progress
 from splatlearn.evaluation.masked.reconstruction import evaluating
-from splatlearn.evaluation.segmentation_data import IGNORED, MaskClasses, MaskedImages, read_pair
+from splatlearn.evaluation.segmentation_data import IGNORED, SegmentClasses, SegmentedImages, read_pair
 from splatlearn.models.channels import fit_channels
 from splatlearn.models.masked_autoencoder import MaskedAutoencoder
 from splatlearn.models.nn.patches import patchify
@@ -48,8 +48,8 @@ class DenseFeatures:
 
 def dense_features(
     model: MaskedAutoencoder | None,
-    images: MaskedImages,
-    classes: MaskClasses,
+    images: SegmentedImages,
+    classes: SegmentClasses,
     image_size: tuple[int, int],
     patch_size: int,
     extraction: Extraction | None = None,
@@ -60,7 +60,7 @@ def dense_features(
     A model of grey images sees them in grey.
 
     - `model`: None takes the pixels of each patch, the control without learning.
-    - `classes`: of the whole set, as `mask_classes` finds them.
+    - `classes`: of the whole set, as `segment_classes` finds them.
 
     Raises DataError as `read_pair` does.
     """

@@ -21,10 +21,10 @@ from splatlearn.evaluation.probes.dense import (
 from splatlearn.evaluation.results import Evaluation, Score, Subject
 from splatlearn.evaluation.segmentation_data import (
     IGNORED,
-    MaskClasses,
-    MaskedImages,
-    mask_classes,
-    open_masked_images,
+    SegmentClasses,
+    SegmentedImages,
+    open_segmented_images,
+    segment_classes,
 )
 from splatlearn.images import DataError
 from splatlearn.models import load_model
@@ -36,7 +36,7 @@ PATCH_TOKENS = "patch tokens"
 
 def evaluate_segmentation(
     model: str | Path | MaskedAutoencoder,
-    data: str | Path | MaskedImages,
+    data: str | Path | SegmentedImages,
     controls: bool = True,
     recipe: SegmentationRecipe | None = None,
     extraction: Extraction | None = None,
@@ -44,18 +44,18 @@ def evaluate_segmentation(
 ) -> Evaluation:
     """Mean IoU of a linear layer on a model's patch tokens, trained on four fifths of photographs with masks.
 
-    - `model`: as `evaluate` takes it; `data`: what `open_masked_images` opens, or what it gave.
+    - `model`: as `evaluate` takes it; `data`: what `open_segmented_images` opens, or what it gave.
     - `controls`: give the tokens of a random-weights encoder and the pixels of patches the same layer.
 
-    Classes are those of `mask_classes`; void pixels count neither in training nor in scores. Chance is the mean IoU of
-    calling every pixel by the commonest class. Raises what loading and opening raise, and DataError as `mask_classes`
-    does and where the images to learn from or to be judged on show fewer than two classes.
+    Classes are those of `segment_classes`; void pixels count neither in training nor in scores. Chance is the mean IoU
+    of calling every pixel by the commonest class. Raises what loading and opening raise, and DataError as
+    `segment_classes` does and where the images to learn from or to be judged on show fewer than two classes.
     """
     recipe, extraction = recipe or SegmentationRecipe(), extraction or Extraction()
     loaded = (load_model(model) if isinstance(model, str | Path) else model).to(extraction.device)
     check_reads_pictures(loaded.encoder.config)
-    images = data if isinstance(data, MaskedImages) else open_masked_images(data)
-    classes = mask_classes(images, progress)
+    images = data if isinstance(data, SegmentedImages) else open_segmented_images(data)
+    classes = segment_classes(images, progress)
     subjects: dict[str, MaskedAutoencoder | None] = {"model": loaded}
     if controls:
         subjects |= {"random weights": random_twin(loaded).to(extraction.device), "raw pixels": None}
@@ -91,7 +91,7 @@ def evaluate_segmentation(
     )
 
 
-def _check_shown(part: str, features: DenseFeatures, classes: MaskClasses) -> None:
+def _check_shown(part: str, features: DenseFeatures, classes: SegmentClasses) -> None:
     """Raise DataError where images show one class at most, of which every score would be 100 %."""
     shown = torch.unique(features.masks[features.masks != IGNORED]).tolist()
     if len(shown) < 2:

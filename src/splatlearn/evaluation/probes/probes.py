@@ -73,8 +73,8 @@ def accuracy(scores: Float[Tensor, "M C"], features: Features, best: int = 1) ->
 
 def _knn(features: Features, options: EvaluationOptions) -> Score:
     neighbours = min(options.neighbours, len(features.train))
-    scores = knn_scores(features, neighbours, options.temperature)
-    return _score("knn", scores, features, {"neighbours": neighbours, "temperature": options.temperature})
+    scores = knn_scores(features, neighbours, options.knn_temperature)
+    return _score("knn", scores, features, {"neighbours": neighbours, "temperature": options.knn_temperature})
 
 
 def _linear(features: Features, options: EvaluationOptions, told: Told) -> Score:

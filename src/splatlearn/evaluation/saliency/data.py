@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from splatlearn.evaluation.segmentation_data import WHITE, open_masked_images, read_mask
+from splatlearn.evaluation.segmentation_data import WHITE, open_segmented_images, read_mask
 from splatlearn.images import DataError, decode
 from splatlearn.images.left_out import LeftOut, left_out_of
 
@@ -34,7 +34,7 @@ def open_figure_ground(
         raise DataError(f"data: expected sub-folders images and masks in {root}, or in folders of it, found neither")
     found: dict[str, list[Pair]] = {}
     for group in groups:
-        images = open_masked_images(group)
+        images = open_segmented_images(group)
         found[group.name] = list(images.pairs[:limit])
         if left_out is not None:
             left_out.update(left_out_of(images))
@@ -45,7 +45,7 @@ def read_figure(pair: Pair) -> tuple[UInt8[np.ndarray, "H W 3"], Bool[np.ndarray
     """A photograph and where its figure is.
 
     In a mask with shades above half that is what is above half; in one of class numbers, grey or in a palette, every
-    class but 0, and 255 only where no other class is there (see `mask_classes`).
+    class but 0, and 255 only where no other class is there (see `segment_classes`).
 
     Raises UnreadableImage for photographs that cannot be decoded, and DataError as `read_mask` does and for a mask of
     another size.

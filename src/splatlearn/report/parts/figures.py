@@ -105,20 +105,20 @@ def zero_shot_strip(
 
 
 def gaussian_map(
-    image: ArrayLike, centers: ArrayLike, conics: ArrayLike, colors: ArrayLike, opacities: ArrayLike
+    image: ArrayLike, means2d: ArrayLike, conics: ArrayLike, colors: ArrayLike, opacities: ArrayLike
 ) -> matplotlib.figure.Figure:
     """Where the Gaussians of one image sit: their centres on the photo in grey, and their outlines at one sigma.
 
     - `image`: [3, H, W] in [0, 1].
-    - `centers`: [K, 2], pixels, x then y; `conics`: [K, 3], (a, b, c) of the inverse covariance, px⁻².
+    - `means2d`: [K, 2], pixels, x then y; `conics`: [K, 3], (a, b, c) of the inverse covariance, px⁻².
     - `colors`: [K, 3] in [0, 1]; `opacities`: [K], drawn as such in the outlines.
 
     Order is near to far; near ones are drawn above far ones. Raises InputError when the shapes differ.
     """
     photo = _images("image", np.asarray(to_array(image))[None])[0]
-    points, inverse = to_array(centers)[::-1], to_array(conics)[::-1]
+    points, inverse = to_array(means2d)[::-1], to_array(conics)[::-1]
     count = len(points)
-    check_size("centers", points.shape, (count, 2))
+    check_size("means2d", points.shape, (count, 2))
     check_size("conics", inverse.shape, (count, 3))
     paint, alpha = np.clip(to_array(colors)[::-1], 0.0, 1.0), np.clip(to_array(opacities)[::-1], 0.0, 1.0)
     check_size("colors", paint.shape, (count, 3))
