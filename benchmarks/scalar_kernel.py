@@ -21,6 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from splatlearn.rendering import formula
+from splatlearn.rendering.backends.cpu.support import arrays
 
 TILE = 16
 CHANNELS = 3
@@ -241,7 +242,7 @@ def forward(
     color = torch.empty(len(means2d), CHANNELS, *size)
     transmittance = torch.empty(len(means2d), *size)
     inputs = (means2d, conics, opacities, colors, background)
-    _FORWARD[_parallel()](_arrays(inputs), _arrays((color, transmittance)))
+    _FORWARD[_parallel()](tuple(arrays(*inputs)), tuple(arrays(color, transmittance)))
     return color, transmittance
 
 
@@ -252,7 +253,7 @@ def backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of (means2d, conics, opacities, colors, background) from those of (color, transmittance)."""
     results = tuple(torch.zeros(tensor.shape) for tensor in inputs)
-    _BACKWARD[_parallel()](_arrays(inputs), _arrays(outputs), _arrays(gradients), _arrays(results))
+    _BACKWARD[_parallel()](*(tuple(arrays(*each)) for each in (inputs, outputs, gradients, results)))
     return results[0], results[1], results[2], results[3], results[4]
 
 
@@ -262,7 +263,3 @@ def _parallel() -> bool:
     if threads > 1:
         numba.set_num_threads(threads)
     return threads > 1
-
-
-def _arrays(tensors: tuple[Tensor, ...]) -> tuple[np.ndarray, ...]:
-    return tuple(tensor.detach().contiguous().numpy() for tensor in tensors)

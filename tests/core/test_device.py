@@ -1,12 +1,13 @@
 """Where to compute: the policy, on machines that are not at hand."""
 
 import logging
+import os
 
 import pytest
 import torch
 
 from splatlearn.core import device
-from splatlearn.core.device import choose_device, in_float64
+from splatlearn.core.device import choose_device, in_float64, reading_workers
 from splatlearn.core.errors import InputError
 
 
@@ -85,3 +86,20 @@ def test_float64_on_a_device_that_has_none() -> None:
     found = in_float64(values.as_subclass(Elsewhere))
     assert found.dtype == torch.float64 and torch.equal(found, values.double())
     assert in_float64(torch.ones(2, device="meta")).is_meta
+
+
+@pytest.mark.parametrize(("cores", "beside_a_gpu"), [(1, 1), (6, 6), (64, 16)])
+def test_workers_read_for_a_gpu_and_one_for_the_cpu(
+    cores: int, beside_a_gpu: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cores)), raising=False)
+    assert reading_workers(torch.device("cuda", 1)) == beside_a_gpu
+    assert reading_workers(torch.device("cpu")) == reading_workers(torch.device("mps")) == 1
+
+
+def test_workers_where_the_system_does_not_tell_which_cores_are_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    assert reading_workers(torch.device("cuda")) == 3
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert reading_workers(torch.device("cuda")) == 1

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from splatlearn.core.errors import InputError
-from splatlearn.core.numbers import check_number, check_whole, evenly_spaced
+from splatlearn.core.numbers import check_number, check_whole, evenly_spaced, half_cosine
 
 
 @pytest.mark.parametrize("value", [1, 10, np.int64(3)])
@@ -45,3 +45,13 @@ def test_ends_that_belong_to_the_range_and_ends_that_do_not() -> None:
 def test_indices_at_equal_distances(length: int, count: int) -> None:
     expected = np.unique(np.linspace(0, length - 1, min(count, length)).round().astype(int)).tolist()
     assert evenly_spaced(length, count) == expected
+
+
+@pytest.mark.parametrize("total", [1, 7, 1000, 2.5])
+def test_half_a_cosine_falls_from_1_to_0(total: float) -> None:
+    assert half_cosine(0, total) == 1.0 and half_cosine(total, total) == 0.0
+    assert half_cosine(total / 2, total) == pytest.approx(0.5) and half_cosine(total / 3, total) == pytest.approx(0.75)
+    values = [half_cosine(each, total) for each in np.linspace(0, total, 50)]
+    assert values == sorted(values, reverse=True)
+    # Its halves mirror each other.
+    np.testing.assert_allclose(np.add(values, values[::-1]), 1.0)

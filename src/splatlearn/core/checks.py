@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
-from torch._C import _are_functorch_transforms_active
 from torch.nn import Parameter
 
 from splatlearn.core.errors import FormatError, InputError
+from splatlearn.core.operation import has_transforms, is_recorded
 
 IMAGE_LIMITS = (-1.0, 2.0)
 """Values beyond these are no colours in [0, 1] that resizing or augmentation overshot."""
@@ -38,9 +38,8 @@ def sees_values(*tensors: Tensor) -> bool:
     """
     return (
         _state["values"]
-        and not torch.compiler.is_compiling()
-        and torch._C._get_tracing_state() is None
-        and not _are_functorch_transforms_active()
+        and not is_recorded()
+        and not has_transforms()
         and all(type(each) in (Tensor, Parameter) and each.device.type == "cpu" for each in tensors)
     )
 

@@ -1,4 +1,4 @@
-"""Checks of numbers whose messages name the argument, what was expected and what came."""
+"""Numbers: checks whose messages name the argument, what was expected and what came; series of them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import math
 from numbers import Integral, Real
 
 from splatlearn.core.errors import InputError
+from splatlearn.core.typed import shown
 
 
 def check_whole(name: str, value: object, least: int | None = None, most: int | None = None) -> None:
     """Raise InputError unless `value` is a whole number from `least` to `most`, as far as these are given."""
     whole = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
     if whole is None or (least is not None and whole < least) or (most is not None and whole > most):
-        raise InputError(f"{name}: expected a whole number{_range(least, most)}, got {_shown(value)}")
+        raise InputError(f"{name}: expected a whole number{_range(least, most)}, got {shown(value)}")
 
 
 def check_number(
@@ -31,7 +32,7 @@ def check_number(
     number = _float(value)
     fits = math.isfinite(number) and (least is None or number >= least) and (most is None or number <= most)
     if not fits or (above is not None and number <= above) or (below is not None and number >= below):
-        raise InputError(f"{name}: expected a finite number{_range(least, most, above, below)}, got {_shown(value)}")
+        raise InputError(f"{name}: expected a finite number{_range(least, most, above, below)}, got {shown(value)}")
 
 
 def _float(value: object) -> float:
@@ -51,14 +52,6 @@ def _range(least: float | None, most: float | None, above: float | None = None, 
     return f" {words}" if words else ""
 
 
-def _shown(value: object) -> str:
-    # Python refuses to write out integers of thousands of digits.
-    if isinstance(value, int) and abs(value) > 10**30:
-        return "a huge integer"
-    text = repr(value) if isinstance(value, str | bool | Real) or value is None else f"{type(value).__name__} {value!r}"
-    return text if len(text) <= 80 else f"{text[:77]}…"
-
-
 def evenly_spaced(length: int, count: int) -> list[int]:
     """Return at most `count` different indices of a sequence, at equal distances from the first to the last."""
     count = min(count, length)
@@ -66,3 +59,8 @@ def evenly_spaced(length: int, count: int) -> list[int]:
         return [0] * count
     step = (length - 1) / (count - 1)
     return [*(round(index * step) for index in range(count - 1)), length - 1]
+
+
+def half_cosine(done: float, total: float) -> float:
+    """Return half a cosine, which falls from 1 to 0 as `done` goes from 0 to `total`."""
+    return 0.5 * (1 + math.cos(math.pi * done / total))

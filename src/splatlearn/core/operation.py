@@ -21,7 +21,7 @@ def is_transformed(*tensors: Tensor) -> bool:
 
     Registered operations would drop tangents without a word and have no rules for batches.
     """
-    if _has_transforms():
+    if has_transforms():
         return True
     # Read here, so that torch.compile guards it.
     has_level = forward_ad._current_level >= 0
@@ -38,12 +38,17 @@ def transforms_active() -> bool:
 
     PyTorch has no public way to ask.
     """
-    return _has_transforms() or forward_ad._current_level >= 0
+    return has_transforms() or forward_ad._current_level >= 0
 
 
 def is_batched(tensor: Tensor) -> bool:
     """Whether a tensor is a batch of gradients (`is_grads_batched=True`); PyTorch has no public way to ask."""
     return is_legacy_batchedtensor(tensor)
+
+
+def is_recorded() -> bool:
+    """Whether torch.compile, torch.export or torch.jit.trace records what is computed."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
 
 
 def has_hooks(module: nn.Module) -> bool:
@@ -57,13 +62,14 @@ def has_global_hooks() -> bool:
     return bool(nn.modules.module._has_any_global_hook())
 
 
-def _has_transforms() -> bool:
+def has_transforms() -> bool:
+    """Whether a function transform (vmap, grad, …) is active; PyTorch has no public way to ask."""
     return _are_functorch_transforms_active()
 
 
 # torch.compile calls it while it traces, as `torch.compiler.assume_constant_result` has it do, which takes seconds to
 # import. It guards the transforms in force by itself.
-_has_transforms._dynamo_marked_constant = True  # pyright: ignore[reportFunctionMemberAccess]
+has_transforms._dynamo_marked_constant = True  # pyright: ignore[reportFunctionMemberAccess]
 
 
 def operation(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -16,7 +15,7 @@ from splatlearn.core.checks import check_gaussians, check_images, unchecked_valu
 from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.kinds import check_kind
-from splatlearn.core.numbers import check_number, check_whole
+from splatlearn.core.numbers import check_number, check_whole, half_cosine
 from splatlearn.fitting.adding import join_state, new_gaussians
 from splatlearn.fitting.initial import check_not_empty, initial_gaussians
 from splatlearn.fitting.parameters import ColorRange, LearningRates, Parameters
@@ -126,7 +125,7 @@ def _descend(
     adding = _schedule(steps, options)
     places = torch.Generator().manual_seed(options.seed)
     for step in range(steps):
-        rate = options.last_rate + (1 - options.last_rate) * 0.5 * (1 + math.cos(math.pi * step / steps))
+        rate = options.last_rate + (1 - options.last_rate) * half_cosine(step, steps)
         for group in optimizer.param_groups:
             group["lr"] = group["full_lr"] * rate
         count = adding.get(step, 0)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+
+from splatlearn.core.numbers import half_cosine
 
 
 @dataclass(frozen=True)
@@ -24,4 +25,4 @@ class CosineSchedule:
         if step < self.warmup:
             return self.peak * step / self.warmup
         progress = (step - self.warmup) / max(1.0, self.total - self.warmup)
-        return self.minimum + (self.peak - self.minimum) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+        return self.minimum + (self.peak - self.minimum) * half_cosine(min(1.0, progress), 1.0)

@@ -10,7 +10,7 @@ from torch import nn
 
 from splatlearn.evaluation import evaluating, masked_psnr, mean_of_visible, psnr, shown_image
 from splatlearn.models import patchify, random_mask, unpatchify
-from splatlearn.models.masked_autoencoder import MaskedAutoencoder, MaskedOutput
+from splatlearn.models.masked_autoencoder import MaskedAutoencoder, MaskedConfig, MaskedOutput
 from splatlearn.models.nn.sizes import DecoderConfig, ViTConfig
 from splatlearn.objectives import normalize_patches
 
@@ -19,7 +19,8 @@ class Offset(MaskedAutoencoder):
     """Predicts every pixel too bright by a constant."""
 
     def __init__(self, offset):
-        super().__init__(ViTConfig(8, 1, 1, patch_size=4, image_size=(8, 16)), DecoderConfig(8, 1, 1), None)
+        encoder = ViTConfig(8, 1, 1, patch_size=4, image_size=(8, 16))
+        super().__init__(MaskedConfig(encoder, DecoderConfig(8, 1, 1)), None)
         self.offset = offset
 
     def forward(self, images, mask):

@@ -6,7 +6,6 @@ Letters in shapes: B images, D numbers of a token, H W pixels, h w patches, C cl
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from splatlearn.core.errors import InputError
+from splatlearn.core.numbers import half_cosine
 from splatlearn.data import sample_order
 from splatlearn.evaluation.features.extraction import Extraction, Progress
 from splatlearn.evaluation.masked.reconstruction import evaluating
@@ -110,7 +110,7 @@ def segment(
 
     size = min(recipe.batch_size, len(train.tokens))
     for step, chosen in zip(range(recipe.steps), _batches(len(train.tokens), size, recipe.seed), strict=False):
-        rate = recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * step / recipe.steps))
+        rate = recipe.learning_rate * half_cosine(step, recipe.steps)
         optimizer.param_groups[0]["lr"] = rate
         if told is not None:
             told(step, recipe.steps)

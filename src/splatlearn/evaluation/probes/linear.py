@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from splatlearn.core.errors import InputError
+from splatlearn.core.numbers import half_cosine
 from splatlearn.core.randomness import Purpose, generator
 from splatlearn.data import sample_order
 from splatlearn.evaluation.features.extraction import Features
@@ -190,7 +191,7 @@ def learning_rate(recipe: LarsRecipe, epoch: float, batch_size: int) -> float:
     if epoch < recipe.warmup_epochs:
         return peak * epoch / recipe.warmup_epochs
     rest = max(recipe.epochs - recipe.warmup_epochs, 1)
-    return 0.5 * peak * (1 + math.cos(math.pi * (epoch - recipe.warmup_epochs) / rest))
+    return peak * half_cosine(epoch - recipe.warmup_epochs, rest)
 
 
 def _head(features: Features, seed: int) -> nn.Linear:

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from splatlearn.core.native import share_openmp, why_missing
-from splatlearn.core.operation import is_batched, transforms_active
+from splatlearn.core.operation import is_batched, is_recorded, transforms_active
 
 try:
     share_openmp()
@@ -96,8 +96,7 @@ def compiled_can_take(*tensors: Tensor) -> bool:
         native is not None
         and not _state["plain"]
         # First of all: torch.compile cannot trace some of what follows.
-        and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+        and not is_recorded()
         and not transforms_active()
         and kind in KINDS
         and all(
