@@ -14,7 +14,6 @@ from PIL import Image
 import splatlearn as sl
 from splatlearn.data import sample_photos
 from splatlearn.evaluation import psnr
-from splatlearn.files import SplatCloud
 from splatlearn.fitting import initial_gaussians
 
 
@@ -36,7 +35,7 @@ def main(out: str = "fitted", count: int = 1000, steps: int = 200) -> None:
     shown = (painted[0].permute(1, 2, 0) * 255).round().to(torch.uint8)
     Image.fromarray(shown.numpy()).save(folder / "fit.png")
     baked, _ = sl.to_pinhole(fitted[0], camera)
-    sl.write_splats(SplatCloud.from_gaussians(baked), folder / "fit.ply")
+    sl.write_splats(folder / "fit.ply", baked)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 from . import zero_shot as zero_shot
 from .core.cameras import Camera as Camera
 from .core.gaussians import Gaussians as Gaussians
-from .files import SplatCloud as SplatCloud
+from .files import SplatFile as SplatFile
 from .files import SplatFileError as SplatFileError
+from .files import read_splat_file as read_splat_file
 from .files import read_splats as read_splats
 from .files import to_pinhole as to_pinhole
 from .files import write_splats as write_splats

@@ -21,7 +21,7 @@ from splatlearn.core.gaussians import Gaussians
 from splatlearn.files import SplatFormat, read_splats, to_pinhole
 from splatlearn.files.ply.container import parse_ply
 from splatlearn.models import save_model
-from splatlearn.rendering import project, render
+from splatlearn.rendering import project, render, seen_by
 from splatlearn.zero_shot import Scene, read_scene
 
 FIGURE = r"up to (\d\.\d{3}) \(PSNR (\d+\.\d) dB\)"
@@ -105,10 +105,10 @@ def test_every_format_loses_what_is_stated(
         assert export(folder, out, "--to", to, *arguments) == 0
         largest, psnr = stated(text := capsys.readouterr().out)[0]
         cloud = read_splats(out)
-        expected = measured(render(cloud.gaussians(pinhole), pinhole, scene.background).color, picture)
+        expected = measured(render(cloud, pinhole, scene.background).color, picture)
         assert (largest, psnr) == (pytest.approx(expected[0], abs=0.02), pytest.approx(expected[1], abs=1.0))
         assert ("and spz holds none above 1.44" in text) == (to == "spz" and name == "own")
-        found.append((largest, psnr, cloud.gaussians(pinhole).colors, text))
+        found.append((largest, psnr, seen_by(cloud, pinhole).fixed_colors(), text))
     assert found[1][0] < found[0][0] and found[1][1] > found[0][1] + 1
     assert float(found[1][2].max()) < 1.01
     refitted, clamped = stated(found[1][3])
@@ -148,11 +148,11 @@ def test_a_fit_states_what_its_splat_file_loses(scene: Scene, tmp_path: Path) ->
     for name, refit in (("own", False), ("refit", True)):
         note = write_fit(tmp_path, name, scene, refit)
         _, pinhole = to_pinhole(scene.gaussians[0], scene.camera)
-        gaussians = read_splats(tmp_path / f"{name}.ply").gaussians(pinhole)
+        gaussians = read_splats(tmp_path / f"{name}.ply")
         expected = measured(render(gaussians, pinhole, scene.background).color, scene.rendering.color[0])
         largest, psnr = stated(note)[0]
         assert (largest, psnr) == (pytest.approx(expected[0], abs=1e-3), pytest.approx(expected[1], abs=0.1))
-        colors[name] = gaussians.colors
+        colors[name] = seen_by(gaussians, pinhole).fixed_colors()
     assert float(colors["own"].max()) > 1.4 and float(colors["refit"].max()) < 1.0 + 1e-5
     # The picture beside it is that of the fit either way.
     assert (tmp_path / "own-fit.png").read_bytes() == (tmp_path / "refit-fit.png").read_bytes()

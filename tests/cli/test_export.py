@@ -51,7 +51,7 @@ def test_the_file_shows_the_model_s_picture(
     with torch.no_grad():
         gaussians = model.gaussians(images)[0]
     _, pinhole = to_pinhole(gaussians, camera)
-    shown = render(cloud.gaussians(pinhole), pinhole).color
+    shown = render(cloud, pinhole).color
     assert psnr(shown, render(gaussians, camera).color) > lowest
 
 

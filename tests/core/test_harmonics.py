@@ -58,6 +58,13 @@ def test_rotated_coefficients_give_the_same_colours_in_turned_directions(mirror:
     torch.testing.assert_close(after, before, atol=1e-12, rtol=0)
 
 
+def test_flipped_axes_change_signs_and_no_digit() -> None:
+    harmonics = torch.randn(2, 3, 25, 3, generator=torch.Generator().manual_seed(0))
+    harmonics[0, 0, 5] = 0.0
+    turned = rotate_harmonics(harmonics, torch.diag(torch.tensor([1.0, -1.0, -1.0])), 4)
+    assert torch.equal(turned.abs(), harmonics.abs()) and not torch.equal(turned, harmonics)
+
+
 def test_counts() -> None:
     assert [degree_of(count) for count in (0, 1, 2, 4, 9, 16, 25, 36)] == [None, 0, None, 1, 2, 3, 4, None]
     assert [coefficient_count(degree) for degree in range(5)] == [1, 4, 9, 16, 25]

@@ -16,9 +16,10 @@ import numpy.lib.recfunctions as rfn
 import pytest
 import torch
 
-from files.clouds import random_cloud
+from files.clouds import random_cloud, sh_of
 from files.mutations import mutate
-from splatlearn.files import SplatCloud, SplatFileError, read_splats, write_splats
+from splatlearn.core.gaussians import Gaussians
+from splatlearn.files import SplatFileError, read_splats, write_splats
 from splatlearn.files.ply.container import parse_ply, ply_bytes
 from splatlearn.files.spz.container import SpzVersion
 
@@ -32,7 +33,7 @@ def good_file(kind: str, folder: Path) -> bytes:
     cloud = random_cloud(torch.Generator().manual_seed(0), count=300, degree=0 if kind == "gsplat ply" else 1)
     ending = "compressed.ply" if kind in ("compressed ply", "gsplat ply") else kind.split()[0 if "spz" in kind else -1]
     path = folder / f"good.{ending}"
-    write_splats(cloud, path, spz_version=SPZ_VERSIONS.get(kind, 3))
+    write_splats(path, cloud, spz_version=SPZ_VERSIONS.get(kind, 3))
     data = path.read_bytes()
     match kind:
         case "ascii ply":
@@ -54,8 +55,8 @@ def good_file(kind: str, folder: Path) -> bytes:
     return data
 
 
-def ascii_ply(cloud: SplatCloud, path: Path) -> bytes:
-    write_splats(cloud, path)
+def ascii_ply(cloud: Gaussians, path: Path) -> bytes:
+    write_splats(path, cloud)
     head, _, body = path.read_bytes().partition(b"end_header\n")
     rows = np.frombuffer(body, "<f4").reshape(cloud.count, -1)
     text = "\n".join(" ".join(f"{value:.6g}" for value in row) for row in rows)
@@ -76,8 +77,8 @@ def first_sog(data: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def is_sound(cloud: SplatCloud) -> bool:
-    tensors = (cloud.means, cloud.scales, cloud.quaternions, cloud.opacities, cloud.sh)
+def is_sound(cloud: Gaussians) -> bool:
+    tensors = (cloud.means, cloud.scales, cloud.quaternions, cloud.opacities, sh_of(cloud))
     lengths = cloud.quaternions.norm(dim=-1)
     return (
         all(bool(torch.isfinite(tensor).all()) for tensor in tensors)

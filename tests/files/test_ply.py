@@ -7,8 +7,8 @@ import numpy.lib.recfunctions as rfn
 import pytest
 import torch
 
-from files.clouds import picture, psnr, random_cloud
-from splatlearn.files import SplatFileError, read_splats, write_splats
+from files.clouds import picture, psnr, random_cloud, sh_of
+from splatlearn.files import SplatFileError, read_splat_file, read_splats, write_splats
 from splatlearn.files.errors import Malformed
 from splatlearn.files.ply.container import parse_ply, ply_bytes
 
@@ -68,7 +68,7 @@ def test_every_encoding(name: str, tmp_path: Path) -> None:
     torch.testing.assert_close(cloud.scales, torch.tensor([row[7:10]]).exp())
     torch.testing.assert_close(cloud.quaternions, torch.tensor([[1.0, 0, 0, 0]]))
     torch.testing.assert_close(cloud.opacities, torch.tensor([0.5]))
-    torch.testing.assert_close(cloud.sh, torch.tensor([[[1.0, 0.0, -1.0]]]))
+    torch.testing.assert_close(sh_of(cloud), torch.tensor([[[1.0, 0.0, -1.0]]]))
 
 
 def test_other_elements_are_passed_over(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_lists_before_the_gaussians_are_passed_over(encoding: str, tmp_path: Pat
 def test_2d_gaussians_are_flat(tmp_path: Path, generator: torch.Generator) -> None:
     cloud = random_cloud(generator, count=40, degree=1)
     path = tmp_path / "scene.ply"
-    write_splats(cloud, path)
+    write_splats(path, cloud)
     ply = parse_ply(path.read_bytes()).tables["vertex"]
     kept = [name for name in ply.dtype.names or () if name != "scale_2"]
     path.write_bytes(ply_bytes({"vertex": rfn.repack_fields(ply[kept])}, []))
@@ -113,7 +113,7 @@ def test_2d_gaussians_are_flat(tmp_path: Path, generator: torch.Generator) -> No
     thin = replace(cloud, scales=cloud.scales * torch.tensor([1.0, 1.0, 1e-4]))
     assert psnr(picture(flat), picture(thin)) > 60
     for name in ("again.ply", "a.compressed.ply", "a.spz", "a.sog"):
-        write_splats(flat, tmp_path / name)
+        write_splats(tmp_path / name, flat)
         assert psnr(picture(read_splats(tmp_path / name)), picture(flat)) > 40
 
 
@@ -126,13 +126,14 @@ def test_colours_in_place_of_harmonics(kind: str, color: tuple[float, ...], tmp_
         text = text.replace(f"float {name}", f"uchar {name}")
     path = tmp_path / "scene.ply"
     path.write_bytes(text.encode() + struct.pack(f"<3f3{kind}8f", *ROW[:3], *color, *ROW[6:]))
-    torch.testing.assert_close(read_splats(path).gaussians().colors, torch.tensor([[1.0, 0.2, 0.0]]), atol=1e-6, rtol=0)
+    seen = read_splats(path).colors_seen(torch.ones(1, 3))
+    torch.testing.assert_close(seen, torch.tensor([[1.0, 0.2, 0.0]]), atol=1e-6, rtol=0)
 
 
 def test_invalid_rows_are_named_or_dropped(tmp_path: Path, generator: torch.Generator) -> None:
     cloud = random_cloud(generator, count=20, degree=1)
     path = tmp_path / "scene.ply"
-    write_splats(cloud, path)
+    write_splats(path, cloud)
     start = path.read_bytes().index(b"end_header\n") + 11
     rows = np.frombuffer(path.read_bytes(), "<f4", offset=start).reshape(20, -1).copy()
     names = list(parse_ply(path.read_bytes()).tables["vertex"].dtype.names or ())
@@ -151,16 +152,17 @@ def test_invalid_rows_are_named_or_dropped(tmp_path: Path, generator: torch.Gene
         "2 without a rotation (four zeros), the first at index 11; 1 with NaN opacities, the first at index 5; "
         "1 with NaN or infinite colours, the first at index 6; drop_invalid=True drops them"
     )
-    kept = read_splats(path, drop_invalid=True)
+    found = read_splat_file(path, drop_invalid=True)
+    kept = found.gaussians
     left = [index for index in range(20) if index not in (3, 5, 6, 8, 9, 11, 12)]
-    assert kept.dropped == 7 and kept.count == 13
+    assert found.dropped == 7 and found.count == kept.count == 13
     torch.testing.assert_close(kept.means, cloud.means[left])
-    torch.testing.assert_close(kept.sh, cloud.sh[left])
+    torch.testing.assert_close(sh_of(kept), sh_of(cloud)[left])
     # Opacities that are logits of 0 and 1, and scales of nothing, are no fault.
     rows = rows[left]
     rows[0, names.index("opacity")], rows[1, names.index("scale_0")] = np.inf, -np.inf
     path.write_bytes(path.read_bytes()[:start].replace(b"vertex 20", b"vertex 13") + rows.tobytes())
-    assert read_splats(path).dropped == 0
+    assert read_splat_file(path).dropped == 0
     rows[:, names.index("rot_0") :] = 0.0
     path.write_bytes(path.read_bytes()[:start] + rows.tobytes())
     with pytest.raises(SplatFileError, match=r"13 of 13 Gaussians cannot be used: 13 without a rotation .* index 0$"):
@@ -170,7 +172,7 @@ def test_invalid_rows_are_named_or_dropped(tmp_path: Path, generator: torch.Gene
 def test_the_layout_of_the_original_code(tmp_path: Path, generator: torch.Generator) -> None:
     cloud = random_cloud(generator, count=3, degree=2)
     path = tmp_path / "scene.ply"
-    write_splats(cloud, path)
+    write_splats(path, cloud)
     head, _, body = path.read_bytes().partition(b"end_header\n")
     names = [line.split()[-1] for line in head.decode().splitlines() if line.startswith("property float")]
     rest = [f"f_rest_{index}" for index in range(24)]
@@ -183,8 +185,8 @@ def test_the_layout_of_the_original_code(tmp_path: Path, generator: torch.Genera
     torch.testing.assert_close(columns["scale_1"], cloud.scales[:, 1].log())
     torch.testing.assert_close(columns["rot_3"], cloud.quaternions[:, 3])
     # Channel after channel: green begins after the 8 coefficients of red.
-    torch.testing.assert_close(columns["f_rest_0"], cloud.sh[:, 1, 0])
-    torch.testing.assert_close(columns["f_rest_10"], cloud.sh[:, 3, 1])
+    torch.testing.assert_close(columns["f_rest_0"], sh_of(cloud)[:, 1, 0])
+    torch.testing.assert_close(columns["f_rest_10"], sh_of(cloud)[:, 3, 1])
 
 
 def test_opacities_and_scales_at_their_ends(tmp_path: Path) -> None:
@@ -195,7 +197,7 @@ def test_opacities_and_scales_at_their_ends(tmp_path: Path) -> None:
     cloud = read_splats(path)
     assert cloud.opacities.item() == 1.0 and 0 < cloud.scales[0, 0] < 1e-30
     assert cloud.quaternions.tolist() == [[1.0, 0.0, 0.0, 0.0]]
-    write_splats(cloud, tmp_path / "again.ply")
+    write_splats(tmp_path / "again.ply", cloud)
     again = read_splats(tmp_path / "again.ply")
     assert again.opacities.item() == pytest.approx(1.0, abs=1e-6)
 
@@ -263,7 +265,7 @@ def test_errors(name: str, tmp_path: Path) -> None:
 
 def test_limits_on_counts(tmp_path: Path, generator: torch.Generator) -> None:
     path = tmp_path / "scene.ply"
-    write_splats(random_cloud(generator, count=30, degree=0), path)
+    write_splats(path, random_cloud(generator, count=30, degree=0))
     assert read_splats(path, max_gaussians=30).count == 30
     with pytest.raises(SplatFileError, match="at most 29 Gaussians, got a count of 30; max_gaussians raises the limit"):
         read_splats(path, max_gaussians=29)
@@ -289,4 +291,4 @@ def test_antialiasing_is_read_from_comments(tmp_path: Path) -> None:
     for comment, expected in [(b"SplatRenderMode: mip", True), (b"antialiased 1", True), (b"antialiased 0", False)]:
         path = tmp_path / "scene.ply"
         path.write_bytes(good.replace(b"made by hand", comment))
-        assert read_splats(path).antialiased == expected
+        assert read_splat_file(path).antialiased == expected

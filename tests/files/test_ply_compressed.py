@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.spatial import KDTree
 
-from files.clouds import random_cloud
+from files.clouds import random_cloud, sh_of
 from splatlearn.core.geometry.harmonics import C0
 from splatlearn.files import SplatFileError, read_splats, write_splats
 from splatlearn.files.ply.compressed import CHUNK_NAMES, COLOR_NAMES, PACKED
@@ -44,27 +44,27 @@ def test_a_gaussian_packed_by_hand(tmp_path: Path) -> None:
     expected = torch.tensor([[w, x, math.sqrt(max(0.0, 1 - w * w - x * x - z * z)), z]])
     torch.testing.assert_close(cloud.quaternions, torch.nn.functional.normalize(expected, dim=-1))
     colors = [0.9, 0.2, 0.3 + 0.4 * 128 / 255]
-    torch.testing.assert_close(C0 * cloud.sh[:, 0] + 0.5, torch.tensor([colors]))
+    torch.testing.assert_close(C0 * sh_of(cloud)[:, 0] + 0.5, torch.tensor([colors]))
     assert cloud.opacities.item() == pytest.approx(51 / 255)
 
 
 def test_colours_without_bounds(tmp_path: Path) -> None:
     cloud = read(content(with_colors=False), tmp_path)
-    torch.testing.assert_close(C0 * cloud.sh[:, 0] + 0.5, torch.tensor([[1.0, 0.0, 128 / 255]]))
+    torch.testing.assert_close(C0 * sh_of(cloud)[:, 0] + 0.5, torch.tensor([[1.0, 0.0, 128 / 255]]))
 
 
 def test_harmonics_are_bytes_channel_after_channel(tmp_path: Path) -> None:
     cloud = read(content(sh=[0, 255, 128, 1, 2, 3, 4, 5, 6]), tmp_path)
     assert cloud.degree == 1
     expected = [-4.0, 4.0, ((128 + 0.5) / 256 - 0.5) * 8]
-    torch.testing.assert_close(cloud.sh[0, 1:, 0], torch.tensor(expected))
-    torch.testing.assert_close(cloud.sh[0, 1, 2].item(), ((4 + 0.5) / 256 - 0.5) * 8)
+    torch.testing.assert_close(sh_of(cloud)[0, 1:, 0], torch.tensor(expected))
+    torch.testing.assert_close(sh_of(cloud)[0, 1, 2].item(), ((4 + 0.5) / 256 - 0.5) * 8)
 
 
 def test_rounding_is_to_the_nearest_step(tmp_path: Path, generator: torch.Generator) -> None:
     cloud = random_cloud(generator, count=700, degree=3)
     path = tmp_path / "scene.compressed.ply"
-    write_splats(cloud, path)
+    write_splats(path, cloud)
     back = read_splats(path)
     # The order changed: pairs are found by the nearest position.
     order = torch.cdist(back.means, cloud.means).argmin(dim=1)
@@ -74,15 +74,15 @@ def test_rounding_is_to_the_nearest_step(tmp_path: Path, generator: torch.Genera
     assert (back.means - cloud.means).abs().max() < half * 2 / 1023
     assert (back.scales.log() - cloud.scales.log()).abs().max() < half * math.log(15) / 1023
     assert (back.opacities - cloud.opacities).abs().max() < half / 255
-    assert (back.sh[:, 0] - cloud.sh[:, 0]).abs().max() < half * 3 / 255
-    assert (back.sh[:, 1:] - cloud.sh[:, 1:]).abs().max() < half * 8 / 256
+    assert (sh_of(back)[:, 0] - sh_of(cloud)[:, 0]).abs().max() < half * 3 / 255
+    assert (sh_of(back)[:, 1:] - sh_of(cloud)[:, 1:]).abs().max() < half * 8 / 256
     assert ((back.quaternions * cloud.quaternions).sum(-1).abs() > 1 - 2e-6).all()
 
 
 def test_neighbours_share_chunks(tmp_path: Path, generator: torch.Generator) -> None:
     cloud = random_cloud(generator, count=5000, degree=0)
     path = tmp_path / "scene.compressed.ply"
-    write_splats(cloud, path)
+    write_splats(path, cloud)
     means = read_splats(path).means[: 5000 // 256 * 256].reshape(-1, 256, 3)
     volume = (means.amax(1) - means.amin(1)).prod(-1)
     assert volume.median() < 8 / 4
@@ -97,7 +97,7 @@ def test_chunks_are_compact_in_flat_scenes_and_beside_far_gaussians(
     cloud.means[:, 2] *= flat
     cloud.means[0] = 1000.0
     path = tmp_path / "scene.compressed.ply"
-    write_splats(cloud, path)
+    write_splats(path, cloud)
     back = read_splats(path)
     chunks = back.means.split(256)
     near = torch.cat([chunk for chunk in chunks if (chunk < 2).all()])
@@ -125,7 +125,7 @@ def test_other_encodings(encoding: str, tmp_path: Path) -> None:
         body = struct.pack(f">{len(BOUNDS)}f4I", *BOUNDS, *WORDS)
     one = read(data, tmp_path)
     two = read(head.replace(b"binary_little_endian", encoding.encode()) + b"end_header\n" + body, tmp_path)
-    assert torch.equal(one.means, two.means) and torch.equal(one.sh, two.sh)
+    assert torch.equal(one.means, two.means) and torch.equal(sh_of(one), sh_of(two))
 
 
 @pytest.mark.parametrize("rows", [0, 1, 300])

@@ -9,7 +9,8 @@ import torch
 from files.clouds import picture, psnr, random_cloud
 from scenes import random_gaussians
 from splatlearn.core.cameras import Camera
-from splatlearn.files import SPLAT_FORMATS, SplatCloud, SplatFileError, read_splats, to_pinhole, write_splats
+from splatlearn.core.geometry.frames import frame_matrix
+from splatlearn.files import SPLAT_FORMATS, SplatFileError, read_splats, to_pinhole, write_splats
 from splatlearn.files.formats import WRITERS
 from splatlearn.files.spz.container import SpzVersion
 from splatlearn.rendering import render
@@ -30,7 +31,7 @@ LOWEST: dict[tuple[str, SpzVersion], float] = {
 @pytest.mark.parametrize("degree", [0, 3])
 def test_pictures_survive(name: str, version: SpzVersion, degree: int, tmp_path: Path) -> None:
     cloud = random_cloud(torch.Generator().manual_seed(degree), degree=degree)
-    write_splats(cloud, tmp_path / name, spz_version=version)
+    write_splats(tmp_path / name, cloud, spz_version=version)
     assert psnr(picture(cloud), picture(read_splats(tmp_path / name))) > LOWEST[name, version]
 
 
@@ -40,9 +41,9 @@ def test_writing_again_changes_next_to_nothing(name: str, version: SpzVersion, t
     first, second = tmp_path / "first", tmp_path / "second"
     first.mkdir()
     second.mkdir()
-    write_splats(cloud, first / name, spz_version=version)
+    write_splats(first / name, cloud, spz_version=version)
     once = read_splats(first / name)
-    write_splats(once, second / name, spz_version=version)
+    write_splats(second / name, once, spz_version=version)
     # Numbers already lie on the format's steps, but for SOG's codebook of the many harmonics.
     assert psnr(picture(once), picture(read_splats(second / name))) > 90
 
@@ -51,43 +52,46 @@ def test_writing_again_changes_next_to_nothing(name: str, version: SpzVersion, t
 def test_a_baked_picture_survives(name: str, tmp_path: Path, generator: torch.Generator) -> None:
     gaussians, camera = random_gaussians(generator, (), 80), Camera.gmae(48, 64)
     baked, pinhole = to_pinhole(gaussians, camera)
-    write_splats(SplatCloud.from_gaussians(baked), tmp_path / name)
-    shown = render(read_splats(tmp_path / name).gaussians(pinhole), pinhole).color
+    write_splats(tmp_path / name, baked)
+    shown = render(read_splats(tmp_path / name), pinhole).color
     assert psnr(shown, render(gaussians, camera).color) > LOWEST[name, 3]
 
 
 @pytest.mark.parametrize("format", SPLAT_FORMATS)
 def test_the_format_may_be_named(format, tmp_path: Path, generator: torch.Generator) -> None:
     cloud = random_cloud(generator, count=10, degree=1)
-    write_splats(cloud, tmp_path / "anything", format=format)
+    write_splats(tmp_path / "anything", cloud, format=format)
     back = read_splats(tmp_path / "anything")
     assert back.count == 10 and back.degree == 1 and [path.name for path in tmp_path.iterdir()] == ["anything"]
 
 
 @pytest.mark.parametrize("name", ["a.ply", "a.compressed.ply", "a.spz", "a.sog"])
-def test_clouds_of_any_frame_are_written_in_the_format_s(name: str, tmp_path: Path, generator: torch.Generator) -> None:
+def test_scenes_of_any_frame_are_written_in_the_format_s(name: str, tmp_path: Path, generator: torch.Generator) -> None:
     cloud = random_cloud(generator, count=50, degree=2)
-    write_splats(cloud, tmp_path / name)
-    write_splats(cloud.in_frame("LUF"), tmp_path / f"2{name}")
+    write_splats(tmp_path / name, cloud)
+    turned = cloud.transformed(frame_matrix("RDF", "LUF"))
+    write_splats(tmp_path / f"2{name}", turned, frame="LUF")
     one, two = read_splats(tmp_path / name), read_splats(tmp_path / f"2{name}")
     assert psnr(picture(one), picture(two)) > 45
-    assert read_splats(tmp_path / name, frame="BRU").frame == "BRU"
+    raw = read_splats(tmp_path / name, frame="BRU")
+    torch.testing.assert_close(raw.means, one.means @ frame_matrix("RDF", "BRU").T)
+    assert psnr(picture(raw.transformed(frame_matrix("BRU", "RDF"))), picture(one)) > 100
 
 
 def test_a_failed_write_leaves_the_earlier_file(tmp_path: Path, generator: torch.Generator) -> None:
     cloud = random_cloud(generator, degree=4)
     path = tmp_path / "scene.sog"
-    write_splats(cloud.with_degree(3), path)
+    write_splats(path, cloud.with_degree(3))
     before = path.read_bytes()
     for broken, message in [
-        (cloud, r"cloud: expected harmonics of degree 3 at most for sog, got 4; write cloud.with_degree\(3\)"),
+        (cloud, r"gaussians: expected harmonics of degree 3 at most for sog, got 4; write gaussians.with_degree\(3\)"),
         (replace(cloud.with_degree(1), means=cloud.means / 0), "means: expected finite values, got 900 of 900"),
         (replace(cloud.with_degree(1), scales=-cloud.scales), "scales: expected standard deviations above 0, got -0"),
         (replace(cloud.with_degree(1), opacities=cloud.opacities + 1), r"opacities: expected numbers in \[0, 1\], got"),
-        (cloud.with_degree(1).select(slice(0)), "cloud: expected at least one Gaussian, got none"),
+        (cloud.with_degree(1).select(slice(0)), "gaussians: expected at least one Gaussian, got none"),
     ]:
         with pytest.raises(ValueError, match=message):
-            write_splats(broken, path)
+            write_splats(path, broken)
         assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
 
 
@@ -99,11 +103,19 @@ def test_every_name_has_a_writer() -> None:
 def test_arguments(tmp_path: Path, generator: torch.Generator) -> None:
     cloud = random_cloud(generator, count=3)
     with pytest.raises(ValueError, match=r"path: expected a name that ends in \.compressed\.ply, .*got 'scene.obj'"):
-        write_splats(cloud, tmp_path / "scene.obj")
+        write_splats(tmp_path / "scene.obj", cloud)
     with pytest.raises(ValueError, match="format: expected one of ply, compressed-ply, spz, sog, got 'obj'"):
-        write_splats(cloud, tmp_path / "scene.obj", format="obj")  # pyright: ignore[reportArgumentType]
+        write_splats(tmp_path / "scene.obj", cloud, format="obj")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match=r"gaussians: expected one set, .* got \[2, 12, 3\]; index the batch"):
+        write_splats(tmp_path / "scene.ply", random_gaussians(generator))
+    with pytest.raises(ValueError, match="gaussians: expected 3 colour channels, got 5"):
+        write_splats(tmp_path / "scene.ply", random_gaussians(generator, (), channels=5))
+    with pytest.raises(TypeError, match="path: expected a str or a PathLike, got Gaussians"):
+        write_splats(cloud, tmp_path / "scene.ply")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="frame: expected where x, y and z point"):
+        write_splats(tmp_path / "scene.ply", cloud, frame="ABC")
     with pytest.raises(ValueError, match="stored_frame: expected where x, y and z point"):
-        write_splats(cloud, tmp_path / "scene.ply", stored_frame="ABC")
+        write_splats(tmp_path / "scene.ply", cloud, stored_frame="ABC")
     with pytest.raises(FileNotFoundError, match="none.ply: expected a splat file, found none"):
         read_splats(tmp_path / "none.ply")
     with pytest.raises(ValueError, match="stored_frame: expected where x, y and z point"):

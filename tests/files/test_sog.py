@@ -3,7 +3,6 @@ import json
 import math
 import zipfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from files.clouds import random_cloud
-from splatlearn.files import SplatCloud, SplatFileError, read_splats, write_splats
+from files.clouds import random_cloud, sh_of
+from splatlearn.core.gaussians import Gaussians
+from splatlearn.files import SplatFileError, read_splat_file, read_splats, write_splats
 from splatlearn.files.sog import writer as sog_write
 from splatlearn.files.sog.writer import codebook
 from splatlearn.files.stored import morton_order
@@ -67,7 +67,7 @@ def bundle(files: dict[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def read(files: dict[str, Any] | bytes, tmp_path: Path) -> SplatCloud:
+def read(files: dict[str, Any] | bytes, tmp_path: Path) -> Gaussians:
     path = tmp_path / "scene.sog"
     path.write_bytes(bundle(files) if isinstance(files, dict) else files)
     return read_splats(path)
@@ -82,9 +82,9 @@ def test_a_gaussian_packed_by_hand(tmp_path: Path) -> None:
     y = math.sqrt(max(0, 1 - (w * w + x * x + z * z) / 2))
     expected = torch.tensor([[w / math.sqrt(2), x / math.sqrt(2), y, z / math.sqrt(2)]])
     torch.testing.assert_close(cloud.quaternions, torch.nn.functional.normalize(expected, dim=-1))
-    torch.testing.assert_close(cloud.sh[0, 0], torch.tensor([0.0, 128.0, 255.0]) / 64 - 2)
+    torch.testing.assert_close(sh_of(cloud)[0, 0], torch.tensor([0.0, 128.0, 255.0]) / 64 - 2)
     high = torch.tensor([[10.0, 20, 30], [40, 50, 60], [70, 80, 90]])
-    torch.testing.assert_close(cloud.sh[0, 1:], high / 64 - 2)
+    torch.testing.assert_close(sh_of(cloud)[0, 1:], high / 64 - 2)
     assert cloud.opacities.item() == pytest.approx(51 / 255)
 
 
@@ -114,7 +114,7 @@ def test_the_image_says_what_the_first_files_left_out(
     missing: tuple[str, ...], degree: int, tmp_path: Path, generator: torch.Generator
 ) -> None:
     path = tmp_path / "scene.sog"
-    write_splats(random_cloud(generator, count=200, degree=degree), path)
+    write_splats(path, random_cloud(generator, count=200, degree=degree))
     whole = read_splats(path)
     with zipfile.ZipFile(path) as archive:
         files = {name: archive.read(name) for name in archive.namelist()}
@@ -123,7 +123,7 @@ def test_the_image_says_what_the_first_files_left_out(
         del meta["shN"][name]
     back = read(files | {"meta.json": meta}, tmp_path)
     assert (back.degree, back.count) == (degree, 200)
-    assert torch.equal(back.sh, whole.sh)
+    assert torch.equal(sh_of(back), sh_of(whole))
     narrow = webp(np.zeros((4, 100, 4)))
     with pytest.raises(SplatFileError, match="shN_centroids.webp: expected "):
         read(files | {"meta.json": meta, "shN_centroids.webp": narrow}, tmp_path)
@@ -147,10 +147,11 @@ def test_folders_of_levels_of_detail_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["scene.sog", "meta.json"])
 @pytest.mark.parametrize("degree", range(4))
 def test_rounding(name: str, degree: int, tmp_path: Path, generator: torch.Generator) -> None:
-    cloud = replace(random_cloud(generator, count=400, degree=degree), antialiased=True)
-    write_splats(cloud, tmp_path / name)
-    back = read_splats(tmp_path / name)
-    assert back.antialiased and back.degree == degree
+    cloud = random_cloud(generator, count=400, degree=degree)
+    write_splats(tmp_path / name, cloud, antialiased=True)
+    found = read_splat_file(tmp_path / name)
+    back = found.gaussians
+    assert found.antialiased and found.degree == back.degree == degree
     order = torch.cdist(back.means, cloud.means).argmin(dim=1)
     assert len(order.unique()) == 400
     cloud = cloud.select(order)
@@ -159,9 +160,9 @@ def test_rounding(name: str, degree: int, tmp_path: Path, generator: torch.Gener
     assert ((back.quaternions * cloud.quaternions).sum(-1).abs() > 1 - 4e-5).all()
     # Clustered numbers: at most four times what 256 even steps would leave.
     assert (back.scales.log() - cloud.scales.log()).abs().max() < 2 * math.log(15) / 256
-    assert (back.sh[:, 0] - cloud.sh[:, 0]).abs().max() < 2 * 3 / 256
+    assert (sh_of(back)[:, 0] - sh_of(cloud)[:, 0]).abs().max() < 2 * 3 / 256
     if degree:
-        assert (back.sh[:, 1:] - cloud.sh[:, 1:]).abs().max() < 2 * 0.6 / 256
+        assert (sh_of(back)[:, 1:] - sh_of(cloud)[:, 1:]).abs().max() < 2 * 0.6 / 256
 
 
 def test_a_palette_for_more_gaussians_than_it_holds(
@@ -170,13 +171,13 @@ def test_a_palette_for_more_gaussians_than_it_holds(
     monkeypatch.setattr(sog_write, "LARGEST_PALETTE", 100)
     monkeypatch.setattr(sog_write, "CLUSTERS", 40)
     cloud = random_cloud(generator, count=300, degree=1)
-    kinds = cloud.sh[:40, 1:]
-    cloud.sh[:, 1:] = kinds[torch.arange(300) % 40]
-    write_splats(cloud, tmp_path / "scene.sog")
+    kinds = sh_of(cloud)[:40, 1:]
+    sh_of(cloud)[:, 1:] = kinds[torch.arange(300) % 40]
+    write_splats(tmp_path / "scene.sog", cloud)
     back = read_splats(tmp_path / "scene.sog")
     cloud = cloud.select(torch.cdist(back.means, cloud.means).argmin(dim=1))
-    errors = (back.sh[:, 1:] - cloud.sh[:, 1:]).flatten(1).norm(dim=1)
-    spread = (cloud.sh[:, 1:] - cloud.sh[:, 1:].mean(0)).flatten(1).norm(dim=1)
+    errors = (sh_of(back)[:, 1:] - sh_of(cloud)[:, 1:]).flatten(1).norm(dim=1)
+    spread = (sh_of(cloud)[:, 1:] - sh_of(cloud)[:, 1:].mean(0)).flatten(1).norm(dim=1)
     assert errors.mean() < 0.2 * spread.mean()
     with zipfile.ZipFile(tmp_path / "scene.sog") as archive:
         assert json.loads(archive.read("meta.json"))["shN"]["count"] == 40
@@ -213,7 +214,7 @@ def test_noise_across_a_flat_scene_is_no_part_of_the_order(generator: torch.Gene
 def test_the_same_cloud_gives_the_same_file(tmp_path: Path, generator: torch.Generator) -> None:
     cloud = random_cloud(generator, degree=1)
     for name in ("a.sog", "b.sog"):
-        write_splats(cloud, tmp_path / name)
+        write_splats(tmp_path / name, cloud)
     assert (tmp_path / "a.sog").read_bytes() == (tmp_path / "b.sog").read_bytes()
 
 

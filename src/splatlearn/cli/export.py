@@ -63,7 +63,7 @@ def export_command(
     from splatlearn.cli.export_splats import central_box, instructions
     from splatlearn.cli.notes import note as say
     from splatlearn.cli.which_model import described, load_gmae, model_and_images
-    from splatlearn.files import SplatCloud, to_pinhole, write_splats
+    from splatlearn.files import to_pinhole, write_splats
     from splatlearn.report.hardly_trained import hardly_trained
     from splatlearn.zero_shot import read_scene
 
@@ -88,7 +88,7 @@ def export_command(
     shown, note = to_write(scene, to, refit_colors)
     baked, camera = to_pinhole(shown.gaussians[0], scene.camera, eps2d)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_splats(SplatCloud.from_gaussians(baked), path, to)
+    write_splats(path, baked, to)
     where = f"{instructions(camera, scene.background, eps2d)}{f', but for colours. {note}' if note else '.'}"
     print(f"{path}: {baked.count} Gaussians; model: {described(run)}. {where}")
     if hardly := hardly_trained(run, model, seen):

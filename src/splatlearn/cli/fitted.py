@@ -15,7 +15,7 @@ from splatlearn.cli.pictures import write_png
 from splatlearn.core.cameras import Camera
 from splatlearn.core.device import in_float64
 from splatlearn.core.gaussians import Gaussians
-from splatlearn.files import SplatCloud, to_pinhole, write_splats
+from splatlearn.files import to_pinhole, write_splats
 from splatlearn.fitting import FitOptions, fit, initial_gaussians
 from splatlearn.models import GMAE
 from splatlearn.zero_shot import Scene, read_scene
@@ -77,5 +77,5 @@ def write_fit(folder: Path, name: str, fitted: Scene, refit: bool) -> str:
     write_png(picture, fitted.rendering.color[0])
     shown, note = to_write(fitted, "ply", refit)
     baked, _ = to_pinhole(shown.gaussians[0].to("cpu"), fitted.camera)
-    write_splats(SplatCloud.from_gaussians(baked), splats, "ply")
+    write_splats(splats, baked, "ply")
     return note

@@ -1,4 +1,4 @@
-"""Splat files: 3DGS PLY, compressed PLY, SPZ and SOG, read and written as clouds with spherical harmonics."""
+"""Splat files: 3DGS PLY, compressed PLY, SPZ and SOG, read and written as Gaussians with spherical harmonics."""
 
 import lazy_loader
 

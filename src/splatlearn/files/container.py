@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from splatlearn.core.disk.atomic import replacing
+from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.geometry.harmonics import MAX_DEGREE
 from splatlearn.files.choices import SplatFormat
-from splatlearn.files.cloud import SplatCloud
+from splatlearn.files.splat_file import SplatFile
 
 Files = dict[str, bytes]
 """Files by name; the last one makes the others complete."""
@@ -31,12 +32,26 @@ class ReadRequest:
 
 
 @dataclass(frozen=True)
+class WriteRequest:
+    """How a file is written.
+
+    - `path`: its name.
+    - `antialiased`: mark it as fitted with antialiasing.
+    - `spz_version`: the version of SPZ.
+    """
+
+    path: Path
+    antialiased: bool
+    spz_version: int
+
+
+@dataclass(frozen=True)
 class Writer:
     """A format that is written.
 
     - `name`, `endings`: of the format and of its files.
     - `frame`: the frame that its files are in by convention.
-    - `content`: takes a cloud in that frame, the path, and the version of SPZ; returns the bytes of the file.
+    - `content`: takes Gaussians [K] with `sh` in the frame of the file; returns the bytes of the file.
     - `highest_degree`: of the harmonics that it holds.
     - `shown_colors`: the smallest and the largest colour of degree 0 that files hold and viewers show.
     """
@@ -44,15 +59,15 @@ class Writer:
     name: SplatFormat
     endings: tuple[str, ...]
     frame: str
-    content: Callable[[SplatCloud, Path, int], bytes | Files]
+    content: Callable[[Gaussians, WriteRequest], bytes | Files]
     highest_degree: int = MAX_DEGREE
     shown_colors: tuple[float, float] = (0.0, math.inf)
 
-    def write(self, cloud: SplatCloud, path: Path, spz_version: int) -> None:
-        """Write a cloud that is in the frame of the file; each file appears whole or not at all."""
-        content = self.content(cloud, path, spz_version)
-        for name, each in content.items() if isinstance(content, dict) else [(path.name, content)]:
-            with replacing(path.with_name(name)) as beside:
+    def write(self, gaussians: Gaussians, request: WriteRequest) -> None:
+        """Write Gaussians that are in the frame of the file; each file appears whole or not at all."""
+        content = self.content(gaussians, request)
+        for name, each in content.items() if isinstance(content, dict) else [(request.path.name, content)]:
+            with replacing(request.path.with_name(name)) as beside:
                 beside.write_bytes(each)
 
 
@@ -61,13 +76,13 @@ class Container:
     """The formats of a sub-room, which share how they are recognised and read.
 
     - `matches`: whether content is of one of these formats.
-    - `read`: the cloud of such content; raises Malformed.
+    - `read`: reads such content, in the frame of the file; raises Malformed.
     - `writers`: the formats; one whose ending contains another's comes first.
     - `matches_path`, `read_path`: the same for folders, and for files that stand for their folder.
     """
 
     matches: Callable[[bytes], bool]
-    read: Callable[[bytes, ReadRequest], SplatCloud]
+    read: Callable[[bytes, ReadRequest], SplatFile]
     writers: tuple[Writer, ...]
     matches_path: Callable[[Path], bool] = lambda path: False
-    read_path: Callable[[Path, ReadRequest], SplatCloud] | None = None
+    read_path: Callable[[Path, ReadRequest], SplatFile] | None = None

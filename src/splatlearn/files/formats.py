@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import get_args
@@ -9,15 +10,16 @@ from typing import get_args
 import numpy as np
 
 from splatlearn.core.errors import InputError, MissingError
-from splatlearn.core.geometry.frames import LIBRARY_FRAME, check_frame
+from splatlearn.core.gaussians import Gaussians
+from splatlearn.core.geometry.frames import LIBRARY_FRAME, check_frame, frame_matrix
 from splatlearn.core.kinds import check_kind, check_path
 from splatlearn.files.choices import SplatFormat
-from splatlearn.files.cloud import SplatCloud
-from splatlearn.files.container import ReadRequest, Writer
+from splatlearn.files.container import ReadRequest, Writer, WriteRequest
 from splatlearn.files.errors import MAX_GAUSSIANS, Malformed, SplatFileError
 from splatlearn.files.foreign import kind_of
 from splatlearn.files.ply.formats import PLY
 from splatlearn.files.sog.formats import SOG
+from splatlearn.files.splat_file import SplatFile
 from splatlearn.files.spz.container import SpzVersion
 from splatlearn.files.spz.formats import SPZ
 
@@ -32,51 +34,79 @@ SHOWN_COLORS: dict[SplatFormat, tuple[float, float]] = {name: each.shown_colors 
 
 def read_splats(
     path: str | PathLike[str],
+    *,
     frame: str = LIBRARY_FRAME,
     stored_frame: str | None = None,
     max_gaussians: int = MAX_GAUSSIANS,
     drop_invalid: bool = False,
-) -> SplatCloud:
-    """Read 3DGS or 2DGS PLY, compressed PLY, SPZ (versions 2 to 4) or SOG (version 2); the content says which.
+) -> Gaussians:
+    """Read the Gaussians [K] of a splat file, with `sh` of the degree that it has.
+
+    3DGS or 2DGS PLY, compressed PLY, SPZ (versions 2 to 4) or SOG (version 2); the content says which.
 
     - `path`: a file; for SOG a bundle, a folder or the meta.json in it.
-    - `frame`: the frame of the cloud that comes back. The default is that of the cameras here.
+    - `frame`: where the axes of the result point, by letters of right, left, up, down, front, back. The default is the
+      frame of the cameras here.
     - `stored_frame`: the frame of the file where it is not the usual one: "RUB" for SPZ without a frame of its own,
       "RDF" for the others.
     - `max_gaussians`: files that claim more are refused before memory is taken for them.
-    - `drop_invalid`: drop Gaussians with numbers that are NaN or infinite, or without a rotation (four zeros). The
-      result says how many in `dropped`. By default they are an error.
+    - `drop_invalid`: drop Gaussians with numbers that are NaN or infinite, or without a rotation (four zeros);
+      `read_splat_file` says how many. By default they are an error.
 
     Raises SplatFileError (a FormatError) for files that are cut off, inconsistent or in no such format, and for invalid
     Gaussians; MissingError where there is no file; and InputError for letters that name no frame.
+    """
+    found = read_splat_file(
+        path, frame=frame, stored_frame=stored_frame, max_gaussians=max_gaussians, drop_invalid=drop_invalid
+    )
+    return found.gaussians
+
+
+def read_splat_file(
+    path: str | PathLike[str],
+    *,
+    frame: str = LIBRARY_FRAME,
+    stored_frame: str | None = None,
+    max_gaussians: int = MAX_GAUSSIANS,
+    drop_invalid: bool = False,
+) -> SplatFile:
+    """Read a splat file with what it says of itself: format, frame, antialiasing, writer.
+
+    Arguments and errors are those of `read_splats`.
     """
     check_path("path", path)
     check_frame("frame", frame)
     if stored_frame is not None:
         check_frame("stored_frame", stored_frame)
     try:
-        # Numbers that overflow on the way are found where the cloud is made.
+        # Numbers that overflow on the way are found where the Gaussians are made.
         with np.errstate(all="ignore"):
-            cloud = _read(Path(path), ReadRequest(stored_frame, max_gaussians, drop_invalid))
+            found = _read(Path(path), ReadRequest(stored_frame, max_gaussians, drop_invalid))
     except Malformed as error:
         raise SplatFileError(path, str(error)) from None
     except MemoryError:
         raise SplatFileError(path, "not enough memory for what the file holds") from None
-    return cloud.in_frame(frame)
+    return replace(found, gaussians=_moved(found.gaussians, found.frame, frame))
 
 
 def write_splats(
-    cloud: SplatCloud,
     path: str | PathLike[str],
+    gaussians: Gaussians,
     format: SplatFormat | None = None,
+    *,
+    frame: str = LIBRARY_FRAME,
     stored_frame: str | None = None,
+    antialiased: bool = False,
     spz_version: SpzVersion = 3,
 ) -> None:
-    """Write a cloud; the file appears whole or not at all, and replaces an earlier one.
+    """Write Gaussians to a splat file; it appears whole or not at all, and replaces an earlier one.
 
+    - `gaussians`: one set [K], with `sh`, or with three `colors`, which become harmonics of degree 0.
     - `format`: by default what the name ends in: .compressed.ply, .ply, .spz, .sog (a bundle) or meta.json (SOG in a
       folder, beside its images).
+    - `frame`: the frame that the Gaussians are in.
     - `stored_frame`: the frame to write in, by default the format's usual one; readers take SPZ to be "RUB".
+    - `antialiased`: mark the file as fitted with opacities that make up for the blur of small splats.
     - `spz_version`: 3 is what most viewers read; 4 is its successor, 2 has coarser rotations.
 
     What is lost: nothing beyond float32 in PLY. Compressed PLY rounds positions and logarithms of scales to 10 or 11
@@ -86,28 +116,37 @@ def write_splats(
     positions to 16 bits, rotations to 8, scales and colours to codebooks of 256. Compressed PLY and SOG change the
     order of the Gaussians.
 
-    Raises InputError for names of no known ending, numbers that are not finite or out of range, and degrees above 3
-    where the format ends there.
+    Raises InputError for a batch of sets, other numbers of colours than three, names of no known ending, numbers that
+    are not finite or out of range, and degrees above 3 where the format ends there.
     """
-    check_kind("cloud", cloud, SplatCloud, advice="SplatCloud.from_gaussians makes one of Gaussians")
     check_path("path", path)
+    check_kind("gaussians", gaussians, Gaussians)
+    check_frame("frame", frame)
+    if stored_frame is not None:
+        check_frame("stored_frame", stored_frame)
+    if gaussians.batch_shape:
+        got = list(gaussians.means.shape)
+        raise InputError(f"gaussians: expected one set, means of shape [K, 3], got {got}; index the batch")
     path = Path(path)
     chosen = _format_of(path) if format is None else format
     if chosen not in SPLAT_FORMATS:
         raise InputError(f"format: expected one of {', '.join(SPLAT_FORMATS)}, got {chosen!r}")
     writer = WRITERS[chosen]
-    highest = writer.highest_degree
-    if cloud.degree > highest:
+    if gaussians.degree > writer.highest_degree:
         raise InputError(
-            f"cloud: expected harmonics of degree {highest} at most for {chosen}, got {cloud.degree}; "
-            f"write cloud.with_degree({highest}), or PLY or SPZ"
+            f"gaussians: expected harmonics of degree {writer.highest_degree} at most for {chosen}, got "
+            f"{gaussians.degree}; write gaussians.with_degree({writer.highest_degree}), or PLY or SPZ"
         )
-    if stored_frame is not None:
-        check_frame("stored_frame", stored_frame)
-    writer.write(cloud.in_frame(stored_frame or writer.frame), path, spz_version)
+    seen = gaussians.with_degree(gaussians.degree)
+    writer.write(_moved(seen, frame, stored_frame or writer.frame), WriteRequest(path, antialiased, spz_version))
 
 
-def _read(path: Path, request: ReadRequest) -> SplatCloud:
+def _moved(gaussians: Gaussians, source: str, target: str) -> Gaussians:
+    """Gaussians of one frame in another."""
+    return gaussians if source == target else gaussians.transformed(frame_matrix(source, target))
+
+
+def _read(path: Path, request: ReadRequest) -> SplatFile:
     for container in CONTAINERS:
         if container.read_path is not None and container.matches_path(path):
             return container.read_path(path, request)

@@ -1,4 +1,4 @@
-"""Between what files store (logarithms, logits, bytes) and the activated numbers of a cloud."""
+"""Between what files store (logarithms, logits, bytes) and the activated numbers of Gaussians."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from jaxtyping import Float
 
 from splatlearn.core.checks import check_finite
 from splatlearn.core.errors import InputError
+from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.geometry.quaternions import unit_quaternion_arrays
-from splatlearn.files.cloud import TENSORS, SplatCloud
 from splatlearn.files.errors import Malformed
 
 SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
@@ -24,7 +24,7 @@ MORTON_BITS = 21
 
 @dataclass(frozen=True, eq=False)
 class Stored:
-    """The numbers of K Gaussians between a file and a cloud, float32.
+    """The numbers of K Gaussians between a file and `Gaussians`, float32.
 
     - `means` [K, 3]; `log_scales` [K, 3]; `quaternions` [K, 4], w first, any length; `opacities` [K] in [0, 1];
       `sh` [K, M, 3].
@@ -41,8 +41,8 @@ class Stored:
         return Stored(**{name: values[order] for name, values in vars(self).items()})
 
 
-def from_stored(stored: Stored, frame: str, antialiased: bool = False, drop_invalid: bool = False) -> SplatCloud:
-    """Activate: exponentials of scales, quaternions of unit length.
+def from_stored(stored: Stored, drop_invalid: bool) -> tuple[Gaussians, int]:
+    """Activate: exponentials of scales, quaternions of unit length. Returns the Gaussians and how many were dropped.
 
     An infinite negative logarithm of a scale is a scale of nearly zero. Gaussians with other numbers that are NaN or
     infinite, or without a rotation (a quaternion of zeros), are dropped if `drop_invalid`. Otherwise they raise
@@ -52,16 +52,14 @@ def from_stored(stored: Stored, frame: str, antialiased: bool = False, drop_inva
     valid = _valid_rows(stored, scales, drop_invalid)
     if not valid.all():
         stored, scales = stored.reordered(np.flatnonzero(valid)), scales[valid]
-    return SplatCloud(
+    gaussians = Gaussians(
         means=_tensor(stored.means),
         scales=_tensor(np.maximum(scales, SMALLEST_SCALE)),
         quaternions=_tensor(unit_quaternion_arrays(stored.quaternions)),
         opacities=_tensor(stored.opacities.clip(0.0, 1.0)),
         sh=_tensor(stored.sh),
-        frame=frame,
-        antialiased=antialiased,
-        dropped=len(valid) - len(scales),
     )
+    return gaussians, len(valid) - len(scales)
 
 
 def _valid_rows(stored: Stored, scales: np.ndarray, drop_invalid: bool) -> np.ndarray:
@@ -93,20 +91,22 @@ def _finite(values: np.ndarray) -> np.ndarray:
     return np.asarray(np.isfinite(values).reshape(len(values), -1).all(axis=1))
 
 
-def to_stored(cloud: SplatCloud) -> Stored:
-    """The inverse, for writers.
+def to_stored(gaussians: Gaussians) -> Stored:
+    """The inverse for writers, of Gaussians [K] with `sh`.
 
     Raises InputError for numbers that are not finite, scales below 0 and opacities outside [0, 1].
     """
-    check_finite(**{name: getattr(cloud, name) for name in TENSORS})
-    if not cloud.count:
-        raise InputError("cloud: expected at least one Gaussian, got none")
-    if bool((cloud.scales < 0).any()):
-        raise InputError(f"scales: expected standard deviations above 0, got {float(cloud.scales.min()):.4g}")
-    lowest, highest = float(cloud.opacities.min()), float(cloud.opacities.max())
+    gaussians = gaussians.detach()
+    tensors = gaussians.tensors()
+    check_finite(**tensors)
+    if not gaussians.count:
+        raise InputError("gaussians: expected at least one Gaussian, got none")
+    if bool((gaussians.scales < 0).any()):
+        raise InputError(f"scales: expected standard deviations above 0, got {float(gaussians.scales.min()):.4g}")
+    lowest, highest = float(gaussians.opacities.min()), float(gaussians.opacities.max())
     if lowest < 0 or highest > 1:
         raise InputError(f"opacities: expected numbers in [0, 1], got {lowest:.4g} to {highest:.4g}")
-    arrays = {name: getattr(cloud, name).detach().float().cpu().numpy() for name in TENSORS}
+    arrays = {name: each.float().cpu().numpy() for name, each in tensors.items()}
     return Stored(
         means=arrays["means"],
         log_scales=np.log(np.maximum(arrays["scales"], SMALLEST_SCALE)),

@@ -14,6 +14,9 @@ MAX_DEGREE = 4
 C0 = 0.5 / math.sqrt(math.pi)
 """The harmonic of degree 0: a colour is C0 times its coefficient plus one half, plus the higher degrees."""
 
+ROUNDING = 1e-12
+"""Entries of the rotation matrices of harmonics below this are 0 but for rounding."""
+
 
 def coefficient_count(degree: int) -> int:
     """How many coefficients a channel has up to and with a degree."""
@@ -68,6 +71,8 @@ def rotate_harmonics(
     for band in range(1, degree + 1):
         columns = slice(band * band, (band + 1) ** 2)
         mixing = torch.linalg.lstsq(after[:, columns], before[:, columns]).solution
+        # Where axes are only flipped most entries are 0, and their rounding errors differ from call to call.
+        mixing = torch.where(mixing.abs() > ROUNDING, mixing, 0.0)
         turned[..., columns, :] = torch.einsum("nm,...mc->...nc", mixing.to(harmonics), harmonics[..., columns, :])
     return turned
 

@@ -6,11 +6,12 @@ import math
 
 import numpy as np
 
+from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.geometry.harmonics import C0
-from splatlearn.files.cloud import SplatCloud
 from splatlearn.files.errors import Malformed, check_count
 from splatlearn.files.ply.container import Ply, columns, ply_bytes
-from splatlearn.files.ply.gaussians import MARK, is_antialiased, rest_degree, rest_names, split_rest
+from splatlearn.files.ply.gaussians import MARK, is_antialiased, rest_degree, rest_names, split_rest, writer_of
+from splatlearn.files.splat_file import SplatFile
 from splatlearn.files.stored import (
     Stored,
     from_stored,
@@ -36,8 +37,8 @@ def is_compressed(ply: Ply) -> bool:
     return "chunk" in ply.tables or "packed_position" in (ply.tables.get("vertex", np.empty(0)).dtype.names or ())
 
 
-def read_compressed_ply(ply: Ply, frame: str, limit: int, drop_invalid: bool) -> SplatCloud:
-    """The cloud of a parsed file; raises Malformed for tables that do not belong together."""
+def read_compressed_ply(ply: Ply, frame: str, limit: int, drop_invalid: bool) -> SplatFile:
+    """Read a parsed file; raises Malformed for tables that do not belong together."""
     if not {"chunk", "vertex"} <= ply.tables.keys():
         raise Malformed(f"expected the elements chunk and vertex, found {', '.join(ply.tables)}")
     chunks, table = ply.tables["chunk"], ply.tables["vertex"]
@@ -61,18 +62,21 @@ def read_compressed_ply(ply: Ply, frame: str, limit: int, drop_invalid: bool) ->
         opacities=channels[:, 3],
         sh=_harmonics(ply, (colors - np.float32(0.5)) / np.float32(C0)),
     )
-    return from_stored(stored, frame, is_antialiased(ply.comments), drop_invalid)
+    gaussians, dropped = from_stored(stored, drop_invalid)
+    comments = ply.comments
+    return SplatFile(gaussians, "compressed-ply", frame, is_antialiased(comments), writer_of(comments), dropped)
 
 
-def compressed_ply_bytes(cloud: SplatCloud) -> bytes:
-    """The file of a cloud of degree 3 at most, the Gaussians of each chunk close together."""
-    stored = to_stored(cloud)
+def compressed_ply_bytes(gaussians: Gaussians, antialiased: bool) -> bytes:
+    """The file of Gaussians [K] with `sh` of degree 3 at most, those of each chunk close together."""
+    stored = to_stored(gaussians)
     stored = stored.reordered(_chunk_order(stored.means))
     log_scales = stored.log_scales.clip(-LARGEST_LOG_SCALE, LARGEST_LOG_SCALE)
     colors = stored.sh[:, 0] * C0 + 0.5
-    starts = np.arange(0, cloud.count, CHUNK)
-    chunk = np.arange(cloud.count) // CHUNK
-    packed = np.empty(cloud.count, np.dtype([(name, "<u4") for name in PACKED]))
+    count = gaussians.count
+    starts = np.arange(0, count, CHUNK)
+    chunk = np.arange(count) // CHUNK
+    packed = np.empty(count, np.dtype([(name, "<u4") for name in PACKED]))
     edges = []
     shares = []
     for values in (stored.means, log_scales, colors):
@@ -90,11 +94,11 @@ def compressed_ply_bytes(cloud: SplatCloud) -> bytes:
         "chunk": chunks.view(np.dtype([(name, "<f4") for name in CHUNK_NAMES + COLOR_NAMES]))[:, 0],
         "vertex": packed,
     }
-    if cloud.degree:
-        rest = stored.sh[:, 1:].transpose(0, 2, 1).reshape(cloud.count, -1)
+    if gaussians.degree:
+        rest = stored.sh[:, 1:].transpose(0, 2, 1).reshape(count, -1)
         steps = np.floor((rest / HARMONIC_RANGE + 0.5) * 256).clip(0, 255).astype(np.uint8)
         tables["sh"] = steps.view(np.dtype([(name, "u1") for name in rest_names(steps.shape[1])]))[:, 0]
-    return ply_bytes(tables, [MARK] if cloud.antialiased else [])
+    return ply_bytes(tables, [MARK] if antialiased else [])
 
 
 def _chunk_order(means: np.ndarray) -> np.ndarray:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from splatlearn.files.cloud import SplatCloud
 from splatlearn.files.container import Container, ReadRequest, Writer
 from splatlearn.files.ply.compressed import HIGHEST_DEGREE, compressed_ply_bytes, is_compressed, read_compressed_ply
 from splatlearn.files.ply.container import is_ply, parse_ply
 from splatlearn.files.ply.gaussians import gaussian_ply_bytes, read_gaussian_ply
+from splatlearn.files.splat_file import SplatFile
 
 FRAME = "RDF"
 
 
-def read(data: bytes, request: ReadRequest) -> SplatCloud:
-    """The cloud of either format; raises Malformed."""
+def read(data: bytes, request: ReadRequest) -> SplatFile:
+    """Read either format; raises Malformed."""
     ply = parse_ply(data)
     reader = read_compressed_ply if is_compressed(ply) else read_gaussian_ply
     return reader(ply, request.frame or FRAME, request.limit, request.drop_invalid)
@@ -26,9 +26,9 @@ PLY = Container(
             "compressed-ply",
             (".compressed.ply",),
             FRAME,
-            lambda cloud, path, version: compressed_ply_bytes(cloud),
+            lambda gaussians, request: compressed_ply_bytes(gaussians, request.antialiased),
             HIGHEST_DEGREE,
         ),
-        Writer("ply", (".ply",), FRAME, lambda cloud, path, version: gaussian_ply_bytes(cloud)),
+        Writer("ply", (".ply",), FRAME, lambda gaussians, request: gaussian_ply_bytes(gaussians, request.antialiased)),
     ),
 )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
+from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.geometry.harmonics import C0, degree_of
-from splatlearn.files.cloud import SplatCloud
 from splatlearn.files.errors import Malformed, check_count
 from splatlearn.files.ply.container import Ply, columns, ply_bytes
+from splatlearn.files.splat_file import SplatFile
 from splatlearn.files.stored import Stored, from_stored, logits, sigmoids, to_stored
 
 MEANS = ["x", "y", "z"]
@@ -17,13 +20,15 @@ DIRECT = [f"f_dc_{number}" for number in range(3)]
 SCALES = [f"scale_{number}" for number in range(3)]
 ROTATIONS = [f"rot_{number}" for number in range(4)]
 
-# How Brush and Postshot mark clouds that were fitted with antialiasing.
+# How Brush and Postshot mark Gaussians that were fitted with antialiasing.
 ANTIALIASED = {"splatrendermode: mip": True, "splatrendermode: default": False, "antialiased 1": True}
 MARK = "SplatRenderMode: mip"
+WRITTEN_BY = re.compile(r"(?:generated|exported|created|written) (?:by|from|with|using)\s+(\S.*)", re.IGNORECASE)
+"""How programs name themselves in a comment: "Exported from Brush"."""
 
 
-def read_gaussian_ply(ply: Ply, frame: str, limit: int, drop_invalid: bool) -> SplatCloud:
-    """The cloud of a parsed file; positions, colours, opacities, scales and rotations in any order of properties.
+def read_gaussian_ply(ply: Ply, frame: str, limit: int, drop_invalid: bool) -> SplatFile:
+    """Read a parsed file; positions, colours, opacities, scales and rotations in any order of properties.
 
     Colours `red`, `green` and `blue`, whole numbers up to 255 or others up to 1, may stand for those of degree 0.
     A file of 2D Gaussian splatting (Huang et al. 2024) has no `scale_2`: its Gaussians are flat along their third axis.
@@ -43,13 +48,14 @@ def read_gaussian_ply(ply: Ply, frame: str, limit: int, drop_invalid: bool) -> S
         opacities=sigmoids(columns(table, ["opacity"], "vertex")[:, 0]),
         sh=_harmonics(table),
     )
-    return from_stored(stored, frame, is_antialiased(ply.comments), drop_invalid)
+    gaussians, dropped = from_stored(stored, drop_invalid)
+    return SplatFile(gaussians, "ply", frame, is_antialiased(ply.comments), writer_of(ply.comments), dropped)
 
 
-def gaussian_ply_bytes(cloud: SplatCloud) -> bytes:
-    """The file of a cloud, with normals of zero as the original code writes them."""
-    stored = to_stored(cloud)
-    rest = stored.sh[:, 1:].transpose(0, 2, 1).reshape(cloud.count, -1)
+def gaussian_ply_bytes(gaussians: Gaussians, antialiased: bool) -> bytes:
+    """The file of Gaussians [K] with `sh`, with normals of zero as the original code writes them."""
+    stored = to_stored(gaussians)
+    rest = stored.sh[:, 1:].transpose(0, 2, 1).reshape(gaussians.count, -1)
     names = [*MEANS, *NORMALS, *DIRECT, *rest_names(rest.shape[1]), "opacity", *SCALES, *ROTATIONS]
     numbers = np.concatenate(
         [
@@ -64,7 +70,7 @@ def gaussian_ply_bytes(cloud: SplatCloud) -> bytes:
         axis=1,
     ).astype("<f4")
     table = numbers.view(np.dtype([(name, "<f4") for name in names]))[:, 0]
-    return ply_bytes({"vertex": table}, [MARK] if cloud.antialiased else [])
+    return ply_bytes({"vertex": table}, [MARK] if antialiased else [])
 
 
 def rest_names(count: int) -> list[str]:
@@ -73,9 +79,15 @@ def rest_names(count: int) -> list[str]:
 
 
 def is_antialiased(comments: list[str]) -> bool:
-    """Whether the last comment that says so marks a cloud fitted with antialiasing."""
+    """Whether the last comment that says so marks Gaussians fitted with antialiasing."""
     marks = [ANTIALIASED[comment.lower()] for comment in comments if comment.lower() in ANTIALIASED]
     return bool(marks) and marks[-1]
+
+
+def writer_of(comments: list[str]) -> str | None:
+    """The program that the first comment which names one names."""
+    found = (WRITTEN_BY.fullmatch(comment.strip()) for comment in comments)
+    return next((match[1] for match in found if match), None)
 
 
 def rest_degree(names: tuple[str, ...]) -> int:

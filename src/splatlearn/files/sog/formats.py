@@ -4,33 +4,33 @@ from __future__ import annotations
 
 import zipfile
 from io import BytesIO
-from pathlib import Path
 
-from splatlearn.files.cloud import SplatCloud
-from splatlearn.files.container import Container, Files, ReadRequest, Writer
+from splatlearn.core.gaussians import Gaussians
+from splatlearn.files.container import Container, Files, ReadRequest, Writer, WriteRequest
 from splatlearn.files.sog.meta import META_NAME
 from splatlearn.files.sog.reader import read_sog
 from splatlearn.files.sog.store import Bundle, Folder, SogStore
 from splatlearn.files.sog.writer import HIGHEST_DEGREE, sog_files
+from splatlearn.files.splat_file import SplatFile
 
 FRAME = "RDF"
 ZIP_MAGIC = b"PK"
 
 
-def content(cloud: SplatCloud, path: Path, version: int) -> bytes | Files:
+def content(gaussians: Gaussians, request: WriteRequest) -> bytes | Files:
     """A bundle, or the files beside a meta.json."""
-    files = sog_files(cloud)
-    if path.name == META_NAME:
+    files = sog_files(gaussians, request.antialiased)
+    if request.path.name == META_NAME:
         return files
     buffer = BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, each in files.items():
-            # A fixed date: the same cloud gives the same file.
+            # A fixed date: the same scene gives the same file.
             archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), each)
     return buffer.getvalue()
 
 
-def _read(store: SogStore, request: ReadRequest) -> SplatCloud:
+def _read(store: SogStore, request: ReadRequest) -> SplatFile:
     return read_sog(store, request.frame or FRAME, request.limit, request.drop_invalid)
 
 

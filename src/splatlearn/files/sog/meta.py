@@ -16,6 +16,7 @@ LEVELS = 256
 PALETTE_COLUMNS = 64
 LARGEST_PALETTE = 65536
 LARGEST_NUMBER = 1e38
+LONGEST_NAME = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,10 +35,14 @@ class Palette:
 
 @dataclass(frozen=True, eq=False)
 class SogMeta:
-    """A parsed description; `means`, `scales`, `quats` and `sh0` are names of images, codebooks are float32 [256]."""
+    """A parsed description; `means`, `scales`, `quats` and `sh0` are names of images, codebooks are float32 [256].
+
+    `generator` is the program that wrote the scene.
+    """
 
     count: int
     antialiased: bool
+    generator: str | None
     mins: np.ndarray
     maxs: np.ndarray
     scale_codebook: np.ndarray
@@ -65,6 +70,7 @@ def parse_meta(text: bytes, limit: int) -> SogMeta:
     return SogMeta(
         count=count,
         antialiased=meta.get("model") == "antialiased" or meta.get("antialias") is True,
+        generator=_generator(meta.get("asset")),
         mins=_numbers(means, "mins", 3),
         maxs=_numbers(means, "maxs", 3),
         scale_codebook=_numbers(scales, "codebook", LEVELS).astype(np.float32),
@@ -83,6 +89,12 @@ def _named_version(meta: dict[str, Any]) -> str:
     # The first version had shapes of arrays, and no number of its own.
     means = meta.get("means")
     return "version 1" if isinstance(means, dict) and "shape" in means else f"a {META_NAME} without a version"
+
+
+def _generator(asset: object) -> str | None:
+    """The program that wrote the scene, which nothing depends on: whatever is no name is none."""
+    generator = asset.get("generator") if isinstance(asset, dict) else None
+    return generator[:LONGEST_NAME] or None if isinstance(generator, str) else None
 
 
 def _palette(part: dict[str, Any]) -> Palette:
@@ -127,6 +139,6 @@ def _files(part: dict[str, Any], count: int) -> tuple[str, ...]:
     if not isinstance(files, list) or len(files) < count or not all(isinstance(name, str) for name in files):
         raise Malformed(f"{META_NAME}: files: expected {count} names, got {str(files)[:60]}")
     for name in files:
-        if not name or name.startswith(".") or any(mark in name for mark in "/\\:\0") or len(name) > 200:
+        if not name or name.startswith(".") or any(mark in name for mark in "/\\:\0") or len(name) > LONGEST_NAME:
             raise Malformed(f"{META_NAME}: files: expected names of files beside {META_NAME}, got {name[:60]!r}")
     return tuple(files[:count])

@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
-from splatlearn.files.cloud import SplatCloud
 from splatlearn.files.errors import Malformed
 from splatlearn.files.sog.meta import LARGEST_PALETTE, PALETTE_COLUMNS, SogMeta, parse_meta
 from splatlearn.files.sog.store import SogStore, image_size, read_pixels
+from splatlearn.files.splat_file import SplatFile
 from splatlearn.files.stored import Stored, from_stored, unpack_smallest_three
 
 DEGREES = {PALETTE_COLUMNS * degree * (degree + 2): degree for degree in (1, 2, 3)}
@@ -18,8 +18,8 @@ FIRST_TAG = 252
 """The alpha of a rotation's pixel says which of w, x, y, z is largest: 252 to 255; others mean no rotation."""
 
 
-def read_sog(store: SogStore, frame: str, limit: int, drop_invalid: bool) -> SplatCloud:
-    """The cloud of a scene of version 2.
+def read_sog(store: SogStore, frame: str, limit: int, drop_invalid: bool) -> SplatFile:
+    """Read a scene of version 2.
 
     Raises Malformed for a meta.json that does not describe one, and images that are missing, of the wrong size or do
     not decode.
@@ -39,7 +39,8 @@ def read_sog(store: SogStore, frame: str, limit: int, drop_invalid: bool) -> Spl
         opacities=color[:, 3] / np.float32(255),
         sh=np.concatenate([direct[:, None], _high(store, meta)], axis=1),
     )
-    return from_stored(stored, frame, meta.antialiased, drop_invalid)
+    gaussians, dropped = from_stored(stored, drop_invalid)
+    return SplatFile(gaussians, "sog", frame, meta.antialiased, meta.generator, dropped)
 
 
 def _means(low: np.ndarray, high: np.ndarray, meta: SogMeta) -> np.ndarray:

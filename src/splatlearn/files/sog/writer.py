@@ -9,7 +9,7 @@ import math
 import numpy as np
 from PIL import Image
 
-from splatlearn.files.cloud import SplatCloud
+from splatlearn.core.gaussians import Gaussians
 from splatlearn.files.sog.meta import LARGEST_PALETTE, LEVELS, META_NAME, PALETTE_COLUMNS
 from splatlearn.files.sog.reader import FIRST_TAG
 from splatlearn.files.stored import Stored, morton_order, pack_smallest_three, quantise, to_stored
@@ -21,14 +21,14 @@ CLUSTERS = 4096
 """Entries of the palette where there are more Gaussians than a palette can hold."""
 
 
-def sog_files(cloud: SplatCloud) -> dict[str, bytes]:
-    """The files of a scene of degree 3 at most by name, the Gaussians along a Morton curve.
+def sog_files(gaussians: Gaussians, antialiased: bool) -> dict[str, bytes]:
+    """The files of Gaussians [K] with `sh` of degree 3 at most by name, in the order of a Morton curve.
 
     Up to 65536 Gaussians keep harmonics of their own; of more, the harmonics are clustered.
     """
-    stored = to_stored(cloud)
+    stored = to_stored(gaussians)
     stored = stored.reordered(morton_order(stored.means))
-    side = _side(cloud.count)
+    side = _side(gaussians.count)
     files: dict[str, bytes] = {}
     logs = np.sign(stored.means) * np.log1p(np.abs(stored.means.astype(np.float64)))
     low, span = logs.min(axis=0), np.ptp(logs, axis=0)
@@ -45,15 +45,15 @@ def sog_files(cloud: SplatCloud) -> dict[str, bytes]:
     meta: dict[str, object] = {
         "version": 2,
         "asset": {"generator": "splatlearn"},
-        "count": cloud.count,
-        **({"model": "antialiased"} if cloud.antialiased else {}),
+        "count": gaussians.count,
+        **({"model": "antialiased"} if antialiased else {}),
         "means": {"mins": low.tolist(), "maxs": (low + span).tolist(), "files": ["means_l.webp", "means_u.webp"]},
         "scales": {"codebook": scale_codebook.tolist(), "files": ["scales.webp"]},
         "quats": {"files": ["quats.webp"]},
         "sh0": {"codebook": color_codebook.tolist(), "files": ["sh0.webp"]},
     }
-    if cloud.degree:
-        palette, images = _palette(stored, cloud.degree, side)
+    if gaussians.degree:
+        palette, images = _palette(stored, gaussians.degree, side)
         meta["shN"] = palette
         files |= images
     # The description comes last, so that a folder that has it is complete.

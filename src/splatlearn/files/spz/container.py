@@ -15,9 +15,10 @@ import numpy as np
 import pyarrow
 
 from splatlearn.core.errors import InputError
+from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.geometry.harmonics import MAX_DEGREE, coefficient_count
-from splatlearn.files.cloud import SplatCloud
 from splatlearn.files.errors import Malformed, check_count, check_ratio
+from splatlearn.files.splat_file import SplatFile
 from splatlearn.files.spz.numbers import SPZ_FRAMES, Packed, pack, unpack
 from splatlearn.files.stored import from_stored, to_stored
 
@@ -62,8 +63,8 @@ def is_spz(data: bytes) -> bool:
     return data[:4] == MAGIC or data[:2] == GZIP_MAGIC
 
 
-def read_spz(data: bytes, frame: str | None, limit: int, drop_invalid: bool) -> SplatCloud:
-    """The cloud of a file, in the frame that its extension names where `frame` is None, "RUB" without one.
+def read_spz(data: bytes, frame: str | None, limit: int, drop_invalid: bool) -> SplatFile:
+    """Read a file in the frame that its extension names where `frame` is None, "RUB" without one.
 
     Raises Malformed for other versions, sizes that do not fit the header, and streams that do not unpack.
     """
@@ -76,18 +77,20 @@ def read_spz(data: bytes, frame: str | None, limit: int, drop_invalid: bool) -> 
     named = _named_frame(extensions) if header.flags & FLAG_EXTENSIONS else None
     arrays = [np.frombuffer(part, np.uint8) for part in parts]
     stored = unpack(Packed(*arrays), header.version, header.degree, header.fractional_bits)
-    return from_stored(stored, frame or named or SPZ_FRAMES[4], bool(header.flags & FLAG_ANTIALIASED), drop_invalid)
+    gaussians, dropped = from_stored(stored, drop_invalid)
+    antialiased = bool(header.flags & FLAG_ANTIALIASED)
+    return SplatFile(gaussians, "spz", frame or named or SPZ_FRAMES[4], antialiased, dropped=dropped)
 
 
-def spz_bytes(cloud: SplatCloud, version: SpzVersion) -> bytes:
-    """The file of a cloud, which must already be in the frame "RUB"; raises InputError for another version."""
+def spz_bytes(gaussians: Gaussians, antialiased: bool, version: int) -> bytes:
+    """The file of Gaussians [K] with `sh` in the frame "RUB"; raises InputError for another version."""
     if version not in get_args(SpzVersion):
         raise InputError(f"spz_version: expected one of {', '.join(map(str, get_args(SpzVersion)))}, got {version}")
-    packed, bits = pack(to_stored(cloud), version)
-    flags = FLAG_ANTIALIASED if cloud.antialiased else 0
+    packed, bits = pack(to_stored(gaussians), version)
+    flags = FLAG_ANTIALIASED if antialiased else 0
     parts = [part.tobytes() for part in vars(packed).values()]
     streams = [part for part in parts if part] if version == 4 else []
-    head = HEADER.pack(MAGIC, version, cloud.count, cloud.degree, bits, flags, len(streams))
+    head = HEADER.pack(MAGIC, version, gaussians.count, gaussians.degree, bits, flags, len(streams))
     if version < 4:
         compressor = zlib.compressobj(level=9, wbits=31)
         return compressor.compress(head + b"".join(parts)) + compressor.flush()

@@ -14,7 +14,7 @@ SPZ = Container(
             "spz",
             (".spz",),
             "RUB",
-            lambda cloud, path, version: spz_bytes(cloud, version),  # pyright: ignore[reportArgumentType]
+            lambda gaussians, request: spz_bytes(gaussians, request.antialiased, request.spz_version),
             shown_colors=(0.0, HIGHEST_COLOR),
         ),
     ),

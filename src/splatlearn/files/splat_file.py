@@ -1,0 +1,40 @@
+"""What a splat file holds: Gaussians, and what it says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from splatlearn.core.gaussians import Gaussians
+from splatlearn.files.choices import SplatFormat
+
+
+@dataclass(frozen=True, eq=False)
+class SplatFile:
+    """A splat file that was read.
+
+    - `gaussians` [K]: with `sh`, activated (files hold logarithms of scales and, in PLY, logits of opacities), in the
+      frame that was asked for.
+    - `format`: the format of the content, whatever the file is called.
+    - `frame`: where x, y and z point in the file, by letters of right, left, up, down, front, back.
+    - `antialiased`: whether the file says that it was fitted with opacities that make up for the blur of small splats
+      (Mip-Splatting, Yu et al. 2024). `render` does not make up for it.
+    - `writer`: the program that wrote the file, as it names itself; None where it does not.
+    - `dropped`: the number of Gaussians of the file that could not be used and were left out.
+    """
+
+    gaussians: Gaussians
+    format: SplatFormat
+    frame: str
+    antialiased: bool = False
+    writer: str | None = None
+    dropped: int = 0
+
+    @property
+    def count(self) -> int:
+        """K, the number of Gaussians that were read."""
+        return self.gaussians.count
+
+    @property
+    def degree(self) -> int:
+        """The degree of the harmonics, 0 for colours that do not depend on the view."""
+        return self.gaussians.degree
