@@ -98,31 +98,6 @@ def test_a_checkpoint_says_what_wrote_it(tmp_path: Path) -> None:
     assert set(state["files"]) == kept - {"training.json"} and "optimizer.safetensors" in kept
 
 
-def test_a_folder_that_was_not_finished_does_not_count(tmp_path: Path) -> None:
-    saved(tmp_path, 3)
-    half = tmp_path / "checkpoints" / ".tmp-step-00000009"
-    half.mkdir()
-    (half / "config.json").write_text("{")
-    assert [path.name for path in checkpoint_folders(tmp_path)] == ["step-00000003"]
-    saved(tmp_path, 4)
-    assert not half.exists()
-
-
-def test_a_checkpoint_that_was_being_replaced_comes_back(tmp_path: Path) -> None:
-    folder = saved(tmp_path, 3)
-    folder.rename(folder.with_name(f".tmp-old-{folder.name}"))
-    saved(tmp_path, 4)
-    assert [path.name for path in checkpoint_folders(tmp_path)] == ["step-00000003", "step-00000004"]
-
-
-@pytest.mark.parametrize(
-    ("keep", "steps"), [(Retention(2), [5, 6]), (Retention(1, every=2), [2, 4, 6]), (Retention(2, every=3), [3, 5, 6])]
-)
-def test_the_newest_and_every_so_many_stay(tmp_path: Path, keep: Retention, steps: list[int]) -> None:
-    saved(tmp_path, 1, 2, 3, 4, 5, 6, keep=keep)
-    assert [int(path.name[5:]) for path in checkpoint_folders(tmp_path)] == steps
-
-
 def test_every_second_checkpoint_of_a_run_stays(tmp_path: Path) -> None:
     pretrain(small_recipe(tmp_path / "run", checkpoint_every=2, keep_checkpoints=1, keep_every=2), pictures())
     assert [int(path.name[5:]) for path in checkpoint_folders(tmp_path / "run")] == [4, 8, 9]
@@ -189,36 +164,7 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
 
-def flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[-5] ^= 1
-    path.write_bytes(bytes(content))
-
-
 class TestDamage:
-    @pytest.mark.parametrize("damage", [cut, flip, Path.unlink])
-    @pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "config.json", "recipe.json"])
-    def test_it_is_named_and_the_one_before_is_used(
-        self, tmp_path: Path, name: str, damage: Callable[[Path], None]
-    ) -> None:
-        newest = saved(tmp_path, 3, 4, 5)
-        damage(newest / name)
-        folder, problems = good_checkpoint(tmp_path)
-        assert folder is not None and folder.name == "step-00000004"
-        assert list(problems) == [newest] and name in problems[newest]
-
-    def test_a_torn_description(self, tmp_path: Path) -> None:
-        newest = saved(tmp_path, 3, 4)
-        (newest / "training.json").write_text('{"schema": 2, "st')
-        folder, problems = good_checkpoint(tmp_path)
-        assert folder is not None and folder.name == "step-00000003" and "training.json" in problems[newest]
-
-    def test_none_is_whole(self, tmp_path: Path) -> None:
-        for folder in (saved(tmp_path, 3), saved(tmp_path, 4)):
-            cut(folder / "model.safetensors")
-        with pytest.raises(CheckpointError, match=r"no checkpoint of .* is whole: .*step-00000004.*step-00000003"):
-            good_checkpoint(tmp_path)
-
     def test_a_run_says_so_and_trains_as_if_it_had_never_stopped(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

@@ -4,11 +4,9 @@ import dataclasses
 import json
 import os
 import shutil
-import signal
 import socket
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -55,30 +53,6 @@ def finetuning(tmp_path: Path, **run) -> FinetuneRecipe:
     return small_finetuning(model if model.exists() else pretrained(model), tmp_path / "run", **run)
 
 
-@contextmanager
-def holder(folder: Path, worker: bool) -> Iterator[int]:
-    """A process that holds the lock of a folder, with a process forked since if asked; both end with the test."""
-    read, write = os.pipe()
-    process = os.fork()
-    if not process:
-        lock = RunLock(folder)
-        lock.acquire()
-        forked = os.fork() if worker else 0
-        if forked or not worker:
-            os.write(write, f"{forked}\n".encode())
-        time.sleep(60)
-        os._exit(0)
-    forked = int(os.read(read, 20))
-    try:
-        yield process
-    finally:
-        for each in (process, forked):
-            with suppress(ProcessLookupError):
-                os.kill(each or process, signal.SIGKILL)
-        os.close(read)
-        os.close(write)
-
-
 class TestLock:
     def test_a_second_process_is_refused_in_a_sentence_and_changes_nothing(self, tmp_path: Path) -> None:
         out, told = tmp_path / "run", []
@@ -106,29 +80,6 @@ class TestLock:
 
         with at_step(5, resume):
             assert finetune(finetuning(tmp_path, checkpoint_every=4), labelled()).steps == 16
-
-    @pytest.mark.skipif(not hasattr(os, "fork"), reason="a process is forked")
-    @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-    @pytest.mark.parametrize("worker", [False, True], ids=["alone", "with a worker"])
-    def test_a_killed_process_leaves_no_lock(self, tmp_path: Path, worker: bool) -> None:
-        with holder(tmp_path, worker) as process:
-            with pytest.raises(RunFolderError, match=f"process {process} on "):
-                RunLock(tmp_path).acquire()
-            os.kill(process, signal.SIGKILL)
-            os.waitpid(process, 0)
-            with RunLock(tmp_path):
-                assert json.loads((tmp_path / HOLDER).read_text())["process"] == os.getpid()
-
-    def test_another_host_may_be_gone(self, tmp_path: Path) -> None:
-        with RunLock(tmp_path):
-            (tmp_path / HOLDER).write_text(json.dumps({"host": "elsewhere", "process": 7, "since": "noon"}))
-            with pytest.raises(
-                RunFolderError, match=r"process 7 on elsewhere \(since noon\) .* for good, remove .*\.lock"
-            ):
-                RunLock(tmp_path).acquire()
-            (tmp_path / HOLDER).write_text("[")
-            with pytest.raises(RunFolderError, match="out: another process is working in"):
-                RunLock(tmp_path).acquire()
 
     def test_a_file_system_without_locks_is_named(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -335,28 +286,10 @@ class TestBeginning:
             pretrain(small_recipe(tmp_path / "new" / "run"), pictures())
         assert not (tmp_path / "new").exists()
 
-    def test_a_folder_that_cannot_be_written_is_taken_away(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        def full(path: Path, text: str) -> None:
-            if path.name == "data.json":
-                raise OSError(28, "No space left on device")
-            path.write_text(text)
-
-        monkeypatch.setattr("splatlearn.runs.folder.write_whole", full)
-        with pytest.raises(RunFolderError, match="cannot write into .*: No space left on device"):
-            pretrain(small_recipe(tmp_path / "new" / "run"), pictures())
-        assert not (tmp_path / "new").exists()
-
     def test_a_claimed_folder_may_hold_other_files(self, tmp_path: Path) -> None:
         (tmp_path / "notes.txt").write_text("mine")
         assert pretrain(small_recipe(tmp_path, stop_after=1), pictures(), claimed=True).steps == 1
         assert (tmp_path / "notes.txt").read_text() == "mine"
-
-    def test_but_none_of_a_run_s_names(self, tmp_path: Path) -> None:
-        (tmp_path / "log.jsonl").write_text("mine")
-        with pytest.raises(RunFolderError, match="which holds log.jsonl"):
-            pretrain(small_recipe(tmp_path), pictures(), claimed=True)
 
     def test_what_belongs_to_one_call_is_not_stored(self, tmp_path: Path) -> None:
         recipe = small_recipe(tmp_path / "run", resume=True, allow_other_data=True, stop_after=1, trackers=("none",))

@@ -111,13 +111,6 @@ def test_a_recipe_to_compare(text: str, tmp_path: Path) -> None:
         read_run(tmp_path)
 
 
-@pytest.mark.parametrize("rows", ["[]", "{", '{"a": 3}', '{"a": [0, "4"]}', '{"a": [-1, 4]}', '{"a": []}'])
-def test_rows_of_shared_out_tensors(rows: str, tmp_path: Path) -> None:
-    save_file({"a": torch.zeros(4, 2)}, tmp_path / "model.safetensors", metadata={"rows": rows})
-    with pytest.raises(SplatlearnError, match="model.safetensors"):
-        TensorFiles(tmp_path, "model")
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -1,23 +1,9 @@
-import math
+"""Which parameters decay."""
 
-import pytest
 from torch import nn
 
 from splatlearn.models import create_model
-from splatlearn.runs.schedule import CosineSchedule
 from splatlearn.training.loop.parameter_groups import parameter_groups
-
-
-def test_warms_up_linearly_and_ends_at_the_minimum() -> None:
-    schedule = CosineSchedule(peak=1.0, warmup=10, total=110, minimum=0.1)
-    assert [schedule(step) for step in (0, 5, 10)] == pytest.approx([0.0, 0.5, 1.0])
-    assert schedule(60) == pytest.approx(0.55)
-    assert schedule(110) == pytest.approx(0.1)
-    assert schedule(35) == pytest.approx(0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi / 4)))
-
-
-def test_no_warm_up() -> None:
-    assert CosineSchedule(peak=2.0, warmup=0.0, total=4)(0) == 2.0
 
 
 def test_vectors_tokens_and_queries_do_not_decay() -> None:
