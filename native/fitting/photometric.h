@@ -67,17 +67,30 @@ static inline void blur_along(const float* in, float* out, int vectors) {
     }
 }
 
-// Four results below one another: windows over rows r…r + 10 of the fourteen.
-static inline void blur_down(const float* const* rows, int place, vfloat* out) {
-    vfloat total[ROWS] = {};
+// Four results below one another, windows over rows r…r + 10 of the fourteen, for each of some fields that lie `apart`: together
+// they keep the processor busy while each sum waits for its last term.
+template <int FIELDS>
+static inline void blur_down(const float* const* rows, int place, int apart, vfloat (*out)[ROWS]) {
+    vfloat total[FIELDS][ROWS] = {};
 #pragma GCC unroll 14
-    for (int i = 0; i < ROWS + TAPS - 1; ++i) {
-        const vfloat row = load(rows[i] + place);
+    for (int i = 0; i < ROWS + TAPS - 1; ++i)
+#pragma GCC unroll 2
+        for (int f = 0; f < FIELDS; ++f) {
+            const vfloat row = load(rows[i] + place + f * apart);
 #pragma GCC unroll 4
-        for (int r = 0; r < ROWS; ++r)
-            if (i >= r && i - r < TAPS) total[r] += row * tap(i - r);
-    }
-    for (int r = 0; r < ROWS; ++r) out[r] = total[r];
+            for (int r = 0; r < ROWS; ++r)
+                if (i >= r && i - r < TAPS) total[f][r] += row * tap(i - r);
+        }
+    for (int f = 0; f < FIELDS; ++f)
+        for (int r = 0; r < ROWS; ++r) out[f][r] = total[f][r];
+}
+
+// The same for any number of fields.
+template <int FIELDS>
+static inline void blur_all_down(const float* const* rows, int place, int apart, vfloat (*out)[ROWS]) {
+    constexpr int PAIRED = FIELDS / 2 * 2;
+    for (int f = 0; f < PAIRED; f += 2) blur_down<2>(rows, place + f * apart, apart, out + f);
+    if constexpr (PAIRED < FIELDS) blur_down<1>(rows, place + PAIRED * apart, apart, out + PAIRED);
 }
 
 template <typename T>
@@ -217,8 +230,16 @@ private:
         const ptrdiff_t from = row * p.targets.row + first * p.targets.column;
         gather(p.targets, target + from, y + low, count);
         if (p.targets.channels == 4) gather(p.targets, alpha + from, s.squares + low, count);
-        if (row + ROWS < p.height)
-            for (int i = 0; i < count; i += 16) __builtin_prefetch(image + place + static_cast<ptrdiff_t>(ROWS) * p.width + i);
+        if (row + ROWS < p.height) {
+            fetch(image + place + static_cast<ptrdiff_t>(ROWS) * p.width, count * sizeof(float));
+            const ptrdiff_t size = p.targets.are_bytes ? 1 : sizeof(float), later = target + from + ROWS * p.targets.row;
+            fetch(static_cast<const char*>(p.targets.first) + later * size, count * p.targets.column * size);
+        }
+    }
+
+    // Asks for a later row, since processors do not foresee that a strip jumps from row to row.
+    static void fetch(const void* first, ptrdiff_t bytes) {
+        for (ptrdiff_t i = 0; i < bytes; i += 64) __builtin_prefetch(static_cast<const char*>(first) + i);
     }
 
     // Blurs moments down columns and compares: SSIM of the rows from `first` on, and its slopes blurred along rows.
@@ -233,7 +254,7 @@ private:
         if (low < high)
             for (int i = 0; i < vectors(width + 2 * REACH) * LANES; i += LANES) {
                 vfloat blurred[MOMENTS][ROWS];
-                for (int f = 0; f < TAKEN; ++f) blur_down(rows, f * CENTERS + i, blurred[f]);
+                blur_all_down<TAKEN>(rows, i, CENTERS, blurred);
                 for (int r = low; r < high; ++r) {
                     const vfloat moments[4] = {blurred[0][r], blurred[1][r], blurred[2][r], blurred[3][r]};
                     const Similarity found =
@@ -271,7 +292,7 @@ private:
         if (low >= high) return;
         for (int i = 0; i < width; i += LANES) {
             vfloat blurred[SLOPES][ROWS];
-            for (int f = 0; f < SLOPES; ++f) blur_down(rows, f * COLUMNS + i, blurred[f]);
+            blur_all_down<SLOPES>(rows, i, COLUMNS, blurred);
             for (int r = low; r < high; ++r) {
                 const int row = first + r, at = 2 * REACH + i;
                 const vfloat x = load(s.x[slot(row)] + at), y = load(s.y[slot(row)] + at);
