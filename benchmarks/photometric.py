@@ -32,6 +32,8 @@ RATES = {"means": 1.6e-4, "scales": 5e-3, "quaternions": 1e-3, "opacities": 2.5e
 BETAS, EPS = (0.9, 0.999), 1e-15
 VISIBLE = (0.1, 0.3)
 WARM_UP = 2
+LONGEST = 10_000.0
+"""Milliseconds of a contender, after which it takes part no more."""
 
 Stages = Sequence[Callable[[], object]]
 """Calls that are timed each by itself, in order."""
@@ -116,6 +118,8 @@ def timings(contenders: dict[str, Stages], rounds: int) -> dict[str, list[list[f
     for turn in range(rounds + WARM_UP):
         names = list(contenders)
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            if len(found[name]) > WARM_UP and sum(sum(row) for row in found[name]) > LONGEST:
+                continue
             row, spent = [], time.process_time()
             for stage in contenders[name]:
                 begun = time.perf_counter()

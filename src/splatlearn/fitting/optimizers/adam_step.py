@@ -83,7 +83,8 @@ def plain_step(rows: Rows, rule: Rule, seen: Bool[Tensor, " K"] | None = None) -
     rows.first.mul_(first_beta).add_(rows.gradients, alpha=1.0 - first_beta)
     rows.second.mul_(second_beta).addcmul_(rows.gradients, rows.gradients, value=1.0 - second_beta)
     change = rows.first / (rows.second.sqrt() * root_scale + rule.eps)
-    rows.parameters.sub_(change * (rule.rate / first_correction))
+    rate = rule.rate.to(change) if isinstance(rule.rate, Tensor) else rule.rate
+    rows.parameters.sub_(change * (rate / first_correction))
     for now, old in zip((rows.parameters, rows.first, rows.second), before, strict=False):
         assert seen is not None
         now.copy_(torch.where(seen.view(-1, *[1] * (now.ndim - 1)), now, old))
