@@ -10,11 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
+from cli.commands import run
 from data.pictures import array, save, truncated_jpeg
-from models.small_models import small_gmae
-from splatlearn.cli import main
 from splatlearn.cli.pictures import NAME_BYTES, output_names
-from splatlearn.models import save_model
 
 CASES = Path(__file__).parents[3] / "shared" / "data" / "cases"
 LEFT_OUT = (
@@ -23,18 +21,6 @@ LEFT_OUT = (
     "files ending in .txt: 1, such as notes.txt",
     "folders inside, which are read if they are named: 2, such as more",
 )
-
-
-def run(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as stop:
-        main([str(each) for each in arguments])
-    return int(stop.value.code or 0)
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    save_model(small_gmae(), tmp_path / "model")
-    return tmp_path / "model"
 
 
 @pytest.fixture

@@ -8,17 +8,11 @@ import pytest
 import scipy.io
 from PIL import Image
 
+from cli.commands import run
 from models.small_models import small_gmae, small_mae
-from splatlearn.cli import main
 from splatlearn.evaluation.boundaries.contenders import READ_OUTS as EDGES
 from splatlearn.evaluation.saliency.contenders import READ_OUTS as FIGURES
 from splatlearn.models import save_model
-
-
-def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as stop:
-        main(arguments)
-    return int(stop.value.code or 0)
 
 
 @pytest.fixture

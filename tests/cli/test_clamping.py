@@ -10,11 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
+from cli.commands import run
 from models.out_of_bounds import vivid_gmae
 from models.small_models import small_gmae
 from photos import noise_photos
 from rendering.brute_force import composite_brute_force
-from splatlearn.cli import main
 from splatlearn.cli.clamping import to_write
 from splatlearn.cli.fitted import write_fit
 from splatlearn.core.gaussians import Gaussians
@@ -25,12 +25,6 @@ from splatlearn.rendering import project, render, seen_by
 from splatlearn.zero_shot import Scene, read_scene
 
 FIGURE = r"up to (\d\.\d{3}) \(PSNR (\d+\.\d) dB\)"
-
-
-def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as stop:
-        main(arguments)
-    return int(stop.value.code or 0)
 
 
 def stated(text: str) -> list[tuple[float, float]]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cli.commands import run
 from splatlearn.cli import demo_run as demos
 from splatlearn.cli import main
 from splatlearn.core.disk.outputs import MARKER, written_in
@@ -16,12 +17,6 @@ from splatlearn.training import Recipe, RunResult, pretrain
 from splatlearn.training.loop import engine
 from training.small_run import pictures, small_recipe
 from training.two_trainers import SMALL
-
-
-def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as stop:
-        main(arguments)
-    return int(stop.value.code or 0)
 
 
 def demo(out: Path, *options: str) -> int:

@@ -10,20 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cli.commands import run
 from data.pictures import truncated_jpeg
 from models.small_models import small_gmae, small_mae
-from splatlearn.cli import main
 from splatlearn.cli.evaluate import EvaluationInput, Machine
 from splatlearn.evaluation import EvaluationOptions, read_evaluations
 from splatlearn.models import save_model
 
 QUICK = ["--shots", "1", "--shares", "--draws", "2", "--device", "cpu", "--precision", "fp32", "--no-controls"]
-
-
-def run(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as stop:
-        main([str(each) for each in arguments])
-    return int(stop.value.code or 0)
 
 
 def colours(folder: Path, train: int = 4, val: int = 2, classes: tuple[str, ...] = ("red", "green", "blue")) -> Path:

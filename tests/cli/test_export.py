@@ -5,18 +5,12 @@ import pytest
 import torch
 from PIL import Image
 
+from cli.commands import run
 from files.clouds import psnr
 from models.small_models import small_gmae, small_mae
-from splatlearn.cli import main
 from splatlearn.files import SplatFormat, read_splats, to_pinhole
 from splatlearn.models import save_model
 from splatlearn.rendering import render
-
-
-def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as stop:
-        main(arguments)
-    return int(stop.value.code or 0)
 
 
 @pytest.fixture

@@ -8,10 +8,11 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 
-from cli.test_export import run
+from cli.commands import run
 from models.exchange.foreign import SQUARE, WIDE, gmae, mae, official_file, their_mae
 from splatlearn.cli import export_model as exporting
-from splatlearn.models import load_model, save_model
+from splatlearn.models import GMAE, load_model, save_model
+from splatlearn.models.exchange.onnx import OUTPUTS
 
 
 @pytest.fixture
@@ -44,14 +45,24 @@ def test_a_run_s_recipe_is_in_what_is_exported(
     assert "# birds" in (tmp_path / "new" / "vit" / "README.md").read_text()
 
 
-def test_graphs(tmp_path: Path, capsys: pytest.CaptureFixture[str], no_shape_checks: None) -> None:
-    pytest.importorskip("onnxscript")
-    pytest.importorskip("onnxruntime")
+@pytest.mark.parametrize(("to", "graph"), [("onnx", "encoder"), ("onnx-gaussians", "gaussians")])
+def test_graphs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, to: str, graph: str
+) -> None:
+    """The graphs themselves are those of `tests/models/exchange/test_onnx.py`."""
+
+    def export(model: object, path: Path, which: str) -> float:
+        assert isinstance(model, GMAE) and which == graph
+        path.write_bytes(b"graph")
+        return 3e-6
+
+    monkeypatch.setattr("splatlearn.models.exchange.onnx.export_onnx", export)
     save_model(gmae(WIDE), tmp_path / "model")
     out = tmp_path / "graph.onnx"
-    assert run("export", str(tmp_path / "model"), "--to", "onnx-gaussians", "--out", str(out)) == 0
-    assert "images [batch, 3, 16, 24] in [0, 1] to means, scales, quaternions" in capsys.readouterr().out
-    assert out.stat().st_size > 1000
+    assert run("export", tmp_path / "model", "--to", to, "--out", out) == 0
+    said = capsys.readouterr().out
+    assert "images [batch, 3, 16, 24] in [0, 1] to " + ", ".join(OUTPUTS[graph]) in said  # type: ignore[index]
+    assert "onnxruntime differs by at most 3e-06" in said and out.read_bytes() == b"graph"
 
 
 def test_a_push_takes_the_run_s_facts(birds: Path, monkeypatch: pytest.MonkeyPatch) -> None:

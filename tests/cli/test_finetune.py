@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from cli.commands import run
 from data.pictures import save
-from splatlearn.cli import main
 from splatlearn.models import load_classifier
 from training.small_finetune import pretrained
 
@@ -12,12 +12,6 @@ SMALL = [
     "--batch-size", "4", "--epochs", "2", "--device", "cpu", "--precision", "fp32", "--workers", "0", "--trackers",
     "--rand-augment", "0",
 ]  # fmt: skip
-
-
-def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as stop:
-        main(arguments)
-    return int(stop.value.code or 0)
 
 
 @pytest.fixture

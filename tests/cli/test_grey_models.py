@@ -8,16 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from splatlearn.cli import main
+from cli.commands import run
 from splatlearn.models import MAE, DecoderConfig, MAEConfig, ViTConfig, load_classifier, load_model, save_model
 from splatlearn.models.channels import fit_channels
 from splatlearn.models.exchange.layout import official_weights
-
-
-def run(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as stop:
-        main([str(each) for each in arguments])
-    return int(stop.value.code or 0)
 
 
 def model_of(channels: int) -> MAE:

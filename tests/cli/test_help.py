@@ -9,15 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from splatlearn.cli import main
+from cli.commands import run
 from splatlearn.cli.streams import BROKEN_PIPE
 from splatlearn.cli.verbs import VERBS
-
-
-def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as stop:
-        main(arguments)
-    return int(stop.value.code or 0)
 
 
 def entries(text: str) -> list[str]:

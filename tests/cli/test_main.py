@@ -3,13 +3,14 @@ import importlib
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from splatlearn.cli import main
+from cli.commands import quick_training, run
 from splatlearn.cli.verbs import VERBS, command, summary
 from splatlearn.models import ModelOptions, load_model
 from splatlearn.training import DataOptions, MutualInformationOptions, ObjectiveOptions, OptimizerOptions, RunOptions
@@ -23,10 +24,10 @@ SMALL = [
 ]  # fmt: skip
 
 
-def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as stop:
-        main(arguments)
-    return int(stop.value.code or 0)
+@pytest.fixture
+def quick() -> Iterator[None]:
+    with quick_training():
+        yield
 
 
 @pytest.fixture
@@ -59,6 +60,7 @@ def test_every_field_of_the_recipe_is_an_option_with_help(capsys: pytest.Capture
         assert words in " ".join(text.split())
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("method", ["mi-mae", "mi-gmae"])
 @pytest.mark.parametrize("preset", ["default", "paper"])
 def test_pretrain_several_masks_in_any_preset(photos: Path, tmp_path: Path, method: str, preset: str) -> None:
@@ -73,6 +75,7 @@ def test_pretrain_several_masks_in_any_preset(photos: Path, tmp_path: Path, meth
     assert {"loss", "loss_reconstruction", "loss_maximize", "loss_minimize", "estimator_fit"} <= line.keys()
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("method", ["mi-gmae", "gmae", "mi-mae", "mae"])
 def test_the_laptop_preset_fills_in_what_is_not_given(photos: Path, tmp_path: Path, method: str) -> None:
     here, out = ["--data", str(photos), "--workers", "0", "--trackers"], tmp_path / "run"

@@ -8,16 +8,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from cli.commands import run
 from data.pictures import save
 from models.small_models import small_gmae
-from splatlearn.cli import main
 from splatlearn.models import save_model
-
-
-def run(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as stop:
-        main([str(each) for each in arguments])
-    return int(stop.value.code or 0)
 
 
 @pytest.fixture

@@ -9,26 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cli.commands import run
 from data.pictures import array, save, turned_file
-from models.small_models import small_gmae
-from splatlearn.cli import main
 from splatlearn.evaluation import read_evaluations
-from splatlearn.models import save_model
 
 CONTAINERS = (("TIFF", 6), ("TIFF, compressed", 3), ("PNG, XMP", 8), ("WEBP", 5))
 """All without loss, so that results are the same to the bit."""
-
-
-def run(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as stop:
-        main([str(each) for each in arguments])
-    return int(stop.value.code or 0)
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    save_model(small_gmae(), tmp_path / "model")
-    return tmp_path / "model"
 
 
 @pytest.fixture

@@ -5,18 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from cli.commands import run
 from cli.test_evaluate import QUICK, a_run, colours
 from models.small_models import small_gmae, small_mae
 from photos import noise_photos
-from splatlearn.cli import main
 from splatlearn.core.disk.outputs import MARKER, written_in
 from splatlearn.models import load_model, save_model
-
-
-def run(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as stop:
-        main([str(each) for each in arguments])
-    return int(stop.value.code or 0)
 
 
 @pytest.fixture

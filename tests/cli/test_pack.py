@@ -6,15 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from cli.commands import run
 from data.pictures import save
-from splatlearn.cli import main
 from splatlearn.data import open_source
-
-
-def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as stop:
-        main(arguments)
-    return int(stop.value.code or 0)
 
 
 def test_packs_a_folder_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -13,21 +13,14 @@ import torch
 from PIL import Image
 from rich.console import Console
 
+from cli.commands import run
 from data.pictures import save
-from models.small_models import small_gmae
-from splatlearn.cli import main, progress
+from splatlearn.cli import progress
 from splatlearn.cli.progress import progress_bar
 from splatlearn.evaluation.features.extraction import Features
 from splatlearn.evaluation.probes import dense_suite
 from splatlearn.evaluation.probes.dense import SegmentationRecipe
 from splatlearn.evaluation.probes.linear import LarsRecipe, lars_scores
-from splatlearn.models import save_model
-
-
-def run(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as stop:
-        main([str(each) for each in arguments])
-    return int(stop.value.code or 0)
 
 
 @pytest.fixture
@@ -35,12 +28,6 @@ def every_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """Print every line instead of one now and then."""
     monkeypatch.setattr(progress, "FIRST_LINE", -1.0)
     monkeypatch.setattr(progress, "NEXT_LINE", -1.0)
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    save_model(small_gmae(), tmp_path / "model")
-    return tmp_path / "model"
 
 
 def test_lines_come_after_a_while_and_seldom(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:

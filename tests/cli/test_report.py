@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cli.test_export import run
+from cli.commands import run
 from models.small_models import small_gmae, small_mae
 from report.test_page import Outline
 from splatlearn.cli import report_photos as reporting

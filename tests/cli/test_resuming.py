@@ -2,13 +2,14 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from cli.commands import quick_training, run
 from data.pictures import save
-from splatlearn.cli import main
 from splatlearn.cli.resuming import options_given
 from splatlearn.runs.lock import LOCK, RunLock
 from splatlearn.training import Recipe
@@ -29,12 +30,6 @@ SMALL = [
 SMALL += ["--precision", "fp32", "--trackers", "none"]
 
 
-def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as stop:
-        main(arguments)
-    return int(stop.value.code or 0)
-
-
 def pictures(folder: Path, first: int, count: int) -> Path:
     for index in range(first, first + count):
         save(folder / f"{index:02d}.png", seed=index, height=32, width=32)
@@ -44,6 +39,12 @@ def pictures(folder: Path, first: int, count: int) -> Path:
 def steps(out: Path) -> list[int]:
     entries = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     return [entry["step"] for entry in entries if "loss" in entry]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick() -> Iterator[None]:
+    with quick_training():
+        yield
 
 
 @pytest.fixture

@@ -8,19 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
+from cli.commands import run
 from models.small_models import small_gmae, small_mae
 from photos import noise_photos
-from splatlearn.cli import main
 from splatlearn.core.disk.outputs import MARKER, written_in
 from splatlearn.files import read_splats
 from splatlearn.models import GMAEConfig, save_model
 from splatlearn.zero_shot import composite_layers, layers, read_scene
-
-
-def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as stop:
-        main(arguments)
-    return int(stop.value.code or 0)
 
 
 @pytest.fixture
