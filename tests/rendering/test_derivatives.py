@@ -11,6 +11,7 @@ from rendering import gpu
 from scenes import gaussians_of, random_gaussians, random_splats
 from splatlearn.core.cameras import Camera
 from splatlearn.core.errors import BackendError
+from splatlearn.core.gaussians import Gaussians
 from splatlearn.rendering import Splats, composite, project, render
 from splatlearn.rendering.backends.cpu import support as cpu_support
 
@@ -96,6 +97,18 @@ def test_forward_mode_of_the_specification(model: str) -> None:
     leaves = [each.requires_grad_() for each in inputs()]
     function = picture(camera_of(model))
     assert torch.autograd.gradcheck(function, leaves, check_forward_ad=True, check_backward_ad=False, fast_mode=True)
+
+
+def test_forward_mode_and_reverse_over_reverse_of_harmonics() -> None:
+    plain, camera = inputs(), camera_of("pinhole")
+    harmonics = torch.randn(2, 3, 9, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    leaves = [plain[0].requires_grad_(), harmonics.requires_grad_()]
+
+    def function(means: Tensor, sh: Tensor) -> Tensor:
+        return render(Gaussians(means, plain[1], plain[2], plain[4], sh=sh), camera, backend="torch").color
+
+    assert torch.autograd.gradcheck(function, leaves, check_forward_ad=True, check_backward_ad=False, fast_mode=True)
+    assert torch.autograd.gradgradcheck(function, leaves, fast_mode=True)
 
 
 def test_a_tangent_of_the_camera_or_the_background() -> None:

@@ -133,7 +133,7 @@ def test_gradients_are_those_of_finite_differences(model: str) -> None:
         return found.color, found.depth
 
     leaves = [each.clone().requires_grad_() for each in tensors.values()]
-    assert torch.autograd.gradcheck(function, leaves, eps=1e-6, atol=1e-6, rtol=1e-4, fast_mode=True)
+    assert torch.autograd.gradcheck(function, leaves, atol=1e-6, rtol=1e-4, fast_mode=True)
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -246,8 +246,10 @@ def _check_numbers(name: str, value: Tensor, shapes: tuple[tuple[int, ...], ...]
 
 def _checked_rotation(rotation: Tensor) -> Float[Tensor, "3 3"]:
     """The matrix of a rotation, in float64 on the host and without a gradient."""
-    _check_numbers("rotation", rotation, ((3, 3), (4,)))
-    exact = rotation.detach().cpu().double()
+    check_floating("rotation", rotation)
+    host = rotation.detach().cpu()
+    _check_numbers("rotation", host, ((3, 3), (4,)))
+    exact = host.double()
     if exact.ndim == 1:
         if not bool(exact.any()):
             raise InputError("rotation: expected a quaternion, got four zeros; (1, 0, 0, 0) turns nothing")
