@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from models.small_models import small_gmae, small_mae
-from scenes import random_gaussians
+from scenes import random_gaussians, random_sh
 from splatlearn.core.cameras import Camera
 from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.models import GMAEConfig
-from splatlearn.rendering import project, render
+from splatlearn.rendering import project, render, seen_by
 from splatlearn.zero_shot import ReadOptions, Scene, edges, figure_ground, layers, read_scene
 from splatlearn.zero_shot.windows import Window, _taper, _tapers, least_window, merge_windows, windows_over
 
@@ -160,3 +160,9 @@ def test_wrong_input_is_one_sentence(generator, no_shape_checks):
         with pytest.raises(ValueError, match=message):
             ReadOptions(**wrong)  # pyright: ignore[reportArgumentType]
     assert GMAEConfig().background == "white"
+
+
+def test_the_splats_of_a_scene_with_harmonics_are_as_its_camera_sees_them(generator):
+    scene = Scene(random_sh(generator, 2, (2,), 9), Camera.gmae(16, 24))
+    colors = seen_by(scene.gaussians, scene.camera).fixed_colors()
+    assert torch.equal(scene.splats.colors, colors.gather(1, scene.order[..., None].expand(-1, -1, 3)))
