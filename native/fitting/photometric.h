@@ -121,10 +121,13 @@ static inline Similarity similarity(const vfloat* blurred, vfloat mass) {
     const vfloat a = blurred[0], b = blurred[1], outside = 1.0f - mass;
     const vfloat mean_x = a + 0.5f * mass, mean_y = b + 0.5f * mass;
     const vfloat half_out = 0.5f * outside;
-    // Variances, both together, and the covariance: E[x²] − E[x]² as it is with ½ added to x within the picture.
-    const vfloat variances = blurred[2] - a * a - b * b + (a + b + mass * 0.5f) * outside;
-    const vfloat covariance = blurred[3] - a * b + (a + b + mass * 0.5f) * half_out;
-    const vfloat a1 = 2.0f * mean_x * mean_y + C1, a2 = 2.0f * covariance + C2;
+    // Variances, both together, and twice the covariance: E[x²] − E[x]² as it is with ½ added to x within the picture. Rounding
+    // may take them out of their bounds where colours are far beyond 1, and SSIM would then have no bounds itself. NaN stays.
+    const vfloat added = (a + b + mass * 0.5f) * outside;
+    const vfloat variances = larger(vfloat{}, blurred[2] - a * a - b * b + added);
+    const vfloat covariance = 2.0f * (blurred[3] - a * b) + added;
+    const vfloat bounded = smaller(variances, larger(-variances, covariance));
+    const vfloat a1 = 2.0f * mean_x * mean_y + C1, a2 = bounded + C2;
     const vfloat b1 = mean_x * mean_x + mean_y * mean_y + C1, b2 = variances + C2;
     const vfloat inverse = 1.0f / (b1 * b2);
     const vfloat value = a1 * a2 * inverse;

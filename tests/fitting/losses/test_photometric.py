@@ -117,6 +117,18 @@ class TestCompiled:
             wanted, wanted_gradient = specified(made)
             assert abs(loss - wanted) <= 1e-6 and away(gradient, wanted_gradient) <= 5e-5
 
+    @pytest.mark.parametrize("value", [30.0, 1e3, 1e6, -1e6])
+    def test_colors_far_beyond_one(self, value: float, instruction_set: str, generator: torch.Generator) -> None:
+        """Where variances are lost in rounding, SSIM and its slopes stay within their bounds."""
+        images, targets = noisy(generator, (30, 40), batch=1)
+        for bright in (images + value, torch.full_like(images, value)):
+            for other in (targets, bright):
+                made = Case(bright, other, torch.zeros(1, 3), None)
+                loss, gradient = found(made, 1.0)
+                assert -1e-6 <= float(loss) <= 2.0
+                # No slope of SSIM by a product is steeper than 2/C2, and no weight of a window larger than 1.
+                assert float(gradient.abs().max()) <= 10 * abs(value) * 2 / 9e-4 / gradient.numel()
+
     def test_equal_pictures(self, instruction_set: str, generator: torch.Generator) -> None:
         targets = (255 * torch.rand(1, 20, 30, 3, generator=generator)).to(torch.uint8).permute(0, 3, 1, 2)
         loss, gradient = found(Case(targets.float() / 255, targets, torch.zeros(1, 3), None))
