@@ -196,6 +196,20 @@ static inline float sum(vfloat value) {
     return lanes[0];
 }
 
+static inline float most_of(vfloat value) {
+    float most = value[0];
+    for (int lane = 1; lane < LANES; ++lane) most = most < value[lane] ? value[lane] : most;
+    return most;
+}
+
+static inline vfloat magnitude(vfloat value) {
+    vint bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    bits &= 0x7fffffff;
+    std::memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
 // Lane i of the result is lane `Lane::of(i)` of a and b behind one another. Compilers differ in the name for it.
 template <typename Lane, int... I>
 static inline vfloat shuffled(vfloat a, vfloat b, std::integer_sequence<int, I...>) {

@@ -5,9 +5,10 @@
 #include "kernel/backward.h"
 #include "kernel/forward.h"
 #include "kernel/prepare.h"
+#include "scene.h"
 
 namespace splat {
 
-const Kernel TABLE(_kernel) = {SET_NAME, prepare, forward, backward};
+const Kernel TABLE(_kernel) = {SET_NAME, prepare, forward, backward, &TABLE(_scenes)};
 
 }  // namespace splat

@@ -13,11 +13,16 @@ namespace splat {
 constexpr int TILE = 64;          // rows of a tile, which is one vector wide
 constexpr int MOMENTS = 6;        // 1, x, y, xx, xy, yy
 constexpr int MAX_CHANNELS = 16;
+constexpr int ABSOLUTES = 2;      // sums over pixels of the absolute gradients of means2d, x and y
+constexpr int WEIGHTS = 3;        // sum and maximum of a splat's blending weights, and the pixels in which it is seen
 
 // The formula's constants; splatlearn/rendering/formula.py has the same, and a test compares them.
 constexpr float ALPHA_MAX = 0.999f;
 constexpr float ALPHA_MIN = 1.0f / 255.0f;
 constexpr float TRANSMITTANCE_MIN = 1e-4f;
+
+constexpr double LOG2_E = 1.4426950408889634;
+constexpr float HALF = static_cast<float>(0.5 * LOG2_E);  // from a quadratic form to a power in log2 units
 
 // One image's splats, near to far, as they come from PyTorch: row-major, contiguous.
 struct Scene {
@@ -77,6 +82,8 @@ struct Rows {
     int first, last;  // pixel rows [first, last) of a band; first is a multiple of TILE
 };
 
+struct SceneKernel;
+
 struct Kernel {
     const char* name;
     void (*prepare)(const Scene&, Prepared&);
@@ -86,6 +93,7 @@ struct Kernel {
     void (*backward)(const Scene&, const Prepared&, Rows, const float* color, const float* transmittance,
                      const float* color_gradient, const float* transmittance_gradient, float* moments,
                      float* background_gradient);
+    const SceneKernel* scenes;
 };
 
 DECLARE_TABLES(Kernel, _kernel);

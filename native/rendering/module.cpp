@@ -16,7 +16,9 @@
 #include "../common/caught.h"
 #include "../common/instruction_sets.h"
 #include "kernel.h"
+#include "lens.h"
 #include "projection.h"
+#include "scene_module.h"
 
 namespace nb = nanobind;
 using namespace splat;
@@ -230,21 +232,6 @@ struct Clouds {
     }
 };
 
-// The names are those of the camera models in splatlearn/core/cameras/models.py.
-Model model_of(const std::string& name) {
-    if (name == "pinhole") return Model::PINHOLE;
-    if (name == "orthographic") return Model::ORTHOGRAPHIC;
-    if (name == "gmae") return Model::GMAE;
-    const std::string known = "camera: the compiled projection knows the models pinhole, orthographic and gmae, got ";
-    throw nb::value_error((known + name).c_str());
-}
-
-// `numbers` are fx, fy, cx, cy, near, limit_x, limit_y.
-Lens lens_of(const std::string& model, const std::vector<float>& numbers) {
-    if (numbers.size() != 7) throw nb::value_error("lens: expected 7 numbers");
-    return {model_of(model), numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5], numbers[6]};
-}
-
 void project_all(Input<3> means, Input<3> scales, Input<3> quaternions, Input<3> colors, Input<2> opacities, Input<3> views,
                  const std::string& model, const std::vector<float>& numbers, Output<3> means2d_out, Output<3> conics_out,
                  Output<2> depths_out, Output<3> colors_out, Output<2> opacities_out, Order<int32_t> order_out, int threads) {
@@ -305,6 +292,7 @@ NB_MODULE(_native, m) {
           nb::arg("colors").noconvert(), nb::arg("opacities").noconvert(), nb::arg("means_out").noconvert(),
           nb::arg("scales_out").noconvert(), nb::arg("quaternions_out").noconvert(), nb::arg("colors_out").noconvert(),
           nb::arg("opacities_out").noconvert(), nb::arg("threads"));
+    bind_scenes(m, active);
     bind_instruction_sets(m, active);
     m.attr("ALPHA_MAX") = ALPHA_MAX;
     m.attr("ALPHA_MIN") = ALPHA_MIN;

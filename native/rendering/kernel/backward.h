@@ -31,8 +31,8 @@ struct BackwardTile {
     vfloat gradient[(C ? C : MAX_CHANNELS) * TILE];
 };
 
-template <int C>
-constexpr int SUMS = MOMENTS + (C ? C : MAX_CHANNELS);
+template <int C, bool ABSOLUTE>
+constexpr int SUMS = MOMENTS + (C ? C : MAX_CHANNELS) + (ABSOLUTE ? ABSOLUTES : 0);
 
 // Sums over lanes, LANES vectors at a time, and what is left one by one.
 template <int N>
@@ -60,7 +60,8 @@ void read_tile(const Scene& scene, int left, int top, int width, int height, con
         // Lanes outside the image have gradient 0, and so is all that follows from it.
         const size_t at = static_cast<size_t>(top + row) * scene.width + left;
         const vfloat last = load_first(transmittance + at, width);
-        vfloat behind = load_first(transmittance_gradient + at, width) * last;
+        vfloat behind = spread(0.0f);
+        if (transmittance_gradient) behind = load_first(transmittance_gradient + at, width) * last;
         for (int c = 0; c < channels; ++c) {
             const vfloat gradient = load_first(color_gradient + c * pixels + at, width);
             tile.gradient[c * TILE + row] = gradient;
@@ -101,7 +102,8 @@ inline vfloat unblend(BackwardTile<C>& tile, int row, int channels, vfloat raw, 
     return CLAMPED ? only(raw <= ALPHA_MAX, v) : v;
 }
 
-template <int C, bool CLAMPED>
+// Adds to the moments of the splat: MOMENTS, the channels, and ABSOLUTES if ABSOLUTE.
+template <int C, bool CLAMPED, bool ABSOLUTE>
 void backward_splat(BackwardTile<C>& tile, const Scene& scene, const Prepared& splats, Visit visit, float left, float top,
                     const Column& column, float* moments) {
     const int channels = C ? C : scene.channels, i = visit.splat;
@@ -115,6 +117,7 @@ void backward_splat(BackwardTile<C>& tile, const Scene& scene, const Prepared& s
     const int origin = static_cast<int>(std::min(std::max(center + 0.5f, 0.0f), TILE - 1.0f));
     const float *y = ROWS.distance + TILE - origin, *yy = ROWS.square + TILE - origin;
     const vfloat dx = lane_distances(splats, i, left);
+    vfloat absolute_x = spread(0.0f), absolute_y = spread(0.0f);
     if (splats.path[i] == GENERAL) {
         for (int row = visit.first; row < visit.last; ++row) {
             const float dy = top - splats.y[i] + row;
@@ -132,10 +135,18 @@ void backward_splat(BackwardTile<C>& tile, const Scene& scene, const Prepared& s
             columns.one += v;
             columns.y += v * y[row];
             columns.yy += v * yy[row];
+            if constexpr (ABSOLUTE) {
+                // The gradient of the centre is v·(u·t, v·t + w·dy) / HALF, with t = u·dx + v·dy.
+                const float dy = top - splats.y[i] + row;
+                const vfloat t = splats.u[i] * dx + splats.v[i] * dy, size = magnitude(v);
+                absolute_x += size * magnitude(t);
+                absolute_y += size * magnitude(splats.v[i] * t + splats.w[i] * dy);
+            }
         });
         columns.opacity = columns.one;
     }
-    vfloat sums[SUMS<C>];
+    constexpr int COUNT = SUMS<C, ABSOLUTE>;
+    vfloat sums[COUNT];
     sums[0] = columns.opacity;
     sums[1] = dx * columns.one;
     sums[2] = columns.y;
@@ -143,10 +154,11 @@ void backward_splat(BackwardTile<C>& tile, const Scene& scene, const Prepared& s
     sums[4] = dx * columns.y;
     sums[5] = columns.yy;
     for (int c = 0; c < (C ? C : MAX_CHANNELS); ++c) sums[MOMENTS + c] = c < channels ? columns.color[c] : spread(0.0f);
-    float totals[SUMS<C>];
-    sum_each<SUMS<C>>(sums, totals);
+    if constexpr (ABSOLUTE) sums[COUNT - 2] = absolute_x, sums[COUNT - 1] = absolute_y;
+    float totals[COUNT];
+    sum_each<COUNT>(sums, totals);
     const float shift = origin - center, one = splats.path[i] == GENERAL ? sum(columns.one) : totals[0], across = totals[1], down = totals[2];
-    float* out = moments + static_cast<size_t>(splats.index[i]) * (MOMENTS + channels);
+    float* out = moments + static_cast<size_t>(splats.index[i]) * (MOMENTS + channels + (ABSOLUTE ? ABSOLUTES : 0));
     out[0] += totals[0];
     out[1] += across;
     out[2] += down + shift * one;
@@ -154,11 +166,16 @@ void backward_splat(BackwardTile<C>& tile, const Scene& scene, const Prepared& s
     out[4] += totals[4] + shift * across;
     out[5] += totals[5] + 2.0f * shift * down + shift * shift * one;
     for (int c = 0; c < channels; ++c) out[MOMENTS + c] += totals[MOMENTS + c];
+    if constexpr (ABSOLUTE) {
+        out[MOMENTS + channels] += totals[COUNT - 2] * (splats.u[i] / HALF);
+        out[MOMENTS + channels + 1] += totals[COUNT - 1] / HALF;
+    }
 }
 
-template <int C>
-void backward_tile(const Scene& scene, const Prepared& splats, const Visit* visits, int length, float left, float top, int height,
-                   BackwardTile<C>& tile, float* moments) {
+// Returns whether the tile is opaque.
+template <int C, bool ABSOLUTE = false>
+bool backward_visits(const Scene& scene, const Prepared& splats, const Visit* visits, int length, float left, float top, int height,
+                     BackwardTile<C>& tile, float* moments) {
     Column columns[BATCH];
     for (int from = 0; from < length; from += BATCH) {
         const int here = std::min(BATCH, length - from);
@@ -166,13 +183,14 @@ void backward_tile(const Scene& scene, const Prepared& splats, const Visit* visi
         for (int n = 0; n < here; ++n) {
             const Visit visit = visits[from + n];
             if (splats.level[visit.splat] > CLAMP_LEVEL) {
-                backward_splat<C, true>(tile, scene, splats, visit, left, top, columns[n], moments);
+                backward_splat<C, true, ABSOLUTE>(tile, scene, splats, visit, left, top, columns[n], moments);
             } else {
-                backward_splat<C, false>(tile, scene, splats, visit, left, top, columns[n], moments);
+                backward_splat<C, false, ABSOLUTE>(tile, scene, splats, visit, left, top, columns[n], moments);
             }
         }
-        if (opaque(tile.transmittance, height)) break;
+        if (opaque(tile.transmittance, height)) return true;
     }
+    return false;
 }
 
 template <int C>
@@ -190,12 +208,12 @@ void backward_rows(const Scene& scene, const Prepared& all, Rows rows, const flo
             read_tile<C>(scene, left, top, width, height, color, transmittance, color_gradient, transmittance_gradient, tile,
                          background_gradient);
             const int length = cull_tile(band, left + 0.5f, top + 0.5f, height, visits.get());
-            backward_tile<C>(scene, band, visits.get(), length, left + 0.5f, top + 0.5f, height, tile, moments);
+            backward_visits<C>(scene, band, visits.get(), length, left + 0.5f, top + 0.5f, height, tile, moments);
         }
     }
 }
 
-void backward(const Scene& scene, const Prepared& all, Rows rows, const float* color, const float* transmittance,
+inline void backward(const Scene& scene, const Prepared& all, Rows rows, const float* color, const float* transmittance,
               const float* color_gradient, const float* transmittance_gradient, float* moments, float* background_gradient) {
     const auto run = [&](auto function) {
         function(scene, all, rows, color, transmittance, color_gradient, transmittance_gradient, moments, background_gradient);

@@ -15,28 +15,42 @@ struct ForwardTile {
     vfloat color[(C ? C : MAX_CHANNELS) * TILE];
 };
 
-// CLAMPED: whether α can exceed ALPHA_MAX at all.
-template <int C, bool CLAMPED>
+// CLAMPED: whether α can exceed ALPHA_MAX at all. WEIGHED: whether to add to `weights` of the splat.
+template <int C, bool CLAMPED, bool WEIGHED>
 inline void forward_splat(ForwardTile<C>& tile, const Scene& scene, const Prepared& splats, Visit visit, float left, float top,
-                          const Column& column) {
+                          const Column& column, float* weights) {
     const int channels = C ? C : scene.channels, i = visit.splat;
     const Color<C> color = color_of<C>(scene, splats, i);
+    vfloat total = spread(0.0f), most = spread(0.0f), pixels = spread(0.0f);
     walk(splats, visit, lane_distances(splats, i, left), top, column, [&](vfloat raw, int row) {
         const vfloat t = tile.transmittance[row];
         const vfloat alpha = seen_alpha<CLAMPED>(raw, t), weight = t * alpha;
         for (int c = 0; c < channels; ++c) tile.color[c * TILE + row] += weight * color.channel[c];
         tile.transmittance[row] = pass_on(t, alpha);
+        if constexpr (WEIGHED) {
+            total += weight, most = larger(weight, most);
+            pixels += only(weight > 0.0f, spread(1.0f));
+        }
     });
+    if constexpr (WEIGHED) {
+        float* own = weights + static_cast<size_t>(splats.index[i]) * WEIGHTS;
+        own[0] += sum(total), own[1] = std::max(own[1], most_of(most)), own[2] += sum(pixels);
+    }
 }
 
 template <int C>
-void forward_tile(const Scene& scene, const Prepared& splats, const Visit* visits, int length, float left, float top, int height,
-                  ForwardTile<C>& tile) {
+void clear_tile(const Scene& scene, int height, ForwardTile<C>& tile) {
     const int channels = C ? C : scene.channels;
     for (int row = 0; row < height; ++row) {
         tile.transmittance[row] = spread(1.0f);
         for (int c = 0; c < channels; ++c) tile.color[c * TILE + row] = spread(0.0f);
     }
+}
+
+// Blends visits, near to far. Returns whether the tile is opaque.
+template <int C, bool WEIGHED = false>
+bool forward_visits(const Scene& scene, const Prepared& splats, const Visit* visits, int length, float left, float top, int height,
+                    ForwardTile<C>& tile, float* weights = nullptr) {
     Column columns[BATCH];
     for (int from = 0; from < length; from += BATCH) {
         const int here = std::min(BATCH, length - from);
@@ -44,13 +58,14 @@ void forward_tile(const Scene& scene, const Prepared& splats, const Visit* visit
         for (int n = 0; n < here; ++n) {
             const Visit visit = visits[from + n];
             if (splats.level[visit.splat] > CLAMP_LEVEL) {
-                forward_splat<C, true>(tile, scene, splats, visit, left, top, columns[n]);
+                forward_splat<C, true, WEIGHED>(tile, scene, splats, visit, left, top, columns[n], weights);
             } else {
-                forward_splat<C, false>(tile, scene, splats, visit, left, top, columns[n]);
+                forward_splat<C, false, WEIGHED>(tile, scene, splats, visit, left, top, columns[n], weights);
             }
         }
-        if (opaque(tile.transmittance, height)) break;
+        if (opaque(tile.transmittance, height)) return true;
     }
+    return false;
 }
 
 template <int C>
@@ -78,13 +93,14 @@ void forward_rows(const Scene& scene, const Prepared& all, Rows rows, float* col
         for (int left = 0; left < scene.width; left += LANES) {
             const int width = std::min(LANES, scene.width - left);
             const int length = cull_tile(band, left + 0.5f, top + 0.5f, height, visits.get());
-            forward_tile<C>(scene, band, visits.get(), length, left + 0.5f, top + 0.5f, height, tile);
+            clear_tile<C>(scene, height, tile);
+            forward_visits<C>(scene, band, visits.get(), length, left + 0.5f, top + 0.5f, height, tile);
             write_tile<C>(scene, tile, left, top, width, height, color, transmittance);
         }
     }
 }
 
-void forward(const Scene& scene, const Prepared& all, Rows rows, float* color, float* transmittance) {
+inline void forward(const Scene& scene, const Prepared& all, Rows rows, float* color, float* transmittance) {
     switch (scene.channels) {
         case 1: return forward_rows<1>(scene, all, rows, color, transmittance);
         case 3: return forward_rows<3>(scene, all, rows, color, transmittance);

@@ -5,23 +5,11 @@
 #include <cstring>
 #include <limits>
 
-#include "../kernel.h"
-#include "../../common/simd.h"
+#include "paths.h"
 
 namespace splat {
 namespace {
 
-// The recurrence runs over so many rows before it starts anew, by the curvature c down the rows in log2 units per row². A lane
-// that is seen in some of n rows, where its power is below 8, then has at most (n √c + √8)² < 2·48 where it starts: that is
-// clear of underflow, and α's rounding stays near 2e-6.
-constexpr int SHORTEST_BLOCK = 8;
-constexpr float SHORTEST_CURVATURE = 0.74f;
-constexpr struct {
-    float curvature;
-    int rows;
-} BLOCKS[] = {{0.185f, 16}, {0.046f, 32}, {0.0115f, 64}};
-constexpr float CULL_SLACK = 0.02f;   // the rounding of a power, in log2 units, at which culling stays on the safe side
-constexpr double LOG2_E = 1.4426950408889634;
 
 bool all_finite(const float* values, size_t length) {
     // x·0 is 0 for finite x and NaN otherwise, and sums of it keep the NaN.
@@ -55,7 +43,6 @@ void gather(const Scene& scene, Prepared& out) {
 
 // Derives what culling and evaluation need from LANES conics and opacities.
 void derive(Prepared& out, int i) {
-    constexpr float HALF = static_cast<float>(0.5 * LOG2_E);
     const vfloat a = load(out.u + i), b = load(out.v + i), c = load(out.w + i), level = log2_of(load(out.level + i));
     const vfloat reach = level - static_cast<float>(std::log2(ALPHA_MIN)) + CULL_SLACK;
     // In double, because the determinant of a thin ellipse cancels.
@@ -82,10 +69,7 @@ void derive(Prepared& out, int i) {
     store(out.step + i, exp2_less_1_in_range(larger(-2.0f * curvature, spread(-126.0f))));
     store(out.narrowing + i, select(ellipse, narrowing, zero));
     store(out.flatness + i, select(ellipse, flatness, spread(1.0f)));
-    const vint smooth = curvature <= SHORTEST_CURVATURE;
-    const vint path = choose(ellipse, choose(smooth, spread_whole(RECURRENCE), spread_whole(DIRECT)), spread_whole(GENERAL));
-    vint block = spread_whole(SHORTEST_BLOCK);
-    for (const auto& limit : BLOCKS) block = choose(curvature <= limit.curvature, spread_whole(limit.rows), block);
+    const vint path = choose(ellipse, path_of(curvature), spread_whole(GENERAL)), block = rows_between_restarts(curvature);
     std::memcpy(&out.path[i], &path, sizeof path);
     std::memcpy(&out.block[i], &block, sizeof block);
 }

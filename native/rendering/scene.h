@@ -1,0 +1,110 @@
+// Scenes: one set of many Gaussians, seen by views one after the other. What the driver (scene.cpp) hands to the functions that are
+// compiled for each instruction set (scene/), and their table.
+//
+// A view is rendered in steps: `project` culls and leaves a record for each visible Gaussian; the driver sorts the visible ones by
+// depth and scatters them into the lists of blocks of pixels; `forward` and `backward` walk the list of a block;
+// `project_backward` takes what the blocks have summed to the gradients of Gaussians and camera.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "../common/tables.h"
+#include "kernel.h"
+#include "projection.h"
+
+namespace splat {
+
+// One set of Gaussians as it comes from PyTorch: row-major, contiguous. Either colors or sh is null.
+struct Source {
+    const float* means;        // [count, 3]
+    const float* scales;       // [count, 3]
+    const float* quaternions;  // [count, 4]
+    const float* opacities;    // [count]
+    const float* colors;       // [count, features]
+    const float* sh;           // [count, (degree + 1)², 3]
+    int count, features, degree;
+};
+
+struct View {
+    const float* matrix;  // [4, 4]
+    const float* origin;  // [3]: where directions of view begin, or the one direction of all if they are parallel
+    Lens lens;
+    float far;
+    bool is_parallel, has_depth;  // has_depth: a last channel for the depths
+    int height, width;
+};
+
+constexpr int BLOCK_WIDTH = 64;  // pixels; a block is up to TILE rows high
+constexpr int RECORD = 16;       // numbers of a record: 64 bytes, a line of the cache
+constexpr int CHUNK = 256;       // splats of a block's list that are at hand at a time
+
+// The numbers of a record; as in `Prepared`, but for depth. Path and rows between restarts follow from the flatness.
+enum Field { X, Y, U, V, W, LEVEL, REACH, EXTENT_X, EXTENT_Y, SLOPE_X, PEAK, STEP, NARROWING, FLATNESS, DEPTH, RADIUS };
+
+// Blocks of pixels that a splat's box meets: [first, last] each way.
+struct Range {
+    uint16_t first_column, last_column, first_row, last_row;
+};
+
+// What a camera makes of Gaussians; the entries of those that it does not see are not written.
+struct Shown {
+    float* records;  // [count, RECORD]
+    float* colors;   // [count, channels]
+    Range* ranges;   // [count]
+    int channels, block_height;
+};
+
+// The visible Gaussians among some, in their order, with the bits of their depths in the order of floats.
+struct Visible {
+    uint64_t* keys;  // depth above, place in the set below
+    int count, not_finite;
+};
+
+struct Block {
+    const int32_t* list;  // places in the set, near to far
+    size_t length;
+    int left, top, width, height;  // pixels
+};
+
+// A pass over at most MAX_CHANNELS of the channels of an image.
+struct Pass {
+    int first, channels;      // of `Shown::channels`
+    const float* background;  // [channels] of this pass
+};
+
+struct Images {
+    float* color;          // [channels of the pass, H, W]
+    float* transmittance;  // [H, W], or null in a pass that is not the first
+};
+
+struct ImageGradients {
+    const float *color, *transmittance;           // what `forward` made
+    const float *by_color, *by_transmittance;     // the latter is null in a pass that is not the first
+};
+
+struct SourceGradients {
+    float *means, *scales, *quaternions, *opacities, *colors, *sh;  // added to
+    float *means2d, *absolute;                                      // [count, 2], or null; written
+};
+
+// Of a matrix's upper three rows, and of the origin.
+constexpr int CAMERA_SUMS = 15;
+
+struct SceneKernel {
+    const char* name;
+    // Of the Gaussians [first, last): records of those that are seen.
+    void (*project)(const Source&, const View&, const Shown&, int first, int last, Visible&);
+    // weights [length, WEIGHTS] are written, or null.
+    void (*forward)(const Shown&, const View&, const Block&, const Pass&, const Images&, float* weights);
+    // Writes moments [length, MOMENTS + channels of the pass + ABSOLUTES if asked for] and background_gradient [channels].
+    void (*backward)(const Shown&, const View&, const Block&, const Pass&, const ImageGradients&, bool absolute, float* moments,
+                     float* background_gradient);
+    // sums [count, width] of Gaussians `ids`, in the order of the moments with all channels; camera: CAMERA_SUMS numbers, or null.
+    void (*project_backward)(const Source&, const View&, const Shown&, const int32_t* ids, int length, const float* sums, int width,
+                             bool absolute, const SourceGradients&, double* camera);
+};
+
+DECLARE_TABLES(SceneKernel, _scenes);
+
+}  // namespace splat

@@ -1,0 +1,203 @@
+// The steps of a view over threads. Parts of the work are chosen from the data, never from the threads, wherever numbers are summed:
+// results are the same bit for bit at any number of threads.
+#include "scene_view.h"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "../common/caught.h"
+#include "sort.h"
+
+namespace splat {
+namespace {
+
+constexpr int PROJECTED = 2048;      // Gaussians of a task of projection
+constexpr int FEWEST_BLOCKS = 32;    // of a wave of the backward pass
+constexpr size_t SMALLEST_PART = 1 << 13;
+
+size_t parts_of(size_t count, size_t smallest, int threads) { return std::clamp<size_t>(count / smallest, 1, std::max(1, threads)); }
+
+int tasks_of(size_t count) { return static_cast<int>((count + PROJECTED - 1) / PROJECTED); }
+
+}  // namespace
+
+SceneView::SceneView(const SceneKernel& kernel, const Source& source, const View& given, int threads)
+    : view(given), count(source.count), records(room_for<float>(static_cast<size_t>(source.count) * RECORD)) {
+    const int channels = (source.sh ? 3 : source.features) + view.has_depth;
+    colors = room_for<float>(static_cast<size_t>(count) * channels);
+    ranges = room_for<Range>(count);
+    shown = {records.get(), colors.get(), ranges.get(), channels, TILE};
+    columns = (view.width + BLOCK_WIDTH - 1) / BLOCK_WIDTH, rows = (view.height + TILE - 1) / TILE;
+
+    const int tasks = tasks_of(count);
+    const auto keys = room_for<uint64_t>(count), others = room_for<uint64_t>(count);
+    std::vector<Visible> visible(tasks);
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (int task = 0; task < tasks; ++task) {
+        const int first = task * PROJECTED;
+        visible[task].keys = keys.get() + first;
+        kernel.project(source, view, shown, first, std::min(count, first + PROJECTED), visible[task]);
+    }
+    std::vector<size_t> places(tasks + 1, 0);
+    for (int task = 0; task < tasks; ++task) {
+        places[task + 1] = places[task] + visible[task].count;
+        dropped += visible[task].not_finite;
+    }
+    ids.resize(places[tasks]);
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int task = 0; task < tasks; ++task) {
+        std::copy_n(visible[task].keys, visible[task].count, others.get() + places[task]);
+        for (int i = 0; i < visible[task].count; ++i) ids[places[task] + i] = static_cast<int32_t>(visible[task].keys[i]);
+    }
+    bin(sort_by_upper_half(others.get(), keys.get(), ids.size(), threads), threads);
+}
+
+// Scatters the sorted Gaussians to the lists of the blocks that they meet. Scattering by counts is stable: there is one result.
+void SceneView::bin(const uint64_t* order, int threads) {
+    const size_t length = ids.size(), parts = parts_of(length, SMALLEST_PART, threads), all = static_cast<size_t>(blocks());
+    const auto counts = room_for<size_t>(parts * all);
+    const auto each = [&](size_t part, auto use) {
+        size_t* own = counts.get() + part * all;
+        for (size_t i = length * part / parts; i < length * (part + 1) / parts; ++i) {
+            const int32_t id = static_cast<int32_t>(order[i]);
+            const Range range = ranges[id];
+            for (int row = range.first_row; row <= range.last_row; ++row)
+                for (int column = range.first_column; column <= range.last_column; ++column)
+                    use(own[static_cast<size_t>(row) * columns + column], id);
+        }
+    };
+    offsets.assign(all + 1, 0);
+#pragma omp parallel for schedule(static) num_threads(static_cast<int>(parts))
+    for (size_t part = 0; part < parts; ++part) {
+        std::fill_n(counts.get() + part * all, all, 0);
+        each(part, [](size_t& place, int32_t) { ++place; });
+    }
+    size_t sum = 0;
+    for (size_t block = 0; block < all; ++block) {
+        for (size_t part = 0; part < parts; ++part) {
+            const size_t here = counts[part * all + block];
+            counts[part * all + block] = sum;
+            sum += here;
+        }
+        offsets[block + 1] = sum;
+    }
+    lists = room_for<int32_t>(sum);
+#pragma omp parallel for schedule(static) num_threads(static_cast<int>(parts))
+    for (size_t part = 0; part < parts; ++part) each(part, [&](size_t& place, int32_t id) { lists[place++] = id; });
+}
+
+Block SceneView::block(int index) const {
+    const int left = index % columns * BLOCK_WIDTH, top = index / columns * TILE;
+    return {lists.get() + offsets[index], offsets[index + 1] - offsets[index], left, top, std::min(BLOCK_WIDTH, view.width - left),
+            std::min(TILE, view.height - top)};
+}
+
+// Calls add(id, place in `lists`) for the lists' places [first, last), one thread for all that an id has, in their order.
+template <typename Add>
+void SceneView::flush(size_t first, size_t last, int threads, Add add) const {
+    const int parts = static_cast<int>(parts_of(last - first, SMALLEST_PART, threads));
+#pragma omp parallel for schedule(static) num_threads(parts)
+    for (int part = 0; part < parts; ++part) {
+        const int32_t from = static_cast<int32_t>(static_cast<int64_t>(count) * part / parts);
+        const int32_t to = static_cast<int32_t>(static_cast<int64_t>(count) * (part + 1) / parts);
+        for (size_t place = first; place < last; ++place) {
+            const int32_t id = lists[place];
+            if (id >= from && id < to) add(id, place);
+        }
+    }
+}
+
+void SceneView::forward(const SceneKernel& kernel, const float* background, float* color, float* transmittance, float* weights,
+                        int threads) const {
+    const size_t pixels = static_cast<size_t>(view.height) * view.width;
+    const auto of_places = room_for<float>(weights ? intersections() * WEIGHTS : 0);
+    Caught caught;
+    for (int first = 0; first < shown.channels; first += MAX_CHANNELS) {
+        const Pass pass{first, std::min(MAX_CHANNELS, shown.channels - first), background + first};
+        const bool weighs = weights && first == 0;
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+        for (int index = 0; index < blocks(); ++index)
+            caught.run([&] {
+                kernel.forward(shown, view, block(index), pass, {color + first * pixels, transmittance},
+                               weighs ? of_places.get() + offsets[index] * WEIGHTS : nullptr);
+            });
+        caught.rethrow();
+    }
+    if (!weights) return;
+    std::fill_n(weights, static_cast<size_t>(count) * WEIGHTS, 0.0f);
+    flush(0, intersections(), threads, [&](int32_t id, size_t place) {
+        const float* from = of_places.get() + place * WEIGHTS;
+        float* to = weights + static_cast<size_t>(id) * WEIGHTS;
+        to[0] += from[0], to[1] = std::max(to[1], from[1]), to[2] += from[2];
+    });
+}
+
+void SceneView::backward(const SceneKernel& kernel, const Source& source, const View& given, const float* background,
+                         const ImageGradients& images, const SourceGradients& out, float* background_gradient, double* camera,
+                         int threads) const {
+    const size_t pixels = static_cast<size_t>(view.height) * view.width;
+    const bool absolute = out.absolute;
+    const int width = MOMENTS + shown.channels + (absolute ? ABSOLUTES : 0);
+    const auto sums = room_for<float>(static_cast<size_t>(count) * width);
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (size_t i = 0; i < ids.size(); ++i) std::fill_n(sums.get() + static_cast<size_t>(ids[i]) * width, width, 0.0f);
+    std::fill_n(background_gradient, shown.channels, 0.0f);
+
+    // Waves of blocks, so that memory does not grow with the splats that meet many blocks.
+    std::vector<int> waves{0};
+    size_t most = 0;
+    for (int index = 0; index < blocks(); ++index) {
+        const size_t length = offsets[index + 1] - offsets[waves.back()];
+        most = std::max(most, length);
+        if (index + 1 == blocks() || (length >= ids.size() / 2 && index + 1 - waves.back() >= FEWEST_BLOCKS))
+            waves.push_back(index + 1);
+    }
+    const int widest = MOMENTS + std::min(MAX_CHANNELS, shown.channels) + (absolute ? ABSOLUTES : 0);
+    const auto moments = room_for<float>(most * widest);
+    const auto backgrounds = room_for<float>(static_cast<size_t>(blocks()) * MAX_CHANNELS);
+    Caught caught;
+    for (int first = 0; first < shown.channels; first += MAX_CHANNELS) {
+        const Pass pass{first, std::min(MAX_CHANNELS, shown.channels - first), background + first};
+        const int own = MOMENTS + pass.channels + (absolute ? ABSOLUTES : 0);
+        const ImageGradients part{images.color + first * pixels, images.transmittance, images.by_color + first * pixels,
+                                  first == 0 ? images.by_transmittance : nullptr};
+        for (size_t wave = 0; wave + 1 < waves.size(); ++wave) {
+            const size_t begin = offsets[waves[wave]], end = offsets[waves[wave + 1]];
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+            for (int index = waves[wave]; index < waves[wave + 1]; ++index)
+                caught.run([&] {
+                    kernel.backward(shown, view, block(index), pass, part, absolute, moments.get() + (offsets[index] - begin) * own,
+                                    backgrounds.get() + static_cast<size_t>(index) * MAX_CHANNELS);
+                });
+            caught.rethrow();
+            flush(begin, end, threads, [&](int32_t id, size_t place) {
+                const float* from = moments.get() + (place - begin) * own;
+                float* to = sums.get() + static_cast<size_t>(id) * width;
+                for (int i = 0; i < MOMENTS; ++i) to[i] += from[i];
+                for (int c = 0; c < pass.channels; ++c) to[MOMENTS + first + c] += from[MOMENTS + c];
+                if (absolute)
+                    for (int i = 0; i < ABSOLUTES; ++i) to[width - ABSOLUTES + i] += from[own - ABSOLUTES + i];
+            });
+        }
+        for (int index = 0; index < blocks(); ++index)
+            for (int c = 0; c < pass.channels; ++c)
+                background_gradient[first + c] += backgrounds[static_cast<size_t>(index) * MAX_CHANNELS + c];
+    }
+
+    const int tasks = tasks_of(ids.size());
+    std::vector<double> parts(camera ? static_cast<size_t>(tasks) * CAMERA_SUMS : 0);
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (int task = 0; task < tasks; ++task) {
+        const int first = task * PROJECTED, length = std::min(PROJECTED, static_cast<int>(ids.size()) - first);
+        kernel.project_backward(source, given, shown, ids.data() + first, length, sums.get(), width, absolute, out,
+                                camera ? parts.data() + static_cast<size_t>(task) * CAMERA_SUMS : nullptr);
+    }
+    if (!camera) return;
+    std::fill_n(camera, CAMERA_SUMS, 0.0);
+    for (int task = 0; task < tasks; ++task)
+        for (int i = 0; i < CAMERA_SUMS; ++i) camera[i] += parts[static_cast<size_t>(task) * CAMERA_SUMS + i];
+}
+
+}  // namespace splat

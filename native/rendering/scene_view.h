@@ -1,0 +1,51 @@
+// One view of a scene: its visible Gaussians, sorted and binned, kept from the forward to the backward pass.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "scene.h"
+
+namespace splat {
+
+class SceneView {
+  public:
+    // Projects, sorts and bins. Nothing of `source` is kept; `view` is, but for what its pointers name.
+    SceneView(const SceneKernel& kernel, const Source& source, const View& view, int threads);
+
+    // color [channels, H, W], transmittance [H, W], background [channels]; weights [count, WEIGHTS] or null.
+    void forward(const SceneKernel& kernel, const float* background, float* color, float* transmittance, float* weights,
+                 int threads) const;
+
+    // Adds to the gradients; background_gradient [channels] and camera [CAMERA_SUMS], or null, are written.
+    void backward(const SceneKernel& kernel, const Source& source, const View& view, const float* background,
+                  const ImageGradients& images, const SourceGradients& out, float* background_gradient, double* camera,
+                  int threads) const;
+
+    int channels() const { return shown.channels; }
+    int not_finite() const { return dropped; }
+    // Visible Gaussians, in the order of the set.
+    const std::vector<int32_t>& visible() const { return ids; }
+    float radius(int32_t id) const { return records[static_cast<size_t>(id) * RECORD + RADIUS]; }
+    size_t intersections() const { return offsets.back(); }
+    int blocks() const { return columns * rows; }
+
+  private:
+    Block block(int index) const;
+    void bin(const uint64_t* order, int threads);
+    template <typename Add>
+    void flush(size_t first, size_t last, int threads, Add add) const;
+
+    View view;
+    int count, columns, rows, dropped = 0;
+    std::unique_ptr<float[]> records, colors;
+    std::unique_ptr<Range[]> ranges;
+    Shown shown;
+    std::vector<int32_t> ids;
+    std::unique_ptr<int32_t[]> lists;
+    std::vector<size_t> offsets;  // of the blocks' lists; row by row
+};
+
+}  // namespace splat
