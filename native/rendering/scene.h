@@ -84,8 +84,14 @@ struct ImageGradients {
 };
 
 struct SourceGradients {
-    float *means, *scales, *quaternions, *opacities, *colors, *sh;  // added to
+    float *means, *scales, *quaternions, *opacities, *colors, *sh;  // written by the first view, added to by others
     float *means2d, *absolute;                                      // [count, 2], or null; written
+};
+
+// The Gaussians [first, last) that a task is answerable for: the first view writes zeros for those that it does not see.
+struct Unseen {
+    bool is_first_view;
+    int32_t first, last;
 };
 
 // Of a matrix's upper three rows, and of the origin.
@@ -102,7 +108,7 @@ struct SceneKernel {
                      float* background_gradient);
     // sums [count, width] of Gaussians `ids`, in the order of the moments with all channels; camera: CAMERA_SUMS numbers, or null.
     void (*project_backward)(const Source&, const View&, const Shown&, const int32_t* ids, int length, const float* sums, int width,
-                             bool absolute, const SourceGradients&, double* camera);
+                             bool absolute, const Unseen&, const SourceGradients&, double* camera);
 };
 
 DECLARE_TABLES(SceneKernel, _scenes);

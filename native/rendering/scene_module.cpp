@@ -53,12 +53,15 @@ void bind_scenes(nb::module_& m, const InstructionSets<Kernel>& active) {
         .def_prop_ro("intersections", &SceneView::intersections)
         .def_prop_ro("blocks", &SceneView::blocks)
         .def_prop_ro("not_finite", &SceneView::not_finite)
-        .def_prop_ro("visible", [](const SceneView& view) { return view.visible().size(); })
+        .def_prop_ro("visible", [](const SceneView& view) { return view.visible_count(); })
         .def("fill_visible", [](const SceneView& view, Places ids_out, Output<1> radii_out) {
-            std::copy(view.visible().begin(), view.visible().end(), ids_out.data());
-            for (size_t i = 0; i < view.visible().size(); ++i) radii_out.data()[i] = view.radius(view.visible()[i]);
+            for (size_t i = 0; i < view.visible_count(); ++i) {
+                ids_out.data()[i] = view.visible()[i];
+                radii_out.data()[i] = view.radius(view.visible()[i]);
+            }
         }, nb::arg("ids_out").noconvert(), nb::arg("radii_out").noconvert());
 
+    m.def("free_kept_memory", &free_kept_memory);
     m.def(
         "scene_forward",
         [&active](Input<2> means, Input<2> scales, Input<2> quaternions, Input<1> opacities, std::optional<Input<2>> colors,
@@ -90,7 +93,7 @@ void bind_scenes(nb::module_& m, const InstructionSets<Kernel>& active) {
                   Output<2> means_out, Output<2> scales_out, Output<2> quaternions_out, Output<1> opacities_out,
                   std::optional<Output<2>> colors_out, std::optional<Output<3>> sh_out, Output<1> background_out,
                   std::optional<nb::ndarray<double, nb::ndim<1>, nb::c_contig, nb::device::cpu>> camera_out,
-                  std::optional<Output<2>> means2d_out, std::optional<Output<2>> absolute_out, int threads) {
+                  std::optional<Output<2>> means2d_out, std::optional<Output<2>> absolute_out, bool is_first_view, int threads) {
             const Source source = source_of(means, scales, quaternions, opacities, colors, sh);
             const View view = view_of(matrix, origin, model, lens, far, is_parallel, has_depth, static_cast<int>(color.shape(1)),
                                       static_cast<int>(color.shape(2)));
@@ -98,7 +101,7 @@ void bind_scenes(nb::module_& m, const InstructionSets<Kernel>& active) {
                                       data_of(colors_out), data_of(sh_out), data_of(means2d_out), data_of(absolute_out)};
             nb::gil_scoped_release unlocked;
             made.backward(*active->scenes, source, view, background.data(),
-                          {color.data(), transmittance.data(), by_color.data(), by_transmittance.data()}, out,
+                          {color.data(), transmittance.data(), by_color.data(), by_transmittance.data()}, out, is_first_view,
                           background_out.data(), data_of(camera_out), threads);
         },
         nb::arg("made"), nb::arg("means").noconvert(), nb::arg("scales").noconvert(), nb::arg("quaternions").noconvert(),
@@ -109,5 +112,6 @@ void bind_scenes(nb::module_& m, const InstructionSets<Kernel>& active) {
         nb::arg("means_out").noconvert(), nb::arg("scales_out").noconvert(), nb::arg("quaternions_out").noconvert(),
         nb::arg("opacities_out").noconvert(), nb::arg("colors_out").noconvert().none(), nb::arg("sh_out").noconvert().none(),
         nb::arg("background_out").noconvert(), nb::arg("camera_out").noconvert().none(),
-        nb::arg("means2d_out").noconvert().none(), nb::arg("absolute_out").noconvert().none(), nb::arg("threads"));
+        nb::arg("means2d_out").noconvert().none(), nb::arg("absolute_out").noconvert().none(), nb::arg("is_first_view"),
+        nb::arg("threads"));
 }

@@ -16,6 +16,7 @@ namespace {
 constexpr int PROJECTED = 2048;      // Gaussians of a task of projection
 constexpr int FEWEST_BLOCKS = 32;    // of a wave of the backward pass
 constexpr size_t SMALLEST_PART = 1 << 13;
+constexpr size_t AHEAD = 16;         // entries of a list between a prefetch and its use
 
 size_t parts_of(size_t count, size_t smallest, int threads) { return std::clamp<size_t>(count / smallest, 1, std::max(1, threads)); }
 
@@ -24,15 +25,15 @@ int tasks_of(size_t count) { return static_cast<int>((count + PROJECTED - 1) / P
 }  // namespace
 
 SceneView::SceneView(const SceneKernel& kernel, const Source& source, const View& given, int threads)
-    : view(given), count(source.count), records(room_for<float>(static_cast<size_t>(source.count) * RECORD)) {
+    : view(given), count(source.count), records(take_room<float>(static_cast<size_t>(source.count) * RECORD)) {
     const int channels = (source.sh ? 3 : source.features) + view.has_depth;
-    colors = room_for<float>(static_cast<size_t>(count) * channels);
-    ranges = room_for<Range>(count);
+    colors = take_room<float>(static_cast<size_t>(count) * channels);
+    ranges = take_room<Range>(count);
     shown = {records.get(), colors.get(), ranges.get(), channels, TILE};
     columns = (view.width + BLOCK_WIDTH - 1) / BLOCK_WIDTH, rows = (view.height + TILE - 1) / TILE;
 
     const int tasks = tasks_of(count);
-    const auto keys = room_for<uint64_t>(count), others = room_for<uint64_t>(count);
+    const auto keys = take_room<uint64_t>(count), others = take_room<uint64_t>(count);
     std::vector<Visible> visible(tasks);
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (int task = 0; task < tasks; ++task) {
@@ -45,22 +46,24 @@ SceneView::SceneView(const SceneKernel& kernel, const Source& source, const View
         places[task + 1] = places[task] + visible[task].count;
         dropped += visible[task].not_finite;
     }
-    ids.resize(places[tasks]);
+    seen = places[tasks];
+    ids = take_room<int32_t>(seen);
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int task = 0; task < tasks; ++task) {
         std::copy_n(visible[task].keys, visible[task].count, others.get() + places[task]);
         for (int i = 0; i < visible[task].count; ++i) ids[places[task] + i] = static_cast<int32_t>(visible[task].keys[i]);
     }
-    bin(sort_by_upper_half(others.get(), keys.get(), ids.size(), threads), threads);
+    bin(sort_by_upper_half(others.get(), keys.get(), seen, threads), threads);
 }
 
 // Scatters the sorted Gaussians to the lists of the blocks that they meet. Scattering by counts is stable: there is one result.
 void SceneView::bin(const uint64_t* order, int threads) {
-    const size_t length = ids.size(), parts = parts_of(length, SMALLEST_PART, threads), all = static_cast<size_t>(blocks());
-    const auto counts = room_for<size_t>(parts * all);
+    const size_t length = seen, parts = parts_of(length, SMALLEST_PART, threads), all = static_cast<size_t>(blocks());
+    const auto counts = take_room<size_t>(parts * all);
     const auto each = [&](size_t part, auto use) {
         size_t* own = counts.get() + part * all;
         for (size_t i = length * part / parts; i < length * (part + 1) / parts; ++i) {
+            if (i + AHEAD < length) __builtin_prefetch(&ranges[static_cast<int32_t>(order[i + AHEAD])]);
             const int32_t id = static_cast<int32_t>(order[i]);
             const Range range = ranges[id];
             for (int row = range.first_row; row <= range.last_row; ++row)
@@ -83,7 +86,7 @@ void SceneView::bin(const uint64_t* order, int threads) {
         }
         offsets[block + 1] = sum;
     }
-    lists = room_for<int32_t>(sum);
+    lists = take_room<int32_t>(sum);
 #pragma omp parallel for schedule(static) num_threads(static_cast<int>(parts))
     for (size_t part = 0; part < parts; ++part) each(part, [&](size_t& place, int32_t id) { lists[place++] = id; });
 }
@@ -94,15 +97,16 @@ Block SceneView::block(int index) const {
             std::min(TILE, view.height - top)};
 }
 
-// Calls add(id, place in `lists`) for the lists' places [first, last), one thread for all that an id has, in their order.
-template <typename Add>
-void SceneView::flush(size_t first, size_t last, int threads, Add add) const {
+// Calls prefetch(id) some places ahead, and add(id, place in `lists`) for the lists' places [first, last), one thread for all that an id has, in their order.
+template <typename Prefetch, typename Add>
+void SceneView::flush(size_t first, size_t last, int threads, Prefetch prefetch, Add add) const {
     const int parts = static_cast<int>(parts_of(last - first, SMALLEST_PART, threads));
 #pragma omp parallel for schedule(static) num_threads(parts)
     for (int part = 0; part < parts; ++part) {
         const int32_t from = static_cast<int32_t>(static_cast<int64_t>(count) * part / parts);
         const int32_t to = static_cast<int32_t>(static_cast<int64_t>(count) * (part + 1) / parts);
         for (size_t place = first; place < last; ++place) {
+            if (place + AHEAD < last) prefetch(lists[place + AHEAD]);
             const int32_t id = lists[place];
             if (id >= from && id < to) add(id, place);
         }
@@ -112,7 +116,7 @@ void SceneView::flush(size_t first, size_t last, int threads, Add add) const {
 void SceneView::forward(const SceneKernel& kernel, const float* background, float* color, float* transmittance, float* weights,
                         int threads) const {
     const size_t pixels = static_cast<size_t>(view.height) * view.width;
-    const auto of_places = room_for<float>(weights ? intersections() * WEIGHTS : 0);
+    const auto of_places = take_room<float>(weights ? intersections() * WEIGHTS : 0);
     Caught caught;
     for (int first = 0; first < shown.channels; first += MAX_CHANNELS) {
         const Pass pass{first, std::min(MAX_CHANNELS, shown.channels - first), background + first};
@@ -127,7 +131,8 @@ void SceneView::forward(const SceneKernel& kernel, const float* background, floa
     }
     if (!weights) return;
     std::fill_n(weights, static_cast<size_t>(count) * WEIGHTS, 0.0f);
-    flush(0, intersections(), threads, [&](int32_t id, size_t place) {
+    flush(0, intersections(), threads, [&](int32_t id) { __builtin_prefetch(weights + static_cast<size_t>(id) * WEIGHTS, 1); },
+          [&](int32_t id, size_t place) {
         const float* from = of_places.get() + place * WEIGHTS;
         float* to = weights + static_cast<size_t>(id) * WEIGHTS;
         to[0] += from[0], to[1] = std::max(to[1], from[1]), to[2] += from[2];
@@ -135,14 +140,14 @@ void SceneView::forward(const SceneKernel& kernel, const float* background, floa
 }
 
 void SceneView::backward(const SceneKernel& kernel, const Source& source, const View& given, const float* background,
-                         const ImageGradients& images, const SourceGradients& out, float* background_gradient, double* camera,
-                         int threads) const {
+                         const ImageGradients& images, const SourceGradients& out, bool is_first_view, float* background_gradient,
+                         double* camera, int threads) const {
     const size_t pixels = static_cast<size_t>(view.height) * view.width;
     const bool absolute = out.absolute;
     const int width = MOMENTS + shown.channels + (absolute ? ABSOLUTES : 0);
-    const auto sums = room_for<float>(static_cast<size_t>(count) * width);
+    const auto sums = take_room<float>(static_cast<size_t>(count) * width);
 #pragma omp parallel for schedule(static) num_threads(threads)
-    for (size_t i = 0; i < ids.size(); ++i) std::fill_n(sums.get() + static_cast<size_t>(ids[i]) * width, width, 0.0f);
+    for (size_t i = 0; i < seen; ++i) std::fill_n(sums.get() + static_cast<size_t>(ids[i]) * width, width, 0.0f);
     std::fill_n(background_gradient, shown.channels, 0.0f);
 
     // Waves of blocks, so that memory does not grow with the splats that meet many blocks.
@@ -151,12 +156,12 @@ void SceneView::backward(const SceneKernel& kernel, const Source& source, const 
     for (int index = 0; index < blocks(); ++index) {
         const size_t length = offsets[index + 1] - offsets[waves.back()];
         most = std::max(most, length);
-        if (index + 1 == blocks() || (length >= ids.size() / 2 && index + 1 - waves.back() >= FEWEST_BLOCKS))
+        if (index + 1 == blocks() || (length >= seen / 2 && index + 1 - waves.back() >= FEWEST_BLOCKS))
             waves.push_back(index + 1);
     }
     const int widest = MOMENTS + std::min(MAX_CHANNELS, shown.channels) + (absolute ? ABSOLUTES : 0);
-    const auto moments = room_for<float>(most * widest);
-    const auto backgrounds = room_for<float>(static_cast<size_t>(blocks()) * MAX_CHANNELS);
+    const auto moments = take_room<float>(most * widest);
+    const auto backgrounds = take_room<float>(static_cast<size_t>(blocks()) * MAX_CHANNELS);
     Caught caught;
     for (int first = 0; first < shown.channels; first += MAX_CHANNELS) {
         const Pass pass{first, std::min(MAX_CHANNELS, shown.channels - first), background + first};
@@ -172,7 +177,8 @@ void SceneView::backward(const SceneKernel& kernel, const Source& source, const 
                                     backgrounds.get() + static_cast<size_t>(index) * MAX_CHANNELS);
                 });
             caught.rethrow();
-            flush(begin, end, threads, [&](int32_t id, size_t place) {
+            const auto prefetch = [&](int32_t id) { __builtin_prefetch(sums.get() + static_cast<size_t>(id) * width, 1); };
+            flush(begin, end, threads, prefetch, [&](int32_t id, size_t place) {
                 const float* from = moments.get() + (place - begin) * own;
                 float* to = sums.get() + static_cast<size_t>(id) * width;
                 for (int i = 0; i < MOMENTS; ++i) to[i] += from[i];
@@ -186,12 +192,13 @@ void SceneView::backward(const SceneKernel& kernel, const Source& source, const 
                 background_gradient[first + c] += backgrounds[static_cast<size_t>(index) * MAX_CHANNELS + c];
     }
 
-    const int tasks = tasks_of(ids.size());
+    const int tasks = std::max(1, tasks_of(seen));
     std::vector<double> parts(camera ? static_cast<size_t>(tasks) * CAMERA_SUMS : 0);
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (int task = 0; task < tasks; ++task) {
-        const int first = task * PROJECTED, length = std::min(PROJECTED, static_cast<int>(ids.size()) - first);
-        kernel.project_backward(source, given, shown, ids.data() + first, length, sums.get(), width, absolute, out,
+        const int first = task * PROJECTED, length = std::min(PROJECTED, static_cast<int>(seen) - first);
+        const Unseen unseen{is_first_view, task == 0 ? 0 : ids[first], task + 1 == tasks ? count : ids[first + length]};
+        kernel.project_backward(source, given, shown, ids.get() + first, length, sums.get(), width, absolute, unseen, out,
                                 camera ? parts.data() + static_cast<size_t>(task) * CAMERA_SUMS : nullptr);
     }
     if (!camera) return;

@@ -3,10 +3,10 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <vector>
 
 #include "scene.h"
+#include "store.h"
 
 namespace splat {
 
@@ -19,15 +19,17 @@ class SceneView {
     void forward(const SceneKernel& kernel, const float* background, float* color, float* transmittance, float* weights,
                  int threads) const;
 
-    // Adds to the gradients; background_gradient [channels] and camera [CAMERA_SUMS], or null, are written.
+    // Writes the gradients if this is the first view, and adds to them if it is not; background_gradient [channels] and
+    // camera [CAMERA_SUMS], or null, are written.
     void backward(const SceneKernel& kernel, const Source& source, const View& view, const float* background,
-                  const ImageGradients& images, const SourceGradients& out, float* background_gradient, double* camera,
-                  int threads) const;
+                  const ImageGradients& images, const SourceGradients& out, bool is_first_view, float* background_gradient,
+                  double* camera, int threads) const;
 
     int channels() const { return shown.channels; }
     int not_finite() const { return dropped; }
     // Visible Gaussians, in the order of the set.
-    const std::vector<int32_t>& visible() const { return ids; }
+    const int32_t* visible() const { return ids.get(); }
+    size_t visible_count() const { return seen; }
     float radius(int32_t id) const { return records[static_cast<size_t>(id) * RECORD + RADIUS]; }
     size_t intersections() const { return offsets.back(); }
     int blocks() const { return columns * rows; }
@@ -35,16 +37,16 @@ class SceneView {
   private:
     Block block(int index) const;
     void bin(const uint64_t* order, int threads);
-    template <typename Add>
-    void flush(size_t first, size_t last, int threads, Add add) const;
+    template <typename Prefetch, typename Add>
+    void flush(size_t first, size_t last, int threads, Prefetch prefetch, Add add) const;
 
     View view;
     int count, columns, rows, dropped = 0;
-    std::unique_ptr<float[]> records, colors;
-    std::unique_ptr<Range[]> ranges;
+    size_t seen = 0;
+    Room<float> records, colors;
+    Room<Range> ranges;
     Shown shown;
-    std::vector<int32_t> ids;
-    std::unique_ptr<int32_t[]> lists;
+    Room<int32_t> ids, lists;
     std::vector<size_t> offsets;  // of the blocks' lists; row by row
 };
 

@@ -26,12 +26,20 @@ struct Nearby {
         for (int i = 0; i < CHUNK; ++i) splats.index[i] = i;
     }
 
-    void take(const Shown& shown, const int32_t* list, int count, const Pass& pass) {
+    // C: channels of the pass if known. `left` entries of the list follow, which are prefetched.
+    template <int C>
+    void take(const Shown& shown, const int32_t* list, int count, size_t left, const Pass& pass) {
+        const int channels = C ? C : pass.channels;
         const auto arrays = splats.arrays();
         splats.count = count;
         for (int i = 0; i < count; i += LANES) {
             vfloat fields[RECORD];
             for (int lane = 0; lane < LANES; ++lane) {
+                const size_t ahead = i + lane + CHUNK / 4;
+                if (ahead < left) {
+                    __builtin_prefetch(shown.records + static_cast<size_t>(list[ahead]) * RECORD);
+                    __builtin_prefetch(shown.colors + static_cast<size_t>(list[ahead]) * shown.channels + pass.first);
+                }
                 const size_t id = list[std::min(i + lane, count - 1)];
                 for (int part = 0; part < RECORD; part += LANES) fields[part + lane] = load(shown.records + id * RECORD + part);
             }
@@ -42,9 +50,10 @@ struct Nearby {
             std::memcpy(&splats.path[i], &path, sizeof path);
             std::memcpy(&splats.block[i], &block, sizeof block);
         }
-        for (int i = 0; i < count; ++i)
-            std::copy_n(shown.colors + static_cast<size_t>(list[i]) * shown.channels + pass.first, pass.channels,
-                        colors.get() + i * pass.channels);
+        for (int i = 0; i < count; ++i) {
+            const float* from = shown.colors + static_cast<size_t>(list[i]) * shown.channels + pass.first;
+            for (int c = 0; c < channels; ++c) colors[i * channels + c] = from[c];
+        }
     }
 
     Scene scene(const View& view, const Pass& pass) const {
@@ -54,17 +63,18 @@ struct Nearby {
 
 // Calls blend(column, left, visits) for the columns of a block that are not opaque yet, chunk by chunk of the list; blend returns
 // whether its column is opaque.
-template <typename Blend>
+template <int C, typename Blend>
 void walk_list(const Shown& shown, const Block& block, const Pass& pass, Nearby& nearby, Blend blend) {
     bool is_opaque[COLUMNS] = {};
     int left_over = (block.width + LANES - 1) / LANES;
     for (size_t from = 0; from < block.length && left_over; from += CHUNK) {
-        nearby.take(shown, block.list + from, static_cast<int>(std::min<size_t>(CHUNK, block.length - from)), pass);
+        const size_t left = block.length - from;
+        nearby.take<C>(shown, block.list + from, static_cast<int>(std::min<size_t>(CHUNK, left)), left, pass);
         for (int column = 0; column * LANES < block.width; ++column) {
             if (is_opaque[column]) continue;
-            const float left = block.left + column * LANES + 0.5f, top = block.top + 0.5f;
-            const int visits = cull_tile(nearby.splats, left, top, block.height, nearby.visits);
-            is_opaque[column] = blend(column, from, left, top, visits);
+            const float x = block.left + column * LANES + 0.5f, y = block.top + 0.5f;
+            const int visits = cull_tile(nearby.splats, x, y, block.height, nearby.visits);
+            is_opaque[column] = blend(column, from, x, y, visits);
             left_over -= is_opaque[column];
         }
     }
@@ -78,7 +88,7 @@ void forward_block(const Shown& shown, const View& view, const Block& block, con
     const Scene scene = nearby.scene(view, pass);
     for (int column = 0; column * LANES < block.width; ++column) clear_tile<C>(scene, block.height, tiles[column]);
     if (weights) std::fill_n(weights, block.length * WEIGHTS, 0.0f);
-    walk_list(shown, block, pass, nearby, [&](int column, size_t from, float left, float top, int visits) {
+    walk_list<C>(shown, block, pass, nearby, [&](int column, size_t from, float left, float top, int visits) {
         if (!weights)
             return forward_visits<C>(scene, nearby.splats, nearby.visits, visits, left, top, block.height, tiles[column]);
         return forward_visits<C, true>(scene, nearby.splats, nearby.visits, visits, left, top, block.height, tiles[column],
@@ -102,7 +112,7 @@ void backward_block(const Shown& shown, const View& view, const Block& block, co
         read_tile<C>(scene, block.left + column * LANES, block.top, std::min(LANES, block.width - column * LANES), block.height,
                      images.color, images.transmittance, images.by_color, images.by_transmittance, tiles[column],
                      background_gradient);
-    walk_list(shown, block, pass, nearby, [&](int column, size_t from, float left, float top, int visits) {
+    walk_list<C>(shown, block, pass, nearby, [&](int column, size_t from, float left, float top, int visits) {
         float* out = moments + from * width;
         if (!absolute)
             return backward_visits<C>(scene, nearby.splats, nearby.visits, visits, left, top, block.height, tiles[column], out);

@@ -167,8 +167,14 @@ void project_scene(const Source& source, const View& view, const Shown& shown, i
     out.not_finite = not_finite;
 }
 
+// Writes the first view's gradient, and adds those of the others.
+template <bool FRESH>
+inline void put(float& to, float value) {
+    to = FRESH ? value : to + value;
+}
+
 // Gradients of LANES Gaussians' harmonics, and toward their directions.
-template <int DEGREE>
+template <int DEGREE, bool FRESH>
 Direction backward_colors(const Source& source, const View& view, const Shown& shown, const Places& places, unsigned real,
                           Vector<vfloat> means, const float* sums, int width, float* out) {
     constexpr int COEFFICIENTS = (DEGREE + 1) * (DEGREE + 1);
@@ -190,7 +196,7 @@ Direction backward_colors(const Source& source, const View& view, const Shown& s
         float* by_sh = out + 3 * COEFFICIENTS * id;
         for (int m = 0; m < COEFFICIENTS; ++m) {
             const float y = basis[m][lane];
-            by_sh[3 * m] += y * r, by_sh[3 * m + 1] += y * g, by_sh[3 * m + 2] += y * b;
+            put<FRESH>(by_sh[3 * m], y * r), put<FRESH>(by_sh[3 * m + 1], y * g), put<FRESH>(by_sh[3 * m + 2], y * b);
             by_basis[m][lane] = sh[3 * m] * r + sh[3 * m + 1] * g + sh[3 * m + 2] * b;
         }
     }
@@ -201,20 +207,22 @@ Direction backward_colors(const Source& source, const View& view, const Shown& s
     return {(by.x - along * unit.x) * inverse, (by.y - along * unit.y) * inverse, (by.z - along * unit.z) * inverse};
 }
 
+template <bool FRESH>
 Direction colors_backward(const Source& source, const View& view, const Shown& shown, const Places& places, unsigned real,
                           Vector<vfloat> means, const float* sums, int width, const SourceGradients& out) {
     if (source.sh) {
         switch (source.degree) {
-            case 0: return backward_colors<0>(source, view, shown, places, real, means, sums, width, out.sh);
-            case 1: return backward_colors<1>(source, view, shown, places, real, means, sums, width, out.sh);
-            case 2: return backward_colors<2>(source, view, shown, places, real, means, sums, width, out.sh);
-            case 3: return backward_colors<3>(source, view, shown, places, real, means, sums, width, out.sh);
-            default: return backward_colors<4>(source, view, shown, places, real, means, sums, width, out.sh);
+            case 0: return backward_colors<0, FRESH>(source, view, shown, places, real, means, sums, width, out.sh);
+            case 1: return backward_colors<1, FRESH>(source, view, shown, places, real, means, sums, width, out.sh);
+            case 2: return backward_colors<2, FRESH>(source, view, shown, places, real, means, sums, width, out.sh);
+            case 3: return backward_colors<3, FRESH>(source, view, shown, places, real, means, sums, width, out.sh);
+            default: return backward_colors<4, FRESH>(source, view, shown, places, real, means, sums, width, out.sh);
         }
     }
     for (; real; real &= real - 1) {
         const size_t id = places.id[__builtin_ctz(real)];
-        for (int c = 0; c < source.features; ++c) out.colors[id * source.features + c] += sums[id * width + MOMENTS + c];
+        for (int c = 0; c < source.features; ++c)
+            put<FRESH>(out.colors[id * source.features + c], sums[id * width + MOMENTS + c]);
     }
     return {spread(0.0f), spread(0.0f), spread(0.0f)};
 }
@@ -250,8 +258,18 @@ struct CameraSums {
     }
 };
 
-void project_scene_backward(const Source& source, const View& view, const Shown& shown, const int32_t* ids, int length,
-                            const float* sums, int width, bool absolute, const SourceGradients& out, double* camera) {
+// The gradients of the Gaussians [first, last), which the first view does not see.
+void clear_gradients(const Source& source, const SourceGradients& out, size_t first, size_t last) {
+    const auto clear = [&](float* from, size_t width) {
+        if (from) std::fill(from + first * width, from + last * width, 0.0f);
+    };
+    clear(out.means, 3), clear(out.scales, 3), clear(out.quaternions, 4), clear(out.opacities, 1);
+    clear(out.colors, source.features), clear(out.sh, 3 * (source.degree + 1) * (source.degree + 1));
+}
+
+template <bool FRESH>
+void project_some_backward(const Source& source, const View& view, const Shown& shown, const int32_t* ids, int length,
+                           const float* sums, int width, bool absolute, const SourceGradients& out, double* camera) {
     const Pose pose(view.matrix);
     const vfloat zero = spread(0.0f);
     CameraSums of_camera;
@@ -272,19 +290,21 @@ void project_scene_backward(const Source& source, const View& view, const Shown&
         const vfloat by_opacity = select(moments[0] == 0.0f, zero, moments[0] / opacity);
         const PlacedGradients<vfloat> by =
             backward_of(placed, view.lens, by_x, by_y, {-0.5f * moments[3], -moments[4], -0.5f * moments[5]}, by_depth);
-        const Direction by_direction = colors_backward(source, view, shown, places, real, mean, sums, width, out);
+        const Direction by_direction = colors_backward<FRESH>(source, view, shown, places, real, mean, sums, width, out);
         Vector<vfloat> by_mean = pose.back(by.point);
         if (!view.is_parallel)
             by_mean = by_mean + Vector<vfloat>{by_direction.x, by_direction.y, by_direction.z};
         const Quaternion<vfloat> by_quaternion = placed.rotation.backward(pose.back(by.axes));
         for (int lane = 0; lane < here; ++lane) {
             const size_t id = places.id[lane];
-            out.means[3 * id] += by_mean.x[lane], out.means[3 * id + 1] += by_mean.y[lane], out.means[3 * id + 2] += by_mean.z[lane];
-            out.scales[3 * id] += by.scales.x[lane], out.scales[3 * id + 1] += by.scales.y[lane];
-            out.scales[3 * id + 2] += by.scales.z[lane];
-            out.quaternions[4 * id] += by_quaternion.w[lane], out.quaternions[4 * id + 1] += by_quaternion.x[lane];
-            out.quaternions[4 * id + 2] += by_quaternion.y[lane], out.quaternions[4 * id + 3] += by_quaternion.z[lane];
-            out.opacities[id] += by_opacity[lane];
+            float *mean_out = out.means + 3 * id, *scales_out = out.scales + 3 * id, *quaternion_out = out.quaternions + 4 * id;
+            put<FRESH>(mean_out[0], by_mean.x[lane]), put<FRESH>(mean_out[1], by_mean.y[lane]);
+            put<FRESH>(mean_out[2], by_mean.z[lane]);
+            put<FRESH>(scales_out[0], by.scales.x[lane]), put<FRESH>(scales_out[1], by.scales.y[lane]);
+            put<FRESH>(scales_out[2], by.scales.z[lane]);
+            put<FRESH>(quaternion_out[0], by_quaternion.w[lane]), put<FRESH>(quaternion_out[1], by_quaternion.x[lane]);
+            put<FRESH>(quaternion_out[2], by_quaternion.y[lane]), put<FRESH>(quaternion_out[3], by_quaternion.z[lane]);
+            put<FRESH>(out.opacities[id], by_opacity[lane]);
             if (out.means2d) out.means2d[2 * id] = by_x[lane], out.means2d[2 * id + 1] = by_y[lane];
             if (absolute) {
                 out.absolute[2 * id] = sums[id * width + MOMENTS + shown.channels];
@@ -298,6 +318,20 @@ void project_scene_backward(const Source& source, const View& view, const Shown&
         }
     }
     if (camera) of_camera.store(camera);
+}
+
+void project_scene_backward(const Source& source, const View& view, const Shown& shown, const int32_t* ids, int length,
+                            const float* sums, int width, bool absolute, const Unseen& unseen, const SourceGradients& out,
+                            double* camera) {
+    if (!unseen.is_first_view)
+        return project_some_backward<false>(source, view, shown, ids, length, sums, width, absolute, out, camera);
+    int32_t next = unseen.first;
+    for (int i = 0; i < length; ++i) {
+        if (ids[i] > next) clear_gradients(source, out, next, ids[i]);
+        next = ids[i] + 1;
+    }
+    if (unseen.last > next) clear_gradients(source, out, next, unseen.last);
+    project_some_backward<true>(source, view, shown, ids, length, sums, width, absolute, out, camera);
 }
 
 }  // namespace

@@ -80,8 +80,12 @@ def backward(
     background_result: Tensor,
     camera_result: Tensor | None,
     means2d_results: tuple[Tensor | None, Tensor | None],
+    is_first_view: bool,
 ) -> None:
-    """Add to the gradients of Gaussians in `results`; write those of background, camera (float64 [15]) and means2d [K, 2]."""
+    """Write the gradients of the Gaussians to `results`, or add to them if this is not the first view.
+
+    Those of background, camera (float64 [15]: rows of the matrix, then the origin) and means2d [K, 2] are written.
+    """
     kernels().scene_backward(
         state,
         *inputs.arrays(),
@@ -96,5 +100,6 @@ def backward(
         *results.arrays(),
         background_result.numpy(),
         *(None if each is None else each.numpy() for each in (camera_result, *means2d_results)),
+        is_first_view,
         torch.get_num_threads(),
     )
