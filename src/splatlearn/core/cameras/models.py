@@ -40,11 +40,13 @@ class CameraModel(ABC):
     - `name`: the name of the model in a `Camera`, in files, and in compiled code.
     - `depth_moves_centers`: whether the pixel of a point depends on its depth.
     - `depth_shrinks_extents`: whether the size of a Gaussian's picture depends on its depth.
+    - `rays_are_parallel`: whether the direction of view is that of the camera's axis everywhere.
     """
 
     name: ClassVar[str]
     depth_moves_centers: ClassVar[bool] = True
     depth_shrinks_extents: ClassVar[bool] = True
+    rays_are_parallel: ClassVar[bool] = False
 
     @abstractmethod
     def project(self, x: Tensor, y: Tensor, z: Tensor, lens: Lens) -> Pixels:
@@ -91,6 +93,8 @@ class CameraModel(ABC):
 
         - `centers`: where the cameras stand; `axes`: unit vectors along which they look.
         """
+        if self.rays_are_parallel:
+            return axes.unsqueeze(-2).expand(*axes.shape[:-1], means.shape[-2], 3)
         return means - centers.unsqueeze(-2)
 
 
@@ -167,6 +171,7 @@ class Orthographic(CameraModel):
     name = "orthographic"
     depth_moves_centers = False
     depth_shrinks_extents = False
+    rays_are_parallel = True
 
     def project(self, x: Tensor, y: Tensor, z: Tensor, lens: Lens) -> Pixels:
         return lens.fx * x + lens.cx, lens.fy * y + lens.cy
@@ -186,11 +191,6 @@ class Orthographic(CameraModel):
         across, down, _ = vectors
         fx, fy = (each.unsqueeze(-1) if isinstance(each, Tensor) else each for each in (lens.fx, lens.fy))
         return fx * across, fy * down
-
-    def directions(
-        self, means: Float[Tensor, "*B K 3"], centers: Float[Tensor, "*V 3"], axes: Float[Tensor, "*V 3"]
-    ) -> Float[Tensor, "*S K 3"]:
-        return axes.unsqueeze(-2).expand(*axes.shape[:-1], means.shape[-2], 3)
 
 
 @register_camera_model

@@ -1,4 +1,4 @@
-"""The compiled way for scenes: many Gaussians of one set, culled, sorted and binned, from parameters to a picture and back."""
+"""The compiled way for scenes: many Gaussians of one set, from parameters to a picture and back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from splatlearn.rendering.backends.cpu.support import kernels
 
 @dataclass(frozen=True)
 class SceneLens:
-    """What a view says beside its matrix: the camera model's name, its numbers as the kernels take them, and the far plane."""
+    """What a view says beside its matrix: the camera model, its numbers as the kernels take them, the far plane."""
 
     model: str
     numbers: list[float]
@@ -50,7 +50,7 @@ def forward(
     """Fill colour [C, H, W], with a last channel of depths if asked, and transmittance [H, W]; return the view's state.
 
     - `view`: the matrix [4, 4], and the point [3] where directions of view begin (their direction if all are parallel).
-    - `weights`: [K, 3], filled with the sum and maximum of each Gaussian's blending weights and the count of its pixels.
+    - `weights`: [K, 3], filled with the sum and maximum of each Gaussian's blending weights, and its pixels.
     """
     return kernels().scene_forward(
         *inputs.arrays(),
