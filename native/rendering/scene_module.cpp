@@ -53,6 +53,7 @@ void bind_scenes(nb::module_& m, const InstructionSets<Kernel>& active) {
         .def_prop_ro("intersections", &SceneView::intersections)
         .def_prop_ro("blocks", &SceneView::blocks)
         .def_prop_ro("not_finite", &SceneView::not_finite)
+        .def_prop_ro("doubtful", &SceneView::doubtful)
         .def_prop_ro("visible", [](const SceneView& view) { return view.visible_count(); })
         .def("fill_visible", [](const SceneView& view, Places ids_out, Output<1> radii_out) {
             for (size_t i = 0; i < view.visible_count(); ++i) {
@@ -62,6 +63,16 @@ void bind_scenes(nb::module_& m, const InstructionSets<Kernel>& active) {
         }, nb::arg("ids_out").noconvert(), nb::arg("radii_out").noconvert());
 
     m.def("free_kept_memory", &free_kept_memory);
+    m.def(
+        "room",
+        [](const std::vector<size_t>& shape) {
+            size_t count = 1;
+            for (size_t each : shape) count *= each;
+            float* memory = take_room<float>(count).release();
+            const nb::capsule owner(memory, [](void* given) noexcept { Returned()(given); });
+            return nb::ndarray<nb::numpy, float>(memory, shape.size(), shape.data(), owner);
+        },
+        nb::arg("shape"));
     m.def(
         "scene_forward",
         [&active](Input<2> means, Input<2> scales, Input<2> quaternions, Input<1> opacities, std::optional<Input<2>> colors,

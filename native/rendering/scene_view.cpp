@@ -45,6 +45,7 @@ SceneView::SceneView(const SceneKernel& kernel, const Source& source, const View
     for (int task = 0; task < tasks; ++task) {
         places[task + 1] = places[task] + visible[task].count;
         dropped += visible[task].not_finite;
+        strange += visible[task].doubtful;
     }
     seen = places[tasks];
     ids = take_room<int32_t>(seen);

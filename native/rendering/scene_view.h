@@ -27,6 +27,7 @@ class SceneView {
 
     int channels() const { return shown.channels; }
     int not_finite() const { return dropped; }
+    int doubtful() const { return strange; }
     // Visible Gaussians, in the order of the set.
     const int32_t* visible() const { return ids.get(); }
     size_t visible_count() const { return seen; }
@@ -41,7 +42,7 @@ class SceneView {
     void flush(size_t first, size_t last, int threads, Prefetch prefetch, Add add) const;
 
     View view;
-    int count, columns, rows, dropped = 0;
+    int count, columns, rows, dropped = 0, strange = 0;
     size_t seen = 0;
     Room<float> records, colors;
     Room<Range> ranges;

@@ -118,7 +118,7 @@ void write_record(const Shown& shown, const Places& places, unsigned visible, vf
 void project_scene(const Source& source, const View& view, const Shown& shown, int first, int last, Visible& out) {
     const Pose pose(view.matrix);
     const vfloat zero = spread(0.0f);
-    int count = 0, not_finite = 0;
+    int count = 0, not_finite = 0, doubtful = 0;
     for (int i = first; i < last; i += LANES) {
         Places places;
         for (int lane = 0; lane < LANES; ++lane) places.id[lane] = std::min(i + lane, last - 1);
@@ -127,10 +127,14 @@ void project_scene(const Source& source, const View& view, const Shown& shown, i
         const vfloat opacity = places.load(source.opacities, 1, 0);
         const Vector<vfloat> point = pose.apply(mean);
         not_finite += __builtin_popcount(here & ~lane_bits((point.x + point.y + point.z + opacity) * 0.0f == 0.0f));
+        doubtful += __builtin_popcount(here & lane_bits(opacity < 0.0f));
         unsigned visible = here & lane_bits((point.z >= view.lens.near) & (point.z <= view.far) & (opacity >= ALPHA_MIN));
         if (!visible) continue;
         const Vector<vfloat> scales = places.vector(source.scales);
-        const Placed<vfloat> placed(point, scales, places.quaternion(source.quaternions), pose, view.lens);
+        const Quaternion<vfloat> q = places.quaternion(source.quaternions);
+        const vint odd = (smaller(smaller(scales.x, scales.y), scales.z) < 0.0f) | (opacity > 1.0f) |
+                         (q.w * q.w + q.x * q.x + q.y * q.y + q.z * q.z == 0.0f);
+        const Placed<vfloat> placed(point, scales, q, pose, view.lens);
         const Conic<vfloat> conic(placed.m1, placed.m2);
         const vfloat xx = conic.xx + EPS2D, yy = conic.yy + EPS2D, xy = conic.xy;
         const vfloat u = root(HALF * conic.a), v = HALF * conic.b / u, curvature = HALF * conic.c;
@@ -141,6 +145,7 @@ void project_scene(const Source& source, const View& view, const Shown& shown, i
         const unsigned known = lane_bits(finite & ((point.x + point.y) * 0.0f == 0.0f));
         not_finite += __builtin_popcount(visible & ~known & lane_bits((point.x + point.y + opacity) * 0.0f == 0.0f));
         const Span across(x, extent_x, view.width), down(y, extent_y, view.height);
+        doubtful += __builtin_popcount(visible & known & lane_bits(odd));
         visible &= known & lane_bits((across.first <= across.last) & (down.first <= down.last));
         if (!visible) continue;
         vfloat fields[RECORD];
@@ -159,12 +164,17 @@ void project_scene(const Source& source, const View& view, const Shown& shown, i
                                 static_cast<uint16_t>(across.last[lane] / BLOCK_WIDTH),
                                 static_cast<uint16_t>(down.first[lane] / shown.block_height),
                                 static_cast<uint16_t>(down.last[lane] / shown.block_height)};
-            if (view.has_depth) shown.colors[id * shown.channels + shown.channels - 1] = point.z[lane];
+            float* color = shown.colors + id * shown.channels;
+            if (view.has_depth) color[shown.channels - 1] = point.z[lane];
+            float checked = 0.0f;
+            for (int c = 0; c < shown.channels; ++c) checked += color[c] * 0.0f;
+            doubtful += checked != 0.0f;
             out.keys[count++] = key_of(point.z[lane], places.id[lane]);
         }
     }
     out.count = count;
     out.not_finite = not_finite;
+    out.doubtful = doubtful;
 }
 
 // Writes the first view's gradient, and adds those of the others.

@@ -230,7 +230,7 @@ class _RenderSceneBackward(torch.autograd.Function):
         by_color, by_transmittance = by_color.contiguous(), by_transmittance.contiguous()
         report: _Report = outer.report
         sets, count = background.shape[:2]
-        results = [None if each is None else torch.empty_like(each) for each in tensors]
+        results = [None if each is None else cpu_scene.empty_like(each) for each in tensors]
         by_background = torch.empty_like(background)
         of_camera = outer.needs_input_grad[6] or outer.needs_input_grad[7]
         by_camera = torch.empty(sets, count, CAMERA_SUMS, dtype=torch.float64) if of_camera else None

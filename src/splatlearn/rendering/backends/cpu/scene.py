@@ -38,6 +38,14 @@ class SceneInputs:
         return [None if each is None else each.detach().numpy() for each in vars(self).values()]
 
 
+def empty_like(tensor: Tensor) -> Tensor:
+    """Return a float32 tensor that is not filled, in memory that is kept for the next call once it is free.
+
+    At the size of scenes, fresh pages for gradients cost as much as blending does.
+    """
+    return torch.from_numpy(kernels().room(list(tensor.shape)))
+
+
 def forward(
     inputs: SceneInputs,
     view: tuple[Tensor, Tensor],
