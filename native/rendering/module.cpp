@@ -271,6 +271,8 @@ void project_all_backward(Input<3> means, Input<3> scales, Input<3> quaternions,
 }  // namespace
 
 NB_MODULE(_native, m) {
+    // A picture that a global variable still names when Python ends is no leak.
+    nb::set_leak_warnings(false);
     // noconvert: a silent copy would receive the results in place of the caller's array.
     m.def("forward", &forward, nb::arg("means2d").noconvert(), nb::arg("conics").noconvert(), nb::arg("opacities").noconvert(),
           nb::arg("colors").noconvert(), nb::arg("background").noconvert(), nb::arg("color").noconvert(),

@@ -80,13 +80,23 @@ void walk_list(const Shown& shown, const Block& block, const Pass& pass, Nearby&
     }
 }
 
+// Columns beyond the image are opaque: they count in no weight, and do not keep a tile from being opaque.
+inline void close_lanes(vfloat* transmittance, int height, int width) {
+    vint inside;
+    for (int lane = 0; lane < LANES; ++lane) inside[lane] = lane < width ? -1 : 0;
+    for (int row = 0; row < height; ++row) transmittance[row] = only(inside, transmittance[row]);
+}
+
 template <int C>
 void forward_block(const Shown& shown, const View& view, const Block& block, const Pass& pass, const Images& images,
                    float* weights) {
     Nearby nearby;
     const std::unique_ptr<ForwardTile<C>[]> tiles(new ForwardTile<C>[COLUMNS]);
     const Scene scene = nearby.scene(view, pass);
-    for (int column = 0; column * LANES < block.width; ++column) clear_tile<C>(scene, block.height, tiles[column]);
+    for (int column = 0; column * LANES < block.width; ++column) {
+        clear_tile<C>(scene, block.height, tiles[column]);
+        close_lanes(tiles[column].transmittance, block.height, block.width - column * LANES);
+    }
     if (weights) std::fill_n(weights, block.length * WEIGHTS, 0.0f);
     walk_list<C>(shown, block, pass, nearby, [&](int column, size_t from, float left, float top, int visits) {
         if (!weights)
@@ -108,10 +118,12 @@ void backward_block(const Shown& shown, const View& view, const Block& block, co
     const int width = MOMENTS + pass.channels + (absolute ? ABSOLUTES : 0);
     std::fill_n(moments, block.length * width, 0.0f);
     std::fill_n(background_gradient, pass.channels, 0.0f);
-    for (int column = 0; column * LANES < block.width; ++column)
+    for (int column = 0; column * LANES < block.width; ++column) {
         read_tile<C>(scene, block.left + column * LANES, block.top, std::min(LANES, block.width - column * LANES), block.height,
                      images.color, images.transmittance, images.by_color, images.by_transmittance, tiles[column],
                      background_gradient);
+        close_lanes(tiles[column].transmittance, block.height, block.width - column * LANES);
+    }
     walk_list<C>(shown, block, pass, nearby, [&](int column, size_t from, float left, float top, int visits) {
         float* out = moments + from * width;
         if (!absolute)

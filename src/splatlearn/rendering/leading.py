@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -81,6 +82,19 @@ def repeated(gaussians: Gaussians, count: int) -> Gaussians:
     batch = gaussians.batch_shape
     axis = len(batch)
     return gaussians.map(lambda each: each.unsqueeze(axis).expand(*batch, count, *each.shape[axis:]))
+
+
+def flat_pictures(value: Any, batch: tuple[int, ...], shape: tuple[int, ...], channels: int) -> Any:
+    """Return a tensor of backgrounds as [N, channels], or [channels] for all N pictures; what is no tensor stays.
+
+    - `batch`: the leading axes *B of the Gaussians, `shape`: those of their pictures, *B or [*B, V]. A background
+      [*B, channels] serves all views of a set.
+    """
+    if not isinstance(value, Tensor):
+        return value
+    if value.ndim > 1 and tuple(value.shape[:-1]) == batch != shape:
+        value = value.unsqueeze(-2)
+    return flat_leading("background", value, shape, (channels,))
 
 
 def _flattened(camera: Camera) -> Camera:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -10,13 +12,15 @@ from torch import Tensor
 
 from splatlearn.core.cameras import Camera
 from splatlearn.core.checks import check_finite, check_gaussians, sees_values
-from splatlearn.core.errors import InputError
+from splatlearn.core.errors import BackendError, InputError
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.kinds import check_kind
 from splatlearn.core.operation import is_transformed
 from splatlearn.rendering.compositing import Background, background_colors, composite
-from splatlearn.rendering.leading import flat_leading, flat_views
+from splatlearn.rendering.leading import flat_pictures, flat_views
 from splatlearn.rendering.projection import project
+from splatlearn.rendering.scene_function import SceneInfo
+from splatlearn.rendering.scenes import is_scene, render_scene, takes_scene
 from splatlearn.rendering.splats import Splats, working_dtype
 from splatlearn.rendering.view_colors import seen_by
 
@@ -29,11 +33,17 @@ class Rendering:
     - `alpha` [*S, H, W] in [0, 1]: how much of the background is covered.
     - `depth` [*S, H, W], world units along the camera's axis: the mean depth of what covers a pixel, weighted as its
       colour is; 0 where nothing does. None if `render` was called with `depth=False`.
+    - `info`: which Gaussians each view sees, and more; None unless `render` was called with `info`.
     """
 
     color: Float[Tensor, "*S C H W"]
     alpha: Float[Tensor, "*S H W"]
     depth: Float[Tensor, "*S H W"] | None
+    info: SceneInfo | None = None
+
+
+INFO = ("weights", "absgrad")
+"""What `render` collects on request beside what costs nothing."""
 
 
 def render(
@@ -42,9 +52,10 @@ def render(
     background: Background = "white",
     backend: str = "auto",
     depth: bool = True,
-    check: bool = True,
+    check: bool | Literal["drop"] = True,
+    info: bool | Collection[str] = False,
 ) -> Rendering:
-    """Render sets of Gaussians, with gradients to every attribute.
+    """Render sets of Gaussians, with gradients to every attribute and to the camera.
 
     - `gaussians`: any leading batch shape *B, none included. Those with `sh` are seen in max(0, SH + ½) along the line
       from the camera's centre to each mean, with gradients through the direction; see `rendering.seen_by` for cameras
@@ -55,26 +66,50 @@ def render(
       derivatives, forward mode and function transforms (see `composite`).
     - `depth`: composite a depth map too (one more channel).
     - `check`: raise for NaN and infinity, negative scales, opacities outside of [0, 1], zero quaternions, and a
-      projection that is not finite. This is skipped on GPUs, where it would wait for the GPU.
+      projection that is not finite; of thousands of Gaussians, only those that a camera sees are looked at. This is
+      skipped on GPUs, where it would wait for the GPU. False: what is not finite makes the picture NaN. "drop":
+      Gaussians that are not finite are not drawn.
+    - `info`: return what each view sees, too (`SceneInfo`): True, or names of what costs something beside: "weights",
+      "absgrad". The compiled backend of the CPU collects it.
 
-    Raises InputError, which names the argument, for wrong shapes and values; BackendError for an unusable backend.
+    On a CPU, sets of thousands of Gaussians and several views of a set are rendered in one step, without copies of the
+    set for each view; the formula is the same. Raises InputError, which names the argument, for wrong shapes and
+    values; BackendError for an unusable backend, and for `info` from a backend that does not collect it.
     """
     check_kind("gaussians", gaussians, Gaussians)
     check_kind("camera", camera, Camera)
-    tensors, batch = gaussians.tensors(), gaussians.batch_shape
-    check = check and sees_values(*tensors.values()) and not is_transformed(*tensors.values())
+    tensors = gaussians.tensors()
+    asked = _asked(info)
+    if check not in (True, False, "drop"):
+        raise InputError(f"check: expected True, False or 'drop', got {check!r}")
+    is_dropping = check == "drop"
+    check = check is True and sees_values(*tensors.values()) and not is_transformed(*tensors.values())
+    if check:
+        with torch.no_grad():
+            check_finite("look at how the camera was made", viewmats=camera.viewmats)
+    can_be_scene = backend in ("auto", "cpu") and takes_scene(gaussians, camera)
+    if can_be_scene and (asked is not None or is_scene(gaussians, camera)):
+        color, transmittance, collected = render_scene(
+            gaussians, camera, background, depth, "drop" if is_dropping else check, asked
+        )
+        return _rendering(color, transmittance, collected, depth)
+    if asked is not None:
+        raise BackendError(
+            "info: only the compiled CPU kernels collect it, of float32 tensors on a CPU; "
+            "expected info=False with this backend, device or dtype"
+        )
     if check:
         with torch.no_grad():
             check_gaussians(**tensors)
-            check_finite("look at how the camera was made", viewmats=camera.viewmats)
+    if is_dropping:
+        gaussians = _finite_alone(gaussians)
     flat, camera, shape = flat_views(seen_by(gaussians, camera), camera)
     channels = flat.fixed_colors().shape[-1]
     is_flat = len(shape) == 1
-    if isinstance(background, Tensor):
-        if background.ndim > 1 and tuple(background.shape[:-1]) == batch != shape:
-            background = background.unsqueeze(-2)
-        background = flat_leading("background", background, shape, (channels,))
+    background = flat_pictures(background, gaussians.batch_shape, shape, channels)
     splats = project(flat, camera, backend)
+    if is_dropping:
+        splats = _drawable(splats)
     if check:
         _check_projected(splats, flat)
     colors = splats.colors.to(working_dtype(splats.colors.dtype))
@@ -86,17 +121,61 @@ def render(
         behind = torch.cat([behind, behind.new_zeros(behind.shape[0], 1)], dim=-1)
         splats = Splats(splats.means2d, splats.conics, splats.depths, colors, splats.opacities)
     image, transmittance = composite(splats, camera.height, camera.width, behind, backend, check=False)
+    if not is_flat:
+        image, transmittance = (
+            image.reshape(*shape, *image.shape[1:]),
+            transmittance.reshape(*shape, *transmittance.shape[1:]),
+        )
+    return _rendering(image, transmittance, None, depth)
+
+
+def _rendering(image: Tensor, transmittance: Tensor, info: SceneInfo | None, has_depth: bool) -> Rendering:
+    """Return the result from colours, whose last channel is the sum of depths if `has_depth`, and transmittances."""
     alpha = 1.0 - transmittance
-    depth_map = None
-    if depth:
-        # One node for autograd: each slice would write its gradient into an image of zeros of its own.
-        image, summed = image.split([image.shape[1] - 1, 1], dim=1)
-        depth_map = summed.squeeze(1) / alpha.clamp_min(torch.finfo(alpha.dtype).eps)
+    if not has_depth:
+        return Rendering(image, alpha, None, info)
+    # One node for autograd: each slice would write its gradient into an image of zeros of its own.
+    image, summed = image.split([image.shape[-3] - 1, 1], dim=-3)
+    return Rendering(image, alpha, summed.squeeze(-3) / alpha.clamp_min(torch.finfo(alpha.dtype).eps), info)
 
-    def batched(values: Tensor) -> Tensor:
-        return values if is_flat else values.reshape(*shape, *values.shape[1:])
 
-    return Rendering(batched(image), batched(alpha), None if depth_map is None else batched(depth_map))
+def _asked(info: bool | Collection[str]) -> tuple[str, ...] | None:
+    """Return the names of what `info` requests, None for nothing; raises InputError for an unknown name."""
+    if isinstance(info, bool):
+        return () if info else None
+    names = (info,) if isinstance(info, str) else tuple(info)
+    for name in names:
+        if name not in INFO:
+            raise InputError(f"info: expected True, False or names among {', '.join(INFO)}, got {name!r}")
+    return names
+
+
+def _finite_alone(gaussians: Gaussians) -> Gaussians:
+    """Return the Gaussians with those that are not finite replaced by ones that show nowhere."""
+    tensors, shape = gaussians.tensors(), gaussians.opacities.shape
+    with torch.no_grad():
+        finite = torch.stack([each.isfinite().reshape(*shape, -1).all(-1) for each in tensors.values()]).all(0)
+    rest = dict.fromkeys(tensors, 0.0) | {"quaternions": 1.0}
+    return replace(
+        gaussians,
+        **{
+            name: torch.where(finite.reshape(*shape, *(1,) * (each.ndim - len(shape))), each, rest[name])
+            for name, each in tensors.items()
+        },
+    )
+
+
+def _drawable(splats: Splats) -> Splats:
+    """Return the splats with those whose projection is not finite replaced by ones that show nowhere."""
+    geometry = torch.cat([splats.means2d, splats.conics, splats.depths.unsqueeze(-1)], -1)
+    finite = geometry.detach().isfinite().all(dim=-1)
+    return Splats(
+        torch.where(finite.unsqueeze(-1), splats.means2d, 0.0),
+        torch.where(finite.unsqueeze(-1), splats.conics, splats.conics.new_tensor((1.0, 0.0, 1.0))),
+        torch.where(finite, splats.depths, 0.0),
+        splats.colors,
+        torch.where(finite, splats.opacities, 0.0),
+    )
 
 
 def _check_projected(splats: Splats, gaussians: Gaussians) -> None:
