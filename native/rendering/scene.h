@@ -56,9 +56,9 @@ struct Shown {
 };
 
 // The visible Gaussians among some, in their order, with the bits of their depths in the order of floats.
-// - not_finite: those that were dropped because they, or what the camera makes of them, are not finite.
+// - not_finite: those that were dropped because they, their colours or what the camera makes of them are not finite.
 // - doubtful: those that were kept although their numbers are not valid: negative scales, opacities outside of [0, 1], a
-//   quaternion of zeros, colours that are not finite.
+//   quaternion of zeros.
 struct Visible {
     uint64_t* keys;  // depth above, place in the set below
     int count, not_finite, doubtful;

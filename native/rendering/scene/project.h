@@ -126,9 +126,10 @@ void project_scene(const Source& source, const View& view, const Shown& shown, i
         const Vector<vfloat> mean = places.vector(source.means);
         const vfloat opacity = places.load(source.opacities, 1, 0);
         const Vector<vfloat> point = pose.apply(mean);
-        not_finite += __builtin_popcount(here & ~lane_bits((point.x + point.y + point.z + opacity) * 0.0f == 0.0f));
+        const unsigned finite_here = here & lane_bits((point.x + point.y + point.z + opacity) * 0.0f == 0.0f);
+        not_finite += __builtin_popcount(here & ~finite_here);
         doubtful += __builtin_popcount(here & lane_bits(opacity < 0.0f));
-        unsigned visible = here & lane_bits((point.z >= view.lens.near) & (point.z <= view.far) & (opacity >= ALPHA_MIN));
+        unsigned visible = finite_here & lane_bits((point.z >= view.lens.near) & (point.z <= view.far) & (opacity >= ALPHA_MIN));
         if (!visible) continue;
         const Vector<vfloat> scales = places.vector(source.scales);
         const Quaternion<vfloat> q = places.quaternion(source.quaternions);
@@ -142,8 +143,8 @@ void project_scene(const Source& source, const View& view, const Shown& shown, i
         const vfloat extent_x = root(reach / HALF * xx), extent_y = root(reach / HALF * yy);
         const vfloat x = placed.mean_x(view.lens), y = placed.mean_y(view.lens);
         const vint finite = (x + y + u + v + curvature + extent_x + extent_y + conic.determinant) * 0.0f == 0.0f;
-        const unsigned known = lane_bits(finite & ((point.x + point.y) * 0.0f == 0.0f));
-        not_finite += __builtin_popcount(visible & ~known & lane_bits((point.x + point.y + opacity) * 0.0f == 0.0f));
+        const unsigned known = lane_bits(finite);
+        not_finite += __builtin_popcount(visible & ~known);
         const Span across(x, extent_x, view.width), down(y, extent_y, view.height);
         doubtful += __builtin_popcount(visible & known & lane_bits(odd));
         visible &= known & lane_bits((across.first <= across.last) & (down.first <= down.last));
@@ -168,7 +169,10 @@ void project_scene(const Source& source, const View& view, const Shown& shown, i
             if (view.has_depth) color[shown.channels - 1] = point.z[lane];
             float checked = 0.0f;
             for (int c = 0; c < shown.channels; ++c) checked += color[c] * 0.0f;
-            doubtful += checked != 0.0f;
+            if (checked != 0.0f) {
+                ++not_finite;
+                continue;
+            }
             out.keys[count++] = key_of(point.z[lane], places.id[lane]);
         }
     }

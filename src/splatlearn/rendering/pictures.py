@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -52,7 +51,7 @@ def render(
     background: Background = "white",
     backend: str = "auto",
     depth: bool = True,
-    check: bool | Literal["drop"] = True,
+    check: bool | str = True,
     info: bool | Collection[str] = False,
 ) -> Rendering:
     """Render sets of Gaussians, with gradients to every attribute and to the camera.

@@ -195,7 +195,7 @@ class _RenderSceneBackward(torch.autograd.Function):
         """Nothing is kept: there is no second derivative."""
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
+    def backward(ctx: Any, *gradients: Any) -> Any:
         raise BackendError(f"render: the compiled renderer cannot be used here: {FIRST_ONLY}")
 
 

@@ -27,8 +27,11 @@ from splatlearn.rendering.leading import flat_pictures, has_views
 from splatlearn.rendering.projection import takes_compiled
 from splatlearn.rendering.scene_function import RenderScene, Report, SceneInfo
 
-FEWEST = 6000
-"""Gaussians of a set from which on this way is the faster one (`benchmarks/scene_step.py --crossover`)."""
+FEWEST = 2048
+"""Gaussians of a set from which on this way is faster, and uses all threads on a picture of MANY_PIXELS."""
+MANY_PIXELS = 200 * 200
+ALWAYS = 16384
+"""Gaussians of a set from which on this way is faster for pictures of any size (`benchmarks/scene_step.py`)."""
 
 
 def takes_scene(gaussians: Gaussians, camera: Camera) -> bool:
@@ -53,7 +56,8 @@ def takes_scene(gaussians: Gaussians, camera: Camera) -> bool:
 def is_scene(gaussians: Gaussians, camera: Camera) -> bool:
     """Return whether this way is the better one for inputs that it supports: many Gaussians, several views of a set,
     or a camera that the compiled projection of the other way does not take."""
-    return gaussians.count >= FEWEST or has_views(gaussians, camera) or not takes_compiled(gaussians, camera)
+    has_many = gaussians.count >= (FEWEST if camera.height * camera.width >= MANY_PIXELS else ALWAYS)
+    return has_many or has_views(gaussians, camera) or not takes_compiled(gaussians, camera)
 
 
 def render_scene(
