@@ -71,9 +71,14 @@ def assert_agrees(gaussians: Gaussians, view: Camera, most: float = 2e-5) -> Non
     covered = clear & (want.alpha > 0.1)
     assert relative_error(got.depth.detach()[covered], want.depth.detach()[covered]) < 1e-5
     errors = {name: relative_error(got_gradients[name], want_gradients[name]) for name in want_gradients}
+    # Of the moments of huge and thin splats, little is left in the gradients of scales and rotations.
+    allowed = {name: 10 * most if name in ("scales", "quaternions") else most for name in errors}
+    if all(error < allowed[name] for name, error in errors.items()):
+        return
+    # What float32 loses of the projection of a huge Gaussian, it loses in the specification, too.
+    _, single = results(gaussians, view, "torch", torch.float32, clear)
     for name, error in errors.items():
-        # Of the moments of huge and thin splats, little is left in the gradients of scales and rotations.
-        assert error < (10 * most if name in ("scales", "quaternions") else most), errors
+        assert error < max(allowed[name], 3 * relative_error(single[name], want_gradients[name])), (name, errors)
 
 
 @pytest.mark.parametrize("seed", range(50))
