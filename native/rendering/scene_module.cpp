@@ -55,6 +55,10 @@ void bind_scenes(nb::module_& m, const InstructionSets<Kernel>& active) {
         .def_prop_ro("not_finite", &SceneView::not_finite)
         .def_prop_ro("doubtful", &SceneView::doubtful)
         .def_prop_ro("visible", [](const SceneView& view) { return view.visible_count(); })
+        .def_prop_ro("seconds", [](const SceneView& view) {
+            const StepSeconds& took = view.seconds();
+            return std::vector<double>{took.project, took.sort, took.bin, took.forward, took.backward, took.project_backward};
+        })
         .def("fill_visible", [](const SceneView& view, Places ids_out, Output<1> radii_out) {
             for (size_t i = 0; i < view.visible_count(); ++i) {
                 ids_out.data()[i] = view.visible()[i];

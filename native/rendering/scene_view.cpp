@@ -20,6 +20,19 @@ constexpr size_t AHEAD = 16;         // entries of a list between a prefetch and
 
 size_t parts_of(size_t count, size_t smallest, int threads) { return std::clamp<size_t>(count / smallest, 1, std::max(1, threads)); }
 
+// Seconds since the last call.
+class Clock {
+  public:
+    double lap() {
+        const double now = omp_get_wtime(), passed = now - last;
+        last = now;
+        return passed;
+    }
+
+  private:
+    double last = omp_get_wtime();
+};
+
 int tasks_of(size_t count) { return static_cast<int>((count + PROJECTED - 1) / PROJECTED); }
 
 }  // namespace
@@ -32,6 +45,7 @@ SceneView::SceneView(const SceneKernel& kernel, const Source& source, const View
     shown = {records.get(), colors.get(), ranges.get(), channels, TILE};
     columns = (view.width + BLOCK_WIDTH - 1) / BLOCK_WIDTH, rows = (view.height + TILE - 1) / TILE;
 
+    Clock clock;
     const int tasks = tasks_of(count);
     const auto keys = take_room<uint64_t>(count), others = take_room<uint64_t>(count);
     std::vector<Visible> visible(tasks);
@@ -54,7 +68,11 @@ SceneView::SceneView(const SceneKernel& kernel, const Source& source, const View
         std::copy_n(visible[task].keys, visible[task].count, others.get() + places[task]);
         for (int i = 0; i < visible[task].count; ++i) ids[places[task] + i] = static_cast<int32_t>(visible[task].keys[i]);
     }
-    bin(sort_by_upper_half(others.get(), keys.get(), seen, threads), threads);
+    took.project = clock.lap();
+    const uint64_t* order = sort_by_upper_half(others.get(), keys.get(), seen, threads);
+    took.sort = clock.lap();
+    bin(order, threads);
+    took.bin = clock.lap();
 }
 
 // Scatters the sorted Gaussians to the lists of the blocks that they meet. Scattering by counts is stable: there is one result.
@@ -117,6 +135,7 @@ void SceneView::flush(size_t first, size_t last, int threads, Prefetch prefetch,
 void SceneView::forward(const SceneKernel& kernel, const float* background, float* color, float* transmittance, float* weights,
                         int threads) const {
     const size_t pixels = static_cast<size_t>(view.height) * view.width;
+    Clock clock;
     const auto of_places = take_room<float>(weights ? intersections() * WEIGHTS : 0);
     Caught caught;
     for (int first = 0; first < shown.channels; first += MAX_CHANNELS) {
@@ -130,6 +149,7 @@ void SceneView::forward(const SceneKernel& kernel, const float* background, floa
             });
         caught.rethrow();
     }
+    took.forward = clock.lap();
     if (!weights) return;
     std::fill_n(weights, static_cast<size_t>(count) * WEIGHTS, 0.0f);
     flush(0, intersections(), threads, [&](int32_t id) { __builtin_prefetch(weights + static_cast<size_t>(id) * WEIGHTS, 1); },
@@ -144,6 +164,7 @@ void SceneView::backward(const SceneKernel& kernel, const Source& source, const 
                          const ImageGradients& images, const SourceGradients& out, bool is_first_view, float* background_gradient,
                          double* camera, int threads) const {
     const size_t pixels = static_cast<size_t>(view.height) * view.width;
+    Clock clock;
     const bool absolute = out.absolute;
     const int width = MOMENTS + shown.channels + (absolute ? ABSOLUTES : 0);
     const auto sums = take_room<float>(static_cast<size_t>(count) * width);
@@ -193,6 +214,7 @@ void SceneView::backward(const SceneKernel& kernel, const Source& source, const 
                 background_gradient[first + c] += backgrounds[static_cast<size_t>(index) * MAX_CHANNELS + c];
     }
 
+    took.backward = clock.lap();
     const int tasks = std::max(1, tasks_of(seen));
     std::vector<double> parts(camera ? static_cast<size_t>(tasks) * CAMERA_SUMS : 0);
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
@@ -202,6 +224,7 @@ void SceneView::backward(const SceneKernel& kernel, const Source& source, const 
         kernel.project_backward(source, given, shown, ids.get() + first, length, sums.get(), width, absolute, unseen, out,
                                 camera ? parts.data() + static_cast<size_t>(task) * CAMERA_SUMS : nullptr);
     }
+    took.project_backward = clock.lap();
     if (!camera) return;
     std::fill_n(camera, CAMERA_SUMS, 0.0);
     for (int task = 0; task < tasks; ++task)

@@ -10,6 +10,11 @@
 
 namespace splat {
 
+// Seconds that the steps of a view took: project, sort, bin, forward; and of its backward pass: blend, project.
+struct StepSeconds {
+    double project = 0.0, sort = 0.0, bin = 0.0, forward = 0.0, backward = 0.0, project_backward = 0.0;
+};
+
 class SceneView {
   public:
     // Projects, sorts and bins. Nothing of `source` is kept; `view` is, but for what its pointers name.
@@ -34,6 +39,7 @@ class SceneView {
     float radius(int32_t id) const { return records[static_cast<size_t>(id) * RECORD + RADIUS]; }
     size_t intersections() const { return offsets.back(); }
     int blocks() const { return columns * rows; }
+    const StepSeconds& seconds() const { return took; }
 
   private:
     Block block(int index) const;
@@ -49,6 +55,7 @@ class SceneView {
     Shown shown;
     Room<int32_t> ids, lists;
     std::vector<size_t> offsets;  // of the blocks' lists; row by row
+    mutable StepSeconds took;
 };
 
 }  // namespace splat
