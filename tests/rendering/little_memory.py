@@ -14,7 +14,10 @@ import numpy as np
 import torch
 
 from splatlearn.fitting import compiled
+from splatlearn.core.cameras import Camera
+from splatlearn.core.gaussians import Gaussians
 from splatlearn.models.nn import layers
+from splatlearn.rendering import Rendering, render
 from splatlearn.rendering.backends.cpu import support as cpu_support
 
 COUNT, SIZE, THREADS = 2**19, (200, 16), 2
@@ -126,6 +129,70 @@ def check_errors() -> None:
         assert fails(work, SLACKS[0]), name
 
 
+def resident(kind: str) -> int:
+    """Bytes of memory that the process has (VmRSS), or has had at most (VmHWM)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{kind}:"))
+
+
+def check_scene(threads: int = 8) -> None:
+    """Both passes of a scene take at most 200 bytes a Gaussian, 40 a pixel and 16 an intersection beside gradients."""
+    torch.set_num_threads(threads)
+    count, height, width = 400_000, 500, 700
+    generator = torch.Generator().manual_seed(0)
+    places = torch.rand(count, 3, generator=generator) * 2 - 1
+    tensors = {
+        "means": places + torch.tensor([0.0, 0.0, 3.0]),
+        "scales": 0.004 * torch.randn(count, 3, generator=generator).exp(),
+        "quaternions": torch.randn(count, 4, generator=generator),
+        "opacities": torch.rand(count, generator=generator),
+        "sh": torch.randn(count, 4, 3, generator=generator),
+    }
+    leaves = {name: each.requires_grad_() for name, each in tensors.items()}
+    camera = Camera.pinhole(height, width)
+    upstream = torch.ones(3, height, width)
+
+    def work() -> tuple[Rendering, tuple[torch.Tensor, ...]]:
+        made = render(Gaussians(**leaves), camera, "black", depth=False, info=True)
+        return made, torch.autograd.grad(made.color, list(leaves.values()), upstream)
+
+    # The first call loads code and starts threads.
+    work()
+    cpu_support.kernels().free_kept_memory()
+    Path("/proc/self/clear_refs").write_text("5")
+    before = resident("VmRSS")
+    made, _ = work()
+    assert made.info is not None
+    took = resident("VmHWM") - before - sum(4 * each.numel() for each in leaves.values())
+    allowed = 200 * count + 40 * height * width + 16 * made.info.intersections
+    # `info` has 20 bytes of each visible Gaussian, and its gradients of means2d 8 of each Gaussian, twice.
+    slack = 4 * 2**20 + 36 * count
+    assert took < allowed + slack, (took, allowed)
+
+
+def check_no_memory_for_scenes() -> None:
+    """A scene that does not fit raises MemoryError, and is rendered once there is room."""
+    torch.set_num_threads(THREADS)
+    count = 2**19
+    tensors = {
+        "means": torch.zeros(count, 3) + torch.tensor([0.0, 0.0, 3.0]),
+        "scales": torch.full((count, 3), 0.01),
+        "quaternions": torch.ones(count, 4),
+        "opacities": torch.full((count,), 0.5),
+        "colors": torch.ones(count, 3),
+    }
+    gaussians, camera = Gaussians(**tensors), Camera.pinhole(40, 50)
+    render(gaussians.select(slice(20_000)), camera)
+    (torch.rand(2**20) + 1).sum()
+
+    def work() -> None:
+        leaves = gaussians.map(lambda each: each.detach().requires_grad_())
+        render(leaves, camera, check=False, depth=False).color.sum().backward()
+
+    assert all(fails(work, slack) for slack in (3, 20, 40, 60))
+    assert not fails(work, 4096)
+
+
 def check_one_image() -> None:
     """Many threads need no more memory for one image than its moments and its bands' splats: 75 MiB a band."""
     work = renderer(threads=32)["backward"]
@@ -135,5 +202,11 @@ def check_one_image() -> None:
 
 
 if __name__ == "__main__":
-    {"errors": check_errors, "one image": check_one_image}[sys.argv[1]]()
+    checks = {
+        "errors": check_errors,
+        "one image": check_one_image,
+        "scene": check_scene,
+        "no memory for scenes": check_no_memory_for_scenes,
+    }
+    checks[sys.argv[1]]()
     print("ok")

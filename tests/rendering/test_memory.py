@@ -19,7 +19,7 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("check", ["errors", "one image"])
+@pytest.mark.parametrize("check", ["errors", "one image", "scene", "no memory for scenes"])
 def test_memory(check: str) -> None:
     script = Path(__file__).with_name("little_memory.py")
     # Arrays of a mebibyte and more come from the system, not from what earlier ones left.
