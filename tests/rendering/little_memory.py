@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from splatlearn.fitting import compiled
 from splatlearn.core.cameras import Camera
 from splatlearn.core.gaussians import Gaussians
+from splatlearn.fitting import compiled
 from splatlearn.models.nn import layers
 from splatlearn.rendering import Rendering, render
 from splatlearn.rendering.backends.cpu import support as cpu_support
