@@ -1,4 +1,4 @@
-"""Pictures, which are read as RGB, for models of grey images."""
+"""RGB pictures for models of grey images."""
 
 from __future__ import annotations
 

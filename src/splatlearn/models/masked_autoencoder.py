@@ -1,4 +1,4 @@
-"""What MAE and GMAE share: an encoder, a decoder, and what they make of masked images.
+"""The base of MAE and GMAE: an encoder, a decoder, and the output for masked images.
 
 Letters in shapes: B images, C channels, H W pixels, N patches, V visible patches, T tokens, D width.
 """
@@ -29,7 +29,7 @@ class MaskedConfig:
 
 @dataclass(frozen=True, eq=False)
 class MaskedOutput:
-    """What a masked autoencoder makes of masked images.
+    """The output of a masked autoencoder.
 
     - `image` [B, C, H, W]: all patches as predicted, the visible ones too unless a MAE was asked to leave them out;
       differentiable. Colours in [0, 1], or standardised patches where a MAE was trained on those.
@@ -46,7 +46,7 @@ class MaskedOutput:
 
 
 class MaskedAutoencoder(nn.Module):
-    """An encoder and a decoder, and the uses of the encoder that every masked autoencoder has."""
+    """An encoder and a decoder, with the uses of the encoder that MAE and GMAE share."""
 
     def __init__(self, config: MaskedConfig, generator: torch.Generator | None) -> None:
         super().__init__()

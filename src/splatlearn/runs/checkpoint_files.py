@@ -1,4 +1,4 @@
-"""The folders of checkpoints: written beside and renamed, with checksums, and only so many kept."""
+"""Folders of checkpoints: written under a temporary name and renamed, with checksums; old ones are removed."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ class RunLock:
             write_whole(self._folder / HOLDER, json.dumps(holder) + "\n")
 
     def release(self) -> None:
-        """Give the lock back; nothing where it is not held."""
+        """Release the lock if it is held."""
         if self._lock is None:
             return
         if not self.lost():

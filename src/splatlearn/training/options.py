@@ -22,7 +22,7 @@ STEP = {"optimizer.batch_size", "optimizer.accumulate"}
 
 
 class TrainingRecipe(StoredRecipe):
-    """What the recipes of pre-training and fine-tuning have in common, as far as the loop needs it."""
+    """Base of the recipes of pre-training and fine-tuning, with the fields that the loop reads."""
 
     free = FREE
     judged = STEP
@@ -37,7 +37,7 @@ class TrainingRecipe(StoredRecipe):
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Where it runs and what it leaves behind."""
+    """Where training runs and what it writes."""
 
     out: str
     """Folder of the run."""
@@ -50,7 +50,7 @@ class RunOptions:
     checkpoint_every: int = 1000
     """Steps between checkpoints; the last step always has one."""
     keep_checkpoints: int = 3
-    """How many of the newest checkpoints stay."""
+    """Number of the newest checkpoints to keep."""
     keep_every: int = 0
     """Every m-th checkpoint stays for good, beside the newest; 0: none does."""
     log_every: int = 10
@@ -65,7 +65,8 @@ class RunOptions:
     """Stop this call with a checkpoint once the run has this many steps in all; --resume goes on. Default: at the
     end."""
     max_skipped: int = 10
-    """Steps whose loss or gradient is not finite are skipped, and saved for replay; so many in a row end the run."""
+    """Stop after this many consecutive steps whose loss or gradient is not finite. Each is skipped, and saved for
+    replay."""
     parallel: Parallel = "ddp"
     """Whether each of several processes holds the whole model (ddp) or they share it out (fsdp)."""
 

@@ -184,7 +184,7 @@ def _decoder_config(weights: Mapping[str, Tensor], known: ImportOptions) -> Deco
 
 
 def _sizes(weights: Mapping[str, Tensor], blocks: str, embed: str, axes: int) -> tuple[Tensor, int, float]:
-    """The embedding's weight, which has so many axes, the width it leads to, and the blocks' MLP ratio."""
+    """Return the embedding's weight, which must have `axes` axes, its output width, and the MLP ratio of the blocks."""
     weight = _needed(weights, embed, axes)
     embed_dim, hidden = weight.shape[0], _needed(weights, f"{blocks}.0.mlp.fc1.weight", 2).shape[0]
     ratio = hidden / embed_dim
@@ -192,7 +192,7 @@ def _sizes(weights: Mapping[str, Tensor], blocks: str, embed: str, axes: int) ->
 
 
 def _needed(weights: Mapping[str, Tensor], name: str, axes: int) -> Tensor:
-    """A tensor without which sizes cannot be told; raises InputError unless it is there and has so many axes."""
+    """Return a tensor that sizes are read from; raises InputError unless it exists and has `axes` axes."""
     if name not in weights:
         raise InputError(
             f"{name}: expected weights of a ViT or a MAE by timm's, transformers' or the official names, "

@@ -66,7 +66,7 @@ def orthogonal_masks_from_noise(
       all of them. None lets the sets tile the grid; their sizes then differ by one where N does not divide. One mask
       with a ratio is `mask_from_noise`.
     - `pattern`: `"random"` cuts patches in the order of their noise; `"block"` makes a set of neighbours, rectangles
-      on a torus at a random place; `"grid"` of every so many patches along both axes, with a random offset.
+      on a torus at a random place; `"grid"` of every n-th patch along both axes, with a random offset.
 
     Raises InputError when the noise does not fit the grid, for an unknown pattern, a ratio as `mask_from_noise` does, a
     count for which there are too few patches, and `"grid"` where its steps do not divide the grid.

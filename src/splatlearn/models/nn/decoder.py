@@ -30,7 +30,7 @@ class Decoder(Positioned):
         initialize(self, generator)
 
     def embed_latent(self, latent: Float[Tensor, "B T D"], grid: Grid, mask: Mask | None) -> Float[Tensor, "B T d"]:
-        """The encoder's tokens at the decoder's width, each with the position of its patch."""
+        """Project the encoder's tokens to the decoder's width and add the positions of their patches."""
         positions = self.positions(grid)
         if mask is not None:
             visible = gather_tokens(positions[:, 1:], mask.visible)
@@ -38,9 +38,9 @@ class Decoder(Positioned):
         return self.embed(latent) + positions
 
     def forward(self, tokens: Float[Tensor, "B T d"], common: Common, last: int) -> Float[Tensor, "B M d"]:
-        """Run the blocks and the final norm over each image's tokens and, behind them, those in common.
+        """Run the blocks and the final norm over each image's tokens, with the `common` ones appended.
 
-        Returns the `last` tokens, the only ones that the last block works out.
+        Returns the last `last` tokens, the only ones that the last block computes.
         """
         blocks = list(self.blocks)
         for index, block in enumerate(blocks):

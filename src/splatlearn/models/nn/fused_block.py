@@ -50,18 +50,18 @@ class AttentionHalf:
 
     @property
     def parts(self) -> tuple[nn.Module, ...]:
-        """In the order of their parameters, a weight and a bias each."""
+        """Layers in the order of their parameters, each with a weight and a bias."""
         return self.norm, self.qkv, self.proj
 
     def fits(self, tokens: Float[Tensor, "B T D"], given: Sequence[Tensor]) -> bool:
-        """Whether the compiled functions are made for such tokens and parameters."""
+        """Whether the compiled functions support tokens and parameters of these shapes."""
         embed_dim = tokens.shape[2]
         return _have_shapes(given, embed_dim, 3 * embed_dim, embed_dim) and attention_fits(
             self.num_heads, embed_dim, tokens.shape[1]
         )
 
     def forward(self, tokens: Float[Tensor, "B T D"], given: Sequence[Tensor], kind: torch.dtype) -> list[Tensor]:
-        """The half's result and what `backward` needs."""
+        """Return the result, followed by the tensors that `backward` needs."""
         scale, shift, qkv, qkv_bias, proj, proj_bias = given
         rows, qkv, proj = tokens.flatten(0, 1), qkv.to(kind), proj.to(kind)
         normed, statistics = _norm(rows, scale, shift, _epsilon(self.norm), kind)
@@ -73,7 +73,7 @@ class AttentionHalf:
     def backward(
         self, past: Float[Tensor, "R D"], saved: Sequence[Tensor], needed: Sequence[bool]
     ) -> tuple[Tensor, Gradients]:
-        """The gradients of the tokens [R, D] and the parameters, from that of the result."""
+        """Compute the gradients of the tokens [R, D] and of the parameters from that of the result."""
         rows, scale, qkv, proj, normed, statistics, vectors, mixed = saved
         _, _, of_qkv, _, of_proj, _ = needed
         asked, proj_bias = _narrowed(past, qkv.dtype)
@@ -85,7 +85,7 @@ class AttentionHalf:
         return result, [of_scale, of_shift, qkv_weight, _column_sums(slopes), proj_weight, proj_bias]
 
     def by_pieces(self, tokens: Tensor, given: Sequence[Tensor]) -> Tensor:
-        """The same by PyTorch's own operations."""
+        """Compute the same with PyTorch's operations."""
         scale, shift, qkv, qkv_bias, proj, proj_bias = given
         normed = F.layer_norm(tokens, scale.shape, scale, shift, _epsilon(self.norm))
         return tokens + F.linear(attention(self.num_heads, F.linear(normed, qkv, qkv_bias)), proj, proj_bias)
@@ -101,15 +101,15 @@ class MlpHalf:
 
     @property
     def parts(self) -> tuple[nn.Module, ...]:
-        """In the order of their parameters, a weight and a bias each."""
+        """Layers in the order of their parameters, each with a weight and a bias."""
         return self.norm, self.fc1, self.fc2
 
     def fits(self, tokens: Float[Tensor, "B T D"], given: Sequence[Tensor]) -> bool:
-        """Whether the compiled functions are made for such tokens and parameters."""
+        """Whether the compiled functions support tokens and parameters of these shapes."""
         return _have_shapes(given, tokens.shape[2], given[3].shape[0], given[3].shape[0])
 
     def forward(self, tokens: Float[Tensor, "B T D"], given: Sequence[Tensor], kind: torch.dtype) -> list[Tensor]:
-        """The half's result and what `backward` needs."""
+        """Return the result, followed by the tensors that `backward` needs."""
         scale, shift, fc1, fc1_bias, fc2, fc2_bias = given
         rows, fc1, fc2 = tokens.flatten(0, 1), fc1.to(kind), fc2.to(kind)
         normed, statistics = _norm(rows, scale, shift, _epsilon(self.norm), kind)
@@ -121,7 +121,7 @@ class MlpHalf:
     def backward(
         self, past: Float[Tensor, "R D"], saved: Sequence[Tensor], needed: Sequence[bool]
     ) -> tuple[Tensor, Gradients]:
-        """The gradients of the tokens [R, D] and the parameters, from that of the result."""
+        """Compute the gradients of the tokens [R, D] and of the parameters from that of the result."""
         rows, scale, fc1, fc2, normed, statistics, slopes, active = saved
         _, _, of_fc1, _, of_fc2, _ = needed
         asked, fc2_bias = _narrowed(past, fc1.dtype)
@@ -133,7 +133,7 @@ class MlpHalf:
         return result, [of_scale, of_shift, fc1_weight, fc1_bias, fc2_weight, fc2_bias]
 
     def by_pieces(self, tokens: Tensor, given: Sequence[Tensor]) -> Tensor:
-        """The same by PyTorch's own operations."""
+        """Compute the same with PyTorch's operations."""
         scale, shift, fc1, fc1_bias, fc2, fc2_bias = given
         normed = F.layer_norm(tokens, scale.shape, scale, shift, _epsilon(self.norm))
         return tokens + F.linear(gelu(F.linear(normed, fc1, fc1_bias)), fc2, fc2_bias)
@@ -201,12 +201,12 @@ def _is_plain_tensor(value: Tensor) -> bool:
 
 
 def _of_half(given: Sequence[Any], index: int) -> Sequence[Any]:
-    """What belongs to the parameters of a half."""
+    """Return the items of `given` that belong to one half."""
     return given[PARAMETERS * index : PARAMETERS * (index + 1)]
 
 
 def _have_shapes(given: Sequence[Tensor], embed_dim: int, outputs: int, inputs: int) -> bool:
-    """Whether a norm of this width and two linear layers fit together, with rows of whole vectors."""
+    """Whether a norm and two linear layers have these sizes, each a multiple of the width of a vector."""
     assert native is not None
     wanted = ((embed_dim,), (embed_dim,), (outputs, embed_dim), (outputs,), (embed_dim, inputs), (embed_dim,))
     fit = all(each.shape == shape for each, shape in zip(given, wanted, strict=True))
@@ -257,7 +257,7 @@ def _by_pieces(kind: torch.dtype, halves: Sequence[Half], inputs: Sequence[Tenso
 
 
 def _where(needed: Sequence[bool], found: Iterable[Tensor]) -> Gradients:
-    """What was found in the places that need it, and None in the others."""
+    """Put the gradients found where one is needed, and None elsewhere."""
     each = iter(found)
     return [next(each) if need else None for need in needed]
 
@@ -269,7 +269,7 @@ def _norm(
     epsilon: float,
     kind: torch.dtype,
 ) -> tuple[Float[Tensor, "R D"], Float[Tensor, "2 R"]]:
-    """The layer norm of rows, and their means and inverse deviations."""
+    """Layer norm of rows, with their means and inverse standard deviations."""
     result, statistics = torch.empty_like(rows, dtype=kind), rows.new_empty(2, rows.shape[0])
     asked = rows.data_ptr(), scale.data_ptr(), shift.data_ptr(), epsilon
     of_kind(kind).norm(*asked, result.data_ptr(), statistics.data_ptr(), *rows.shape, torch.get_num_threads())
@@ -283,7 +283,7 @@ def _norm_backward(
     gradient: Float[Tensor, "R D"],
     past: Float[Tensor, "R D"],
 ) -> tuple[Float[Tensor, "R D"], Float[Tensor, " D"], Float[Tensor, " D"]]:
-    """The gradients of rows, scale and shift; `past` is what the rows get past the norm, on the residual path."""
+    """Gradients of rows, scale and shift; `past` is the gradient of the residual path, added to that of the rows."""
     result, sums = torch.empty_like(rows), rows.new_empty(2, rows.shape[1])
     addresses = [each.data_ptr() for each in (rows, scale, statistics, gradient, past, result, sums)]
     of_kind(gradient.dtype).norm_backward(*addresses, *rows.shape, torch.get_num_threads())
@@ -291,7 +291,7 @@ def _norm_backward(
 
 
 def _gelu_and_slope(hidden: Float[Tensor, "R E"], bias: Float[Tensor, " E"]) -> Float[Tensor, "R E"]:
-    """The exact GELU of hidden + bias; `hidden` becomes its derivative there."""
+    """Exact GELU of hidden + bias. `hidden` is overwritten with the derivative at that point."""
     result = torch.empty_like(hidden)
     addresses = hidden.data_ptr(), bias.data_ptr(), result.data_ptr()
     of_kind(hidden.dtype).gelu_and_slope(*addresses, *hidden.shape, torch.get_num_threads())
@@ -306,7 +306,7 @@ def _added(rows: Float[Tensor, "R D"], branch: Float[Tensor, "R D"], bias: Float
 
 
 def _narrowed(rows: Float[Tensor, "R D"], kind: torch.dtype) -> tuple[Float[Tensor, "R D"], Float[Tensor, " D"]]:
-    """Rows as numbers of a kind, and the sums down their columns."""
+    """Rows cast to a dtype, and the sums of their columns."""
     if kind == rows.dtype:
         return rows, _column_sums(rows)
     result, sums = torch.empty_like(rows, dtype=kind), rows.new_empty(rows.shape[1])
@@ -316,7 +316,7 @@ def _narrowed(rows: Float[Tensor, "R D"], kind: torch.dtype) -> tuple[Float[Tens
 
 
 def _sloped(gradient: Float[Tensor, "R E"], slopes: Float[Tensor, "R E"]) -> Float[Tensor, " E"]:
-    """Multiply a gradient in place, and return the sums down its columns."""
+    """Multiply a gradient by slopes in place, and return the sums of its columns."""
     sums = gradient.new_empty(gradient.shape[1], dtype=torch.float32)
     addresses = gradient.data_ptr(), slopes.data_ptr(), sums.data_ptr()
     of_kind(gradient.dtype).sloped(*addresses, *gradient.shape, torch.get_num_threads())

@@ -3,7 +3,7 @@
 Both compute the same to rounding; of bfloat16 the compiled ones round the results alone. torch.compile, export,
 function transforms and second derivatives take PyTorch's.
 
-Letters in shapes: B images, h heads, N tokens, M of them that ask, D width.
+Letters in shapes: B images, h heads, N tokens (keys), M queries, D embedding dimension.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
 
 _state = {"plain": False}
 KINDS = (torch.float32, torch.bfloat16)
-"""Of numbers that the compiled layers take."""
+"""Dtypes supported by the compiled layers."""
 
 
 @contextlib.contextmanager
 def plain_layers() -> Iterator[None]:
-    """Inside, GELU and attention are PyTorch's everywhere, to compare with."""
+    """Use PyTorch's GELU and attention everywhere inside the block, for comparisons."""
     before, _state["plain"] = _state["plain"], True
     try:
         yield
@@ -57,10 +57,9 @@ def gelu(values: Tensor) -> Tensor:
 
 
 def attention(num_heads: int, *vectors: Tensor) -> Float[Tensor, "B M D"]:
-    """What tokens take from others: softmax(q·kᵀ / sqrt(D/h))·v in each head, the heads' results beside one another.
+    """Multi-head attention: softmax(q·kᵀ / sqrt(D/h))·v of each head, the heads concatenated.
 
-    `vectors`: q, k and v behind one another along their last axis, [B, N, 3·D]; or q [B, M, D] and the others
-    [B, N, 2·D].
+    `vectors`: q, k and v concatenated along the last axis, [B, N, 3·D]; or q [B, M, D], and k and v [B, N, 2·D].
     """
     embed_dim = sum(each.shape[-1] for each in vectors) // 3
     if (
@@ -85,12 +84,12 @@ def _parts(num_heads: int, vectors: tuple[Tensor, ...]) -> list[Tensor]:
 
 
 def attention_fits(num_heads: int, embed_dim: int, keys: int) -> bool:
-    """Whether the compiled attention is made for so many heads of a width D, and so many tokens that are asked."""
+    """Whether the compiled attention supports this number of heads, embedding dimension and number of keys."""
     return native is not None and embed_dim % (num_heads * native.WIDTH_STEP) == 0 and 0 < keys <= native.MOST_KEYS
 
 
 def compiled_can_take(*tensors: Tensor) -> bool:
-    """Whether the compiled layers may compute with these tensors, here and now."""
+    """Whether the compiled layers support these tensors in the present mode of PyTorch."""
     kind = tensors[0].dtype
     return (
         native is not None
@@ -108,14 +107,14 @@ def compiled_can_take(*tensors: Tensor) -> bool:
 
 
 def compiled_can_take_back(gradient: Tensor) -> bool:
-    """Whether the compiled layers may go backward from this gradient: one in memory, without graph or tangent."""
+    """Whether the compiled backward pass supports this gradient: a plain tensor, with neither graph nor tangent."""
     return not (torch.is_grad_enabled() or transforms_active() or is_batched(gradient) or gradient.is_neg())
 
 
 def gradients_by_pieces(
     forward: Callable[[], Tensor], inputs: Sequence[Tensor], gradient: Tensor
 ) -> tuple[Tensor, ...]:
-    """The gradients of `inputs` by PyTorch's own operations, with a graph of their own where one is recorded."""
+    """Compute the gradients of `inputs` with PyTorch's operations, differentiably if gradients are recorded."""
     again = torch.is_grad_enabled()
     with torch.enable_grad():
         result = forward()
@@ -164,7 +163,7 @@ class _Attention(torch.autograd.Function):
 
 
 def attend(num_heads: int, *vectors: Tensor) -> Float[Tensor, "B M D"]:
-    """`attention` by the compiled layers, without a graph."""
+    """Compute `attention` with the compiled kernel; nothing is recorded for autograd."""
     sizes, places = _places(num_heads, vectors)
     result = vectors[0].new_empty(*vectors[0].shape[:2], vectors[-1].shape[-1] // (4 - len(vectors)))
     of_kind(result.dtype).attend(sizes, *places, _place(result), torch.get_num_threads())
@@ -172,7 +171,7 @@ def attend(num_heads: int, *vectors: Tensor) -> Float[Tensor, "B M D"]:
 
 
 def attend_backward(num_heads: int, gradient: Float[Tensor, "B M D"], *vectors: Tensor) -> list[Tensor]:
-    """The gradients of `vectors` from that of what `attend` gave, which is contiguous."""
+    """Compute the gradients of `vectors` from the contiguous gradient of the result of `attend`."""
     sizes, places = _places(num_heads, vectors)
     results = [each.new_empty(each.shape) for each in vectors]
     _, found = _places(num_heads, results)
@@ -181,7 +180,7 @@ def attend_backward(num_heads: int, gradient: Float[Tensor, "B M D"], *vectors: 
 
 
 def _places(num_heads: int, vectors: Sequence[Tensor]) -> tuple[Sizes, list[Tokens]]:
-    """Sizes of an attention, and where its queries, keys and values lie."""
+    """Sizes of an attention, and the addresses of its queries, keys and values."""
     assert native is not None
     first, last = vectors[0], vectors[-1]
     embed_dim = last.shape[-1] // (4 - len(vectors))
@@ -191,12 +190,12 @@ def _places(num_heads: int, vectors: Sequence[Tensor]) -> tuple[Sizes, list[Toke
 
 
 def _place(tokens: Tensor, skipped: int = 0) -> Tokens:
-    """Where the tokens of images lie, behind so many numbers of each."""
+    """Address and strides of the tokens, starting `skipped` numbers into each token."""
     assert native is not None
     return native.Tokens(tokens.data_ptr() + skipped * tokens.element_size(), tokens.stride(0), tokens.stride(1))
 
 
 def of_kind(kind: torch.dtype) -> Kind:
-    """The compiled functions for numbers of a kind."""
+    """The compiled functions for a dtype."""
     assert native is not None
     return native.float32 if kind == torch.float32 else native.bfloat16

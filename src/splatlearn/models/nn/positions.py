@@ -28,7 +28,7 @@ def sincos_positions(grid: Grid, embed_dim: int) -> Float[Tensor, "T D"]:
 
 
 class Positioned(nn.Module):
-    """A module whose tokens lie on a grid: holds the table of its native grid and makes those of others on demand."""
+    """A module with tokens on a grid: it holds the positions of its native grid and computes others on demand."""
 
     pos_embed: Tensor
 
@@ -39,7 +39,7 @@ class Positioned(nn.Module):
         self._other_grids: dict[tuple[Grid, torch.device, torch.dtype], Tensor] = {}
 
     def positions(self, grid: Grid) -> Float[Tensor, "1 T D"]:
-        """The table of any grid, on this module's device and in its dtype; kept for the next call."""
+        """The positions of a grid, on this module's device and in its dtype; cached."""
         if grid == self.native_grid:
             return self.pos_embed
         key = (grid, self.pos_embed.device, self.pos_embed.dtype)
@@ -50,18 +50,18 @@ class Positioned(nn.Module):
 
 
 def gather_tokens(tokens: Float[Tensor, "#B N D"], index: Int64[Tensor, "B V"]) -> Float[Tensor, "B V D"]:
-    """Take the tokens that the indices name, image by image; tokens of a batch of one serve all images."""
+    """Select the tokens with these indices in each image; a batch of one is shared by all images."""
     # Whole rows are copied; `gather` would look up every number.
     rows = index if tokens.shape[0] == 1 else rows_of(index, tokens.shape[1])
     return tokens.flatten(0, 1).index_select(0, rows.flatten()).unflatten(0, index.shape)
 
 
 def scatter_tokens(tokens: Float[Tensor, "B V D"], index: Int64[Tensor, "B V"], count: int) -> Float[Tensor, "B N D"]:
-    """Put tokens at the places that the indices name among `count`, image by image; the other places are 0."""
+    """Place tokens at these indices among `count` in each image; the other places are 0."""
     places = tokens.new_zeros(tokens.shape[0] * count, tokens.shape[2])
     return places.index_copy(0, rows_of(index, count).flatten(), tokens.flatten(0, 1)).unflatten(0, (-1, count))
 
 
 def rows_of(index: Int64[Tensor, "B V"], count: int) -> Int64[Tensor, "B V"]:
-    """The indices, each image's of `count`, as those of the rows of all images one after another."""
+    """Turn indices among the `count` tokens of each image into indices among the tokens of all images concatenated."""
     return index + count * torch.arange(index.shape[0], device=index.device).unsqueeze(1)

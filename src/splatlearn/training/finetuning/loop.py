@@ -119,7 +119,7 @@ class _Finetuning(TrainingLoop):
         self.scores = _known_scores(folder.path, self.step)
 
     def result(self) -> FinetuneResult:
-        """Train to the end, or to where the run is told to stop."""
+        """Train until the last step, `stop_after` or an interruption."""
         result = self.run()
         return FinetuneResult(
             **vars(result), top1=self.scores.get("top1"), top1_average=self.scores.get("top1_average")

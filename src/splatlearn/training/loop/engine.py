@@ -211,7 +211,7 @@ class TrainingLoop(ABC):
         )
 
     def run(self) -> RunResult:
-        """Train to the end, or to where the run is told to stop."""
+        """Train until the last step, `stop_after` or an interruption."""
         if self.folder.unlocked is not None:
             self.logbook.say(
                 f"the file system of {self.folder.path} cannot lock it ({self.folder.unlocked}); make sure that no "
@@ -293,7 +293,7 @@ class TrainingLoop(ABC):
         self.log.steps.append(parts)
 
     def _pass(self, batch: Any, epoch: int, place: int, passes: int) -> ObjectiveValue:
-        """The forward and backward pass of a batch, one of so many of its step."""
+        """Run the forward and backward pass of a batch, one of `passes` of its step."""
         value = self.cost(self.model, batch, epoch, place)
         (finite_or_nan(value.loss) / passes).backward()
         return value

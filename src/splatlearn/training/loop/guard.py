@@ -50,7 +50,7 @@ class FiniteGuard:
         step_if_finite(optimizer, bad)
 
     def look(self) -> bool:
-        """Whether the last step that was clipped is skipped; False where that was asked before."""
+        """Return whether the most recent step was skipped, and clear the flag."""
         if self._flag is None:
             return False
         (bad, event), self._flag = self._flag, None

@@ -87,7 +87,7 @@ class _Pretraining(TrainingLoop):
         super().__init__(recipe, folder, model, dataset, cost, processes)
 
     def run(self) -> RunResult:
-        """Train to the end, or to where the run is told to stop."""
+        """Train until the last step, `stop_after` or an interruption."""
         self.side_by_side = SideBySide()
         try:
             return super().run()

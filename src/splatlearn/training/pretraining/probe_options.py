@@ -17,7 +17,7 @@ class ProbeOptions:
     probe_data: str | None = None
     """Labelled images: class folders, parquet or a Hub name. Default: the data of the run, which must have labels."""
     probe_images: int = 2000
-    """At most so many images to learn from, and as many to be judged on."""
+    """Largest number of images to learn from, and of images to judge on."""
     probe_pooling: Pooling = "mean"
     """The mean of the patches' tokens (mean) or the class token (cls)."""
 
@@ -28,5 +28,5 @@ class ProbeOptions:
             raise InputError(f"probe_images: expected at least 2 images, got {self.probe_images}")
 
     def due(self, epoch: int, epochs: int) -> bool:
-        """Whether a probe follows so many finished epochs of all."""
+        """Whether a probe is due after `epoch` of `epochs` epochs."""
         return self.probe_every > 0 and (epoch % self.probe_every == 0 or epoch == epochs)
