@@ -51,7 +51,7 @@ class _Checksums:
 
 @dataclass(frozen=True, eq=False)
 class Contents:
-    """What a checkpoint keeps.
+    """The contents of a checkpoint.
 
     - `tensors`: by name, by the name of their file.
     - `recipe`: the text of `recipe.json`.

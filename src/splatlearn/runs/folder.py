@@ -30,9 +30,9 @@ ENVIRONMENT = "environment.json"
 LOG = "log.jsonl"
 NONFINITE = "nonfinite"
 NAMES = (RECIPE, ENVIRONMENT, DATA, LOG, FOLDER, NONFINITE)
-"""What a run makes in its folder, beside the lock."""
+"""Files and folders that a run makes, beside the lock."""
 UNFINISHED = f"{RECIPE}.tmp"
-"""What older versions left of a run that was killed as it began."""
+"""File that older versions left behind if a run was killed as it began."""
 PACKAGES = ("splatlearn", "torch", "numpy", "pillow", "accelerate", "datasets", "safetensors")
 
 
@@ -279,7 +279,7 @@ class RunFolder:
 
 
 def _passes(path: Path) -> bool:
-    """Whether an entry of a folder is nothing that a person or a run would miss."""
+    """Whether an entry of a folder belongs to neither a person nor a run."""
     return path.name in {LOCK, HOLDER, MARKER, UNFINISHED} or is_unfinished(path)
 
 

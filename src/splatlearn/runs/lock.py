@@ -21,7 +21,7 @@ LOCK = ".lock"
 HOLDER = ".lock.json"
 """Who holds the lock: host, process and time."""
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
-"""What file systems without locks answer."""
+"""Error numbers of file systems without locks."""
 
 
 class RunFolderError(InputError):

@@ -1,4 +1,4 @@
-"""What a run writes down: `log.jsonl`, the numbers for trackers, and a progress bar."""
+"""The log of a run: `log.jsonl`, the numbers for trackers, and a progress bar."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from splatlearn.core.errors import FormatError
 from splatlearn.runs.folder import LOG, RunFolder, RunFolderError
 
 PROJECT = "splatlearn"
-"""What trackers call the project; TensorBoard's files lie in a folder of that name in the run's."""
+"""Name of the project in trackers; TensorBoard's files lie in a folder of that name in the run's folder."""
 QUIET_SECONDS = 30.0
-"""Where there is no terminal, a line of progress is printed this often."""
+"""Seconds between printed lines of progress if there is no terminal."""
 
 
 class LogError(FormatError):
@@ -31,7 +31,7 @@ class LogError(FormatError):
 
 @runtime_checkable
 class Trackers(Protocol):
-    """Where else the numbers of a log go."""
+    """A tracker that receives the numbers of a log too."""
 
     def start(self, project: str, step: int) -> None:
         """Open the trackers at a step."""
@@ -110,7 +110,7 @@ class Logbook:
             return True
 
     def follow(self, folder: Path) -> None:
-        """Write all of the log anew into a folder, and go on there."""
+        """Write the whole log into another folder, and continue there."""
         assert self._file is not None
         text = ""
         # Some network file systems do not give back what was removed.

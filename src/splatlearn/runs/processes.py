@@ -27,11 +27,11 @@ class Processes:
 
     @property
     def main(self) -> bool:
-        """Whether this is the process that writes, draws and speaks."""
+        """Whether this is the main process, which writes, draws and prints."""
         return self.rank == 0
 
     def first(self, action: Callable[[], Result]) -> Result:
-        """What the action returns on the main process, on all of them; what it raises there is raised on all."""
+        """Run an action on the main process, and return its result or raise its exception on all processes."""
         if self.count == 1:
             return action()
         told: list[Any] = [None, None]

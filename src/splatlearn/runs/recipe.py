@@ -1,4 +1,4 @@
-"""What every recipe can do: go into `recipe.json` and come back, and say what sets it apart from another."""
+"""The base of recipes: writing and reading `recipe.json`, and naming the differences between two recipes."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ import torch.distributed as dist
 from splatlearn.runs.processes import Processes
 
 ASKED_BY_SCHEDULER = (signal.SIGTERM, signal.SIGUSR1)
-"""What schedulers send before they take a machine away."""
+"""Signals that schedulers send before they end a job."""
 
 
 class StopRequest:

@@ -125,7 +125,7 @@ class TensorFiles:
         return read[0] if len(read) == 1 else torch.cat(read)
 
     def like(self, key: str, tensor: Tensor) -> Tensor:
-        """What a tensor of this process takes of the stored one: all of it, or its rows."""
+        """The part of a stored tensor that this process holds: all of it, or its rows."""
         if not isinstance(tensor, DTensor):
             return self.whole(key)
         return self.rows(key, first_row(tensor), tensor.to_local().shape[0])

@@ -1,4 +1,4 @@
-"""Put the checkpoints of a model that was shared out over processes together."""
+"""Merge checkpoints that hold rows of tensors, one file for each process, into whole ones."""
 
 from __future__ import annotations
 

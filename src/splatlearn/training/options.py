@@ -42,23 +42,23 @@ class RunOptions:
     out: str
     """Folder of the run."""
     seed: int = 0
-    """Fixes the weights, the order and all that is random."""
+    """Seed of the weights, the order of samples and all other randomness."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
     precision: Precision = "auto"
     """auto takes bf16 where the device multiplies it natively, else fp32."""
     checkpoint_every: int = 1000
-    """Steps between checkpoints; the last step always has one."""
+    """Number of steps between checkpoints; the last step always has one."""
     keep_checkpoints: int = 3
     """Number of the newest checkpoints to keep."""
     keep_every: int = 0
-    """Every m-th checkpoint stays for good, beside the newest; 0: none does."""
+    """Keep every m-th checkpoint too, beside the newest; 0: none."""
     log_every: int = 10
     """Steps between writes of the log (each step has its line)."""
     trackers: tuple[str, ...] = ("tensorboard",)
-    """Where else the log goes: any tracker of accelerate, or none."""
+    """Trackers that receive the log too: any of accelerate's, or none."""
     resume: bool = False
-    """Go on from the run's newest checkpoint."""
+    """Resume from the run's newest checkpoint."""
     allow_other_data: bool = False
     """Resume although the images are not those that the run began with, or not all of them."""
     stop_after: int | None = None

@@ -64,7 +64,7 @@ class MissingStepError(ReplayError, MissingError):
 
 @dataclass(frozen=True)
 class _Step:
-    """What is read of a `step.json`."""
+    """The fields of `step.json` that a replay reads."""
 
     kind: Literal["Recipe", "FinetuneRecipe"]
     step: int
@@ -86,7 +86,7 @@ class _Step:
 
 @dataclass(frozen=True)
 class Replayed:
-    """What a step gave when it was run again.
+    """The result of a step that was run again.
 
     `loss` and `grad_norm` now, `before` what the run measured. `module` is the first module whose output was not
     finite, `parameters` the names of those whose gradient is not; None and empty where all is finite.
@@ -101,7 +101,7 @@ class Replayed:
 
     @property
     def finite(self) -> bool:
-        """Whether nothing was wrong this time."""
+        """Whether loss and gradient were finite this time."""
         return math.isfinite(self.loss) and math.isfinite(self.grad_norm)
 
 

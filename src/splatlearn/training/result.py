@@ -20,11 +20,11 @@ class RunResult:
     loss: float
     """Mean loss of the last steps that were logged."""
     seconds: float
-    """Time spent in this call's steps."""
+    """Seconds spent in this call's steps."""
     images_per_second: float
     interrupted: bool
     """Whether it stopped before the end."""
     requeue: bool
     """Whether it stopped because SIGTERM or SIGUSR1 asked it to."""
     main: bool
-    """Whether this is the process that speaks for the run."""
+    """Whether this is the main process."""

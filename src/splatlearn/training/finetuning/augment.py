@@ -23,7 +23,7 @@ LEVEL_DEVIATION = 0.5
 APPLIED = 0.5
 """Chance that a drawn operation is applied."""
 NONE = -1
-"""In place of an operation that is not applied."""
+"""The operation that changes nothing."""
 LIMITS = {"rotate": 30.0, "shear": 0.3, "translate": 0.45, "enhance": 0.9, "solarize_add": 110 / 255}
 """Effects at strength 1: degrees, slope, share of the side, change of a factor, added brightness."""
 

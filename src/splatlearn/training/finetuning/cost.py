@@ -1,4 +1,4 @@
-"""What a batch of fine-tuning costs: augmentation, mixing and cross-entropy."""
+"""The cost of a fine-tuning batch: augmentation, mixing and cross-entropy."""
 
 from __future__ import annotations
 

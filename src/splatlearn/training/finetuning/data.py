@@ -32,7 +32,7 @@ class LabelledExample:
 
 @dataclass(frozen=True)
 class LabelledBatch:
-    """Examples put together.
+    """A batch of examples.
 
     - `images` uint8 [B, 3, H, W], `labels` int64 [B]: cropped pixels and classes.
     - `operations` int64 [B, R], `strengths` float32 [B, R]: what RandAugment does to each.
@@ -89,7 +89,7 @@ class FinetuneDataset(TrainingDataset[LabelledExample, LabelledBatch]):
 
     @staticmethod
     def collate(examples: list[LabelledExample], images: UInt8[np.ndarray, "B 3 H W"] | None = None) -> LabelledBatch:
-        """Put examples together to a batch; `images` is where theirs lie already, if they lie together."""
+        """Collate examples into a batch. `images` is the tensor of their images if those are contiguous already."""
         # NumPy stacks, because PyTorch's own operations may start OpenMP threads, which forked workers must not.
         return LabelledBatch(
             images=torch.from_numpy(np.stack([each.image for each in examples]) if images is None else images),

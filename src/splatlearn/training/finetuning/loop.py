@@ -89,7 +89,7 @@ def _start(recipe: FinetuneRecipe, classes: tuple[str, ...]) -> Classifier:
 
 
 class _Finetuning(TrainingLoop):
-    """What fine-tuning adds to the loop: augmentation, layer-wise rates, a moving average and validation."""
+    """The training loop with augmentation, layer-wise rates, a moving average and validation."""
 
     recipe: FinetuneRecipe
 

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 ERASED_SHARE = (0.02, 1 / 3)
-"""Area of an erased rectangle as shares of the image (Zhong et al. 2020, with timm's upper end)."""
+"""Range of the area of an erased rectangle, as shares of the image (Zhong et al. 2020, with timm's upper end)."""
 ERASED_ASPECT = (0.3, 1 / 0.3)
 TRIES = 10
 
@@ -59,7 +59,7 @@ def draw_mix(rng: np.random.Generator, mixup: float, cutmix: float, chance: floa
 
 
 def mix_images(images: Float[Tensor, "B C H W"], mix: Mix) -> Float[Tensor, "B C H W"]:
-    """Mix each image with the one at its place from the end of the batch."""
+    """Mix each image with the one at the mirrored place of the batch."""
     if mix.box is None:
         return images if mix.share == 1.0 else images.lerp(images.flip(0), 1.0 - mix.share)
     left, top, right, bottom = mix.box
@@ -94,7 +94,7 @@ def draw_box(rng: np.random.Generator, chance: float, height: int, width: int) -
 def erase(
     images: Float[Tensor, "B C H W"], boxes: Int64[Tensor, "B 4"], noise: Float[Tensor, "B C H W"]
 ) -> Float[Tensor, "B C H W"]:
-    """Put the noise where an image's box is (left, top, right, bottom in pixels)."""
+    """Replace each image's box (left, top, right, bottom in pixels) with noise."""
     left, top, right, bottom = boxes.t()[:, :, None]
     x = torch.arange(images.shape[3], device=images.device)
     y = torch.arange(images.shape[2], device=images.device)

@@ -19,7 +19,7 @@ from splatlearn.training.options import RunOptions, TrainingRecipe, check_betas,
 
 @dataclass(frozen=True)
 class LabelledOptions:
-    """What to learn from."""
+    """Training data."""
 
     data: str
     """Labelled images: a folder CLASS/*.jpg, with train/ and val/ above or without, a parquet file or a Hub name."""
@@ -34,7 +34,7 @@ class LabelledOptions:
     center_crop: float = 1.0
     """Share of the shorter side that validation sees; the official recipe's is 0.875 for photographs at 224 px."""
     validate_every: int = 1
-    """Epochs between two validations; the last epoch always has one."""
+    """Number of epochs between validations; the last epoch always has one."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class AugmentOptions:
     crop_scale: tuple[float, float] = (0.08, 1.0)
     """Area of a random crop as shares of the image."""
     flip: float = 0.5
-    """Chance that a crop is mirrored."""
+    """Probability that a crop is mirrored."""
     rand_augment: float = 9.0
     """Magnitude of RandAugment, up to 10; 0 for none. It needs kornia, which the extra `finetune` brings."""
     rand_augment_ops: int = 2
@@ -61,7 +61,7 @@ class AugmentOptions:
 
 @dataclass(frozen=True)
 class FinetuneOptimizerOptions:
-    """How it is learned."""
+    """Optimiser and schedule."""
 
     epochs: int | None = None
     """Passes over the data. Default: 100, from 24 blocks on 50."""
@@ -76,13 +76,13 @@ class FinetuneOptimizerOptions:
     warmup_epochs: float | None = None
     """Epochs of linear warm-up. Default: 5, and at most a tenth of all."""
     min_learning_rate: float = 1e-6
-    """Where the cosine ends."""
+    """Learning rate at the end of the cosine."""
     weight_decay: float = 0.05
-    """AdamW's; biases, norms and tokens have none."""
+    """AdamW's weight decay; biases, norms and tokens have none."""
     betas: tuple[float, float] = (0.9, 0.999)
-    """AdamW's."""
+    """AdamW's decay rates of the two moments."""
     clip_norm: float | None = None
-    """Largest norm of the gradient. Default: any."""
+    """Largest norm of the gradient. Default: no limit."""
     drop_path: float | None = None
     """Chance that an image skips the last block, falling linearly to 0 at the first. Default: 0.1, 0.2 and 0.3 for
     12, 24 and 32 blocks."""

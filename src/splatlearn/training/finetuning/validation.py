@@ -1,4 +1,4 @@
-"""How well a classifier does on images that it was not trained on."""
+"""Accuracy of a classifier on validation images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from splatlearn.models.channels import fit_channels
 from splatlearn.runs.processes import Processes
 
 READ_AHEAD = 4
-"""Batches that are read before they are asked for."""
+"""Number of batches to prefetch."""
 Item = TypeVar("Item")
 
 

@@ -50,7 +50,7 @@ class Progress:
 
 @dataclass(frozen=True, eq=False)
 class Training:
-    """What a checkpoint keeps: a model, its optimiser, further tensors by name of their file, and the recipe's text."""
+    """The contents of a checkpoint: a model, its optimiser, further tensors by file, and the text of the recipe."""
 
     model: nn.Module
     optimizer: torch.optim.Optimizer

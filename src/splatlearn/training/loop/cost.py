@@ -1,4 +1,4 @@
-"""What a batch costs: everything between a batch and its loss, for the loop and for the replay of a step."""
+"""The cost of a batch: everything between a batch and its loss, for the loop and for the replay of a step."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Cost(ABC):
     """The loss of batches on a device in a precision; a function of the model, the batch and its place in the run."""
 
     joins_processes = False
-    """Whether the batches of several processes are one batch to it."""
+    """Whether the batches of several processes are treated as one."""
     comes_in_parts = False
-    """Whether a batch costs the mean of what its equal parts cost, and other threads may work them out with copies."""
+    """Whether the cost of a batch is the mean over its equal parts, which other threads may compute with copies."""
 
     def __init__(self, device: torch.device, precision: str) -> None:
         self.device = device
@@ -29,7 +29,7 @@ class Cost(ABC):
         """The loss of the batch that comes at a place in an epoch; processes have batches at different places."""
 
     def at(self, done: float, step: int) -> None:
-        """Told before each step: which share of training is done, in [0, 1], and the step's number from 0."""
+        """Called before each step with the share of training that is done, in [0, 1], and the step's number from 0."""
         return None
 
     def networks(self) -> dict[str, Tensor]:
@@ -37,7 +37,7 @@ class Cost(ABC):
         return {}
 
     def restore(self, files: TensorFiles) -> None:
-        """Take back what `networks` gave."""
+        """Restore the state that `networks` returned."""
         return None
 
     def autocast(self) -> torch.autocast:

@@ -1,4 +1,4 @@
-"""What every training loop does: steps, log, checkpoints and interruptions. A subclass says what a batch costs."""
+"""The training loop: steps, log, checkpoints and interruptions. A subclass defines the cost of a batch."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from splatlearn.training.options import TrainingRecipe
 from splatlearn.training.result import RunResult
 
 STATE_PER_WEIGHT = 3
-"""Numbers that a checkpoint keeps for each weight: itself and Adam's two moments."""
+"""Numbers stored for each weight in a checkpoint: the weight and Adam's two moments."""
 
 
 class TrainingLoop(ABC):
@@ -108,7 +108,7 @@ class TrainingLoop(ABC):
 
     @abstractmethod
     def _greet(self) -> None:
-        """Say what begins."""
+        """Print what is about to run."""
 
     def _say_left_out(self, *sources: object) -> None:
         """Count what lies beside the images of sources, if anything does."""
@@ -121,7 +121,7 @@ class TrainingLoop(ABC):
         return self.guard.clip(self._trained().parameters(), self.optimizer, limit)
 
     def _trained(self) -> nn.Module:
-        """What the optimiser trains."""
+        """The model that the optimiser trains."""
         return self.model
 
     def _begin(self, model: nn.Module) -> None:
@@ -153,15 +153,15 @@ class TrainingLoop(ABC):
         return None
 
     def _more_state(self) -> dict[str, dict[str, Tensor]]:
-        """What a checkpoint holds beside model and optimiser: tensors by name, by name of their file."""
+        """Tensors that a checkpoint holds beside model and optimiser: by name, for each file."""
         return {}
 
     def _restore(self, folder: Path) -> None:
-        """Take back what `_more_state` gave to a checkpoint."""
+        """Restore what `_more_state` gave to a checkpoint."""
         return None
 
     def _identities(self) -> Identities:
-        """What tells the data of the run from other data, by part."""
+        """Identities of the run's data, by part."""
         return {"train": identify(self.loader.dataset.source)}
 
     def _whole_model(self) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Non-finite gradients never reach the weights."""
+"""The guard against non-finite gradients."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def step_if_finite(optimizer: torch.optim.Optimizer, bad: Tensor | None) -> None
 
 
 def is_fused(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether the optimiser updates all weights in one operation, which may be told on the device to do nothing."""
+    """Whether the optimiser updates all weights in one operation that can be disabled on the device (`found_inf`)."""
     return bool(optimizer.defaults.get("fused"))
 
 

@@ -30,12 +30,12 @@ NETWORKS = "networks"
 SCHEMA = 1
 """Version of what `step.json` holds."""
 MOST = 5
-"""So many steps of a run are saved at most."""
+"""Largest number of steps that a run saves."""
 
 
 @dataclass(frozen=True, eq=False)
 class TakenStep:
-    """A step as it was taken.
+    """A step with everything that it was computed from.
 
     - `step`: its number from 0; `done`: the share of training before it; `epoch`, `place`: where it stands.
     - `networks`: those of the objective, before it; `parts`: what it measured.
@@ -51,7 +51,7 @@ class TakenStep:
 
 
 class Captures:
-    """Saves steps that went wrong into a run's folder."""
+    """Saves steps that are not finite into a run's folder."""
 
     def __init__(self, run: RunFolder, recipe: StoredRecipe, precision: str, processes: Processes) -> None:
         self.run = run

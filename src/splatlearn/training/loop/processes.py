@@ -41,7 +41,7 @@ def join_processes(device: torch.device) -> Processes:
 
 
 def part() -> None:
-    """End what the processes share, when they have nothing left to do."""
+    """Destroy the process group if one was initialised."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
 
@@ -71,12 +71,12 @@ def distribute(model: nn.Module, processes: Processes, parallel: Parallel) -> nn
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """Return the model that `distribute` was given."""
+    """Return the model that was passed to `distribute`."""
     return model.module if isinstance(model, DistributedDataParallel) else model
 
 
 def share_out(network: nn.Module, like: nn.Module) -> None:
-    """Treat a network that learns with a model as that is treated: shared out if it is, else left whole."""
+    """Shard a network that learns with a model if the model is sharded."""
     if isinstance(like, FSDPModule) and any(True for _ in network.parameters()):
         fully_shard(network, mesh=init_device_mesh(next(like.parameters()).device.type, (dist.get_world_size(),)))
 

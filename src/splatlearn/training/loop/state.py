@@ -30,7 +30,7 @@ def whole_weights(model: nn.Module) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def restore_weights(model: nn.Module, files: TensorFiles, prefix: str = "") -> None:
-    """Put stored weights into a model.
+    """Load stored weights into a model.
 
     Raises CheckpointError naming what is missing, unexpected, of other shape or not finite.
     """
@@ -50,7 +50,7 @@ def restore_weights(model: nn.Module, files: TensorFiles, prefix: str = "") -> N
 
 
 def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, files: TensorFiles, prefix: str = "") -> None:
-    """Put back what `optimizer_tensors` gave; raises CheckpointError for tensors of another model."""
+    """Restore the state that `optimizer_tensors` returned; raises CheckpointError for tensors of another model."""
     parameters = dict(model.named_parameters())
     for key in files.shapes:
         if not key.startswith(prefix):

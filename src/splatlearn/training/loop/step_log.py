@@ -1,4 +1,4 @@
-"""What steps report, gathered over steps and processes, and written when someone looks."""
+"""Values that steps report, collected over steps and processes, and written at intervals."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class StepLog:
         self._told_of_enlarged = False
 
     def start(self) -> None:
-        """Begin to measure time."""
+        """Start measuring time."""
         self._clock, self._waited = time.perf_counter(), 0.0
 
     @contextmanager
     def pause(self) -> Iterator[None]:
-        """What is done inside takes no time of the training."""
+        """Leave out the time spent inside the block when the speed of training is measured."""
         began = time.perf_counter()
         yield
         self._clock += time.perf_counter() - began

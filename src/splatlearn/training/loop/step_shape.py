@@ -21,12 +21,12 @@ class StepShape:
 
     @property
     def images_per_pass(self) -> int:
-        """Of one forward pass in all processes."""
+        """Images of one forward pass in all processes."""
         return self.batch_size * self.processes
 
     @property
     def images_per_step(self) -> int:
-        """Whose gradients make one step of the optimiser."""
+        """Images whose gradients make one step of the optimiser."""
         return self.images_per_pass * self.accumulate
 
 
@@ -59,7 +59,7 @@ def step_shape(given: StepShape, out: Path, progress: Progress | None, compares:
 
 
 def _stored(out: Path) -> tuple[int, int] | None:
-    """What the run's recipe says of batch_size and accumulate."""
+    """The values of batch_size and accumulate in the run's recipe."""
     try:
         optimizer = read_object(out / RECIPE)["optimizer"]
         sizes = optimizer["batch_size"], optimizer["accumulate"]

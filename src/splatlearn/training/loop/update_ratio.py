@@ -1,4 +1,4 @@
-"""How far a step moves the weights, as a share of their length."""
+"""Length of a step relative to the length of the weights."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class UpdateRatio:
 
     @contextmanager
     def of(self, model: nn.Module) -> Iterator[None]:
-        """Watch the step that is taken inside."""
+        """Measure the step that is taken inside the block."""
         parameters = [local(parameter).detach() for parameter in model.parameters() if parameter.requires_grad]
         before = [parameter.clone() for parameter in parameters]
         yield

@@ -1,4 +1,4 @@
-"""What a batch of pre-training costs: masks, a reconstruction and its objective."""
+"""The cost of a pre-training batch: masks, a reconstruction and its objective."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class PretrainingCost(Cost):
         return self.mutual.tensors(None)
 
     def restore(self, files: TensorFiles) -> None:
-        """Take back what `networks` gave; raises CheckpointError for networks of other sizes."""
+        """Restore the state that `networks` returned; raises CheckpointError for networks of other sizes."""
         self.mutual.restore(files, None)
 
 

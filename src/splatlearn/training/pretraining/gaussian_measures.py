@@ -1,4 +1,4 @@
-"""What a GMAE's Gaussians are like, in a few numbers for the log."""
+"""Statistics of a GMAE's Gaussians for the log."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def few_queries(recipe: Recipe) -> Recipe:
 
 
 def shallow_decoder(recipe: Recipe) -> Recipe:
-    """One block."""
+    """A decoder of one block."""
     return dataclasses.replace(recipe, options=dataclasses.replace(recipe.options, decoder_depth=1))
 
 
@@ -87,7 +87,7 @@ TRICKS: dict[str, Trick] = {
     "several masks": several_masks,
     "shared information": shared_information,
 }
-"""In the order in which they are added."""
+"""The tricks, in the order in which they are added."""
 
 LEFT_OUT: dict[str, Trick] = {"growing images": growing_images}
 """Tried on top of these: growing images made steps cheaper and changed nothing that short runs could see."""

@@ -66,7 +66,7 @@ def pretrain(recipe: Recipe, source: ImageSource | None = None, *, claimed: bool
 
 
 class _Pretraining(TrainingLoop):
-    """What pre-training adds to the loop: its objective's networks, and probes."""
+    """The training loop with the networks of the objective, and probes."""
 
     recipe: Recipe
     cost: PretrainingCost

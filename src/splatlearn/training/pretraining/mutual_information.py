@@ -1,4 +1,4 @@
-"""What several masks of an image add to pre-training: the terms between and within them, and their networks."""
+"""Pre-training with several masks of an image: the terms between and within them, and their networks."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class MutualInformation:
         return state
 
     def restore(self, files: TensorFiles, optimizer: torch.optim.Optimizer | None) -> None:
-        """Take back what `tensors` gave; raises CheckpointError for networks of other sizes."""
+        """Restore the state that `tensors` returned; raises CheckpointError for networks of other sizes."""
         _restore("projector", self.projector, optimizer, files)
         if self.estimator is not None:
             _restore("estimator", self.estimator.term.estimator, self.estimator.optimizer, files)

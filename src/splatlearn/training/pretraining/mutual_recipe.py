@@ -30,7 +30,7 @@ class MutualInformationOptions:
     minimize_weight: float | None = None
     """Weight of the bound on a latent's information about its input. Default: 1e-4 and 1e-5 for the two, else 0."""
     temperature: float = 0.07
-    """InfoNCE's: cosines are divided by it."""
+    """Temperature of InfoNCE, by which cosines are divided."""
     pooling: Pooling = "mean"
     """What the terms see of a mask: the mean of its patches' tokens, which the decoder reads too, or the cls token."""
     projector: int = 0

@@ -13,7 +13,7 @@ class ProbeOptions:
     """How well labels can be read off the features while they are learned; the labels teach the model nothing."""
 
     probe_every: int = 0
-    """Epochs between probes (kNN and linear, in the log and the bar); 0: none. The last epoch has one too."""
+    """Number of epochs between probes (kNN and linear, in the log and the bar); 0: none. The last epoch has one too."""
     probe_data: str | None = None
     """Labelled images: class folders, parquet or a Hub name. Default: the data of the run, which must have labels."""
     probe_images: int = 2000

@@ -36,7 +36,7 @@ GENTLE_RATE = 1e-3
 
 @dataclass(frozen=True)
 class DataOptions:
-    """What to learn from."""
+    """Training data."""
 
     data: str
     """Images: a folder (sub-folders are fine), a parquet or tar file, folder or URL, or a Hugging Face Hub name."""
@@ -48,11 +48,11 @@ class DataOptions:
     """Samples that are shuffled together where shards are read as a stream. Tar shards and URLs always are (default
     4096); local parquet is where this is given, and else read in any order."""
     lanes: int = 64
-    """Streams that such shards are dealt to; more for many processes, see docs/scaling.md."""
+    """Number of streams that such shards are dealt to; more for many processes, see docs/scaling.md."""
     crop_scale: tuple[float, float] | None = None
     """Area of a random crop as shares of the image. Default: 0.2 1 for MAE, 0.08 1 for GMAE, as in the papers."""
     flip: float = 0.5
-    """Chance that a crop is mirrored."""
+    """Probability that a crop is mirrored."""
     grow_from: float = 1.0
     """Sides at which crops are seen at first, as a share of the model's; they grow by whole patches."""
     grow_for: float = 0.5
@@ -65,7 +65,7 @@ class DataOptions:
 
 @dataclass(frozen=True)
 class ObjectiveOptions:
-    """What is learned."""
+    """Objective."""
 
     mask_ratio: float = 0.75
     """Share of the patches that the encoder does not see."""
@@ -83,7 +83,7 @@ class ObjectiveOptions:
 
 @dataclass(frozen=True)
 class OptimizerOptions:
-    """How it is learned."""
+    """Optimiser and schedule."""
 
     epochs: int = 400
     """Passes over the data."""
@@ -97,14 +97,14 @@ class OptimizerOptions:
     warmup_epochs: float | None = None
     """Epochs of linear warm-up. Default: 40 for MAE, 5 for GMAE, and at most a tenth of all."""
     min_learning_rate: float = 0.0
-    """Where the cosine ends."""
+    """Learning rate at the end of the cosine."""
     weight_decay: float = 0.05
-    """AdamW's; biases and norms have none."""
+    """AdamW's weight decay; biases and norms have none."""
     decay_tokens: bool | None = None
     """Whether weight decay applies to the class token, mask token, queries and anchors too. Default: in the paper
     preset alone."""
     betas: tuple[float, float] = (0.9, 0.95)
-    """AdamW's."""
+    """AdamW's decay rates of the two moments."""
     clip_norm: float | None = None
     """Largest norm of the gradient; 0 for any. Default: 2, and 0 for MAE in the paper preset."""
 

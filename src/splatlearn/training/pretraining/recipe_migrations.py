@@ -1,11 +1,11 @@
-"""What an older `recipe.json` of a pre-training run becomes, by a pure function."""
+"""Migration of older `recipe.json` files of pre-training runs, by a pure function."""
 
 from __future__ import annotations
 
 from splatlearn.runs.schema import State
 
 NEW_OPTIONS = {"decoder_width": "decoder_embed_dim", "decoder_heads": "decoder_num_heads", "overlap": "initial_scale"}
-"""Old to new names of options about the model."""
+"""New names of options about the model, by their old names."""
 NEW_DATA = {"window": "shuffle_window"}
 """The same of options about the data."""
 OLD_DECODERS = {"micro": 2, "tiny": 4, "small": 4}
@@ -17,7 +17,7 @@ OLD_GAUSSIANS = {
     "background": "white",
     "initial_scale": 0.5,
 }
-"""Of the default preset, when it shared these with the paper's."""
+"""Choices of the default preset when it shared these with the paper's."""
 
 
 def migrate_recipe(values: State) -> State:

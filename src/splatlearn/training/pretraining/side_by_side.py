@@ -19,11 +19,11 @@ Pass = Callable[[], tuple[Tensor, Result]]
 LEAST_PATCHES = 1024
 """Patches of a part's images: with fewer, adding up the parts' gradients takes what they save."""
 MOST_BYTES = 2**31
-"""Of the gradients of all parts together."""
+"""Largest size of the gradients of all parts together, in bytes."""
 
 
 def parts_worth_it(images: int, patches: int, parameters: Iterable[nn.Parameter]) -> int:
-    """Into how many equal parts a batch is best cut: the most that PyTorch's threads can share, or 1.
+    """Number of equal parts to cut a batch into: the most that PyTorch's threads can share, or 1.
 
     - `images`: of the batch; `patches`: of an image.
     """
@@ -66,7 +66,7 @@ class SideBySide:
         return [result for _, result in done]
 
     def close(self) -> None:
-        """End the threads."""
+        """Stop the threads."""
         self._pool.shutdown()
 
 
