@@ -1,4 +1,4 @@
-"""What tells one set of images from another, without reading all of it."""
+"""Identity of a set of images, computed without reading all of it."""
 
 from __future__ import annotations
 

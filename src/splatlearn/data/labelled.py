@@ -55,7 +55,7 @@ class LabelledImages:
         return Sample(sample.image, sample.name, int(self.labels[index]))
 
     def contents(self, start: int, stop: int) -> list[bytes]:
-        """What is stored of a range of samples: the image files' bytes, or the pixels where there are no files."""
+        """Stored data of a range of samples: the image files' bytes, or the pixels if there are no files."""
         return stored_contents(self.source, self.indices[start:stop].tolist())
 
     def part(self, chosen: Int64[np.ndarray, " M"]) -> LabelledImages:

@@ -33,7 +33,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class PackOptions:
-    """How shards are cut, in units of 2**20 bytes of image files.
+    """Sizes of shards and blocks, in units of 2**20 bytes of image files.
 
     - `shard_size`: of a shard; the last of a split is smaller.
     - `block_size`: of a row group, which is what a stream reads at once.
@@ -55,7 +55,7 @@ class PackOptions:
 
 @dataclass(frozen=True)
 class Packed:
-    """What was packed: images and shards in all, shards that were there from an earlier call, and what was left out."""
+    """Result of packing: numbers of images and shards, of shards from an earlier call, and files that were left out."""
 
     images: int
     shards: int
@@ -71,7 +71,7 @@ class _Shard:
     groups: list[list[tuple[StoredImage, int]]]
 
     def digest(self, class_names: Sequence[str]) -> str:
-        """What the shard is made of; equal for equal names, sizes, labels, classes and cuts."""
+        """Fingerprint of a shard's contents; equal for equal names, sizes, labels, classes and cuts."""
         known = [f"{image.name}\0{size}\0{image.label}" for group in self.groups for image, size in (*group, _CUT)]
         return hashlib.sha256("\n".join([FORMAT, *class_names, "", *known]).encode()).hexdigest()
 

@@ -83,7 +83,7 @@ def open_source(
 
 @dataclass(frozen=True)
 class _Columns:
-    """What of a table is wanted, and how."""
+    """Columns that are read from a table, and how."""
 
     image: str | None
     label: str | None

@@ -1,4 +1,4 @@
-"""What options of evaluations take and their defaults, apart from what computes with them."""
+"""Choices and defaults of options of evaluations, apart from the code that computes with them."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from splatlearn.core.typed import flat, shown
 from splatlearn.evaluation.results import EVALUATION_NAME, Evaluation, read_evaluations
 
 CONFIDENCE = 0.95
-"""Of the interval of a mean difference."""
+"""Level of the confidence interval of a mean difference."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Difference:
-    """How much more an arm scores than the first, from `pairs` runs with the same seed.
+    """Mean difference of an arm's scores from the first arm's, from `pairs` runs with the same seed.
 
     `low` and `high` bound the mean by Student's t, at 95 %, where there are two pairs or more.
     """
@@ -51,7 +51,7 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """The same in a word."""
+        """Whether the difference exceeds the noise, in words."""
         if self.exceeds_noise is None:
             return "one pair cannot tell" if self.pairs else "no seed in common"
         return ("higher" if self.mean > 0 else "lower") if self.exceeds_noise else "within the noise"
@@ -121,7 +121,7 @@ def compare_runs(runs: Sequence[Run]) -> list[Comparison]:
 
 
 def paired_difference(first: Mapping[int | None, float], other: Mapping[int | None, float]) -> Difference:
-    """How much more `other` scores than `first`, over the seeds that both have."""
+    """Mean difference of the scores of `other` and `first`, over the seeds that both have."""
     differences = [other[seed] - first[seed] for seed in first if seed in other]
     if not differences:
         return Difference(0, math.nan)

@@ -17,7 +17,7 @@ PROBES: tuple[Probe, ...] = ("knn", "linear", "naive-bayes", "few-shot")
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """What is asked of the features."""
+    """Probes of the features, and their options."""
 
     probes: tuple[Probe, ...] = PROBES
     """Which probes: knn, linear, naive-bayes, few-shot."""
@@ -32,7 +32,7 @@ class EvaluationOptions:
     neighbours: int = NEIGHBOURS
     """Nearest images that vote (knn); at most as many as there are."""
     knn_temperature: float = TEMPERATURE
-    """Of the votes (knn)."""
+    """Temperature of the votes, by which cosines are divided (knn)."""
     linear: Linear = "auto"
     """logistic: scikit-learn's, regularisation swept; lars: MAE's recipe; auto: logistic up to 50,000 images."""
     shots: tuple[int, ...] | None = None
@@ -67,6 +67,6 @@ class EvaluationOptions:
 
     @property
     def features_name(self) -> str:
-        """What reports call the features that are asked for."""
+        """Name of the features in reports."""
         pooled = "class token" if self.pooling == "cls" else "mean of patch tokens"
         return pooled if self.block is None else f"{pooled}, block {self.block}"

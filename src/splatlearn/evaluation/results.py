@@ -1,4 +1,4 @@
-"""What an evaluation found, and the `evaluation.json` that keeps it."""
+"""Results of an evaluation, and the `evaluation.json` that stores them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Setting = str | int | float | bool | None
 
 @dataclass(frozen=True)
 class Score:
-    """How well a probe did.
+    """Scores of a probe.
 
     - `probe`, `budget`: which probe, on which part of the labels ("all", "5 per class", "10%").
     - `value`: accuracy, or mean IoU, in [0, 1]; where there were several draws, the mean of theirs.

@@ -98,7 +98,7 @@ def _features(embedder: Embedder, labelled: Labelled, store: FeatureStore) -> tu
 def _diagnostics(
     embedder: Embedder, images: LabelledImages, features: Features, store: FeatureStore, seed: int
 ) -> dict[str, float]:
-    """Of standardised features, as the probes see them: the rank of validation images, the others of random crops."""
+    """Diagnostics of standardised features: the rank of validation images, the others of random crops."""
     order = sample_order(len(images), seed, 0)
     shown = images.part(order(np.arange(min(len(images), DIAGNOSED))))
     views = [store.features(embedder, shown, SeededCrop(*embedder.image_size, seed, draw)) for draw in (0, 1)]

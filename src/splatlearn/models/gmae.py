@@ -22,7 +22,7 @@ from splatlearn.rendering import render
 from splatlearn.rendering.compositing import Background
 
 GRID_HEAD_GAIN = 0.3
-"""How far the head's first predictions may stray from the grid, beside the usual initialisation."""
+"""Gain of the head's initial weights, relative to the usual initialisation, if Gaussians start as a grid."""
 
 
 class GMAE(MaskedAutoencoder):
@@ -98,7 +98,7 @@ class GMAE(MaskedAutoencoder):
         return colors_at(places, images, mask, self.patch_size)
 
     def background(self, images: Float[Tensor, "B 3 H W"], mask: Mask | None = None) -> Background:
-        """What lies behind the Gaussians of images, of which the mask's visible patches are known."""
+        """The background of images of which the mask's visible patches are known."""
         if self.behind is not None:
             return self.behind.sigmoid()
         if self.config.background == "mean":

@@ -51,7 +51,7 @@ DEFAULT_GAUSSIANS: dict[str, Any] = {
 """What the default preset chooses about Gaussians beside a grid of normalised quaternions; see the documentation's page
 about choices for how they were found."""
 PAPER_GAUSSIANS: dict[str, Any] = {"rotation": "uniform", "layout": "free"}
-"""What is the paper's and no default of a configuration."""
+"""Choices of the paper preset that differ from the defaults of a configuration."""
 
 Keywords = ParamSpec("Keywords")
 

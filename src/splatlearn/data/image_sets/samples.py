@@ -1,4 +1,4 @@
-"""What the rest of the library asks of a set of images, and a set that lies in memory."""
+"""The protocol of a set of images, and a set in memory."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class Batch:
         return len(self.indices)
 
     def parts(self, count: int) -> list[Batch]:
-        """As many parts, equal where the count divides the batch; what is said of its samples stays behind."""
+        """Split into `count` parts, equal if that divides the batch; facts about samples are dropped."""
         cut = (each.chunk(count) for each in (self.images, self.noise, self.indices))
         return [Batch(images, noise, indices) for images, noise, indices in zip(*cut, strict=True)]
 

@@ -76,7 +76,7 @@ class PretrainingLoader(Generic[AnyBatch]):
         return self.dataset.order(epoch)(self._positions(step)).tolist()
 
     def request(self, order: Order, epoch: int, step: int) -> Request:
-        """What a worker is asked for a step, given the epoch's order."""
+        """The request to a worker for one step, given the order of the epoch."""
         positions = self._positions(step)
         indices = order(positions).tolist()
         if not isinstance(order, WindowedOrder):
@@ -121,7 +121,7 @@ class PretrainingLoader(Generic[AnyBatch]):
 
 
 class _Plan:
-    """What is asked of the workers, batch by batch, and where they are to write it."""
+    """Requests to the workers, batch by batch, with the slots that they write to."""
 
     def __init__(self, loader: PretrainingLoader, epoch: int, first_step: int, epochs: int) -> None:
         self._loader = loader

@@ -1,4 +1,4 @@
-"""How batches come from the workers: images through memory that is shared once, all else through the pipe.
+"""Transport of batches from the workers: images through shared memory that is made once, all else through the pipe.
 
 PyTorch's own way makes new shared memory for every tensor of every batch, which costs page faults in both processes and
 a connection each; small batches and small images feel it.

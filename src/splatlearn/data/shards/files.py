@@ -122,7 +122,7 @@ def attempt(read: Callable[[str], Read], url: str) -> Read:
 
 
 def fingerprint(url: str) -> str:
-    """What changes when a file does: its size, and its time or tag where the file system keeps one."""
+    """A key that changes with a file: its size, and its time or tag if the file system keeps one."""
     fs, path = file_system(url)
     facts = fs.info(path)
     known = [str(facts[key]) for key in ("size", "mtime", "ETag", "etag", "last_modified", "created") if key in facts]

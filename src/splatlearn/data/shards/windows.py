@@ -94,7 +94,7 @@ class WindowedOrder:
         ]  # fmt: skip
 
     def _places(self, positions: Integer[np.ndarray, " P"]) -> tuple[Int64[np.ndarray, " P"], Int64[np.ndarray, " P"]]:
-        """Where in the stream of shuffled windows positions lie, and in which lane."""
+        """Places of positions in the stream of shuffled windows, and their lanes."""
         if positions.size and not (0 <= int(positions.min()) and int(positions.max()) < self.size):
             raise IndexError(
                 f"positions: expected values in [0, {self.size}), got {positions.min()} to {positions.max()}"

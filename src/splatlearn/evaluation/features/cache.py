@@ -44,7 +44,7 @@ class FeatureStore:
         self._digests: list[tuple[ImageSource, str]] = []
 
     def features(self, embedder: Embedder, images: ImageSource, transform: Transform | None = None) -> Extracted:
-        """What `extract` gives for the same arguments; raises as it does."""
+        """The result of `extract` for the same arguments; raises as it does."""
         transform = transform or CenterCrop(*embedder.image_size)
         if self.folder is None:
             return extract(embedder, images, self.extraction, transform, self.progress)
@@ -112,7 +112,7 @@ def _write(path: Path, extracted: Extracted) -> None:
 
 
 def _read(path: Path) -> Extracted | None:
-    """What a file holds; None where there is none, or one that is not as it was written."""
+    """The contents of a file; None if there is none, or if it is damaged."""
     if not path.is_file():
         return None
     try:

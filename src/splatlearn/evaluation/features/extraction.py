@@ -26,7 +26,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Extraction:
-    """How features are computed.
+    """Options of feature extraction.
 
     - `batch_size`: images of one forward pass.
     - `device`, `precision`: where, and whether matrices are multiplied in bf16 ("bf16") or float32 ("fp32").

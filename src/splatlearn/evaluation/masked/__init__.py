@@ -1,1 +1,1 @@
-"""How well hidden patches are reconstructed."""
+"""Reconstruction of hidden patches."""

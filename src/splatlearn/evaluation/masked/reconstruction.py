@@ -1,4 +1,4 @@
-"""How well hidden pixels are reconstructed."""
+"""Scores of the reconstruction of hidden pixels."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def mean_of_visible(images: Float[Tensor, "B C H W"], hidden_pixels: Bool[Tensor
 def shown_image(
     prediction: Float[Tensor, "B C H W"], images: Float[Tensor, "B C H W"], patch_size: int, normalized: bool = False
 ) -> Float[Tensor, "B C H W"]:
-    """What a model predicts, as an image in [0, 1]: clipped, as any viewer would.
+    """The prediction of a model as an image clipped to [0, 1], as any viewer shows it.
 
     - `images`: the originals, in [0, 1].
     - `normalized`: the prediction is in units of each original patch's mean and standard deviation, as a model

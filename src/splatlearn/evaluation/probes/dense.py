@@ -29,7 +29,7 @@ from splatlearn.models.nn.sizes import grid_of
 
 @dataclass(frozen=True)
 class SegmentationRecipe:
-    """How the linear layer on the tokens is trained: AdamW with a cosine, cross-entropy of each pixel."""
+    """Training of the linear layer on tokens: AdamW with a cosine schedule, cross-entropy of each pixel."""
 
     steps: int = 500
     batch_size: int = 16

@@ -12,7 +12,7 @@ from splatlearn.core.errors import InputError
 
 
 def effective_rank(features: Float[Tensor, "N D"]) -> float:
-    """How many directions the centred features use: the exponential of the entropy of their singular values.
+    """Effective rank of the centred features: the exponential of the entropy of their singular values.
 
     In [1, min(N − 1, D)]; 0 for features that are all the same. Source: Roy and Vetterli, "The effective rank" (EUSIPCO
     2007), equation 2.

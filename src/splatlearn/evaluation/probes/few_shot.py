@@ -38,7 +38,7 @@ def few_shot_draw(
 
 
 def images_of(labels: Int64[Tensor, " N"], classes: tuple[str, ...], budget: Budget) -> tuple[int, ...]:
-    """How many images of each class a budget is. Raises InputError as `few_shot_draw` does."""
+    """Number of images of each class in a budget. Raises InputError as `few_shot_draw` does."""
     is_count = isinstance(budget, int)
     if budget <= 0 or (not is_count and budget >= 1):
         raise InputError(f"budget: expected a positive number of images or a share in (0, 1), got {budget}")
@@ -70,7 +70,7 @@ def distinct_budgets(
 
 
 def budget_name(budget: Budget) -> str:
-    """What reports call a budget."""
+    """Name of a budget in reports."""
     return f"{budget} per class" if isinstance(budget, int) else f"{100 * budget:.6g}%"
 
 

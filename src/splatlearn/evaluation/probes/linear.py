@@ -39,7 +39,7 @@ FEW_NUMBERS = 10**7
 """Images × features × classes up to which a fit takes one thread: more would wait for one another."""
 SWEEP_ITERATIONS = 300
 FINAL_ITERATIONS = 1000
-"""Of L-BFGS, at most, for each C that is tried and for the last fit."""
+"""Largest number of iterations of L-BFGS, for each C that is tried and for the last fit."""
 
 
 @dataclass(frozen=True)

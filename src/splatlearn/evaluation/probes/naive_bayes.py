@@ -16,7 +16,7 @@ from splatlearn.core.errors import InputError
 from splatlearn.evaluation.features.extraction import Features
 
 PRIOR_COUNT = 5.0
-"""How many images the guess of a variance counts for, beside those that were seen."""
+"""Number of images that the prior of a variance counts for."""
 SMOOTHING = 1e-9
 """Added to variances, as a share of the largest variance in train; scikit-learn's."""
 

@@ -1,4 +1,4 @@
-"""How well soft masks tell figure from ground."""
+"""Scores of soft masks of figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What options of exports and imports take, apart from what does the work."""
+"""Choices of options of exports and imports, apart from the code that does the work."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ them; or from normalised images, as the official MAE and transformers do, and im
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """What weights do not say of themselves: by default as what lies beside them says, or the usual."""
+    """Facts that weights do not hold; by default as the files beside them say, or the usual values."""
 
     num_heads: int | None = None
     """Attention heads of the encoder. Default: as in its config.json, else the usual ones of its width."""

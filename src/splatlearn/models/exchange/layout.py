@@ -22,7 +22,7 @@ from splatlearn.models.nn.sizes import ViTConfig
 """What a MAE predicts: colours, or patches standardised by their own mean and standard deviation."""
 
 POSITION_TOLERANCE = 5e-3
-"""How far a stored table of positions may be from the sin-cos one; half precision needs most of it."""
+"""Tolerance between a stored table of positions and the sin-cos one; half precision needs most of it."""
 
 _OURS = {
     "decoder.embed.": "decoder_embed.",
@@ -145,7 +145,7 @@ def standardized_picture(
 
 
 def blocks_in(names: Iterable[str], prefix: str) -> int:
-    """How many blocks there are under names such as `blocks.0.norm1.weight`."""
+    """Number of blocks under names such as `blocks.0.norm1.weight`."""
     numbers = {int(match[1]) for name in names if (match := re.match(rf"{prefix}\.(\d{{1,9}})\.", name))}
     return max(numbers, default=-1) + 1
 

@@ -41,7 +41,7 @@ class Source:
 
 @dataclass(frozen=True)
 class _TransformersConfig:
-    """What is read of a `config.json` of transformers, with its defaults."""
+    """The fields that are read from a `config.json` of transformers, with its defaults."""
 
     model_type: str
     hidden_act: str = "gelu"
@@ -56,7 +56,7 @@ class _TransformersConfig:
 
 @dataclass(frozen=True)
 class _Preprocessor:
-    """What is read of a `preprocessor_config.json` of transformers."""
+    """The fields that are read from a `preprocessor_config.json` of transformers."""
 
     do_normalize: bool | None = None
     image_mean: tuple[float, ...] | None = None
@@ -65,7 +65,7 @@ class _Preprocessor:
 
 @dataclass(frozen=True)
 class _TimmArguments:
-    """What is read of the arguments in a `config.json` of timm."""
+    """The arguments that are read from a `config.json` of timm."""
 
     img_size: int | tuple[int, int] | None = None
     num_heads: int | None = None
@@ -73,7 +73,7 @@ class _TimmArguments:
 
 @dataclass(frozen=True)
 class _TimmImages:
-    """What is read about images in a `config.json` of timm."""
+    """The fields about images that are read from a `config.json` of timm."""
 
     input_size: tuple[int, int, int] | None = None
     mean: tuple[float, ...] | None = None
@@ -82,7 +82,7 @@ class _TimmImages:
 
 @dataclass(frozen=True)
 class _TimmConfig:
-    """What is read of a `config.json` of timm."""
+    """The fields that are read from a `config.json` of timm."""
 
     model_args: _TimmArguments | None = None
     pretrained_cfg: _TimmImages | None = None
@@ -164,7 +164,7 @@ def _tensors(file: Path) -> tuple[dict[str, Tensor], ImportOptions]:
 
 
 def _described(folder: Path) -> ImportOptions:
-    """What `config.json` and `preprocessor_config.json` of a folder say."""
+    """The contents of `config.json` and `preprocessor_config.json` of a folder."""
     path = folder / CONFIG_NAME
     config = read_object(path)
     if "schema_version" in config:
@@ -209,7 +209,7 @@ def _of_timm(config: _TimmConfig) -> ImportOptions:
 
 
 def _part(kind: type[Described], values: Mapping[str, object], path: Path) -> Described:
-    """What is read of a description by another program; raises FormatError naming the file."""
+    """Read the known fields of a description by another program; raises FormatError naming the file."""
     try:
         return build(kind, values, extra=True)
     except SplatlearnError as error:

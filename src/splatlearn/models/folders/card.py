@@ -40,7 +40,7 @@ class CardScore:
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What a model does not know of itself.
+    """Facts of a model card that the model does not hold.
 
     - `name`: of the run; `data`: what it learned from; `recipe`: every choice, by its name; `command`: that started it.
     - `steps`, `loss`: how far it came; `curve`: steps, each with the mean loss since the one before.

@@ -18,7 +18,7 @@ from splatlearn.models.mae import MAE
 
 @runtime_checkable
 class Hub(Protocol):
-    """What a push asks of `huggingface_hub.HfApi`."""
+    """The methods of `huggingface_hub.HfApi` that a push calls."""
 
     def create_repo(self, repo_id: str, *, private: bool | None = None, exist_ok: bool = False) -> object:
         """Make a repository, or accept the one that is there."""

@@ -1,4 +1,4 @@
-"""What a GMAE's head predicts, 14 numbers for each Gaussian, and what they mean."""
+"""The 14 numbers for each Gaussian that a GMAE's head predicts, and their meaning."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from splatlearn.core.geometry.quaternions import unit_quaternions
 from splatlearn.models.gmae_config import GMAEConfig
 
 NUMBERS = (3, 3, 4, 3, 1)
-"""How many of a Gaussian's 14 numbers are its centre, scale, rotation, colour and opacity, in this order."""
+"""Numbers for the centre, scale, rotation, colour and opacity of a Gaussian, in this order; 14 in all."""
 ROTATION, OPACITY = 6, 13
-"""Where a rotation's first number, w, and the opacity stand among them."""
+"""Index of a rotation's first number, w, and of the opacity among the 14 numbers."""
 
 DARKEST = 0.02
 """Colours that are seen are kept so far from 0 and 1, where a sigmoid has no slope."""
 
 SMALLEST_SHARE = 1e-6
-"""Of the limit of scales, where the Gaussians of a grid start at least: a logit has to be finite."""
+"""Smallest initial scale of a Gaussian in the grid, as a share of the limit of scales: a logit has to be finite."""
 
 
 def grid_numbers(config: GMAEConfig) -> Float[Tensor, "K 14"]:

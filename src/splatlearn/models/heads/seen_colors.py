@@ -1,4 +1,4 @@
-"""What the visible patches say about colours: a mean behind the Gaussians, and a first guess for each of them."""
+"""Colours of the visible patches: their mean for the background, and an initial colour for each Gaussian."""
 
 from __future__ import annotations
 

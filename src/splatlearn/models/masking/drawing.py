@@ -85,7 +85,7 @@ def orthogonal_masks_from_noise(
 
 
 def _ends(grid: Grid, count: int, ratio: float | None) -> list[int]:
-    """Where the visible sets end in the order of the patches: of `count` masks, and of others that would fit."""
+    """Ends of the visible sets in the order of the patches: of `count` masks, and of others that would fit."""
     check_whole("count", count)
     total = grid[0] * grid[1]
     if ratio is None:
@@ -117,7 +117,7 @@ def _check_grid(grid: Grid) -> None:
 
 
 def _kept(grid: Grid, ratio: float) -> int:
-    """How many patches stay visible."""
+    """Number of visible patches."""
     if not isinstance(ratio, int | float):
         check_number("ratio", ratio)
     if not 0.0 < ratio < 1.0:
