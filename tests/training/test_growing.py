@@ -13,6 +13,8 @@ from splatlearn.training import Recipe, pretrain
 from splatlearn.training.pretraining.cost import PretrainingCost, growing_grids
 from training.small_run import losses, pictures, small_recipe
 
+pytestmark = pytest.mark.usefixtures("small_encoder")
+
 
 def growing(recipe: Recipe, smallest: float = 0.5, share: float = 0.5) -> Recipe:
     return dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, grow_from=smallest, grow_for=share))

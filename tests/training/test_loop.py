@@ -12,6 +12,8 @@ from splatlearn.models import load_model, random_mask
 from splatlearn.training import Recipe, RunFolderError, pretrain
 from training.small_run import losses, pictures, small_recipe
 
+pytestmark = pytest.mark.usefixtures("small_encoder")
+
 
 @pytest.mark.parametrize("method", ["gmae", "mae"])
 def test_the_loss_falls_and_the_run_can_be_loaded(tmp_path: Path, method: str) -> None:

@@ -11,6 +11,9 @@ from splatlearn.runs.checkpoint_files import checkpoint_folders
 from splatlearn.runs.folder import RECIPE
 from splatlearn.training import CheckpointError, MutualInformationOptions, ObjectiveOptions, Recipe, pretrain
 from training.small_run import losses, pictures, small_recipe
+from training.two_trainers import SMALL
+
+pytestmark = pytest.mark.usefixtures("small_encoder")
 
 NETWORKS = MutualInformationOptions(projector=8, estimator_width=16, estimator_steps=2, minimize_weight=0.01)
 
@@ -47,7 +50,7 @@ def test_every_term_is_learned_and_logged(tmp_path: Path, method: str) -> None:
         assert sum(line[name] for line in last) < 0.95 * sum(line[name] for line in first), name
     assert min(line["estimator_fit"] for line in last) > max(0.0, lines[0]["estimator_fit"])
     assert entries(tmp_path / "run", "minimize_off")[-1]["minimize_off"] == 0.0
-    assert load_model(tmp_path / "run").encode(torch.rand(1, 3, 16, 16)).shape == (1, 17, 192)
+    assert load_model(tmp_path / "run").encode(torch.rand(1, 3, 16, 16)).shape == (1, 17, SMALL[0])
 
 
 @pytest.mark.parametrize(("method", "estimator", "accumulate"), [("mi-gmae", "club", 1), ("mi-mae", "mine", 2)])

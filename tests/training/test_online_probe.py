@@ -13,6 +13,8 @@ from splatlearn.training import pretrain
 from splatlearn.training.pretraining.online_probe import OnlineProbe, ProbeOptions
 from training.small_run import losses, pictures, small_recipe
 
+pytestmark = pytest.mark.usefixtures("small_encoder")
+
 
 def labelled(count: int = 40) -> ImageList:
     """Pictures of two classes; the second is brighter."""

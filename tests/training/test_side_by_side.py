@@ -12,6 +12,8 @@ from splatlearn.training import MutualInformationOptions, Recipe, pretrain
 from splatlearn.training.pretraining.side_by_side import LEAST_PATCHES, MOST_BYTES, SideBySide, parts_worth_it
 from training.small_run import losses, pictures, small_recipe
 
+pytestmark = pytest.mark.usefixtures("small_encoder")
+
 
 @pytest.fixture
 def two_threads() -> Iterator[None]:

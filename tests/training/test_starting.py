@@ -8,6 +8,8 @@ from splatlearn.models import GMAE, GMAEConfig, ModelOptions, create_model, load
 from splatlearn.training import Recipe, pretrain
 from training.small_run import losses, pictures, small_recipe
 
+pytestmark = pytest.mark.usefixtures("small_encoder")
+
 
 def starting(out: Path, start: Path | str, method: str = "gmae", **run) -> Recipe:
     recipe = small_recipe(out, method.removeprefix("mi-"), **run)
@@ -69,7 +71,7 @@ def test_a_start_that_no_name_says_is_refused(tmp_path: Path) -> None:
     config = model_config("gmae_vit_tiny_patch4_16")
     assert isinstance(config, GMAEConfig)
     save_model(
-        GMAE(dataclasses.replace(config, encoder=dataclasses.replace(config.encoder, depth=2))), tmp_path / "odd"
+        GMAE(dataclasses.replace(config, encoder=dataclasses.replace(config.encoder, depth=5))), tmp_path / "odd"
     )
     with pytest.raises(ValueError, match="start_from: config: .*start from a model of those sizes, or from fresh"):
         pretrain(starting(tmp_path / "run", tmp_path / "odd"), pictures())
