@@ -1,0 +1,1 @@
+"""The renderer behind the signatures of other libraries."""
