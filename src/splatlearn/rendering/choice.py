@@ -13,6 +13,7 @@ from splatlearn.core.errors import BackendError, InputError, SlowBackendWarning
 from splatlearn.rendering.backends.cpu import blend as cpu_blend
 from splatlearn.rendering.backends.cpu import project as cpu_project
 from splatlearn.rendering.backends.cpu import support as cpu_support
+from splatlearn.rendering.backends.gsplat import support as gsplat_support
 from splatlearn.rendering.backends.torch import blend as torch_blend
 from splatlearn.rendering.backends.torch import project as torch_project
 from splatlearn.rendering.backends.torch import support as torch_support
@@ -40,6 +41,8 @@ BACKENDS = {
     "cpu": Backend(cpu_support, cpu_project, cpu_blend),
     "triton": Backend(triton_support, triton_project, triton_blend),
 }
+WHOLE = {"gsplat": gsplat_support}
+"""Backends of other packages that render Gaussians as a whole, and compute no single step. "auto" chooses none."""
 COMPILED = {"cpu": "cpu", "cuda": "triton"}
 """The compiled backend for each device."""
 PREFERENCE = {"cpu": ("cpu", "torch"), "cuda": ("triton", "torch")}
@@ -48,13 +51,15 @@ PREFERENCE = {"cpu": ("cpu", "torch"), "cuda": ("triton", "torch")}
 
 def available_backends() -> dict[str, str]:
     """Return the state of each backend on this machine: "ok", or why it cannot be used."""
-    return {name: backend.support.status() for name, backend in BACKENDS.items()}
+    supports = {name: backend.support for name, backend in BACKENDS.items()} | WHOLE
+    return {name: support.status() for name, support in supports.items()}
 
 
 def check_backend(name: str) -> None:
-    """Raise InputError unless `name` is "auto" or the name of a backend."""
+    """Raise InputError unless `name` is "auto" or the name of a backend that computes each step."""
     if name != "auto" and name not in BACKENDS:
-        raise InputError(f"backend: expected 'auto' or one of {', '.join(BACKENDS)}, got {name!r}")
+        advice = "; it renders Gaussians as a whole, by `render`" if name in WHOLE else ""
+        raise InputError(f"backend: expected 'auto' or one of {', '.join(BACKENDS)}, got {name!r}{advice}")
 
 
 def choose_backend(name: str, means2d: Tensor, channels: int, transformed: bool = False) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
@@ -15,8 +16,12 @@ from splatlearn.core.errors import BackendError, InputError
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.kinds import check_kind
 from splatlearn.core.operation import is_transformed
+from splatlearn.rendering.backends.gsplat import rasterize as gsplat_rasterize
+from splatlearn.rendering.backends.gsplat import support as gsplat_support
+from splatlearn.rendering.choice import WHOLE
 from splatlearn.rendering.compositing import Background, background_colors, composite
-from splatlearn.rendering.leading import flat_pictures, flat_views
+from splatlearn.rendering.derivatives import FIRST_ONLY
+from splatlearn.rendering.leading import flat_pictures, flat_views, has_views
 from splatlearn.rendering.projection import project
 from splatlearn.rendering.scene_function import SceneInfo
 from splatlearn.rendering.scenes import is_scene, render_scene, takes_scene
@@ -62,14 +67,15 @@ def render(
     - `camera`: one for all sets, a batch [*B] with one for each, or a batch [*B, V] with V views of each set.
     - `background`: "white", "black", C numbers, or a tensor [C], [*B, C] or, with V views of each set, [*B, V, C].
     - `backend`: "auto" or a name of `available_backends()`; "torch" is the specification for every step, and has second
-      derivatives, forward mode and function transforms (see `composite`).
+      derivatives, forward mode and function transforms (see `composite`). "gsplat" is the package of that name, where
+      it is installed and the tensors are on CUDA; "auto" does not choose it.
     - `depth`: composite a depth map too (one more channel).
     - `check`: raise for NaN and infinity, negative scales, opacities outside of [0, 1], zero quaternions, and a
       projection that is not finite; of thousands of Gaussians, only those that a camera sees are looked at. This is
       skipped on GPUs, where it would wait for the GPU. False: what is not finite makes the picture NaN. "drop":
       Gaussians that are not finite are not drawn.
     - `info`: return what each view sees, too (`SceneInfo`): True, or names of what costs something beside: "weights",
-      "absgrad". The compiled backend of the CPU collects it.
+      "absgrad". The compiled backend of the CPU collects it, and gsplat all but "weights".
 
     On a CPU, sets of thousands of Gaussians and several views of a set are rendered in one step, without copies of the
     set for each view; the formula is the same. Raises InputError, which names the argument, for wrong shapes and
@@ -92,7 +98,7 @@ def render(
             gaussians, camera, background, depth, "drop" if is_dropping else check, asked
         )
         return _rendering(color, transmittance, collected, depth)
-    if asked is not None:
+    if asked is not None and backend not in WHOLE:
         raise BackendError(
             "info: only the compiled CPU kernels collect it, of float32 tensors on a CPU; "
             "expected info=False with this backend, device or dtype"
@@ -102,6 +108,8 @@ def render(
             check_gaussians(**tensors)
     if is_dropping:
         gaussians = _finite_alone(gaussians)
+    if backend in WHOLE:
+        return _by_gsplat(gaussians, camera, background, depth, asked)
     flat, camera, shape = flat_views(seen_by(gaussians, camera), camera)
     channels = flat.fixed_colors().shape[-1]
     is_flat = len(shape) == 1
@@ -126,6 +134,40 @@ def render(
             transmittance.reshape(*shape, *transmittance.shape[1:]),
         )
     return _rendering(image, transmittance, None, depth)
+
+
+def _by_gsplat(
+    gaussians: Gaussians, camera: Camera, background: Background, depth: bool, asked: tuple[str, ...] | None
+) -> Rendering:
+    """Render by gsplat, and have the backward pass fill what it knows of `means2d`."""
+    reason = gsplat_support.status()
+    reason = gsplat_support.refusal(gaussians, camera) if reason == "ok" else reason
+    if reason is None and is_transformed(*gaussians.tensors().values(), camera.viewmats):
+        reason = FIRST_ONLY
+    if reason is not None:
+        raise BackendError(f"backend: 'gsplat' cannot be used here: {reason}; use backend='auto'")
+    if asked is not None and "weights" in asked:
+        raise BackendError("info: gsplat does not collect 'weights'; the compiled CPU kernels do")
+    batch = gaussians.batch_shape
+    shape = camera.batch_shape if has_views(gaussians, camera) else batch
+    channels = 3 if gaussians.colors is None else gaussians.colors.shape[-1]
+    like = gaussians.means.new_empty(math.prod(shape), 0, channels)
+    behind = background_colors(flat_pictures(background, batch, shape, channels), like)
+    has_absgrad = asked is not None and "absgrad" in asked
+    color, transmittance, pairs = gsplat_rasterize.forward(
+        gaussians, camera, behind.reshape(*shape, channels), depth, has_absgrad
+    )
+    if asked is None:
+        return _rendering(color, transmittance, None, depth)
+    info = SceneInfo(pairs.ids, pairs.view_ids, pairs.radii, None, None, None, 0, pairs.intersections)
+
+    def fill(gradient: Tensor) -> None:
+        info.means2d_grad = gradient
+        info.means2d_absgrad = getattr(pairs.means2d, "absgrad", None) if has_absgrad else None
+
+    if pairs.means2d.requires_grad:
+        pairs.means2d.register_hook(fill)
+    return _rendering(color, transmittance, info, depth)
 
 
 def _rendering(image: Tensor, transmittance: Tensor, info: SceneInfo | None, has_depth: bool) -> Rendering:

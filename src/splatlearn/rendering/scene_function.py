@@ -33,8 +33,9 @@ class SceneInfo:
     - `means2d_absgrad` [N, 2]: the sum over pixels of the absolute gradient (AbsGS, Ye et al. 2024); None unless
       "absgrad" was requested, and before the backward pass. The thresholds of papers are for gradients in normalised
       device coordinates, which are these times W/2 and H/2.
-    - `not_finite`: the number of Gaussians, over all views, that were dropped since they are not finite.
-    - `intersections`: the number of pairs of a Gaussian and a block of 64 × 64 pixels.
+    - `not_finite`: the number of Gaussians, over all views, that were dropped since they are not finite; 0 from gsplat,
+      which does not count them.
+    - `intersections`: the number of pairs of a Gaussian and a block of 64 × 64 pixels, 16 × 16 from gsplat.
     """
 
     ids: Int[Tensor, " N"]
