@@ -56,7 +56,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[Calls]:
 
 def twin(**arguments: Any) -> tuple[Tensor, Tensor, dict[str, Any]]:
     """The twin in float64, with float32 results, and packed ids as gsplat has them."""
-    exact: dict[str, Any] = {name: each.double() if isinstance(each, Tensor) else each for name, each in arguments.items()}
+    exact: dict[str, Any] = arguments | {
+        name: each.double() for name, each in arguments.items() if isinstance(each, Tensor)
+    }
     color, alpha, meta = gsplat_twin.rasterization(**exact)
     return color.float(), alpha.float(), meta | {"flatten_ids": torch.zeros(77)}
 
