@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import warnings
 from enum import Enum
 from typing import Any
 
@@ -340,3 +342,45 @@ def test_their_defaults_are_taken() -> None:
 def test_errors_name_the_argument(no_shape_checks: None, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         rasterization(**{**scene(), **changes}, **SIZE)
+
+
+def installed() -> Any:
+    """The package gsplat, whose Python half needs no CUDA; skips the test where it is not installed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pytest.importorskip("gsplat")
+
+
+def test_arguments_are_those_of_the_installed_gsplat() -> None:
+    theirs = list(inspect.signature(installed().rasterization).parameters)
+    ours = list(inspect.signature(rasterization).parameters)[:-1]
+    assert theirs[: len(ours)] == ours and set(theirs) <= {*ours, *FIXED}
+
+
+@pytest.mark.parametrize("absgrad", [False, True])
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_strategy_of_the_installed_gsplat_trains(packed: bool, absgrad: bool) -> None:
+    installed()
+    strategies = pytest.importorskip("gsplat.strategy")
+    start = scene(seed=1, sh=4)
+    fixed = {name: start[name] for name in ("viewmats", "Ks", "backgrounds")}
+    photo = rasterization(**{**scene(sh=4), **fixed}, **SIZE, sh_degree=1)[0]
+    named = {**{name: start[name] for name in ("means", "quats", "colors")}, "scales": start["scales"].log()}
+    named["opacities"] = start["opacities"].logit()
+    params = torch.nn.ParameterDict({name: torch.nn.Parameter(each) for name, each in named.items()})
+    optimizers = {name: torch.optim.Adam([each], lr=0.01) for name, each in params.items()}
+    strategy = strategies.DefaultStrategy(refine_start_iter=10, refine_every=20, grow_grad2d=1e-4, absgrad=absgrad)
+    strategy.check_sanity(params, optimizers)
+    state, losses = strategy.initialize_state(scene_scale=1.0), []
+    for step in range(60):
+        seen = {**params, "scales": params["scales"].exp(), "opacities": params["opacities"].sigmoid()}
+        image, _, meta = rasterization(**seen, **fixed, **SIZE, sh_degree=1, packed=packed, absgrad=absgrad)
+        strategy.step_pre_backward(params, optimizers, state, step, meta)
+        loss = (image - photo).abs().mean()
+        loss.backward()
+        for optimizer in optimizers.values():
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        strategy.step_post_backward(params, optimizers, state, step, meta, packed=packed)
+        losses.append(loss.item())
+    assert len(params["means"]) > 60 and losses[-1] < 0.5 * losses[0]
