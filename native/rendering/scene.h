@@ -78,12 +78,12 @@ struct Pass {
 
 struct Images {
     float* color;          // [channels of the pass, H, W]
-    float* transmittance;  // [H, W], or null in a pass that is not the first
+    float* transmittance;  // [H, W], the same from each pass
 };
 
 struct ImageGradients {
     const float *color, *transmittance;           // what `forward` made
-    const float *by_color, *by_transmittance;     // the latter is null in a pass that is not the first
+    const float *by_color, *by_transmittance;     // the latter is 0 in a pass that is not the first
 };
 
 struct SourceGradients {

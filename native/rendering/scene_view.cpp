@@ -184,12 +184,15 @@ void SceneView::backward(const SceneKernel& kernel, const Source& source, const 
     const int widest = MOMENTS + std::min(MAX_CHANNELS, shown.channels) + (absolute ? ABSOLUTES : 0);
     const auto moments = take_room<float>(most * widest);
     const auto backgrounds = take_room<float>(static_cast<size_t>(blocks()) * MAX_CHANNELS);
+    const size_t counted_once = shown.channels > MAX_CHANNELS ? pixels : 0;
+    const auto nothing = take_room<float>(counted_once);
+    std::fill_n(nothing.get(), counted_once, 0.0f);
     Caught caught;
     for (int first = 0; first < shown.channels; first += MAX_CHANNELS) {
         const Pass pass{first, std::min(MAX_CHANNELS, shown.channels - first), background + first};
         const int own = MOMENTS + pass.channels + (absolute ? ABSOLUTES : 0);
         const ImageGradients part{images.color + first * pixels, images.transmittance, images.by_color + first * pixels,
-                                  first == 0 ? images.by_transmittance : nullptr};
+                                  first == 0 ? images.by_transmittance : nothing.get()};
         for (size_t wave = 0; wave + 1 < waves.size(); ++wave) {
             const size_t begin = offsets[waves[wave]], end = offsets[waves[wave + 1]];
 #pragma omp parallel for schedule(dynamic) num_threads(threads)

@@ -60,8 +60,7 @@ void read_tile(const Scene& scene, int left, int top, int width, int height, con
         // Lanes outside the image have gradient 0, and so is all that follows from it.
         const size_t at = static_cast<size_t>(top + row) * scene.width + left;
         const vfloat last = load_first(transmittance + at, width);
-        vfloat behind = spread(0.0f);
-        if (transmittance_gradient) behind = load_first(transmittance_gradient + at, width) * last;
+        vfloat behind = load_first(transmittance_gradient + at, width) * last;
         for (int c = 0; c < channels; ++c) {
             const vfloat gradient = load_first(color_gradient + c * pixels + at, width);
             tile.gradient[c * TILE + row] = gradient;
