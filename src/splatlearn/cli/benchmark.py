@@ -21,7 +21,7 @@ def benchmark_command(
     given: Annotated[BenchmarkInput, tyro.conf.arg(name="")],
     reading: Annotated[Reading, tyro.conf.arg(name="")] = Reading(),  # noqa: B008
 ) -> int:
-    """Score a GMAE's zero-shot edges on BSDS500, or its figures on photographs with masks, beside simple methods.
+    """Score a GMAE's zero-shot edges on BSDS500, or its figures on photographs with masks, against simple methods.
 
     Args:
         name: bsds500: ODS, OIS and AP of edges; figure-ground: IoU, max F, accuracy, CorLoc and boundary F of masks.

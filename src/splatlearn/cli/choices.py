@@ -22,39 +22,40 @@ class Reading:
     """How images are shown to the model."""
 
     sizing: Sizing = "resize"
-    """resize: the whole image at the model's size; windows: overlapping windows, blended."""
+    """resize: the whole image, resized to the model's size; windows: overlapping windows, blended."""
     window: int | None = None
     """Height of a window in pixels of the image. Default: the largest that fits."""
     overlap: float = 0.5
-    """Smallest share of a window that its neighbour covers too."""
+    """Smallest fraction of a window that its neighbour also covers."""
     fit_steps: int = 0
-    """Gradient steps through the renderer before the read-out, at the image's own size."""
+    """Number of gradient steps that fit the Gaussians to the image, at its own size, before the read-out."""
     batch_size: int = 8
-    """Images of equal size that are read together."""
+    """Largest number of images of equal size that are read in one batch."""
     device: str = "auto"
-    """auto, cpu, cuda, cuda:1, mps."""
+    """The device: auto, cpu, cuda, cuda:1 or mps."""
 
 
 @dataclass(frozen=True)
 class BenchmarkInput:
-    """What is scored, on what, and how."""
+    """Data and scoring of a benchmark."""
 
     data: str
-    """BSDS500 with images/test and groundTruth/test; or a folder with images and masks, or of such folders."""
+    """For bsds500, a folder with images/test and groundTruth/test. For figure-ground, a folder with images and masks,
+    or a folder of such folders."""
     out: str | None = None
     """Folder for benchmark-NAME.json. Default: RUN."""
     overwrite: bool = False
-    """Replace the scores that an earlier call wrote into the folder; in RUN they always are."""
+    """Replace the scores that an earlier call wrote to the folder; in RUN, they are always replaced."""
     limit: int | None = None
-    """The first images alone, of each folder. Default: all."""
+    """Number of images to use from each folder, from the first on. Default: all."""
     processes: int = 2
-    """That score, beside the one that runs the model; 1 does both."""
+    """Number of processes that score, in addition to the process of the model; 1: one process does both."""
     thresholds: int = THRESHOLDS
-    """Of the edges' strengths; the benchmark has 99."""
+    """Number of thresholds on the strength of edges; the official benchmark uses 99."""
     baselines: Literal["auto", "yes", "no"] = "auto"
-    """Score methods without learning too. auto: of figures, where they cost little."""
+    """Also score methods that do not learn. auto: only for figure-ground, where they cost little."""
     every: bool = False
-    """Score every read-out of edges, not the default and the paper's alone."""
+    """Score every read-out of edges, instead of only the default and the paper's."""
 
     def __post_init__(self) -> None:
         for name, value in (("limit", self.limit), ("processes", self.processes), ("thresholds", self.thresholds)):
@@ -67,15 +68,15 @@ class Machine:
     """Where it is computed."""
 
     device: str = "auto"
-    """auto, cpu, cuda, cuda:1, mps."""
+    """The device: auto, cpu, cuda, cuda:1 or mps."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """auto takes bf16 where the device multiplies it natively, else fp32."""
+    """auto: bf16 if the device supports it natively, otherwise fp32."""
     batch_size: int = 64
-    """Images of one forward pass."""
+    """Number of images in one forward pass."""
     workers: int | None = None
-    """Threads that decode and crop. Default: one on a CPU run, as many as cores (at most 16) beside a GPU."""
+    """Number of threads that decode and crop. Default: 1 on a CPU; with a GPU, the number of cores, at most 16."""
     max_unreadable: float = 0.05
-    """Unreadable images are left out and named; above this share it stops."""
+    """Largest fraction of unreadable images, which are left out and named; above it, the evaluation stops."""
 
 
 Read = Annotated[Reading, tyro.conf.arg(name="")]

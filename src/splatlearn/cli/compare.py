@@ -11,12 +11,13 @@ from splatlearn.core.errors import InputError
 def compare_command(
     runs: tyro.conf.Positional[tuple[str, ...]], out: str = "comparison.html", overwrite: bool = False
 ) -> int:
-    """Set evaluated runs side by side, pair them by seed, and say which differences exceed the noise.
+    """Compare evaluated runs, paired by seed, and show which differences exceed the noise.
 
     Args:
-        runs: Folders of runs that `splatlearn evaluate` was given; runs of one recipe count as one.
+        runs: Folders of runs that `splatlearn evaluate` has evaluated; runs that differ only in their seeds count as
+            one.
         out: The HTML page to write.
-        overwrite: Replace a file that exists.
+        overwrite: Replace the file if it exists.
     """
     from rich.console import Console
 

@@ -8,7 +8,7 @@ import tyro
 
 
 def consolidate_command(run: Annotated[str, tyro.conf.Positional], step: int | None = None) -> None:
-    """Put a checkpoint of a run with `--parallel fsdp` together, so that everything else can read it.
+    """Merge the shards of a checkpoint of `--parallel fsdp`, so that all other commands can read it.
 
     Args:
         run: Folder of the run.

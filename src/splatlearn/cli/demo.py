@@ -11,15 +11,16 @@ def demo_command(
     scratch: bool = False,
     overwrite: bool = False,
 ) -> int:
-    """Show what the package's GMAE sees, pre-train it further on a few sample photographs, and show what it learned.
+    """Show what the packaged GMAE sees, pre-train it further on a few sample photographs, and show what it learned.
 
     Args:
-        out: Folder for report.html, summary.json and the run: a new one, or with --overwrite that of an earlier demo.
-        short: A part of the training, to see that everything works.
-        seed: Fixes fresh weights, crops and masks.
-        device: auto, cpu, cuda, mps.
-        scratch: Start from fresh weights instead, and train for longer.
-        overwrite: Replace what an earlier demo wrote into the folder; other files in it stay.
+        out: Folder for report.html, summary.json and the run: a new folder, or with --overwrite the folder of an
+            earlier demo.
+        short: Run only a part of the training, as a check that everything works.
+        seed: Seed of fresh weights, crops and masks.
+        device: The device: auto, cpu, cuda or mps.
+        scratch: Start from fresh weights and train for longer.
+        overwrite: Replace the files that an earlier demo wrote to the folder; other files are kept.
     """
     from splatlearn.cli.demo_run import demo
 

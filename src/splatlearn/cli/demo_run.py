@@ -67,7 +67,7 @@ def demo(
     scratch: bool = False,
     overwrite: bool = False,
 ) -> int:
-    """Show what the package's GMAE sees, pre-train it further on a few sample photographs, and show what it learned.
+    """Show what the packaged GMAE sees, pre-train it further on a few sample photographs, and show what it learned.
 
     The arguments are those of `splatlearn demo`. Returns the exit code.
     """

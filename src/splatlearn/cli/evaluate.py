@@ -22,19 +22,19 @@ class EvaluationInput:
     """What is evaluated on, and where the results go."""
 
     data: str | None = None
-    """Labelled images: a folder class/*.jpg, with train and val above or without, a parquet file, a Hub name.
-    Default: none, where --segmentation is given."""
+    """Labelled images: a folder class/*.jpg, optionally inside train and val, a parquet file or a Hub name. Default:
+    none, which needs --segmentation."""
     image_column: str | None = None
-    """Column with the images of parquet or Hub data. Default: found by its type."""
+    """Image column of parquet or Hub data. Default: chosen by its type."""
     label_column: str | None = None
-    """Column with the labels of parquet or Hub data, numbers or text. Default: found by its type or name."""
+    """Label column of parquet or Hub data, with numbers or text. Default: chosen by its type or name."""
     segmentation: str | None = None
-    """Folder with images/NAME.jpg and masks/NAME.png (class numbers, 255 for void): a segmentation probe on tokens.
-    Default: none."""
+    """Folder with images/NAME.jpg and masks/NAME.png (class numbers; 255 is void) for a segmentation probe on patch
+    tokens. Default: none."""
     out: str | None = None
-    """Folder of evaluation.json and the report. Default: RUN."""
+    """Folder for evaluation.json and the report. Default: RUN."""
     cache: str | None = None
-    """Folder that keeps features for the next time. Default: "features" in the folder of the results."""
+    """Folder in which extracted features are cached. Default: "features" in the folder of the results."""
 
 
 def evaluate_command(
@@ -43,7 +43,7 @@ def evaluate_command(
     options: Annotated[EvaluationOptions, tyro.conf.arg(name="")] = EvaluationOptions(),  # noqa: B008
     machine: Annotated[Machine, tyro.conf.arg(name="")] = Machine(),  # noqa: B008
 ) -> int:
-    """Probe what a pre-trained model's features know about labelled images, and put it into the run's report.
+    """Probe a pre-trained model's features with labelled images, and add the scores to the run's report.
 
     Args:
         run: A run folder, checkpoint folder, model folder or Hub id.

@@ -36,27 +36,26 @@ def export_command(
     private: bool = False,
     overwrite: bool = False,
 ) -> int:
-    """Write a model for timm, transformers, ONNX or the Hub; or the Gaussians that it sees in an image as a splat file.
+    """Write a model for timm, transformers, ONNX or the Hub, or the Gaussians of an image as a splat file.
 
     Args:
-        run: A run or model folder, or a Hub id. Default: the package's gmae-tiny, before an image.
-        image: The photograph of a splat file; its largest central box of the model's aspect is used. Default:
-            none, where the model is written.
-        to: Of the model: timm and hf (the encoder), hf-mae (MAE), onnx (the encoder), onnx-gaussians (image to
-            Gaussians), hub (encoder and decoder, onto the Hugging Face Hub). Of an image: ply (3D Gaussian splatting),
+        run: A run folder, model folder or Hub id. Default: the package's gmae-tiny, if an image is given.
+        image: The photograph whose Gaussians a splat file gets; its largest central crop of the model's aspect ratio is
+            used. Default: none; formats of models take no image.
+        to: Format. For a model: timm and hf (the encoder), hf-mae (MAE), onnx (the encoder), onnx-gaussians (image to
+            Gaussians), hub (encoder and decoder, to the Hugging Face Hub). For an image: ply (3D Gaussian splatting),
             compressed-ply and sog (PlayCanvas), spz (Niantic).
-        out: The file or folder, or owner/name on the Hub; by default named after the image or the run, in the current
-            folder.
-        eps2d: Variance in px² of the model's image added to every Gaussian of a splat file, as the renderer adds it, so
-            that a large view looks like the model's picture; 0 for a sharper one.
-        refit_colors: Fit the colours of a splat file anew within [0, 1], which every viewer shows, so that the picture
-            stays close to the model's. Without it, viewers clamp the model's own colours.
-        target: What a MAE predicts, for hf-mae; normalized-patches where it was imported with a decoder that predicts
-            patches. Default: as the recipe of its run says.
-        license: Of the weights, for the model card: the Hub's name of it, such as cc-by-4.0. Default: none is
-            named.
-        private: Make a new Hub repository a private one.
-        overwrite: Replace a file that exists, or the files that an earlier call wrote into the folder.
+        out: The file or folder to write, or owner/name on the Hub. Default: a name in the current folder, derived from
+            the image or the run.
+        eps2d: Variance, in px² of the model's image, added to every Gaussian of a splat file, as the renderer does, so
+            that an enlarged view looks like the model's picture; 0: sharper.
+        refit_colors: Refit the colours of a splat file within [0, 1], which every viewer shows, so that the picture
+            stays close to the model's. Without this option, viewers clamp the model's own colours.
+        target: What the MAE predicts, for hf-mae; normalized-patches if its decoder was imported and predicts patches.
+            Default: from the recipe of its run.
+        license: Licence of the weights for the model card, by its name on the Hub, such as cc-by-4.0. Default: none.
+        private: Make a new Hub repository private.
+        overwrite: Replace the file if it exists, or the files that an earlier call wrote to the folder.
     """
     from splatlearn.cli import export_model as work
     from splatlearn.cli.clamping import to_write

@@ -29,22 +29,22 @@ def fit_command(
     device: str = "auto",
     overwrite: bool = False,
 ) -> int:
-    """Fit Gaussians to each image through the renderer: NAME-fit.png, NAME.ply and, for all, fit.json.
+    """Fit Gaussians to each image by gradient descent; write NAME-fit.png, NAME.ply and, for all images, fit.json.
 
     Args:
-        run: The GMAE whose prediction is the start: a run folder, checkpoint folder, model folder or Hub id. Default:
-            none; Gaussians start at random places.
-        images: Image files, or folders of them.
+        run: A GMAE whose prediction the fit starts from: a run folder, checkpoint folder, model folder or Hub id.
+            Default: none; Gaussians start at random positions.
+        images: Image files or folders of images.
         out: Folder for the results.
-        gaussians: Gaussians of an image at the start, where there is no RUN.
-        steps: Gradient steps (Adam).
-        add: Gaussians added on the way where the error is largest.
-        refit_colors: Fit the colours in NAME.ply anew within [0, 1], where they leave it, so that viewers need not
-            clamp them.
-        seed: Fixes where Gaussians start.
-        max_size: Pixels of the longer side that larger images are shrunk to, as are outputs; 0 for their own size.
-        device: auto, cpu, cuda, cuda:1, mps.
-        overwrite: Replace files that an earlier call wrote into the folder.
+        gaussians: Initial number of Gaussians for each image if no RUN is given.
+        steps: Number of gradient steps (Adam).
+        add: Number of Gaussians to add during the fit, where the error is largest.
+        refit_colors: Refit the colours in NAME.ply within [0, 1] if any lie outside, so that viewers do not clamp them.
+        seed: Seed of the random initial Gaussians.
+        max_size: Longer side, in pixels, to which larger images are shrunk; outputs have the same size. 0 keeps the
+            original size.
+        device: The device: auto, cpu, cuda, cuda:1 or mps.
+        overwrite: Replace files that an earlier call wrote to the folder.
     """
     from splatlearn.cli.fitted import ENDINGS, fit_image, start_of, write_fit
     from splatlearn.cli.pictures import Pictures

@@ -29,15 +29,15 @@ def import_command(
     seed: int = 0,
     overwrite: bool = False,
 ) -> int:
-    """Make a model folder of official MAE weights (.pth), a timm encoder, or a ViTModel or ViTMAEForPreTraining.
+    """Convert official MAE weights (.pth), a timm encoder, a ViTModel or a ViTMAEForPreTraining into a model folder.
 
     Args:
         source: A .pth, .bin or .safetensors file, a folder that timm or transformers wrote, or a Hub id.
         out: The model folder to write.
-        into: A run or model folder whose encoder is replaced and whose decoder is kept. Default: a model of its
-            own.
-        seed: Fixes the weights of a decoder where none comes along.
-        overwrite: Replace the files that an earlier call wrote into the folder.
+        into: A run or model folder from which the decoder is taken; the encoder is the imported one. Default: a new
+            decoder, unless SOURCE has one.
+        seed: Seed of the decoder's weights if SOURCE has no decoder.
+        overwrite: Replace files that an earlier call wrote to the folder.
     """
     import torch
 

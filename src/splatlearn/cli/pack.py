@@ -12,14 +12,14 @@ from splatlearn.data import PackOptions, pack_folder
 def pack_command(folder: tyro.conf.Positional[str], *, out: str, shard_size: int = 256, block_size: int = 4) -> int:
     """Pack a folder of images into parquet shards, which are read faster than many small files and can be streamed.
 
-    The files' bytes stay as they are; class folders become labels, train, val and test stay apart. Called again after
-    an interruption, it goes on. `--data SHARDS` then reads them, and `--shuffle-window 4096` streams them.
+    Image files are stored byte for byte. Class folders become labels; train, val and test stay separate. The same
+    command continues after an interruption. `--data SHARDS` reads the shards, and `--shuffle-window 4096` streams them.
 
     Args:
-        folder: A folder of images, with or without train, val and test, and class folders.
-        out: A folder for the shards.
-        shard_size: Megabytes of images in a shard.
-        block_size: Megabytes that a stream reads at once.
+        folder: A folder of images, optionally with train, val and test, and with class folders.
+        out: Folder for the shards.
+        shard_size: Size of a shard in megabytes of images.
+        block_size: Size of a block in megabytes, the unit in which a stream reads.
     """
     options = PackOptions(shard_size, block_size)
     with progress_bar() as told:

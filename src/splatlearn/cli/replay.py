@@ -12,13 +12,14 @@ from splatlearn.training.options import Precision
 def replay_command(
     folder: Annotated[str, tyro.conf.Positional], device: str = "auto", precision: Precision | None = None
 ) -> int:
-    """Run a step again that was skipped for a loss or gradient that was not finite, and say where it begins.
+    """Repeat a step that was skipped because of a non-finite loss or gradient, and show where the first non-finite
+    value appears.
 
-    Exits with 0 when the step is not finite this time either, with 1 when it is.
+    The exit code is 0 if the step is non-finite again, and 1 if it is finite.
 
     Args:
-        folder: A folder that a run left under nonfinite/.
-        device: auto, cpu, cuda, cuda:1, mps.
+        folder: A folder that a run saved under nonfinite/.
+        device: The device: auto, cpu, cuda, cuda:1 or mps.
         precision: fp32 or bf16. Default: the run's.
     """
     from splatlearn.training.replay import replay

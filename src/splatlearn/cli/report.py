@@ -20,17 +20,17 @@ def report_command(
     device: str = "auto",
     overwrite: bool = False,
 ) -> int:
-    """Write the report of a run: what it painted and learned, its curves, recipe, versions and command.
+    """Write the report of a run: reconstructions, scores, curves, recipe, versions and command.
 
-    At any time: of a run that is still training, the log so far and the newest checkpoint are shown.
+    If the run is still training, the report shows the log so far and the newest checkpoint.
 
     Args:
         run: The folder of a run.
-        images: Image files, or folders of them, to show with their layers, edges and figures. Default: some photos
-            that the run learns from.
-        out: The page (HTML). Default: report.html in RUN, which is replaced.
-        device: auto, cpu, cuda, cuda:1, mps.
-        overwrite: Replace the file of --out where it exists.
+        images: Image files or folders of images, shown with their layers, edges and figures. Default: some of the run's
+            training images.
+        out: HTML page to write. Default: report.html in RUN, which is replaced.
+        device: The device: auto, cpu, cuda, cuda:1 or mps.
+        overwrite: Replace the file of --out if it exists.
     """
     from splatlearn.cli.pictures import Pictures
     from splatlearn.cli.report_photos import given_photos, newest, picture_sections

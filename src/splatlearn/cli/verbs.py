@@ -17,7 +17,7 @@ GROUPS = {
         "edges": ("zero_shot", "edges_command"),
         "segment": ("zero_shot", "segment_command"),
     },
-    "Images to learn from": {
+    "Training images": {
         "pretrain": ("pretrain", "pretrain_command"),
         "finetune": ("finetune", "finetune_command"),
         "pack": ("pack", "pack_command"),
@@ -32,7 +32,7 @@ GROUPS = {
         "replay": ("replay", "replay_command"),
         "consolidate": ("consolidate", "consolidate_command"),
     },
-    "Nothing yet": {
+    "No input": {
         "demo": ("demo", "demo_command"),
         "doctor": ("doctor", "doctor"),
     },

@@ -23,15 +23,15 @@ def view_command(
     overwrite: bool = False,
     reading: Read = READING,
 ) -> int:
-    """Write one page that shows the Gaussians of images: tilt them, peel them off, pick one, compare with the input.
+    """Write an HTML page of images' Gaussians: tilt them, peel them off, select one, compare with the input.
 
     Args:
         run: A run folder, checkpoint folder, model folder or Hub id of a GMAE. Default: the package's gmae-tiny.
-        images: Image files, or folders of them; several become a gallery.
-        out: The page (HTML). It needs no network and no other file.
-        max_size: Pixels of the longer side that larger images are shrunk to; 0 for their own size.
-        groups: Clusters of Gaussians to colour by, 2 to 10.
-        overwrite: Replace a file that exists.
+        images: Image files or folders of images; several images become a gallery.
+        out: HTML page to write. It needs no network and no other files.
+        max_size: Longer side, in pixels, to which larger images are shrunk. 0 keeps the original size.
+        groups: Number of clusters by which the Gaussians are coloured, 2 to 10.
+        overwrite: Replace the file if it exists.
     """
     from splatlearn.cli.pictures import Pictures
     from splatlearn.cli.progress import progress_bar

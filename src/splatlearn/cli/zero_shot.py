@@ -21,18 +21,20 @@ def layers_command(
     overwrite: bool = False,
     reading: Read = READING,
 ) -> int:
-    """Cut images into layers by depth: NAME-layer-01.png, the nearest, and so on, transparent, and NAME-rendering.png.
+    """Split images into transparent layers by depth: NAME-layer-01.png (the nearest) and so on, and NAME-rendering.png.
 
     Args:
         run: A run folder, checkpoint folder, model folder or Hub id of a GMAE. Default: the package's gmae-tiny.
-        images: Image files, or folders of them.
+        images: Image files or folders of images.
         out: Folder for the PNG files.
         count: Number of layers.
-        rule: count: as many Gaussians in each; visible: as much of the picture; clusters: k-means of depths.
-        refit_colors: Fit the Gaussians' colours anew within [0, 1], which PNG files hold, so that the layers put over
-            one another stay close to the rendering. Without it, colours are clamped.
-        max_size: Pixels of the longer side that larger images are shrunk to, as are outputs; 0 for their own size.
-        overwrite: Replace files that an earlier call wrote into the folder.
+        rule: count: the same number of Gaussians in each layer; visible: the same share of the picture in each layer;
+            clusters: k-means of depths.
+        refit_colors: Refit the Gaussians' colours within [0, 1], the range of PNG files, so that the composited layers
+            stay close to the rendering. Without this option, colours are clamped.
+        max_size: Longer side, in pixels, to which larger images are shrunk; outputs have the same size. 0 keeps the
+            original size.
+        overwrite: Replace files that an earlier call wrote to the folder.
     """
     from splatlearn.cli.reading_out import Destination, layers_made, read_out
 
@@ -53,19 +55,22 @@ def segment_command(
     overwrite: bool = False,
     reading: Read = READING,
 ) -> int:
-    """Tell figure from ground: NAME-soft.png, NAME-mask.png (black and white) and NAME-figure.png (transparent ground).
+    """Separate figure from ground: NAME-soft.png, NAME-mask.png (binary) and NAME-figure.png (transparent ground).
 
     Args:
         run: A run folder, checkpoint folder, model folder or Hub id of a GMAE. Default: the package's gmae-tiny.
-        images: Image files, or folders of them.
+        images: Image files or folders of images.
         out: Folder for the PNG files.
-        method: mixtures: the Gaussians' colours inside a margin against those around; groups: clusters of Gaussians
-            that do not touch the border; order: one cut of the depth order; depth: a cut of composited depth.
-        side: Which side of a cut in depth is figure: the near one, or the one that holds less of the border.
-        center: Weigh by how near the image's middle a pixel is.
+        method: mixtures: colour mixtures of the Gaussians inside a margin and of those outside; groups: clusters of
+            Gaussians that do not touch the border; order: one cut in the depth order; depth: one threshold on
+            composited depth.
+        side: Which side of a cut in depth is the figure: the nearer one (near), or the one with less of the image's
+            border (border).
+        center: Give pixels near the centre of the image more weight.
         groups: Number of clusters.
-        max_size: Pixels of the longer side that larger images are shrunk to, as are outputs; 0 for their own size.
-        overwrite: Replace files that an earlier call wrote into the folder.
+        max_size: Longer side, in pixels, to which larger images are shrunk; outputs have the same size. 0 keeps the
+            original size.
+        overwrite: Replace files that an earlier call wrote to the folder.
     """
     from splatlearn.cli.reading_out import Destination, FigureOptions, figures_made, read_out
 
@@ -87,17 +92,19 @@ def edges_command(
     overwrite: bool = False,
     reading: Read = READING,
 ) -> int:
-    """Find edges: NAME-edges.png, white on black, as strong as they are bright.
+    """Detect edges: NAME-edges.png, white on black; the brightness is the strength of the edge.
 
     Args:
         run: A run folder, checkpoint folder, model folder or Hub id of a GMAE. Default: the package's gmae-tiny.
-        images: Image files, or folders of them.
+        images: Image files or folders of images.
         out: Folder for the PNG files.
-        method: soft: gradients of composited channels; index: the paper's jumps of the layer index.
-        cues: Channels of soft: layers, depth, color, tokens. Default: the first three; after a fit color.
-        sigma: Smoothing before the gradient, pixels.
-        max_size: Pixels of the longer side that larger images are shrunk to, as are outputs; 0 for their own size.
-        overwrite: Replace files that an earlier call wrote into the folder.
+        method: soft: gradients of composited channels; index: jumps of the layer index, as in the paper.
+        cues: Channels of the method soft: layers, depth, color, tokens. Default: layers, depth and color; color alone
+            after --fit-steps.
+        sigma: Standard deviation of the smoothing before the gradient, in pixels.
+        max_size: Longer side, in pixels, to which larger images are shrunk; outputs have the same size. 0 keeps the
+            original size.
+        overwrite: Replace files that an earlier call wrote to the folder.
     """
     from splatlearn.cli.reading_out import Destination, EdgeOptions, edges_made, read_out
 

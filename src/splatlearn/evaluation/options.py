@@ -20,29 +20,30 @@ class EvaluationOptions:
     """Probes of the features, and their options."""
 
     probes: tuple[Probe, ...] = PROBES
-    """Which probes: knn, linear, naive-bayes, few-shot."""
+    """Probes to run: knn, linear, naive-bayes, few-shot."""
     pooling: Pooling = POOLING
-    """One vector of an image: the mean of the patches' tokens (mean) or the class token (cls)."""
+    """Feature of an image: the mean of its patch tokens (mean) or the class token (cls)."""
     block: int | None = None
-    """Block of the encoder, from 1, whose tokens are taken. Default: the last."""
+    """Encoder block, counted from 1, whose tokens are used. Default: the last."""
     controls: bool = True
-    """Give a random-weights encoder and raw pixels the same probes."""
+    """Run the same probes on an encoder with random weights and on raw pixels."""
     diagnostics: bool = True
-    """Compare two random crops of validation images too: alignment, uniformity and the effective rank."""
+    """Also compute alignment, uniformity and effective rank from two random crops of each validation image."""
     neighbours: int = NEIGHBOURS
-    """Nearest images that vote (knn); at most as many as there are."""
+    """Number of nearest images that vote (knn); it is limited to the number of training images."""
     knn_temperature: float = TEMPERATURE
-    """Temperature of the votes, by which cosines are divided (knn)."""
+    """Temperature of the votes, which divides the cosine similarities (knn)."""
     linear: Linear = "auto"
-    """logistic: scikit-learn's, regularisation swept; lars: MAE's recipe; auto: logistic up to 50,000 images."""
+    """logistic: scikit-learn's logistic regression with a sweep of the regularisation; lars: MAE's recipe; auto:
+    logistic up to 50,000 images, then lars."""
     shots: tuple[int, ...] | None = None
-    """Images of each class (few-shot). Default: 1, 5 and 10, as far as there are as many."""
+    """Numbers of training images per class (few-shot). Default: those of 1, 5 and 10 that every class has."""
     shares: tuple[float, ...] = SHARES
-    """Shares of the images (few-shot)."""
+    """Fractions of the training images (few-shot)."""
     draws: int = DRAWS
-    """Draws of each budget (few-shot)."""
+    """Number of random draws for each number or fraction of images (few-shot)."""
     seed: int = 0
-    """Fixes draws, splits and orders; the same images are drawn for every model."""
+    """Seed of draws, splits and orders; the same images are drawn for every model."""
 
     def __post_init__(self) -> None:
         for name, values, known in (("probes", self.probes, Probe), ("linear", (self.linear,), Linear)):

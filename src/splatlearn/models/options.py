@@ -32,13 +32,13 @@ class SizeOptions:
     """Choices about the sizes of a MAE or GMAE that its name does not say."""
 
     image_size: tuple[int, int] | None = None
-    """Native height and width in pixels, instead of the square in the model's name. Default: that square."""
+    """Native height and width in pixels. Default: the square in the model's name."""
     decoder_embed_dim: int | None = None
-    """Token length of the decoder. Default: 512, in smaller models 256 (small), 192 (tiny), 128 (micro)."""
+    """Embedding dimension of the decoder. Default: 512; in smaller models 256 (small), 192 (tiny) or 128 (micro)."""
     decoder_depth: int | None = None
     """Number of blocks of the decoder. Default: 8; in smaller models 4 (small, tiny) or 2 (micro), and 1 for GMAE."""
     decoder_num_heads: int | None = None
-    """Attention heads of the decoder. Default: 16, in smaller models 8 (small), 3 (tiny), 2 (micro)."""
+    """Number of attention heads of the decoder. Default: 16; in smaller models 8 (small), 3 (tiny) or 2 (micro)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,37 +50,38 @@ class GaussianOptions(Generic[Unset]):
     """
 
     gaussians: int | Unset = 256
-    """Gaussians for an image (GMAE). Default: 512."""
+    """Number of Gaussians of an image (GMAE). Default: 512."""
     gaussians_per_query: int | Unset = 1
-    """Gaussians that one decoder token emits (GMAE); 1 in the paper. Default: 8."""
+    """Number of Gaussians that one decoder token predicts (GMAE); 1 in the paper. Default: 8."""
     scale_limit: float | Unset = 1.0
     """Largest standard deviation of a Gaussian, in world units; an image is 2 wide (GMAE). Default: 1."""
     rotation: Rotation | Unset = "quaternion"
-    """How 4 numbers become a rotation (GMAE): they are normalised (quaternion), or 3 of them, in (0, 1), are mapped by
-    Shoemake's formula, as in the authors' code (uniform). Default: quaternion."""
+    """How 4 predicted numbers become a rotation (GMAE). quaternion: they are normalised; uniform: 3 of them, in (0, 1),
+    are mapped by Shoemake's formula, as in the authors' code. Default: quaternion."""
     background: Background | Unset = "white"
-    """Colour behind the Gaussians (GMAE): white, black, red, green and blue in [0, 1], the mean of each image's visible
-    patches, or one learned colour for all images, which starts grey. Default: learned."""
+    """Background colour (GMAE): white; black; three numbers for red, green and blue in [0, 1]; the mean colour of each
+    image's visible patches (mean); or one learned colour for all images, initially grey (learned). Default: learned."""
     layout: Layout | Unset = "grid"
-    """Whether learnable numbers are added to the head's, so that the Gaussians start as a grid over the image (grid),
-    or not, so that all start near its centre as in the paper (free) (GMAE). Default: grid."""
+    """Initial positions of the Gaussians (GMAE). grid: learnable offsets are added to the predictions, so that the
+    Gaussians start as a grid over the image; free: all start near its centre, as in the paper. Default: grid."""
     depth: Depth | Unset = "paper"
     """What a Gaussian's depth does (GMAE). paper: it sorts and shrinks, and only the shrinking has a gradient;
-    soft-order: the same, and training adds a rendering whose order is soft, so that occlusion has a gradient too;
-    pinhole: it also moves centres, as in a camera 4 units away; orthographic: it sorts, nothing else. In the last two
-    extents are divided by 8, so that scale-limit bounds the same extent in pixels at the middle depth. Default:
-    paper."""
+    soft-order: the same, and training adds a rendering with a soft order, so that occlusion also has a gradient;
+    pinhole: it also moves centres, as in a camera 4 units away; orthographic: it only sorts. With pinhole and
+    orthographic, extents are divided by 8, so that scale-limit bounds the same extent in pixels at the middle depth.
+    Default: paper."""
     color: Color | Unset = "bounded"
-    """Colours (GMAE): a sigmoid (bounded), the number plus a half, whatever it is (linear), or a sigmoid that starts
-    from the colours of the visible patches around the Gaussian's place in the grid, of all of them without a grid
-    (residual). Default: linear."""
+    """How predictions become colours (GMAE). bounded: by a sigmoid; linear: 0.5 is added, without bounds; residual: by
+    a sigmoid that starts from the colours of the visible patches around the Gaussian's position in the grid, or of all
+    visible patches without a grid. Default: linear."""
     opacity: float | Unset = 0.5
-    """Where opacities start, in (0, 1) (GMAE). Default: 0.5."""
+    """Initial opacity, in (0, 1) (GMAE). Default: 0.5."""
     heads: Heads | Unset = "joint"
-    """One linear head for all numbers (joint), or an MLP for each attribute (separate) (GMAE). Default: joint."""
+    """Output heads (GMAE). joint: one linear layer for all numbers; separate: an MLP for each attribute. Default:
+    joint."""
     initial_scale: float | Unset = 0.5
-    """Standard deviation of the first Gaussians, in spacings of their grid, up to nine tenths of the limit of scales
-    (GMAE). Without a grid they start at half of that limit. Default: 1."""
+    """Initial standard deviation of the Gaussians, in spacings of their grid, at most nine tenths of scale-limit
+    (GMAE). Without a grid, they start at half of scale-limit. Default: 1."""
 
     def __init_subclass__(cls) -> None:
         """Write down what the fields of a subclass hold, for what reads annotations at run time."""
@@ -95,7 +96,7 @@ class GaussianOptions(Generic[Unset]):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions(GaussianOptions[None], SizeOptions):
-    """Choices that override a preset's, whose own are the defaults: those named here are of the default preset."""
+    """Options that override the preset's choices. The defaults shown here are those of the default preset."""
 
     def given(self) -> dict[str, Any]:
         """Return the options that are not left to the preset."""

@@ -22,17 +22,19 @@ STEP = {"optimizer.batch_size", "optimizer.accumulate"}
 
 
 class TrainingRecipe(StoredRecipe):
-    """Base of the recipes of pre-training and fine-tuning, with the fields that the loop reads."""
+    """Base of the recipes of pre-training and fine-tuning, with the fields that the loop reads.
+
+    `data` has `workers` and `max_unreadable`; `optimizer` has `epochs`, `batch_size`, `accumulate`,
+    `base_learning_rate`, `warmup_epochs`, `min_learning_rate`, `betas` and `clip_norm`. Docstrings of these fields
+    would become the help of the options of every recipe.
+    """
 
     free = FREE
     judged = STEP
 
     run: RunOptions
     data: Any
-    """With `workers` and `max_unreadable`."""
     optimizer: Any
-    """With `epochs`, `batch_size`, `accumulate`, `base_learning_rate`, `warmup_epochs`, `min_learning_rate`, `betas`
-    and `clip_norm`."""
 
 
 @dataclass(frozen=True)
@@ -44,31 +46,31 @@ class RunOptions:
     seed: int = 0
     """Seed of the weights, the order of samples and all other randomness."""
     device: str = "auto"
-    """auto, cpu, cuda, cuda:1, mps."""
+    """The device: auto, cpu, cuda, cuda:1 or mps."""
     precision: Precision = "auto"
-    """auto takes bf16 where the device multiplies it natively, else fp32."""
+    """auto: bf16 if the device supports it natively, otherwise fp32."""
     checkpoint_every: int = 1000
     """Number of steps between checkpoints; the last step always has one."""
     keep_checkpoints: int = 3
     """Number of the newest checkpoints to keep."""
     keep_every: int = 0
-    """Keep every m-th checkpoint too, beside the newest; 0: none."""
+    """Also keep every m-th checkpoint, in addition to the newest; 0: only the newest."""
     log_every: int = 10
-    """Steps between writes of the log (each step has its line)."""
+    """Number of steps between writes of the log, which has one line per step."""
     trackers: tuple[str, ...] = ("tensorboard",)
-    """Trackers that receive the log too: any of accelerate's, or none."""
+    """Trackers that also receive the log: names of accelerate's trackers, or none."""
     resume: bool = False
     """Resume from the run's newest checkpoint."""
     allow_other_data: bool = False
-    """Resume although the images are not those that the run began with, or not all of them."""
+    """Resume even if the images differ from those that the run began with."""
     stop_after: int | None = None
-    """Stop this call with a checkpoint once the run has this many steps in all; --resume goes on. Default: at the
-    end."""
+    """Stop with a checkpoint after this total number of steps; --resume continues the run. Default: the end of the
+    schedule."""
     max_skipped: int = 10
-    """Stop after this many consecutive steps whose loss or gradient is not finite. Each is skipped, and saved for
-    replay."""
+    """Stop after this number of consecutive steps with a non-finite loss or gradient. Each such step is skipped and
+    saved for replay."""
     parallel: Parallel = "ddp"
-    """Whether each of several processes holds the whole model (ddp) or they share it out (fsdp)."""
+    """Training with several processes: each holds the whole model (ddp), or its parameters are sharded (fsdp)."""
 
     def __post_init__(self) -> None:
         if self.trackers == ("none",):

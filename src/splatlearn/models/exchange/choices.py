@@ -13,19 +13,22 @@ them; or from normalised images, as the official MAE and transformers do, and im
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """Facts that weights do not hold; by default as the files beside them say, or the usual values."""
+    """Facts that weights do not contain. The defaults come from the files beside the weights, or are the usual
+    values."""
 
     num_heads: int | None = None
-    """Attention heads of the encoder. Default: as in its config.json, else the usual ones of its width."""
+    """Number of attention heads of the encoder. Default: from its config.json, otherwise the usual number for its
+    width."""
     decoder_num_heads: int | None = None
-    """Attention heads of the decoder. Default: as in its config.json, else 16 for a width of 512."""
+    """Number of attention heads of the decoder. Default: from its config.json, otherwise 16 for a width of 512."""
     image_size: tuple[int, int] | None = None
-    """Height and width in pixels. Default: as in its config.json, else square."""
+    """Height and width of the images in pixels. Default: from its config.json, otherwise a square."""
     input_mean: tuple[float, ...] | None = None
-    """Mean that images are normalised with. Default: as stored beside it, else ImageNet's, or 0.5 where images are not
-    RGB."""
+    """Mean with which images are normalised. Default: the stored value, otherwise ImageNet's, or 0.5 for images that
+    are not RGB."""
     input_std: tuple[float, ...] | None = None
-    """Standard deviation that images are normalised with. Default: as stored beside it, else ImageNet's, or 0.5 where
-    images are not RGB."""
+    """Standard deviation with which images are normalised. Default: the stored value, otherwise ImageNet's, or 0.5 for
+    images that are not RGB."""
     target: Target | None = None
-    """What a decoder predicts: colors, or patches standardised by their own mean and deviation. Default: as stored."""
+    """What a decoder predicts: colors, or patches standardised by their own mean and standard deviation. Default: the
+    stored value."""

@@ -22,41 +22,42 @@ class LabelledOptions:
     """Training data."""
 
     data: str
-    """Labelled images: a folder CLASS/*.jpg, with train/ and val/ above or without, a parquet file or a Hub name."""
+    """Labelled images: a folder CLASS/*.jpg, optionally inside train/ and val/, a parquet file or a Hub name."""
     image_column: str | None = None
-    """Column with the images of parquet or Hub data. Default: found by its type."""
+    """Image column of parquet or Hub data. Default: chosen by its type."""
     label_column: str | None = None
-    """Column with the labels of parquet or Hub data. Default: found by its name and type."""
+    """Label column of parquet or Hub data. Default: chosen by its name and type."""
     workers: int | None = None
-    """Processes that decode and crop. Default: one on a CPU run, as many as cores (at most 16) beside a GPU."""
+    """Number of processes that decode and crop. Default: 1 on a CPU; with a GPU, the number of cores, at most 16."""
     max_unreadable: float = 0.05
-    """Unreadable images are skipped and counted; above this share of the images seen the run stops."""
+    """Largest fraction of unreadable images, which are skipped and counted; above it, the run stops."""
     center_crop: float = 1.0
-    """Share of the shorter side that validation sees; the official recipe's is 0.875 for photographs at 224 px."""
+    """Side of the central crop for validation, as a fraction of the shorter side; 0.875 in the official recipe for
+    photographs at 224 px."""
     validate_every: int = 1
     """Number of epochs between validations; the last epoch always has one."""
 
 
 @dataclass(frozen=True)
 class AugmentOptions:
-    """How training images are changed."""
+    """Augmentation of the training images."""
 
     crop_scale: tuple[float, float] = (0.08, 1.0)
-    """Area of a random crop as shares of the image."""
+    """Smallest and largest area of a random crop, as fractions of the image."""
     flip: float = 0.5
     """Probability that a crop is mirrored."""
     rand_augment: float = 9.0
-    """Magnitude of RandAugment, up to 10; 0 for none. It needs kornia, which the extra `finetune` brings."""
+    """Magnitude of RandAugment, at most 10; 0: off. RandAugment needs kornia (the extra `finetune`)."""
     rand_augment_ops: int = 2
-    """Operations that RandAugment draws for an image, each applied with chance a half."""
+    """Number of operations that RandAugment draws for an image; each is applied with probability 0.5."""
     erase: float = 0.25
-    """Chance that a rectangle of an image is replaced by noise (random erasing)."""
+    """Probability that a rectangle of an image is replaced by noise (random erasing)."""
     mixup: float = 0.8
-    """Alpha of mixup's Beta distribution; 0 for none."""
+    """Alpha of mixup's Beta distribution; 0: off."""
     cutmix: float = 1.0
-    """Alpha of CutMix's Beta distribution; 0 for none. With both, each batch draws one of them."""
+    """Alpha of CutMix's Beta distribution; 0: off. If mixup is on too, each batch draws one of the two."""
     mix: float = 1.0
-    """Share of the batches that are mixed."""
+    """Fraction of the batches that are mixed."""
 
 
 @dataclass(frozen=True)
@@ -64,32 +65,35 @@ class FinetuneOptimizerOptions:
     """Optimiser and schedule."""
 
     epochs: int | None = None
-    """Passes over the data. Default: 100, from 24 blocks on 50."""
+    """Number of passes over the data. Default: 100, or 50 for encoders of 24 or more blocks."""
     batch_size: int = 64
-    """Images of one forward pass in one process."""
+    """Number of images in one forward pass of one process."""
     accumulate: int = 1
-    """Forward passes whose gradients make one step; the official recipe has 1024 images a step."""
+    """Number of forward passes whose gradients are accumulated for one step. The official recipe has 1024 images per
+    step."""
     base_learning_rate: float | None = None
-    """Learning rate of the head at 256 images a step; it is scaled linearly. Default: 5e-4, from 24 blocks on 1e-3."""
+    """Learning rate of the head at 256 images per step; it is scaled linearly with that number. Default: 5e-4, or 1e-3
+    for encoders of 24 or more blocks."""
     layer_decay: float | None = None
-    """Factor of the learning rate from each block to the one before it. Default: 0.65, from 24 blocks on 0.75."""
+    """Factor by which the learning rate falls from each block to the block below it. Default: 0.65, or 0.75 for
+    encoders of 24 or more blocks."""
     warmup_epochs: float | None = None
-    """Epochs of linear warm-up. Default: 5, and at most a tenth of all."""
+    """Number of epochs of linear warm-up. Default: 5, but at most a tenth of all epochs."""
     min_learning_rate: float = 1e-6
-    """Learning rate at the end of the cosine."""
+    """Learning rate at the end of the cosine schedule."""
     weight_decay: float = 0.05
-    """AdamW's weight decay; biases, norms and tokens have none."""
+    """Weight decay of AdamW; it does not apply to biases, norms and tokens."""
     betas: tuple[float, float] = (0.9, 0.999)
-    """AdamW's decay rates of the two moments."""
+    """Decay rates of AdamW's two moments."""
     clip_norm: float | None = None
-    """Largest norm of the gradient. Default: no limit."""
+    """Norm at which the gradient is clipped. Default: no clipping."""
     drop_path: float | None = None
-    """Chance that an image skips the last block, falling linearly to 0 at the first. Default: 0.1, 0.2 and 0.3 for
-    12, 24 and 32 blocks."""
+    """Probability that an image skips the last block; it falls linearly to 0 at the first block. Default: 0.1, 0.2 and
+    0.3 for 12, 24 and 32 blocks."""
     smoothing: float = 0.1
-    """Share of a label that is spread over all classes."""
+    """Label smoothing: the fraction of a label that is spread over all classes."""
     ema_decay: float = 0.9999
-    """Decay of the moving average of the weights, which starts faster; 0 for no average."""
+    """Decay of the moving average of the weights; the decay is lower at the start. 0: no average."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,7 @@ class FinetuneRecipe(TrainingRecipe):
     augment: AugmentOptions = field(default_factory=AugmentOptions)
     optimizer: FinetuneOptimizerOptions = field(default_factory=FinetuneOptimizerOptions)
     pooling: Pooling = "mean"
-    """What the head sees: the mean of the patches' tokens, or the class token (cls)."""
+    """Input of the classification head: the mean of the patch tokens (mean) or the class token (cls)."""
 
     def __post_init__(self) -> None:
         _check(self)

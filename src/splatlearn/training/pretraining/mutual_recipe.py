@@ -16,31 +16,34 @@ reconstruction. Errors of raw colours, which GMAE learns from, have gradients te
 
 @dataclass(frozen=True)
 class MutualInformationOptions:
-    """Several masks of an image, and terms between and within them (arXiv 2502.19718).
+    """Several masks of each image, with mutual-information terms (arXiv 2502.19718).
 
-    The paper fixes masks and temperature; the other values are this project's.
+    The paper specifies masks and temperature; the other defaults are this project's.
     """
 
     masks: int | None = None
-    """Masks of an image, no patch visible in two of them. Default: 4 for mi-mae and mi-gmae, else 1."""
+    """Number of masks of an image; no patch is visible in two of them. Default: 4 for mi-mae and mi-gmae, otherwise
+    1."""
     mask_pattern: MaskPattern = "random"
-    """Whether a mask shows patches anywhere, side by side (block), or on a lattice (grid)."""
+    """Visible patches of a mask: at random positions (random), adjacent (block) or on a lattice (grid)."""
     maximize_weight: float | None = None
-    """Weight of InfoNCE between an image's masks. Default: 1e-2 for mi-mae, 1e-3 for mi-gmae, else 0."""
+    """Weight of InfoNCE between the masks of an image. Default: 1e-2 for mi-mae, 1e-3 for mi-gmae, otherwise 0."""
     minimize_weight: float | None = None
-    """Weight of the bound on a latent's information about its input. Default: 1e-4 and 1e-5 for the two, else 0."""
+    """Weight of the bound on a latent's information about its input. Default: 1e-4 for mi-mae, 1e-5 for mi-gmae,
+    otherwise 0."""
     temperature: float = 0.07
-    """Temperature of InfoNCE, by which cosines are divided."""
+    """Temperature of InfoNCE, which divides the cosine similarities."""
     pooling: Pooling = "mean"
-    """What the terms see of a mask: the mean of its patches' tokens, which the decoder reads too, or the cls token."""
+    """Latent of a mask in these terms: the mean of its patch tokens, which the decoder also reads (mean), or the class
+    token (cls)."""
     projector: int = 0
-    """Width of a network of two layers that latents pass before InfoNCE; 0 for none."""
+    """Width of a two-layer projector between latents and InfoNCE; 0: no projector."""
     estimator: EstimatorName = "club"
-    """What bounds the information to minimise; club and leave-one-out from above, mine from below."""
+    """Estimator of the minimised information: club and leave-one-out are upper bounds, mine is a lower bound."""
     estimator_width: int = 512
-    """Hidden width of the estimator's networks of two layers."""
+    """Hidden width of the estimator's two-layer networks."""
     estimator_steps: int = 1
-    """Steps of the estimator, by its own optimiser, in each forward pass of the model."""
+    """Number of steps of the estimator's own optimiser in each forward pass of the model."""
     estimator_learning_rate: float = 1e-3
     """Learning rate of the estimator's AdamW."""
 

@@ -10,16 +10,19 @@ from splatlearn.evaluation.choices import Pooling
 
 @dataclass(frozen=True)
 class ProbeOptions:
-    """How well labels can be read off the features while they are learned; the labels teach the model nothing."""
+    """Probes that measure during training how well the features predict labels; the model never learns from these
+    labels."""
 
     probe_every: int = 0
-    """Number of epochs between probes (kNN and linear, in the log and the bar); 0: none. The last epoch has one too."""
+    """Number of epochs between probes (kNN and linear; scores go to the log and the progress bar). 0: no probes. The
+    last epoch is always probed."""
     probe_data: str | None = None
-    """Labelled images: class folders, parquet or a Hub name. Default: the data of the run, which must have labels."""
+    """Labelled images: class folders, a parquet file or a Hub name. Default: the training data, which must then have
+    labels."""
     probe_images: int = 2000
-    """Largest number of images to learn from, and of images to judge on."""
+    """Largest number of images that the probes are trained on, and largest number that they are tested on."""
     probe_pooling: Pooling = "mean"
-    """The mean of the patches' tokens (mean) or the class token (cls)."""
+    """Feature of an image: the mean of its patch tokens (mean) or the class token (cls)."""
 
     def __post_init__(self) -> None:
         if self.probe_every < 0:

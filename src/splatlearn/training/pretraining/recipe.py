@@ -41,44 +41,45 @@ class DataOptions:
     data: str
     """Images: a folder (sub-folders are fine), a parquet or tar file, folder or URL, or a Hugging Face Hub name."""
     split: str = "train"
-    """The part of the data to learn from, where it has parts."""
+    """Split of the data to train on, if the data has splits."""
     image_column: str | None = None
-    """Column with the images of parquet or Hub data. Default: found by its type."""
+    """Image column of parquet or Hub data. Default: chosen by its type."""
     shuffle_window: int | None = None
-    """Samples that are shuffled together where shards are read as a stream. Tar shards and URLs always are (default
-    4096); local parquet is where this is given, and else read in any order."""
+    """Number of samples that are shuffled together if shards are streamed. Tar shards and URLs are always streamed
+    (default: 4096). Local parquet is streamed only if this option is given; otherwise it is read in any order."""
     lanes: int = 64
-    """Number of streams that such shards are dealt to; more for many processes, see docs/scaling.md."""
+    """Number of streams among which streamed shards are divided. Many processes need more (docs/scaling.md)."""
     crop_scale: tuple[float, float] | None = None
-    """Area of a random crop as shares of the image. Default: 0.2 1 for MAE, 0.08 1 for GMAE, as in the papers."""
+    """Smallest and largest area of a random crop, as fractions of the image. Default: 0.2 1 for MAE, 0.08 1 for GMAE,
+    as in the papers."""
     flip: float = 0.5
     """Probability that a crop is mirrored."""
     grow_from: float = 1.0
-    """Sides at which crops are seen at first, as a share of the model's; they grow by whole patches."""
+    """Initial side of the crops, as a fraction of the model's image size; it grows by whole patches."""
     grow_for: float = 0.5
-    """Share of the run over which they grow."""
+    """Fraction of the run over which the crops grow."""
     workers: int | None = None
-    """Processes that decode and crop. Default: one on a CPU run, as many as cores (at most 16) beside a GPU."""
+    """Number of processes that decode and crop. Default: 1 on a CPU; with a GPU, the number of cores, at most 16."""
     max_unreadable: float = 0.05
-    """Unreadable images are skipped and counted; above this share of the images seen the run stops."""
+    """Largest fraction of unreadable images, which are skipped and counted; above it, the run stops."""
 
 
 @dataclass(frozen=True)
 class ObjectiveOptions:
-    """Objective."""
+    """What the model predicts, and how its error is measured."""
 
     mask_ratio: float = 0.75
-    """Share of the patches that the encoder does not see."""
+    """Fraction of the patches that are hidden from the encoder."""
     normalize_targets: bool | None = None
-    """Standardise every target patch. Default: yes for MAE (better features) whose error is squared, no for GMAE (it
-    would harm)."""
+    """Standardise every target patch. Default: yes for MAE with squared errors (features improve), no otherwise; with
+    GMAE it does harm."""
     visible_weight: float | None = None
-    """Weight of visible patches in the loss, beside 1 for hidden ones. Default: 1 for GMAE, 0 for MAE and in the paper
-    preset."""
-    error: PixelError | None = None
-    """Squared errors of pixels, or of patches' patterns whatever their contrast, with little weight on mean colours, or
-    the sum of both. Default: both for gmae, pattern for mi-gmae, squared for MAE, with normalised targets and in the
+    """Weight of visible patches in the loss; hidden patches have weight 1. Default: 1 for GMAE, 0 for MAE and in the
     paper preset."""
+    error: PixelError | None = None
+    """squared: squared errors of pixels; pattern: errors of the patches' patterns, independent of their contrast, with
+    little weight on mean colours; both: the sum. Default: both for gmae, pattern for mi-gmae; squared for MAE, with
+    normalised targets and in the paper preset."""
 
 
 @dataclass(frozen=True)
@@ -86,27 +87,28 @@ class OptimizerOptions:
     """Optimiser and schedule."""
 
     epochs: int = 400
-    """Passes over the data."""
+    """Number of passes over the data."""
     batch_size: int = 64
-    """Images of one forward pass in one process."""
+    """Number of images in one forward pass of one process."""
     accumulate: int = 1
-    """Forward passes whose gradients make one step."""
+    """Number of forward passes whose gradients are accumulated for one step."""
     base_learning_rate: float | None = None
-    """Learning rate at 256 images a step; it is scaled linearly. Default: 4e-3 for models up to small, 1e-3 where they
-    start from trained weights; for larger ones and in the paper preset 1.5e-4 for MAE, 1e-4 for GMAE."""
+    """Learning rate at 256 images per step; it is scaled linearly with that number. Default: 4e-3 for models up to
+    small, or 1e-3 if they start from trained weights; for larger models and in the paper preset, 1.5e-4 for MAE and
+    1e-4 for GMAE."""
     warmup_epochs: float | None = None
-    """Epochs of linear warm-up. Default: 40 for MAE, 5 for GMAE, and at most a tenth of all."""
+    """Number of epochs of linear warm-up. Default: 40 for MAE, 5 for GMAE, but at most a tenth of all epochs."""
     min_learning_rate: float = 0.0
-    """Learning rate at the end of the cosine."""
+    """Learning rate at the end of the cosine schedule."""
     weight_decay: float = 0.05
-    """AdamW's weight decay; biases and norms have none."""
+    """Weight decay of AdamW; it does not apply to biases and norms."""
     decay_tokens: bool | None = None
-    """Whether weight decay applies to the class token, mask token, queries and anchors too. Default: in the paper
-    preset alone."""
+    """Apply weight decay also to the class token, mask token, queries and anchors. Default: only in the paper
+    preset."""
     betas: tuple[float, float] = (0.9, 0.95)
-    """AdamW's decay rates of the two moments."""
+    """Decay rates of AdamW's two moments."""
     clip_norm: float | None = None
-    """Largest norm of the gradient; 0 for any. Default: 2, and 0 for MAE in the paper preset."""
+    """Norm at which the gradient is clipped; 0: no clipping. Default: 2, or 0 for MAE in the paper preset."""
 
 
 @dataclass(frozen=True)
@@ -116,21 +118,22 @@ class Recipe(TrainingRecipe):
     other_data = "start a new run from its weights with --start-from {run} and another --out"
 
     method: Positional[Method]
-    """What to pre-train; mi- sees an image through several masks, with terms of mutual information."""
+    """What to pre-train. The mi- methods use several masks for each image and add mutual-information terms."""
     data: DataOptions
     run: RunOptions
     objective: ObjectiveOptions = field(default_factory=ObjectiveOptions)
     mutual: MutualInformationOptions = field(default_factory=MutualInformationOptions)
     optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
     model: str | None = None
-    """Name such as gmae_vit_base_patch16_224. Default: that one, or its MAE twin."""
+    """Name of the model. Default: gmae_vit_base_patch16_224, or mae_vit_base_patch16_224 for mae and mi-mae."""
     preset: RecipePreset = "default"
-    """The project's choices (default), those of the paper, as far as docs/concepts/paper_preset.md says, or what suits
-    two CPU cores and half an hour (laptop); other options change single choices of a preset."""
+    """default: this project's choices; paper: the published choices (docs/concepts/paper_preset.md lists the
+    differences); laptop: choices for half an hour on two CPU cores. Other options override single choices of a
+    preset."""
     options: ModelOptions = field(default_factory=ModelOptions)
     start_from: str | None = None
-    """Run, model folder, name of weights in the package, or Hub id whose weights training starts from, encoder and
-    decoder; what model and options leave out is the same as there. Default: fresh weights."""
+    """Model whose weights (encoder and decoder) initialise training: a run, a model folder, the name of a packaged
+    model or a Hub id. Model options that are not given are taken from that model. Default: fresh weights."""
     probe: ProbeOptions = field(default_factory=ProbeOptions)
 
     def __post_init__(self) -> None:
