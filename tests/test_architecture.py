@@ -198,3 +198,12 @@ def test_mae_is_read_in_250_lines() -> None:
     section = PAGE.read_text(encoding="utf-8").split("## Reading MAE")[1].split("The loss is")[0]
     files = [PACKAGE / "models" / name for name in re.findall(r"`([\w/]+\.py)`", section)]
     assert len(files) == 10 and sum(map(code_lines, files)) <= 250
+
+
+def test_what_the_page_says_to_be_somewhere_is_there() -> None:
+    """The table of questions names a file, and a name that stands in it."""
+    text = PAGE.read_text()
+    rows = re.findall(r"^\| [^|]+ \| `([^`|]+)` \| `([^`|]+)` \|$", text[text.index("## Where is") :], re.MULTILINE)
+    assert len(rows) >= 15
+    missing = [(file, name) for file, name in rows if name not in (PAGE.parents[1] / file).read_text()]
+    assert not missing
