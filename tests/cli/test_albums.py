@@ -118,7 +118,7 @@ def test_broken_pictures_are_named_once_and_the_others_done(
     told = capsys.readouterr()
     assert out.exists() and str(out) in told.out
     assert told.err.count("cut.jpg") == told.err.count("photo.heic.jpg") == 1
-    assert told.err.splitlines()[-1] == "splatlearn: image: 2 of 3 could not be used, as was said above"
+    assert told.err.splitlines()[-1] == "splatlearn: image: 2 of 3 could not be used; the messages above say why"
 
 
 def test_a_format_that_is_not_read_is_named_with_the_way_on(

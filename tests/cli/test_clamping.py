@@ -124,9 +124,7 @@ def test_colours_that_viewers_show_are_written_without_a_word(
 
 def test_only_splat_files_have_colours_to_fit(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("export", str(folder / "model"), "--to", "timm", "--refit-colors") == 2
-    assert (
-        "refit-colors: expected a splat file, such as --to ply, to write with it, got timm" in capsys.readouterr().err
-    )
+    assert "refit-colors: expected a splat format, such as --to ply, got --to timm" in capsys.readouterr().err
 
 
 def test_colours_above_1_alone_matter_to_viewers_with_bytes(scene: Scene) -> None:

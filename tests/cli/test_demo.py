@@ -95,7 +95,7 @@ class TestOthers:
         path.parent.mkdir(parents=True)
         path.write_text("mine")
         assert demo(tmp_path / "folder", *overwrite) == 2
-        assert "out: expected a new folder or an earlier demo's" in capsys.readouterr().err
+        assert "out: expected a new folder or the folder of an earlier demo" in capsys.readouterr().err
         assert snapshot(tmp_path / "folder") == {name: b"mine"}
 
     def test_a_mistake_changes_nothing(

@@ -161,7 +161,7 @@ def test_the_default_pooling_is_the_same_everywhere():
         (("--data", "{tmp}/flat"), "data: expected labelled images, got 1 images in"),
         (("--data", "{tmp}/single"), "two or more class folders"),
         (("--data", "{tmp}/missing"), "data: expected images of all 3 classes in val, got none of 'blue'"),
-        (("--data", "{tmp}/photos", "--shots", "9"), "shots: expected at most as many images as the smallest class"),
+        (("--data", "{tmp}/photos", "--shots", "9"), "shots: expected at most the number of images of the smallest"),
         (
             ("--data", "{tmp}/photos", "--block", "7"),
             "block: expected a number from 1 to 2, the encoder's depth, got 7",

@@ -73,9 +73,9 @@ def test_wrong_input_is_one_sentence(
     out.write_bytes(b"precious")
     for arguments, message in [
         ((str(folder), str(photo), "--to", "ply", "--out", str(out)), "leaf.ply exists; choose another with --out"),
-        ((str(folder), "--to", "spz"), "image: expected a photograph whose Gaussians to write as spz, got none"),
+        ((str(folder), "--to", "spz"), "image: expected a photograph, whose Gaussians are written as spz, got none"),
         ((str(folder), str(tmp_path / "no.png"), "--to", "spz"), "no.png: unreadable image: the file does not exist"),
-        ((str(tmp_path / "mae"), str(photo), "--to", "spz"), "run: expected a GMAE, whose pictures are made of"),
+        ((str(tmp_path / "mae"), str(photo), "--to", "spz"), "run: expected a GMAE, which predicts Gaussians"),
         ((str(tmp_path / "none"), str(photo), "--to", "spz"), "none"),
         (
             (str(folder), str(photo), "--to", "spz", "--eps2d", "-1", "--out", str(tmp_path / "b.spz")),

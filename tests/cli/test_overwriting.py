@@ -125,7 +125,7 @@ def test_a_run_owns_its_report_and_evaluations(here: Path, capsys: pytest.Captur
     assert "evaluation.html exists" in capsys.readouterr().err
     (here / "mine" / "evaluation.json").write_text("{}")
     assert run(*evaluate, "--out", "mine") == 2
-    assert "evaluation.json: expected what `splatlearn evaluate` writes" in capsys.readouterr().err
+    assert "evaluation.json: expected a file of `splatlearn evaluate`" in capsys.readouterr().err
     assert (here / "mine" / "evaluation.html").read_text() == "mine"
     assert run(*evaluate, "--out", "mine/evaluation.json") == 2
     assert "out: expected a folder, got the file" in capsys.readouterr().err

@@ -176,7 +176,7 @@ WRONG = [
     (["--trackers", "wandb"], "trackers: wandb is not installed; pip install wandb, or choose --trackers none"),
     (["--trackers", "clipboard"], "trackers: expected none, all or some of "),
     (["--trackers", "none", "tensorboard"], "trackers: expected none, all or some of "),
-    (["--device", "cuda:99"], "device: cuda:99 is not on this machine"),
+    (["--device", "cuda:99"], "device: cuda:99 is not available on this machine"),
     (["--device", "abacus"], "device: expected auto, cpu, cuda, cuda:N or mps, got 'abacus'"),
     (["--device", "meta"], "device: expected auto"),
     (["--precision", "fp8"], "fp8"),

@@ -126,8 +126,8 @@ class TestGaussians:
     @pytest.mark.parametrize(
         ("name", "value", "message"),
         [
-            ("scales", -0.1, r"scales: expected standard deviations of at least 0, got -0.1; a logarithm of one needs"),
-            ("opacities", 1.5, r"opacities: expected \[0, 1\], got .* to 1.5; a logit needs .sigmoid\(\)"),
+            ("scales", -0.1, r"scales: expected standard deviations of at least 0, got -0.1; log-scales need"),
+            ("opacities", 1.5, r"opacities: expected \[0, 1\], got .* to 1.5; logits need .sigmoid\(\)"),
             ("opacities", -2.0, r"opacities: expected \[0, 1\], got -2 to "),
             ("quaternions", 0.0, r"quaternions: expected rotations, got 1 of 24 that are zero"),
             ("colors", float("nan"), r"colors: expected finite values, got 3 of 72"),

@@ -57,7 +57,11 @@ def test_nothing_is_said_where_there_is_nothing_to_say(machine, caplog: pytest.L
 )  # fmt: skip
 def test_what_cannot_be_used_is_refused(machine, name: str, known: bool) -> None:
     machine()
-    message = "is not on this machine; use --device auto" if known else "expected auto, cpu, cuda, cuda:N or mps, got"
+    message = (
+        "is not available on this machine; use --device auto"
+        if known
+        else "expected auto, cpu, cuda, cuda:N or mps, got"
+    )
     with pytest.raises(InputError, match=f"device: .*{message}"):
         choose_device(name)
 
@@ -65,7 +69,7 @@ def test_what_cannot_be_used_is_refused(machine, name: str, known: bool) -> None
 def test_the_last_of_several_gpus_is_there(machine) -> None:
     machine(cuda=3)
     assert choose_device("cuda:2").index == 2
-    with pytest.raises(InputError, match="cuda:3 is not on this machine"):
+    with pytest.raises(InputError, match="cuda:3 is not available on this machine"):
         choose_device("cuda:3")
 
 

@@ -83,7 +83,7 @@ def test_too_little_memory_is_a_sentence(
     with pytest.raises(SystemExit) as stopped:
         cli.main(["doctor"])
     assert stopped.value.code == 2
-    assert f"splatlearn: the memory does not suffice{reason}; take fewer" in capsys.readouterr().err
+    assert f"splatlearn: out of memory{reason}; use fewer" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("error", [ValueError("a defect"), RuntimeError("a defect"), KeyError("a defect")])

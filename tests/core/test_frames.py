@@ -54,5 +54,5 @@ def test_flipped_axes_leave_the_identity_rotation_alone(generator: torch.Generat
 
 @pytest.mark.parametrize("frame", ["", "RD", "RDX", "RDU", "RRF", "rdf", "RDFB"])
 def test_letters_that_name_no_frame(frame: str) -> None:
-    with pytest.raises(ValueError, match=f"frame: expected where x, y and z point.*got '{frame}'"):
+    with pytest.raises(ValueError, match=f"frame: expected the directions of x, y and z.*got '{frame}'"):
         check_frame("frame", frame)

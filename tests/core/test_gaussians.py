@@ -83,7 +83,7 @@ class TestCat:
             random_gaussians(generator, (2,), 3, channels=4),
             random_sh(generator, 0, (2,), 3),
         ):
-            with pytest.raises(ValueError, match=r"parts: expected sets that differ in K alone, got means"):
+            with pytest.raises(ValueError, match=r"parts: expected sets that differ only in K, got means"):
                 Gaussians.cat([one, other])
         with pytest.raises(
             ValueError, match=r"sh \[2, 3, 1, 3\] and means \[2, 4, 3\], sh \[2, 4, 4, 3\]; with_degree"
@@ -143,7 +143,7 @@ class TestTransformed:
         for rotation, message in [
             (
                 2 * torch.eye(3),
-                "rotation: expected an orthogonal matrix, got .* off the identity by 3; a uniform",
+                "rotation: expected an orthogonal matrix, got .* differs from the identity by 3; pass a uniform",
             ),
             (torch.zeros(4), "rotation: expected a quaternion, got four zeros"),
             (torch.eye(4), r"rotation: expected shape \[3, 3\] or \[4\], got \[4, 4\]"),

@@ -98,7 +98,7 @@ def test_only_what_all_were_evaluated_on_is_compared(tmp_path: Path):
 
 def test_wrong_runs_are_named(tmp_path: Path):
     runs = [run(tmp_path / name, "mae", 3, evaluation(0.5)) for name in ("a", "b")]
-    with pytest.raises(ValueError, match="runs: expected one run of a recipe and seed, got .*a and .*b, both of"):
+    with pytest.raises(ValueError, match="runs: expected one run for each recipe and seed, got .*a and .*b, both of"):
         compare_runs(runs)
     with pytest.raises(FileNotFoundError, match="expected a run with evaluation.json, found none; make it with `splat"):
         read_run(tmp_path / "nowhere")

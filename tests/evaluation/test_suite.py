@@ -175,7 +175,7 @@ class TestFile:
     @pytest.mark.parametrize("text", ["{", "[]", '{"schema_version": 1}', '{"schema_version": 1, "evaluations": [{}]}'])
     def test_a_torn_file_is_named_and_kept(self, tmp_path: Path, text: str):
         (tmp_path / "evaluation.json").write_text(text)
-        with pytest.raises(ValueError, match="evaluation.json: expected what `splatlearn evaluate` writes, got a file"):
+        with pytest.raises(ValueError, match="evaluation.json: expected a file of `splatlearn evaluate`, got one"):
             read_evaluations(tmp_path)
         assert (tmp_path / "evaluation.json").read_text() == text
 

@@ -102,7 +102,7 @@ def test_errors(generator: torch.Generator) -> None:
     view = torch.eye(4)
     with pytest.raises(ValueError, match="gaussians: expected the same colours in every view for a gmae camera"):
         to_pinhole(random_sh(generator, 1), Camera.gmae(8, 8))
-    with pytest.raises(ValueError, match="camera: expected the origin before it, got it at the depth 0"):
+    with pytest.raises(ValueError, match="camera: expected the origin in front of it, got the origin at depth 0"):
         to_pinhole(gaussians, replace(Camera.gmae(8, 8), viewmats=view))
     with pytest.raises(ValueError, match=r"camera: expected one matrix \[4, 4\], got \[2, 4, 4\]"):
         to_pinhole(gaussians, replace(Camera.gmae(8, 8), viewmats=view.expand(2, 4, 4)))

@@ -112,13 +112,13 @@ def test_arguments(tmp_path: Path, generator: torch.Generator) -> None:
         write_splats(tmp_path / "scene.ply", random_gaussians(generator, (), channels=5))
     with pytest.raises(TypeError, match="path: expected a str or a PathLike, got Gaussians"):
         write_splats(cloud, tmp_path / "scene.ply")  # pyright: ignore[reportArgumentType]
-    with pytest.raises(ValueError, match="frame: expected where x, y and z point"):
+    with pytest.raises(ValueError, match="frame: expected the directions of x, y and z"):
         write_splats(tmp_path / "scene.ply", cloud, frame="ABC")
-    with pytest.raises(ValueError, match="stored_frame: expected where x, y and z point"):
+    with pytest.raises(ValueError, match="stored_frame: expected the directions of x, y and z"):
         write_splats(tmp_path / "scene.ply", cloud, stored_frame="ABC")
     with pytest.raises(FileNotFoundError, match="none.ply: expected a splat file, found none"):
         read_splats(tmp_path / "none.ply")
-    with pytest.raises(ValueError, match="stored_frame: expected where x, y and z point"):
+    with pytest.raises(ValueError, match="stored_frame: expected the directions of x, y and z"):
         read_splats(tmp_path / "none.ply", stored_frame="ABC")
     with pytest.raises(SplatFileError, match="meta.json: expected a file in the folder, found none"):
         read_splats(tmp_path)

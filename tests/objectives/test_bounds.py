@@ -107,7 +107,9 @@ def test_no_gradient_of_leave_one_out_is_lost_to_its_own_partner(generator: torc
 
 def test_a_single_sample_has_nothing_to_be_compared_with() -> None:
     one = torch.zeros(2, 1, 1)
-    with pytest.raises(ValueError, match="scores: expected at least 2 candidates a sample, got 1; .* batches of at le"):
+    with pytest.raises(
+        ValueError, match="scores: expected at least 2 candidates per sample, got 1; .* batches of at le"
+    ):
         contrastive_loss(one)
     for bound in (club, leave_one_out):
         with pytest.raises(ValueError, match="likelihoods: expected at least 2 samples, got 1; .* batches of at least"):

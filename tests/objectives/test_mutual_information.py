@@ -104,7 +104,7 @@ class TestInfoNCE:
     def test_errors(self) -> None:
         with pytest.raises(ValueError, match="latents: expected at least 2 masks of each image to compare, got 1"):
             info_nce(torch.zeros(1, 4, 3))
-        with pytest.raises(ValueError, match="at least 2 candidates a sample, got 1; other images are the negatives"):
+        with pytest.raises(ValueError, match="at least 2 candidates per sample, got 1; other images are the negatives"):
             info_nce(torch.zeros(4, 1, 3))
         with pytest.raises(ValueError, match="temperature: expected a number above 0, got 0"):
             info_nce(torch.zeros(2, 2, 3), 0.0)

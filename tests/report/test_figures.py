@@ -101,11 +101,11 @@ def test_what_does_not_fit_is_named(photos):
     hidden = torch.ones(2, 8, 16, dtype=torch.bool)
     with pytest.raises(ValueError, match=r"originals: expected shape \[B, 3, H, W\], got \[3, 8, 16\]"):
         reconstruction_grid(photos[0], hidden, photos, ["a", "b"])
-    with pytest.raises(ValueError, match=r"reconstructions: expected shape \[2, 3, 8, 16\] to fit the others"):
+    with pytest.raises(ValueError, match=r"reconstructions: expected shape \[2, 3, 8, 16\] to match the others"):
         reconstruction_grid(photos, hidden, photos[..., :8], ["a", "b"])
-    with pytest.raises(ValueError, match=r"names: expected shape \[2\] to fit the others, got \[1\]"):
+    with pytest.raises(ValueError, match=r"names: expected shape \[2\] to match the others, got \[1\]"):
         reconstruction_grid(photos, hidden, photos, ["a"])
     with pytest.raises(ValueError, match="images: expected at least one column"):
         depth_prefix_strip([], [], [])
-    with pytest.raises(ValueError, match=r"conics: expected shape \[4, 3\] to fit the others"):
+    with pytest.raises(ValueError, match=r"conics: expected shape \[4, 3\] to match the others"):
         gaussian_map(photos[0], np.zeros((4, 2)), np.zeros((3, 3)), np.zeros((4, 3)), np.zeros(4))

@@ -46,12 +46,12 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
         TensorFiles(tmp_path, "scene")
     in_rows(tmp_path, (2, 4))
     (tmp_path / "scene-00001-of-00003.safetensors").unlink()
-    with pytest.raises(InputError, match="expected 3 shards of scene, found 2; bring the others here"):
+    with pytest.raises(InputError, match="expected 3 shards of scene, got 2; copy the others here"):
         TensorFiles(tmp_path, "scene")
     # Another part in its place has the rows of neither.
     (tmp_path / "scene-00002-of-00003.safetensors").rename(tmp_path / "scene-00001-of-00002.safetensors")
     (tmp_path / "scene-00000-of-00003.safetensors").rename(tmp_path / "scene-00000-of-00002.safetensors")
-    with pytest.raises(InputError, match="expected all rows of a in the files of scene, some are missing"):
+    with pytest.raises(InputError, match="expected all rows of a in the files of scene, got files without some"):
         TensorFiles(tmp_path, "scene")
 
 

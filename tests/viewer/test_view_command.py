@@ -81,7 +81,7 @@ def test_wrong_arguments_get_one_sentence(model: str, photos: Path, tmp_path: Pa
     out = str(tmp_path / "page.html")
     save_model(small_mae(), tmp_path / "mae")
     for arguments, sentence in (
-        ((str(tmp_path / "mae"), str(photos), "--out", out), "run: expected a GMAE, whose pictures are made of"),
+        ((str(tmp_path / "mae"), str(photos), "--out", out), "run: expected a GMAE, which predicts Gaussians"),
         ((model, str(photos), "--out", str(tmp_path)), "out: expected a file such as"),
         ((model, str(photos), "--out", out, "--max-size", "3"), "max_size: expected at least 4 pixels, one patch"),
         ((model, str(photos), "--out", out, "--groups", "1"), "groups: expected 2 to 10 clusters, got 1"),

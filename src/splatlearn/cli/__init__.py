@@ -58,7 +58,7 @@ def _exit_code(arguments: list[str]) -> int:
             raise
         said = f" ({error})" if str(error) else ""
         print(
-            f"splatlearn: the memory does not suffice{said}; take fewer or smaller images or fewer Gaussians",
+            f"splatlearn: out of memory{said}; use fewer or smaller images, or fewer Gaussians",
             file=sys.stderr,
         )
         return 2

@@ -37,7 +37,9 @@ def benchmark_command(
     from splatlearn.zero_shot.scene import check_options
 
     if given.out is None and not Path(run).is_dir():
-        raise InputError(f"out: expected a folder for the results of {run}, which is no folder here; name one")
+        raise InputError(
+            f"out: expected a folder for the results, because {run} is not a folder on this machine, got none; name one"
+        )
     out = Path(run if given.out is None else given.out)
     result = f"benchmark-{name}.json"
     outputs = outputs_in(out, [result], given.overwrite, owned=lambda _: given.out is None or is_run(out))

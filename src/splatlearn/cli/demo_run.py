@@ -140,7 +140,8 @@ def _outputs(out: Path, overwrite: bool) -> Outputs:
     if out.is_dir() and RECIPE not in listed and any(each.name not in HIDDEN for each in out.iterdir()):
         what = "a run" if (out / RECIPE).exists() else "other files"
         raise InputError(
-            f"out: expected a new folder or an earlier demo's, got {out}, which holds {what}; choose another with --out"
+            f"out: expected a new folder or the folder of an earlier demo, got {out}, which holds {what}; "
+            "choose another with --out"
         )
     outputs = outputs_in(out, PAGES, overwrite)
     begun = [name for name in RUN_NAMES if os.path.lexists(out / name)]

@@ -56,7 +56,7 @@ def results_folder(run: str, out: str | None) -> Path:
         return Path(out)
     if not Path(run).exists():
         raise InputError(
-            f"out: expected a folder for the results of {run}, which is no folder on this machine, got none; "
+            f"out: expected a folder for the results, because {run} is not a folder on this machine, got none; "
             "name one with --out"
         )
     return Path(run)

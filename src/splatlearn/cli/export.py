@@ -72,12 +72,12 @@ def export_command(
         if image is not None:
             raise InputError(f"image: expected none with --to {to}, which writes the model, got {image}")
         if refit_colors:
-            raise InputError(f"refit-colors: expected a splat file, such as --to ply, to write with it, got {to}")
+            raise InputError(f"refit-colors: expected a splat format, such as --to ply, got --to {to}")
         print(work.export_model(run, work.ModelExport(to, out, target, license, private, overwrite)))
         return 0
     run, images = model_and_images(run, () if image is None else (image,))
     if not images:
-        raise InputError(f"image: expected a photograph whose Gaussians to write as {to}, got none")
+        raise InputError(f"image: expected a photograph, whose Gaussians are written as {to}, got none")
     image = images[0]
     name = Path(image).stem + ENDINGS[to]
     path = output_file(name if out is None else out, overwrite, inputs=[image], example=name)

@@ -105,7 +105,7 @@ def _target(run: str, model: MAE | GMAE, options: ModelExport) -> ExportTarget:
     known = options.target or predicted_target(run)
     if known is None and isinstance(model, MAE):
         raise InputError(
-            f"target: expected colors or patches, for {run} has no recipe.json that says what the MAE predicts; "
-            "name it with --target"
+            f"target: expected colors or patches, got none, and {run} has no recipe.json that says what the MAE "
+            "predicts; name it with --target"
         )
     return known or "colors"

@@ -49,7 +49,7 @@ class Pictures:
         if batch_size < 1:
             raise InputError(f"batch_size: expected at least 1 image, got {batch_size}")
         if max_size < 0:
-            raise InputError(f"max_size: expected a number of pixels, or 0 for the images' own, got {max_size}")
+            raise InputError(f"max_size: expected a number of pixels, or 0 for the original size, got {max_size}")
         self._left_out: dict[str, LeftOut] = {}
         self.files = [file for path in paths for file in self._files(path)]
         if not self.files:
@@ -88,7 +88,7 @@ class Pictures:
     def finish(self) -> None:
         """Raise InputError when files were left out; all others are done by then."""
         if self.failed:
-            raise InputError(f"image: {self.failed} of {len(self.files)} could not be used, as was said above")
+            raise InputError(f"image: {self.failed} of {len(self.files)} could not be used; the messages above say why")
 
     def say_left_out(self) -> None:
         """Count on stderr what the folders hold beside images."""

@@ -30,8 +30,8 @@ def model_and_images(first: str | None, others: tuple[str, ...]) -> tuple[str, t
         return first, others
     if DEFAULT not in packaged_models():
         raise InputError(
-            f"run: expected a run folder, model folder or Hub id before the images, got {first}; name a model of your "
-            f"own (`splatlearn pretrain gmae` makes one), for this installation has no weights ({DEFAULT})"
+            f"run: expected a run folder, model folder or Hub id before the images, got {first}; this installation "
+            f"has no packaged weights ({DEFAULT}): name a model of your own, which `splatlearn pretrain gmae` trains"
         )
     return DEFAULT, (first, *others)
 
@@ -50,7 +50,7 @@ def load_gmae(run: str, device: torch.device | str = "cpu") -> GMAE:
     """Load the model of a command that needs Gaussians. Raises InputError for a MAE, and as `load_model` does."""
     model = load_model(run, device)
     if not isinstance(model, GMAE):
-        raise InputError(f"run: expected a GMAE, whose pictures are made of Gaussians, got a MAE in {run}")
+        raise InputError(f"run: expected a GMAE, which predicts Gaussians, got a MAE in {run}")
     return model
 
 
@@ -75,7 +75,7 @@ def _check_model(path: Path) -> None:
         )
     if path.is_file():
         raise InputError(
-            f"run, image: expected a run or model folder, or images, got the file {path}, which has no image's ending "
+            f"run, image: expected a run or model folder, or images, got the file {path}, which has no image ending "
             f"({', '.join(IMAGE_EXTENSIONS)})"
         )
 

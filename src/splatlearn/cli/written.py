@@ -42,7 +42,9 @@ def model_outputs(out: str | Path, names: Sequence[str], overwrite: bool, inputs
     mine = [name for name in names if name != CARD_NAME or may_write_card(folder)]
     if folder.is_dir():
         if is_run(folder):
-            raise InputError(f"out: expected a folder of its own for the model, got the run in {folder}")
+            raise InputError(
+                f"out: expected a folder for the model alone, got the run in {folder}; choose another with --out"
+            )
         if any(each.name != MARKER for each in folder.iterdir()) and not overwrite:
             raise InputError(f"out: {folder} exists; choose another with --out, or give --overwrite")
     return outputs_in(out, mine, overwrite, inputs=inputs)

@@ -101,15 +101,15 @@ def check_gaussians(means: Tensor, scales: Tensor, quaternions: Tensor, opacitie
         return
     if (smallest := float(scales.min())) < 0.0:
         raise InputError(
-            f"scales: expected standard deviations of at least 0, got {smallest:.4g}; a logarithm of one needs .exp()"
+            f"scales: expected standard deviations of at least 0, got {smallest:.4g}; log-scales need .exp()"
         )
     low, high = (float(value) for value in opacities.aminmax())
     if low < 0.0 or high > 1.0:
-        raise InputError(f"opacities: expected [0, 1], got {low:.4g} to {high:.4g}; a logit needs .sigmoid()")
+        raise InputError(f"opacities: expected [0, 1], got {low:.4g} to {high:.4g}; logits need .sigmoid()")
     if zeros := int((quaternions == 0).all(dim=-1).sum()):
         raise InputError(
             f"quaternions: expected rotations, got {zeros} of {opacities.numel()} that are zero; "
-            "(1, 0, 0, 0) turns nothing"
+            "the identity rotation is (1, 0, 0, 0)"
         )
 
 

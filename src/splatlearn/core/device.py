@@ -36,7 +36,9 @@ def choose_device(name: str) -> torch.device:
         raise InputError(f"device: expected auto, cpu, cuda, cuda:N or mps, got {name!r}")
     missing = device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()
     if missing or (device.type == "mps" and not torch.backends.mps.is_available()):
-        raise InputError(f"device: {name} is not on this machine; use --device auto (see `splatlearn doctor`)")
+        raise InputError(
+            f"device: {name} is not available on this machine; use --device auto (see `splatlearn doctor`)"
+        )
     return device
 
 

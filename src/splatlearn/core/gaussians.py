@@ -142,7 +142,9 @@ class Gaussians:
         kinds = [part._shapes_without(axis) for part in parts]
         if any(kind != kinds[0] for kind in kinds):
             got = " and ".join(dict.fromkeys(part._described() for part in parts))
-            raise InputError(f"parts: expected sets that differ in K alone, got {got}; with_degree gives sh one degree")
+            raise InputError(
+                f"parts: expected sets that differ only in K, got {got}; with_degree converts sh to one degree"
+            )
         tensors = [part.tensors() for part in parts]
         return cls(**{name: torch.cat([each[name] for each in tensors], dim=axis) for name in kinds[0]})
 
@@ -252,12 +254,12 @@ def _checked_rotation(rotation: Tensor) -> Float[Tensor, "3 3"]:
     exact = host.double()
     if exact.ndim == 1:
         if not bool(exact.any()):
-            raise InputError("rotation: expected a quaternion, got four zeros; (1, 0, 0, 0) turns nothing")
+            raise InputError("rotation: expected a quaternion, got four zeros; the identity is (1, 0, 0, 0)")
         return quaternions_to_matrices(exact)
     error = float((exact @ exact.T - torch.eye(3, dtype=exact.dtype)).abs().max())
     if not error <= ORTHOGONAL:
         raise InputError(
-            f"rotation: expected an orthogonal matrix, got one whose R Rᵀ is off the identity by {error:.3g}; "
-            "a uniform scale is an argument of its own"
+            f"rotation: expected an orthogonal matrix, got one whose R Rᵀ differs from the identity by {error:.3g}; "
+            "pass a uniform scale as scale"
         )
     return exact

@@ -115,7 +115,7 @@ def compare_runs(runs: Sequence[Run]) -> list[Comparison]:
         raise InputError(
             "runs: expected runs evaluated on the same images and features, but "
             + "; ".join(f"{run.folder} on {', '.join(each.title for each in run.evaluations)}" for run in runs[:3])
-            + "; evaluate them alike first"
+            + "; evaluate them with the same data and options first"
         )
     return [_comparison(kind, arms, names) for kind in shared]
 
@@ -144,8 +144,8 @@ def _arms(runs: Sequence[Run]) -> list[list[Run]]:
         for other in arm:
             if other.seed == run.seed:
                 raise InputError(
-                    f"runs: expected one run of a recipe and seed, got {other.folder} and {run.folder}, both of seed "
-                    f"{run.seed}"
+                    f"runs: expected one run for each recipe and seed, got {other.folder} and {run.folder}, both of "
+                    f"seed {run.seed}"
                 )
         arm.append(run)
     return list(arms.values())

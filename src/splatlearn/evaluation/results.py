@@ -82,7 +82,7 @@ class Evaluation:
 
     def __post_init__(self) -> None:
         if not self.subjects:
-            raise InputError("subjects: expected the model at least, got none")
+            raise InputError("subjects: expected at least the model, got none")
 
     @property
     def model(self) -> Subject:
@@ -128,7 +128,7 @@ def read_evaluations(folder: str | Path) -> list[Evaluation]:
             return [build(Evaluation, each, finite=False) for each in found["evaluations"]]
     except (ValueError, KeyError, TypeError) as error:
         raise FormatError(
-            f"{path}: expected what `splatlearn evaluate` writes, got a file that cannot be read ({error}); "
+            f"{path}: expected a file of `splatlearn evaluate`, got one that cannot be read ({error}); "
             "move it away and evaluate again"
         ) from error
     raise FormatError(

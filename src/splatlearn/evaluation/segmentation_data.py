@@ -85,7 +85,9 @@ class SegmentClasses:
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.values) or list(self.values) != sorted(set(self.values)):
-            raise InputError(f"values: expected rising numbers, one for each of {len(self.names)}, got {self.values}")
+            raise InputError(
+                f"values: expected increasing numbers, one for each of {len(self.names)}, got {self.values}"
+            )
 
     def __len__(self) -> int:
         return len(self.values)

@@ -63,7 +63,7 @@ def to_pinhole(gaussians: Gaussians, camera: Camera, eps2d: float = 0.0) -> tupl
     turn, shift = view[:3, :3], view[:3, 3]
     distance = float(shift[2])
     if not is_pinhole and distance <= camera.near:
-        raise InputError(f"camera: expected the origin before it, got it at the depth {distance:.4g}")
+        raise InputError(f"camera: expected the origin in front of it, got the origin at depth {distance:.4g}")
     pinhole = camera if is_pinhole else _pinhole(camera, distance)
     x, y, z = (exact.means @ turn.T + shift).unbind(-1)
     moved, local = _moved(x, y, z, camera, pinhole)

@@ -16,8 +16,8 @@ def check_reads_pictures(config: ViTConfig) -> None:
     """Raise InputError for an encoder of images that are neither RGB nor grey, which no picture file gives."""
     if config.channels not in (1, 3):
         raise InputError(
-            "model: expected an encoder of RGB or grey images, as pictures are read, got one of "
-            f"{config.channels} channels; encode tensors of your own with model.encode"
+            "model: expected an encoder of RGB or grey images, which image files hold, got one of "
+            f"{config.channels} channels; call model.encode with your own tensors"
         )
 
 

@@ -27,8 +27,8 @@ def contrastive_loss(scores: Float[Tensor, "*M B A"], first: int = 0) -> Float[T
     samples, candidates = scores.shape[-2:]
     if candidates < 2:
         raise InputError(
-            f"scores: expected at least 2 candidates a sample, got {candidates}; other images are the negatives, so "
-            "use batches of at least 2"
+            f"scores: expected at least 2 candidates per sample, got {candidates}; other images are the negatives, "
+            "so use batches of at least 2"
         )
     rows = scores.reshape(-1, candidates)
     partners = torch.arange(first, first + samples, device=scores.device)

@@ -37,7 +37,7 @@ class SoftOrder:
     def __call__(self, made: MaskedOutput, target: Float[Tensor, "B 3 H W"]) -> Float[Tensor, ""]:
         """Raises InputError for a reconstruction without Gaussians."""
         if made.gaussians is None or made.background is None:
-            raise InputError("reconstruction: expected a GMAE's, which has Gaussians, got one without")
+            raise InputError("reconstruction: expected one of a GMAE, which has Gaussians, got one without Gaussians")
         height, width = target.shape[-2:]
         rows, columns = lattice(height, self.turn), lattice(width, self.turn // max(1, height // SIDE))
         pixels = torch.cartesian_prod(columns + 0.5, rows + 0.5).to(target.device)

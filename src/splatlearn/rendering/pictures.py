@@ -100,7 +100,7 @@ def render(
         return _rendering(color, transmittance, collected, depth)
     if asked is not None and backend not in WHOLE:
         raise BackendError(
-            "info: only the compiled CPU kernels collect it, of float32 tensors on a CPU; "
+            "info: only the compiled CPU kernels collect it, from float32 tensors on a CPU; "
             "expected info=False with this backend, device or dtype"
         )
     if check:

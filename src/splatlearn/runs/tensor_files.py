@@ -89,7 +89,10 @@ class TensorFiles:
         for key, parts in self._parts.items():
             parts.sort()
             if sum(count for _, count, _ in parts) != (self.shapes[key] or (1,))[0]:
-                raise InputError(f"{folder}: expected all rows of {key} in the files of {name}, some are missing")
+                raise InputError(
+                    f"{folder}: expected all rows of {key} in the files of {name}, got files without some of them; "
+                    "copy all files here"
+                )
 
     def _index(self, path: Path) -> None:
         try:
@@ -149,7 +152,7 @@ def _files(folder: Path, name: str) -> list[Path]:
         raise MissingError(f"{folder}: expected {one.name} or its shards, found none")
     count = int(found[files[0]]["count"])
     if len(files) != count:
-        raise InputError(f"{folder}: expected {count} shards of {name}, found {len(files)}; bring the others here")
+        raise InputError(f"{folder}: expected {count} shards of {name}, got {len(files)}; copy the others here")
     return files
 
 

@@ -73,7 +73,7 @@ class ViewedImage:
             raise InputError(f"image: expected shape {list(size)}, the camera's, got {list(self.image.shape)}")
         if self.camera.model not in KNOWN_MODELS:
             known = ", ".join(KNOWN_MODELS)
-            raise InputError(f"camera: the page knows the camera models {known}, got {self.camera.model!r}")
+            raise InputError(f"camera: expected one of the page's camera models, {known}, got {self.camera.model!r}")
         if self.camera.batch_shape:
             raise InputError(f"camera: expected one matrix [4, 4], got {list(self.camera.viewmats.shape)}")
         check_finite(**self.gaussians.tensors())

@@ -94,7 +94,7 @@ def edges_of(scene: Scene, options: EdgeOptions | None = None) -> Float[Tensor, 
     counts = [count for count in options.layers if count <= scene.splats.count]
     if not counts:
         raise InputError(
-            f"layers: expected a number of layers up to {scene.splats.count}, the Gaussians, got {options.layers}"
+            f"layers: expected at most {scene.splats.count} layers, the number of Gaussians, got {options.layers}"
         )
     if options.method == "index":
         jumps = [_jumps(layer_index(scene, count, options.change)) for count in counts]

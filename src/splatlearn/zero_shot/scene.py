@@ -163,7 +163,7 @@ def principal_tokens(scene: Scene, count: int) -> Float[Tensor, "B K count"]:
     Raises InputError where the scene has no tokens.
     """
     if scene.tokens is None:
-        raise InputError("scene: expected one with the decoder's tokens, got one of Gaussians alone; use other cues")
+        raise InputError("scene: expected a scene with the decoder's tokens, got one of Gaussians only; use other cues")
     each = torch.arange(scene.tokens.shape[0], device=scene.tokens.device).unsqueeze(-1)
     tokens = scene.tokens[each, scene.order].float()
     centred = tokens - tokens.mean(dim=1, keepdim=True)

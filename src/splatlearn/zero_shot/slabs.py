@@ -69,7 +69,7 @@ def check_count(count: int, gaussians: int) -> None:
     """Raise InputError unless that many Gaussians can be cut into `count` slabs."""
     check_whole("count", count)
     if not 1 <= count <= gaussians:
-        raise InputError(f"count: expected 1 to {gaussians} layers for as many Gaussians, got {count}")
+        raise InputError(f"count: expected 1 to {gaussians} layers for {gaussians} Gaussians, got {count}")
 
 
 def cut_slabs(splats: Splats, index: Int64[Tensor, "B K"], count: int, size: tuple[int, int]) -> Slabs:

@@ -127,9 +127,9 @@ def test_center_crop_keeps_the_centre():
 def test_errors_name_the_argument():
     with pytest.raises(ValueError, match="^height, width: expected positive sizes in pixels, got 0 x 4"):
         RandomResizedCrop(0, 4)
-    with pytest.raises(ValueError, match=r"^scale: expected two rising shares .* got \(0.5, 0.2\)"):
+    with pytest.raises(ValueError, match=r"^scale: expected two increasing shares .* got \(0.5, 0.2\)"):
         RandomResizedCrop(4, 4, scale=(0.5, 0.2))
-    with pytest.raises(ValueError, match="^ratio: expected two rising positive aspects"):
+    with pytest.raises(ValueError, match="^ratio: expected two increasing positive aspects"):
         RandomResizedCrop(4, 4, ratio=(0.0, 1.0))
     with pytest.raises(ValueError, match=r"^flip: expected a probability in \[0, 1\], got 1.5"):
         RandomResizedCrop(4, 4, flip=1.5)

@@ -183,7 +183,9 @@ def test_errors_name_the_argument():
     loader = PretrainingLoader(dataset(20), batch_size=6)
     with pytest.raises(ValueError, match=r"^first_step: expected a step in \[0, 3\], got 4"):
         loader.batches(0, first_step=4)
-    with pytest.raises(ValueError, match="^epoch, epochs: expected one or more epochs from 0 on, got 1 from -1"):
+    with pytest.raises(
+        ValueError, match="^epoch, epochs: expected epoch of at least 0 and epochs of at least 1, got -1 and 1"
+    ):
         loader.batches(-1)
     with pytest.raises(ValueError, match="^batch_size: expected a positive number, got 0"):
         PretrainingLoader(dataset(), 0)

@@ -40,9 +40,7 @@ def test_images_are_drawn_evenly():
 
 def test_more_shots_than_images():
     labels = torch.tensor([0, 0, 1, 2, 3])
-    with pytest.raises(
-        ValueError, match="shots: expected at most .* got 2 of each class where 'b' has 1; ask for fewer"
-    ):
+    with pytest.raises(ValueError, match="shots: expected at most .* got 2 of each class, but 'b' has 1; choose fewer"):
         few_shot_draw(labels, CLASSES, 2, 0)
     with pytest.raises(
         ValueError, match=r"budget: expected a positive number of images or a share in \(0, 1\), got 1.5"

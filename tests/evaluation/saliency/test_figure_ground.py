@@ -64,7 +64,7 @@ def test_wrong_masks_are_named(square, no_shape_checks):
         mask_score(np.zeros((50, 40), np.float32), square)
     with pytest.raises(ValueError, match=r"soft: expected values in \[0, 1\]"):
         mask_score(np.full(square.shape, 2.0, np.float32), square)
-    with pytest.raises(ValueError, match="scores: expected those of at least one image"):
+    with pytest.raises(ValueError, match="scores: expected the scores of at least one image"):
         figure_scores([])
 
 

@@ -158,7 +158,7 @@ def test_an_encoder_goes_back_into_its_gmae(tmp_path: Path, generator: torch.Gen
 def test_what_has_no_like_there(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="model: expected a MAE, got a GMAE, .* export its encoder"):
         export_vit_mae(gmae(SQUARE), tmp_path / "a", "colors")
-    with pytest.raises(ValueError, match="model: expected one of square images, .* got 16×24; export the encoder"):
+    with pytest.raises(ValueError, match="model: expected a model of square images, .* got 16×24; export the encoder"):
         export_vit_mae(mae(WIDE), tmp_path / "a", "colors")
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="expected a folder, got the file"):

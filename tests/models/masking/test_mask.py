@@ -187,7 +187,9 @@ class TestErrors:
     def test_patterns(self) -> None:
         with pytest.raises(ValueError, match="pattern: expected one of random, block, grid, got 'stripes'"):
             orthogonal_masks(1, (4, 4), 4, pattern="stripes")  # type: ignore[arg-type]
-        with pytest.raises(ValueError, match="rows and columns that 2 and 2 divide, as 4 lattices need, got 7×7"):
+        with pytest.raises(
+            ValueError, match="rows divisible by 2 and columns divisible by 2, as 4 lattices need, got 7×7"
+        ):
             orthogonal_masks(1, (7, 7), 4, ratio=0.75, pattern="grid")
 
     def test_noise_of_another_grid(self) -> None:

@@ -23,7 +23,7 @@ def test_unpatchify_is_the_inverse(generator: torch.Generator) -> None:
     [(225, 224, "224×224 or 240×224"), (230, 230, "224×224 or 240×240"), (5, 32, "16×32"), (0, 16, "16×16")],
 )
 def test_sizes_that_do_not_divide(height: int, width: int, nearest: str) -> None:
-    message = f"images: .* patches of 16 px divide, got {height}×{width}; the nearest sizes that work: {nearest}$"
+    message = f"images: .* by the patch size of 16 px, got {height}×{width}; the nearest sizes that work: {nearest}$"
     with pytest.raises(ValueError, match=message):
         grid_of(height, width, 16)
 

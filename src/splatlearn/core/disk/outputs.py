@@ -205,7 +205,7 @@ def _check_folder(folder: Path, given: str, name: str = "out") -> None:
         what = "a link to nothing" if there.is_symlink() and not there.exists() else "the file"
         raise InputError(f"{name}: expected a folder, got {what} {there}")
     if not os.access(there, os.W_OK | os.X_OK):
-        raise InputError(f"{name}: expected a folder that can be written, got {there}, where the permission is missing")
+        raise InputError(f"{name}: expected a writable folder, got {there}, for which you have no write permission")
 
 
 def _folder_name(out: str | Path) -> str:

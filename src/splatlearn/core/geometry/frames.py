@@ -21,8 +21,8 @@ def check_frame(name: str, frame: str) -> None:
     axes = {POINTS_TO[letter][0] for letter in frame if letter in POINTS_TO}
     if len(frame) != 3 or len(axes) != 3:
         raise InputError(
-            f"{name}: expected where x, y and z point, one of R or L, U or D, F or B each, such as 'RDF' (x right, "
-            f"y down, z front) or 'RUB', got {frame!r}"
+            f"{name}: expected the directions of x, y and z, one each of R or L, U or D, F or B, such as 'RDF' (x "
+            f"right, y down, z front) or 'RUB', got {frame!r}"
         )
 
 

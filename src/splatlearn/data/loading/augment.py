@@ -38,9 +38,9 @@ class RandomResizedCrop:
         if self.height < 1 or self.width < 1:
             raise InputError(f"height, width: expected positive sizes in pixels, got {self.height} x {self.width}")
         if not 0 < self.scale[0] <= self.scale[1] <= 1:
-            raise InputError(f"scale: expected two rising shares of the area in (0, 1], got {self.scale}")
+            raise InputError(f"scale: expected two increasing shares of the area in (0, 1], got {self.scale}")
         if not 0 < self.ratio[0] <= self.ratio[1] < math.inf:
-            raise InputError(f"ratio: expected two rising positive aspects, got {self.ratio}")
+            raise InputError(f"ratio: expected two increasing positive aspects, got {self.ratio}")
         if not 0 <= self.flip <= 1:
             raise InputError(f"flip: expected a probability in [0, 1], got {self.flip}")
 

@@ -96,7 +96,9 @@ class PretrainingLoader(Generic[AnyBatch]):
         Raises InputError for an epoch or step out of range; the iterator raises DataError as the dataset does.
         """
         if epoch < 0 or epochs < 1:
-            raise InputError(f"epoch, epochs: expected one or more epochs from 0 on, got {epochs} from {epoch} on")
+            raise InputError(
+                f"epoch, epochs: expected epoch of at least 0 and epochs of at least 1, got {epoch} and {epochs}"
+            )
         if not 0 <= first_step <= self.steps_per_epoch:
             raise InputError(f"first_step: expected a step in [0, {self.steps_per_epoch}], got {first_step}")
         return self._read(_Plan(self, epoch, first_step, epochs))

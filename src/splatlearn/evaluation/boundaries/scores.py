@@ -137,7 +137,7 @@ def map_counts(
 def boundary_scores(counts: Sequence[BoundaryCounts], levels: Float[np.ndarray, " T"] | None = None) -> BoundaryScores:
     """The scores of a set of images from the counts of each. Raises InputError for no images."""
     if not counts:
-        raise InputError("counts: expected those of at least one image, got none")
+        raise InputError("counts: expected the counts of at least one image, got none")
     levels = thresholds(len(counts[0].found)) if levels is None else levels
     total = sum(counts[1:], counts[0])
     best = [int(f_measure(each.recall, each.precision).argmax()) for each in counts]

@@ -46,8 +46,8 @@ def images_of(labels: Int64[Tensor, " N"], classes: tuple[str, ...], budget: Bud
     for name, size in zip(classes, sizes, strict=True):
         if is_count and budget > size:
             raise InputError(
-                f"shots: expected at most as many images as the smallest class has, got {budget} of each class where "
-                f"{name!r} has {size}; ask for fewer"
+                f"shots: expected at most the number of images of the smallest class, got {budget} of each class, but "
+                f"{name!r} has {size}; choose fewer"
             )
     return tuple(int(budget) if is_count else max(1, round(budget * size)) for size in sizes)
 

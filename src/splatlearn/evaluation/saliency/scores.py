@@ -84,7 +84,7 @@ def mask_score(soft: Float[np.ndarray, "H W"], truth: Bool[np.ndarray, "H W"]) -
 def figure_scores(scores: Sequence[MaskScore]) -> FigureScores:
     """Average the scores of images. Raises InputError for none."""
     if not scores:
-        raise InputError("scores: expected those of at least one image, got none")
+        raise InputError("scores: expected the scores of at least one image, got none")
     precision = np.mean([score.precision for score in scores], axis=0)
     recall = np.mean([score.recall for score in scores], axis=0)
     weighted = (1 + BETA_SQUARED) * precision * recall / np.maximum(BETA_SQUARED * precision + recall, 1e-12)

@@ -75,5 +75,5 @@ def psnr(
 def _mean_weight(weights: Float[Tensor, "B H W"]) -> Float[Tensor, " B"]:
     means = weights.mean(dim=(1, 2))
     if not bool((means > 0).all()):
-        raise InputError("weights: expected a weight above 0 in each picture, got a picture without")
+        raise InputError("weights: expected a weight above 0 in each picture, got a picture without one")
     return means

@@ -67,11 +67,13 @@ def export_vit_mae(
     folder's name.
     """
     if isinstance(model, GMAE):
-        raise InputError("model: expected a MAE, got a GMAE, whose decoder has no like there; export its encoder (hf)")
+        raise InputError(
+            "model: expected a MAE, got a GMAE, whose decoder transformers does not have; export its encoder (hf)"
+        )
     config = model.config.encoder
     if config.image_size[0] != config.image_size[1]:
         raise InputError(
-            "model: expected one of square images, all that transformers' ViTMAEForPreTraining takes, got "
+            "model: expected a model of square images, as transformers' ViTMAEForPreTraining requires, got "
             f"{config.image_size[0]}×{config.image_size[1]}; export the encoder alone (hf)"
         )
     weights = official_weights(model)

@@ -89,7 +89,7 @@ def from_hf(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
                 named[f"{where}.{known[block[3]]}.{block[4]}" if block[3] in known else name] = value
     for name, parts in thirds.items():
         if len(parts) < 3:
-            raise InputError(f"{name}: expected a query, a key and a value, got {', '.join(parts)} alone")
+            raise InputError(f"{name}: expected a query, a key and a value, got only {', '.join(parts)}")
         if len({(each.shape, each.dtype) for each in parts.values()}) > 1 or not parts["query"].ndim:
             shapes = ", ".join(str(list(each.shape)) for each in parts.values())
             raise InputError(f"{name}: expected a query, a key and a value of one shape and type, got {shapes}")

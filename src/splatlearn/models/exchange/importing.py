@@ -144,7 +144,7 @@ def _numbers(name: str, value: Tensor) -> Tensor:
             f"{name}: expected floating-point numbers in memory, got {value.dtype}, {value.layout}, on {value.device}"
         )
     if value.numel() * value.element_size() > value.untyped_storage().nbytes():
-        raise InputError(f"{name}: expected {value.numel():,} numbers, got a tensor that repeats fewer of them")
+        raise InputError(f"{name}: expected {value.numel():,} numbers, got an expanded tensor, which stores fewer")
     check_stored(name, value.detach())
     return value.detach().float()
 
@@ -206,8 +206,8 @@ def _needed(weights: Mapping[str, Tensor], name: str, axes: int) -> Tensor:
 def _heads(name: str, given: int | None, embed_dim: int, usual: Mapping[int, int]) -> int:
     if given is None and embed_dim not in usual:
         raise InputError(
-            f"{name}: weights do not say how many attention heads they are for, and an embed_dim of {embed_dim} has no "
-            f"usual number; name it with --{name.replace('_', '-')}"
+            f"{name}: the weights do not contain the number of attention heads, and there is no usual number for an "
+            f"embed_dim of {embed_dim}; give it with --{name.replace('_', '-')}"
         )
     return given if given is not None else usual[embed_dim]
 

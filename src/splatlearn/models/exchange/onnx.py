@@ -90,7 +90,7 @@ def _wrapped(model: MAE | GMAE, graph: Graph) -> nn.Module:
     if graph == "encoder":
         return _Encoder(model).eval()
     if not isinstance(model, GMAE):
-        raise InputError("model: expected a GMAE, whose pictures are made of Gaussians, got a MAE; export its encoder")
+        raise InputError("model: expected a GMAE, which predicts Gaussians, got a MAE; export its encoder")
     return _Gaussians(model).eval()
 
 
@@ -113,7 +113,7 @@ def _difference(wrapped: nn.Module, file: Path, example: Tensor) -> float:
             away = float((found - wanted).abs().max())
             if not away <= TOLERANCE * (1.0 + float(wanted.abs().max())):
                 raise InputError(
-                    f"{output.name}: expected the model's numbers to {TOLERANCE}, got some {away:.2g} away"
+                    f"{output.name}: expected the model's values within {TOLERANCE}, got a difference of {away:.2g}"
                 )
             worst = max(worst, away)
     return worst

@@ -129,8 +129,8 @@ def unwrapped(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         bare = ".".join(part for part in name.split(".") if part not in WRAPPERS)
         if bare in named:
             raise FormatError(
-                f"{shown(name)}: expected one tensor of the name {bare!r} once {', '.join(sorted(WRAPPERS))} are taken "
-                "away, got two"
+                f"{shown(name)}: expected one tensor of the name {bare!r} after {', '.join(sorted(WRAPPERS))} are "
+                "removed from names, got two"
             )
         named[bare] = value
     while len(first := {name.partition(".")[0] for name in named}) == 1 and all("." in name for name in named):

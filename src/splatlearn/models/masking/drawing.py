@@ -90,7 +90,7 @@ def _ends(grid: Grid, count: int, ratio: float | None) -> list[int]:
     total = grid[0] * grid[1]
     if ratio is None:
         if not 2 <= count <= total:
-            raise InputError(f"count: expected 2 to {total} masks for as many patches, got {count}")
+            raise InputError(f"count: expected 2 to {total} masks for {total} patches, got {count}")
         return list(accumulate(total // count + (index < total % count) for index in range(count)))
     keep = _kept(grid, ratio)
     if not 1 <= count <= total // keep:

@@ -82,8 +82,8 @@ def join_masks(masks: Sequence[Mask]) -> Mask:
     if len(kinds) != 1:
         found = ", ".join(f"{visible} of {grid[0]}×{grid[1]}" for grid, visible in sorted(kinds)) or "no mask"
         raise InputError(
-            f"masks: expected masks of one grid with equally many visible patches, got {found}; "
-            "draw them with a ratio, which leaves the patches over hidden in all of them"
+            f"masks: expected masks of one grid with equal numbers of visible patches, got {found}; "
+            "draw them with a ratio, which hides the remaining patches in all of them"
         )
     visible, hidden = (torch.cat([getattr(mask, name) for mask in masks]) for name in ("visible", "hidden"))
     return Mask(visible, hidden, masks[0].grid)

@@ -27,7 +27,7 @@ def lattice_order(order: Tensor, noise: Tensor, grid: Grid, ends: list[int]) -> 
     across = len(ends) // down
     if grid[0] % down or grid[1] % across:
         raise InputError(
-            f"pattern: expected patches in rows and columns that {down} and {across} divide, as {len(ends)} lattices "
+            f"pattern: expected rows divisible by {down} and columns divisible by {across}, as {len(ends)} lattices "
             f"need, got {grid[0]}×{grid[1]}; choose another pattern, image size or ratio"
         )
     lattice = row % down * across + column % across

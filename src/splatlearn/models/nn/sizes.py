@@ -94,8 +94,8 @@ def check_sizes(embed_dim: int, depth: int, num_heads: int, mlp_ratio: float) ->
     """Raise InputError unless blocks of these sizes can be built."""
     if depth < 1 or num_heads < 1 or embed_dim < 1 or embed_dim % num_heads or embed_dim % 4:
         raise InputError(
-            "embed_dim, depth, num_heads: expected positive numbers and an embed_dim that num_heads and (for the "
-            f"positions) 4 divide, got embed_dim {embed_dim}, depth {depth}, num_heads {num_heads}"
+            "embed_dim, depth, num_heads: expected positive numbers and an embed_dim divisible by num_heads and (for "
+            f"the positions) by 4, got embed_dim {embed_dim}, depth {depth}, num_heads {num_heads}"
         )
     if depth > DEEPEST:
         raise InputError(f"depth: expected at most {DEEPEST} blocks, got {depth}")
@@ -116,8 +116,8 @@ def grid_of(height: int, width: int, patch_size: int, name: str = "images") -> G
         larger = [max(-(-side // patch_size), 1) * patch_size for side in (height, width)]
         nearest = " or ".join(dict.fromkeys(f"{sides[0]}×{sides[1]}" for sides in (smaller, larger)))
         raise InputError(
-            f"{name}: expected a height and width that patches of {patch_size} px divide, got {height}×{width}; "
-            f"the nearest sizes that work: {nearest}"
+            f"{name}: expected a height and width divisible by the patch size of {patch_size} px, got "
+            f"{height}×{width}; the nearest sizes that work: {nearest}"
         )
     return height // patch_size, width // patch_size
 

@@ -134,7 +134,7 @@ def rasterization(
     background = "black" if backgrounds is None or not has_color else _checked(backgrounds, given_set, camera)
     has_info = takes_scene(given_set, camera)
     if absgrad and not has_info:
-        raise BackendError("absgrad: only the compiled CPU kernels collect it, of float32 tensors on a CPU")
+        raise BackendError("absgrad: only the compiled CPU kernels collect it, from float32 tensors on a CPU")
     # No leaves: the backward pass reaches them after the renderer.
     gaussians, view = given_set.map(_viewed), camera.map(_viewed)
     info = (("absgrad",) if absgrad else ()) if has_info else False

@@ -30,4 +30,4 @@ def to_array(values: ArrayLike) -> NDArray[np.float64]:
 def check_size(name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
     """Raise InputError naming the argument whose shape does not fit the others."""
     if shape != expected:
-        raise InputError(f"{name}: expected shape {list(expected)} to fit the others, got {list(shape)}")
+        raise InputError(f"{name}: expected shape {list(expected)} to match the others, got {list(shape)}")

@@ -157,6 +157,6 @@ def _check(recipe: FinetuneRecipe) -> None:
     )  # fmt: skip
     check_range("a magnitude up to 10", lambda value: value <= 10, rand_augment=augment.rand_augment)
     if run.parallel != "ddp":
-        raise InputError(f"parallel: expected ddp, the one way to fine-tune in several processes, got {run.parallel!r}")
+        raise InputError(f"parallel: expected ddp, the only mode of fine-tuning, got {run.parallel!r}")
     check_betas(optimizer.betas)
     check_crop_scale(augment.crop_scale)

@@ -44,8 +44,11 @@ class Progress:
     images_per_pass: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.step, self.images_per_step, self.images_per_pass) < 0:
-            raise FormatError(f"step, images_per_step, images_per_pass: expected numbers ≥ 0, got {self.step} and more")
+        counts = (self.step, self.images_per_step, self.images_per_pass)
+        if min(counts) < 0:
+            raise FormatError(
+                f"step, images_per_step, images_per_pass: expected numbers ≥ 0, got {', '.join(map(str, counts))}"
+            )
 
 
 @dataclass(frozen=True, eq=False)

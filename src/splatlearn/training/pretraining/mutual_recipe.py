@@ -66,7 +66,7 @@ def check_mutual_information(options: MutualInformationOptions, images: int) -> 
     )  # fmt: skip
     if options.masks == 1 and options.maximize_weight:
         raise InputError(
-            "masks: expected at least 2, between which maximize_weight finds something to maximise, got 1; ask for "
+            "masks: expected at least 2, because maximize_weight compares masks of an image, got 1; use "
             "more masks or set maximize_weight to 0"
         )
     weights = [name for name in ("maximize_weight", "minimize_weight") if getattr(options, name)]

@@ -63,7 +63,9 @@ def project_backward(
 def _check_model(model: str) -> None:
     """Raise InputError for a model that the kernels would take for another."""
     if model not in MODELS:
-        raise InputError(f"camera: the Triton projection knows the models {', '.join(MODELS)}, got {model}")
+        raise InputError(
+            f"camera: expected one of the models of the Triton projection, {', '.join(MODELS)}, got {model}"
+        )
 
 
 def _views(view: Tensor, means: Tensor) -> tuple[Tensor, int]:
