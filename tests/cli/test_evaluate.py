@@ -50,7 +50,7 @@ def test_every_option_has_help(capsys: pytest.CaptureFixture[str]):
     for kind in (EvaluationInput, EvaluationOptions, Machine):
         for field in dataclasses.fields(kind):
             assert f"--{field.name.replace('_', '-')}" in text
-    assert "Which probes: knn, linear, naive-bayes, few-shot." in " ".join(text.split())
+    assert "Probes to run: knn, linear, naive-bayes, few-shot." in " ".join(text.split())
 
 
 def test_a_run_is_evaluated_and_its_report_shows_it(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -190,7 +190,7 @@ def test_wrong_input_is_one_sentence(
 
 def test_a_model_that_is_nowhere(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert run("evaluate", "some/where", "--data", photos) == 2
-    assert "out: expected a folder for the results of some/where" in capsys.readouterr().err
+    assert "out: expected a folder for the results, because some/where is not a folder" in capsys.readouterr().err
     (tmp_path / "empty").mkdir()
     assert run("evaluate", tmp_path / "empty", "--data", photos) == 2
     assert "expected a folder with config.json and model.safetensors" in capsys.readouterr().err

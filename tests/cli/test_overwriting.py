@@ -98,7 +98,10 @@ def test_outputs_of_images_whose_names_differ_in_case_alone(here: Path) -> None:
 
 def test_a_model_is_not_exported_over_itself_nor_into_a_run(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = a_run(here / "run", "mae", 0)
-    for run_or_model, message in (("model", "is an input of this command"), ("run", "a folder of its own")):
+    for run_or_model, message in (
+        ("model", "is an input of this command"),
+        ("run", "expected a folder for the model alone"),
+    ):
         assert run("export", run_or_model, "--to", "timm", "--out", run_or_model, "--overwrite") == 2
         assert message in capsys.readouterr().err
     load_model("model")

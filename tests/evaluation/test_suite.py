@@ -87,7 +87,7 @@ def test_default_shots_are_those_that_are_possible_and_others_are_an_error():
     assert {score.budget for score in scores} == {"1 per class (1%, 10%)", "5 per class", "10 per class"}
     few = evaluate(small_mae(), coloured_sets(train=18), options).model.scores
     assert {score.budget for score in few} == {"1 per class (1%, 10%)", "5 per class"}
-    with pytest.raises(ValueError, match="shots: expected at most .*, got 10 of each class where 'red' has 6"):
+    with pytest.raises(ValueError, match="shots: expected at most .*, got 10 of each class, but 'red' has 6"):
         evaluate(small_mae(), coloured_sets(train=18), dataclasses.replace(options, shots=(10,)))
 
 

@@ -196,7 +196,11 @@ class TestErrors:
         for name, value, message in [
             ("embeddings.position_embeddings", torch.randn(1, 17, 24, generator=generator), "fixed sin-cos positions"),
             ("layernorm.bias", None, "missing: norm.bias"),
-            ("encoder.layer.0.attention.attention.key.bias", None, "expected a query, a key and a value, got query, v"),
+            (
+                "encoder.layer.0.attention.attention.key.bias",
+                None,
+                "expected a query, a key and a value, got only query",
+            ),
             ("extra", torch.zeros(1), "unexpected: extra"),
             ("embeddings.patch_embeddings.projection.weight", torch.zeros(24, 3, 4, 2), "expected square patches"),
         ]:
