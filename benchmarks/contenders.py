@@ -39,9 +39,11 @@ class Contender:
 def contenders() -> dict[str, Contender]:
     """The backends that work on this machine's CPU, each instruction set by itself, and the scalar kernel."""
     found = [Contender(SCALAR, scalar_kernel.forward, scalar_kernel.backward)]
-    for name, state in available_backends().items():
-        module = BACKENDS[name].blend
-        if state != "ok" or BACKENDS[name].support.refusal(torch.zeros(1, 1, 2), 3) is not None:
+    states = available_backends()
+    # Without those that render as a whole, which have no step of compositing.
+    for name, backend in BACKENDS.items():
+        state, module = states[name], backend.blend
+        if state != "ok" or backend.support.refusal(torch.zeros(1, 1, 2), 3) is not None:
             continue
         if name == "triton":
             # Its interpreter, which is for tests.

@@ -21,7 +21,7 @@ from splatlearn.rendering import Rendering, render
 from splatlearn.rendering.backends.cpu import support as cpu_support
 
 COUNT, SIZE, THREADS = 2**19, (200, 16), 2
-SLACKS = (3, 50, 75, 125)
+SLACKS = (3, 20, 50, 75, 125)
 """MiB that may be allocated: the arrays of splats, the moments and the copies of bands come one after the other."""
 
 
