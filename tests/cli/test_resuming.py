@@ -84,7 +84,7 @@ class TestStop:
         assert steps(stopped) == list(range(1, 7))
         assert run("pretrain", "mae", "--out", str(stopped), "--resume", "--stop-after", "8") == 0
         said = capsys.readouterr().out
-        assert f"stopped at step 8 of 16; go on with: splatlearn pretrain mae --out {stopped} --resume" in said
+        assert f"stopped at step 8 of 16; continue with: splatlearn pretrain mae --out {stopped} --resume" in said
         # The advice.
         assert run("pretrain", "mae", "--out", str(stopped), "--resume") == 0
         assert "done: 16 steps, loss " in capsys.readouterr().out and steps(stopped) == list(range(1, 17))
@@ -93,8 +93,8 @@ class TestStop:
         (stopped / "report.html").write_text("mine")
         assert run("pretrain", "mae", "--out", str(stopped), "--resume", "--stop-after", "6") == 0
         said = capsys.readouterr().out
-        assert "no step was taken: the run stands at step 6 of 16, and --stop-after 6 counts all of its steps" in said
-        assert f"go on with: splatlearn pretrain mae --out {stopped} --resume" in said
+        assert "no step was taken: the run is at step 6 of 16, and --stop-after 6 counts all of its steps" in said
+        assert f"continue with: splatlearn pretrain mae --out {stopped} --resume" in said
         assert (stopped / "report.html").read_text() == "mine"
 
     def test_an_older_run_that_kept_it_goes_on(self, stopped: Path) -> None:
@@ -110,7 +110,7 @@ def test_a_finished_run_says_so_and_stays_as_it_is(stopped: Path, capsys: pytest
     capsys.readouterr()
     assert run("pretrain", "mae", "--out", str(stopped), "--resume") == 0
     said = capsys.readouterr().out
-    assert f"{stopped} is finished: its 16 steps were done before, and nothing was changed" in said
+    assert f"{stopped} is finished: all 16 steps had been done, and nothing was changed" in said
     assert "nan" not in said and "--start-from" in said
     assert {path: path.read_bytes() for path in stopped.rglob("*") if path.is_file()} == before
 

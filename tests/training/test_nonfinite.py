@@ -162,7 +162,7 @@ class TestReplay:
         pretrain(small_recipe(tmp_path / "run", "mae", stop_after=2), pictures())
         with pytest.raises(SystemExit) as stop:
             main(["replay", str(tmp_path / "run" / "nonfinite" / "step-00000001"), "--precision", "fp32"])
-        assert stop.value.code == 1 and "all is finite here" in capsys.readouterr().out
+        assert stop.value.code == 1 and "all values are finite here" in capsys.readouterr().out
 
     def test_another_folder(self, tmp_path: Path) -> None:
         with pytest.raises(ReplayError, match="expected a step that a run saved under nonfinite/, got a folder"):

@@ -78,7 +78,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
     for name, reason in list(evaluation.unreadable.items())[:MOST_NAMED]:
         note(f"{name}: unreadable image: {reason}")
     if len(evaluation.unreadable) > MOST_NAMED:
-        note(f"{len(evaluation.unreadable)} unreadable images in all, which evaluation.json names")
+        note(f"{len(evaluation.unreadable)} unreadable images in total, which evaluation.json lists")
     for table in (score_table(evaluation), *few_shot_tables(evaluation)):
         if table.rows:
             print_table(f"{evaluation.title}, percent", table.columns, table.rows)

@@ -108,7 +108,7 @@ class Pictures:
             note(f"{file}: several frames, of which the first is used")
         if region.size != region.image.size and not self._shrunk:
             self._shrunk = True
-            note(f"larger images are read at {self.max_size} pixels of their longer side (--max-size), {file} for one")
+            note(f"larger images, such as {file}, are shrunk to a longer side of {self.max_size} pixels (--max-size)")
         return region.image
 
     def _read(self, file: Path) -> Float[Tensor, "3 H W"] | None:

@@ -29,7 +29,7 @@ def replay_command(
     print(f"step {again.step} in the run: {before}")
     print(f"step {again.step} again: loss {again.loss:g}, gradient norm {again.grad_norm:g}")
     if again.finite:
-        print("all is finite here: the device or the precision of the run made the difference")
+        print("all values are finite here: the device or the precision of the run made the difference")
         return 1
     where = f"the output of {again.module}" if again.module else "no module's output: the renderer, the loss or later"
     print(f"first not finite: {where}")

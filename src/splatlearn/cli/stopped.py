@@ -19,11 +19,11 @@ def how_it_stopped(result: RunResult, run: RunOptions, command: str) -> int:
     """
     again = f"{command} --out {shlex.quote(str(result.folder))} --resume"
     if result.main and result.done:
-        print(f"stopped at step {result.steps} of {result.total}; go on with: {again}")
+        print(f"stopped at step {result.steps} of {result.total}; continue with: {again}")
     elif result.main:
         print(
-            f"no step was taken: the run stands at step {result.steps} of {result.total}, and --stop-after "
-            f"{run.stop_after} counts all of its steps; go on with: {again}"
+            f"no step was taken: the run is at step {result.steps} of {result.total}, and --stop-after "
+            f"{run.stop_after} counts all of its steps; continue with: {again}"
         )
     if result.requeue:
         return REQUEUE
@@ -37,7 +37,7 @@ def is_finished(result: RunResult, more: str = "") -> bool:
         return False
     if result.main:
         print(
-            f"{result.folder} is finished: its {result.total} steps were done before, and nothing was changed{more}. "
-            f"For more, begin another run; `splatlearn pretrain --start-from` takes weights"
+            f"{result.folder} is finished: all {result.total} steps had been done, and nothing was changed{more}. "
+            f"To train further, start a new run from its weights with `splatlearn pretrain --start-from`"
         )
     return True
