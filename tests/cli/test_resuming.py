@@ -260,7 +260,7 @@ class TestNothingIsLeft:
         monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path and access(path, mode))
         out = str(tmp_path / "new" / "run")
         assert run("pretrain", "mae", "--data", str(begun / "photos"), "--out", out, *SMALL) == 2
-        assert "out: expected a folder that can be written" in capsys.readouterr().err
+        assert "out: expected a writable folder" in capsys.readouterr().err
         assert not list(tmp_path.iterdir())
 
 

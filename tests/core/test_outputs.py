@@ -118,7 +118,7 @@ class TestFolders:
     @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
     def test_a_folder_without_permission(self, tmp_path: Path) -> None:
         (tmp_path / "locked").mkdir(mode=0o500)
-        with pytest.raises(InputError, match="out: expected a folder that can be written"):
+        with pytest.raises(InputError, match="out: expected a writable folder"):
             outputs_in(tmp_path / "locked" / "new", ["a.png"])
 
     def test_a_failure_leaves_nothing_but_what_was_written(self, tmp_path: Path) -> None:
