@@ -84,7 +84,7 @@ def test_wrong_exports_are_one_sentence(birds: Path, tmp_path: Path, capsys: pyt
     (tmp_path / "taken" / "precious").write_bytes(b"precious")
     for arguments, message in [
         (("mae", "photo.png", "--to", "timm"), "image: expected none with --to timm"),
-        (("mae", "--to", "hf-mae", "--out", "new"), "target: expected colors or patches, for"),
+        (("mae", "--to", "hf-mae", "--out", "new"), "target: expected colors or patches, got none"),
         (("gmae", "--to", "hf-mae", "--out", "new"), "model: expected a MAE, got a GMAE"),
         (("mae", "--to", "onnx-gaussians", "--out", "new.onnx"), "model: expected a GMAE"),
         (("mae", "--to", "timm", "--out", "taken"), "taken exists; choose another with --out, or give --overwrite"),

@@ -93,5 +93,5 @@ def test_other_channels_are_refused_before_anything_is_written(
     out = tmp_path / ("page.html" if verb == "report" else "out")
     more = ["--rand-augment", 0] if verb == "finetune" else []
     assert run(verb, tmp_path / "four", *given, "--out", out, "--device", "cpu", *more) == 2
-    assert "model: expected an encoder of RGB or grey images, as pictures are read, got" in capsys.readouterr().err
+    assert "model: expected an encoder of RGB or grey images, which image files hold, got" in capsys.readouterr().err
     assert not out.exists() and sorted((tmp_path / "four").rglob("*")) == before

@@ -56,7 +56,7 @@ def test_every_field_of_the_recipe_is_an_option_with_help(capsys: pytest.Capture
     }
     for name in names | {"data"}:
         assert f"--{name.replace('_', '-')}" in text, name
-    for words in ("Share of the patches", "steps between checkpoints", "Passes over the data"):
+    for words in ("Fraction of the patches", "steps between checkpoints", "Number of passes over the data"):
         assert words in " ".join(text.split())
 
 

@@ -64,5 +64,5 @@ def test_softness_falls_geometrically() -> None:
 
 def test_refuses_a_reconstruction_without_gaussians() -> None:
     model, made, images = reconstruction()
-    with pytest.raises(ValueError, match="expected a GMAE's"):
+    with pytest.raises(ValueError, match="expected one of a GMAE"):
         SoftOrder(model.config)(replace(made, gaussians=None), images)

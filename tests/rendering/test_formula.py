@@ -260,12 +260,17 @@ class TestAnUnknownModel:
         with usable("triton"):
             inputs = kernel_inputs()
             outputs = projection._empty_outputs(torch.zeros(1, 1, 3), torch.zeros(1, 1, 3))
-            with pytest.raises(InputError, match="knows the models pinhole, orthographic, gmae, got twice"):
+            with pytest.raises(
+                InputError,
+                match="expected one of the models of the Triton projection, pinhole, orthographic, gmae, got twice",
+            ):
                 BACKENDS["triton"].project.project(inputs, outputs, "twice", [1.0] * 7)
 
     def test_the_page_refuses_it(self) -> None:
         image, none = torch.zeros(3, 30, 40), torch.zeros(1, dtype=torch.long)
-        with pytest.raises(InputError, match="knows the camera models pinhole, orthographic, gmae, got 'twice'"):
+        with pytest.raises(
+            InputError, match="expected one of the page's camera models, pinhole, orthographic, gmae, got 'twice'"
+        ):
             ViewedImage("", image, gaussian((0.0, 0.0, 0.0))[0], camera_of("twice"), torch.zeros(3), none)
         with usable("viewer"), pytest.raises(RuntimeError, match="no model is called twice"):
             projected("viewer", gaussian((0.0, 0.0, 0.0)), camera_of("twice"))

@@ -166,7 +166,7 @@ class TestRecipe:
         ("changes", "message"),
         [
             ({"masks": 0}, "masks: expected a number above 0, got 0"),
-            ({"masks": 1, "maximize_weight": 1.0}, "masks: expected at least 2, between which maximize_weight"),
+            ({"masks": 1, "maximize_weight": 1.0}, "masks: expected at least 2, because maximize_weight"),
             ({"temperature": 0.0}, "temperature: expected a number above 0, got 0.0"),
             ({"minimize_weight": -1.0}, "minimize_weight: expected a number ≥ 0, got -1.0"),
             ({"maximize_weight": float("nan")}, "maximize_weight: expected a number ≥ 0, got nan"),

@@ -89,9 +89,9 @@ class TestErrors:
         torch.save({"model": official_file(their_mae())}, file)
         with pytest.raises(ValueError, match="target: expected colors or patches, which the file does not say"):
             import_model(file, HEADS)
-        with pytest.raises(ValueError, match="num_heads: weights do not say how many .* and an embed_dim of 24"):
+        with pytest.raises(ValueError, match="num_heads: the weights do not contain the number .* an embed_dim of 24"):
             import_model(file)
-        with pytest.raises(ValueError, match="decoder_num_heads: .* an embed_dim of 16 .* --decoder-num-heads"):
+        with pytest.raises(ValueError, match="decoder_num_heads: .* an embed_dim of 16.* --decoder-num-heads"):
             import_model(file, ImportOptions(num_heads=3, target="colors"))
         with pytest.raises(ValueError, match="pos_embed: expected 24 positions of a 4×6 grid .* name the image_size"):
             import_model(file, options(image_size=(16, 24)))
