@@ -8,7 +8,8 @@ opacities are sigmoids of a normal number times 2, harmonics are of degree 3. "p
 pixel in which it is visible. The floor is what the pairs cost at the rate of large splats, measured in the same run,
 plus the bytes of the parameters read twice and the gradients written once, at the rate of a copy. Times are
 milliseconds of the clock; "cpu" are those of all processors. `--before` adds the way for few Gaussians, which all
-scenes took before.
+scenes took before, `--requests` what "weights" and "absgrad" cost, and `--crossover` compares both ways for sets of 256 to
+16,384 Gaussians at 64, 224 and 400 px.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import tyro
@@ -60,7 +62,6 @@ COPIED = 2**26
 """Numbers of the copy that measures the rate of memory: 256 MiB."""
 NUMBERS = 59
 """Numbers of a Gaussian with harmonics of degree 3."""
-PARTS = ("project", "sort", "bin", "blend", "blend backward", "project backward")
 Timed = tuple[float, float]
 """Milliseconds of the clock, and of all processors."""
 
@@ -162,17 +163,80 @@ def floor_of(row: Row, found: dict[str, Any], pair_ms: float, bytes_per_ms: floa
     return {"pairs_ms": pairs, "bytes_ms": moved, "times_floor": found["render"]["least_cpu_ms"] / (pairs + moved)}
 
 
+def requests(row: Row, rounds: int) -> dict[str, dict[str, float]]:
+    """Least processor milliseconds of both passes for each request of `info`, in turns."""
+    camera, start = camera_of(row), parameters_of(row)
+    upstream = torch.randn(3, row.height, row.width, generator=torch.Generator().manual_seed(2))
+    asked: dict[str, Any] = {"nothing": False, "info": True, "weights": "weights", "absgrad": "absgrad"}
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in asked}
+    for each in range(rounds + 1):
+        for name, info in asked.items():
+            leaves = Gaussians(**{key: value.clone().requires_grad_() for key, value in start.items()})
+            (_, forward), made = timed(
+                lambda leaves=leaves, info=info: render(leaves, camera, "black", depth=False, info=info)
+            )
+            (_, backward), _ = timed(lambda made=made: made.color.backward(upstream))
+            if each:
+                times[name].append((forward, backward))
+    return {
+        name: {"forward_cpu_ms": min(one for one, _ in values), "backward_cpu_ms": min(two for _, two in values)}
+        for name, values in times.items()
+    }
+
+
+def crossover(rounds: int) -> list[dict[str, Any]]:
+    """Both ways for single pictures of colours, forward and backward, in turns: least processor milliseconds."""
+    found = []
+    for side, count in ((side, count) for side in (64, 224, 400) for count in (256, 1024, 2048, 4096, 16384)):
+        row = Row(side, side, count, 4.0)
+        camera, start = camera_of(row), parameters_of(row)
+        start["colors"] = start.pop("sh")[:, 0]
+        upstream = torch.randn(3, side, side, generator=torch.Generator().manual_seed(2))
+        times: dict[str, list[float]] = {"few": [], "scene": []}
+        for _ in range(rounds):
+            for name, fewest in (("few", count + 1), ("scene", 0)):
+                with _choosing(fewest):
+                    leaves = Gaussians(**{key: value.clone().requires_grad_() for key, value in start.items()})
+                    (_, took), _ = timed(
+                        lambda leaves=leaves: render(leaves, camera, "black", depth=False).color.backward(upstream)
+                    )
+                times[name].append(took)
+        found.append({"side": side, "count": count, **{name: min(values) for name, values in times.items()}})
+    return found
+
+
+@contextmanager
+def _choosing(fewest: int) -> Iterator[None]:
+    """Inside, sets of `fewest` Gaussians and more take the way for scenes."""
+    kept = scenes.FEWEST, scenes.ALWAYS
+    scenes.FEWEST = scenes.ALWAYS = fewest
+    try:
+        yield
+    finally:
+        scenes.FEWEST, scenes.ALWAYS = kept
+
+
 def main(
     threads: tuple[int, ...] = (1, 2),
     rounds: int = 7,
     rows: tuple[str, ...] = tuple(ROWS),
     before: bool = False,
+    with_requests: Annotated[bool, tyro.conf.arg(name="requests")] = False,
+    with_crossover: Annotated[bool, tyro.conf.arg(name="crossover")] = False,
     json_file: Path | None = None,
 ) -> None:
     """Time steps of fitting scenes.
 
     - `rows`: names of scenes. `before`: also time the way for few Gaussians.
+    - `with_requests`: time what `info` costs instead. `with_crossover`: compare both ways for few Gaussians instead.
     """
+    if with_requests or with_crossover:
+        torch.set_num_threads(threads[0])
+        other = crossover(rounds) if with_crossover else {name: requests(ROWS[name], rounds) for name in rows}
+        print(json.dumps(other, indent=1))
+        if json_file is not None:
+            json_file.write_text(json.dumps({"environment": environment(), "rows": other}, indent=1) + "\n")
+        return
     report: list[dict[str, Any]] = []
     for count in threads:
         torch.set_num_threads(count)
@@ -196,22 +260,15 @@ def main(
 
 
 def _before(row: Row, rounds: int) -> dict[str, Any]:
-    kept = scenes.FEWEST, scenes.ALWAYS
-    scenes.FEWEST = scenes.ALWAYS = row.count + 1
-    try:
-        camera, start = camera_of(row), parameters_of(row)
-        upstream = torch.randn(3, row.height, row.width, generator=torch.Generator().manual_seed(2))
-        taken = []
-        for _ in range(max(2, rounds // 2)):
-            leaves = {name: each.clone().requires_grad_() for name, each in start.items()}
-
-            def step(leaves: dict[str, Tensor] = leaves) -> None:
-                (render(Gaussians(**leaves), camera, "black", depth=False).color * upstream).sum().backward()
-
-            taken.append(timed(step)[0])
-        return {"render": middle(taken[1:])}
-    finally:
-        scenes.FEWEST, scenes.ALWAYS = kept
+    camera, start = camera_of(row), parameters_of(row)
+    upstream = torch.randn(3, row.height, row.width, generator=torch.Generator().manual_seed(2))
+    taken = []
+    for _ in range(max(2, rounds // 2)):
+        leaves = Gaussians(**{name: each.clone().requires_grad_() for name, each in start.items()})
+        with _choosing(row.count + 1):
+            took, _ = timed(lambda leaves=leaves: render(leaves, camera, "black", depth=False).color.backward(upstream))
+        taken.append(took)
+    return {"render": middle(taken[1:])}
 
 
 def _short(entry: dict[str, Any]) -> dict[str, Any]:

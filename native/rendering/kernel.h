@@ -64,7 +64,7 @@ struct Prepared {
         return {x, y, u, v, w, level, reach, extent_x, extent_y, slope_x, peak, step, narrowing, flatness};
     }
 
-    // Room for so many splats, not filled.
+    // Room for `length` splats, not filled.
     void allocate(int length) {
         const std::size_t padded = static_cast<std::size_t>(length) + PAD;
         storage.reset(new float[padded * 14]);

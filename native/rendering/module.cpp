@@ -15,6 +15,7 @@
 
 #include "../common/caught.h"
 #include "../common/instruction_sets.h"
+#include "arrays.h"
 #include "kernel.h"
 #include "lens.h"
 #include "projection.h"
@@ -25,10 +26,6 @@ using namespace splat;
 
 namespace {
 
-template <int D>
-using Input = nb::ndarray<const float, nb::ndim<D>, nb::c_contig, nb::device::cpu>;
-template <int D>
-using Output = nb::ndarray<float, nb::ndim<D>, nb::c_contig, nb::device::cpu>;
 template <typename T>
 using Order = nb::ndarray<T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "arrays.h"
 #include "lens.h"
 #include "scene_view.h"
 
@@ -21,10 +22,6 @@ using namespace splat;
 
 namespace {
 
-template <int D>
-using Input = nb::ndarray<const float, nb::ndim<D>, nb::c_contig, nb::device::cpu>;
-template <int D>
-using Output = nb::ndarray<float, nb::ndim<D>, nb::c_contig, nb::device::cpu>;
 using Places = nb::ndarray<int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
 template <typename Array>

@@ -134,6 +134,20 @@ def test_info_of_another_backend_is_refused_in_a_sentence() -> None:
         render(gaussians, view, info="weight")
 
 
+def test_absolute_gradients_of_more_channels_than_a_pass_has_are_refused() -> None:
+    gaussians, view = many(torch.Generator().manual_seed(0), 20, degree=None, channels=16), camera((20, 20))
+    assert render(gaussians, view, (0.0,) * 16, depth=False, info="absgrad").info is not None
+    with pytest.raises(InputError, match="'absgrad' for more than 16 channels, depth included, got 17"):
+        render(gaussians, view, (0.0,) * 16, info="absgrad")
+
+
+def test_kept_memory_can_be_freed() -> None:
+    gaussians = many(torch.Generator().manual_seed(0), 5000)
+    render(free(gaussians), camera((64, 64)), info=True).color.sum().backward()
+    assert cpu_support.free_kept_memory() > 0
+    assert cpu_support.free_kept_memory() == 0
+
+
 @pytest.mark.parametrize("few", [0, 10**9], ids=["scenes", "plain"])
 @pytest.mark.parametrize("name", ["means", "scales", "quaternions", "opacities", "sh"])
 def test_what_is_not_finite_is_dropped_on_request(name: str, few: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,11 +12,14 @@ from torch import Tensor
 
 from splatlearn.core.errors import BackendError
 from splatlearn.rendering.backends.cpu import scene as cpu_scene
-from splatlearn.rendering.backends.cpu.scene import SceneInputs, SceneLens
+from splatlearn.rendering.backends.cpu.scene import (
+    CAMERA_SUMS,
+    SceneInputs,
+    SceneLens,
+    SceneResults,
+    SceneView,
+)
 from splatlearn.rendering.derivatives import FIRST_ONLY, refuse_transforms
-
-CAMERA_SUMS = 15
-"""Numbers in the gradient of a view: three rows of its matrix, and the origin of directions."""
 
 
 @dataclass(eq=False)
@@ -64,9 +67,14 @@ class Report:
         self.wanted = wanted
         self.info: SceneInfo | None = None
         self.seen = Seen(0, 0)
+        self.counts: list[int] = []
 
     def wants(self, name: str) -> bool:
         return self.wanted is not None and name in self.wanted
+
+    def places(self) -> tuple[Tensor, ...]:
+        """The ids of the Gaussians that each view sees; nothing without `info`."""
+        return () if self.info is None else self.info.ids.split(self.counts)
 
     def collect(self, states: list[Any], weights: list[Tensor | None]) -> None:
         self.seen = Seen(*(sum(getattr(state, name) for state in states) for name in Seen._fields))
@@ -79,11 +87,11 @@ class Report:
             state.fill_visible(ids[-1].numpy(), radii[-1].numpy())
             if each is not None:
                 sums.append(each[ids[-1].long()])
-        counts = torch.tensor([state.visible for state in states])
+        self.counts = [state.visible for state in states]
         columns = torch.cat(sums).unbind(-1) if sums else (None, None, None)
         self.info = SceneInfo(
             torch.cat(ids).long(),
-            torch.repeat_interleave(torch.arange(len(states)), counts),
+            torch.repeat_interleave(torch.arange(len(states)), torch.tensor(self.counts)),
             torch.cat(radii),
             *columns,
             not_finite=self.seen.not_finite,
@@ -92,7 +100,7 @@ class Report:
 
 
 class RenderScene(torch.autograd.Function):
-    """Not a registered operation: it keeps a state from pass to pass, and torch.compile is given the other way."""
+    """Not a registered operation: it keeps a state from the forward to the backward pass."""
 
     @staticmethod
     def forward(
@@ -122,10 +130,9 @@ class RenderScene(torch.autograd.Function):
             states.append(
                 cpu_scene.forward(
                     _one_of(tensors, one),
-                    (views[one, view], origins[one, view]),
-                    lenses[one * count + view],
-                    depth,
-                    background[one, view],
+                    SceneView(
+                        views[one, view], origins[one, view], lenses[one * count + view], background[one, view], depth
+                    ),
                     (color[one, view], transmittance[one, view]),
                     weights[-1],
                 )
@@ -159,28 +166,31 @@ class _RenderSceneBackward(torch.autograd.Function):
         of_camera = outer.needs_input_grad[6] or outer.needs_input_grad[7]
         by_camera = torch.empty(sets, count, CAMERA_SUMS, dtype=torch.float64) if of_camera else None
         means2d: tuple[list[Tensor], list[Tensor]] = [], []
+        places = iter(report.places())
         for one, view in _pairs(sets, count):
-            state = outer.states[one * count + view]
+            index = one * count + view
             asked = (report.info is not None, report.wants("absgrad"))
             filled = [torch.empty(outer.count, 2) if wanted else None for wanted in asked]
             cpu_scene.backward(
-                state,
+                outer.states[index],
                 _one_of(tensors, one),
-                (views[one, view], origins[one, view]),
-                outer.lenses[one * count + view],
-                outer.depth,
-                background[one, view],
+                SceneView(
+                    views[one, view], origins[one, view], outer.lenses[index], background[one, view], outer.depth
+                ),
                 (color[one, view], transmittance[one, view]),
                 (by_color[one, view], by_transmittance[one, view]),
-                _one_of(results, one),
-                by_background[one, view],
-                None if by_camera is None else by_camera[one, view],
-                (filled[0], filled[1]),
+                SceneResults(
+                    _one_of(results, one),
+                    by_background[one, view],
+                    None if by_camera is None else by_camera[one, view],
+                    *filled,
+                ),
                 is_first_view=view == 0,
             )
+            seen = next(places, None)
             for rows, each in zip(means2d, filled, strict=True):
-                if each is not None and report.info is not None:
-                    rows.append(each[report.info.ids[report.info.view_ids == one * count + view]])
+                if each is not None:
+                    rows.append(each[seen])
         if report.info is not None:
             report.info.means2d_grad = torch.cat(means2d[0])
             report.info.means2d_absgrad = torch.cat(means2d[1]) if means2d[1] else None

@@ -1,7 +1,9 @@
 """Scenes: many Gaussians of one set, from parameters to pictures in one step on a CPU.
 
-For hundreds of Gaussians, `project` and `composite` are faster. For many, this way culls Gaussians before it looks at
-their shapes and colours, and gives each block of pixels a list of the Gaussians that meet it.
+This way culls Gaussians before it looks at their shapes and colours, and gives each block of pixels a list of the
+Gaussians that meet it. It renders pictures one after the other, each over all threads. `project` and `composite` spread
+the pictures of a batch over threads, which suits many pictures of few Gaussians; torch.compile and export see them as
+single nodes.
 """
 
 from __future__ import annotations
@@ -22,16 +24,16 @@ from splatlearn.rendering.backends.cpu import project as cpu_project
 from splatlearn.rendering.backends.cpu import support as cpu_support
 from splatlearn.rendering.backends.cpu.scene import SceneLens
 from splatlearn.rendering.compositing import Background, background_colors
-from splatlearn.rendering.formula import JACOBIAN_LIMIT
+from splatlearn.rendering.formula import JACOBIAN_LIMIT, MAX_CHANNELS
 from splatlearn.rendering.leading import flat_pictures, has_views
 from splatlearn.rendering.projection import takes_compiled
 from splatlearn.rendering.scene_function import RenderScene, Report, SceneInfo
 
 FEWEST = 2048
-"""Gaussians of a set from which on this way is faster, and uses all threads on a picture of MANY_PIXELS."""
+"""Gaussians of a set from which on pictures of MANY_PIXELS, which have blocks for many threads, are rendered this way."""
 MANY_PIXELS = 200 * 200
 ALWAYS = 16384
-"""Gaussians of a set from which on this way is faster for pictures of any size (`benchmarks/scene_step.py`)."""
+"""Gaussians of a set from which on pictures of any size are rendered this way (`scene_step --crossover`)."""
 
 
 def takes_scene(gaussians: Gaussians, camera: Camera) -> bool:
@@ -54,8 +56,10 @@ def takes_scene(gaussians: Gaussians, camera: Camera) -> bool:
 
 
 def is_scene(gaussians: Gaussians, camera: Camera) -> bool:
-    """Return whether this way is the better one for inputs that it supports: many Gaussians, several views of a set,
-    or a camera that the compiled projection of the other way does not take."""
+    """Return whether inputs that this way supports are rendered by it.
+
+    Those are many Gaussians, several views of a set, and cameras that the compiled `project` does not take.
+    """
     has_many = gaussians.count >= (FEWEST if camera.height * camera.width >= MANY_PIXELS else ALWAYS)
     return has_many or has_views(gaussians, camera) or not takes_compiled(gaussians, camera)
 
@@ -75,7 +79,8 @@ def render_scene(
     - `info`: None, or what to collect beside what costs nothing: "weights", "absgrad".
 
     Returns colours, with the weighted sum of depths as the last channel if `depth`; transmittances; and what `info`
-    requests. Raises InputError for values that are not valid if `check` is True.
+    requests. Raises InputError for values that are not valid if `check` is True, and for "absgrad" of more channels
+    than are blended at once.
     """
     batch, views = gaussians.batch_shape, camera.batch_shape
     shape = views if has_views(gaussians, camera) else batch
@@ -92,6 +97,12 @@ def render_scene(
     def paired(each: Tensor) -> Tensor:
         own = each.shape[len(views) :]
         return each.reshape(sets, count, *own) if views else each.expand(sets, count, *own)
+
+    if info is not None and "absgrad" in info and behind.shape[-1] > MAX_CHANNELS:
+        raise InputError(
+            f"info: expected no 'absgrad' for more than {MAX_CHANNELS} channels, depth included, got "
+            f"{behind.shape[-1]}, which are blended in several passes; request it of fewer channels, or not"
+        )
 
     camera, flat, report = camera.map(paired), gaussians.reshape_batch(sets), Report(info)
     here = camera.map(lambda each: each.to(torch.float32))

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from splatlearn.rendering.backends.cpu.support import kernels
 
+CAMERA_SUMS = 15
+"""Numbers in the gradient of a view: three rows of its matrix, and the origin of directions."""
+
 
 @dataclass(frozen=True)
 class SceneLens:
@@ -20,6 +23,28 @@ class SceneLens:
     numbers: list[float]
     far: float
     is_parallel: bool
+
+
+@dataclass(frozen=True)
+class SceneView:
+    """One view of a set: tensors are contiguous and float32.
+
+    - `matrix` [4, 4]: from world to camera.
+    - `origin` [3]: where directions of view begin; their direction if all are parallel.
+    - `background` [C], with a last channel for the depths if `has_depth`.
+    """
+
+    matrix: Tensor
+    origin: Tensor
+    lens: SceneLens
+    background: Tensor
+    has_depth: bool
+
+    def arguments(self) -> list[Any]:
+        """The arguments of the compiled functions, in their order."""
+        lens = self.lens
+        arrays = [each.detach().numpy() for each in (self.matrix, self.origin, self.background)]
+        return [*arrays[:2], lens.model, lens.numbers, lens.far, lens.is_parallel, self.has_depth, arrays[2]]
 
 
 @dataclass(frozen=True)
@@ -46,68 +71,57 @@ def empty_like(tensor: Tensor) -> Tensor:
     return torch.from_numpy(kernels().room(list(tensor.shape)))
 
 
-def forward(
-    inputs: SceneInputs,
-    view: tuple[Tensor, Tensor],
-    lens: SceneLens,
-    has_depth: bool,
-    background: Tensor,
-    outputs: tuple[Tensor, Tensor],
-    weights: Tensor | None,
-) -> Any:
-    """Fill colour [C, H, W], with a last channel of depths if asked, and transmittance [H, W]; return the view's state.
+def forward(inputs: SceneInputs, view: SceneView, outputs: tuple[Tensor, Tensor], weights: Tensor | None) -> Any:
+    """Fill colour [C, H, W], with a last channel of depths if the view has it, and transmittance [H, W].
 
-    - `view`: the matrix [4, 4], and the point [3] where directions of view begin (their direction if all are parallel).
     - `weights`: [K, 3], filled with the sum and maximum of each Gaussian's blending weights, and its pixels.
+
+    Returns the state of the view that `backward` takes.
     """
     return kernels().scene_forward(
         *inputs.arrays(),
-        *(each.detach().numpy() for each in view),
-        lens.model,
-        lens.numbers,
-        lens.far,
-        lens.is_parallel,
-        has_depth,
-        background.detach().numpy(),
+        *view.arguments(),
         *(each.numpy() for each in outputs),
         None if weights is None else weights.numpy(),
         torch.get_num_threads(),
     )
 
 
+@dataclass(frozen=True)
+class SceneResults:
+    """Where a backward pass writes.
+
+    - `gaussians`: the gradients of the Gaussians, which the first view writes and the others add to.
+    - `background` [C]; `camera`: float64 [CAMERA_SUMS], three rows of the matrix and the origin, or None.
+    - `means2d`, `absolute` [K, 2]: the gradients of means2d and the sums of their absolute values, or None.
+    """
+
+    gaussians: SceneInputs
+    background: Tensor
+    camera: Tensor | None
+    means2d: Tensor | None
+    absolute: Tensor | None
+
+
 def backward(
     state: Any,
     inputs: SceneInputs,
-    view: tuple[Tensor, Tensor],
-    lens: SceneLens,
-    has_depth: bool,
-    background: Tensor,
+    view: SceneView,
     outputs: tuple[Tensor, Tensor],
     gradients: tuple[Tensor, Tensor],
-    results: SceneInputs,
-    background_result: Tensor,
-    camera_result: Tensor | None,
-    means2d_results: tuple[Tensor | None, Tensor | None],
+    results: SceneResults,
     is_first_view: bool,
 ) -> None:
-    """Write the gradients of the Gaussians to `results`, or add to them if this is not the first view.
-
-    Those of background, camera (float64 [15]: rows of the matrix, then the origin) and means2d [K, 2] are written.
-    """
+    """Write the gradients of a view to `results`, from the outputs of `forward` and their gradients."""
+    optional = (results.camera, results.means2d, results.absolute)
     kernels().scene_backward(
         state,
         *inputs.arrays(),
-        *(each.detach().numpy() for each in view),
-        lens.model,
-        lens.numbers,
-        lens.far,
-        lens.is_parallel,
-        has_depth,
-        background.detach().numpy(),
+        *view.arguments(),
         *(each.detach().numpy() for each in (*outputs, *gradients)),
-        *results.arrays(),
-        background_result.numpy(),
-        *(None if each is None else each.numpy() for each in (camera_result, *means2d_results)),
+        *results.gaussians.arrays(),
+        results.background.numpy(),
+        *(None if each is None else each.numpy() for each in optional),
         is_first_view,
         torch.get_num_threads(),
     )

@@ -73,3 +73,8 @@ def use_instruction_set(name: str) -> str:
         )
     kernels().use_instruction_set(name)
     return before
+
+
+def free_kept_memory() -> int:
+    """Free the memory that scenes keep for the next call, and return its size in bytes."""
+    return _native.free_kept_memory() if _native is not None else 0
