@@ -8,8 +8,8 @@ opacities are sigmoids of a normal number times 2, harmonics are of degree 3. "p
 pixel in which it is visible. The floor is what the pairs cost at the rate of large splats, measured in the same run,
 plus the bytes of the parameters read twice and the gradients written once, at the rate of a copy. Times are
 milliseconds of the clock; "cpu" are those of all processors. `--before` adds the way for few Gaussians, which all
-scenes took before, `--requests` what "weights" and "absgrad" cost, and `--crossover` compares both ways for sets of 256 to
-16,384 Gaussians at 64, 224 and 400 px.
+scenes took before. `--requests` times what "weights" and "absgrad" cost, and `--crossover` compares both ways for sets
+of 256 to 16,384 Gaussians at 64, 224 and 400 px.
 """
 
 from __future__ import annotations
@@ -198,7 +198,9 @@ def crossover(rounds: int) -> list[dict[str, Any]]:
                 with _choosing(fewest):
                     leaves = Gaussians(**{key: value.clone().requires_grad_() for key, value in start.items()})
                     (_, took), _ = timed(
-                        lambda leaves=leaves: render(leaves, camera, "black", depth=False).color.backward(upstream)
+                        lambda leaves=leaves, camera=camera, upstream=upstream: render(
+                            leaves, camera, "black", depth=False
+                        ).color.backward(upstream)
                     )
                 times[name].append(took)
         found.append({"side": side, "count": count, **{name: min(values) for name, values in times.items()}})

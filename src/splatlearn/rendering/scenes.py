@@ -30,7 +30,7 @@ from splatlearn.rendering.projection import takes_compiled
 from splatlearn.rendering.scene_function import RenderScene, Report, SceneInfo
 
 FEWEST = 2048
-"""Gaussians of a set from which on pictures of MANY_PIXELS, which have blocks for many threads, are rendered this way."""
+"""Gaussians of a set from which on pictures of MANY_PIXELS are rendered this way: their blocks suit many threads."""
 MANY_PIXELS = 200 * 200
 ALWAYS = 16384
 """Gaussians of a set from which on pictures of any size are rendered this way (`scene_step --crossover`)."""
