@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from splatlearn.files.ply.container import parse_ply
 
 from cli.commands import run
 from models.out_of_bounds import vivid_gmae
@@ -19,7 +20,6 @@ from splatlearn.cli.clamping import to_write
 from splatlearn.cli.fitted import write_fit
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.files import SplatFormat, read_splats, to_pinhole
-from splatlearn.files.ply.container import parse_ply
 from splatlearn.models import save_model
 from splatlearn.rendering import project, render, seen_by
 from splatlearn.zero_shot import Scene, read_scene

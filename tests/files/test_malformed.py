@@ -19,8 +19,8 @@ import torch
 from files.clouds import random_cloud, sh_of
 from files.mutations import mutate
 from splatlearn.core.gaussians import Gaussians
+from splatlearn.core.ply.container import parse_ply, ply_bytes
 from splatlearn.files import SplatFileError, read_splats, write_splats
-from splatlearn.files.ply.container import parse_ply, ply_bytes
 from splatlearn.files.spz.container import SpzVersion
 
 MUTATIONS = int(os.environ.get("SPLATLEARN_MUTATIONS", "300"))

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from files.clouds import picture, psnr, random_cloud, sh_of
+from splatlearn.core.errors import Malformed
+from splatlearn.core.ply.container import parse_ply, ply_bytes
 from splatlearn.files import SplatFileError, read_splat_file, read_splats, write_splats
-from splatlearn.files.errors import Malformed
-from splatlearn.files.ply.container import parse_ply, ply_bytes
 
 NAMES = ["x", "y", "z", "f_dc_0", "f_dc_1", "f_dc_2", "opacity", "scale_0", "scale_1", "scale_2",
          "rot_0", "rot_1", "rot_2", "rot_3"]  # fmt: skip

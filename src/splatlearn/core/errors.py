@@ -24,6 +24,10 @@ class FormatError(SplatlearnError, ValueError):
     """The content of a file is not what its format or its reader allows."""
 
 
+class Malformed(FormatError):
+    """What the content of a file breaks, without the file's name, which the caller adds."""
+
+
 class BackendError(SplatlearnError, RuntimeError):
     """A device, backend or optional package cannot do what was requested."""
 

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from os import PathLike
 
-from splatlearn.core.errors import FormatError
+from splatlearn.core.errors import FormatError, Malformed
 
 MAX_GAUSSIANS = 20_000_000
 """More Gaussians than this are refused unless the caller asks for them: 5 GB with harmonics of degree 3."""
 
 MAX_RATIO = 1024
 """A stream that claims to hold more than this many bytes per compressed byte is refused before it is unpacked."""
-
-
-class Malformed(FormatError):
-    """What the content of a splat file breaks, without the file's name."""
 
 
 class SplatFileError(FormatError):

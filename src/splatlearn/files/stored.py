@@ -9,10 +9,9 @@ import torch
 from jaxtyping import Float
 
 from splatlearn.core.checks import check_finite
-from splatlearn.core.errors import InputError
+from splatlearn.core.errors import InputError, Malformed
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.geometry.quaternions import unit_quaternion_arrays
-from splatlearn.files.errors import Malformed
 
 SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
 """Scales below this are raised to it: some writers store the logarithm of zero."""

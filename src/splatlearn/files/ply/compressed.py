@@ -6,10 +6,11 @@ import math
 
 import numpy as np
 
+from splatlearn.core.errors import Malformed
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.geometry.harmonics import C0
-from splatlearn.files.errors import Malformed, check_count
-from splatlearn.files.ply.container import Ply, columns, ply_bytes
+from splatlearn.core.ply.container import Ply, columns, ply_bytes
+from splatlearn.files.errors import check_count
 from splatlearn.files.ply.gaussians import MARK, is_antialiased, rest_degree, rest_names, split_rest, writer_of
 from splatlearn.files.splat_file import SplatFile
 from splatlearn.files.stored import (

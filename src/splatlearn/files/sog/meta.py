@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from splatlearn.files.errors import Malformed, check_count
+from splatlearn.core.errors import Malformed
+from splatlearn.files.errors import check_count
 
 META_NAME = "meta.json"
 LARGEST_META = 1 << 20

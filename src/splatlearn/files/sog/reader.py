@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from splatlearn.files.errors import Malformed
+from splatlearn.core.errors import Malformed
 from splatlearn.files.sog.meta import LARGEST_PALETTE, PALETTE_COLUMNS, SogMeta, parse_meta
 from splatlearn.files.sog.store import SogStore, image_size, read_pixels
 from splatlearn.files.splat_file import SplatFile

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from splatlearn.files.errors import Malformed
+from splatlearn.core.errors import Malformed
 from splatlearn.files.sog.meta import LARGEST_META, META_NAME
 
 MOST_PIXELS_BESIDE = 1 << 18

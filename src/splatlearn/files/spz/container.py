@@ -14,10 +14,10 @@ from typing import Literal, get_args
 import numpy as np
 import pyarrow
 
-from splatlearn.core.errors import InputError
+from splatlearn.core.errors import InputError, Malformed
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.geometry.harmonics import MAX_DEGREE, coefficient_count
-from splatlearn.files.errors import Malformed, check_count, check_ratio
+from splatlearn.files.errors import check_count, check_ratio
 from splatlearn.files.splat_file import SplatFile
 from splatlearn.files.spz.numbers import SPZ_FRAMES, Packed, pack, unpack
 from splatlearn.files.stored import from_stored, to_stored

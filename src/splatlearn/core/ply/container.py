@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from splatlearn.files.errors import Malformed
-from splatlearn.files.ply.body import TYPES, AsciiBody, BinaryBody, Element
+from splatlearn.core.errors import Malformed
+from splatlearn.core.ply.body import TYPES, AsciiBody, BinaryBody, Element
 
 LONGEST_HEADER = 128 * 1024
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"

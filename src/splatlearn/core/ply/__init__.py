@@ -1,0 +1,1 @@
+"""PLY containers: tables of numbers by name, read and written, whatever they describe."""
