@@ -1,0 +1,1 @@
+"""Photographs with cameras: their lenses, readers, checks and points."""
