@@ -1,0 +1,1 @@
+"""COLMAP's sparse models, binary and text, of every version."""

@@ -1,0 +1,1 @@
+"""Files of a capture: archives, photographs by their names, their sizes, and masks."""
