@@ -1,4 +1,6 @@
 from . import zero_shot as zero_shot
+from .captures import Capture as Capture
+from .captures import load_capture as load_capture
 from .core.cameras import Camera as Camera
 from .core.gaussians import Gaussians as Gaussians
 from .files import SplatFile as SplatFile

@@ -1,1 +1,5 @@
 """Photographs with cameras: their lenses, readers, checks and points."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from splatlearn.captures.capture import Capture, Points, Tracks, View
+from splatlearn.captures.capture import Capture, Points, Split, Tracks, View
 from splatlearn.captures.described import Described, Entry
 from splatlearn.captures.finding.headers import Header, fitted, read_header
 from splatlearn.captures.finding.masks import MaskIndex
@@ -43,7 +43,7 @@ def assemble(folder: Path, described: Described, hold_out: int | None) -> Captur
         raise FormatError(f"{folder}: no photograph of the capture can be used: {reasons}; looked below {index.root}")
     order = sorted(matching.views, key=lambda each: matching.views[each].name)
     views = [matching.views[each] for each in order]
-    stated = [described.entries[each].split for each in order]
+    stated: list[Split | None] = [described.entries[each].split for each in order]
     splits = splits_of([view.name for view in views], stated, hold_out)
     masked, problems = _with_masks([described.entries[each] for each in order], views, folder, index)
     views = [replace(view, split=split) for view, split in zip(masked, splits, strict=True)]
@@ -117,8 +117,8 @@ def _view(
 
 def _other_shape(header: Header, lens: Lens) -> str:
     return (
-        f"the photograph has {header.width} x {header.height} pixels, its camera {lens.width} x {lens.height}, which is "
-        "another shape; give the photographs that the cameras were computed from, whole or reduced"
+        f"the photograph has {header.width} x {header.height} pixels, its camera {lens.width} x {lens.height}, which "
+        "is another shape; give the photographs that the cameras were computed from, whole or reduced"
     )
 
 
@@ -194,7 +194,9 @@ def _with_masks(
         )
     without = [view.name for view, path in zip(views, found, strict=True) if path is None]
     if paths and without and not shared:
-        problems.append(f"{count(len(without), 'view')} of {len(views):,} have no mask, others have: {listed(without)}.")
+        problems.append(
+            f"{count(len(without), 'view')} of {len(views):,} have no mask, others have: {listed(without)}."
+        )
     return [replace(view, mask_path=path) for view, path in zip(views, found, strict=True)], problems
 
 
@@ -212,5 +214,3 @@ def _points(points: Points, order: list[int], matching: Matching) -> Points:
     starts = np.concatenate([[0], np.cumsum(keep)])[tracks.starts]
     kept = Tracks(starts, place[tracks.views][keep], (tracks.pixels * scale[tracks.views])[keep])
     return replace(points, tracks=kept)
-
-

@@ -105,7 +105,7 @@ def _inside(folder: Path, layout: Layout | None) -> Found | None:
 
 
 def _around(model: Path) -> Path | None:
-    """The folder of the capture that a model belongs to: above `sparse`, or the model's own if photographs lie in it."""
+    """The folder of the capture that a model belongs to: one with photographs, or the one above `sparse`."""
     here = model.resolve()
     for folder in (here, *here.parents[:3]):
         if folder.name != "sparse" and any((folder / name).is_dir() for name in ("images", "input")):
@@ -133,7 +133,7 @@ def _nothing(folder: Path, layout: Layout | None) -> str:
     expected = ", ".join(text for name, text in wanted.items() if layout in (None, name))
     if pictures:
         return (
-            f"path: expected cameras beside the photographs ({expected}), found {pictures:,} photographs without any in "
-            f"{folder}; compute them first, with COLMAP or with `splatlearn sfm`"
+            f"path: expected cameras beside the photographs ({expected}), found {pictures:,} photographs without any "
+            f"in {folder}; compute them first, with COLMAP or with `splatlearn sfm`"
         )
     return f"path: expected a capture ({expected}), found none in {folder}"

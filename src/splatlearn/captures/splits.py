@@ -26,7 +26,9 @@ def splits_of(names: Sequence[str], stated: Sequence[Split | None], every: int |
     if every is not None:
         check_whole("hold_out", every, 0)
         if every == 1:
-            raise InputError("hold_out: expected 0 (none) or a number of at least 2, got 1, which leaves no view to fit")
+            raise InputError(
+                "hold_out: expected 0 (none) or a number of at least 2, got 1, which leaves no view to fit"
+            )
     own = any(split in ("val", "test") for split in stated)
     if every is None and own:
         # A capture that names no test views is judged on those for validation.

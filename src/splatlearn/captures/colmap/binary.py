@@ -58,8 +58,8 @@ class Cursor:
         (number,) = self.take(COUNT, what)
         if number * least > self.left:
             raise Malformed(
-                f"expected {number:,} {what} of at least {least} bytes, got {self.left:,} bytes in all; the file is cut "
-                "off or the count is wrong"
+                f"expected {number:,} {what} of at least {least} bytes, got {self.left:,} bytes in all; the file is "
+                "cut off or the count is wrong"
             )
         return number
 

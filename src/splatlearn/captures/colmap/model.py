@@ -135,21 +135,26 @@ def _points(folder: Path, model: Model) -> tuple[Points, list[str]]:
     errors = np.where(table.errors >= 0, table.errors, np.nan)
     points, lost = keep_finite(Points(table.xyz, table.rgb, errors, tracks))
     if lost:
-        problems.append(f"{count(lost, 'point')} of {len(table.xyz):,} have NaN or huge coordinates; they are left out.")
+        problems.append(
+            f"{count(lost, 'point')} of {len(table.xyz):,} have NaN or huge coordinates; they are left out."
+        )
     return points, problems
 
 
 def _tracks(table: PointTable, images: list[ImageRow]) -> tuple[Tracks | None, int]:
     """Tracks with the pixels of their features, and the number of elements without a feature."""
     sizes = np.array([len(row.features) for row in images], dtype=np.int64)
-    firsts = np.concatenate([[0], np.cumsum(sizes)])
     where = _indices(np.array([row.number for row in images], dtype=np.int64), table.elements[:, 0])
     feature = table.elements[:, 1]
     known = (where >= 0) & (feature >= 0)
     known &= feature < np.where(known, sizes[where], 0)
     if not known.any():
         return None, 0 if not sizes.any() else len(known)
-    image, feature, point = where[known], feature[known], np.repeat(np.arange(len(table.xyz)), np.diff(table.starts))[known]
+    image, feature, point = (
+        where[known],
+        feature[known],
+        np.repeat(np.arange(len(table.xyz)), np.diff(table.starts))[known],
+    )
     pixels = np.empty((len(image), 2))
     order = np.argsort(image, kind="stable")
     bounds = np.searchsorted(image[order], np.arange(len(images) + 1))
@@ -167,5 +172,3 @@ def _indices(numbers: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[n
     place = np.searchsorted(numbers[order], wanted).clip(max=max(0, len(numbers) - 1))
     found = order[place]
     return np.where(numbers[found] == wanted, found, -1)
-
-

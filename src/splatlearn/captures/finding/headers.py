@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from splatlearn.images.decoding import ORIENTATION_TAG, TURNED, WITH_ALPHA, decoding
+from splatlearn.images.decoding import JPEG_FORMATS, ORIENTATION_TAG, TURNED, WITH_ALPHA, decoding
 
 SPARE = 1.5
 """Pixels by which a side may differ from what the other side asks for: sizes of reduced pictures are rounded."""
@@ -27,8 +27,9 @@ def read_header(path: Path, name: str) -> Header:
     """Read the header of a photograph; no pixels are decoded. Raises UnreadableImage."""
     with decoding(name), Image.open(path) as image:
         alpha = image.mode in WITH_ALPHA or "transparency" in image.info
-        # Pillow turns TIFF files itself.
-        found = image.getexif().get(ORIENTATION_TAG) if image.format != "TIFF" else 1
+        # Pillow turns TIFF files itself, and would decode the whole of some others to find what few of them have.
+        stated = image.format in JPEG_FORMATS or (image.format != "TIFF" and "exif" in image.info)
+        found = image.getexif().get(ORIENTATION_TAG) if stated else 1
         turn = int(found) if isinstance(found, int) and found in TURNED else 1
         return Header(image.width, image.height, alpha, turn)
 

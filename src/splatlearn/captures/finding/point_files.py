@@ -42,7 +42,7 @@ def read_point_file(path: Path) -> Points:
 def keep_finite(points: Points) -> tuple[Points, int]:
     """Leave out points with NaN or huge coordinates, and say how many."""
     with np.errstate(invalid="ignore"):
-        fine = (np.abs(points.xyz) <= LARGEST_COORDINATE).all(axis=-1)
+        fine = np.asarray((np.abs(points.xyz) <= LARGEST_COORDINATE).all(axis=-1))
     if fine.all():
         return points, 0
     return select_points(points, fine), int((~fine).sum())

@@ -64,8 +64,8 @@ def _has_time(frame: object) -> bool:
 
 
 def _entries(file: Path, document: dict[str, Any]) -> Iterator[Entry]:
-    splits = _splits(file, document)
-    stated = next((name for name in SPLITS if file.name == f"transforms_{name}.json"), None)
+    splits: dict[str, Split] = _splits(file, document)
+    stated: Split | None = next((name for name in SPLITS if file.name == f"transforms_{name}.json"), None)
     header = {name: value for name, value in document.items() if name != "frames"}
     lenses: Lenses = {}
     for frame in document["frames"]:
@@ -79,7 +79,8 @@ def _entries(file: Path, document: dict[str, Any]) -> Iterator[Entry]:
         if name is None:
             yield Entry("", None, None, fault="file_path: expected the name of a photograph, found none")
             continue
-        yield _entry(frame, header, name, splits.get("/".join(parts_of(name)), None if splits else stated), lenses)
+        split = splits.get("/".join(parts_of(name))) if splits else stated
+        yield _entry(frame, header, name, split, lenses)
 
 
 Lenses = dict[str, Lens | LensOfSize]
