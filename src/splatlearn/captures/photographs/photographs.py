@@ -1,0 +1,244 @@
+"""The photographs of a capture, decoded when they are needed and kept as bytes within a budget."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import threading
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import TracebackType
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from splatlearn.captures.capture import View
+from splatlearn.captures.photographs.disk_cache import DiskCache, cache_folder
+from splatlearn.captures.photographs.preparing import Plan, planned, prepare
+from splatlearn.core.cameras import Camera
+from splatlearn.core.errors import InputError
+from splatlearn.core.geometry.similarity import Similarity
+from splatlearn.core.memory import available_memory, shown_bytes
+from splatlearn.core.numbers import check_whole
+
+LONGEST_SIDE = 1600
+"""Pixels, by default."""
+SHARE = 3
+"""The default budget is the free memory divided by this."""
+AHEAD = 2
+"""Photographs that each worker prepares before they are taken."""
+SEARCHED = 256
+"""Places of the order in which the next photographs to decode are looked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """A photograph as a pinhole camera would have taken it.
+
+    - `pixels` [H, W, 3]: red, green and blue in bytes; [H, W, 4] with opacity, not multiplied, if some is transparent.
+    - `mask` [H, W]: 0 where the photograph must not be used, 255 where it counts; None if all of it counts.
+    - `camera`: of H x W pixels, in the world or in the frame that `Photographs` was given.
+    """
+
+    name: str
+    pixels: UInt8[Tensor, "H W C"]
+    mask: UInt8[Tensor, "H W"] | None
+    camera: Camera
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of pixels and mask."""
+        return self.pixels.nbytes + (0 if self.mask is None else self.mask.nbytes)
+
+
+class Photographs(Sequence[Photo]):
+    """The photographs of some views: `photographs[i]` decodes, scales down and undistorts the i-th, or has it already.
+
+    - `views`: of a capture, all or some.
+    - `max_size`: longest side of the results in pixels; None keeps all pixels. Nothing is enlarged.
+    - `budget`: bytes of decoded photographs that are held, by default a third of the free memory. Photographs are held
+      as they come, until the budget is used up; the others are decoded anew each time, those of `prefetch` in advance.
+      Every worker needs the memory of one decoded file besides.
+    - `workers`: threads that decode, by default one for each processor, at most 8.
+    - `frame`: from the capture's world to the one of the cameras, such as the capture's `to_unit`.
+    - `cache`: whether undistorted photographs are kept on disk for later runs, in the user's cache, or the folder that
+      keeps them.
+
+    Nothing is decoded at first: sizes are those of the views' lenses. The same photographs come out whatever the budget
+    and the number of workers. Use it as a context manager, or call `close`, to end the workers.
+
+    Indexing raises UnreadableImage, with the photograph's `name` and a `reason`, for a file that is damaged or has
+    vanished; the next access tries again. Raises InputError for a budget that does not hold two photographs, and for
+    panoramas.
+    """
+
+    def __init__(
+        self,
+        views: Sequence[View],
+        max_size: int | None = LONGEST_SIDE,
+        budget: int | None = None,
+        *,
+        workers: int | None = None,
+        frame: Similarity | None = None,
+        cache: bool | Path = True,
+    ) -> None:
+        if max_size is not None:
+            check_whole("max_size", max_size, 1)
+        if workers is not None:
+            check_whole("workers", workers, 1)
+        self.views = tuple(views)
+        self.budget = available_memory() // SHARE if budget is None else budget
+        plan = lru_cache(maxsize=None)(lambda lens: planned(lens, max_size))
+        self._plans: list[Plan] = [plan(view.lens) for view in self.views]
+        self._frame = Similarity() if frame is None else frame
+        folder = cache if isinstance(cache, Path) else cache_folder()
+        self._disk = DiskCache(folder) if cache and any(each.resamples for each in self._plans) else None
+        self._workers = workers or min(8, _processors())
+        largest = max((each.largest for each in self._plans), default=0)
+        if self.budget < 2 * largest:
+            raise InputError(
+                f"budget: expected at least {2 * largest} bytes, two photographs of {largest} bytes each, got "
+                f"{self.budget}; choose a smaller max_size"
+            )
+        # Half of the budget, at most, for what comes next.
+        self._ahead = max(1, min(AHEAD * self._workers, self.budget // (2 * largest))) if largest else 1
+        self._room = self.budget - self._ahead * largest
+        self._held: dict[int, Photo] = {}
+        self._held_bytes = 0
+        self._upcoming: deque[int] = deque()
+        self._coming: dict[int, Future[Photo]] = {}
+        self._lock = threading.RLock()
+        self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="photographs")
+
+    def __len__(self) -> int:
+        return len(self.views)
+
+    def __getitem__(self, index: int) -> Photo:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return a photograph; it waits until the photograph is decoded."""
+        number = range(len(self))[index]
+        with self._lock:
+            photo = self._held.get(number)
+            future = self._coming.get(number)
+            if photo is None and future is None:
+                future = self._coming[number] = self._pool.submit(self._prepare, number)
+        try:
+            if photo is None and future is not None:
+                photo = future.result()
+        finally:
+            with self._lock:
+                with contextlib.suppress(ValueError):
+                    self._upcoming.remove(number)
+                self._coming.pop(number, None)
+                if photo is not None:
+                    self._hold(number, photo)
+                self._fill()
+        assert photo is not None
+        return photo
+
+    def __iter__(self) -> Iterator[Photo]:
+        """Yield all photographs in order."""
+        return self.iterate(range(len(self)))
+
+    def prefetch(self, order: Iterable[int]) -> None:
+        """Decode photographs in advance, in the order in which they will be taken. It replaces an earlier order."""
+        with self._lock:
+            self._upcoming = deque(range(len(self))[index] for index in order)
+            soon = {*itertools.islice(self._upcoming, self._ahead)}
+            for number in [each for each in self._coming if each not in soon]:
+                self._coming.pop(number).cancel()
+            self._fill()
+
+    def iterate(self, order: Iterable[int]) -> Iterator[Photo]:
+        """Yield photographs in an order, decoding the next ones meanwhile."""
+        order = list(order)
+        self.prefetch(order)
+        for index in order:
+            yield self[index]
+
+    def camera(self, index: int) -> Camera:
+        """Return the camera of a photograph, which is known before the photograph is decoded."""
+        view, pinhole = self.views[index], self._plans[index].pinhole
+        # In float64 up to here: worlds may be far from their origin.
+        moved = torch.from_numpy(self._frame.cameras(view.world_to_camera)).float()
+        return Camera(pinhole.width, pinhole.height, pinhole.fx, pinhole.fy, pinhole.cx, pinhole.cy, viewmats=moved)
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the photographs that are held."""
+        return self._held_bytes
+
+    @property
+    def all_bytes(self) -> int:
+        """Bytes of all photographs once they are decoded, if none has opacity or a mask."""
+        return sum(3 * each.pinhole.width * each.pinhole.height for each in self._plans)
+
+    @property
+    def description(self) -> str:
+        """What is done to the photographs and what is held of them, in one sentence."""
+        pairs = list(zip(self.views, self._plans, strict=True))
+        before = _sizes((view.lens.width, view.lens.height) for view in self.views)
+        after = _sizes((plan.pinhole.width, plan.pinhole.height) for plan in self._plans)
+        models = sorted({view.lens.model for view, plan in pairs if plan.resamples})
+        scaled = any(plan.lens != view.lens for view, plan in pairs)
+        steps = [
+            word for word, done in (("scaled down", scaled), (f"undistorted ({', '.join(models)})", models)) if done
+        ]
+        made = f", {' and '.join(steps)} to {after}" if steps else ""
+        fits = "all of them fit into" if self.all_bytes <= self._room else "decoded anew where they do not fit into"
+        return (
+            f"{len(self)} photographs of {before} pixels{made}: {shown_bytes(self.all_bytes)} in memory, "
+            f"{fits} the budget of {shown_bytes(self.budget)}"
+        )
+
+    def close(self) -> None:
+        """End the workers. Photographs that are held stay."""
+        with self._lock:
+            self._upcoming.clear()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def __enter__(self) -> Photographs:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _prepare(self, number: int) -> Photo:
+        view = self.views[number]
+        pixels, mask = prepare(view, self._plans[number], self._disk)
+        kept = None if mask is None else torch.from_numpy(mask)
+        return Photo(view.name, torch.from_numpy(pixels), kept, self.camera(number))
+
+    def _hold(self, number: int, photo: Photo) -> None:
+        if number not in self._held and self._held_bytes + photo.nbytes <= self._room:
+            self._held[number] = photo
+            self._held_bytes += photo.nbytes
+
+    def _fill(self) -> None:
+        """Give the workers what comes next, up to the first photograph that is on its way already."""
+        for number in itertools.islice(self._upcoming, SEARCHED):
+            if len(self._coming) >= self._ahead:
+                break
+            if number not in self._held and number not in self._coming:
+                self._coming[number] = self._pool.submit(self._prepare, number)
+
+
+def _sizes(sizes: Iterable[tuple[int, int]]) -> str:
+    """The commonest size, and whether there are others."""
+    counted = Counter(sizes)
+    if not counted:
+        return "0 x 0"
+    (width, height), _ = counted.most_common(1)[0]
+    others = len(counted) - 1
+    return f"{width} x {height}" + (f" (and {others} other size{'s' * (others > 1)})" if others else "")
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

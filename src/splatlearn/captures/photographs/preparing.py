@@ -1,0 +1,86 @@
+"""From a file to the pixels that a pinhole camera sees: decoded, scaled down, undistorted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from splatlearn.captures.capture import View
+from splatlearn.captures.lenses import Lens
+from splatlearn.captures.photographs.disk_cache import DiskCache
+from splatlearn.captures.photographs.pictures import decode_mask, decode_picture
+from splatlearn.captures.photographs.pinholes import pinhole_of, resampling
+from splatlearn.images.errors import UnreadableImage
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What becomes of a view's photograph; known without a look at its pixels.
+
+    - `lens`: of the photograph once it is scaled down.
+    - `pinhole`: of the result.
+    """
+
+    lens: Lens
+    pinhole: Lens
+
+    @property
+    def resamples(self) -> bool:
+        """Whether the lens has a distortion to be taken out."""
+        return not self.lens.is_pinhole
+
+    @property
+    def largest(self) -> int:
+        """The bytes that the result has at most: four channels and a mask."""
+        return 5 * self.pinhole.width * self.pinhole.height
+
+
+def planned(lens: Lens, max_size: int | None) -> Plan:
+    """Return the plan for a lens. The long side of the result is at most `max_size` pixels.
+
+    Photographs are never enlarged. Both axes are scaled by the ratios of the whole numbers of pixels.
+    """
+    pinhole = pinhole_of(lens)
+    longest = max(pinhole.width, pinhole.height)
+    if max_size is None or longest <= max_size:
+        return Plan(lens, pinhole)
+    ratio = max_size / longest
+    lens = lens.scaled(max(1, int(lens.width * ratio + 1e-9)), max(1, int(lens.height * ratio + 1e-9)))
+    return Plan(lens, pinhole_of(lens))
+
+
+def prepare(
+    view: View, plan: Plan, disk: DiskCache | None = None
+) -> tuple[UInt8[np.ndarray, "H W C"], UInt8[np.ndarray, "H W"] | None]:
+    """Return the pixels of a view, RGB or RGBA, and its mask (0 is left out, 255 counts) or None.
+
+    Raises UnreadableImage for a photograph or a mask that is missing, damaged or of another size than before.
+    """
+    lens, stored = plan.lens, (view.lens.width, view.lens.height)
+    size = (lens.width, lens.height)
+    content = _content(view.path, view.name)
+    mask = None
+    if view.mask_path is not None:
+        name = f"the mask {view.mask_path.name} of {view.name}"
+        mask = decode_mask(_content(view.mask_path, name), name, stored, size, view.orientation)
+    if not plan.resamples:
+        return decode_picture(content, view.name, stored, size, view.orientation), mask
+    key = DiskCache.key(content, f"{stored} {lens} {view.orientation}") if disk else ""
+    pixels = disk.get(key) if disk else None
+    if pixels is None or pixels.shape[:2] != (plan.pinhole.height, plan.pinhole.width):
+        pixels = resampling(lens).picture(decode_picture(content, view.name, stored, size, view.orientation))
+        if disk:
+            disk.put(key, pixels)
+    return pixels, resampling(lens).mask(mask)
+
+
+def _content(path: Path, name: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UnreadableImage(
+            name, "the file does not exist" if isinstance(error, FileNotFoundError) else str(error)
+        ) from error

@@ -1,0 +1,35 @@
+"""How much memory a process may still take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+
+CGROUP = Path("/sys/fs/cgroup")
+UNITS = ("bytes", "kB", "MB", "GB", "TB")
+
+
+def available_memory() -> int:
+    """Return the bytes that can be had without swapping, within the limit of a container where there is one."""
+    free = int(psutil.virtual_memory().available)
+    # Version 2 of control groups, then version 1.
+    for limit, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        try:
+            left = int((CGROUP / limit).read_text()) - int((CGROUP / used).read_text())
+        except (OSError, ValueError):  # no such group, or "max"
+            continue
+        free = min(free, max(0, left))
+    return free
+
+
+def shown_bytes(count: float) -> str:
+    """Return a number of bytes for people, as in "5.2 GB"."""
+    for unit in UNITS[:-1]:
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "bytes" or count >= 100 else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} {UNITS[-1]}"
