@@ -4,3 +4,5 @@ from .capture import Tracks as Tracks
 from .capture import View as View
 from .lenses import Lens as Lens
 from .load import load_capture as load_capture
+from .photographs import Photo as Photo
+from .photographs import Photographs as Photographs

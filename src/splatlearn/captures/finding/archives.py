@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from splatlearn.captures.finding.names import printable
 from splatlearn.core.disk.atomic import replace_folder
+from splatlearn.core.disk.caches import user_cache
 from splatlearn.core.errors import FormatError, InputError
 from splatlearn.images.listing import IMAGE_EXTENSIONS
 
@@ -28,9 +29,7 @@ CHUNK = 1 << 20
 
 def cache_folder() -> Path:
     """Return the folder in which unpacked archives are kept: `captures` in SPLATLEARN_CACHE, or in the user's cache."""
-    given = os.environ.get("SPLATLEARN_CACHE")
-    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return (Path(given) if given else Path(home) / "splatlearn") / "captures"
+    return user_cache("captures")
 
 
 def is_archive(path: Path) -> bool:

@@ -20,6 +20,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from splatlearn.core.disk.atomic import replacing
+from splatlearn.core.disk.caches import user_cache
 
 VERSION = 1
 """To be raised when the same input gives other pixels."""
@@ -31,10 +32,8 @@ SPARE = 2 * 10**9
 
 
 def cache_folder() -> Path:
-    """Return the default folder: `photographs` in SPLATLEARN_CACHE, or in the user's cache."""
-    given = os.environ.get("SPLATLEARN_CACHE")
-    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return (Path(given) if given else Path(home) / "splatlearn") / "photographs"
+    """Return the default folder: `photographs` in the package's cache."""
+    return user_cache("photographs")
 
 
 class DiskCache:
