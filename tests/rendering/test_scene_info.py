@@ -128,7 +128,7 @@ def test_pairs_of_views_are_told_apart() -> None:
 
 def test_info_of_another_backend_is_refused_in_a_sentence() -> None:
     gaussians, view = many(torch.Generator().manual_seed(0), 20), camera((20, 20))
-    with pytest.raises(BackendError, match="info: only the compiled CPU kernels"):
+    with pytest.raises(BackendError, match="info: only the compiled kernels"):
         render(gaussians, view, backend="torch", info=True)
     with pytest.raises(InputError, match="weights, absgrad, got 'weight'"):
         render(gaussians, view, info="weight")

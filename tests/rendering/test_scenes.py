@@ -172,12 +172,14 @@ def test_the_way_is_chosen_by_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     few, lots = (many(torch.Generator().manual_seed(0), count) for count in (100, scenes.FEWEST))
     small, large = camera((64, 64)), camera((224, 224))
-    assert not scenes.is_scene(few, large)
-    assert scenes.is_scene(lots, large)
-    assert not scenes.is_scene(lots, small)
-    assert scenes.is_scene(few, replace(large, viewmats=large.viewmats.expand(2, 4, 4)))
-    assert scenes.is_scene(few, replace(large, far=9.0))
-    assert not scenes.takes_scene(few.to(torch.float64), large)
+    assert not scenes.is_scene(few, large, "cpu")
+    assert scenes.is_scene(lots, large, "cpu")
+    assert not scenes.is_scene(lots, small, "cpu")
+    assert scenes.is_scene(few, replace(large, viewmats=large.viewmats.expand(2, 4, 4)), "cpu")
+    assert scenes.is_scene(few, replace(large, far=9.0), "cpu")
+    assert scenes.scene_backend(few, large) == scenes.scene_backend(few, large, "cpu") == "cpu"
+    assert scenes.scene_backend(few.to(torch.float64), large) is None
+    assert scenes.scene_backend(few, large, "torch") is None
 
 
 def test_views_of_a_set_are_those_of_single_cameras_and_their_gradients_add_up() -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from splatlearn.core.errors import BackendError, InputError, SlowBackendWarning
 from splatlearn.rendering.backends.cpu import blend as cpu_blend
 from splatlearn.rendering.backends.cpu import project as cpu_project
+from splatlearn.rendering.backends.cpu import scene as cpu_scene
 from splatlearn.rendering.backends.cpu import support as cpu_support
 from splatlearn.rendering.backends.gsplat import support as gsplat_support
 from splatlearn.rendering.backends.torch import blend as torch_blend
@@ -19,6 +20,7 @@ from splatlearn.rendering.backends.torch import project as torch_project
 from splatlearn.rendering.backends.torch import support as torch_support
 from splatlearn.rendering.backends.triton import blend as triton_blend
 from splatlearn.rendering.backends.triton import project as triton_project
+from splatlearn.rendering.backends.triton import scene as triton_scene
 from splatlearn.rendering.backends.triton import support as triton_support
 from splatlearn.rendering.derivatives import FIRST_ONLY
 
@@ -29,17 +31,20 @@ class Backend(NamedTuple):
     - `support`: `status()`, `refusal(means2d, channels)`.
     - `project`: compiled backends have `project` and `project_backward`; the specification has `project` alone.
     - `blend`: `forward`, `backward`.
+    - `scene`: compiled backends have `forward`, `backward` and more (see `backends/scene_views.py`); None for the
+      specification.
     """
 
     support: ModuleType
     project: ModuleType
     blend: ModuleType
+    scene: ModuleType | None = None
 
 
 BACKENDS = {
     "torch": Backend(torch_support, torch_project, torch_blend),
-    "cpu": Backend(cpu_support, cpu_project, cpu_blend),
-    "triton": Backend(triton_support, triton_project, triton_blend),
+    "cpu": Backend(cpu_support, cpu_project, cpu_blend, cpu_scene),
+    "triton": Backend(triton_support, triton_project, triton_blend, triton_scene),
 }
 WHOLE = {"gsplat": gsplat_support}
 """Backends of other packages that render Gaussians as a whole, and compute no single step. "auto" chooses none."""

@@ -24,7 +24,7 @@ from splatlearn.rendering.derivatives import FIRST_ONLY
 from splatlearn.rendering.leading import flat_pictures, flat_views, has_views
 from splatlearn.rendering.projection import project
 from splatlearn.rendering.scene_function import SceneInfo
-from splatlearn.rendering.scenes import is_scene, render_scene, takes_scene
+from splatlearn.rendering.scenes import is_scene, render_scene, scene_backend
 from splatlearn.rendering.splats import Splats, working_dtype
 from splatlearn.rendering.view_colors import seen_by
 
@@ -75,9 +75,9 @@ def render(
       skipped on GPUs, where it would wait for the GPU. False: what is not finite makes the picture NaN. "drop":
       Gaussians that are not finite are not drawn.
     - `info`: return what each view sees, too (`SceneInfo`): True, or names of what costs something beside: "weights",
-      "absgrad". The compiled backend of the CPU collects it, and gsplat all but "weights".
+      "absgrad". The compiled backends collect it, and gsplat all but "weights".
 
-    On a CPU, sets of thousands of Gaussians and several views of a set are rendered in one step, without copies of the
+    Sets of thousands of Gaussians, and on a CPU several views of a set, are rendered in one step, without copies of the
     set for each view; the formula is the same. Raises InputError, which names the argument, for wrong shapes and
     values; BackendError for an unusable backend, and for `info` from a backend that does not collect it.
     """
@@ -92,15 +92,15 @@ def render(
     if check:
         with torch.no_grad():
             check_finite("look at how the camera was made", viewmats=camera.viewmats)
-    can_be_scene = backend in ("auto", "cpu") and takes_scene(gaussians, camera)
-    if can_be_scene and (asked is not None or is_scene(gaussians, camera)):
+    chosen = scene_backend(gaussians, camera, backend)
+    if chosen is not None and (asked is not None or is_scene(gaussians, camera, chosen)):
         color, transmittance, collected = render_scene(
-            gaussians, camera, background, depth, "drop" if is_dropping else check, asked
+            gaussians, camera, background, depth, "drop" if is_dropping else check, asked, chosen
         )
         return _rendering(color, transmittance, collected, depth)
     if asked is not None and backend not in WHOLE:
         raise BackendError(
-            "info: only the compiled CPU kernels collect it, from float32 tensors on a CPU; "
+            "info: only the compiled kernels collect it, from float32 tensors; "
             "expected info=False with this backend, device or dtype"
         )
     if check:
@@ -147,7 +147,7 @@ def _by_gsplat(
     if reason is not None:
         raise BackendError(f"backend: 'gsplat' cannot be used here: {reason}; use backend='auto'")
     if asked is not None and "weights" in asked:
-        raise BackendError("info: gsplat does not collect 'weights'; the compiled CPU kernels do")
+        raise BackendError("info: gsplat does not collect 'weights'; the compiled kernels do")
     batch = gaussians.batch_shape
     shape = camera.batch_shape if has_views(gaussians, camera) else batch
     channels = 3 if gaussians.colors is None else gaussians.colors.shape[-1]

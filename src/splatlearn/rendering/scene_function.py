@@ -1,9 +1,10 @@
-"""One step of autograd from the parameters of a scene to its pictures, by the compiled kernels of the CPU."""
+"""One step of autograd from the parameters of a scene to its pictures, by the `scene` module of a backend."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
@@ -11,14 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from splatlearn.core.errors import BackendError
-from splatlearn.rendering.backends.cpu import scene as cpu_scene
-from splatlearn.rendering.backends.cpu.scene import (
-    CAMERA_SUMS,
-    SceneInputs,
-    SceneLens,
-    SceneResults,
-    SceneView,
-)
+from splatlearn.rendering.backends.scene_views import CAMERA_SUMS, SceneInputs, SceneLens, SceneResults, SceneView
 from splatlearn.rendering.derivatives import FIRST_ONLY, refuse_transforms
 
 
@@ -38,7 +32,7 @@ class SceneInfo:
       device coordinates, which are these times W/2 and H/2.
     - `not_finite`: the number of Gaussians, over all views, that were dropped since they are not finite; 0 from gsplat,
       which does not count them.
-    - `intersections`: the number of pairs of a Gaussian and a block of 64 × 64 pixels, 16 × 16 from gsplat.
+    - `intersections`: the number of pairs of a Gaussian and a block of 64 × 64 pixels; of 16 × 16 on a GPU.
     """
 
     ids: Int[Tensor, " N"]
@@ -61,9 +55,13 @@ class Seen(NamedTuple):
 
 
 class Report:
-    """What a call collects beside its pictures; the backward pass adds to `info`."""
+    """What a call collects beside its pictures; the backward pass adds to `info`.
 
-    def __init__(self, wanted: Sequence[str] | None) -> None:
+    - `scene`: the module of the backend that renders; `wanted`: the names of what costs something, None for no `info`.
+    """
+
+    def __init__(self, scene: ModuleType, wanted: Sequence[str] | None) -> None:
+        self.scene = scene
         self.wanted = wanted
         self.info: SceneInfo | None = None
         self.seen = Seen(0, 0)
@@ -82,16 +80,16 @@ class Report:
             return
         ids, radii, sums = [], [], []
         for state, each in zip(states, weights, strict=True):
-            ids.append(torch.empty(state.visible, dtype=torch.int32))
-            radii.append(torch.empty(state.visible))
-            state.fill_visible(ids[-1].numpy(), radii[-1].numpy())
+            here, extents = self.scene.visible(state)
+            ids.append(here)
+            radii.append(extents)
             if each is not None:
-                sums.append(each[ids[-1].long()])
-        self.counts = [state.visible for state in states]
+                sums.append(each[here])
+        self.counts = [len(each) for each in ids]
         columns = torch.cat(sums).unbind(-1) if sums else (None, None, None)
         self.info = SceneInfo(
-            torch.cat(ids).long(),
-            torch.repeat_interleave(torch.arange(len(states)), torch.tensor(self.counts)),
+            torch.cat(ids),
+            torch.cat([torch.full_like(each, view) for view, each in enumerate(ids)]),
             torch.cat(radii),
             *columns,
             not_finite=self.seen.not_finite,
@@ -122,13 +120,13 @@ class RenderScene(torch.autograd.Function):
         tensors = [_contiguous(each) for each in (means, scales, quaternions, opacities, colors, sh)]
         views, origins, background = (each.detach().contiguous() for each in (views, origins, background))
         sets, count = background.shape[:2]
-        color = torch.empty(sets, count, background.shape[-1], *size)
-        transmittance = torch.empty(sets, count, *size)
+        color = means.new_empty(sets, count, background.shape[-1], *size)
+        transmittance = means.new_empty(sets, count, *size)
         states, weights = [], []
         for one, view in _pairs(sets, count):
-            weights.append(torch.empty(means.shape[1], 3) if report.wants("weights") else None)
+            weights.append(means.new_empty(means.shape[1], 3) if report.wants("weights") else None)
             states.append(
-                cpu_scene.forward(
+                report.scene.forward(
                     _one_of(tensors, one),
                     SceneView(
                         views[one, view], origins[one, view], lenses[one * count + view], background[one, view], depth
@@ -161,17 +159,17 @@ class _RenderSceneBackward(torch.autograd.Function):
         by_color, by_transmittance = by_color.contiguous(), by_transmittance.contiguous()
         report: Report = outer.report
         sets, count = background.shape[:2]
-        results = [None if each is None else cpu_scene.empty_like(each) for each in tensors]
+        results = [None if each is None else report.scene.empty_like(each) for each in tensors]
         by_background = torch.empty_like(background)
         of_camera = outer.needs_input_grad[6] or outer.needs_input_grad[7]
-        by_camera = torch.empty(sets, count, CAMERA_SUMS, dtype=torch.float64) if of_camera else None
+        by_camera = views.new_empty(sets, count, CAMERA_SUMS, dtype=torch.float64) if of_camera else None
         means2d: tuple[list[Tensor], list[Tensor]] = [], []
         places = iter(report.places())
         for one, view in _pairs(sets, count):
             index = one * count + view
             asked = (report.info is not None, report.wants("absgrad"))
-            filled = [torch.empty(outer.count, 2) if wanted else None for wanted in asked]
-            cpu_scene.backward(
+            filled = [views.new_empty(outer.count, 2) if wanted else None for wanted in asked]
+            report.scene.backward(
                 outer.states[index],
                 _one_of(tensors, one),
                 SceneView(

@@ -1,9 +1,9 @@
-"""Scenes: many Gaussians of one set, from parameters to pictures in one step on a CPU.
+"""Scenes: many Gaussians of one set, from parameters to pictures in one step.
 
 This way culls Gaussians before it looks at their shapes and colours, and gives each block of pixels a list of the
-Gaussians that meet it. It renders pictures one after the other, each over all threads. `project` and `composite` spread
-the pictures of a batch over threads, which suits many pictures of few Gaussians; torch.compile and export see them as
-single nodes.
+Gaussians that meet it. It renders pictures one after the other, each over all threads or the whole GPU. `project` and
+`composite` render the pictures of a batch side by side, which suits many pictures of few Gaussians; torch.compile and
+export see them as single nodes.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ from splatlearn.core.checks import check_finite, check_gaussians
 from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.operation import is_transformed
-from splatlearn.rendering.backends.cpu import project as cpu_project
-from splatlearn.rendering.backends.cpu import support as cpu_support
-from splatlearn.rendering.backends.cpu.scene import SceneLens
+from splatlearn.rendering.backends.scene_views import SceneLens
+from splatlearn.rendering.choice import BACKENDS, COMPILED
 from splatlearn.rendering.compositing import Background, background_colors
 from splatlearn.rendering.formula import JACOBIAN_LIMIT, MAX_CHANNELS
 from splatlearn.rendering.leading import flat_pictures, has_views
@@ -34,32 +33,48 @@ FEWEST = 2048
 MANY_PIXELS = 200 * 200
 ALWAYS = 16384
 """Gaussians of a set from which on pictures of any size are rendered this way (`scene_step --crossover`)."""
+FEWEST_ON_GPU = 16384
+"""Gaussians of a set from which on a GPU renders this way, one view after the other.
+
+An estimate: here the backward pass of the way for few has hundreds of programs for one image, and far fewer beyond
+(`render_scenes_cuda --crossover` measures it).
+"""
 
 
-def takes_scene(gaussians: Gaussians, camera: Camera) -> bool:
-    """Return whether the compiled way for scenes supports these inputs, however many Gaussians there are.
+def scene_backend(gaussians: Gaussians, camera: Camera, backend: str = "auto") -> str | None:
+    """Return the backend whose way for scenes supports these inputs, however many Gaussians there are, or None.
 
-    It supports float32 on a CPU, intrinsics of each view, a far plane, and gradients of the matrices. It does not
-    support gradients of intrinsics, function transforms and torch.compile.
+    It is `backend`, or for "auto" the compiled one of the device. It supports float32, intrinsics of each view, a far
+    plane, and gradients of the matrices. It does not support gradients of intrinsics, function transforms and
+    torch.compile.
     """
     tensors = [*gaussians.tensors().values()]
-    intrinsics = [value for name in INTRINSICS if isinstance(value := getattr(camera, name), Tensor)]
-    return (
-        cpu_support.status() == "ok"
+    name = COMPILED.get(gaussians.means.device.type) if backend == "auto" else backend
+    chosen = BACKENDS.get(name or "")
+    intrinsics = [value for each in INTRINSICS if isinstance(value := getattr(camera, each), Tensor)]
+    supports = (
+        chosen is not None
+        and chosen.scene is not None
+        and chosen.support.status() == "ok"
+        and chosen.support.refusal(gaussians.means, 1) is None
         and not torch.compiler.is_compiling()
-        and all(each.device.type == "cpu" and each.dtype == torch.float32 for each in tensors)
-        and camera.model in cpu_project.MODELS
-        and camera.viewmats.device.type == "cpu"
+        and all(each.dtype == torch.float32 for each in tensors)
+        and camera.model in chosen.project.MODELS
+        and (camera.viewmats.device.type == "cpu" or camera.viewmats.device == gaussians.means.device)
         and not any(each.requires_grad for each in intrinsics)
         and not is_transformed(*tensors, camera.viewmats)
     )
+    return name if supports else None
 
 
-def is_scene(gaussians: Gaussians, camera: Camera) -> bool:
-    """Return whether inputs that this way supports are rendered by it.
+def is_scene(gaussians: Gaussians, camera: Camera, backend: str) -> bool:
+    """Return whether inputs that the way for scenes of `backend` supports are rendered by it.
 
-    Those are many Gaussians, several views of a set, and cameras that the compiled `project` does not take.
+    On a GPU those are sets of many Gaussians; on a CPU also several views of a set, and cameras that the compiled
+    `project` does not take.
     """
+    if backend != "cpu":
+        return gaussians.count >= FEWEST_ON_GPU
     has_many = gaussians.count >= (FEWEST if camera.height * camera.width >= MANY_PIXELS else ALWAYS)
     return has_many or has_views(gaussians, camera) or not takes_compiled(gaussians, camera)
 
@@ -71,12 +86,14 @@ def render_scene(
     depth: bool,
     check: bool | str,
     info: tuple[str, ...] | None,
+    backend: str,
 ) -> tuple[Float[Tensor, "*S C H W"], Float[Tensor, "*S H W"], SceneInfo | None]:
     """Render views of sets of Gaussians [*B, K], with gradients to Gaussians, matrices and background.
 
-    `takes_scene` says what is supported; the arguments are those of `render`.
+    `scene_backend` says what is supported; the arguments are those of `render`.
 
     - `info`: None, or what to collect beside what costs nothing: "weights", "absgrad".
+    - `backend`: what `scene_backend` returned.
 
     Returns colours, with the weighted sum of depths as the last channel if `depth`; transmittances; and what `info`
     requests. Raises InputError for values that are not valid if `check` is True, and for "absgrad" of more channels
@@ -104,8 +121,10 @@ def render_scene(
             f"{behind.shape[-1]}, which are blended in several passes; request it of fewer channels, or not"
         )
 
-    camera, flat, report = camera.map(paired), gaussians.reshape_batch(sets), Report(info)
-    here = camera.map(lambda each: each.to(torch.float32))
+    scene = BACKENDS[backend].scene
+    assert scene is not None
+    camera, flat, report = camera.map(paired), gaussians.reshape_batch(sets), Report(scene, info)
+    here = camera.map(lambda each: each.to(flat.means))
     is_parallel = camera.projection.rays_are_parallel
     color, transmittance = RenderScene.apply(
         *(flat.means, flat.scales, flat.quaternions, flat.opacities, flat.colors, flat.sh),

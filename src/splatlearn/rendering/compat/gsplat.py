@@ -26,7 +26,7 @@ from splatlearn.core.numbers import check_number, check_whole
 from splatlearn.rendering.compat.gsplat_meta import pairs_seen, report_gradients
 from splatlearn.rendering.formula import EPS2D
 from splatlearn.rendering.pictures import render
-from splatlearn.rendering.scenes import takes_scene
+from splatlearn.rendering.scenes import scene_backend
 
 MODES = ("RGB", "D", "ED", "RGB+D", "RGB+ED")
 MODELS = {"pinhole": "pinhole", "ortho": "orthographic"}
@@ -117,7 +117,7 @@ def rasterization(
 
     Raises InputError, which names the argument, for every other argument of gsplat that does not have its default,
     for shapes that do not fit, and for values that are not valid; TypeError for arguments that gsplat does not have;
-    BackendError for `absgrad` where the compiled CPU kernels cannot be used.
+    BackendError for `absgrad` where the compiled kernels cannot be used.
     """
     given = {"radius_clip": radius_clip, "eps2d": eps2d, "sparse_grad": sparse_grad, "rasterize_mode": rasterize_mode}
     _check_fixed({**given, "channel_chunk": channel_chunk, "distributed": distributed, **others})
@@ -132,9 +132,9 @@ def rasterization(
     camera = replace(camera, near=near_plane, far=far_plane)
     given_set = _gaussians((means, scales, quats, opacities), colors if has_color else None, sh_degree, camera)
     background = "black" if backgrounds is None or not has_color else _checked(backgrounds, given_set, camera)
-    has_info = takes_scene(given_set, camera)
+    has_info = scene_backend(given_set, camera) is not None
     if absgrad and not has_info:
-        raise BackendError("absgrad: only the compiled CPU kernels collect it, from float32 tensors on a CPU")
+        raise BackendError("absgrad: only the compiled kernels collect it, from float32 tensors")
     # No leaves: the backward pass reaches them after the renderer.
     gaussians, view = given_set.map(_viewed), camera.map(_viewed)
     info = (("absgrad",) if absgrad else ()) if has_info else False

@@ -40,7 +40,7 @@ SIZES = ["count", "height", "width", "tiles_across", "tiles", "bands"]
 
 @triton.jit
 @no_type_check
-def _clamp(value, low, high):
+def clamp(value, low, high):
     return tl.minimum(tl.maximum(value, low), high)
 
 
@@ -62,10 +62,10 @@ def _reach(means2d, conics, opacities, first, count, left, top, right, bottom):
     c = tl.load(conics + 3 * index + 2, mask=there, other=1.0)
     opacity = tl.load(opacities + index, mask=there, other=0.0)
 
-    side_x = _clamp(x, left, right) - x
-    side_y = _clamp(y, top, bottom) - y
-    along_y = _clamp(-b * side_x / c, top - y, bottom - y)
-    along_x = _clamp(-b * side_y / a, left - x, right - x)
+    side_x = clamp(x, left, right) - x
+    side_y = clamp(y, top, bottom) - y
+    along_y = clamp(-b * side_x / c, top - y, bottom - y)
+    along_x = clamp(-b * side_y / a, left - x, right - x)
     lowest = tl.minimum(_power_at_least(a, b, c, side_x, along_y), _power_at_least(a, b, c, along_x, side_y))
     is_ellipse = (a > 0) & (c > 0) & (a * c - b * b > 1e-5 * a * c)
     too_far = is_ellipse & (lowest > tl.log(opacity / ALPHA_MIN) + 1e-3)
@@ -83,7 +83,7 @@ def _power_at_least(a, b, c, x, y):
 
 @triton.jit
 @no_type_check
-def _lowest_bit(bits):
+def lowest_bit(bits):
     """The place of the lowest bit that is set, as the exponent of its float."""
     lowest = (bits & -bits).to(tl.float32).to(tl.int32, bitcast=True)
     return ((lowest >> 23) & 255) - 127
@@ -131,7 +131,7 @@ def _falloff(means2d, conics, place, xs, ys):
 
 @triton.jit
 @no_type_check
-def _alpha(raw, before):
+def drawn_alpha(raw, before):
     """α after clamp, skip and stop, from opacity · falloff and the transmittance in front; and where it is not 0."""
     is_drawn = (raw >= ALPHA_MIN) & (before >= TRANSMITTANCE_MIN)
     return tl.where(is_drawn, tl.minimum(raw, ALPHA_MAX), 0.0), is_drawn
@@ -139,7 +139,7 @@ def _alpha(raw, before):
 
 @triton.jit
 @no_type_check
-def _next_place(first, count, before):
+def next_place(first, count, before):
     """Where the next splats to be looked at begin; at the end, once every pixel is opaque."""
     clearest = tl.max(tl.max(before, axis=0), axis=0)
     return tl.where(clearest >= TRANSMITTANCE_MIN, first + LANES, count)
@@ -173,14 +173,14 @@ def composite_forward(
     while first < count:
         bits = _reach(means2d, conics, opacities, first, count, left + 0.5, top + 0.5, right, bottom)
         while bits != 0:
-            place = first + _lowest_bit(bits)
+            place = first + lowest_bit(bits)
             bits = bits & (bits - 1)
             falloff, _, _, _ = _falloff(means2d, conics, place, xs, ys)
-            alpha, _ = _alpha(tl.load(opacities + place) * falloff, before)
+            alpha, _ = drawn_alpha(tl.load(opacities + place) * falloff, before)
             value = tl.load(colors + place * CHANNELS + channel, mask=is_channel, other=0.0)
             painted += value[:, None, None] * (before * alpha)[None, :, :]
             before *= 1.0 - alpha
-        first = _next_place(first, count, before)
+        first = next_place(first, count, before)
 
     spoilt = tl.load(poison + image)
     behind = tl.load(background + image * CHANNELS + channel, mask=is_channel, other=0.0)
@@ -236,11 +236,11 @@ def composite_backward(
         while first < count:
             bits = _reach(means2d, conics, opacities, first, count, left + 0.5, top + 0.5, right, bottom)
             while bits != 0:
-                place = first + _lowest_bit(bits)
+                place = first + lowest_bit(bits)
                 bits = bits & (bits - 1)
                 falloff, moves, dx, dy = _falloff(means2d, conics, place, xs, ys)
                 raw = tl.load(opacities + place) * falloff
-                alpha, is_drawn = _alpha(raw, before)
+                alpha, is_drawn = drawn_alpha(raw, before)
                 value = tl.load(colors + place * CHANNELS + channel, mask=is_channel, other=0.0)
                 toward = tl.sum(value[:, None, None] * toward_pixels, axis=0)
                 weight = before * alpha
@@ -272,7 +272,7 @@ def composite_backward(
                 moment = tl.arange(0, MOMENTS)
                 tl.atomic_add(row + moment, moments, mask=moment < 6, sem="relaxed")
                 tl.atomic_add(row + MOMENTS + channel, of_colors, mask=is_channel, sem="relaxed")
-            first = _next_place(first, count, before)
+            first = next_place(first, count, before)
     tl.store(background_sums + program * PADDED + channel, of_background)
 
 

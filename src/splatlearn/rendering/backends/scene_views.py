@@ -1,0 +1,84 @@
+"""What the `scene` module of a backend takes and fills: one set of Gaussians, one view of it, and their gradients.
+
+Such a module has these functions:
+
+- `forward(inputs, view, outputs, weights)` fills colour [C, H, W], with a last channel of depths if the view has it,
+  and transmittance [H, W]; and `weights` [K, 3], unless it is None, with the sum and the maximum of each Gaussian's
+  blending weights, and its pixels. It returns the state of the view, which has the numbers `not_finite`, `doubtful`
+  and `intersections` (see `SceneInfo` and `Seen`).
+- `backward(state, inputs, view, outputs, gradients, results, is_first_view)` writes the gradients of a view to
+  `results`, from the outputs of `forward` and their gradients.
+- `visible(state)` returns the ids of the Gaussians that are seen, ascending, and their radii in pixels.
+- `empty_like(tensor)` returns a tensor for gradients that is not filled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+CAMERA_SUMS = 15
+"""Numbers in the gradient of a view: three rows of its matrix, and the origin of directions."""
+
+
+@dataclass(frozen=True)
+class SceneLens:
+    """What a view says beside its matrix.
+
+    - `model`: the name of the camera model; `numbers`: fx, fy, cx, cy, near, and the limits of the Jacobian's slopes.
+    - `far`: the far plane; `is_parallel`: whether all directions of view are the same.
+    """
+
+    model: str
+    numbers: list[float]
+    far: float
+    is_parallel: bool
+
+
+@dataclass(frozen=True)
+class SceneView:
+    """One view of a set: tensors are contiguous and float32.
+
+    - `matrix` [4, 4]: from world to camera.
+    - `origin` [3]: where directions of view begin; their direction if all are parallel.
+    - `background` [C], with a last channel for the depths if `has_depth`.
+    """
+
+    matrix: Tensor
+    origin: Tensor
+    lens: SceneLens
+    background: Tensor
+    has_depth: bool
+
+
+@dataclass(frozen=True)
+class SceneInputs:
+    """Contiguous float32 tensors: one set of K Gaussians with `colors` [K, C] or `sh` [K, M, 3]."""
+
+    means: Tensor
+    scales: Tensor
+    quaternions: Tensor
+    opacities: Tensor
+    colors: Tensor | None
+    sh: Tensor | None
+
+    def tensors(self) -> list[Tensor | None]:
+        """The tensors in the order of the fields."""
+        return list(vars(self).values())
+
+
+@dataclass(frozen=True)
+class SceneResults:
+    """Where a backward pass writes.
+
+    - `gaussians`: the gradients of the Gaussians, which the first view writes and the others add to.
+    - `background` [C]; `camera`: float64 [CAMERA_SUMS], three rows of the matrix and the origin, or None.
+    - `means2d`, `absolute` [K, 2]: the gradients of means2d and the sums of their absolute values, or None.
+    """
+
+    gaussians: SceneInputs
+    background: Tensor
+    camera: Tensor | None
+    means2d: Tensor | None
+    absolute: Tensor | None
