@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
-from splatlearn.viewer import ViewedImage, write_view
+from splatlearn.viewer import ViewedImage, ViewedScene, write_scene_view, write_view
 from viewer.browser import Visit, running_browser
+from viewer.walked import VIEWPORT, scene_gaussians, scene_of, settled
 
 
 @pytest.fixture(scope="module")
@@ -31,3 +33,31 @@ def visit(browser, tmp_path: Path) -> Iterator[Callable[..., Visit]]:
         assert each.complaints == []
         assert [url for url in each.requests if not url.startswith(("file:", "data:"))] == []
         each.close()
+
+
+@pytest.fixture
+def walk(browser, tmp_path: Path) -> Iterator[Callable[..., Visit]]:
+    """Writes a page of a scene and opens it; afterwards sees to it that nothing went wrong on the way."""
+    opened: list[Visit] = []
+
+    def open_page(scene: ViewedScene, title: str = "title", script: str = "") -> Visit:
+        path = write_scene_view(tmp_path / f"walk-{len(opened)}.html", title, "lead", scene)
+        opened.append(Visit(browser, path, *VIEWPORT, script=script))
+        settled(opened[-1])
+        return opened[-1]
+
+    yield open_page
+    for each in opened:
+        assert each.complaints == []
+        assert [url for url in each.requests if not url.startswith(("file:", "data:", "blob:"))] == []
+        each.close()
+
+
+@pytest.fixture(scope="module")
+def canvas_size(browser, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, int]:
+    """Width and height of the canvas of a scene in the viewport of these tests."""
+    scene = scene_of(scene_gaussians(torch.Generator().manual_seed(0), 5, 0))
+    page = Visit(browser, write_scene_view(tmp_path_factory.mktemp("size") / "page.html", "", "", scene), *VIEWPORT)
+    height, width = page.canvas_size()
+    page.close()
+    return width, height

@@ -9,7 +9,8 @@ from scenes import random_gaussians
 from splatlearn.core.cameras import Camera
 from splatlearn.rendering import project
 from splatlearn.viewer import write_view
-from splatlearn.viewer.page import SCRIPTS, _web_file, render_view
+from splatlearn.viewer.html import web_file
+from splatlearn.viewer.page import SCRIPTS, render_view
 from viewer.browser import CHROMIUM, PATIENCE, Visit
 from viewer.pictured import psnr, rendered, viewed
 
@@ -49,7 +50,7 @@ def test_a_thousand_gaussians_fit_in_a_page(tmp_path, generator):
 
 def test_no_script_can_end_its_own_element():
     for name in SCRIPTS:
-        assert "</" not in _web_file(name), name
+        assert "</" not in web_file(name), name
 
 
 def test_there_must_be_something_to_show():

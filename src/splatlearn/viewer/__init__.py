@@ -1,6 +1,16 @@
-"""A page in which a person walks around the Gaussians of images."""
+"""Pages in which a person walks around the Gaussians of images and of scenes."""
 
 from splatlearn.viewer.contents import ViewedImage, viewed_images
 from splatlearn.viewer.page import write_view
+from splatlearn.viewer.scene_contents import ScenePhotograph, Snapshot, ViewedScene
+from splatlearn.viewer.scene_page import write_scene_view
 
-__all__ = ["ViewedImage", "viewed_images", "write_view"]
+__all__ = [
+    "ScenePhotograph",
+    "Snapshot",
+    "ViewedImage",
+    "ViewedScene",
+    "viewed_images",
+    "write_scene_view",
+    "write_view",
+]

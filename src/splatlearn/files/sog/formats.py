@@ -19,12 +19,16 @@ ZIP_MAGIC = b"PK"
 
 def content(gaussians: Gaussians, request: WriteRequest) -> bytes | Files:
     """A bundle, or the files beside a meta.json."""
-    files = sog_files(gaussians, request.antialiased)
     if request.path.name == META_NAME:
-        return files
+        return sog_files(gaussians, request.antialiased)
+    return bundle(gaussians, request.antialiased)
+
+
+def bundle(gaussians: Gaussians, antialiased: bool = False) -> bytes:
+    """Gaussians [K] with `sh` as a bundle: a ZIP archive, without compression, of images and their meta.json."""
     buffer = BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name, each in files.items():
+        for name, each in sog_files(gaussians, antialiased).items():
             # A fixed date: the same scene gives the same file.
             archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), each)
     return buffer.getvalue()
