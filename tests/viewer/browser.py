@@ -50,12 +50,17 @@ class Visit:
         self.complaints: list[str] = []
         self.requests: list[str] = []
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("console", lambda message: self.hear(message.text))
         self.page.on("dialog", lambda dialog: (self.complaints.append(dialog.message), dialog.dismiss()))
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(path.as_uri())
         self.page.locator("html[data-drawn]").wait_for(state="attached")
         self.settle()
+
+    def hear(self, text: str) -> None:
+        """A line of the console; hints of the software driver about its own speed are none of the page's."""
+        if "GL Driver Message (OpenGL, Performance" not in text:
+            self.complaints.append(text)
 
     def close(self) -> None:
         self.context.close()

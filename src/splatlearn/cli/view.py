@@ -1,16 +1,19 @@
-"""`splatlearn view RUN IMAGE... --out page.html`: what a model paints, to walk around in."""
+"""`splatlearn view`: a page of what a model paints of images, or of the scene in a splat file."""
 
 from __future__ import annotations
 
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 
 from splatlearn.cli.choices import MAX_SIZE, Images, Read, Reading, Run
-from splatlearn.cli.notes import note
+from splatlearn.cli.notes import changed, note, note_unused
+from splatlearn.cli.view_scene import is_splat_file, view_splats
 from splatlearn.core.disk.outputs import output_file
 from splatlearn.core.errors import InputError
 
 READING = Reading()
+GROUPS = 8
 
 
 def view_command(
@@ -19,14 +22,15 @@ def view_command(
     *,
     out: str = "view.html",
     max_size: int = MAX_SIZE,
-    groups: int = 8,
+    groups: int = GROUPS,
     overwrite: bool = False,
     reading: Read = READING,
 ) -> int:
-    """Write an HTML page of images' Gaussians: tilt them, peel them off, select one, compare with the input.
+    """Write an HTML page of Gaussians: of images, to tilt, peel off and compare; of a splat file, to walk around in.
 
     Args:
-        run: A run folder, checkpoint folder, model folder or Hub id of a GMAE. Default: the package's gmae-tiny.
+        run: A splat file, or the model of the images: a run folder, checkpoint folder, model folder or Hub id of a
+            GMAE. Default: the package's gmae-tiny.
         images: Image files or folders of images; several images become a gallery.
         out: HTML page to write. It needs no network and no other files.
         max_size: Longer side, in pixels, to which larger images are shrunk. 0 keeps the original size.
@@ -44,6 +48,14 @@ def view_command(
     from splatlearn.zero_shot import read_scene
     from splatlearn.zero_shot.scene import check_options
 
+    if run is not None and is_splat_file(run):
+        if images:
+            raise InputError(f"images: expected none beside the splat file {run}, got {images[0]}")
+        chosen = {"max_size": max_size != MAX_SIZE, "groups": groups != GROUPS}
+        note_unused({**chosen, **changed(reading, *(field.name for field in fields(reading)))}, "with a splat file")
+        path = output_file(out, overwrite, inputs=[Path(run)], example="view.html")
+        print(view_splats(run, path))
+        return 0
     if not FEWEST_GROUPS <= groups <= MOST_GROUPS:
         raise InputError(f"groups: expected {FEWEST_GROUPS} to {MOST_GROUPS} clusters, got {groups}")
     options = read_options(reading)

@@ -1,0 +1,40 @@
+"""`splatlearn view FILE`: the page of a splat file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from splatlearn.core.errors import InputError
+from splatlearn.files.choices import SPLAT_ENDINGS
+
+
+def is_splat_file(path: str | None) -> bool:
+    """Whether a positional argument names a splat file, by its ending, or a folder of SOG."""
+    if path is None:
+        return False
+    return path.lower().endswith(SPLAT_ENDINGS) or (Path(path) / "meta.json").is_file()
+
+
+def view_splats(source: str, out: Path) -> str:
+    """Write the page of a splat file, and return what a command says of it."""
+    from splatlearn.files import read_splat_file
+    from splatlearn.viewer import ViewedScene, write_scene_view
+    from splatlearn.viewer.scene_contents import HIGHEST_DEGREE, MOST_GAUSSIANS
+
+    read = read_splat_file(source, drop_invalid=True)
+    gaussians = read.gaussians
+    if gaussians.count > MOST_GAUSSIANS:
+        raise InputError(f"{source}: expected at most {MOST_GAUSSIANS} Gaussians for a page, got {gaussians.count}")
+    notes = []
+    if gaussians.degree > HIGHEST_DEGREE:
+        notes.append(f"harmonics above degree {HIGHEST_DEGREE} are left out")
+        gaussians = gaussians.with_degree(HIGHEST_DEGREE)
+    if read.dropped:
+        notes.append(f"{read.dropped} Gaussians that are not finite are left out")
+    name = Path(source).resolve().name
+    lead = "Drag to walk around, turn the wheel to go nearer; the keys are listed below."
+    facts = [("Format", read.format), *([("Written by", read.writer)] if read.writer else [])]
+    scene = ViewedScene(Path(name).stem.removesuffix(".compressed") or "scene", gaussians, facts=facts)
+    write_scene_view(out, name, lead, scene)
+    said = f"{out}: {gaussians.count:,} Gaussians, {out.stat().st_size / 1e6:.1f} MB"
+    return "; ".join([said, *notes])
