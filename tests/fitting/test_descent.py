@@ -9,7 +9,7 @@ from scenes import random_gaussians, random_sh
 from splatlearn.core.cameras import Camera
 from splatlearn.core.geometry.frames import turn_quaternions
 from splatlearn.fitting import FitOptions, LearningRates, Parameters, fit, initial_gaussians
-from splatlearn.fitting.initial import gaussians_at
+from splatlearn.fitting.initial.images import gaussians_at
 from splatlearn.models import GMAE, create_model
 from splatlearn.rendering import project, render
 

@@ -4,7 +4,7 @@ from .clamping import picture_error as picture_error
 from .colors import refit_colors as refit_colors
 from .descent import FitOptions as FitOptions
 from .descent import fit as fit
-from .initial import initial_gaussians as initial_gaussians
+from .initial.images import initial_gaussians as initial_gaussians
 from .losses.metrics import psnr as psnr
 from .losses.metrics import ssim as ssim
 from .losses.photometric import photometric_loss as photometric_loss

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from splatlearn.core.cameras import Camera
 from splatlearn.core.gaussians import Gaussians
-from splatlearn.fitting.initial import gaussians_at, origin_depths
+from splatlearn.fitting.initial.images import gaussians_at, origin_depths
 from splatlearn.fitting.sampling import draw_sites
 from splatlearn.rendering import Rendering
 

@@ -17,7 +17,7 @@ from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.kinds import check_kind
 from splatlearn.core.numbers import check_number, check_whole, half_cosine
 from splatlearn.fitting.adding import join_state, new_gaussians
-from splatlearn.fitting.initial import check_not_empty, initial_gaussians
+from splatlearn.fitting.initial.images import check_not_empty, initial_gaussians
 from splatlearn.fitting.parameters import ColorRange, LearningRates, Parameters
 from splatlearn.rendering import Rendering, render
 from splatlearn.rendering.compositing import Background

@@ -17,7 +17,7 @@ from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.numbers import check_number, check_whole
 from splatlearn.fitting import ColorRange, FitOptions, fit
-from splatlearn.fitting.initial import check_not_empty
+from splatlearn.fitting.initial.images import check_not_empty
 from splatlearn.models import GMAE
 from splatlearn.rendering import Rendering, Splats, project, render
 from splatlearn.rendering.compositing import Background
