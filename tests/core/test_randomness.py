@@ -48,6 +48,7 @@ def test_purposes_keep_their_numbers():
         ("NOISE", 3),
         ("SPLIT", 4),
         ("WINDOW", 5),
+        ("FIT", 6),
     ]
 
 

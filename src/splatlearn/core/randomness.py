@@ -21,6 +21,7 @@ class Purpose(IntEnum):
     NOISE = 3
     SPLIT = 4
     WINDOW = 5
+    FIT = 6
 
 
 class Stream:

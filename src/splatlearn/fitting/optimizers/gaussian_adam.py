@@ -127,6 +127,25 @@ class GaussianAdam:
             self._moments[name] = tuple(torch.cat([each, torch.zeros_like(more[name])]) for each in moments)
         self._replace({name: torch.cat([each.detach(), more[name]]) for name, each in self.parameters.items()})
 
+    def widen(self, name: str, columns: int) -> None:
+        """Fill a parameter [K, M, *] and its moments up with zeros to [K, columns, *], for a next degree of harmonics.
+
+        `self.parameters` has a new tensor without a gradient afterwards. Raises InputError for an unknown name, and for
+        fewer columns than the parameter has.
+        """
+        if name not in self.parameters:
+            raise InputError(f"name: expected one of {_listed(self.parameters)}, got {name!r}")
+        before = self.parameters[name].detach()
+        if before.ndim < 2 or columns < before.shape[1]:
+            raise InputError(f"columns: expected at least those of {name} {list(before.shape)}, got {columns}")
+
+        def wider(each: Tensor) -> Tensor:
+            more = each.new_zeros(each.shape[0], columns - each.shape[1], *each.shape[2:])
+            return torch.cat([each, more], dim=1)
+
+        self._replace({**{key: each.detach() for key, each in self.parameters.items()}, name: wider(before)})
+        self._moments[name] = tuple(wider(each) for each in self._moments[name])
+
     def reset(self, index: Shaped[Tensor, " N"] | None = None, names: Iterable[str] | None = None) -> None:
         """Set moments to 0, as after parameters were overwritten: of rows (`index` as in `gather`) of named parameters.
 

@@ -1,0 +1,236 @@
+"""The fit of a scene, one step at a time: render, compare, move, edit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from splatlearn.core.cameras import Camera
+from splatlearn.core.errors import FormatError, InputError
+from splatlearn.core.gaussians import Gaussians
+from splatlearn.core.geometry.harmonics import MAX_DEGREE, coefficient_count
+from splatlearn.core.numbers import check_number, check_whole
+from splatlearn.fitting.draws import Draws
+from splatlearn.fitting.losses.photometric import photometric_loss
+from splatlearn.fitting.optimizers.gaussian_adam import GaussianAdam
+from splatlearn.fitting.scene_parameters import scene_gaussians, scene_parameters
+from splatlearn.fitting.scene_rates import SceneRates
+from splatlearn.fitting.strategies.strategy import Edits, Step, Strategy
+from splatlearn.rendering import Rendering, render
+from splatlearn.rendering.compositing import Background
+
+
+@dataclass(frozen=True)
+class SceneSchedule:
+    """What a step does as a function of its number; the defaults are those of 3D Gaussian Splatting.
+
+    - `steps`: after which means have their last rate; a fit may go on after them.
+    - `rates`: Adam's, see `SceneRates`.
+    - `degree`, `degree_every`: the degree of harmonics rises by one after each `degree_every` steps up to `degree`.
+      Harmonics of a start with a higher degree keep it.
+    - `ssim_weight`: λ of the loss (1 − λ)·L1 + λ·(1 − SSIM).
+    - `selective`: do not move Gaussians that no picture of a step sees (see `GaussianAdam`).
+    - `backend`: see `splatlearn.rendering`.
+    - `seed`: of all that is drawn, in [0, 2**64).
+
+    Raises InputError for numbers out of range.
+    """
+
+    steps: int = 30_000
+    rates: SceneRates = field(default_factory=SceneRates)
+    degree: int = 3
+    degree_every: int = 1_000
+    ssim_weight: float = 0.2
+    selective: bool = False
+    backend: str = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_whole("steps", self.steps, 1)
+        check_whole("degree", self.degree, 0, MAX_DEGREE)
+        check_whole("degree_every", self.degree_every, 1)
+        check_number("ssim_weight", self.ssim_weight, least=0, most=1)
+        check_whole("seed", self.seed, 0, 2**64 - 1)
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What a step did.
+
+    - `loss`: of the pictures, before the step, without what the strategy adds.
+    - `edits`: of the strategy.
+    - `removed`: the number of Gaussians that were removed since they were not finite.
+    - `skipped`: whether nothing was moved since the loss was not finite.
+    """
+
+    loss: float
+    edits: Edits
+    removed: int = 0
+    skipped: bool = False
+
+
+class SceneFit:
+    """A scene that is fitted to pictures, step by step.
+
+    - `start`: Gaussians [K], with `sh` or 3 `colors`, in world units in which float32 can tell neighbours apart.
+    - `extent`: of the scene, world units, by which rates of means and thresholds of scales are multiplied; see
+      `camera_extent`.
+    - `strategy`: when Gaussians are added, split, moved and removed; it belongs to this fit.
+    - `schedule`: see `SceneSchedule`.
+
+    A step is a function of the state, the pictures and the seed: a fit that goes on from `state_dict` makes the same
+    steps, bit for bit on a CPU, for any number of threads. Before the first step `gaussians` returns the start up to
+    rounding. Raises InputError for Gaussians that do not fit the parametrisation, an extent that is not above 0, and
+    more Gaussians than the strategy's cap.
+    """
+
+    def __init__(
+        self, start: Gaussians, extent: float, strategy: Strategy, schedule: SceneSchedule | None = None
+    ) -> None:
+        check_number("extent", extent, above=0)
+        if strategy.cap is not None and start.count > strategy.cap:
+            raise InputError(
+                f"start: expected at most the strategy's cap of {strategy.cap} Gaussians, got {start.count}; "
+                "select some first, or raise the cap"
+            )
+        self.extent, self.strategy, self.schedule = float(extent), strategy, schedule or SceneSchedule()
+        self.done = 0
+        """Steps that were made."""
+        self.optimizer = self._adam(scene_parameters(start))
+
+    def gaussians(self) -> Gaussians:
+        """The Gaussians as they are, with gradients to the parameters."""
+        return scene_gaussians(self.optimizer.parameters)
+
+    def step(
+        self,
+        cameras: Camera,
+        targets: Shaped[Tensor, "V C H W"],
+        masks: Shaped[Tensor, "V H W"] | None = None,
+        background: Background = "black",
+    ) -> StepResult:
+        """Move the Gaussians by one step towards pictures of V views.
+
+        - `cameras` [V]: of one size.
+        - `targets` [V, 3 or 4, H, W]: uint8, or floating-point in [0, 1], in any memory layout. RGBA is composed over
+          the background.
+        - `masks` [V, H, W]: weights of pixels, or bool; pixels of weight 0 and False are ignored.
+        - `background`: "white", "black", 3 numbers, or a tensor [3] or [V, 3].
+
+        Gaussians that are not finite are removed when they spoil a loss. The step is made without an update if its
+        loss is not finite even so. Raises InputError for shapes that do not fit, and where no Gaussian is finite.
+        """
+        if len(cameras.batch_shape) != 1:
+            raise InputError(f"cameras: expected a batch [V], got {list(cameras.batch_shape)}")
+        number = self.done + 1
+        self._raise_degree(number)
+        if masks is not None and masks.dtype == torch.bool:
+            masks = masks.float()
+        views = (number, cameras, targets, masks, background)
+        gaussians, rendering, loss = self._compare(*views)
+        removed = 0
+        if not bool(loss.isfinite()) and (removed := self._remove_broken()):
+            gaussians, rendering, loss = self._compare(*views)
+        value = float(loss.detach())
+        skipped = not bool(loss.isfinite())
+        self.done = number
+        if skipped:
+            return StepResult(value, Edits(), removed, skipped=True)
+        added = self.strategy.before_backward(gaussians)
+        (loss if added is None else loss + added).backward()
+        rates = self.schedule.rates
+        self.optimizer.rates = rates.at(number, self.schedule.steps, self.extent, self.optimizer.parameters)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        edits = self.strategy.after_step(
+            self.optimizer,
+            Step(
+                number,
+                self.extent,
+                rates.position_at(number, self.schedule.steps, self.extent),
+                (cameras.height, cameras.width),
+                cameras.batch_shape[0],
+                Draws(self.schedule.seed, number),
+                rendering.info,
+            ),
+        )
+        return StepResult(value, edits, removed)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return named tensors with which, and with the arguments, a fit goes on: nothing is copied.
+
+        `done`, and by prefix `parameters.`, `optimizer.` (moments and their steps) and `strategy.`. Random numbers need
+        no state, since they are a function of the seed and the step.
+        """
+        parts = {
+            "parameters": {name: each.detach() for name, each in self.optimizer.parameters.items()},
+            "optimizer": self.optimizer.state_dict(),
+            "strategy": self.strategy.state_dict(),
+        }
+        named = {f"{part}.{name}": each for part, tensors in parts.items() for name, each in tensors.items()}
+        return {"done": torch.tensor(self.done), **named}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `state_dict` returned; tensors are copied to the device of this fit.
+
+        Raises FormatError for missing and unknown names and for shapes that disagree.
+        """
+        parts: dict[str, dict[str, Tensor]] = {"parameters": {}, "optimizer": {}, "strategy": {}}
+        for key, each in state.items():
+            part, _, name = key.partition(".")
+            if key != "done" and (part not in parts or not name):
+                raise FormatError(f"state: expected names that begin with {', '.join(parts)}, got {key!r}")
+            if name:
+                parts[part][name] = each
+        wanted = set(self.optimizer.parameters)
+        if "done" not in state or set(parts["parameters"]) != wanted:
+            raise FormatError(
+                f"state: expected done and the parameters {', '.join(sorted(wanted))}, got {', '.join(sorted(state))}"
+            )
+        like = self.optimizer.parameters["means"].detach()
+        self.optimizer = self._adam(
+            {name: each.detach().to(like).clone() for name, each in parts["parameters"].items()}
+        )
+        self.optimizer.load_state_dict(parts["optimizer"])
+        self.strategy.load_state_dict({name: each.to(like) for name, each in parts["strategy"].items()})
+        self.done = int(state["done"])
+
+    def _adam(self, parameters: dict[str, Tensor]) -> GaussianAdam:
+        schedule = self.schedule
+        rates = schedule.rates.at(1, schedule.steps, self.extent, parameters)
+        return GaussianAdam(parameters, rates, selective=schedule.selective)
+
+    def _raise_degree(self, number: int) -> None:
+        """Give harmonics the degree of this step: coefficients of higher degrees do not exist before."""
+        degree = min(self.schedule.degree, number // self.schedule.degree_every)
+        sh = self.optimizer.parameters.get("sh")
+        if sh is not None and sh.shape[1] < coefficient_count(degree):
+            self.optimizer.widen("sh", coefficient_count(degree))
+
+    def _compare(
+        self, number: int, cameras: Camera, targets: Tensor, masks: Tensor | None, background: Background
+    ) -> tuple[Gaussians, Rendering, Float[Tensor, ""]]:
+        gaussians, schedule = self.gaussians(), self.schedule
+        rendering = render(
+            gaussians, cameras, background, schedule.backend, depth=False, check=False, info=self.strategy.info(number)
+        )
+        loss = photometric_loss(rendering.color, targets, background, masks, schedule.ssim_weight)
+        return gaussians, rendering, loss
+
+    def _remove_broken(self) -> int:
+        """Remove Gaussians with parameters that are not finite; returns how many."""
+        tensors = [
+            each.detach().flatten(1) if each.ndim > 1 else each.detach() for each in self.optimizer.parameters.values()
+        ]
+        finite = torch.stack([each.isfinite().reshape(len(each), -1).all(dim=1) for each in tensors]).all(dim=0)
+        broken = len(finite) - int(finite.sum())
+        if broken == len(finite):
+            raise InputError(f"gaussians: expected at least one that is finite, got {broken} that are not")
+        if broken:
+            self.optimizer.gather(finite)
+            self.strategy.follow(finite)
+        return broken

@@ -1,0 +1,1 @@
+"""Strategies of a scene: when Gaussians are added, split, moved and removed."""

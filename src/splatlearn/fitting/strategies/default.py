@@ -1,0 +1,224 @@
+"""Adaptive density control: Gaussians are cloned and split where pictures pull at them, and pruned where they fade."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from splatlearn.core.errors import FormatError
+from splatlearn.core.gaussians import Gaussians
+from splatlearn.core.geometry.quaternions import quaternions_to_matrices
+from splatlearn.core.numbers import check_number, check_whole
+from splatlearn.fitting.draws import Draw
+from splatlearn.fitting.optimizers.gaussian_adam import GaussianAdam
+from splatlearn.fitting.scene_parameters import opacity_logits
+from splatlearn.fitting.strategies.strategy import Edits, Step
+
+CHILDREN = 2
+"""Gaussians that a split puts in the place of one."""
+SHRINK = 0.8 * CHILDREN
+"""By which the scales of these are divided."""
+SEEN = ("gradient_sums", "views", "radii")
+"""Of the state, each [K] and summed or maximised over views since the last edit."""
+
+
+@dataclass(frozen=True)
+class DefaultOptions:
+    """Options of `DefaultStrategy`; the defaults are those of 3D Gaussian Splatting.
+
+    - `cap`: the number of Gaussians that is never exceeded; those with the largest gradients are grown first. None: no
+      limit.
+    - `start`, `stop`, `every`: edits come after each multiple of `every` steps between `start` and `stop`, both
+      excluded.
+    - `absgrad`: compare sums over pixels of absolute gradients instead of gradients (AbsGS).
+    - `grow_gradient`: mean over views of the gradient's length in normalised device coordinates from which on a
+      Gaussian is cloned or split.
+    - `split_scale`: the largest scale, in extents, up to which it is cloned and above which it is split.
+    - `prune_opacity`: Gaussians below it are removed.
+    - `prune_scale`: Gaussians whose largest scale is above it, in extents, are removed after the first reset.
+    - `prune_radius`: the same in pixels of any view since the last edit; None: no limit, which is what 3DGS does, since
+      it clears radii before it looks at them.
+    - `reset_every`, `reset_opacity`: every so many steps before `stop`, opacities are lowered to at most this.
+    - `revised_opacity`: give both Gaussians that come of one the opacity 1 − √(1 − o), so that they block together what
+      it did (Rota Bulò et al. 2024), instead of its own.
+
+    Raises InputError for numbers out of range.
+    """
+
+    cap: int | None = None
+    start: int = 500
+    stop: int = 15_000
+    every: int = 100
+    absgrad: bool = False
+    grow_gradient: float = 2e-4
+    split_scale: float = 0.01
+    prune_opacity: float = 0.005
+    prune_scale: float = 0.1
+    prune_radius: float | None = None
+    reset_every: int = 3_000
+    reset_opacity: float = 0.01
+    revised_opacity: bool = False
+
+    def __post_init__(self) -> None:
+        if self.cap is not None:
+            check_whole("cap", self.cap, 1)
+        for name in ("every", "reset_every"):
+            check_whole(name, getattr(self, name), 1)
+        for name in ("start", "stop"):
+            check_whole(name, getattr(self, name), 0)
+        for name in ("grow_gradient", "split_scale", "prune_scale"):
+            check_number(name, getattr(self, name), least=0)
+        check_number("prune_opacity", self.prune_opacity, least=0, below=1)
+        check_number("reset_opacity", self.reset_opacity, above=0, below=1)
+        if self.prune_radius is not None:
+            check_number("prune_radius", self.prune_radius, above=0)
+
+    @classmethod
+    def of_absgrad(cls, cap: int | None = None) -> DefaultOptions:
+        """The options that gsplat publishes its results of AbsGrad with: absolute gradients from 6e-4 on."""
+        return cls(cap=cap, absgrad=True, grow_gradient=6e-4)
+
+
+class DefaultStrategy:
+    """The adaptive density control of 3D Gaussian Splatting (Kerbl et al. 2023), or of AbsGS (Ye et al. 2024).
+
+    Gradients of a view count in normalised device coordinates and for the loss of this view alone, whatever number of
+    views a step has. The rows that `after_step` leaves are the Gaussians that were not split, then the clones, then the
+    first and the second children of those that were, less what was pruned; moments of new ones begin at 0.
+    """
+
+    def __init__(self, options: DefaultOptions | None = None) -> None:
+        self.options = options or DefaultOptions()
+        self._seen: dict[str, Tensor] = {}
+
+    def info(self, number: int) -> bool | tuple[str, ...]:
+        """Return what `render` is to collect: gradients of means2d until the last edit."""
+        if number >= self.options.stop:
+            return False
+        return ("absgrad",) if self.options.absgrad else True
+
+    @property
+    def cap(self) -> int | None:
+        """The number of Gaussians that is never exceeded."""
+        return self.options.cap
+
+    def before_backward(self, gaussians: Gaussians) -> Float[Tensor, ""] | None:
+        """Nothing is added to the loss."""
+        return None
+
+    @torch.no_grad()
+    def after_step(self, optimizer: GaussianAdam, step: Step) -> Edits:
+        """Remember what was seen; clone, split and prune, and reset opacities when it is time."""
+        options = self.options
+        if step.number >= options.stop:
+            self._seen = {}
+            return Edits()
+        self._look(optimizer, step)
+        edits = {}
+        if step.number > options.start and step.number % options.every == 0:
+            edits = self._refine(optimizer, step)
+            self._seen = {}
+        is_reset = step.number % options.reset_every == 0
+        if is_reset:
+            limit = torch.tensor(options.reset_opacity, dtype=torch.float64).logit()
+            optimizer.parameters["logits"].clamp_(max=float(limit))
+            optimizer.reset(names=["logits"])
+        return Edits(**edits, reset=is_reset)
+
+    def follow(self, kept: Bool[Tensor, " K"]) -> None:
+        """Forget Gaussians that the fit removed."""
+        self._seen = {name: each[kept] for name, each in self._seen.items()}
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return what was seen since the last edit, [K] each; nothing after an edit."""
+        return dict(self._seen)
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `state_dict` returned; raises FormatError for other names."""
+        if set(state) not in (set(), set(SEEN)):
+            raise FormatError(f"state: expected the tensors {', '.join(SEEN)}, got {', '.join(sorted(state))}")
+        self._seen = {name: each.clone() for name, each in state.items()}
+
+    def _look(self, optimizer: GaussianAdam, step: Step) -> None:
+        info = step.info
+        assert info is not None, "the default strategy needs the info of render"
+        gradients = info.means2d_absgrad if self.options.absgrad else info.means2d_grad
+        assert gradients is not None, "gradients of means2d come with the backward pass"
+        if not self._seen:
+            like = optimizer.parameters["logits"].detach()
+            self._seen = {name: torch.zeros_like(like) for name in SEEN}
+        sums, views, radii = (self._seen[name] for name in SEEN)
+        height, width = step.size
+        # From pixels to normalised device coordinates, and from the mean over pictures to each picture's own loss.
+        lengths = (gradients * gradients.new_tensor((width / 2, height / 2))).norm(dim=-1) * step.views
+        counts = torch.bincount(info.view_ids, minlength=step.views).tolist()
+        # A view sees a Gaussian once: without repeated indices sums have the same bits for any number of threads.
+        for ids, length, radius in zip(
+            info.ids.split(counts), lengths.split(counts), info.radii.split(counts), strict=True
+        ):
+            sums[ids] += length
+            views[ids] += 1
+            radii[ids] = torch.maximum(radii[ids], radius)
+
+    def _refine(self, optimizer: GaussianAdam, step: Step) -> dict[str, int]:
+        """Clone, split and prune; returns how many of each."""
+        options, parameters = self.options, optimizer.parameters
+        gradients = self._seen["gradient_sums"] / self._seen["views"].clamp_min(1)
+        largest = parameters["log_scales"].exp().amax(dim=1)
+        grows = self._within_cap(gradients >= options.grow_gradient, gradients)
+        is_split = grows & (largest > options.split_scale * step.extent)
+        clones, parents = (grows & ~is_split).nonzero().squeeze(1), is_split.nonzero().squeeze(1)
+        if options.revised_opacity:
+            both = grows.nonzero().squeeze(1)
+            opacities = parameters["logits"][both].sigmoid()
+            parameters["logits"][both] = opacity_logits(1.0 - (1.0 - opacities).sqrt())
+        rows = torch.cat([(~is_split).nonzero().squeeze(1), clones, parents.repeat(CHILDREN)])
+        old = optimizer.count - len(parents)
+        optimizer.gather(rows, torch.arange(len(rows), device=rows.device) >= old)
+        if len(parents):
+            _scatter_children(optimizer, len(rows) - CHILDREN * len(parents), step)
+        radii = torch.cat([self._seen["radii"][rows[:old]], self._seen["radii"].new_zeros(len(rows) - old)])
+        kept = ~self._is_pruned(optimizer, radii, step)
+        pruned = len(kept) - int(kept.sum())
+        # A fit without Gaussians could not go on.
+        if 0 < pruned < len(kept):
+            optimizer.gather(kept)
+        return {"cloned": len(clones), "split": len(parents), "pruned": pruned if pruned < len(kept) else 0}
+
+    def _within_cap(self, grows: Bool[Tensor, " K"], gradients: Float[Tensor, " K"]) -> Bool[Tensor, " K"]:
+        """Those that may grow: each makes one more Gaussian, and where room is short the largest gradients win."""
+        if self.options.cap is None:
+            return grows
+        room = max(0, self.options.cap - len(grows))
+        if int(grows.sum()) <= room:
+            return grows
+        order = gradients.masked_fill(~grows, -math.inf).argsort(descending=True, stable=True)
+        allowed = torch.zeros_like(grows)
+        allowed[order[:room]] = True
+        return allowed & grows
+
+    def _is_pruned(self, optimizer: GaussianAdam, radii: Float[Tensor, " K"], step: Step) -> Bool[Tensor, " K"]:
+        options, parameters = self.options, optimizer.parameters
+        pruned = parameters["logits"].sigmoid() < options.prune_opacity
+        if step.number > options.reset_every:
+            pruned |= parameters["log_scales"].exp().amax(dim=1) > options.prune_scale * step.extent
+            if options.prune_radius is not None:
+                pruned |= radii > options.prune_radius
+        return pruned
+
+
+def _scatter_children(optimizer: GaussianAdam, first: int, step: Step) -> None:
+    """Move the rows from `first` on, children that lie where their parents did, to points drawn from these."""
+    parameters = optimizer.parameters
+    children = slice(first, None)
+    scales = parameters["log_scales"][children].exp()
+    count = len(scales) // CHILDREN
+    noise = step.draws.normals(Draw.SPLIT, (CHILDREN, count, 3), scales).reshape(-1, 3)
+    turns = quaternions_to_matrices(parameters["quaternions"][children])
+    parameters["means"][children] += (turns @ (scales * noise).unsqueeze(-1)).squeeze(-1)
+    parameters["log_scales"][children] -= math.log(SHRINK)

@@ -1,0 +1,163 @@
+"""Gaussians as samples of a Markov chain: dead ones move to living ones, and all are stirred by noise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from splatlearn.core.errors import FormatError
+from splatlearn.core.gaussians import Gaussians
+from splatlearn.core.numbers import check_number, check_whole
+from splatlearn.fitting.draws import Draw, Draws
+from splatlearn.fitting.optimizers.gaussian_adam import GaussianAdam
+from splatlearn.fitting.scene_parameters import opacity_logits
+from splatlearn.fitting.strategies.relocation import relocated
+from splatlearn.fitting.strategies.strategy import Edits, Step
+
+STEEPNESS = 100.0
+"""How fast noise fades as opacities rise above `min_opacity`."""
+
+
+@dataclass(frozen=True)
+class MCMCOptions:
+    """Options of `MCMCStrategy`; the defaults are those of its authors.
+
+    - `cap`: the number of Gaussians that is never exceeded; `growth`: by which the number is multiplied in each edit
+      until then, rounded down, but by at least one Gaussian.
+    - `start`, `stop`, `every`: edits come after each multiple of `every` steps between `start` and `stop`, both
+      excluded.
+    - `min_opacity`: Gaussians up to this opacity are dead, and no copy gets less.
+    - `noise`: standard deviation of the noise, in rates of the means. It is drawn after every step.
+    - `opacity_weight`, `scale_weight`: of the mean opacity and the mean scale (world units) in the loss.
+
+    Raises InputError for numbers out of range.
+    """
+
+    cap: int = 1_000_000
+    growth: float = 1.05
+    start: int = 500
+    stop: int = 25_000
+    every: int = 100
+    min_opacity: float = 0.005
+    noise: float = 5e5
+    opacity_weight: float = 0.01
+    scale_weight: float = 0.01
+
+    def __post_init__(self) -> None:
+        check_whole("cap", self.cap, 1)
+        check_number("growth", self.growth, least=1)
+        check_whole("start", self.start, 0)
+        check_whole("stop", self.stop, 0)
+        check_whole("every", self.every, 1)
+        check_number("min_opacity", self.min_opacity, above=0, below=1)
+        for name in ("noise", "opacity_weight", "scale_weight"):
+            check_number(name, getattr(self, name), least=0)
+
+
+class MCMCStrategy:
+    """3D Gaussian Splatting as Markov chain Monte Carlo (Kheradmand et al. 2024, arXiv 2404.09591).
+
+    Every `every` steps dead Gaussians take the place of living ones, drawn by opacity, and the set grows up to its cap
+    by further copies. A Gaussian and its copies share opacity and scales such that the picture stays (`relocated`).
+    The moments of all Gaussians that were touched begin anew. After every step means are moved by noise of the shape
+    of the Gaussian, Σ·ε, which fades where opacities are above `min_opacity`. No state is kept.
+    """
+
+    def __init__(self, options: MCMCOptions | None = None) -> None:
+        self.options = options or MCMCOptions()
+
+    def info(self, number: int) -> bool | tuple[str, ...]:
+        """Return False: nothing is looked at."""
+        return False
+
+    @property
+    def cap(self) -> int | None:
+        """The number of Gaussians that is never exceeded."""
+        return self.options.cap
+
+    def before_backward(self, gaussians: Gaussians) -> Float[Tensor, ""] | None:
+        """Return the regularisers: without them no Gaussian would die."""
+        weights = (self.options.opacity_weight, self.options.scale_weight)
+        if not any(weights) or not gaussians.count:
+            return None
+        return weights[0] * gaussians.opacities.mean() + weights[1] * gaussians.scales.mean()
+
+    @torch.no_grad()
+    def after_step(self, optimizer: GaussianAdam, step: Step) -> Edits:
+        """Relocate, grow and stir."""
+        options, edits = self.options, Edits()
+        if options.start < step.number < options.stop and step.number % options.every == 0:
+            edits = Edits(relocated=self._relocate(optimizer, step.draws), added=self._grow(optimizer, step.draws))
+        if options.noise:
+            self._stir(optimizer, step)
+        return edits
+
+    def follow(self, kept: Bool[Tensor, " K"]) -> None:
+        """Nothing was remembered."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return nothing: edits depend on parameters, the step and the seed alone."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take over nothing; raises FormatError for tensors."""
+        if state:
+            raise FormatError(f"state: expected no tensors for the strategy mcmc, got {', '.join(sorted(state))}")
+
+    def _relocate(self, optimizer: GaussianAdam, draws: Draws) -> int:
+        """Move dead Gaussians to living ones; returns how many."""
+        opacities = optimizer.parameters["logits"].sigmoid()
+        is_dead = opacities <= self.options.min_opacity
+        dead = is_dead.nonzero().squeeze(1)
+        if not 0 < len(dead) < optimizer.count:
+            return 0
+        sources = draws.picks(Draw.RELOCATION, opacities.masked_fill(is_dead, 0.0), len(dead))
+        self._share(optimizer, sources)
+        for each in optimizer.parameters.values():
+            each[dead] = each[sources]
+        optimizer.reset(torch.cat([sources, dead]))
+        return len(dead)
+
+    def _grow(self, optimizer: GaussianAdam, draws: Draws) -> int:
+        """Add copies of living Gaussians; returns how many."""
+        count = optimizer.count
+        if self.options.growth == 1.0 or count == 0:
+            return 0
+        more = min(self.options.cap, max(int(self.options.growth * count), count + 1)) - count
+        if more <= 0:
+            return 0
+        sources = draws.picks(Draw.GROWTH, optimizer.parameters["logits"].sigmoid(), more)
+        self._share(optimizer, sources)
+        optimizer.reset(sources)
+        optimizer.append({name: each.detach()[sources] for name, each in optimizer.parameters.items()})
+        return more
+
+    def _share(self, optimizer: GaussianAdam, sources: Int64[Tensor, " N"]) -> None:
+        """Give Gaussians the opacity and the scales that each of their copies, themselves included, is to have."""
+        logits, log_scales = optimizer.parameters["logits"], optimizer.parameters["log_scales"]
+        copies = torch.bincount(sources, minlength=optimizer.count)[sources] + 1
+        opacities, scales = relocated(logits[sources].sigmoid(), log_scales[sources].exp(), copies)
+        logits[sources] = opacity_logits(opacities.clamp_min(self.options.min_opacity))
+        log_scales[sources] = scales.log()
+
+    def _stir(self, optimizer: GaussianAdam, step: Step) -> None:
+        """Move means by Σ·ε, with ε normal of a width that fades as opacities rise."""
+        parameters = optimizer.parameters
+        faded = torch.sigmoid(STEEPNESS * (self.options.min_opacity - parameters["logits"].sigmoid()))
+        noise = step.draws.normals(Draw.NOISE, tuple(parameters["means"].shape), parameters["means"])
+        noise *= faded.unsqueeze(-1) * (self.options.noise * step.position_rate)
+        turned = turn(parameters["quaternions"], noise, back=True)
+        turned *= parameters["log_scales"].mul(2.0).exp_()
+        parameters["means"] += turn(parameters["quaternions"], turned)
+
+
+def turn(quaternions: Float[Tensor, "K 4"], vectors: Float[Tensor, "K 3"], back: bool = False) -> Float[Tensor, "K 3"]:
+    """Rotate each vector by its quaternion of any length but zero, or back."""
+    unit = torch.nn.functional.normalize(quaternions, dim=-1)
+    real, axis = unit[:, :1], unit[:, 1:]
+    twice = 2.0 * torch.linalg.cross(-axis if back else axis, vectors)
+    return vectors + real * twice + torch.linalg.cross(-axis if back else axis, twice)

@@ -1,0 +1,84 @@
+"""What a strategy is: an object that edits the Gaussians of a fit after each step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from splatlearn.core.gaussians import Gaussians
+from splatlearn.fitting.draws import Draws
+from splatlearn.fitting.optimizers.gaussian_adam import GaussianAdam
+from splatlearn.rendering.scene_function import SceneInfo
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What a strategy is told of the step that was just made.
+
+    - `number`: of the step, from 1.
+    - `extent`: of the scene, world units; `position_rate`: Adam's rate of means in this step, world units.
+    - `size`: height and width of the pictures; `views`: how many pictures the loss is the mean of.
+    - `draws`: the random numbers of this step.
+    - `info`: what `render` collected, filled by the backward pass; None unless the strategy wants it.
+    """
+
+    number: int
+    extent: float
+    position_rate: float
+    size: tuple[int, int]
+    views: int
+    draws: Draws
+    info: SceneInfo | None = None
+
+
+@dataclass(frozen=True)
+class Edits:
+    """How many Gaussians were cloned, split in two, pruned, relocated and added, and whether opacities were reset."""
+
+    cloned: int = 0
+    split: int = 0
+    pruned: int = 0
+    relocated: int = 0
+    added: int = 0
+    reset: bool = False
+
+
+class Strategy(Protocol):
+    """Edits the Gaussians of a fit.
+
+    A strategy keeps what it has seen in tensors that `state_dict` returns, and draws its random numbers from
+    `Step.draws`, so that a resumed fit repeats its edits.
+    """
+
+    def info(self, number: int) -> bool | tuple[str, ...]:
+        """Return what `render` is to collect in step `number`, counted from 1."""
+        ...
+
+    @property
+    def cap(self) -> int | None:
+        """The number of Gaussians that it never exceeds, None for no limit."""
+        ...
+
+    def before_backward(self, gaussians: Gaussians) -> Float[Tensor, ""] | None:
+        """Return what is added to the loss, with gradients to the Gaussians; None for nothing."""
+        ...
+
+    def after_step(self, optimizer: GaussianAdam, step: Step) -> Edits:
+        """Edit the parameters of `optimizer`, which are those of `scene_parameters`, and their moments."""
+        ...
+
+    def follow(self, kept: Bool[Tensor, " K"]) -> None:
+        """Forget the Gaussians that the fit itself removed."""
+        ...
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return what has been seen since the last edit."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `state_dict` returned; raises FormatError for other names."""
+        ...
