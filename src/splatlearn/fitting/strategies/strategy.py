@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -47,6 +47,7 @@ class Edits:
     reset: bool = False
 
 
+@runtime_checkable
 class Strategy(Protocol):
     """Edits the Gaussians of a fit.
 
