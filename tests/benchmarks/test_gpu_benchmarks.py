@@ -39,6 +39,20 @@ def test_pictures(tmp_path: Path) -> None:
         assert all(len(times) == 2 and min(times) > 0 for times in row["milliseconds"].values())
 
 
+def test_scenes(tmp_path: Path) -> None:
+    file = tmp_path / "scenes.json"
+    done = run_benchmark(
+        "benchmarks.render_scenes_cuda", "--device", "cpu", "--rows", "tiny", "--rounds", "2", "--json-file", str(file)
+    )
+    assert done.returncode == 0, done.stderr
+    rows = {row["contender"]: row for row in json.loads(file.read_text())["rows"]}
+    assert rows.keys() == {"scene", "few"} and "gsplat was not measured" in done.stdout
+    for row in rows.values():
+        assert 0 < row["visible"] <= row["intersections"] and row["pairs"] > row["visible"]
+        assert all(len(times) == 2 and min(times) > 0 for times in row["milliseconds"].values())
+    assert 0 < rows["few"]["difference"]["color"] < 1e-4, "the same picture by another way"
+
+
 def test_pairs_and_floors_are_counted() -> None:
     scene = SCENES["tiny"]
     opacities = torch.tensor([0.5, 0.5, 0.0, 0.003]).expand(2, 4)

@@ -37,7 +37,7 @@ FEWEST_ON_GPU = 16384
 """Gaussians of a set from which on a GPU renders this way, one view after the other.
 
 An estimate: here the backward pass of the way for few has hundreds of programs for one image, and far fewer beyond
-(`render_scenes_cuda --crossover` measures it).
+(`render_scenes_cuda --with-crossover` measures it).
 """
 
 
