@@ -48,6 +48,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[Calls]:
 
     def record(**arguments: Any) -> Any:
         made.append(arguments)
+        assert all(each.is_contiguous() for each in arguments.values() if isinstance(each, Tensor))
         return rasterization(**arguments)
 
     monkeypatch.setattr(package, "rasterization", record, raising=False)
@@ -160,6 +161,15 @@ def test_info_is_that_of_the_compiled_kernels(calls: Calls) -> None:
     for name in ("means2d_grad", "means2d_absgrad"):
         assert relative_error(getattr(theirs, name).cpu()[rows], getattr(ours, name)) < 1e-4, name
     assert theirs.weight_sums is None and theirs.intersections > 0
+
+
+def test_absolute_gradients_of_more_channels_than_gsplat_blends_at_once_are_refused(calls: Calls) -> None:
+    gaussians = scene()
+    many = replace(gaussians, colors=gaussians.fixed_colors()[:, :1].expand(-1, 32).detach())
+    made = render(many, camera(), [0.0] * 32, "gsplat", depth=False, info="absgrad")
+    assert made.info is not None and made.color.shape == (32, 32, 48)
+    with pytest.raises(InputError, match="'absgrad' for more than 32 channels, depth included, got 33"):
+        render(many, camera(), [0.0] * 32, "gsplat", info="absgrad")
 
 
 def test_dropped_gaussians(calls: Calls) -> None:

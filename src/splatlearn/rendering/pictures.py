@@ -154,6 +154,11 @@ def _by_gsplat(
     like = gaussians.means.new_empty(math.prod(shape), 0, channels)
     behind = background_colors(flat_pictures(background, batch, shape, channels), like)
     has_absgrad = asked is not None and "absgrad" in asked
+    if has_absgrad and channels + depth > gsplat_rasterize.CHANNELS:
+        raise InputError(
+            f"info: expected no 'absgrad' for more than {gsplat_rasterize.CHANNELS} channels, depth included, got "
+            f"{channels + depth}, which gsplat blends in several passes; request it of fewer channels, or not"
+        )
     color, transmittance, pairs = gsplat_rasterize.forward(
         gaussians, camera, behind.reshape(*shape, channels), depth, has_absgrad
     )

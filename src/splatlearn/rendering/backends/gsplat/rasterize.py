@@ -16,6 +16,8 @@ from splatlearn.rendering.formula import EPS2D
 from splatlearn.rendering.leading import has_views
 from splatlearn.rendering.view_colors import seen_by
 
+CHANNELS = 32
+"""Channels that gsplat blends at once: its default. Of more, it keeps the absolute gradients of the last ones."""
 FARTHEST = 1e10
 """The far plane for cameras without one: gsplat's default."""
 
@@ -57,21 +59,26 @@ def forward(
     else:
         # gsplat 1.6 has no harmonics for each set, and sees those of orthographic cameras from a centre.
         seen = {"colors": seen_by(gaussians, camera).fixed_colors()}
+    tensors: dict[str, Tensor] = {
+        "means": means,
+        "quats": gaussians.quaternions,
+        "scales": gaussians.scales,
+        "opacities": gaussians.opacities,
+        "viewmats": viewmats,
+        "Ks": lenses,
+        "backgrounds": background if several else background.unsqueeze(-2),
+        "colors": seen.pop("colors"),
+    }
     with torch.autocast(means.device.type, enabled=False):
         color, alpha, meta = importlib.import_module("gsplat").rasterization(
-            means=means,
-            quats=gaussians.quaternions,
-            scales=gaussians.scales,
-            opacities=gaussians.opacities,
-            viewmats=viewmats,
-            Ks=lenses,
+            # gsplat flattens leading axes by `view`, which only contiguous tensors allow.
+            **{name: each.contiguous() for name, each in tensors.items()},
             width=camera.width,
             height=camera.height,
             near_plane=float(camera.near),
             far_plane=min(float(camera.far), FARTHEST),
             eps2d=EPS2D,
             packed=True,
-            backgrounds=background if several else background.unsqueeze(-2),
             render_mode="RGB+D" if depth else "RGB",
             absgrad=absgrad,
             camera_model=MODELS[camera.model],

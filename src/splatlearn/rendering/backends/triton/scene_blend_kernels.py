@@ -33,6 +33,8 @@ from splatlearn.rendering.backends.triton.scene_project_kernels import MOMENTS, 
 WEIGHTS = tl.constexpr(3)
 """Numbers of a row of weights: their sum and maximum, and the pixels in which the Gaussian is visible."""
 SIZES = ["height", "width", "tiles_across", "all_channels", "first_channel"]
+OF_A_VIEW = ["background", "color", "transmittance", "by_color", "by_transmittance"]
+"""Parts of a batch, whose addresses need not divide by 16."""
 
 
 @triton.jit
@@ -82,7 +84,7 @@ def _falloff(record, xs, ys):
     return tl.exp2(exponent), x, dy, t
 
 
-@triton.jit(do_not_specialize=SIZES)
+@triton.jit(do_not_specialize=SIZES, do_not_specialize_on_alignment=OF_A_VIEW)
 @no_type_check
 def scene_forward(
     records, shown, background, lists, offsets, rows, color, transmittance, weights,
@@ -131,7 +133,7 @@ def scene_forward(
     tl.store(transmittance + pixels, before, mask=inside)
 
 
-@triton.jit(do_not_specialize=SIZES)
+@triton.jit(do_not_specialize=SIZES, do_not_specialize_on_alignment=OF_A_VIEW)
 @no_type_check
 def scene_backward(
     records, shown, lists, offsets, rows, color, transmittance, by_color, by_transmittance, sums, of_background,
@@ -224,7 +226,7 @@ def _eight(m0, m1, m2, m3, m4, m5, m6, m7):
     return tl.where(lane < 4, low, high)
 
 
-@triton.jit(do_not_specialize=["count", "all_columns", "shift"])
+@triton.jit(do_not_specialize=["count", "all_columns", "shift"], do_not_specialize_on_alignment=["sums"])
 @no_type_check
 def sum_rows(
     rows, starts, tile_counts, sums, count, all_columns, shift,

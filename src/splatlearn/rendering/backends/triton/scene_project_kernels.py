@@ -51,8 +51,12 @@ SLACK = tl.constexpr(1e-3)
 """What is added to the largest power at which a Gaussian is looked for, against rounding."""
 TWO_LN_2 = tl.constexpr(2.0 * math.log(2.0))
 
-# Numbers that differ from call to call, and for which a kernel need not be compiled again.
+# What differs from call to call, and for which a kernel need not be compiled again: numbers, and whether an address
+# divides by 16, which that of a set or view within a batch may not.
 NUMBERS = ["count", "height", "width", "tiles_across", "fx", "fy", "cx", "cy", "near", "far", "limit_x", "limit_y"]
+SOURCES = ["means", "scales", "quaternions", "opacities", "seen_as"]
+GRADIENTS = ["of_means", "of_scales", "of_quaternions", "of_opacities", "of_seen", "of_means2d", "of_absolute"]
+OF_A_SET = [*SOURCES, *GRADIENTS, "view", "origin"]
 
 
 @triton.jit
@@ -67,8 +71,8 @@ def _direction(mean, origin, PARALLEL: tl.constexpr):
     """Where a Gaussian is seen from; the one direction of all where they are parallel."""
     start = load_vector(origin, 0, True)
     if PARALLEL:
-        still = scaled(0.0, mean)
-        return plus(still, start)
+        still = tl.zeros_like(mean[0])
+        return still + start[0], still + start[1], still + start[2]
     return mean[0] - start[0], mean[1] - start[1], mean[2] - start[2]
 
 
@@ -84,7 +88,7 @@ def _pixels(center, extent, size):
     return first, last
 
 
-@triton.jit(do_not_specialize=NUMBERS)
+@triton.jit(do_not_specialize=NUMBERS, do_not_specialize_on_alignment=OF_A_SET)
 @no_type_check
 def project_scene(
     means, scales, quaternions, opacities, seen_as, view, origin,
@@ -187,7 +191,7 @@ def tiles_of_pairs(owners, starts, boxes, tiles, total, tiles_across, BLOCK: tl.
     tl.store(tiles + pair, first + own // columns * tiles_across + own % columns, mask=there)
 
 
-@triton.jit(do_not_specialize=NUMBERS)
+@triton.jit(do_not_specialize=NUMBERS, do_not_specialize_on_alignment=OF_A_SET)
 @no_type_check
 def project_scene_backward(
     means, scales, quaternions, opacities, seen_as, view, origin, shown, tile_counts, sums,
