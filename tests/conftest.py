@@ -2,13 +2,14 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jaxtyping
 import matplotlib
 import pytest
 import torch
 from hypothesis import settings
+
 
 matplotlib.use("Agg")
 # Machines differ in speed; nothing in the tests is timed.
@@ -25,6 +26,14 @@ if "SPLATLEARN_TESTS_BF16" in os.environ:
 @pytest.fixture
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    """Sets PyTorch's number of threads; the end of the test restores it."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks import photometric
-from fitting.compiled_fitting import away
+from compiled_code import away
 from splatlearn.fitting import photometric_loss
 
 

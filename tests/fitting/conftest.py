@@ -4,14 +4,22 @@ from collections.abc import Iterator
 
 import pytest
 
-from fitting.compiled_fitting import SETS, native
+import compiled_code
+from splatlearn.fitting import compiled
 
 
-@pytest.fixture(params=SETS or [pytest.param("", marks=pytest.mark.skip(reason="built without a compiler"))])
+@pytest.fixture(params=compiled_code.sets_of(compiled.native))
 def instruction_set(request: pytest.FixtureRequest) -> Iterator[str]:
     """Each instruction set that the compiled loss and optimiser have on this processor."""
-    assert native is not None
-    before = native.instruction_set()
-    native.use_instruction_set(request.param)
-    yield request.param
-    native.use_instruction_set(before)
+    with compiled_code.switched(compiled.native, request.param) as name:
+        yield name
+
+
+@pytest.fixture(params=["compiled", "PyTorch"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The loss and the optimiser as they are where the extension was built, and as they are without it."""
+    if request.param == "PyTorch":
+        monkeypatch.setattr(compiled, "native", None)
+    elif compiled.native is None:
+        pytest.skip(compiled_code.NOT_BUILT)
+    return request.param

@@ -4,14 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from models.compiled_layers import SETS, compiled
+import compiled_code
+from splatlearn.models.nn import layers
 
 
-@pytest.fixture(params=SETS)
+@pytest.fixture(params=compiled_code.sets_of(layers.native))
 def instruction_set(request: pytest.FixtureRequest) -> Iterator[str]:
     """Each instruction set that the compiled layers have on this processor."""
-    assert compiled is not None
-    before = compiled.instruction_set()
-    compiled.use_instruction_set(request.param)
-    yield request.param
-    compiled.use_instruction_set(before)
+    with compiled_code.switched(layers.native, request.param) as name:
+        yield name

@@ -8,20 +8,10 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from fitting.losses.pictures import case, noisy
 from splatlearn.core.errors import InputError
-from splatlearn.fitting import compiled, photometric_loss, psnr, ssim
+from splatlearn.fitting import photometric_loss, psnr, ssim
 from splatlearn.fitting.losses.specification import ssim_map
 
 OPTIONS: dict[str, Any] = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0}
-
-
-@pytest.fixture(params=["compiled", "specification"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The metrics as they are where the extension was built, and as they are without."""
-    if request.param == "specification":
-        monkeypatch.setattr(compiled, "native", None)
-    elif compiled.native is None:
-        pytest.skip("the package was built without a compiler")
-    return request.param
 
 
 class TestSsim:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,11 +15,13 @@ import torch
 from scipy.signal import convolve2d
 from torch import Tensor
 
-from fitting.compiled_fitting import away, needs_compiled
+from compiled_code import away, needs
 from fitting.losses.pictures import KINDS, SIZES, WEIGHTS, Case, case, noisy
 from splatlearn.core.errors import InputError
 from splatlearn.fitting import compiled, photometric_loss
 from splatlearn.fitting.losses.specification import composed, photometric, ssim_map
+
+needs_compiled = needs(compiled.native)
 
 
 def specified(made: Case, ssim_weight: float = 0.2) -> tuple[Tensor, Tensor]:
@@ -37,24 +39,6 @@ def found(made: Case, ssim_weight: float = 0.2) -> tuple[Tensor, Tensor]:
     loss.backward()
     assert images.grad is not None and loss.dtype == torch.float32
     return loss.detach(), images.grad
-
-
-@pytest.fixture
-def threads() -> Iterator[Callable[[int], None]]:
-    """What sets the number of threads, which the test's end sets back."""
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(params=["compiled", "specification"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The loss as it is where the extension was built, and as it is without."""
-    if request.param == "specification":
-        monkeypatch.setattr(compiled, "native", None)
-    elif compiled.native is None:
-        pytest.skip("the package was built without a compiler")
-    return request.param
 
 
 class TestSpecification:

@@ -14,15 +14,15 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils import parametrizations
 
-from models.compiled_layers import away, needs_compiled, negated
-from splatlearn.models.nn import fused_block
+from compiled_code import away, needs, negated
+from splatlearn.models.nn import fused_block, layers
 from splatlearn.models.nn.attention import Attention
 from splatlearn.models.nn.block import Block
 from splatlearn.models.nn.fused_block import fused_residual
 from splatlearn.models.nn.layers import plain_layers
 from splatlearn.models.nn.mlp import Mlp
 
-pytestmark = needs_compiled
+pytestmark = needs(layers.native)
 Half = tuple[nn.LayerNorm, Attention | Mlp]
 KINDS = [torch.float32, torch.bfloat16]
 ROUNDED = {torch.float32: 1e-6, torch.bfloat16: 2**-8}
@@ -133,17 +133,14 @@ def test_a_block_in_bfloat16(instruction_set: str, tokens: Tensor, weights: Tens
         assert away(each.double(), other) < min(1e-2, 1.3 * away(piece.double(), other))
 
 
-def test_threads_change_nothing(tokens: Tensor, weights: Tensor, generator: torch.Generator) -> None:
+def test_threads_change_nothing(generator: torch.Generator, threads: Callable[[int], None]) -> None:
     x, gradient = torch.randn(2, 500, 64, generator=generator)
-    scale, threads, found = torch.ones(64), torch.get_num_threads(), []
-    try:
-        for count in (1, 2):
-            torch.set_num_threads(count)
-            normed, statistics = fused_block._norm(x, scale, scale, 1e-6, torch.bfloat16)
-            back = fused_block._norm_backward(x, scale, statistics, gradient, x)
-            found.append((normed, *back, *fused_block._narrowed(x, torch.bfloat16), fused_block._column_sums(x)))
-    finally:
-        torch.set_num_threads(threads)
+    scale, found = torch.ones(64), []
+    for count in (1, 2):
+        threads(count)
+        normed, statistics = fused_block._norm(x, scale, scale, 1e-6, torch.bfloat16)
+        back = fused_block._norm_backward(x, scale, statistics, gradient, x)
+        found.append((normed, *back, *fused_block._narrowed(x, torch.bfloat16), fused_block._column_sums(x)))
     for first, second in zip(*found, strict=True):
         assert torch.equal(first, second)
 

@@ -12,11 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from models.compiled_layers import away, needs_compiled, negated
+from compiled_code import away, needs, negated
 from splatlearn.models import create_model, random_mask
 from splatlearn.models.nn.attention import Common
 from splatlearn.models.nn.block import Block
-from splatlearn.models.nn.layers import attention, gelu, plain_layers
+from splatlearn.models.nn.layers import attention, gelu, native, plain_layers
+
+needs_compiled = needs(native)
 
 
 def is_compiled(result: Tensor) -> bool:
@@ -178,16 +180,15 @@ def test_what_is_not_finite_stays_so(value: float, instruction_set: str, generat
 
 
 @needs_compiled
-def test_results_are_the_same_with_any_number_of_threads(generator: torch.Generator) -> None:
+def test_results_are_the_same_with_any_number_of_threads(
+    generator: torch.Generator, threads: Callable[[int], None]
+) -> None:
     vectors, values = parts(3, 33, None, 64, generator)[0], torch.randn(50_001, generator=generator)
-    threads, found = torch.get_num_threads(), []
-    try:
-        for count in (1, 2):
-            torch.set_num_threads(count)
-            taken = attention(4, vectors)
-            found.append((taken, torch.autograd.grad(taken, vectors, torch.ones_like(taken))[0], gelu(values)))
-    finally:
-        torch.set_num_threads(threads)
+    found = []
+    for count in (1, 2):
+        threads(count)
+        taken = attention(4, vectors)
+        found.append((taken, torch.autograd.grad(taken, vectors, torch.ones_like(taken))[0], gelu(values)))
     for first, second in zip(*found, strict=True):
         assert torch.equal(first, second)
 
