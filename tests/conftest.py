@@ -10,8 +10,10 @@ import pytest
 import torch
 from hypothesis import settings
 
+import shape_checks
 
 matplotlib.use("Agg")
+shape_checks.install("splatlearn")
 # Machines differ in speed; nothing in the tests is timed.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
