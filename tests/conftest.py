@@ -4,6 +4,9 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 
+# Threads that wait for others sleep: spinning, they would take a processor from other tests. OpenMP reads this once.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 import jaxtyping
 import matplotlib
 import pytest
