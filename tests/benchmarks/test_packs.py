@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import subprocess
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -13,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmark_commands import run_benchmark
 from data.pictures import array, encode
 from models.small_models import small_mae
 from splatlearn.data import ImageSource
@@ -89,10 +88,8 @@ def test_colours_of_real_photographs_tell_classes_apart(packs: ModuleType):
 def test_the_benchmark_of_extraction_runs(tmp_path: Path):
     file = tmp_path / "features.json"
     arguments = ["--models", "mae_vit_tiny_patch16_32", "--images", "6", "--rounds", "2", "--batch-size", "4"]
-    command = [sys.executable, "-m", "benchmarks.features", *arguments, "--device", "cpu", "--json-file", str(file)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    printed = run_benchmark("features", *arguments, "--device", "cpu", "--json-file", file)
     (result,) = json.loads(file.read_text())["results"]
     speeds = result["images_per_second"]
     assert result["share_of_forward"] == pytest.approx(speeds["extraction"] / speeds["forward"])
-    assert len(result["all_rounds"]["forward"]) == 2 and "mae_vit_tiny_patch16_32" in done.stdout
+    assert len(result["all_rounds"]["forward"]) == 2 and "mae_vit_tiny_patch16_32" in printed

@@ -1,8 +1,6 @@
 """The zero-shot and fitting benchmarks run and write their figures; their times are not looked at."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,19 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmark_commands import run_benchmark
 from benchmarks.common import check_part
 from benchmarks.zero_shot import Options, keep_settings
 from models.small_models import small_gmae, small_mae
 from splatlearn.models import save_model
-
-ROOT = Path(__file__).parents[2]
-
-
-def run_benchmark(name: str, *arguments: str) -> str:
-    command = [sys.executable, "-m", f"benchmarks.{name}", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def test_every_control_is_scored(tmp_path: Path):
@@ -42,7 +32,7 @@ def test_every_control_is_scored(tmp_path: Path):
     arguments = ["--runs", tmp_path / "gmae", tmp_path / "gmae-1", "--maes", tmp_path / "mae", tmp_path / "mae-1"]
     data = ["--figure-ground", tmp_path / "data", "--figure-limit", 2, "--out", tmp_path / "out"]
     options = ["--fit-steps", 3, "--window", 16, "--json-file", tmp_path / "f.json"]
-    shown = run_benchmark("zero_shot", *map(str, [*arguments, *data, *options]))
+    shown = run_benchmark("zero_shot", *arguments, *data, *options)
     ((first, second),) = json.loads((tmp_path / "f.json").read_text())["tables"].values()
     starts = {name.split(", ")[0] for name in first}
     assert starts == {
@@ -56,7 +46,7 @@ def test_every_control_is_scored(tmp_path: Path):
     assert f"| GMAE, groups | {mean:.3f}" in shown
     # What is there is read, not scored again.
     (tmp_path / "gmae" / "config.json").unlink()
-    again = run_benchmark("zero_shot", *map(str, [*arguments, *data, *options]))
+    again = run_benchmark("zero_shot", *arguments, *data, *options)
     assert again == shown
 
 
@@ -83,7 +73,7 @@ def test_fits_are_traced_from_both_starts(tmp_path: Path):
     save_model(small_gmae(), tmp_path / "gmae")
     small = ["--run", tmp_path / "gmae", "--side", "32", "--steps", "5", "--limit", "1"]
     large = ["--large", "48", "32", "--large-gaussians", "20", "--large-steps", "4"]
-    shown = run_benchmark("fitting", *map(str, [*small, *large, "--json-file", tmp_path / "f.json"]))
+    shown = run_benchmark("fitting", *small, *large, "--json-file", tmp_path / "f.json")
     fits = json.loads((tmp_path / "f.json").read_text())["fits"]
     assert [(fit["start"], fit["gaussians"]) for fit in fits] == [
         ("prediction", 12), ("scratch", 12), ("scratch", 20), ("scratch, half added", 20),
