@@ -12,6 +12,8 @@ from sybil import Example, Sybil
 from sybil.parsers.myst import CodeBlockParser, PythonCodeBlockParser
 
 from splatlearn.cli import main
+from splatlearn.models import presets
+from training.two_trainers import SMALL
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(path for path in (ROOT / "docs").rglob("*.md") if "experiments" not in path.parts)
@@ -40,6 +42,8 @@ BLOCKS = Sybil(
 @pytest.mark.filterwarnings("default")
 def test_every_code_block_of_the_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    # Models that are trained there are smaller than they say.
+    monkeypatch.setitem(presets.ENCODERS, "tiny", SMALL)
     # A block that fails raises; one that no parser took would not be seen to run.
     text = page.read_text(encoding="utf-8")
     ran = 0
