@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from splatlearn.core.errors import InputError, MissingError, SplatlearnError
+from splatlearn.runs import tensor_files
 from splatlearn.runs.tensor_files import TensorFiles, has_shards, shard_names, write_tensors
 
 WHOLE = {"a": torch.arange(10.0).view(5, 2), "step": torch.tensor(3.0), "none": torch.zeros(0, 4)}
@@ -39,6 +41,20 @@ def test_they_come_back_whole_and_in_rows(tmp_path: Path, cuts: tuple[int, ...] 
         for count in range(6 - first):
             assert torch.equal(files.rows("a", first, count), WHOLE["a"][first : first + count])
     assert torch.equal(files.like("a", torch.zeros(5, 2)), WHOLE["a"])
+
+
+def test_a_file_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_rows(tmp_path, (2,))
+    opened: list[str] = []
+
+    def counted(path: Path, framework: str) -> safe_open:
+        opened.append(path.name)
+        return safe_open(path, framework=framework)
+
+    monkeypatch.setattr(tensor_files, "safe_open", counted)
+    files = TensorFiles(tmp_path, "scene")
+    assert files.all().keys() == WHOLE.keys() and len(files.rows("a", 1, 3)) == 3
+    assert opened == [f"scene-0000{number}-of-00002.safetensors" for number in range(2)]
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:

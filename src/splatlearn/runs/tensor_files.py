@@ -77,17 +77,18 @@ def shard_names(folder: Path) -> list[str]:
 class TensorFiles:
     """The tensors of a name in a folder, however many files they lie in; `shapes` has those of the whole tensors.
 
-    Raises FileNotFoundError where there are none, and ValueError for files that cannot be read or are missing.
+    The files stay open as long as the object lives. Raises FileNotFoundError where there are none, and ValueError for
+    files that cannot be read or are missing.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
         self.folder, self.name = folder, name
         self.shapes: dict[str, tuple[int, ...]] = {}
-        self._parts: dict[str, list[tuple[int, int, Path]]] = {}
+        self._parts: dict[str, list[tuple[int, int, safe_open]]] = {}
         for path in _files(folder, name):
             self._index(path)
         for key, parts in self._parts.items():
-            parts.sort()
+            parts.sort(key=lambda part: part[:2])
             if sum(count for _, count, _ in parts) != (self.shapes[key] or (1,))[0]:
                 raise InputError(
                     f"{folder}: expected all rows of {key} in the files of {name}, got files without some of them; "
@@ -96,20 +97,20 @@ class TensorFiles:
 
     def _index(self, path: Path) -> None:
         try:
-            with safe_open(path, framework="pt") as file:
-                rows = _rows(parse_object((file.metadata() or {}).get("rows", "{}"), str(path)), path)
-                for key in file.keys():
-                    shape = tuple(file.get_slice(key).get_shape())
-                    first, total = rows.get(key, (0, shape[0] if shape else 1))
-                    self.shapes[key] = (total, *shape[1:]) if shape else ()
-                    self._parts.setdefault(key, []).append((first, shape[0] if shape else 1, path))
+            file = safe_open(path, framework="pt")
+            rows = _rows(parse_object((file.metadata() or {}).get("rows", "{}"), str(path)), path)
+            for key in file.keys():
+                shape = tuple(file.get_slice(key).get_shape())
+                first, total = rows.get(key, (0, shape[0] if shape else 1))
+                self.shapes[key] = (total, *shape[1:]) if shape else ()
+                self._parts.setdefault(key, []).append((first, shape[0] if shape else 1, file))
         except (SafetensorError, OSError) as error:
             raise InputError(f"{path}: expected a readable safetensors file, got {error}") from error
 
     def whole(self, key: str) -> Tensor:
         """A tensor, put together."""
         if not self.shapes[key]:
-            return _read(self._parts[key][0][2], key)
+            return self._parts[key][0][2].get_tensor(key)
         return self.rows(key, 0, self.shapes[key][0])
 
     def all(self) -> dict[str, Tensor]:
@@ -119,12 +120,12 @@ class TensorFiles:
     def rows(self, key: str, first: int, count: int) -> Tensor:
         """Some rows of a tensor; only these are read."""
         read = []
-        for start, length, path in self._parts[key]:
+        for start, length, file in self._parts[key]:
             low, high = max(first, start), min(first + count, start + length)
             if low < high:
-                read.append(_read(path, key, slice(low - start, high - start)))
+                read.append(file.get_slice(key)[low - start : high - start])
         if not read:
-            return _read(self._parts[key][0][2], key, slice(0, 0))
+            return self._parts[key][0][2].get_slice(key)[0:0]
         return read[0] if len(read) == 1 else torch.cat(read)
 
     def like(self, key: str, tensor: Tensor) -> Tensor:
@@ -154,8 +155,3 @@ def _files(folder: Path, name: str) -> list[Path]:
     if len(files) != count:
         raise InputError(f"{folder}: expected {count} shards of {name}, got {len(files)}; copy the others here")
     return files
-
-
-def _read(path: Path, key: str, part: slice | None = None) -> Tensor:
-    with safe_open(path, framework="pt") as file:
-        return file.get_tensor(key) if part is None else file.get_slice(key)[part]
