@@ -81,7 +81,10 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"splatlearn {importlib.metadata.version('splatlearn')}\n"
 
 
-PROGRAM = "from splatlearn.cli import main; import sys; main(sys.argv[1:])"
+def test_the_package_is_the_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "splatlearn", "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"splatlearn {importlib.metadata.version('splatlearn')}\n"
 
 
 @pytest.mark.parametrize("broken", ["stdout", "stderr"])
@@ -91,7 +94,7 @@ def test_output_that_nobody_reads_is_no_traceback(broken: str) -> None:
     os.close(reader)
     arguments = ["--help"] if broken == "stdout" else ["edges"]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, broken: writer}
-    done = subprocess.run([sys.executable, "-c", PROGRAM, *arguments], **streams)  # type: ignore[call-overload]
+    done = subprocess.run([sys.executable, "-m", "splatlearn", *arguments], **streams)  # type: ignore[call-overload]
     os.close(writer)
     assert done.returncode == (BROKEN_PIPE if broken == "stdout" else 2)
     assert not (done.stderr if broken == "stdout" else done.stdout)
