@@ -13,8 +13,7 @@ from PIL import Image
 
 import splatlearn as sl
 from splatlearn.data import sample_photos
-from splatlearn.evaluation import psnr
-from splatlearn.fitting import initial_gaussians
+from splatlearn.fitting import initial_gaussians, psnr
 
 
 def main(out: str = "fitted", count: int = 1000, steps: int = 200) -> None:

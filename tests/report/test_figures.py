@@ -5,7 +5,7 @@ import pytest
 import torch
 from matplotlib.collections import EllipseCollection
 
-from splatlearn.evaluation import psnr
+from splatlearn.evaluation import hidden_psnr
 from splatlearn.report import depth_prefix_strip, gaussian_map, reconstruction_grid
 from splatlearn.report.parts.figures import ENLARGE_TO, HIDDEN_ALPHA
 
@@ -34,7 +34,7 @@ def test_grid_shows_what_is_seen_painted_and_there(photos):
     np.testing.assert_allclose(middle, painted[1].permute(1, 2, 0).numpy(), atol=1e-6)
     np.testing.assert_allclose(seen[4:, :, :3], right[4:], atol=1e-6)
     np.testing.assert_allclose(seen[..., 3], np.where(hidden[1].numpy(), HIDDEN_ALPHA, 1.0), atol=1e-6)
-    scores = psnr(painted, photos, hidden)
+    scores = hidden_psnr(painted, photos, hidden)
     assert [axes.get_xlabel() for axes in figure.axes[:3]] == ["a", f"{scores[0]:.1f} dB", ""]
 
 

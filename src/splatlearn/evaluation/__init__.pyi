@@ -10,9 +10,9 @@ from .features.extraction import Extraction as Extraction
 from .features.extraction import Features as Features
 from .features.extraction import extract as extract
 from .masked.reconstruction import evaluating as evaluating
+from .masked.reconstruction import hidden_psnr as hidden_psnr
 from .masked.reconstruction import masked_psnr as masked_psnr
 from .masked.reconstruction import mean_of_visible as mean_of_visible
-from .masked.reconstruction import psnr as psnr
 from .masked.reconstruction import shown_image as shown_image
 from .options import EvaluationOptions as EvaluationOptions
 from .probes.dense_suite import evaluate_segmentation as evaluate_segmentation

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from splatlearn.core.errors import InputError
-from splatlearn.evaluation.masked.reconstruction import evaluating, mean_of_visible, psnr, shown_image
+from splatlearn.evaluation.masked.reconstruction import evaluating, hidden_psnr, mean_of_visible, shown_image
 from splatlearn.models.channels import check_reads_pictures, fit_channels
 from splatlearn.models.gmae import GMAE
 from splatlearn.models.masked_autoencoder import MaskedAutoencoder
@@ -80,9 +80,9 @@ def _reconstruction_section(
 ) -> Section:
     seen = 1.0 - float(hidden.float().mean())
     scores = {
-        "PSNR on hidden pixels": f"{float(psnr(painted, images, hidden).mean()):.2f} dB",
+        "PSNR on hidden pixels": f"{float(hidden_psnr(painted, images, hidden).mean()):.2f} dB",
         "Mean colour of the visible pixels instead": (
-            f"{float(psnr(mean_of_visible(images, hidden), images, hidden).mean()):.2f} dB"
+            f"{float(hidden_psnr(mean_of_visible(images, hidden), images, hidden).mean()):.2f} dB"
         ),
     }
     blocks: list[Block] = [

@@ -19,10 +19,11 @@ from torch import Tensor
 
 from splatlearn.core.cameras import Camera
 from splatlearn.core.checks import check_finite
+from splatlearn.core.device import in_float64
 from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import Gaussians
-from splatlearn.evaluation.masked.reconstruction import psnr
 from splatlearn.fitting import clamping_error
+from splatlearn.fitting.losses.metrics import psnr
 from splatlearn.rendering import render
 from splatlearn.rendering.compositing import background_colors
 from splatlearn.zero_shot import Scene
@@ -89,7 +90,9 @@ class ViewedImage:
         assert shown.depth is not None
         cover = shown.alpha.sum()
         depths = (shown.depth * shown.alpha).sum() / cover if float(cover) > 0 else _mean_depth(self)
-        quality = float(psnr(shown.color.clamp(0, 1).unsqueeze(0), self.image.to(shown.color).unsqueeze(0)))
+        quality = float(
+            psnr(in_float64(shown.color.clamp(0, 1)).unsqueeze(0), in_float64(self.image.to(shown.color)).unsqueeze(0))
+        )
         tensors = self.gaussians.tensors()
         numbers = torch.cat([tensors[name].reshape(self.gaussians.count, -1) for name in PACKED], dim=1)
         lost = clamping_error(self.gaussians, self.camera, self.background)

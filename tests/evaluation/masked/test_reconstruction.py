@@ -8,7 +8,7 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio
 from torch import nn
 
-from splatlearn.evaluation import evaluating, masked_psnr, mean_of_visible, psnr, shown_image
+from splatlearn.evaluation import evaluating, hidden_psnr, masked_psnr, mean_of_visible, shown_image
 from splatlearn.models import patchify, random_mask, unpatchify
 from splatlearn.models.masked_autoencoder import MaskedAutoencoder, MaskedConfig, MaskedOutput
 from splatlearn.models.nn.sizes import DecoderConfig, ViTConfig
@@ -34,33 +34,37 @@ def images(generator):
     return torch.rand(3, 3, 8, 16, generator=generator) * 0.5
 
 
-def test_psnr_is_that_of_scikit_image(images, generator):
-    other = torch.rand(images.shape, generator=generator)
-    expected = [peak_signal_noise_ratio(a.numpy(), b.numpy(), data_range=1) for a, b in zip(images, other, strict=True)]
-    np.testing.assert_allclose(psnr(other, images).numpy(), expected, rtol=1e-6)
-
-
-def test_psnr_counts_only_the_stated_pixels(images):
-    where = torch.zeros(3, 8, 16, dtype=torch.bool)
-    where[:, 2:5, 3:9] = True
-    prediction = torch.where(where.unsqueeze(1), images + 0.1, images + 0.4)
+def test_it_counts_the_hidden_pixels_alone(images):
+    hidden = torch.zeros(3, 8, 16, dtype=torch.bool)
+    hidden[:, 2:5, 3:9] = True
+    prediction = torch.where(hidden.unsqueeze(1), images + 0.1, images + 0.4)
     torch.testing.assert_close(
-        psnr(prediction, images, where), torch.full((3,), 20.0, dtype=torch.float64), atol=1e-4, rtol=0
+        hidden_psnr(prediction, images, hidden), torch.full((3,), 20.0, dtype=torch.float64), atol=1e-4, rtol=0
     )
-    np.testing.assert_array_equal(psnr(images, images, where).numpy(), math.inf)
+    np.testing.assert_array_equal(hidden_psnr(images, images, hidden).numpy(), math.inf)
 
 
-def test_psnr_names_what_does_not_fit(images, no_shape_checks):
+def test_it_is_that_of_scikit_image(images, generator):
+    other = torch.rand(images.shape, generator=generator)
+    hidden = torch.rand(3, 8, 16, generator=generator) < 0.5
+    expected = [
+        peak_signal_noise_ratio(a[:, where].numpy(), b[:, where].numpy(), data_range=1)
+        for a, b, where in zip(images, other, hidden, strict=True)
+    ]
+    np.testing.assert_allclose(hidden_psnr(other, images, hidden).numpy(), expected, rtol=1e-6)
+
+
+def test_it_names_what_does_not_fit(images, no_shape_checks):
+    hidden = torch.ones(3, 8, 16, dtype=torch.bool)
     with pytest.raises(
-        ValueError, match=r"prediction: expected shape \[3, 3, 8, 16\] like target, got \[2, 3, 8, 16\]"
+        ValueError, match=r"targets: expected shape \[2, 3 or 4, 8, 16\] like images, got \[3, 3, 8, 16\]"
     ):
-        psnr(images[:2], images)
-    with pytest.raises(ValueError, match=r"where: expected shape \[3, 8, 16\] like the images, got \[3, 8, 8\]"):
-        psnr(images, images, torch.ones(3, 8, 8, dtype=torch.bool))
-    where = torch.ones(3, 8, 16, dtype=torch.bool)
-    where[1] = False
-    with pytest.raises(ValueError, match="where: expected at least one pixel in each image, got none in image 1"):
-        psnr(images, images, where)
+        hidden_psnr(images[:2], images, hidden)
+    with pytest.raises(ValueError, match=r"weights: expected .*\[3, 8, 16\], got \[3, 8, 8\]"):
+        hidden_psnr(images, images, hidden[..., :8])
+    hidden[1] = False
+    with pytest.raises(ValueError, match="weights: expected a weight above 0 in each picture"):
+        hidden_psnr(images, images, hidden)
 
 
 def test_mean_of_visible_is_the_mean_of_each_channel(images):
@@ -82,7 +86,7 @@ def test_masked_psnr_of_a_known_error(images, generator):
     scores = masked_psnr(Offset(0.1), images, mask)
     hidden = mask.hidden_pixels(4)
     assert scores["masked_psnr_model"] == pytest.approx(20.0, abs=1e-3)
-    baseline = psnr(mean_of_visible(images, hidden), images, hidden).mean()
+    baseline = hidden_psnr(mean_of_visible(images, hidden), images, hidden).mean()
     assert scores["masked_psnr_mean"] == pytest.approx(float(baseline))
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from splatlearn.core.device import in_float64
 from splatlearn.core.errors import InputError
+from splatlearn.fitting.losses.metrics import psnr
 from splatlearn.models.masked_autoencoder import MaskedAutoencoder
 from splatlearn.models.masking import Mask
 from splatlearn.models.nn.patches import patchify, unpatchify
@@ -18,29 +19,14 @@ from splatlearn.models.nn.sizes import grid_of
 from splatlearn.objectives.reconstruction import denormalize_patches
 
 
-def psnr(
-    prediction: Float[Tensor, "B C H W"],
-    target: Float[Tensor, "B C H W"],
-    where: Bool[Tensor, "B H W"] | None = None,
+def hidden_psnr(
+    prediction: Float[Tensor, "B 3 H W"], images: Float[Tensor, "B 3 H W"], hidden_pixels: Bool[Tensor, "B H W"]
 ) -> Float[Tensor, " B"]:
-    """Peak signal-to-noise ratio of each image in dB, −10 log₁₀ of the mean squared error, for a peak of 1.
+    """PSNR of each image on its hidden pixels in dB, computed in float64 (see `splatlearn.fitting.psnr`).
 
-    - `prediction`, `target`: in [0, 1]; values beyond are not clipped.
-    - `where`: the pixels that count; all of them by default.
-
-    Equal images give infinity. Computed in float64. Raises InputError when the shapes differ or `where` leaves an
-    image without a pixel.
+    Raises InputError when the shapes differ or an image has no hidden pixel.
     """
-    if prediction.shape != target.shape:
-        raise InputError(f"prediction: expected shape {list(target.shape)} like target, got {list(prediction.shape)}")
-    squared = (in_float64(prediction) - in_float64(target)).square().mean(dim=1)
-    if where is None:
-        error = squared.mean(dim=(1, 2))
-    else:
-        where = where.to(squared.device)
-        counts = _counts(where, squared, "where")
-        error = (squared * where).sum(dim=(1, 2)) / counts
-    return -10.0 * error.log10()
+    return psnr(in_float64(prediction), in_float64(images), weights=in_float64(hidden_pixels.to(prediction.device)))
 
 
 def mean_of_visible(images: Float[Tensor, "B C H W"], hidden_pixels: Bool[Tensor, "B H W"]) -> Float[Tensor, "B C H W"]:
@@ -85,8 +71,8 @@ def masked_psnr(
     with evaluating(model):
         predicted = shown_image(model(images, mask).image, images, model.patch_size, normalized)
     return {
-        "masked_psnr_model": float(psnr(predicted, images, hidden).mean()),
-        "masked_psnr_mean": float(psnr(mean_of_visible(images, hidden), images, hidden).mean()),
+        "masked_psnr_model": float(hidden_psnr(predicted, images, hidden).mean()),
+        "masked_psnr_mean": float(hidden_psnr(mean_of_visible(images, hidden), images, hidden).mean()),
     }
 
 

@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 
 from splatlearn.core.errors import InputError
-from splatlearn.evaluation.masked.reconstruction import psnr
+from splatlearn.evaluation.masked.reconstruction import hidden_psnr
 from splatlearn.report.parts.ellipses import add_ellipses
 from splatlearn.report.parts.style import TEXT, THEME, WIDTH, check_size, to_array
 
@@ -41,7 +41,7 @@ def reconstruction_grid(
     check_size("reconstructions", painted.shape, photos.shape)
     check_size("hidden", unseen.shape, (photos.shape[0], *photos.shape[2:]))
     check_size("names", (len(names),), (photos.shape[0],))
-    scores = psnr(torch.from_numpy(painted), torch.from_numpy(photos), torch.from_numpy(unseen))
+    scores = hidden_psnr(torch.from_numpy(painted), torch.from_numpy(photos), torch.from_numpy(unseen))
     veiled = np.where(unseen[:, None], 0.5, photos)
     seen = np.concatenate([veiled, np.where(unseen, HIDDEN_ALPHA, 1.0)[:, None]], axis=1).astype(np.float32)
     columns = {"seen by the model": seen, "reconstruction": painted, "original": photos}
