@@ -22,9 +22,9 @@ test: setup
 test-all: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -m "large or not large"
 
-# Ten thousand mutations of each splat format.
+# Ten thousand mutations of each format of splats and captures.
 fuzz: setup
-	SPLATLEARN_MUTATIONS=10000 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) tests/files/test_malformed.py
+	SPLATLEARN_MUTATIONS=10000 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) tests/files/test_malformed.py tests/captures/test_malformed.py
 
 # With each instruction set of this processor forced, on one and two threads: an hour or so. SETS="avx2" takes one of them.
 test-sets: setup

@@ -75,6 +75,7 @@ BUDGETS = {
     ("models",): 90,
     ("training", "runs"): 120,
     ("fitting",): 90,
+    ("captures",): 90,
 }
 """Folders of tests and the seconds that theirs may take together on two workers; all others have REST."""
 REST = 90

@@ -140,8 +140,8 @@ def _turned(matching: Matching) -> list[str]:
     if not matching.turned:
         return []
     return [
-        f"{count(len(matching.turned), 'photograph')} fit their camera only when turned by their EXIF orientation, and "
-        f"are turned: {listed(matching.turned)}."
+        f"Photographs that have the shape of their camera only when turned by their EXIF orientation are turned "
+        f"({len(matching.turned):,}): {listed(matching.turned)}."
     ]
 
 
@@ -183,20 +183,18 @@ def _with_masks(
             lost.append(mask)
     problems: list[str] = []
     if lost:
-        problems.append(f"{count(len(lost), 'mask')} that frames name are not there: {listed(lost)}.")
+        problems.append(f"Masks that frames name are not there ({len(lost):,}): {listed(lost)}.")
     paths = [path for path in found if path is not None]
     shared = {path for path in paths if paths.count(path) > 1} if len(set(paths)) < len(paths) else set()
     if shared:
         found = [None if path in shared else path for path in found]
         problems.append(
-            f"{count(len(shared), 'mask')} fit more than one photograph each and are not used: "
-            f"{listed(path.name for path in sorted(shared))}; give masks the folders of their photographs."
+            f"More than one photograph would use the same mask, which is not used: "
+            f"{listed(path.name for path in sorted(shared))}; put masks into folders as their photographs are."
         )
     without = [view.name for view, path in zip(views, found, strict=True) if path is None]
     if paths and without and not shared:
-        problems.append(
-            f"{count(len(without), 'view')} of {len(views):,} have no mask, others have: {listed(without)}."
-        )
+        problems.append(f"{len(without):,} of {len(views):,} views have no mask: {listed(without)}.")
     return [replace(view, mask_path=path) for view, path in zip(views, found, strict=True)], problems
 
 

@@ -13,7 +13,7 @@ from splatlearn.captures.capture import Points, Tracks
 from splatlearn.captures.colmap import binary, text
 from splatlearn.captures.colmap.tables import ImageRow, Model, PointTable
 from splatlearn.captures.described import Described, Entry
-from splatlearn.captures.finding.names import count, listed
+from splatlearn.captures.finding.names import listed
 from splatlearn.captures.finding.point_files import keep_finite, read_point_file
 from splatlearn.captures.poses import from_quaternion
 from splatlearn.core.errors import FormatError, Malformed, MissingError
@@ -125,19 +125,17 @@ def _points(folder: Path, model: Model) -> tuple[Points, list[str]]:
             return read_point_file(folder / "points3D.ply"), []
         return Points.none(), [f"{folder} has no points (points3D); a fit starts from random ones."]
     tracks = None
-    if table.starts[-1]:
+    if table.starts[-1] and model.images:
         tracks, lost = _tracks(table, model.images)
         if lost:
             problems.append(
-                f"{count(lost, 'observation')} of points3D have no feature in the images; they are left out. Were the "
-                "files written by the same run?"
+                f"Observations of points3D that have no feature in the images are left out ({lost:,}); the files may "
+                "be of different runs."
             )
     errors = np.where(table.errors >= 0, table.errors, np.nan)
     points, lost = keep_finite(Points(table.xyz, table.rgb, errors, tracks))
     if lost:
-        problems.append(
-            f"{count(lost, 'point')} of {len(table.xyz):,} have NaN or huge coordinates; they are left out."
-        )
+        problems.append(f"{lost:,} of {len(table.xyz):,} points have NaN or huge coordinates and are left out.")
     return points, problems
 
 
@@ -169,6 +167,6 @@ def _tracks(table: PointTable, images: list[ImageRow]) -> tuple[Tracks | None, i
 def _indices(numbers: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
     """Where each of `wanted` stands in `numbers`; −1 where it does not."""
     order = np.argsort(numbers, kind="stable")
-    place = np.searchsorted(numbers[order], wanted).clip(max=max(0, len(numbers) - 1))
+    place = np.searchsorted(numbers[order], wanted).clip(max=len(numbers) - 1)
     found = order[place]
     return np.where(numbers[found] == wanted, found, -1)
