@@ -20,6 +20,7 @@ from captures.synthetic import (
 from splatlearn.captures import Lens, load_capture
 from splatlearn.captures.finding import archives
 from splatlearn.captures.finding.archives import is_archive, unpacked
+from splatlearn.core.disk.caches import user_cache
 from splatlearn.core.errors import FormatError, InputError
 
 NAMES = tuple(
@@ -80,7 +81,7 @@ def test_the_cache_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert load_capture(archive).folder.is_relative_to(tmp_path / "here" / "captures")
     monkeypatch.delenv("SPLATLEARN_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "there"))
-    assert archives.cache_folder() == tmp_path / "there" / "splatlearn" / "captures"
+    assert user_cache("captures") == tmp_path / "there" / "splatlearn" / "captures"
 
 
 def test_what_is_no_photograph_stays_packed(tmp_path: Path) -> None:
