@@ -6,6 +6,7 @@ import importlib
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from unittest import mock
 
 import pytest
 import torch
@@ -18,9 +19,10 @@ from rendering.test_scenes import BACKGROUND, clear_pixels
 from splatlearn.core.cameras import Camera
 from splatlearn.core.errors import BackendError, InputError
 from splatlearn.core.gaussians import Gaussians
-from splatlearn.rendering import Rendering, render, scenes
+from splatlearn.rendering import Rendering, choice, render, scenes
 from splatlearn.rendering.backends.cpu import support as cpu_support
 from splatlearn.rendering.backends.triton import scene as triton_scene
+from splatlearn.rendering.compat.gsplat import rasterization
 
 pytestmark = pytest.mark.skipif(gpu.STATUS != "ok", reason=gpu.STATUS)
 on_gpu = pytest.mark.skipif(not gpu.HAS_CUDA, reason="no CUDA device")
@@ -36,6 +38,7 @@ def every_size(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(scenes, "FEWEST_ON_GPU", 0)
     if not gpu.HAS_CUDA:
         monkeypatch.setattr(triton_scene, "TILE", 32)
+        monkeypatch.setattr(triton_scene, "SUMMED", (16, 2))
     with gpu.ready():
         yield
 
@@ -156,6 +159,24 @@ def test_the_same_bit_for_bit_from_run_to_run() -> None:
     assert all(torch.equal(each, others[name]) for name, each in gradients.items())
 
 
+@needs_cpu_kernels
+def test_behind_the_signature_of_gsplat() -> None:
+    gaussians, view = many(torch.Generator().manual_seed(2), 12, degree=1).select(slice(6, None)), camera((10, 15))
+    assert gaussians.sh is not None
+    given = (gaussians.means, gaussians.quaternions, gaussians.scales, gaussians.opacities, gaussians.sh)
+    lenses = (view.viewmats[None], view.K[None])
+    found = []
+    for backend, device in (("triton", gpu.DEVICE), ("cpu", "cpu")):
+        tensors = [each.to(device).clone().requires_grad_() for each in (*given, *lenses)]
+        with mock.patch.dict(choice.COMPILED, {device: backend}):
+            color, _, meta = rasterization(*tensors, width=15, height=10, sh_degree=1, absgrad=True)
+            color.square().sum().backward()
+        means2d = meta["means2d"]
+        found.append([color, *(means2d, means2d.grad, means2d.absgrad), *(each.grad for each in tensors[:6])])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one.detach().cpu(), other.detach(), rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("count", [0, 3])
 def test_a_view_that_sees_nothing_is_background(count: int) -> None:
     gaussians = many(torch.Generator().manual_seed(0), count)
@@ -221,8 +242,9 @@ def test_more_pairs_than_can_be_counted_are_refused(monkeypatch: pytest.MonkeyPa
         render(gaussians, camera((9, 14)), backend="triton")
 
 
-def test_rows_are_added_in_any_number() -> None:
+def test_rows_are_added_in_any_number(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of Gaussians with none to many rows, and more of them than a program takes."""
+    monkeypatch.setattr(triton_scene, "SUMMED", (4, 8))
     generator = torch.Generator().manual_seed(0)
     counts = torch.tensor([0, 1, 8, 9, 31, 0, 2])
     starts = counts.cumsum(0) - counts

@@ -242,13 +242,14 @@ def sum_rows(
     start = tl.load(starts + place, mask=there, other=0)
     column = tl.arange(0, PADDED)
     target = sums + place[:, None] * all_columns + (column + tl.where(column < MOMENTS, 0, shift))[None, :]
-    mask = (length > 0)[:, None] & (column < COLUMNS)[None, :]
+    is_column = (column < COLUMNS)[None, :]
+    mask = (length > 0)[:, None] & is_column
     total = tl.load(target, mask=mask, other=0.0)
+    source = rows + start[:, None] * COLUMNS + column[None, :]
     for first in range(0, tl.max(length, axis=0), ROWS):
-        row = first + tl.arange(0, ROWS)
-        is_row = row[None, :] < length[:, None]
-        source = rows + (start[:, None] + row[None, :])[:, :, None] * COLUMNS + column[None, None, :]
-        part = tl.load(source, mask=is_row[:, :, None] & (column < COLUMNS)[None, None, :], other=0.0)
-        summed = total + tl.sum(part, axis=1)
-        total = tl.where((column == MAXIMUM)[None, :], tl.maximum(total, tl.max(part, axis=1)), summed)
+        # Loads that do not wait for each other, and no sum that crosses threads.
+        for row in tl.static_range(ROWS):
+            is_row = (first + row < length)[:, None]
+            part = tl.load(source + (first + row) * COLUMNS, mask=is_row & is_column, other=0.0)
+            total = tl.where((column == MAXIMUM)[None, :], tl.maximum(total, part), total + part)
     tl.store(target, total, mask=mask)
