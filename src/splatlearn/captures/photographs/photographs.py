@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import mmap
 import os
 import threading
 from collections import Counter, deque
@@ -13,7 +14,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
+from typing import cast
 
+import numpy as np
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
@@ -24,7 +27,7 @@ from splatlearn.captures.photographs.preparing import Plan, planned, prepare
 from splatlearn.core.cameras import Camera
 from splatlearn.core.errors import InputError
 from splatlearn.core.geometry.similarity import Similarity
-from splatlearn.core.memory import available_memory, shown_bytes
+from splatlearn.core.memory import available_memory, return_freed_memory, shown_bytes
 from splatlearn.core.numbers import check_whole
 
 LONGEST_SIDE = 1600
@@ -33,8 +36,16 @@ SHARE = 3
 """The default budget is the free memory divided by this."""
 AHEAD = 2
 """Photographs that each worker prepares before they are taken."""
+TRIMMED = 8
+"""Photographs after which freed memory goes back. Without that, small objects between the decoders' large ones make the
+process take three times the budget."""
 SEARCHED = 256
 """Places of the order in which the next photographs to decode are looked for."""
+
+
+Bytes = UInt8[np.ndarray, "..."]
+Prepared = tuple[Bytes, Bytes | None]
+"""Pixels and mask."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +123,7 @@ class Photographs(Sequence[Photo]):
         self._held: dict[int, Photo] = {}
         self._held_bytes = 0
         self._upcoming: deque[int] = deque()
-        self._coming: dict[int, Future[Photo]] = {}
+        self._coming: dict[int, Future[Prepared]] = {}
         self._lock = threading.RLock()
         self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="photographs")
 
@@ -128,18 +139,14 @@ class Photographs(Sequence[Photo]):
             if photo is None and future is None:
                 future = self._coming[number] = self._pool.submit(self._prepare, number)
         try:
-            if photo is None and future is not None:
-                photo = future.result()
+            prepared = future.result() if future is not None else None
         finally:
             with self._lock:
                 with contextlib.suppress(ValueError):
                     self._upcoming.remove(number)
                 self._coming.pop(number, None)
-                if photo is not None:
-                    self._hold(number, photo)
                 self._fill()
-        assert photo is not None
-        return photo
+        return self._hold(number, *prepared) if photo is None and prepared is not None else cast(Photo, photo)
 
     def __iter__(self) -> Iterator[Photo]:
         """Yield all photographs in order."""
@@ -210,16 +217,25 @@ class Photographs(Sequence[Photo]):
     ) -> None:
         self.close()
 
-    def _prepare(self, number: int) -> Photo:
-        view = self.views[number]
-        pixels, mask = prepare(view, self._plans[number], self._disk)
-        kept = None if mask is None else torch.from_numpy(mask)
-        return Photo(view.name, torch.from_numpy(pixels), kept, self.camera(number))
+    def _prepare(self, number: int) -> Prepared:
+        return prepare(self.views[number], self._plans[number], self._disk)
 
-    def _hold(self, number: int, photo: Photo) -> None:
-        if number not in self._held and self._held_bytes + photo.nbytes <= self._room:
-            self._held[number] = photo
-            self._held_bytes += photo.nbytes
+    def _hold(self, number: int, pixels: Bytes, mask: Bytes | None) -> Photo:
+        """Return a photograph, and hold it if there is room. This runs in the caller's thread."""
+        size = pixels.nbytes + (0 if mask is None else mask.nbytes)
+        with self._lock:
+            holds = number not in self._held and self._held_bytes + size <= self._room
+            if holds:
+                # What the workers allocated would keep the much larger memory of decoders from being used again.
+                pixels, mask = _copied(pixels), None if mask is None else _copied(mask)
+                self._held_bytes += size
+            kept = None if mask is None else torch.from_numpy(mask)
+            photo = Photo(self.views[number].name, torch.from_numpy(pixels), kept, self.camera(number))
+            if holds:
+                self._held[number] = photo
+                if len(self._held) % TRIMMED == 0:
+                    return_freed_memory()
+        return photo
 
     def _fill(self) -> None:
         """Give the workers what comes next, up to the first photograph that is on its way already."""
@@ -228,6 +244,13 @@ class Photographs(Sequence[Photo]):
                 break
             if number not in self._held and number not in self._coming:
                 self._coming[number] = self._pool.submit(self._prepare, number)
+
+
+def _copied(pixels: Bytes) -> Bytes:
+    """Copy bytes into pages that nothing else shares, and that go back to the system as a whole."""
+    pages = np.frombuffer(mmap.mmap(-1, max(1, pixels.nbytes)), dtype=np.uint8)[: pixels.size].reshape(pixels.shape)
+    pages[...] = pixels
+    return pages
 
 
 def _sizes(sizes: Iterable[tuple[int, int]]) -> str:
