@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import struct
+from array import array
 from pathlib import Path
 
 import numpy as np
@@ -141,19 +142,31 @@ def read_points(path: Path) -> PointTable:
     """Read points3D.bin. Raises Malformed."""
     cursor = Cursor(path)
     number = cursor.count(POINT.itemsize, "points")
-    places = np.empty(number, dtype=np.int64)
-    starts = np.zeros(number + 1, dtype=np.int64)
-    for index in range(number):
-        cursor.need(POINT.itemsize, f"point {index + 1} of {number:,}")
-        places[index] = cursor.offset
-        cursor.offset += POINT.itemsize - COUNT.size
-        length = cursor.count(ELEMENT.itemsize, f"observations of point {index + 1}")
-        cursor.offset += length * ELEMENT.itemsize
-        starts[index + 1] = starts[index] + length
+    places, lengths = _walk(cursor, number)
     cursor.end()
+    starts = np.concatenate([[0], np.cumsum(lengths)])
     rows = cursor.gather(POINT, places)
-    lengths = np.diff(starts)
     within = np.arange(starts[-1]) - np.repeat(starts[:-1], lengths)
     elements = cursor.gather(ELEMENT, np.repeat(places + POINT.itemsize, lengths) + within * ELEMENT.itemsize)
     pairs = np.stack([elements["image"], elements["feature"]], axis=-1).astype(np.int64)
     return PointTable(rows["xyz"].astype(np.float64), rows["rgb"].copy(), rows["error"].copy(), starts, pairs)
+
+
+def _walk(cursor: Cursor, number: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pass over points, which differ in length, and return where each begins and how many observations it has."""
+    places, lengths = array("q"), array("q")
+    read, data, size = COUNT.unpack_from, cursor.data, len(cursor.bytes)
+    offset, head, step = cursor.offset, POINT.itemsize, ELEMENT.itemsize
+    for index in range(number):
+        fits = offset + head <= size
+        length = read(data, offset + head - COUNT.size)[0] if fits else 0
+        if not fits or length * step > size - offset - head:
+            raise Malformed(
+                f"byte {offset:,}: expected point {index + 1:,} of {number:,} with its observations; the file is cut "
+                "off or a count is wrong"
+            )
+        places.append(offset)
+        lengths.append(length)
+        offset += head + length * step
+    cursor.offset = offset
+    return np.array(places, dtype=np.int64), np.array(lengths, dtype=np.int64)
