@@ -26,7 +26,9 @@ from splatlearn.runs.tensor_files import TensorFiles, write_tensors
 
 STRATEGIES: dict[str, Callable[[], Strategy]] = {
     "default": lambda: DefaultStrategy(DefaultOptions(cap=90, start=0, every=4, stop=30, reset_every=10)),
-    "absgrad": lambda: DefaultStrategy(replace(DefaultOptions.of_absgrad(400), start=0, every=4, stop=30)),
+    "absgrad": lambda: DefaultStrategy(
+        replace(DefaultOptions.for_steps(1, 400, absgrad=True), start=0, every=4, stop=30)
+    ),
     "mcmc": lambda: MCMCStrategy(MCMCOptions(cap=90, start=0, every=4, stop=30)),
 }
 SCHEDULE = SceneSchedule(steps=40, degree=2, degree_every=6, seed=5)

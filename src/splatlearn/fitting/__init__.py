@@ -1,4 +1,4 @@
-"""Gaussians fitted through the renderer: parametrisation, losses, optimisers, and the fit of one image."""
+"""Gaussians fitted through the renderer: parametrisation, losses, optimisers, strategies, fits of images and scenes."""
 
 import lazy_loader
 

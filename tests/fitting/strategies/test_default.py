@@ -210,6 +210,15 @@ def test_what_was_seen_is_saved_and_forgotten_with_its_gaussians() -> None:
         second.load_state_dict({"odd": torch.zeros(3)})
 
 
+def test_options_for_a_number_of_steps() -> None:
+    assert DefaultOptions.for_steps(30_000) == DefaultOptions.for_steps(90_000) == DefaultOptions()
+    absgrad = DefaultOptions.for_steps(30_000, cap=5, absgrad=True)
+    assert absgrad == DefaultOptions(cap=5, absgrad=True, grow_gradient=6e-4)
+    short = DefaultOptions.for_steps(6_000)
+    assert (short.start, short.stop, short.every, short.reset_every) == (100, 3_000, 60, 1_000)
+    assert DefaultOptions.for_steps(1_000).every == 25
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("cap", 0), ("every", 0), ("grow_gradient", -1.0), ("prune_opacity", 1.0), ("prune_radius", 0.0)],

@@ -141,6 +141,12 @@ def test_it_keeps_no_state() -> None:
         strategy.load_state_dict({"odd": torch.zeros(1)})
 
 
+def test_options_for_a_number_of_steps() -> None:
+    assert MCMCOptions.for_steps(30_000, 1_000_000) == MCMCOptions.for_steps(90_000, 1_000_000) == MCMCOptions()
+    short = MCMCOptions.for_steps(6_000, 100)
+    assert (short.cap, short.start, short.stop, short.every) == (100, 100, 5_000, 60)
+
+
 @pytest.mark.parametrize(
     ("name", "value"), [("cap", 0), ("growth", 0.9), ("every", 0), ("min_opacity", 0.0), ("noise", -1.0)]
 )

@@ -17,7 +17,7 @@ from splatlearn.core.numbers import check_number, check_whole
 from splatlearn.fitting.draws import Draw
 from splatlearn.fitting.optimizers.gaussian_adam import GaussianAdam
 from splatlearn.fitting.scene_parameters import opacity_logits
-from splatlearn.fitting.strategies.strategy import Edits, Step
+from splatlearn.fitting.strategies.strategy import FEWEST_BETWEEN, PUBLISHED_STEPS, Edits, Step
 
 CHILDREN = 2
 """Gaussians that a split puts in the place of one."""
@@ -79,9 +79,22 @@ class DefaultOptions:
             check_number("prune_radius", self.prune_radius, above=0)
 
     @classmethod
-    def of_absgrad(cls, cap: int | None = None) -> DefaultOptions:
-        """The options that gsplat publishes its results of AbsGrad with: absolute gradients from 6e-4 on."""
-        return cls(cap=cap, absgrad=True, grow_gradient=6e-4)
+    def for_steps(cls, steps: int, cap: int | None = None, absgrad: bool = False) -> DefaultOptions:
+        """The options for a fit of `steps` steps: the published times, shortened in proportion below 30,000 steps.
+
+        Opacities are reset no more often than every 1,000 steps, which they need to recover. With `absgrad`, absolute
+        gradients count from 6e-4 on, with which gsplat publishes its results of AbsGrad.
+        """
+        share = min(1.0, steps / PUBLISHED_STEPS)
+        return cls(
+            cap=cap,
+            start=round(500 * share),
+            stop=round(15_000 * share),
+            every=min(100, max(FEWEST_BETWEEN, steps // 100)),
+            absgrad=absgrad,
+            grow_gradient=6e-4 if absgrad else 2e-4,
+            reset_every=max(1_000, round(3_000 * share)),
+        )
 
 
 class DefaultStrategy:

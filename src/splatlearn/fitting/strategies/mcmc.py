@@ -16,7 +16,7 @@ from splatlearn.fitting.draws import Draw, Draws
 from splatlearn.fitting.optimizers.gaussian_adam import GaussianAdam
 from splatlearn.fitting.scene_parameters import opacity_logits
 from splatlearn.fitting.strategies.relocation import relocated
-from splatlearn.fitting.strategies.strategy import Edits, Step
+from splatlearn.fitting.strategies.strategy import FEWEST_BETWEEN, PUBLISHED_STEPS, Edits, Step
 
 STEEPNESS = 100.0
 """How fast noise fades as opacities rise above `min_opacity`."""
@@ -56,6 +56,13 @@ class MCMCOptions:
         check_number("min_opacity", self.min_opacity, above=0, below=1)
         for name in ("noise", "opacity_weight", "scale_weight"):
             check_number(name, getattr(self, name), least=0)
+
+    @classmethod
+    def for_steps(cls, steps: int, cap: int) -> MCMCOptions:
+        """The options for a fit of `steps` steps: the published times, shortened in proportion below 30,000 steps."""
+        share = min(1.0, steps / PUBLISHED_STEPS)
+        every = min(100, max(FEWEST_BETWEEN, steps // 100))
+        return cls(cap=cap, start=round(500 * share), stop=round(25_000 * share), every=every)
 
 
 class MCMCStrategy:

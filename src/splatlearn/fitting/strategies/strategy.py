@@ -14,6 +14,11 @@ from splatlearn.fitting.draws import Draws
 from splatlearn.fitting.optimizers.gaussian_adam import GaussianAdam
 from splatlearn.rendering.scene_function import SceneInfo
 
+PUBLISHED_STEPS = 30_000
+"""Steps of the fits that the options of strategies were published for."""
+FEWEST_BETWEEN = 25
+"""Steps between the edits of short fits: fewer show too few of the views between two edits."""
+
 
 @dataclass(frozen=True, eq=False)
 class Step:
