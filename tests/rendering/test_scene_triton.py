@@ -112,6 +112,29 @@ def test_random_scenes_agree_with_the_specification(
     assert_same(results(gaussians, view, "triton", clear), results(gaussians, view, "torch", clear), clear)
 
 
+@pytest.mark.large
+@pytest.mark.parametrize("seed", range(6))
+def test_more_random_scenes_agree_with_the_specification(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(triton_scene, "TILE", 16)
+    gaussians = many(torch.Generator().manual_seed(seed), 150, degree=(None, 0, 1, 2, 3, 4)[seed])
+    view = camera(((45, 70), (17, 90), (64, 33))[seed % 3], ("pinhole", "gmae", "orthographic")[seed % 3])
+    clear = clear_pixels(gaussians, view)
+    assert_same(results(gaussians, view, "triton", clear), results(gaussians, view, "torch", clear), clear, 1e-4)
+
+
+def test_where_alpha_is_clamped_there_is_no_gradient() -> None:
+    """A Gaussian that is opaque and flat over the picture, behind others that are not."""
+    gaussians, view = many(torch.Generator().manual_seed(4), 20, degree=None).select(slice(6, None)), camera((9, 14))
+    wall = gaussians.select(slice(1)).map(torch.clone)
+    wall.means[:], wall.scales[:], wall.opacities[:] = torch.tensor([-0.5, 0.25, 2.0]), 400.0, 1.0
+    both = Gaussians.cat([wall, replace(gaussians, opacities=gaussians.opacities.clamp_max(0.5))])
+    clear = clear_pixels(both, view)
+    got, want = (results(both, view, backend, clear) for backend in ("triton", "torch"))
+    assert float(want[0].alpha.min()) > 0.99 and want[1]["colors"][0].any() and want[1]["opacities"][0] == 0
+    assert got[1]["opacities"][0] == 0
+    assert_same(got, want, clear, most=1e-4)
+
+
 def test_both_ways_of_the_gpu_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     gaussians, view = many(torch.Generator().manual_seed(3), 20, degree=1), camera((20, 30))
     clear = clear_pixels(gaussians, view)
