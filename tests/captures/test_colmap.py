@@ -50,6 +50,24 @@ def test_places_of_models(place: str, tmp_path: Path) -> None:
     assert len(load_capture(tmp_path / place)) == len(made.names)
 
 
+@pytest.mark.parametrize(
+    ("place", "beside", "other"),
+    [
+        ("dense/0/sparse", "dense/0/images", "images"),
+        ("dense/sparse", "dense/images", "images"),
+        ("distorted/sparse/0", "input", "images"),
+        ("sparse/0", "images", "input"),
+    ],
+)
+def test_photographs_beside_the_model_come_first(place: str, beside: str, other: str, tmp_path: Path) -> None:
+    """Undistorted photographs have the names of the distorted ones."""
+    write_photographs(tmp_path / beside, NAMES)
+    write_photographs(tmp_path / other, NAMES)
+    write_colmap_text(tmp_path / place, synthetic(lens_of("PINHOLE"), NAMES))
+    for given in (tmp_path, tmp_path / place):
+        assert {view.path.parent for view in load_capture(given).views} == {tmp_path / beside}
+
+
 def test_binary_comes_before_text(tmp_path: Path) -> None:
     made = written(tmp_path)
     write_colmap_binary(tmp_path / "sparse" / "0", made)

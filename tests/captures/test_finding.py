@@ -247,12 +247,29 @@ def test_what_is_no_capture(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"expected a capture \(sparse/0 \(COLMAP\), transforms.json"):
         load_capture(tmp_path)
     write_photographs(tmp_path / "images", SIX)
-    with pytest.raises(InputError, match="found 6 photographs without any"):
+    with pytest.raises(InputError, match="found 6 photographs without any in .*; compute them first"):
         load_capture(tmp_path)
     with pytest.raises(InputError, match="expected a folder, a zip archive or a transforms file"):
         load_capture(tmp_path / "images" / "0.png")
     with pytest.raises(InputError, match="path: expected a name"):
         load_capture("")
+
+
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [
+        ("keyframes/corrected_cameras/1.json", "Polycam's raw data: `ns-process-data polycam` writes transforms.json"),
+        ("database.db", "a database of COLMAP without a model"),
+        ("cameras.xml", "perhaps Metashape's cameras: export the cameras from there in COLMAP's format"),
+    ],
+)
+def test_layouts_that_are_not_read(name: str, way: str, tmp_path: Path) -> None:
+    write_photographs(tmp_path / "images", SIX)
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).touch()
+    with pytest.raises(InputError) as caught:
+        load_capture(tmp_path)
+    assert "found 6 photographs without any" in str(caught.value) and way in str(caught.value)
 
 
 @pytest.mark.usefixtures("no_shape_checks")

@@ -12,6 +12,7 @@ from splatlearn.captures.capture import Capture
 from splatlearn.captures.colmap.model import describe_colmap, ending_of, find_models
 from splatlearn.captures.described import Described
 from splatlearn.captures.finding.archives import is_archive, unpacked
+from splatlearn.captures.foreign import hint
 from splatlearn.captures.rgbd.reader import describe_rgbd, find_rgbd
 from splatlearn.captures.transforms.reader import describe_transforms, find_transforms
 from splatlearn.core.errors import FormatError, InputError, MissingError
@@ -123,17 +124,18 @@ def _with_pictures(described: Described, folder: Path, images: Path) -> Describe
 
 
 def _nothing(folder: Path, layout: Layout | None) -> str:
-    wanted = {
+    layouts = {
         "colmap": "sparse/0 (COLMAP)",
         "transforms": "transforms.json or transforms_train.json",
         "rgbd": "color/, pose/ and intrinsics.txt",
     }
     places = [folder / name for name in (".", "images", "input")]
     pictures = sum(len(images_in(each)[0]) for each in places if each.is_dir())
-    expected = ", ".join(text for name, text in wanted.items() if layout in (None, name))
+    expected = ", ".join(text for name, text in layouts.items() if layout in (None, name))
     if pictures:
-        return (
-            f"path: expected cameras beside the photographs ({expected}), found {pictures:,} photographs without any "
-            f"in {folder}; compute them first, with COLMAP or with `splatlearn sfm`"
-        )
-    return f"path: expected a capture ({expected}), found none in {folder}"
+        wanted, found = "cameras beside the photographs", f"{pictures:,} photographs without any"
+    else:
+        wanted, found = "a capture", "none"
+    nothing = f"path: expected {wanted} ({expected}), found {found} in {folder}"
+    way = hint(folder) or ("compute them first, for example with COLMAP" if pictures else "")
+    return f"{nothing}; {way}" if way else nothing

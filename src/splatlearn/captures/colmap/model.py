@@ -18,7 +18,7 @@ from splatlearn.captures.finding.point_files import keep_finite, read_point_file
 from splatlearn.captures.poses import from_quaternion
 from splatlearn.core.errors import FormatError, Malformed, MissingError
 
-PLACES = ("sparse", ".", "colmap/sparse", "dense/sparse", "dense", "distorted/sparse")
+PLACES = ("sparse", ".", "colmap/sparse", "dense/sparse", "dense/0/sparse", "dense", "distorted/sparse")
 """Folders of a capture that are looked into for a model, or for folders with one model each."""
 PICTURES = ("images", "input", "image", "Images", "imgs", "photos", "rgb", "color", "frames", "undistorted_images")
 """Folders of a capture that photographs usually lie in."""
@@ -85,8 +85,16 @@ def describe_colmap(folder: Path, models: list[Path]) -> Described:
     points, more = _points(chosen, model)
     name = "binary" if ending == ".bin" else "text"
     entries = [_entry(row, model) for row in model.images]
-    roots = [folder / each for each in PICTURES] + [folder]
-    return Described(f"COLMAP {name}", entries, roots, points, problems=problems + more)
+    return Described(f"COLMAP {name}", entries, _roots(folder, chosen), points, problems=problems + more)
+
+
+def _roots(folder: Path, model: Path) -> list[Path]:
+    """Where the photographs of a model may lie, those beside it first: others may be distorted or of another size."""
+    inside = model.relative_to(folder).parts if model.is_relative_to(folder) else ()
+    beside = folder.joinpath(*inside[: inside.index("sparse")]) if "sparse" in inside else model
+    # The photographs that 3DGS's script took a distorted model from are not those in images/.
+    names = PICTURES if "distorted" not in inside else tuple(sorted(PICTURES, key=lambda name: name != "input"))
+    return [place / name for place in dict.fromkeys((beside, folder)) for name in (*names, ".")]
 
 
 def _read(reader: Callable[[Path], Table], path: Path) -> Table:
