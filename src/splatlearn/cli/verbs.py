@@ -17,6 +17,9 @@ GROUPS = {
         "edges": ("zero_shot", "edges_command"),
         "segment": ("zero_shot", "segment_command"),
     },
+    "Photographs of a scene": {
+        "inspect": ("inspect", "inspect_command"),
+    },
     "Training images": {
         "pretrain": ("pretrain", "pretrain_command"),
         "finetune": ("finetune", "finetune_command"),

@@ -1,0 +1,110 @@
+"""Sharpness and exposure of photographs, and which of them stand apart from the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import laplace
+
+from splatlearn.captures.capture import View
+from splatlearn.captures.photographs import Photo, Photographs
+from splatlearn.core.numbers import evenly_spaced
+from splatlearn.images.errors import UnreadableImage
+
+SIDE = 800
+"""Pixels of the longer side at which photographs are compared."""
+BLURRED = 0.4
+"""Of the median sharpness: below it a photograph may be blurred."""
+STOPS = 0.8
+"""Difference from the median exposure, as a power of two, from which on a photograph stands apart."""
+DEVIATIONS = 3.0
+"""Robust standard deviations by which an outlier differs at least."""
+LUMA = (0.299, 0.587, 0.114)
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What was measured of one photograph.
+
+    - `sharpness`: standard deviation of the Laplacian, divided by that of the brightness.
+    - `exposure`: base-2 logarithm of the mean brightness of what counts, in [0, 1].
+    - `clipped`: share of pixels that are black or white.
+    """
+
+    view: int
+    sharpness: float
+    exposure: float
+    clipped: float
+
+
+@dataclass(frozen=True)
+class Qualities:
+    """Photographs that were looked at, and those that cannot be read, with the reason."""
+
+    measured: tuple[Quality, ...]
+    unreadable: tuple[str, ...]
+
+    def values(self, name: str) -> NDArray[np.float64]:
+        """One measure of all photographs."""
+        return np.array([getattr(each, name) for each in self.measured], dtype=np.float64)
+
+    @property
+    def blurred(self) -> list[Quality]:
+        """Photographs much less sharp than the others, the worst first."""
+        if not self.measured:
+            return []
+        logs = np.log(np.maximum(self.values("sharpness"), 1e-9))
+        limit = min(np.log(BLURRED), -DEVIATIONS * _deviation(logs))
+        found = [each for each, value in zip(self.measured, logs - np.median(logs), strict=True) if value < limit]
+        return sorted(found, key=lambda each: each.sharpness)
+
+    @property
+    def off_exposure(self) -> list[tuple[Quality, float]]:
+        """Photographs much brighter or darker than the others, with the difference in stops, the farthest first."""
+        if not self.measured:
+            return []
+        values = self.values("exposure")
+        limit = max(STOPS, DEVIATIONS * _deviation(values))
+        apart = [(each, float(each.exposure - np.median(values))) for each in self.measured]
+        return sorted((each for each in apart if abs(each[1]) > limit), key=lambda each: -abs(each[1]))
+
+
+def measure(
+    views: Sequence[View], most: int, progress: Callable[[int, int], object] = lambda done, total: None
+) -> Qualities:
+    """Look at photographs, at most `most` of them at equal distances in the order of names."""
+    measured: list[Quality] = []
+    unreadable: list[str] = []
+    chosen = evenly_spaced(len(views), most)
+    with Photographs([views[index] for index in chosen], SIDE, cache=False) as photographs:
+        photographs.prefetch(range(len(chosen)))
+        for place, index in enumerate(chosen):
+            try:
+                measured.append(quality(index, photographs[place]))
+            except UnreadableImage as error:
+                unreadable.append(str(error))
+            progress(place + 1, len(chosen))
+    return Qualities(tuple(measured), tuple(unreadable))
+
+
+def quality(view: int, photo: Photo) -> Quality:
+    """Measure a photograph. Pixels that are masked or transparent do not count."""
+    pixels = photo.pixels.numpy()
+    luma = pixels[..., :3].astype(np.float32) @ np.array(LUMA, dtype=np.float32)
+    counts = np.ones(luma.shape, dtype=bool) if photo.mask is None else photo.mask.numpy() > 0
+    if pixels.shape[-1] == 4:
+        counts &= pixels[..., 3] == 255
+    if not counts.any():
+        return Quality(view, 0.0, 0.0, 0.0)
+    inside = luma[counts]
+    sharpness = float(laplace(luma)[counts].std() / max(float(inside.std()), 1.0))
+    exposure = float(np.log2(max(float(inside.mean()) / 255, 1 / 255)))
+    return Quality(view, sharpness, exposure, float(((inside < 2) | (inside > 253)).mean()))
+
+
+def _deviation(values: NDArray[np.float64]) -> float:
+    """A standard deviation that outliers do not change."""
+    return 1.4826 * float(np.median(np.abs(values - np.median(values))))

@@ -1,0 +1,59 @@
+"""`splatlearn inspect`: what it prints, its exit codes and its page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from splatlearn.cli import main
+
+
+@pytest.fixture
+def capture(tmp_path: Path) -> Path:
+    """Twelve photographs on a circle, as a transforms file, without points."""
+    frames = []
+    for index in range(12):
+        pixels = np.random.default_rng(index).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        (tmp_path / "images").mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / f"images/{index:02}.png")
+        angle = 2 * np.pi * index / 12
+        back = np.array([np.cos(angle), np.sin(angle), 0.0])
+        pose = np.eye(4)
+        pose[:3, :3] = np.stack([np.cross((0, 0, 1.0), back), (0, 0, 1.0), back], axis=1)
+        pose[:3, 3] = 3 * back
+        frames.append({"file_path": f"images/{index:02}.png", "transform_matrix": pose.tolist()})
+    document = {"w": 32, "h": 32, "fl_x": 30.0, "fl_y": 30.0, "cx": 16.0, "cy": 16.0, "frames": frames}
+    (tmp_path / "transforms.json").write_text(json.dumps(document))
+    return tmp_path
+
+
+def run(*arguments: str | Path) -> int:
+    with pytest.raises(SystemExit) as stopped:
+        main(["inspect", *map(str, arguments)])
+    assert isinstance(stopped.value.code, int)
+    return stopped.value.code
+
+
+def test_facts_and_problems_are_printed(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capture) == 1
+    printed = capsys.readouterr().out.splitlines()
+    assert "photographs with a camera  12 of 12" in printed
+    assert [line for line in printed if line.startswith("problem: ")] == [
+        "problem: there are no points; a fit starts from random Gaussians, which needs more steps"
+    ]
+
+
+def test_the_page_is_written_and_not_replaced_unasked(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = capture / "page.html"
+    assert run(capture, "--out", page) == 1 and page.read_text().startswith("<!doctype html>")
+    assert run(capture, "--out", page) == 2 and "exists; choose another with --out" in capsys.readouterr().err
+    assert run(capture, "--out", page, "--overwrite") == 1
+
+
+def test_what_is_no_capture_exits_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path / "nothing") == 2
+    assert "expected a capture, found nothing" in capsys.readouterr().err
