@@ -21,6 +21,7 @@ from splatlearn.core.errors import BackendError, InputError
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.rendering import Rendering, choice, render, scenes
 from splatlearn.rendering.backends.cpu import support as cpu_support
+from splatlearn.rendering.backends.scene_views import SceneInputs, SceneLens, SceneView
 from splatlearn.rendering.backends.triton import scene as triton_scene
 from splatlearn.rendering.compat.gsplat import rasterization
 
@@ -263,6 +264,39 @@ def test_more_pairs_than_can_be_counted_are_refused(monkeypatch: pytest.MonkeyPa
     gaussians = many(torch.Generator().manual_seed(0), 8).to(gpu.DEVICE)
     with pytest.raises(BackendError, match="at most 2 pairs of a Gaussian and a tile"):
         render(gaussians, camera((9, 14)), backend="triton")
+
+
+@pytest.mark.parametrize(("size", "count"), [((211, 333), 20_000), ((2100, 4000), 500)])
+def test_lists_hold_each_pair_once_near_to_far(
+    size: tuple[int, int], count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of thousands of Gaussians, and of more tiles than keys of two bytes name."""
+    monkeypatch.setattr(triton_scene, "TILE", 16)
+    if not gpu.HAS_CUDA:
+        monkeypatch.setattr(triton_scene, "GAUSSIANS", 2**14)
+        monkeypatch.setattr(triton_scene, "PAIRS", 2**18)
+    gaussians, view = many(torch.Generator().manual_seed(0), count, degree=0).to(gpu.DEVICE), camera(size)
+    lens = SceneLens("pinhole", [view.fx, view.fy, view.cx, view.cy, view.near, 1.0, 1.0], float("inf"), False)  # pyright: ignore[reportArgumentType]
+    inputs = SceneInputs(**gaussians.tensors(), colors=None)
+    matrix, origin = view.viewmats.to(gpu.DEVICE), torch.zeros(3, device=gpu.DEVICE)
+    state = triton_scene._bin(inputs, SceneView(matrix, origin, lens, background=origin, has_depth=False), size)
+    lists, rows, counts = state.lists.long(), state.rows.long(), state.tile_counts.long()
+    tiles = torch.repeat_interleave(torch.arange(len(state.offsets) - 1, device=gpu.DEVICE), state.offsets.diff())
+    assert len(state.offsets) - 1 == -(-size[0] // 16) * -(-size[1] // 16) and state.intersections > count
+    assert torch.equal(torch.bincount(lists, minlength=count), counts)
+    assert (lists * len(state.offsets) + tiles).unique().numel() == state.intersections
+    assert torch.equal(rows.sort().values, torch.arange(state.intersections, device=gpu.DEVICE))
+    assert bool(((rows >= state.starts[lists]) & (rows < (state.starts + counts)[lists])).all())
+    depths = (gaussians.means @ matrix[:3, :3].T + matrix[:3, 3])[:, 2]
+    is_same_tile = tiles.diff() == 0
+    assert bool((depths[lists].diff()[is_same_tile] >= -1e-5).all())
+    # Where the centre is within the picture, its tile is among those of the Gaussian.
+    column, row = (state.records[:, :2] / 16).floor().long().unbind(-1)
+    x, y = state.records[:, :2].unbind(-1)
+    within = (counts > 0) & (x > 0) & (x < size[1]) & (y > 0) & (y < size[0])
+    own = lists * len(state.offsets) + tiles
+    centers = torch.arange(count, device=gpu.DEVICE) * len(state.offsets) + row * -(-size[1] // 16) + column
+    assert within.sum() > count / 3 and bool(torch.isin(centers[within], own).all())
 
 
 def test_rows_are_added_in_any_number(monkeypatch: pytest.MonkeyPatch) -> None:
