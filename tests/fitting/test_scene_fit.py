@@ -15,7 +15,7 @@ from scenes import random_gaussians, random_sh
 from splatlearn.core.cameras import Camera
 from splatlearn.core.errors import FormatError, InputError
 from splatlearn.core.gaussians import Gaussians
-from splatlearn.fitting import psnr
+from splatlearn.fitting import SceneRates, camera_extent, psnr, scattered_gaussians
 from splatlearn.fitting.draws import Draws
 from splatlearn.fitting.scene_fit import SceneFit, SceneSchedule
 from splatlearn.fitting.strategies.default import DefaultOptions, DefaultStrategy
@@ -126,6 +126,33 @@ def test_known_gaussians_are_recovered(generator: torch.Generator) -> None:
         fit.step(cameras[train[number % 3 :: 3]], pictures[train[number % 3 :: 3]])
     assert before < 30
     assert quality() >= 40
+
+
+@pytest.mark.large
+@pytest.mark.parametrize("name", ["default", "absgrad", "mcmc"])
+def test_a_scene_is_recovered_from_random_places(name: str) -> None:
+    """Nothing of the scene is known but its pictures: each strategy finds a number of Gaussians that shows it."""
+    generator = torch.Generator().manual_seed(3)
+    truth, cameras = scene(generator, 60), orbit(40, 64)
+    pictures = pictures_of(truth, cameras)
+    held_out = torch.arange(3, 40, 8)
+    train = torch.tensor([index for index in range(40) if index not in held_out.tolist()])
+    steps = 1500
+    if name == "mcmc":
+        strategy: Strategy = MCMCStrategy(replace(MCMCOptions.for_steps(steps, 2_000), opacity_weight=1e-3, noise=5e4))
+    else:
+        strategy = DefaultStrategy(DefaultOptions.for_steps(steps, 2_000, absgrad=name == "absgrad"))
+    rates = SceneRates(position=4e-4, position_last=1.6e-5, scale=1e-2, color=5e-3)
+    schedule = SceneSchedule(steps=steps, degree=0, rates=rates)
+    fit = SceneFit(scattered_gaussians(cameras, 1_000), camera_extent(cameras.centers), strategy, schedule)
+    counts = []
+    for number in range(steps):
+        which = train[number % len(train)][None]
+        fit.step(cameras[which], pictures[which])
+        counts.append(fit.optimizer.count)
+    color = render(fit.gaussians().detach(), cameras[held_out], "black", depth=False).color
+    assert float(psnr(color, pictures[held_out]).mean()) >= 33
+    assert max(counts) <= 2_000 and len(set(counts)) > 5
 
 
 def test_a_loss_is_that_of_the_pictures_over_their_background(generator: torch.Generator) -> None:

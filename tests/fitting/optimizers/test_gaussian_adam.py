@@ -217,6 +217,25 @@ class TestSelective:
         assert torch.equal(seen_rows([gradients * 0, gradients.double()], 5000, gradients.device), wanted)
 
 
+def test_coefficients_that_are_added_are_those_that_had_no_gradient(generator: torch.Generator) -> None:
+    first = torch.randn(9, 4, 3, generator=generator)
+    names = {"means": 1e-3, "sh": 1e-2}
+    grown = GaussianAdam({"means": torch.zeros(9, 3), "sh": first[:, :1].clone()}, names)
+    whole = GaussianAdam({"means": torch.zeros(9, 3), "sh": first * torch.eye(4)[0, :, None]}, names)
+    for step in range(6):
+        if step == 3:
+            grown.widen("sh", 4)
+            assert grown.parameters["sh"].is_leaf and grown.parameters["sh"].requires_grad
+        gradients = torch.randn(9, 4, 3, generator=generator)
+        gradients[:, grown.parameters["sh"].shape[1] :] = 0.0
+        for adam in (grown, whole):
+            adam.parameters["means"].grad = torch.ones(9, 3)
+            adam.parameters["sh"].grad = gradients[:, : adam.parameters["sh"].shape[1]].clone()
+            adam.step()
+    ours, theirs = snapshot(grown), snapshot(whole)
+    assert ours.keys() == theirs.keys() and all(torch.equal(each, theirs[name]) for name, each in ours.items())
+
+
 def made(**change: Any) -> GaussianAdam:
     return GaussianAdam(**{"parameters": {"means": torch.zeros(4, 3)}, "rates": {"means": 0.1}, **change})
 
@@ -227,6 +246,8 @@ def made(**change: Any) -> GaussianAdam:
         (lambda: made(rates={"mean": 0.1}), InputError, "rates: expected one for each of means, got mean"),
         (lambda: made(parameters={}, rates={}), InputError, "rates: expected one for each of none, got none"),
         (lambda: made(betas=(0.9, 1.0)), InputError, r"betas\[1\]: expected a finite number"),
+        (lambda: made().widen("sh", 4), InputError, "name: expected one of means, got 'sh'"),
+        (lambda: made().widen("means", 2), InputError, r"columns: expected at least those of means \[4, 3\], got 2"),
         (lambda: made(eps=-1.0), InputError, "eps: expected a finite number of at least 0, got -1.0"),
         (lambda: made(parameters={"means": torch.zeros(4, 3).int()}), TypeError, "means: expected a floating-point"),
         (
