@@ -23,6 +23,7 @@ from .models import random_mask as random_mask
 from .models import save_model as save_model
 from .models.exchange import import_model as import_model
 from .models.folders.hub import push_to_hub as push_to_hub
+from .reconstruction import reconstruct as reconstruct
 from .rendering import Rendering as Rendering
 from .rendering import Splats as Splats
 from .rendering import available_backends as available_backends

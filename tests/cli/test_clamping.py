@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from splatlearn.files.ply.container import parse_ply
 
 from cli.commands import run
 from models.out_of_bounds import vivid_gmae
@@ -19,6 +18,7 @@ from rendering.brute_force import composite_brute_force
 from splatlearn.cli.clamping import to_write
 from splatlearn.cli.fitted import write_fit
 from splatlearn.core.gaussians import Gaussians
+from splatlearn.core.ply.container import parse_ply
 from splatlearn.files import SplatFormat, read_splats, to_pinhole
 from splatlearn.models import save_model
 from splatlearn.rendering import project, render, seen_by

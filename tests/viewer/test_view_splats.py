@@ -66,4 +66,4 @@ def test_options_of_models_have_no_effect(tmp_path: Path, capsys, generator):
     path = tmp_path / "leaf.ply"
     write_splats(path, scene_gaussians(generator, 4, 0))
     assert run(str(path), "--out", str(tmp_path / "page.html"), "--groups", "3", "--fit-steps", "2") == 0
-    assert "--groups, --fit-steps have no effect with a splat file" in capsys.readouterr().err
+    assert "--groups, --fit-steps have no effect with the splat file" in capsys.readouterr().err

@@ -6,14 +6,16 @@ import argparse
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from splatlearn.core.disk.atomic import read_object
 from splatlearn.core.errors import InputError
-from splatlearn.training.finetuning.recipe import FinetuneRecipe
-from splatlearn.training.pretraining.recipe import Recipe
+from splatlearn.runs.recipe import StoredRecipe
 
-AnyRecipe = TypeVar("AnyRecipe", Recipe, FinetuneRecipe)
+AnyRecipe = TypeVar("AnyRecipe", bound=StoredRecipe)
+
+MARKS = {"pretrain": "method", "reconstruct": "capture"}
+"""A key that only the recipes of a verb have."""
 
 
 def resumed_recipe(verb: str, kind: type[AnyRecipe], arguments: Sequence[str]) -> AnyRecipe | None:
@@ -30,11 +32,13 @@ def resumed_recipe(verb: str, kind: type[AnyRecipe], arguments: Sequence[str]) -
     path = Path(given.out) / RECIPE
     if not path.is_file():
         return None
-    begun = "pretrain" if "method" in read_object(path) else "finetune"
+    values = read_object(path)
+    begun = next((each for each, key in MARKS.items() if key in values), "finetune")
     if begun != verb:
         raise InputError(f"out: the run in {given.out} was begun by `splatlearn {begun}`; resume it with that verb")
     stored = kind.read(path).lasting()
-    return dataclasses.replace(stored, run=dataclasses.replace(stored.run, resume=True))
+    run: Any = stored.run  # pyright: ignore[reportAttributeAccessIssue]
+    return dataclasses.replace(stored, run=dataclasses.replace(run, resume=True))  # pyright: ignore[reportCallIssue]
 
 
 def options_given(arguments: Sequence[str]) -> argparse.Namespace:

@@ -18,6 +18,7 @@ GROUPS = {
         "segment": ("zero_shot", "segment_command"),
     },
     "Photographs of a scene": {
+        "reconstruct": ("reconstruct", "reconstruct_command"),
         "inspect": ("inspect", "inspect_command"),
     },
     "Training images": {
@@ -42,7 +43,7 @@ GROUPS = {
 }
 """What one has, and the verbs for it: the module and the function of each. Other verbs' modules are not loaded."""
 VERBS = {verb: home for verbs in GROUPS.values() for verb, home in verbs.items()}
-RESUMED = {"pretrain", "finetune"}
+RESUMED = {"pretrain", "finetune", "reconstruct"}
 """Verbs whose function is made for the arguments, because a resumed run supplies its own defaults."""
 WIDEST = 100
 """Columns of the page, on wider terminals too."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from splatlearn.cli.choices import MAX_SIZE, Images, Read, Reading, Run
 from splatlearn.cli.notes import changed, note, note_unused
-from splatlearn.cli.view_scene import is_splat_file, view_splats
+from splatlearn.cli.view_scene import is_reconstruction, is_splat_file, view_reconstruction, view_splats
 from splatlearn.core.disk.outputs import output_file
 from splatlearn.core.errors import InputError
 
@@ -26,11 +26,11 @@ def view_command(
     overwrite: bool = False,
     reading: Read = READING,
 ) -> int:
-    """Write an HTML page of Gaussians: of images, to tilt, peel off and compare; of a splat file, to walk around in.
+    """Write an HTML page of Gaussians: of images, to tilt, peel off and compare; of a scene, to walk around in.
 
     Args:
-        run: A splat file, or the model of the images: a run folder, checkpoint folder, model folder or Hub id of a
-            GMAE. Default: the package's gmae-tiny.
+        run: A scene: a splat file or a run of reconstruct. Or the model of the images: a run folder, checkpoint folder,
+            model folder or Hub id of a GMAE. Default: the package's gmae-tiny.
         images: Image files or folders of images; several images become a gallery.
         out: HTML page to write. It needs no network and no other files.
         max_size: Longer side, in pixels, to which larger images are shrunk. 0 keeps the original size.
@@ -48,13 +48,14 @@ def view_command(
     from splatlearn.zero_shot import read_scene
     from splatlearn.zero_shot.scene import check_options
 
-    if run is not None and is_splat_file(run):
+    if run is not None and (is_splat_file(run) or is_reconstruction(run)):
+        what = "the splat file" if is_splat_file(run) else "the reconstruction"
         if images:
-            raise InputError(f"images: expected none beside the splat file {run}, got {images[0]}")
+            raise InputError(f"images: expected none beside {what} {run}, got {images[0]}")
         chosen = {"max_size": max_size != MAX_SIZE, "groups": groups != GROUPS}
-        note_unused({**chosen, **changed(reading, *(field.name for field in fields(reading)))}, "with a splat file")
+        note_unused({**chosen, **changed(reading, *(field.name for field in fields(reading)))}, f"with {what}")
         path = output_file(out, overwrite, inputs=[Path(run)], example="view.html")
-        print(view_splats(run, path))
+        print(view_splats(run, path) if is_splat_file(run) else view_reconstruction(run, path))
         return 0
     if not FEWEST_GROUPS <= groups <= MOST_GROUPS:
         raise InputError(f"groups: expected {FEWEST_GROUPS} to {MOST_GROUPS} clusters, got {groups}")

@@ -1,4 +1,4 @@
-"""`splatlearn view FILE`: the page of a splat file."""
+"""`splatlearn view FILE|RUN`: the page of a splat file, or of a reconstruction with its photographs."""
 
 from __future__ import annotations
 
@@ -38,3 +38,24 @@ def view_splats(source: str, out: Path) -> str:
     write_scene_view(out, name, lead, scene)
     said = f"{out}: {gaussians.count:,} Gaussians, {out.stat().st_size / 1e6:.1f} MB"
     return "; ".join([said, *notes])
+
+
+def is_reconstruction(path: str | None) -> bool:
+    """Whether a positional argument names a run of reconstruct."""
+    if path is None or not Path(path).is_dir():
+        return False
+    from splatlearn.reconstruction.results import is_scene_run
+
+    return is_scene_run(Path(path))
+
+
+def view_reconstruction(folder: str, out: Path) -> str:
+    """Write the page of a reconstruction, and return what a command says of it."""
+    from splatlearn.reconstruction.results import SceneRun
+    from splatlearn.report.scene_view import write_run_view
+
+    run = SceneRun(Path(folder))
+    write_run_view(run, out)
+    scores = run.scores
+    quality = f", held-out photographs {scores['psnr']:.2f} dB" if scores else ""
+    return f"{out}: {run.gaussians.count:,} Gaussians, {out.stat().st_size / 1e6:.1f} MB{quality}"

@@ -68,7 +68,7 @@ class Photo:
         return self.pixels.nbytes + (0 if self.mask is None else self.mask.nbytes)
 
 
-class Photographs(Sequence[Photo]):
+class Photographs:
     """The photographs of some views: `photographs[i]` decodes, scales down and undistorts the i-th, or has it already.
 
     - `views`: of a capture, all or some.
@@ -130,7 +130,7 @@ class Photographs(Sequence[Photo]):
     def __len__(self) -> int:
         return len(self.views)
 
-    def __getitem__(self, index: int) -> Photo:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def __getitem__(self, index: int) -> Photo:
         """Return a photograph; it waits until the photograph is decoded."""
         number = range(len(self))[index]
         with self._lock:

@@ -1,0 +1,1 @@
+"""How close renderings of a scene are to photographs."""

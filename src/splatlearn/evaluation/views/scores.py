@@ -1,0 +1,118 @@
+"""PSNR and SSIM of a scene's renderings against photographs, view by view."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from splatlearn.captures.photographs import Photo
+from splatlearn.core.gaussians import Gaussians
+from splatlearn.fitting.losses.metrics import psnr, ssim
+from splatlearn.fitting.losses.photometric import photometric_loss
+from splatlearn.rendering import render
+from splatlearn.rendering.compositing import Background
+
+
+@dataclass(frozen=True)
+class ViewScore:
+    """The scores of one view.
+
+    - `psnr`: dB for a peak of 1, of colours cut to [0, 1].
+    - `ssim`: with windows of 11 pixels that reach into zeros at the border, as 3D Gaussian Splatting publishes it.
+    - `l1`: mean absolute difference.
+    """
+
+    name: str
+    psnr: float
+    ssim: float
+    l1: float
+
+
+@dataclass(frozen=True)
+class SceneScores:
+    """The scores of a scene: means over views, and each view's own."""
+
+    views: tuple[ViewScore, ...]
+
+    @property
+    def psnr(self) -> float:
+        """The mean over views, dB."""
+        return _mean([each.psnr for each in self.views])
+
+    @property
+    def ssim(self) -> float:
+        """The mean over views."""
+        return _mean([each.ssim for each in self.views])
+
+    @property
+    def l1(self) -> float:
+        """The mean over views."""
+        return _mean([each.l1 for each in self.views])
+
+    def worst(self, count: int) -> Sequence[ViewScore]:
+        """The views of the lowest PSNR, lowest first."""
+        return sorted(self.views, key=lambda each: each.psnr)[:count]
+
+    def as_dict(self) -> dict[str, object]:
+        """What a JSON file holds of it."""
+        return {
+            "psnr": self.psnr,
+            "ssim": self.ssim,
+            "l1": self.l1,
+            "views": [asdict(each) for each in self.views],
+        }
+
+
+@torch.no_grad()
+def score_views(
+    gaussians: Gaussians,
+    photographs: Iterable[Photo],
+    background: Background = "black",
+    seen: Callable[[Photo, Float[Tensor, "3 H W"]], None] | None = None,
+) -> SceneScores:
+    """Render each photograph's view and compare the two.
+
+    - `gaussians` [K]: in the world of the photographs' cameras.
+    - `background`: behind the Gaussians, and behind transparent photographs.
+    - `seen`: called with each photograph and its rendering, colours cut to [0, 1].
+
+    Pixels that a mask leaves out do not count, and a photograph whose mask leaves out everything is left out itself.
+    Infinite PSNRs of equal pictures count as 100 dB.
+    """
+    scores = []
+    for photo in photographs:
+        color = render(gaussians, photo.camera, background, depth=False, check=False).color.clamp(0, 1)
+        if seen is not None:
+            seen(photo, color)
+        if photo.mask is not None and not bool(photo.mask.any()):
+            continue
+        scores.append(score_view(photo, color, background))
+    return SceneScores(tuple(scores))
+
+
+def score_view(photo: Photo, color: Float[Tensor, "3 H W"], background: Background = "black") -> ViewScore:
+    """Compare a rendering with its photograph; see `score_views`."""
+    picture = color[None]
+    target = photo.pixels.permute(2, 0, 1)[None].to(color.device)
+    weights = None if photo.mask is None else (photo.mask[None].to(color) / 255)
+    quality = float(psnr(picture, target, background, weights))
+    return ViewScore(
+        photo.name,
+        min(quality, 100.0) if not math.isnan(quality) else quality,
+        float(ssim(picture, target, background, weights)),
+        _l1(picture, target, background, weights),
+    )
+
+
+def _l1(picture: Tensor, target: Tensor, background: Background, weights: Tensor | None) -> float:
+    total = photometric_loss(picture, target, background, weights, ssim_weight=0.0)
+    return float(total if weights is None else total / weights.mean())
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else math.nan

@@ -1,0 +1,146 @@
+"""What a run will cost: memory for a number of Gaussians, and seconds for a number of steps, measured before it."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, replace
+
+import psutil
+import torch
+
+from splatlearn.captures import Photographs
+from splatlearn.core.errors import InputError
+from splatlearn.core.gaussians import Gaussians
+from splatlearn.core.memory import available_memory, shown_bytes
+from splatlearn.fitting.scene_fit import SceneFit
+from splatlearn.images.errors import UnreadableImage
+from splatlearn.reconstruction.recipe import SceneRecipe
+from splatlearn.reconstruction.schedules import GROWN, schedule_of, strategy_of
+from splatlearn.reconstruction.views import share_at, target_of
+
+COPIES = 5
+"""Of a Gaussian's parameters in a step: themselves, gradients, two moments, and what activations make of them."""
+RENDERER = 200
+"""Bytes of the renderer for each Gaussian, and 40 for each pixel (`docs/performance.md`)."""
+PIXEL = 40 + 100
+"""Bytes for each pixel: of the renderer, and of the picture, the loss and its gradient."""
+SHARE = 0.5
+"""Of the free memory that the Gaussians may take."""
+TRIED = 3
+"""Steps of which the fastest counts."""
+FEWEST_STEPS = 100
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a run is expected to cost: seconds of its steps, and bytes of memory at its largest."""
+
+    seconds: float
+    memory: float
+
+    def __str__(self) -> str:
+        return f"expected: {shown_seconds(self.seconds)} and {shown_bytes(self.memory)} of memory"
+
+
+def shown_seconds(seconds: float) -> str:
+    """A time for people, as in "12 min"."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
+
+
+def bytes_per_gaussian(degree: int) -> int:
+    """The bytes that a Gaussian with harmonics of a degree takes during a step."""
+    return COPIES * 4 * (11 + 3 * (degree + 1) ** 2) + RENDERER
+
+
+def fitting_cap(cap: int, degree: int, photographs: Photographs) -> int:
+    """The largest number of Gaussians, at most `cap`, for which memory has room."""
+    room = SHARE * available_memory() - PIXEL * _pixels(photographs)
+    return max(1, min(cap, int(room / bytes_per_gaussian(degree))))
+
+
+def expected_cost(recipe: SceneRecipe, photographs: Photographs, fit: SceneFit, cap: int, total: int) -> Expected:
+    """What the steps that are left will cost, from the time of some at the first and the last number of Gaussians."""
+    now = fit.gaussians().detach()
+    small, large = (
+        step_seconds(recipe, photographs, each, cap) for each in (now, stand_in(now, _last_count(recipe, fit, cap)))
+    )
+    degree = recipe.scene.degree or 0
+    photos = min(photographs.budget, photographs.all_bytes)
+    process = psutil.Process().memory_info().rss
+    memory = process + bytes_per_gaussian(degree) * cap + PIXEL * _pixels(photographs) + photos
+    done = fit.done
+    seconds = sum(_seconds_of(recipe, step, total, small, large) for step in range(done, total))
+    return Expected(seconds, memory)
+
+
+def steps_in(
+    seconds: float, recipe: SceneRecipe, photographs: Photographs, start: Gaussians, cap: int, device: torch.device
+) -> int:
+    """The number of steps that take about a number of seconds."""
+    start = start.to(device)
+    small = step_seconds(recipe, photographs, start, cap)
+    large = step_seconds(recipe, photographs, stand_in(start, cap), cap)
+    steps = 1_000
+    trial = replace(recipe, schedule_steps=steps)
+    mean = sum(_seconds_of(trial, step, steps, small, large) for step in range(steps)) / steps
+    return max(FEWEST_STEPS, round(seconds / mean))
+
+
+def step_seconds(recipe: SceneRecipe, photographs: Photographs, gaussians: Gaussians, cap: int) -> float:
+    """Seconds of one step of a throw-away fit at the photographs' full size."""
+    strategy = strategy_of(recipe, gaussians.count, max(cap, gaussians.count))
+    degree = recipe.scene.degree or 0
+    fit = SceneFit(gaussians.with_degree(degree), 1.0, strategy, schedule_of(recipe))
+    taken = []
+    for number in range(len(photographs)):
+        try:
+            target = target_of(photographs[number])
+        except UnreadableImage:
+            # The run itself names it.
+            continue
+        camera = replace(target.camera, viewmats=target.camera.viewmats.to(gaussians.means))
+        begun = time.perf_counter()
+        fit.step(camera, target.pixels.to(gaussians.means.device))
+        taken.append(time.perf_counter() - begun)
+        if len(taken) == TRIED:
+            break
+    if not taken:
+        raise InputError(f"capture: expected photographs that can be read, got {len(photographs)} that cannot")
+    return min(taken)
+
+
+def stand_in(gaussians: Gaussians, count: int) -> Gaussians:
+    """`count` Gaussians that cost about what a grown scene of that number does: copies, smaller the more there are."""
+    if gaussians.count == 0 or count <= gaussians.count:
+        return gaussians
+    rows = torch.arange(count, device=gaussians.means.device) % gaussians.count
+    copies = gaussians.select(rows)
+    spread = torch.Generator().manual_seed(0)
+    noise = torch.randn(copies.means.shape, generator=spread).to(copies.means)
+    shrink = (gaussians.count / count) ** (1 / 3)
+    return replace(copies, means=copies.means + noise * copies.scales, scales=copies.scales * shrink)
+
+
+def _seconds_of(recipe: SceneRecipe, step: int, total: int, small: float, large: float) -> float:
+    """Seconds of a step: the number of Gaussians rises by a factor, coarse steps see fewer pixels."""
+    steps = recipe.schedule_steps or total
+    grown = min(1.0, step / max(1.0, GROWN * steps))
+    whole = small * math.pow(max(large, small) / small, grown)
+    share = share_at(step, steps, recipe.scene.coarse or 0.0)
+    # What a step costs for each Gaussian stays, what it costs for each pixel shrinks: a half of each.
+    return whole * (0.5 + 0.5 / share**2)
+
+
+def _last_count(recipe: SceneRecipe, fit: SceneFit, cap: int) -> int:
+    return max(cap, fit.optimizer.count) if recipe.scene.strategy == "mcmc" else min(cap, 5 * fit.optimizer.count)
+
+
+def _pixels(photographs: Photographs) -> int:
+    return max(
+        (photographs.camera(index).width * photographs.camera(index).height for index in range(len(photographs))),
+        default=0,
+    )

@@ -1,0 +1,35 @@
+"""Presets of a reconstruction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Preset = Literal["fast", "default", "quality", "paper"]
+
+
+@dataclass(frozen=True)
+class PresetValues:
+    """The values of options that a preset has and that were not given; see `SceneOptions` and `CaptureOptions`."""
+
+    steps: int
+    max_gaussians: int
+    max_size: int = 1600
+    strategy: Any = "mcmc"
+    degree: int = 3
+    coarse: float = 0.3
+    position_rate: float = 4e-4
+
+
+PRESETS: dict[Preset, PresetValues] = {
+    "fast": PresetValues(2_000, 30_000, max_size=800, degree=2),
+    "default": PresetValues(7_000, 100_000),
+    "quality": PresetValues(15_000, 300_000, position_rate=1.6e-4),
+    # Kerbl et al. 2023, of the official code; its Gaussians have no limit.
+    "paper": PresetValues(30_000, 3_000_000, strategy="default", coarse=0.0, position_rate=1.6e-4),
+}
+
+
+def preset_values(name: Preset) -> PresetValues:
+    """Return the values of a preset."""
+    return PRESETS[name]

@@ -1,0 +1,121 @@
+"""What a reconstruction leaves in its folder beside checkpoints: the scene, its scores, and pictures on the way."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from splatlearn.captures import Capture, load_capture
+from splatlearn.core.disk.atomic import read_object, replacing, write_whole
+from splatlearn.core.errors import MissingError
+from splatlearn.core.gaussians import Gaussians
+from splatlearn.core.geometry.similarity import Similarity
+from splatlearn.files import read_splats, write_splats
+from splatlearn.reconstruction.recipe import SceneRecipe
+from splatlearn.runs.folder import RECIPE
+
+SCENE = "scene.ply"
+"""The Gaussians in the capture's own coordinates."""
+SCORES = "scores.json"
+SNAPSHOTS = "snapshots"
+"""Folder of renderings of one held-out view, one for each evaluation."""
+
+
+def moved(gaussians: Gaussians, similarity: Similarity) -> Gaussians:
+    """Gaussians after a similarity of the world."""
+    turn, shift = torch.from_numpy(similarity.rotation), torch.from_numpy(similarity.translation)
+    is_turned = not np.array_equal(similarity.rotation, np.eye(3))
+    double = gaussians.to(torch.float64)
+    return double.transformed(turn if is_turned else None, shift, similarity.scale).to(gaussians.means.dtype)
+
+
+def write_scene(run: Path, gaussians: Gaussians, to_unit: Similarity) -> Path:
+    """Write the Gaussians of a fit into its folder, in the capture's coordinates."""
+    path = run / SCENE
+    write_splats(path, moved(gaussians.detach().to("cpu"), to_unit.inverse))
+    return path
+
+
+def write_scores(run: Path, scores: dict[str, Any]) -> Path:
+    """Write the scores of held-out views."""
+    path = run / SCORES
+    write_whole(path, json.dumps(scores, indent=2) + "\n")
+    return path
+
+
+def write_snapshot(run: Path, step: int, color: Float[Tensor, "3 H W"]) -> Path:
+    """Write a rendering of the view that a run shows on its way."""
+    folder = run / SNAPSHOTS
+    folder.mkdir(exist_ok=True)
+    path = folder / f"step-{step:08d}.jpg"
+    pixels = (color.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    with replacing(path) as beside:
+        Image.fromarray(pixels).save(beside, "JPEG", quality=92)
+    return path
+
+
+def snapshots(run: Path) -> list[tuple[int, Path]]:
+    """The steps and files of the renderings on the way, in order."""
+    found = sorted((run / SNAPSHOTS).glob("step-*.jpg"))
+    return [(int(path.stem.removeprefix("step-")), path) for path in found]
+
+
+@dataclass(frozen=True)
+class SceneRun:
+    """A reconstruction on disk, finished or not.
+
+    Raises MissingError where the folder holds none, or no scene yet.
+    """
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        if not is_scene_run(self.folder):
+            raise MissingError(f"{self.folder}: expected a run of splatlearn reconstruct, found none")
+
+    @cached_property
+    def recipe(self) -> SceneRecipe:
+        """The recipe of the run."""
+        return SceneRecipe.read(self.folder / RECIPE)
+
+    @cached_property
+    def gaussians(self) -> Gaussians:
+        """The Gaussians in the capture's coordinates, as the run left them last."""
+        path = self.folder / SCENE
+        if not path.is_file():
+            raise MissingError(
+                f"{path}: expected the scene of the run, found none; --resume the run until a checkpoint"
+            )
+        return read_splats(path)
+
+    @cached_property
+    def capture(self) -> Capture:
+        """The capture, read anew from where the run found it."""
+        return open_capture(self.recipe)
+
+    @property
+    def scores(self) -> dict[str, Any] | None:
+        """The scores of held-out views, None before the end of the run."""
+        path = self.folder / SCORES
+        return read_object(path) if path.is_file() else None
+
+
+def is_scene_run(folder: Path) -> bool:
+    """Whether a folder holds a run of reconstruct."""
+    path = folder / RECIPE
+    return path.is_file() and "capture" in read_object(path)
+
+
+def open_capture(recipe: SceneRecipe) -> Capture:
+    """Load the capture of a recipe."""
+    options = recipe.capture
+    return load_capture(options.photos, images=options.images, hold_out=options.hold_out)

@@ -1,0 +1,70 @@
+"""The first Gaussians of a run, in the frame in which it fits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from splatlearn.captures import Capture, Photographs
+from splatlearn.core.cameras import Camera
+from splatlearn.core.errors import InputError
+from splatlearn.core.gaussians import Gaussians
+from splatlearn.files import read_splats
+from splatlearn.fitting.initial.cameras import scattered_gaussians
+from splatlearn.fitting.initial.points import PointOptions, point_gaussians
+from splatlearn.fitting.initial.splats import splat_gaussians
+from splatlearn.reconstruction.recipe import SceneRecipe
+from splatlearn.reconstruction.results import SCENE, is_scene_run, moved
+
+FEWEST_POINTS = 100
+"""Points below which a capture is taken to have none."""
+EXTENT = 1.0
+"""Of the scene, in the unit frame of a capture."""
+
+
+def first_gaussians(recipe: SceneRecipe, capture: Capture, photographs: Photographs, cap: int) -> tuple[Gaussians, str]:
+    """Return the first Gaussians in the capture's unit frame, and a phrase that says where they came from.
+
+    - `photographs`: of the views that are fitted; `cap`: the largest number of Gaussians.
+
+    Raises InputError where there is nothing to start from.
+    """
+    scene, seed = recipe.scene, recipe.run.seed
+    if scene.start_from is not None:
+        return _from_splats(scene.start_from, capture, cap, seed)
+    centers = torch.from_numpy(capture.to_unit.points(capture.centers))
+    wants_points = scene.start == "points" or (scene.start == "auto" and len(capture.points) >= FEWEST_POINTS)
+    if not wants_points:
+        assert scene.random_start is not None
+        count = min(scene.random_start, cap)
+        return scattered_gaussians(_cameras(photographs), count, seed), f"{count:,} random Gaussians"
+    if not len(capture.points):
+        raise InputError("start: expected a capture with points, got one without; use --start random")
+    places = capture.to_unit.points(capture.points.xyz)
+    found = point_gaussians(places, capture.points.rgb, centers, EXTENT, PointOptions(cap=cap, seed=seed))
+    left = {
+        "at cameras": found.near_cameras, "not finite": found.not_finite, "duplicates": found.duplicates,
+        "above the limit": found.over_cap,
+    }  # fmt: skip
+    said = ", ".join(f"{count:,} {why}" for why, count in left.items() if count)
+    return found.gaussians, f"{found.gaussians.count:,} points{f' ({said} left out)' if said else ''}"
+
+
+def _from_splats(source: str, capture: Capture, cap: int, seed: int) -> tuple[Gaussians, str]:
+    path = Path(source)
+    if path.is_dir() and is_scene_run(path):
+        path = path / SCENE
+    found = splat_gaussians(moved(read_splats(path), capture.to_unit), cap, seed)
+    left = {"not finite": found.not_finite, "above the limit": found.over_cap}
+    said = ", ".join(f"{count:,} {why}" for why, count in left.items() if count)
+    return found.gaussians, f"{found.gaussians.count:,} Gaussians of {path}{f' ({said} left out)' if said else ''}"
+
+
+def _cameras(photographs: Photographs) -> Camera:
+    """The cameras of photographs as one batch; they differ in size, which a start does not look at."""
+    each = [photographs.camera(index) for index in range(len(photographs))]
+    viewmats = torch.stack([camera.viewmats for camera in each])
+    lens = {name: torch.tensor([float(getattr(camera, name)) for camera in each]) for name in ("fx", "fy", "cx", "cy")}
+    return replace(each[0], viewmats=viewmats, **lens)

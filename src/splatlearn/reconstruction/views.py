@@ -1,0 +1,137 @@
+"""Which photographs a step sees, and how large."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from splatlearn.captures.photographs import Photo, Photographs
+from splatlearn.core.cameras import Camera
+from splatlearn.core.randomness import Purpose, generator
+from splatlearn.images.errors import UnreadableImage
+
+SHARES = (4, 2)
+"""What photographs are divided by in the first and the second part of the coarse steps."""
+SMALLEST = 64
+"""Pixels of the longer side below which no photograph is scaled down."""
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """What one step is compared with: a camera [1], pixels [1, C, H, W] in bytes, and weights [1, H, W] or None."""
+
+    name: str
+    camera: Camera
+    pixels: UInt8[Tensor, "1 C H W"]
+    weights: Tensor | None
+
+
+def order_of_epoch(seed: int, epoch: int, count: int) -> list[int]:
+    """The photographs of an epoch, each once, in an order that depends on the seed and the epoch alone."""
+    return generator(seed, epoch, 0, Purpose.ORDER).permutation(count).tolist()
+
+
+def share_at(step: int, steps: int, coarse: float) -> int:
+    """What photographs are divided by in step `step` of `steps`, counted from 0."""
+    span = coarse * steps
+    if step >= span:
+        return 1
+    return SHARES[min(int(step / span * len(SHARES)), len(SHARES) - 1)]
+
+
+class StepViews:
+    """The photographs of steps, in advance of which they are decoded.
+
+    - `photographs`: of the capture's training views; `seed`: of the order.
+    - `unreadable`: what could not be read, by name; such photographs are left out from then on.
+    """
+
+    def __init__(self, photographs: Photographs, seed: int, unreadable: dict[str, str] | None = None) -> None:
+        self.photographs, self.seed = photographs, seed
+        self.unreadable = dict(unreadable or {})
+        self._epoch: tuple[int, list[int]] | None = None
+        self._scaled: dict[tuple[int, int], Target] = {}
+        self._share = 0
+
+    def at(self, step: int, share: int) -> Target | None:
+        """The photograph of a step, counted from 0, divided by `share`; None where none can be read any more.
+
+        The photograph that follows in the order takes the place of one that cannot be read.
+        """
+        count = len(self.photographs)
+        epoch, place = divmod(step, count)
+        order = self._order(epoch)
+        if place == 0 or self._share != share:
+            self.photographs.prefetch(self._readable([*order[place:], *self._order(epoch + 1)]))
+            self._order(epoch)
+        if share != self._share:
+            self._share, self._scaled = share, {}
+        for index in [*order[place:], *order[:place]]:
+            name = self.photographs.views[index].name
+            if name in self.unreadable:
+                continue
+            try:
+                return self._target(index, share)
+            except UnreadableImage as error:
+                # A mask has a name of its own.
+                self.unreadable[name] = error.reason if error.name == name else f"{error.name}: {error.reason}"
+        return None
+
+    @property
+    def readable(self) -> int:
+        """How many photographs have not failed."""
+        return len(self.photographs) - len(self.unreadable)
+
+    def _order(self, epoch: int) -> list[int]:
+        if self._epoch is None or self._epoch[0] != epoch:
+            self._epoch = (epoch, order_of_epoch(self.seed, epoch, len(self.photographs)))
+        return self._epoch[1]
+
+    def _readable(self, order: list[int]) -> Iterator[int]:
+        return (index for index in order if self.photographs.views[index].name not in self.unreadable)
+
+    def _target(self, index: int, share: int) -> Target:
+        if (held := self._scaled.get((index, share))) is not None:
+            return held
+        made = target_of(self.photographs[index], share)
+        if share > 1:
+            # A small copy; the photographs themselves are kept by their own cache.
+            self._scaled[(index, share)] = made
+        return made
+
+
+def target_of(photo: Photo, share: int = 1) -> Target:
+    """A photograph as a target, its sides divided by `share` but not below `SMALLEST` for the longer."""
+    camera, pixels, mask = photo.camera, photo.pixels, photo.mask
+    while share > 1 and max(camera.height, camera.width) // share < SMALLEST:
+        share //= 2
+    weights = None if mask is None else mask.float() / 255
+    if share > 1:
+        height, width = max(1, camera.height // share), max(1, camera.width // share)
+        camera = camera.resized(height, width)
+        pixels = _smaller(pixels, height, width)
+        weights = None if weights is None else _means(weights[None], height, width)[0].eq(1).float()
+    batch = camera.__class__(
+        camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy, viewmats=camera.viewmats[None]
+    )
+    # Bytes are kept in the layout of the file: the loss takes any.
+    return Target(photo.name, batch, pixels.permute(2, 0, 1)[None], None if weights is None else weights[None])
+
+
+def _smaller(pixels: UInt8[Tensor, "H W C"], height: int, width: int) -> UInt8[Tensor, "h w C"]:
+    values = pixels.permute(2, 0, 1).float()
+    if len(values) == 4:
+        # Colours count as much as their opacity.
+        values[:3] *= values[3:] / 255
+    means = _means(values, height, width)
+    if len(means) == 4:
+        means[:3] *= 255 / means[3:].clamp_min(0.5)
+    return means.round_().clamp_(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous()
+
+
+def _means(values: Tensor, height: int, width: int) -> Tensor:
+    return torch.nn.functional.interpolate(values[None], (height, width), mode="area")[0]

@@ -1,0 +1,127 @@
+"""The page of a reconstruction: its scene to walk around in, with its photographs, scores and pictures on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from splatlearn.captures import Capture, Photographs, View
+from splatlearn.captures.photographs import Photo
+from splatlearn.images.errors import UnreadableImage
+from splatlearn.reconstruction.results import SceneRun, snapshots
+from splatlearn.rendering.compositing import background_colors
+from splatlearn.viewer import ScenePhotograph, Snapshot, ViewedScene, write_scene_view
+
+MOST_PHOTOGRAPHS = 48
+"""Photographs whose pixels the page holds; the cameras of all are there."""
+MOST_SNAPSHOTS = 12
+PAGE_SIZE = 800
+"""Longer side of the photographs in the page, pixels."""
+LEAD = "Drag to walk around, turn the wheel to go nearer; choose a photograph to compare with."
+
+
+def write_run_view(run: SceneRun, path: Path) -> Path:
+    """Write the page of a run, finished or not, and return its path.
+
+    The photographs are read anew from where the run found them; those that are gone are left out. Raises MissingError
+    for a run without a scene yet, and what `load_capture` raises where the capture is gone.
+    """
+    return write_scene_view(path, f"Scene of {run.folder.resolve().name}", LEAD, run_scene(run))
+
+
+def run_scene(run: SceneRun) -> ViewedScene:
+    """What the page of a run shows."""
+    capture, scores = run.capture, run.scores or {}
+    quality = {each["name"]: each["psnr"] for each in scores.get("views", ())}
+    # Held-out photographs first: they say how good the scene is.
+    views = [*_of(capture, capture.held_out), *_of(capture, capture.training)]
+    with Photographs(views, PAGE_SIZE) as photographs:
+        shown = _evenly(len(capture.held_out), MOST_PHOTOGRAPHS // 2)
+        shown |= {
+            len(capture.held_out) + each for each in _evenly(len(capture.training), MOST_PHOTOGRAPHS - len(shown))
+        }
+        photographs.prefetch(sorted(shown))
+        background = background_colors(_background(capture, run, scores), torch.zeros(1, 1, 3))[0]
+        listed = [
+            _photograph(photographs, index, index in shown, quality, background) for index in range(len(photographs))
+        ]
+    pictures = _thinned(snapshots(run.folder))
+    gaussians = run.gaussians
+    colors = tuple(float(value) for value in background)
+    assert len(colors) == 3
+    up = tuple(float(value) for value in capture.up)
+    assert len(up) == 3
+    return ViewedScene(
+        name=run.folder.resolve().name,
+        gaussians=gaussians,
+        photographs=listed,
+        snapshots=[Snapshot(f"step {step:,}", _pixels(each)) for step, each in pictures],
+        up=up,
+        background=colors,
+        facts=_facts(run, capture, scores),
+    )
+
+
+def _of(capture: Capture, indices: Sequence[int]) -> list[View]:
+    return [capture.views[index] for index in indices]
+
+
+def _evenly(count: int, most: int) -> set[int]:
+    """At most `most` of `count` numbers, evenly spread, the first among them."""
+    return {round(each * count / min(count, most)) for each in range(min(count, most))} if count else set()
+
+
+def _photograph(
+    photographs: Photographs, index: int, is_shown: bool, quality: Mapping[str, float], background: torch.Tensor
+) -> ScenePhotograph:
+    view = photographs.views[index]
+    pixels = None
+    if is_shown:
+        try:
+            pixels = _composed(photographs[index], background)
+        except UnreadableImage:
+            pixels = None
+    camera = photographs.camera(index)
+    return ScenePhotograph(view.name, camera, pixels, quality.get(view.name), view.split == "test")
+
+
+def _composed(photo: Photo, background: torch.Tensor) -> torch.Tensor:
+    """A photograph over the background of the page."""
+    if photo.pixels.shape[2] == 3:
+        return photo.pixels
+    values = photo.pixels.float()
+    alpha = values[..., 3:] / 255
+    return (values[..., :3] * alpha + 255 * background * (1 - alpha)).round().byte()
+
+
+def _background(capture: Capture, run: SceneRun, scores: Mapping[str, Any]) -> Any:
+    if "background" in scores:
+        return scores["background"]
+    chosen = run.recipe.scene.background
+    is_random = chosen == "random" or (chosen == "auto" and any(view.has_alpha for view in capture.views))
+    return "white" if is_random or chosen == "white" else "black"
+
+
+def _thinned(found: Sequence[tuple[int, Path]]) -> list[tuple[int, Path]]:
+    return [found[index] for index in sorted(_evenly(len(found), MOST_SNAPSHOTS))]
+
+
+def _pixels(path: Path) -> torch.Tensor:
+    with Image.open(path) as image:
+        return torch.from_numpy(np.array(image.convert("RGB")))
+
+
+def _facts(run: SceneRun, capture: Capture, scores: Mapping[str, Any]) -> list[tuple[str, str]]:
+    facts = [("Photographs", f"{len(capture.training)} fitted, {len(capture.held_out)} held out")]
+    if scores:
+        facts += [
+            ("Steps", f"{scores['step']:,} in {scores['seconds']:.0f} s"),
+            ("Held out: PSNR", f"{scores['psnr']:.2f} dB"),
+            ("Held out: SSIM", f"{scores['ssim']:.3f}"),
+        ]
+    return facts
