@@ -75,6 +75,26 @@ def test_no_photograph_is_taken_for_another(tmp_path: Path) -> None:
     assert found == [None, "a.png", "b.jpg", None]
 
 
+def test_a_mask_is_no_photograph(tmp_path: Path) -> None:
+    """Also where the photograph of its name is missing, and the whole folder is searched for it."""
+    write_photographs(tmp_path / "images", ("0.jpg", "1.jpg"))
+    write_photographs(tmp_path / "masks", ("0.png", "1.png", "2.png"))
+    write_photographs(tmp_path / "depth", ("2.jpg",))
+    capture = load_capture(capture_of(tmp_path, ("0.jpg", "1.jpg", "2.jpg")))
+    assert names_in(capture) == ["0.jpg", "1.jpg"] and capture.missing == ("2.jpg",)
+    write_photographs(tmp_path / "more", ("2.jpg",))
+    assert names_in(load_capture(tmp_path)) == ["images/0.jpg", "images/1.jpg", "more/2.jpg"]
+
+
+def test_folders_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refused)
+    with pytest.raises(InputError, match=f"path: cannot read {tmp_path}: .*Permission denied"):
+        load_capture(tmp_path)
+
+
 def test_the_folder_with_most_photographs_is_taken(tmp_path: Path) -> None:
     write_photographs(tmp_path / "images", SIX[:2])
     write_photographs(tmp_path / "input", SIX)

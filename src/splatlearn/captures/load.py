@@ -15,7 +15,7 @@ from splatlearn.captures.finding.archives import is_archive, unpacked
 from splatlearn.captures.foreign import hint
 from splatlearn.captures.rgbd.reader import describe_rgbd, find_rgbd
 from splatlearn.captures.transforms.reader import describe_transforms, find_transforms
-from splatlearn.core.errors import FormatError, InputError, MissingError
+from splatlearn.core.errors import InputError, MissingError, SplatlearnError
 from splatlearn.core.kinds import check_path
 from splatlearn.images.listing import images_in
 
@@ -51,19 +51,26 @@ def load_capture(
     check_path("path", path)
     if layout is not None and layout not in LAYOUTS:
         raise InputError(f"layout: expected one of {', '.join(LAYOUTS)}, got {layout!r}")
-    given = Path(path)
+    try:
+        return _load(Path(path), layout, images, hold_out, None if cache is None else Path(cache))
+    except SplatlearnError:
+        raise
+    except OSError as error:
+        raise InputError(f"path: cannot read {path}: {error}") from error
+
+
+def _load(
+    given: Path, layout: Layout | None, images: str | PathLike[str] | None, hold_out: int | None, cache: Path | None
+) -> Capture:
     if not given.exists():
         raise MissingError(f"path: expected a capture, found nothing at {given}")
     if given.is_file() and is_archive(given):
-        given = unpacked(given, None if cache is None else Path(cache))
+        given = unpacked(given, cache)
     folder, describe = _layout(given, layout)
     described = describe()
     if images is not None:
         described = _with_pictures(described, folder, Path(images))
-    try:
-        return assemble(folder, described, hold_out)
-    except OSError as error:
-        raise FormatError(f"{folder}: cannot list the photographs: {error}") from error
+    return assemble(folder, described, hold_out)
 
 
 Found = tuple[Path, Callable[[], Described]]

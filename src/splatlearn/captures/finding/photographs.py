@@ -11,6 +11,8 @@ from splatlearn.images.listing import IMAGE_EXTENSIONS, files_below
 
 LONGEST = 4096
 """Characters of a name that is looked up on disk."""
+NO_PHOTOGRAPHS = frozenset(("mask", "masks", "depth", "depths", "normal", "normals", "stereo", "semantics"))
+"""Folders whose pictures are taken for photographs only where a name says so."""
 
 
 class PictureIndex:
@@ -29,10 +31,11 @@ class PictureIndex:
             folded = name.casefold()
             for key in (folded, stem_of(folded)):
                 self._whole[key].append(name)
+            if not NO_PHOTOGRAPHS.isdisjoint(folded.split("/")):
+                continue  # a mask is called as its photograph is
             while "/" in folded:
                 folded = folded.partition("/")[2]
-                for key in (folded, stem_of(folded)):
-                    self._ends[key].append(name)
+                self._ends[folded].append(name)
 
     def exact(self, name: str) -> str | None:
         """Return the picture of just this name, None where there is none."""
@@ -46,7 +49,7 @@ class PictureIndex:
         """Return the picture that a name means; None where there is none, or more than one.
 
         It is the first that fits, of those that are not `taken`: in other case; with another suffix, or with one where
-        the name has none; below fewer folders than the name has; below more.
+        the name has none; below fewer folders than the name has; below more, with the same suffix.
         """
         if (found := self.exact(name)) is not None:
             return found if found not in taken else None
