@@ -73,6 +73,7 @@ GPU_PYTHON ?= $(BIN)/python
 GPU_RUN := PYTHONPATH=src:. $(GPU_PYTHON) -m
 gpu-check: $(if $(filter $(BIN)/python,$(GPU_PYTHON)),setup)
 	$(GPU_RUN) pytest tests/rendering -q
+	$(GPU_RUN) pytest tests/rendering/test_scene_triton.py -q -m large
 	$(GPU_RUN) benchmarks.render_cuda --json-file benchmarks/results/render_cuda.json
 	$(GPU_RUN) benchmarks.render_scenes_cuda --with-crossover --json-file benchmarks/results/render_scenes_cuda.json
 	$(GPU_RUN) benchmarks.train_step --compiled --largest --json-file benchmarks/results/train_step_cuda.json

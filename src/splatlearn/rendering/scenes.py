@@ -48,6 +48,8 @@ def scene_backend(gaussians: Gaussians, camera: Camera, backend: str = "auto") -
     plane, and gradients of the matrices. It does not support gradients of intrinsics, function transforms and
     torch.compile.
     """
+    if torch.compiler.is_compiling():
+        return None
     tensors = [*gaussians.tensors().values()]
     name = COMPILED.get(gaussians.means.device.type) if backend == "auto" else backend
     chosen = BACKENDS.get(name or "")
@@ -57,7 +59,6 @@ def scene_backend(gaussians: Gaussians, camera: Camera, backend: str = "auto") -
         and chosen.scene is not None
         and chosen.support.status() == "ok"
         and chosen.support.refusal(gaussians.means, 1) is None
-        and not torch.compiler.is_compiling()
         and all(each.dtype == torch.float32 for each in tensors)
         and camera.model in chosen.project.MODELS
         and (camera.viewmats.device.type == "cpu" or camera.viewmats.device == gaussians.means.device)

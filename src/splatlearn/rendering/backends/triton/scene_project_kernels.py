@@ -49,6 +49,7 @@ COUNTS = tl.constexpr(2)
 """Counts of a program: Gaussians that are not finite, and those that are not valid."""
 SLACK = tl.constexpr(1e-3)
 """What is added to the largest power at which a Gaussian is looked for, against rounding."""
+LOG2_ALPHA_MIN = tl.constexpr(math.log2(ALPHA_MIN.value))
 TWO_LN_2 = tl.constexpr(2.0 * math.log(2.0))
 
 # What differs from call to call, and for which a kernel need not be compiled again: numbers, and whether an address
@@ -124,7 +125,7 @@ def project_scene(
         x, y = fx * point[0] + cx, fy * point[1] + cy
     _, _, c, determinant, _ = conic(first, second)
     xx, yy, xy = dot(first, first) + EPS2D, dot(second, second) + EPS2D, dot(first, second)
-    reach = tl.log2(tl.where(seen, opacity, 1.0)) - tl.log2(ALPHA_MIN + 0.0)
+    reach = tl.log2(tl.where(seen, opacity, 1.0)) - LOG2_ALPHA_MIN
     # Twice the natural logarithm of opacity / ALPHA_MIN, in variances.
     largest = (reach + SLACK) * TWO_LN_2
     wide, high = tl.sqrt(largest * xx), tl.sqrt(largest * yy)
