@@ -109,6 +109,23 @@ def test_a_step_is_the_same_on_two_threads(generator: torch.Generator) -> None:
     assert all(torch.equal(each, second[key]) for key, each in first.items())
 
 
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_the_unit_of_the_world_makes_no_difference(name: str, generator: torch.Generator) -> None:
+    cameras, start = orbit(6), disturbed(scene(generator), generator)
+    pictures = pictures_of(scene(generator), cameras)
+    views = cameras.viewmats.clone()
+    views[:, :3, 3] *= 4.0
+    small = SceneFit(start, 1.0, STRATEGIES[name](), SCHEDULE)
+    large = SceneFit(start.transformed(scale=4.0), 4.0, STRATEGIES[name](), SCHEDULE)
+    before = run(small, cameras, pictures, 1, 9)
+    after = run(large, replace(cameras, viewmats=views), pictures, 1, 9)
+    assert [edits for _, edits in before] == [edits for _, edits in after]
+    assert any(edits != Edits() for _, edits in before)
+    torch.testing.assert_close(
+        torch.tensor([loss for loss, _ in before]), torch.tensor([loss for loss, _ in after]), rtol=1e-3, atol=0
+    )
+
+
 def test_known_gaussians_are_recovered(generator: torch.Generator) -> None:
     truth, cameras = scene(generator), orbit(14, 32)
     pictures = pictures_of(truth, cameras)

@@ -140,7 +140,7 @@ class SceneFit:
         self.done = number
         if skipped:
             return StepResult(value, Edits(), removed, skipped=True)
-        added = self.strategy.before_backward(gaussians)
+        added = self.strategy.before_backward(gaussians, self.extent)
         (loss if added is None else loss + added).backward()
         rates = self.schedule.rates
         self.optimizer.rates = rates.at(number, self.schedule.steps, self.extent, self.optimizer.parameters)

@@ -126,11 +126,12 @@ def test_the_loss_asks_for_less_opacity_and_smaller_scales(generator: torch.Gene
     gaussians = Gaussians(
         values["means"], values["log_scales"].exp(), values["quaternions"], values["logits"].sigmoid(), sh=values["sh"]
     )
-    added = MCMCStrategy().before_backward(gaussians)
-    assert added is not None
-    expected = 0.01 * values["logits"].sigmoid().sum() / 5 + 0.01 * values["log_scales"].exp().sum() / 15
-    torch.testing.assert_close(added, expected)
-    assert MCMCStrategy(MCMCOptions(opacity_weight=0, scale_weight=0)).before_backward(gaussians) is None
+    for extent in (1.0, 4.0):
+        added = MCMCStrategy().before_backward(gaussians, extent)
+        assert added is not None
+        expected = 0.01 * values["logits"].sigmoid().sum() / 5 + 0.01 * values["log_scales"].exp().sum() / 15 / extent
+        torch.testing.assert_close(added, expected)
+    assert MCMCStrategy(MCMCOptions(opacity_weight=0, scale_weight=0)).before_backward(gaussians, 1.0) is None
 
 
 def test_it_keeps_no_state() -> None:

@@ -11,7 +11,7 @@ from splatlearn.core.gaussians import Gaussians
 
 NEIGHBOURS = 3
 SMALLEST = 1e-7
-"""Of the mean squared distance to neighbours, world units squared, as in 3D Gaussian Splatting."""
+"""Of the mean squared distance to neighbours, in squares of the largest; 3DGS has it for an extent of about 1."""
 
 
 def neighbour_distances(places: Float[np.ndarray, "N 3"], largest: float) -> Float[np.ndarray, " N"]:
@@ -28,7 +28,7 @@ def neighbour_distances(places: Float[np.ndarray, "N 3"], largest: float) -> Flo
     distances, _ = KDTree(places).query(places, k=count + 1)
     # The first is the point itself, or another at the same place.
     mean = np.square(distances[:, 1:]).mean(axis=1)
-    return np.sqrt(np.clip(mean, min(SMALLEST, largest**2), largest**2))
+    return np.sqrt(np.clip(mean, SMALLEST * largest**2, largest**2))
 
 
 def round_gaussians(

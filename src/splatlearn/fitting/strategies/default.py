@@ -120,7 +120,7 @@ class DefaultStrategy:
         """The number of Gaussians that is never exceeded."""
         return self.options.cap
 
-    def before_backward(self, gaussians: Gaussians) -> Float[Tensor, ""] | None:
+    def before_backward(self, gaussians: Gaussians, extent: float) -> Float[Tensor, ""] | None:
         """Nothing is added to the loss."""
         return None
 

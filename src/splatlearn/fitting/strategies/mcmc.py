@@ -32,7 +32,10 @@ class MCMCOptions:
       excluded.
     - `min_opacity`: Gaussians up to this opacity are dead, and no copy gets less.
     - `noise`: standard deviation of the noise, in rates of the means. It is drawn after every step.
-    - `opacity_weight`, `scale_weight`: of the mean opacity and the mean scale (world units) in the loss.
+    - `opacity_weight`, `scale_weight`: of the mean opacity and the mean scale, in extents, in the loss.
+
+    Published code takes noise and scales in the units of its world, whose extent is about 1. Here they are divided by
+    the extent, so that a scene fits as well in feet as in metres.
 
     Raises InputError for numbers out of range.
     """
@@ -71,7 +74,7 @@ class MCMCStrategy:
     Every `every` steps dead Gaussians take the place of living ones, drawn by opacity, and the set grows up to its cap
     by further copies. A Gaussian and its copies share opacity and scales such that the picture stays (`relocated`).
     The moments of all Gaussians that were touched begin anew. After every step means are moved by noise of the shape
-    of the Gaussian, Σ·ε, which fades where opacities are above `min_opacity`. No state is kept.
+    of the Gaussian, Σ·ε in extents, which fades where opacities are above `min_opacity`. No state is kept.
     """
 
     def __init__(self, options: MCMCOptions | None = None) -> None:
@@ -86,12 +89,12 @@ class MCMCStrategy:
         """The number of Gaussians that is never exceeded."""
         return self.options.cap
 
-    def before_backward(self, gaussians: Gaussians) -> Float[Tensor, ""] | None:
+    def before_backward(self, gaussians: Gaussians, extent: float) -> Float[Tensor, ""] | None:
         """Return the regularisers: without them no Gaussian would die."""
         weights = (self.options.opacity_weight, self.options.scale_weight)
         if not any(weights) or not gaussians.count:
             return None
-        return weights[0] * gaussians.opacities.mean() + weights[1] * gaussians.scales.mean()
+        return weights[0] * gaussians.opacities.mean() + weights[1] / extent * gaussians.scales.mean()
 
     @torch.no_grad()
     def after_step(self, optimizer: GaussianAdam, step: Step) -> Edits:
@@ -156,7 +159,7 @@ class MCMCStrategy:
         parameters = optimizer.parameters
         faded = torch.sigmoid(STEEPNESS * (self.options.min_opacity - parameters["logits"].sigmoid()))
         noise = step.draws.normals(Draw.NOISE, tuple(parameters["means"].shape), parameters["means"])
-        noise *= faded.unsqueeze(-1) * (self.options.noise * step.position_rate)
+        noise *= faded.unsqueeze(-1) * (self.options.noise * step.position_rate / step.extent)
         unit = torch.nn.functional.normalize(parameters["quaternions"], dim=-1)
         turned = _turned(unit * unit.new_tensor((1.0, -1.0, -1.0, -1.0)), noise)
         turned *= parameters["log_scales"].mul(2.0).exp_()

@@ -69,8 +69,11 @@ class Strategy(Protocol):
         """The number of Gaussians that it never exceeds, None for no limit."""
         ...
 
-    def before_backward(self, gaussians: Gaussians) -> Float[Tensor, ""] | None:
-        """Return what is added to the loss, with gradients to the Gaussians; None for nothing."""
+    def before_backward(self, gaussians: Gaussians, extent: float) -> Float[Tensor, ""] | None:
+        """Return what is added to the loss, with gradients to the Gaussians; None for nothing.
+
+        `extent`: of the scene, world units.
+        """
         ...
 
     def after_step(self, optimizer: GaussianAdam, step: Step) -> Edits:
