@@ -33,7 +33,12 @@ def running_browser() -> Iterator:
     with playwright.sync_playwright() as started:
         browser = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS, timeout=PATIENCE)
         yield browser
+        _idle.clear()
         browser.close()
+
+
+_idle: dict[tuple, list] = {}
+"""Pages of closed visits, by browser and kind: to open one takes longer than all else in most tests."""
 
 
 class Visit:
@@ -42,17 +47,27 @@ class Visit:
     def __init__(
         self, browser, path: Path, width: int = 1100, height: int = 900, scheme: str = "light", script: str = ""
     ) -> None:
-        self.context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
-        self.context.set_default_timeout(PATIENCE)
-        # Runs before the page's own scripts.
-        self.context.add_init_script(script)
-        self.page = self.context.new_page()
+        self.kind = (browser, width, height, scheme, script)
+        idle = _idle.setdefault(self.kind, [])
+        if idle:
+            self.page = idle.pop()
+            self.page.mouse.move(0, 0)
+        else:
+            context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+            context.set_default_timeout(PATIENCE)
+            # Runs before the page's own scripts.
+            context.add_init_script(script)
+            self.page = context.new_page()
         self.complaints: list[str] = []
         self.requests: list[str] = []
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("console", lambda message: self.hear(message.text))
-        self.page.on("dialog", lambda dialog: (self.complaints.append(dialog.message), dialog.dismiss()))
-        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.heard = {
+            "pageerror": lambda error: self.complaints.append(str(error)),
+            "console": lambda message: self.hear(message.text),
+            "dialog": lambda dialog: (self.complaints.append(dialog.message), dialog.dismiss()),
+            "request": lambda request: self.requests.append(request.url),
+        }
+        for event, hear in self.heard.items():
+            self.page.on(event, hear)
         self.page.goto(path.as_uri())
         self.page.locator("html[data-drawn]").wait_for(state="attached")
         self.settle()
@@ -63,7 +78,9 @@ class Visit:
             self.complaints.append(text)
 
     def close(self) -> None:
-        self.context.close()
+        for event, hear in self.heard.items():
+            self.page.remove_listener(event, hear)
+        _idle[self.kind].append(self.page)
 
     def settle(self) -> None:
         """Wait until what was asked for is drawn."""
