@@ -91,7 +91,7 @@ def test_what_cannot_work_is_refused_before_work_begins(
 
     # Predictions, features and fits: none is made for options that are refused.
     for module, name in (
-        ("splatlearn.zero_shot.scene", "_predict"),
+        ("splatlearn.zero_shot.reading", "_predict"),
         ("splatlearn.fitting.descent", "_descend"),
         ("splatlearn.evaluation.features.cache", "extract"),
     ):

@@ -130,4 +130,4 @@ def test_files_take_names_in_this_module_alone():
         if isinstance(node, ast.Attribute) and node.attr in {"replace", "rename"}
         if isinstance(node.value, ast.Name) and node.value.id == "os"
     }
-    assert found <= {"core/disk/atomic.py", "runs/checkpoint_files.py"}
+    assert found <= {"core/disk/atomic.py", "runs/checkpoint_store.py"}

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file
 
 from runs.toy_job import ALONE, NAMES, SCHEMA, read_toy, saved, toy_tensors
-from splatlearn.runs import checkpoint_files
-from splatlearn.runs.checkpoint_files import CheckpointError, Retention, checkpoint_folders, set_aside
+from splatlearn.runs import checkpoint_store
+from splatlearn.runs.checkpoint_store import CheckpointError, Retention, checkpoint_folders, set_aside
 from splatlearn.runs.checkpoints import Contents, UnknownCheckpointError, newest_whole, open_tensors, save
 
 
@@ -75,7 +75,7 @@ def test_a_full_disk_leaves_the_last_one_as_it_was(
 
     contents = Contents(toy_tensors(4), "{}", write=full if culprit == "write" else lambda folder: None)
     if culprit == "sync":
-        monkeypatch.setattr(checkpoint_files, "sync", full)
+        monkeypatch.setattr(checkpoint_store, "sync", full)
     with pytest.raises(CheckpointError, match=r"checkpoint of step 4 .* No space left .*step-00000003, is as it was"):
         save(tmp_path, contents, {"step": 4, "samples": 40}, SCHEMA, Retention(1), ALONE)
     assert {path.name: path.read_bytes() for path in good.iterdir()} == before
@@ -178,7 +178,7 @@ def test_a_malicious_pickle_does_not_run(tmp_path: Path, name: str, write: Calla
         write(Bomb(mark), file)
     if name != "training.json":
         state = json.loads((folder / "training.json").read_text())
-        state["files"][name] = checkpoint_files.checksum(folder / name)
+        state["files"][name] = checkpoint_store.checksum(folder / name)
         (folder / "training.json").write_text(json.dumps(state))
     with pytest.raises(CheckpointError, match=name):
         newest_whole(tmp_path / "run", read_toy, NAMES)
@@ -196,7 +196,7 @@ def test_a_kill_while_it_is_written_leaves_the_one_before(tmp_path: Path, at: st
     process = os.fork()
     if not process:
         if at == "finish":
-            checkpoint_files.replace_folder = lambda *arguments: os._exit(9)
+            checkpoint_store.replace_folder = lambda *arguments: os._exit(9)
         contents = Contents(toy_tensors(4), "{}", write=lambda folder: os._exit(9) if at == "write" else None)
         save(tmp_path, contents, {"step": 4, "samples": 40}, SCHEMA, Retention(1), ALONE)
         os._exit(0)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from splatlearn.core.errors import InputError
-from splatlearn.runs.checkpoint_files import Retention
+from splatlearn.runs.checkpoint_store import Retention
 from splatlearn.runs.checkpoints import Contents, read_state, save
 from splatlearn.runs.processes import Processes
 from splatlearn.runs.recipe import StoredRecipe

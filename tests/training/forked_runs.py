@@ -23,7 +23,7 @@ from PIL import Image
 
 from splatlearn.cli import main
 from splatlearn.models import load_model, presets
-from splatlearn.runs.checkpoint_files import checkpoint_folders
+from splatlearn.runs.checkpoint_store import checkpoint_folders
 from splatlearn.training import pretrain
 from splatlearn.training.loop import engine
 from splatlearn.training.loop.checkpoint import good_checkpoint

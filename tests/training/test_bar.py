@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from splatlearn.runs.checkpoint_files import checkpoint_folders
+from splatlearn.runs.checkpoint_store import checkpoint_folders
 from splatlearn.runs.log import Logbook
 from splatlearn.training import pretrain
 from splatlearn.training.loop import engine

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from splatlearn.models import GMAE, MAE, DecoderConfig, GMAEConfig, MAEConfig, ViTConfig, load_model, random_mask
-from splatlearn.runs.checkpoint_files import Retention, checkpoint_folders, checksum
+from splatlearn.runs.checkpoint_store import Retention, checkpoint_folders, checksum
 from splatlearn.runs.processes import Processes
 from splatlearn.training import pretrain
 from splatlearn.training.loop.checkpoint import (

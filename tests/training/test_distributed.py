@@ -14,7 +14,7 @@ import torch
 from splatlearn.cli import main
 from splatlearn.data import PretrainingDataset, PretrainingLoader, RandomResizedCrop
 from splatlearn.models import load_model, presets
-from splatlearn.runs.checkpoint_files import checkpoint_folders
+from splatlearn.runs.checkpoint_store import checkpoint_folders
 from splatlearn.training import CheckpointError, RunFolderError, pretrain
 from splatlearn.training.consolidate import consolidate
 from splatlearn.training.loop.checkpoint import Progress

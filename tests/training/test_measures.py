@@ -9,7 +9,7 @@ from splatlearn.core.cameras import Camera
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.models import load_model
 from splatlearn.rendering import render
-from splatlearn.runs.checkpoint_files import checkpoint_folders
+from splatlearn.runs.checkpoint_store import checkpoint_folders
 from splatlearn.runs.processes import Processes
 from splatlearn.training import pretrain
 from splatlearn.training.loop.update_ratio import UpdateRatio

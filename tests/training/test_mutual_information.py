@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from splatlearn.models import load_model
-from splatlearn.runs.checkpoint_files import checkpoint_folders
+from splatlearn.runs.checkpoint_store import checkpoint_folders
 from splatlearn.runs.folder import RECIPE
 from splatlearn.training import CheckpointError, MutualInformationOptions, ObjectiveOptions, Recipe, pretrain
 from training.small_run import losses, pictures, small_recipe

@@ -13,7 +13,7 @@ from torch import nn
 from splatlearn.cli import main
 from splatlearn.core.errors import FormatError
 from splatlearn.models import load_model, presets
-from splatlearn.runs.checkpoint_files import checkpoint_folders
+from splatlearn.runs.checkpoint_store import checkpoint_folders
 from splatlearn.training import MutualInformationOptions, NonFiniteError, ObjectiveOptions, Recipe, finetune, pretrain
 from splatlearn.training.loop.guard import FiniteGuard
 from splatlearn.training.loop.nonfinite import MOST

@@ -14,13 +14,13 @@ import pytest
 
 from splatlearn.data import ImageList
 from splatlearn.models import load_model
-from splatlearn.runs.checkpoint_files import checkpoint_folders
+from splatlearn.runs.checkpoint_store import checkpoint_folders
 from splatlearn.runs.lock import HOLDER, LOCK, RunLock
 from splatlearn.training import FinetuneRecipe, Recipe, RunFolderError, finetune, pretrain
 from splatlearn.training.consolidate import consolidate
 from splatlearn.training.loop import engine
 from splatlearn.training.loop.checkpoint import good_checkpoint
-from splatlearn.training.options import RunOptions
+from splatlearn.training.training_recipe import RunOptions
 from training.small_finetune import labelled, pretrained, small_finetuning
 from training.small_run import losses, pictures, small_recipe
 

@@ -34,7 +34,7 @@ def benchmark_command(
     from splatlearn.core.device import choose_device
     from splatlearn.evaluation.boundaries.contenders import READ_OUTS, USUAL, gmae_edges, plain_edges
     from splatlearn.evaluation.saliency.contenders import gmae_figures, plain_figures
-    from splatlearn.zero_shot.scene import check_options
+    from splatlearn.zero_shot.reading import check_options
 
     if given.out is None and not Path(run).is_dir():
         raise InputError(

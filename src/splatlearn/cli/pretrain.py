@@ -8,9 +8,9 @@ from typing import Annotated, cast, get_args
 import tyro
 
 from splatlearn.cli.resuming import options_given, resumed_recipe
-from splatlearn.training.options import RunOptions
 from splatlearn.training.pretraining.laptop import laptop_recipe
 from splatlearn.training.pretraining.recipe import DataOptions, Method, Recipe
+from splatlearn.training.training_recipe import RunOptions
 
 
 def pretrain_command(arguments: Sequence[str]) -> Callable[..., int]:

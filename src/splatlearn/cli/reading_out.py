@@ -31,7 +31,7 @@ from splatlearn.zero_shot import (
     read_scene,
 )
 from splatlearn.zero_shot.choices import Rule, Sizing
-from splatlearn.zero_shot.scene import check_options
+from splatlearn.zero_shot.reading import check_options
 from splatlearn.zero_shot.slabs import check_count
 
 MOST_LAYERS = 10_000

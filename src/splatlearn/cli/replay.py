@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from splatlearn.training.options import Precision
+from splatlearn.training.training_recipe import Precision
 
 
 def replay_command(

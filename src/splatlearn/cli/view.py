@@ -46,7 +46,7 @@ def view_command(
     from splatlearn.viewer import viewed_images, write_view
     from splatlearn.viewer.contents import FEWEST_GROUPS, MOST_GROUPS
     from splatlearn.zero_shot import read_scene
-    from splatlearn.zero_shot.scene import check_options
+    from splatlearn.zero_shot.reading import check_options
 
     if run is not None and (is_splat_file(run) or is_reconstruction(run)):
         what = "the splat file" if is_splat_file(run) else "the reconstruction"

@@ -26,5 +26,5 @@ from .order import KeyedPermutation as KeyedPermutation
 from .order import sample_order as sample_order
 from .pack import PackOptions as PackOptions
 from .pack import pack_folder as pack_folder
-from .shards.windows import StreamShape as StreamShape
+from .shards.stream_order import StreamShape as StreamShape
 from .source import open_source as open_source

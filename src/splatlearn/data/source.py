@@ -16,7 +16,7 @@ from splatlearn.core.kinds import check_path
 from splatlearn.data.image_sets.folder import SHARD_EXTENSIONS, SPLIT_NAMES, Listing, list_folder
 from splatlearn.data.image_sets.samples import ImageList, ImageSource, Sample
 from splatlearn.data.shards.files import ShardFiles, attempt, find_shards, is_shard_url, shard_kind
-from splatlearn.data.shards.windows import LANES, SHUFFLE_WINDOW, StreamShape
+from splatlearn.data.shards.stream_order import LANES, SHUFFLE_WINDOW, StreamShape
 from splatlearn.images.errors import DataError, UnknownSplitError
 from splatlearn.images.left_out import LeftOut
 

@@ -14,9 +14,9 @@ from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.geometry.frames import LIBRARY_FRAME, check_frame, frame_matrix
 from splatlearn.core.kinds import check_kind, check_path
 from splatlearn.files.choices import SplatFormat
-from splatlearn.files.container import ReadRequest, Writer, WriteRequest
 from splatlearn.files.errors import MAX_GAUSSIANS, SplatFileError
 from splatlearn.files.foreign import kind_of
+from splatlearn.files.interface import ReadRequest, Writer, WriteRequest
 from splatlearn.files.ply.formats import PLY
 from splatlearn.files.sog.formats import SOG
 from splatlearn.files.splat_file import SplatFile

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from splatlearn.core.disk.atomic import read_object
 from splatlearn.core.typed import build
-from splatlearn.runs.checkpoint_files import (
+from splatlearn.runs.checkpoint_store import (
     FOLDER,
     RECIPE,
     STATE,

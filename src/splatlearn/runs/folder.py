@@ -18,7 +18,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from splatlearn.core.disk.atomic import is_unfinished, write_whole
 from splatlearn.core.disk.outputs import MARKER, outputs_in, remove_listed
-from splatlearn.runs.checkpoint_files import FOLDER, RECIPE, checkpoint_folders
+from splatlearn.runs.checkpoint_store import FOLDER, RECIPE, checkpoint_folders
 from splatlearn.runs.data_identity import DATA, Identities, check_data, data_text
 from splatlearn.runs.lock import HOLDER, LOCK, RunFolderError, RunLock
 from splatlearn.runs.processes import Processes

@@ -7,7 +7,6 @@ from .finetuning.recipe import LabelledOptions as LabelledOptions
 from .loop.checkpoint import CheckpointError as CheckpointError
 from .loop.guard import NonFiniteError as NonFiniteError
 from .loop.step_shape import RunFolderError as RunFolderError
-from .options import RunOptions as RunOptions
 from .pretraining.loop import pretrain as pretrain
 from .pretraining.mutual_recipe import MutualInformationOptions as MutualInformationOptions
 from .pretraining.recipe import DataOptions as DataOptions
@@ -15,3 +14,4 @@ from .pretraining.recipe import ObjectiveOptions as ObjectiveOptions
 from .pretraining.recipe import OptimizerOptions as OptimizerOptions
 from .pretraining.recipe import Recipe as Recipe
 from .result import RunResult as RunResult
+from .training_recipe import RunOptions as RunOptions

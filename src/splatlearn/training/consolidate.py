@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from splatlearn.models import save_model
-from splatlearn.runs.checkpoint_files import (
+from splatlearn.runs.checkpoint_store import (
     RECIPE,
     CheckpointError,
     checkpoint_folders,

@@ -20,7 +20,7 @@ from splatlearn.core.errors import InputError, MissingError
 from splatlearn.core.typed import read_as, shown
 from splatlearn.data.loading.batch import Batch
 from splatlearn.models import GMAE, MAE, Classifier, load_classifier, load_model
-from splatlearn.runs.checkpoint_files import RECIPE
+from splatlearn.runs.checkpoint_store import RECIPE
 from splatlearn.runs.checkpoints import open_tensors
 from splatlearn.runs.folder import NONFINITE
 from splatlearn.runs.recipe import check_range

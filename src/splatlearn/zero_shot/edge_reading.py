@@ -17,7 +17,7 @@ from splatlearn.rendering.compositing import background_colors
 from splatlearn.zero_shot.choices import SIGMA, Cue, EdgeMethod
 from splatlearn.zero_shot.contrast import contrast_near
 from splatlearn.zero_shot.gradients import gradient_map, thin_lines
-from splatlearn.zero_shot.scene import ReadOptions, Scene, principal_tokens, read_scene
+from splatlearn.zero_shot.reading import ReadOptions, Scene, principal_tokens, read_scene
 from splatlearn.zero_shot.slabs import cut_slabs, paint, slab_of
 
 CUES: tuple[Cue, ...] = ("layers", "depth", "color")

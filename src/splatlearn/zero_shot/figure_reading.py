@@ -19,7 +19,7 @@ from splatlearn.zero_shot.choices import FigureMethod, Side
 from splatlearn.zero_shot.contrast import contrast_of
 from splatlearn.zero_shot.grouping import figure_likeness, group_gaussians
 from splatlearn.zero_shot.mixtures import figure_of_mixtures
-from splatlearn.zero_shot.scene import ReadOptions, Scene, read_scene
+from splatlearn.zero_shot.reading import ReadOptions, Scene, read_scene
 from splatlearn.zero_shot.slabs import cut_slabs, paint, slab_of, visible_weights
 
 MOST = 10_000

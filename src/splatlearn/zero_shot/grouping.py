@@ -8,7 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from splatlearn.core.device import in_float64
-from splatlearn.zero_shot.scene import Scene, principal_tokens
+from splatlearn.zero_shot.reading import Scene, principal_tokens
 from splatlearn.zero_shot.slabs import k_means, visible_weights
 
 WEIGHTS = {"center": 1.0, "depth": 0.5, "color": 3.0, "scale": 0.25, "tokens": 1.0}

@@ -11,7 +11,7 @@ from torch import Tensor
 from splatlearn.fitting import PictureError, picture_error
 from splatlearn.fitting.clamping import VISIBLE
 from splatlearn.rendering.compositing import Background, background_colors
-from splatlearn.zero_shot.scene import ReadOptions, Scene, read_scene
+from splatlearn.zero_shot.reading import ReadOptions, Scene, read_scene
 from splatlearn.zero_shot.slabs import Rule, cut_slabs, slab_of
 
 

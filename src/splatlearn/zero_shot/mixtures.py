@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from splatlearn.core.device import in_float64
-from splatlearn.zero_shot.scene import Scene
+from splatlearn.zero_shot.reading import Scene
 from splatlearn.zero_shot.slabs import k_means, paint, visible_weights
 
 ROUNDS = 4

@@ -17,7 +17,7 @@ from splatlearn.data.image_sets.samples import Order
 from splatlearn.data.loading.batch import Batch
 from splatlearn.data.loading.dataset import AnyBatch, PretrainingDataset, Request, TrainingDataset
 from splatlearn.data.loading.transport import Parcel, Slots, pack, unpack
-from splatlearn.data.shards.windows import WindowedOrder
+from splatlearn.data.shards.stream_order import WindowedOrder
 from splatlearn.images.errors import DataError
 
 PREFETCHED = 2

@@ -17,7 +17,7 @@ from splatlearn.core.disk.atomic import write_whole
 from splatlearn.data.image_sets.samples import Sample, StoredImage
 from splatlearn.data.shards.block_cache import BlockCache
 from splatlearn.data.shards.files import ShardFiles, ShardIndex, attempt, fingerprint
-from splatlearn.data.shards.windows import StreamShape, WindowedOrder
+from splatlearn.data.shards.stream_order import StreamShape, WindowedOrder
 from splatlearn.images.errors import DataError
 from splatlearn.images.left_out import LeftOut, left_out_of
 

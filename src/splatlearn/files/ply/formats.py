@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from splatlearn.core.ply.container import is_ply, parse_ply
-from splatlearn.files.container import Container, ReadRequest, Writer
+from splatlearn.files.interface import Container, ReadRequest, Writer
 from splatlearn.files.ply.compressed import HIGHEST_DEGREE, compressed_ply_bytes, is_compressed, read_compressed_ply
 from splatlearn.files.ply.gaussians import gaussian_ply_bytes, read_gaussian_ply
 from splatlearn.files.splat_file import SplatFile

@@ -6,7 +6,7 @@ import zipfile
 from io import BytesIO
 
 from splatlearn.core.gaussians import Gaussians
-from splatlearn.files.container import Container, Files, ReadRequest, Writer, WriteRequest
+from splatlearn.files.interface import Container, Files, ReadRequest, Writer, WriteRequest
 from splatlearn.files.sog.meta import META_NAME
 from splatlearn.files.sog.reader import read_sog
 from splatlearn.files.sog.store import Bundle, Folder, SogStore

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from splatlearn.files.container import Container, Writer
+from splatlearn.files.interface import Container, Writer
 from splatlearn.files.spz.container import is_spz, read_spz, spz_bytes
 from splatlearn.files.spz.numbers import HIGHEST_COLOR
 

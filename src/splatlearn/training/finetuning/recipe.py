@@ -14,7 +14,7 @@ from tyro.conf import Positional
 from splatlearn.core.errors import InputError
 from splatlearn.models.options import Pooling
 from splatlearn.runs.recipe import check_choices, check_range, filled
-from splatlearn.training.options import RunOptions, TrainingRecipe, check_betas, check_crop_scale, check_run
+from splatlearn.training.training_recipe import RunOptions, TrainingRecipe, check_betas, check_crop_scale, check_run
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from splatlearn.core.errors import FormatError
 from splatlearn.core.typed import build
 from splatlearn.models import save_model
 from splatlearn.models.folders.io import WEIGHTS_NAME
-from splatlearn.runs.checkpoint_files import STATE, CheckpointError, Retention
+from splatlearn.runs.checkpoint_store import STATE, CheckpointError, Retention
 from splatlearn.runs.checkpoints import Contents, newest_whole, open_tensors, read_state, save, write_state
 from splatlearn.runs.processes import Processes
 from splatlearn.training.loop.checkpoint_migrations import SCHEMA

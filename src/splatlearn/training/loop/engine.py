@@ -19,7 +19,7 @@ from splatlearn.data import PretrainingLoader, identify
 from splatlearn.data.loading.loader import TrainingDataset
 from splatlearn.images import left_out_of
 from splatlearn.objectives import ObjectiveValue
-from splatlearn.runs.checkpoint_files import Retention, set_aside
+from splatlearn.runs.checkpoint_store import Retention, set_aside
 from splatlearn.runs.data_identity import Identities
 from splatlearn.runs.folder import RunFolder, RunFolderError
 from splatlearn.runs.log import Logbook, restore
@@ -42,8 +42,8 @@ from splatlearn.training.loop.processes import AccelerateTrackers, distribute, g
 from splatlearn.training.loop.step_log import StepLog
 from splatlearn.training.loop.step_shape import StepShape, step_shape
 from splatlearn.training.loop.update_ratio import UpdateRatio
-from splatlearn.training.options import TrainingRecipe
 from splatlearn.training.result import RunResult
+from splatlearn.training.training_recipe import TrainingRecipe
 
 STATE_PER_WEIGHT = 3
 """Numbers stored for each weight in a checkpoint: the weight and Adam's two moments."""

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from splatlearn.runs.checkpoint_files import RECIPE, place_folder
+from splatlearn.runs.checkpoint_store import RECIPE, place_folder
 from splatlearn.runs.folder import NONFINITE, RunFolder
 from splatlearn.runs.processes import Processes, whole
 from splatlearn.runs.recipe import StoredRecipe

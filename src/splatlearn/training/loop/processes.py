@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from splatlearn.core.errors import InputError
 from splatlearn.runs.processes import Processes
-from splatlearn.training.options import Parallel
+from splatlearn.training.training_recipe import Parallel
 
 
 def join_processes(device: torch.device) -> Processes:

@@ -9,7 +9,7 @@ from torch.distributed.tensor import DTensor
 from splatlearn.core.checks import check_stored
 from splatlearn.core.errors import FormatError
 from splatlearn.models.folders.weight_shapes import check_shapes
-from splatlearn.runs.checkpoint_files import CheckpointError
+from splatlearn.runs.checkpoint_store import CheckpointError
 from splatlearn.runs.processes import local, whole
 from splatlearn.runs.tensor_files import TensorFiles
 

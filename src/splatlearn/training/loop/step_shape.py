@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from splatlearn.core.disk.atomic import read_object
-from splatlearn.runs.checkpoint_files import RECIPE
+from splatlearn.runs.checkpoint_store import RECIPE
 from splatlearn.runs.folder import RunFolderError
 from splatlearn.training.loop.checkpoint import Progress
 

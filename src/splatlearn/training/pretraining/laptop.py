@@ -8,9 +8,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from splatlearn.training.options import RunOptions
 from splatlearn.training.pretraining.mutual_recipe import MutualInformationOptions
 from splatlearn.training.pretraining.recipe import SMALL_RATE, DataOptions, Method, Recipe
+from splatlearn.training.training_recipe import RunOptions
 
 ENCODER = "vit_micro_patch4_32"
 """For images of 32 pixels; a larger side in the name wants a longer patch."""

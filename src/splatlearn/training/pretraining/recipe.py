@@ -17,10 +17,10 @@ from splatlearn.core.kinds import check_kind
 from splatlearn.core.typed import shown
 from splatlearn.models.options import ModelOptions
 from splatlearn.runs.recipe import check_choices, check_range, filled
-from splatlearn.training.options import RunOptions, TrainingRecipe, check_betas, check_crop_scale, check_run
 from splatlearn.training.pretraining.mutual_recipe import WEIGHTS, MutualInformationOptions, check_mutual_information
 from splatlearn.training.pretraining.probe_options import ProbeOptions
 from splatlearn.training.pretraining.recipe_migrations import migrate_recipe
+from splatlearn.training.training_recipe import RunOptions, TrainingRecipe, check_betas, check_crop_scale, check_run
 
 Method = Literal["gmae", "mae", "mi-gmae", "mi-mae"]
 PixelError = Literal["squared", "pattern", "both"]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from splatlearn.data.shards.windows import StreamShape, WindowedOrder
+from splatlearn.data.shards.stream_order import StreamShape, WindowedOrder
 
 
 def order(sizes: list[int], epoch: int = 0, **shape: int) -> WindowedOrder:
