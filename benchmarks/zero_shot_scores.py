@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -100,5 +100,9 @@ def _read(path: Path, kind: type[Score]) -> dict[str, Score]:
     names = [field.name for field in fields(kind)]
     with np.load(path, allow_pickle=False) as stored:
         methods = list(dict.fromkeys(key.rpartition("/")[0] for key in stored.files))
-        # Numbers are stored as arrays without a dimension.
-        return {each: kind(*(stored[f"{each}/{name}"][()] for name in names)) for each in methods}
+        return {each: kind(*(_value(stored[f"{each}/{name}"]) for name in names)) for each in methods}
+
+
+def _value(stored: np.ndarray) -> Any:
+    """Numbers are stored as arrays without a dimension."""
+    return stored if stored.ndim else stored.item()

@@ -124,7 +124,7 @@ def test_the_package_is_checked() -> None:
     with pytest.raises(BeartypeCallHintViolation):
         psnr(torch.ones(1, 3, 4, 4), torch.ones(1, 3, 4, 4), weights=torch.ones(1, 4, 5))
     with pytest.raises(BeartypeCallHintViolation):
-        Gaussians(*(torch.ones(2, size) for size in (3, 3, 4)), torch.ones(3), torch.ones(2, 3))
+        Gaussians(torch.ones(2, 3), torch.ones(2, 3), torch.ones(2, 4), torch.ones(3), colors=torch.ones(2, 3))
 
 
 def test_it_comes_before_the_import() -> None:
