@@ -23,7 +23,7 @@ from splatlearn.data import sample_photos, split_photos
 from splatlearn.fitting import FitOptions, initial_gaussians
 from splatlearn.models import GMAE, load_model
 from splatlearn.runs.folder import environment
-from splatlearn.zero_shot import Scene, read_scene
+from splatlearn.zero_shot import ImageGaussians, gaussians_of
 
 
 @dataclass(frozen=True)
@@ -80,17 +80,17 @@ def small_fits(options: Options, model: GMAE | None) -> list[dict[str, Any]]:
     fit_image(initial_gaussians(blank, 8, torch.Generator().manual_seed(0)), blank, 2, FitOptions())
     for photo in held_out[: options.limit]:
         image = square(photo.array, options.side)
-        scenes: dict[str, Scene] = {}
+        reads: dict[str, ImageGaussians] = {}
         count = options.gaussians
         if model is not None:
-            scenes["prediction"] = read_scene(model, image)
+            reads["prediction"] = gaussians_of(model, image)
             count = model.config.gaussians
-        behind = scenes["prediction"].background if scenes else "white"
+        behind = reads["prediction"].background if reads else "white"
         scratch = initial_gaussians(image, count, torch.Generator().manual_seed(options.seed))
-        scenes["scratch"] = Scene(scratch, Camera.gmae(options.side, options.side), behind)
-        for name, scene in scenes.items():
-            refining = FitOptions(background=scene.background)
-            fit = fit_image(scene.gaussians, image, options.steps, refining, scene.camera)
+        reads["scratch"] = ImageGaussians(scratch, Camera.gmae(options.side, options.side), behind)
+        for name, read in reads.items():
+            refining = FitOptions(background=read.background)
+            fit = fit_image(read.gaussians, image, options.steps, refining, read.camera)
             results.append(described(f"{photo.name} {options.side} px", name, fit))
     return results
 

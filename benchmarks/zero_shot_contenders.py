@@ -18,7 +18,15 @@ from splatlearn.evaluation.masked.reconstruction import evaluating, shown_image
 from splatlearn.evaluation.saliency.contenders import READ_OUTS as FIGURE_READ_OUTS
 from splatlearn.evaluation.saliency.contenders import FigureContender
 from splatlearn.models import GMAE, MAE, MaskedAutoencoder, orthogonal_masks
-from splatlearn.zero_shot import EdgeOptions, FigureOptions, ReadOptions, Scene, edges_of, figure_ground_of, read_scene
+from splatlearn.zero_shot import (
+    EdgeOptions,
+    FigureOptions,
+    ImageGaussians,
+    ReadOptions,
+    edges_of,
+    figure_ground_of,
+    gaussians_of,
+)
 from splatlearn.zero_shot.edge_reading import HALF
 from splatlearn.zero_shot.gradients import gradient_map, thin_lines
 from splatlearn.zero_shot.windows import resize
@@ -36,8 +44,8 @@ def shuffled_edges(model: GMAE, options: ReadOptions | None = None) -> EdgeConte
     names = ("soft", "soft, depth alone", "layer index")
 
     def panel(photo: np.ndarray) -> Panel:
-        scene = shuffled(read_scene(model, as_images(photo, model), options))
-        return {f"shuffled depths, {each}": edges_of(scene, EDGE_READ_OUTS[each])[0].cpu().numpy() for each in names}
+        read = shuffled(gaussians_of(model, as_images(photo, model), options))
+        return {f"shuffled depths, {each}": edges_of(read, EDGE_READ_OUTS[each])[0].cpu().numpy() for each in names}
 
     return EdgeContender("shuffled depths", panel)
 
@@ -71,12 +79,12 @@ def rebuild(model: MAE, images: Float[Tensor, "B 3 H W"], normalized: bool) -> F
     return total / times
 
 
-def shuffled(scene: Scene, seed: int = 0) -> Scene:
-    """The scene with its Gaussians' depths permuted."""
-    means = scene.gaussians.means.clone()
+def shuffled(read: ImageGaussians, seed: int = 0) -> ImageGaussians:
+    """The same with the depths of its Gaussians permuted."""
+    means = read.gaussians.means.clone()
     order = torch.randperm(means.shape[1], generator=torch.Generator().manual_seed(seed)).to(means.device)
     means[..., 2] = means[:, order, 2]
-    return replace(scene, gaussians=replace(scene.gaussians, means=means))
+    return replace(read, gaussians=replace(read.gaussians, means=means))
 
 
 def shuffled_figures(
@@ -85,9 +93,9 @@ def shuffled_figures(
     """The read-outs of Gaussians whose depths are dealt out anew: what the order itself is worth."""
 
     def panel(photo: np.ndarray) -> Panel:
-        scene = shuffled(read_scene(model, as_images(photo, model), options))
+        read = shuffled(gaussians_of(model, as_images(photo, model), options))
         return {
-            f"shuffled depths, {each}": figure_ground_of(scene, how)[0].cpu().numpy() for each, how in read_outs.items()
+            f"shuffled depths, {each}": figure_ground_of(read, how)[0].cpu().numpy() for each, how in read_outs.items()
         }
 
     return FigureContender("shuffled depths", panel)

@@ -21,13 +21,13 @@ from splatlearn.models import GMAE, load_model
 from splatlearn.zero_shot import (
     EdgeOptions,
     FigureOptions,
+    ImageGaussians,
     ReadOptions,
-    Scene,
     composite_layers,
     edges_of,
     figure_ground_of,
+    gaussians_of,
     layers_of,
-    read_scene,
 )
 
 COLUMNS = ("photo", "painted", "depth", "nearest third", "middle third", "farthest third", "figure", "edges")
@@ -73,19 +73,19 @@ def main(options: Options) -> None:
 @torch.no_grad()
 def panels(model: GMAE, photo: np.ndarray, options: Options) -> list[np.ndarray]:
     """One row: colours [H, W, 3] or grey values [H, W]."""
-    scene = read_scene(model, as_images(photo, model), ReadOptions(fit_steps=options.fit_steps))
+    read = gaussians_of(model, as_images(photo, model), ReadOptions(fit_steps=options.fit_steps))
     # Each layer on white, alone.
-    thirds = [composite_layers(layer.unsqueeze(1))[0] for layer in layers_of(scene, 3, "visible").unbind(1)]
-    colors = [scene.rendering.color[0], *thirds]
+    thirds = [composite_layers(layer.unsqueeze(1))[0] for layer in layers_of(read, 3, "visible").unbind(1)]
+    colors = [read.rendering.color[0], *thirds]
     painted, *slabs = (image.clamp(0, 1).permute(1, 2, 0).numpy() for image in colors)
-    mask = figure_ground_of(scene, FigureOptions(center=options.center))[0].numpy()
-    edges = edges_of(scene, EdgeOptions())[0].numpy()
-    return [photo, painted, shown_depth(scene), *slabs, mask, edges]
+    mask = figure_ground_of(read, FigureOptions(center=options.center))[0].numpy()
+    edges = edges_of(read, EdgeOptions())[0].numpy()
+    return [photo, painted, shown_depth(read), *slabs, mask, edges]
 
 
-def shown_depth(scene: Scene) -> np.ndarray:
+def shown_depth(read: ImageGaussians) -> np.ndarray:
     """Depth where something is painted, its outermost hundredths clipped; the farthest elsewhere."""
-    depth, alpha = scene.rendering.depth, scene.rendering.alpha
+    depth, alpha = read.rendering.depth, read.rendering.alpha
     assert depth is not None
     covered = depth[alpha > 0.05]
     near, far = (float(covered.quantile(share)) for share in (0.01, 0.99))

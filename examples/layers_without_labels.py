@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 import splatlearn as sl
-from splatlearn.zero_shot import FigureOptions, Scene, composite_layers, edges_of, figure_ground_of, layers_of
+from splatlearn.zero_shot import FigureOptions, ImageGaussians, composite_layers, edges_of, figure_ground_of, layers_of
 
 
 def discs() -> sl.Gaussians:
@@ -35,17 +35,17 @@ def discs() -> sl.Gaussians:
 
 def main(out: str = "seen") -> None:
     """Write rendering.png, layer-1.png, layer-2.png, edges.png and figure.png."""
-    scene = Scene(discs().map(lambda values: values.unsqueeze(0)), sl.Camera.gmae(160, 160))
-    layers = layers_of(scene, count=2, rule="clusters")
-    whole = composite_layers(layers, scene.background)
+    read = ImageGaussians(discs().map(lambda values: values.unsqueeze(0)), sl.Camera.gmae(160, 160))
+    layers = layers_of(read, count=2, rule="clusters")
+    whole = composite_layers(layers, read.background)
     # Layers lose nothing but what the renderer leaves out behind a transmittance of 1e-4.
-    assert torch.allclose(whole, scene.rendering.color, atol=2e-4)
-    figure = figure_ground_of(scene, FigureOptions(method="depth"))
+    assert torch.allclose(whole, read.rendering.color, atol=2e-4)
+    figure = figure_ground_of(read, FigureOptions(method="depth"))
     pictures = {
-        "rendering": scene.rendering.color[0],
+        "rendering": read.rendering.color[0],
         "layer-1": layers[0, 0],
         "layer-2": layers[0, 1],
-        "edges": edges_of(scene)[0].expand(3, -1, -1),
+        "edges": edges_of(read)[0].expand(3, -1, -1),
         "figure": figure[0].expand(3, -1, -1),
     }
     folder = Path(out)

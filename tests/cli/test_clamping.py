@@ -22,7 +22,7 @@ from splatlearn.core.ply.container import parse_ply
 from splatlearn.files import SplatFormat, read_splats, to_pinhole
 from splatlearn.models import save_model
 from splatlearn.rendering import project, render, seen_by
-from splatlearn.zero_shot import Scene, read_scene
+from splatlearn.zero_shot import ImageGaussians, gaussians_of
 
 FIGURE = r"up to (\d\.\d{3}) \(PSNR (\d+\.\d) dB\)"
 
@@ -53,10 +53,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def scene(folder: Path) -> Scene:
+def read(folder: Path) -> ImageGaussians:
     """What the model sees in leaf.png."""
     pixels = np.asarray(Image.open(folder / "leaf.png"))
-    return read_scene(vivid_gmae(), torch.from_numpy(pixels.copy()).permute(2, 0, 1).unsqueeze(0).float() / 255)
+    return gaussians_of(vivid_gmae(), torch.from_numpy(pixels.copy()).permute(2, 0, 1).unsqueeze(0).float() / 255)
 
 
 def export(folder: Path, out: Path, *arguments: str) -> int:
@@ -64,7 +64,7 @@ def export(folder: Path, out: Path, *arguments: str) -> int:
 
 
 def test_an_export_states_what_viewers_of_the_file_lose(
-    folder: Path, scene: Scene, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, read: ImageGaussians, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "leaf.ply"
     assert export(folder, out, "--to", "ply") == 0
@@ -75,11 +75,11 @@ def test_an_export_states_what_viewers_of_the_file_lose(
     table = parse_ply(out.read_bytes()).tables["vertex"]
     colors = 0.5 + 0.28209479177387814 * np.stack([table[f"f_dc_{channel}"] for channel in range(3)], axis=1)
     assert colors.min() < -0.2 and colors.max() > 1.2
-    baked, pinhole = to_pinhole(scene.gaussians[0], scene.camera)
-    picture = brute_force(scene.gaussians[0], scene.camera, scene.background)
+    baked, pinhole = to_pinhole(read.gaussians[0], read.camera)
+    picture = brute_force(read.gaussians[0], read.camera, read.background)
     for (largest, psnr), high in ((above, np.inf), (in_bytes, 1.0)):
         clamped = replace(baked, colors=torch.from_numpy(colors.clip(0.0, high)).float())
-        expected = measured(brute_force(clamped, pinhole, scene.background), picture)
+        expected = measured(brute_force(clamped, pinhole, read.background), picture)
         assert (largest, psnr) == (pytest.approx(expected[0], abs=6e-4), pytest.approx(expected[1], abs=0.06))
     assert above[0] > 0.1 and in_bytes[1] < above[1]
 
@@ -88,18 +88,18 @@ def test_an_export_states_what_viewers_of_the_file_lose(
     ("to", "ending"), [("ply", ".ply"), ("compressed-ply", ".compressed.ply"), ("spz", ".spz"), ("sog", ".sog")]
 )
 def test_every_format_loses_what_is_stated(
-    to: SplatFormat, ending: str, folder: Path, scene: Scene, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    to: SplatFormat, ending: str, folder: Path, read: ImageGaussians, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Up to the rounding of numbers; and with colours fitted anew, less."""
-    picture = scene.rendering.color[0]
-    _, pinhole = to_pinhole(scene.gaussians[0], scene.camera)
+    picture = read.rendering.color[0]
+    _, pinhole = to_pinhole(read.gaussians[0], read.camera)
     found = []
     for name, arguments in (("own", ()), ("refit", ("--refit-colors",))):
         out = tmp_path / f"{name}{ending}"
         assert export(folder, out, "--to", to, *arguments) == 0
         largest, psnr = stated(text := capsys.readouterr().out)[0]
         cloud = read_splats(out)
-        expected = measured(render(cloud, pinhole, scene.background).color, picture)
+        expected = measured(render(cloud, pinhole, read.background).color, picture)
         assert (largest, psnr) == (pytest.approx(expected[0], abs=0.02), pytest.approx(expected[1], abs=1.0))
         assert ("and spz holds none above 1.44" in text) == (to == "spz" and name == "own")
         found.append((largest, psnr, seen_by(cloud, pinhole).fixed_colors(), text))
@@ -127,21 +127,21 @@ def test_only_splat_files_have_colours_to_fit(folder: Path, capsys: pytest.Captu
     assert "refit-colors: expected a splat format, such as --to ply, got --to timm" in capsys.readouterr().err
 
 
-def test_colours_above_1_alone_matter_to_viewers_with_bytes(scene: Scene) -> None:
-    bright = replace(scene, gaussians=replace(scene.gaussians, colors=scene.gaussians.fixed_colors().abs()))
+def test_colours_above_1_alone_matter_to_viewers_with_bytes(read: ImageGaussians) -> None:
+    bright = replace(read, gaussians=replace(read.gaussians, colors=read.gaussians.fixed_colors().abs()))
     _, note = to_write(bright, "ply", refit=False)
     assert note.startswith("In viewers with a byte for each channel, which show none above 1, they differ by up to 0.")
     assert len(stated(note)) == 1 and note.endswith("--refit-colors lowers this.")
 
 
-def test_a_fit_states_what_its_splat_file_loses(scene: Scene, tmp_path: Path) -> None:
+def test_a_fit_states_what_its_splat_file_loses(read: ImageGaussians, tmp_path: Path) -> None:
     """A fit may start from a model whose colours leave [0, 1], and keep them."""
     colors = {}
     for name, refit in (("own", False), ("refit", True)):
-        note = write_fit(tmp_path, name, scene, refit)
-        _, pinhole = to_pinhole(scene.gaussians[0], scene.camera)
+        note = write_fit(tmp_path, name, read, refit)
+        _, pinhole = to_pinhole(read.gaussians[0], read.camera)
         gaussians = read_splats(tmp_path / f"{name}.ply")
-        expected = measured(render(gaussians, pinhole, scene.background).color, scene.rendering.color[0])
+        expected = measured(render(gaussians, pinhole, read.background).color, read.rendering.color[0])
         largest, psnr = stated(note)[0]
         assert (largest, psnr) == (pytest.approx(expected[0], abs=1e-3), pytest.approx(expected[1], abs=0.1))
         colors[name] = seen_by(gaussians, pinhole).fixed_colors()
@@ -151,7 +151,7 @@ def test_a_fit_states_what_its_splat_file_loses(scene: Scene, tmp_path: Path) ->
 
 
 def test_layers_state_what_their_files_lose(
-    folder: Path, scene: Scene, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, read: ImageGaussians, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = {}
     for name, arguments in (("own", ()), ("refit", ("--refit-colors",))):
@@ -164,7 +164,7 @@ def test_layers_state_what_their_files_lose(
         for number in (3, 2, 1):
             layer = np.asarray(Image.open(out / f"leaf-layer-{number:02d}.png")) / 255
             picture = layer[..., :3] * layer[..., 3:] + picture * (1 - layer[..., 3:])
-        expected = measured(torch.from_numpy(picture).permute(2, 0, 1), scene.rendering.color[0])
+        expected = measured(torch.from_numpy(picture).permute(2, 0, 1), read.rendering.color[0])
         (figure,) = stated(text)
         assert figure == (pytest.approx(expected[0], abs=2e-3), pytest.approx(expected[1], abs=0.1))
         assert ("PNG files hold no colour outside of [0, 1]; --refit-colors lowers this" in text) == (name == "own")
@@ -172,7 +172,7 @@ def test_layers_state_what_their_files_lose(
         # The rendering is the model's own either way.
         whole = np.asarray(Image.open(out / "leaf-rendering.png")) / 255
         np.testing.assert_allclose(
-            whole, scene.rendering.color[0].clamp(0, 1).permute(1, 2, 0).numpy(), atol=0.51 / 255, rtol=0
+            whole, read.rendering.color[0].clamp(0, 1).permute(1, 2, 0).numpy(), atol=0.51 / 255, rtol=0
         )
     assert found["own"][0] > 0.1 and found["refit"][1] > found["own"][1] + 1
 

@@ -14,7 +14,7 @@ from photos import noise_photos
 from splatlearn.core.disk.outputs import MARKER, written_in
 from splatlearn.files import read_splats
 from splatlearn.models import GMAEConfig, save_model
-from splatlearn.zero_shot import composite_layers, layers, read_scene
+from splatlearn.zero_shot import composite_layers, gaussians_of, layers
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_a_fit_starts_from_the_models_own_picture(choice: dict, photos: Path, tm
     assert run("fit", str(tmp_path / "model"), str(photos / "a.png"), *arguments) == 0
     (result,) = json.loads((tmp_path / "out" / "fit.json").read_text())
     image = torch.from_numpy(pixels(photos / "a.png").copy()).permute(2, 0, 1).unsqueeze(0).float() / 255
-    error = (read_scene(model, image).rendering.color - image).square().mean()
+    error = (gaussians_of(model, image).rendering.color - image).square().mean()
     assert result["trace"][0]["psnr"] == pytest.approx(float(-10 * error.log10()), abs=1e-3)
     assert len(result["trace"]) == 4
 

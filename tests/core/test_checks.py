@@ -42,7 +42,7 @@ DOORS: dict[str, Callable[[torch.Tensor], Any]] = {
     "feature_map": lambda images: gmae().feature_map(images),
     "gaussians": lambda images: gmae().gaussians(images),
     "classifier": lambda images: classifier_from(gmae(), ("one", "other"))(images),
-    "read_scene": lambda images: zero_shot.read_scene(gmae(), images),
+    "gaussians_of": lambda images: zero_shot.gaussians_of(gmae(), images),
     "layers": lambda images: zero_shot.layers(gmae(), images, 2),
     "edges": lambda images: zero_shot.edges(gmae(), images),
     "figure_ground": lambda images: zero_shot.figure_ground(gmae(), images),

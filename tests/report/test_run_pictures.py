@@ -9,7 +9,7 @@ from models.out_of_bounds import vivid_gmae
 from models.small_models import small_gmae
 from splatlearn.report.parts.page import Figure
 from splatlearn.report.run_pictures import LAYERS, zero_shot_section
-from splatlearn.zero_shot import layers_of, read_scene
+from splatlearn.zero_shot import gaussians_of, layers_of
 
 
 def caption(model, images) -> str:
@@ -23,10 +23,10 @@ def test_clamped_layers_are_said_to_be(generator: torch.Generator) -> None:
     assert "clamped" not in caption(small_gmae(), images)
     text = caption(vivid_gmae(), images)
     (stated,) = re.findall(r"layers would differ from the model's picture by up to (\d\.\d{3}) \(PSNR", text)
-    scene = read_scene(vivid_gmae(), images)
-    assert isinstance(scene.background, torch.Tensor)
-    picture = scene.background[None, :, None, None]
-    for layer in layers_of(scene, LAYERS).clamp(0, 1).flip(1).unbind(1):
+    read = gaussians_of(vivid_gmae(), images)
+    assert isinstance(read.background, torch.Tensor)
+    picture = read.background[None, :, None, None]
+    for layer in layers_of(read, LAYERS).clamp(0, 1).flip(1).unbind(1):
         picture = layer[:, :3] * layer[:, 3:] + picture * (1 - layer[:, 3:])
-    error = (picture.clamp(0, 1) - scene.rendering.color.clamp(0, 1)).abs().max()
+    error = (picture.clamp(0, 1) - read.rendering.color.clamp(0, 1)).abs().max()
     assert float(stated) == pytest.approx(float(error), abs=0.01) and float(error) > 0.1

@@ -14,7 +14,7 @@ from scenes import random_gaussians
 from splatlearn.core.cameras import Camera
 from splatlearn.viewer import viewed_images
 from splatlearn.viewer.contents import picture_uri
-from splatlearn.zero_shot import read_scene
+from splatlearn.zero_shot import gaussians_of
 from splatlearn.zero_shot.grouping import group_gaussians
 from viewer.pictured import psnr, rendered, viewed
 
@@ -68,25 +68,25 @@ def test_the_pivot_is_the_mean_depth_of_what_is_seen(generator):
 
 def test_scenes_of_a_model_become_images_with_clusters_by_index(generator):
     images = torch.rand(2, 3, 16, 24, generator=generator)
-    scene = read_scene(small_gmae(), images)
-    found = viewed_images(scene, images, ["a", "b"], groups=3)
+    read = gaussians_of(small_gmae(), images)
+    found = viewed_images(read, images, ["a", "b"], groups=3)
     assert [each.name for each in found] == ["a", "b"]
-    labels = group_gaussians(scene, 3)
+    labels = group_gaussians(read, 3)
     for k, each in enumerate(found):
-        assert torch.equal(each.gaussians.means, scene.gaussians.means[k])
-        assert torch.equal(each.groups[scene.order[k]], labels[k])
-        torch.testing.assert_close(rendered(each), scene.rendering.color[k].clamp(0, 1))
+        assert torch.equal(each.gaussians.means, read.gaussians.means[k])
+        assert torch.equal(each.groups[read.order[k]], labels[k])
+        torch.testing.assert_close(rendered(each), read.rendering.color[k].clamp(0, 1))
         assert each.background.tolist() == [1.0, 1.0, 1.0]
 
 
 def test_wrong_arguments_are_named(generator, no_shape_checks):
     image = viewed(generator)
-    scene = read_scene(small_gmae(), torch.rand(1, 3, 16, 24, generator=generator))
+    read = gaussians_of(small_gmae(), torch.rand(1, 3, 16, 24, generator=generator))
     pixels = torch.rand(1, 3, 16, 24)
     with pytest.raises(ValueError, match="names: expected 1, one for each image, got 2"):
-        viewed_images(scene, pixels, ["a", "b"])
+        viewed_images(read, pixels, ["a", "b"])
     with pytest.raises(ValueError, match="groups: expected 2 to 10 clusters, got 11"):
-        viewed_images(scene, pixels, ["a"], groups=11)
+        viewed_images(read, pixels, ["a"], groups=11)
     with pytest.raises(ValueError, match=r"groups: expected shape \[60\] like the Gaussians, got \[3\]"):
         replace(image, groups=torch.zeros(3, dtype=torch.long))
     with pytest.raises(ValueError, match="groups: expected numbers from 0 to 9, got 0 to 10"):

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from scenes import gaussians_of
 from splatlearn.core.cameras import GMAE_DISTANCE, Camera
-from splatlearn.zero_shot import Scene
+from splatlearn.zero_shot import ImageGaussians
 
 SIZE = (96, 128)
 STEPS = (4, 2, 1)
@@ -24,7 +24,7 @@ def shape_masks() -> list[Tensor]:
     return [~(disc | square), disc & ~square, square]
 
 
-def shape_scene(tokens: Tensor | None = None) -> Scene:
+def shape_gaussians(tokens: Tensor | None = None) -> ImageGaussians:
     """Each shape filled with small Gaussians of its colour and depth; the ground lies behind all of the image."""
     ground, disc, square = shape_masks()
     whole = [torch.ones_like(ground), disc | (square & _in_disc()), square]
@@ -41,7 +41,7 @@ def shape_scene(tokens: Tensor | None = None) -> Scene:
     means, scales, colors = (torch.cat(each).unsqueeze(0) for each in zip(*parts, strict=True))
     quaternions = torch.tensor([1.0, 0, 0, 0]).expand(1, means.shape[1], 4).contiguous()
     gaussians = gaussians_of([means, scales, quaternions, colors, torch.full(means.shape[:2], 0.95)])
-    return Scene(gaussians, Camera.gmae(*SIZE), "white", tokens)
+    return ImageGaussians(gaussians, Camera.gmae(*SIZE), "white", tokens)
 
 
 def _in_disc() -> Tensor:

@@ -23,8 +23,8 @@ from splatlearn.zero_shot import (
     edges_of,
     figure_ground,
     figure_ground_of,
+    gaussians_of,
     layers_of,
-    read_scene,
 )
 from splatlearn.zero_shot.contrast import contrast_near, contrast_of
 
@@ -42,12 +42,12 @@ def plain(color: tuple[float, float, float]) -> torch.Tensor:
 def test_a_blank_page_has_neither_edges_nor_figures(color: str, reading: str) -> None:
     """The weights are random, so that what is painted of a blank page is far from blank."""
     model, page = small_gmae(), plain(COLORS[color])
-    scene = read_scene(model, page, READING[reading])
-    assert float(scene.rendering.color.std()) > 0.01
+    read = gaussians_of(model, page, READING[reading])
+    assert float(read.rendering.color.std()) > 0.01
     for options in (EdgeOptions(), EdgeOptions("index"), EdgeOptions(cues=("tokens",)), EdgeOptions(thin=False)):
-        assert float(edges_of(scene, options).max()) == 0.0
+        assert float(edges_of(read, options).max()) == 0.0
     for method in ("mixtures", "groups", "order", "depth"):
-        assert float(figure_ground_of(scene, FigureOptions(method, center=method == "mixtures")).max()) == 0.0
+        assert float(figure_ground_of(read, FigureOptions(method, center=method == "mixtures")).max()) == 0.0
 
 
 @pytest.mark.parametrize("levels", [1, 2, 3])
@@ -95,16 +95,16 @@ def test_contrast_is_full_for_all_that_can_be_seen() -> None:
 
 def test_a_scene_without_an_image_speaks_for_itself() -> None:
     """Of Gaussians alone the picture is what they paint."""
-    scene = dataclasses.replace(read_scene(small_gmae(), plain(COLORS["white"])), image=None)
-    assert float(edges_of(scene).max()) > 0.0
+    read = dataclasses.replace(gaussians_of(small_gmae(), plain(COLORS["white"])), image=None)
+    assert float(edges_of(read).max()) > 0.0
 
 
 def test_layers_of_a_constant_picture_give_its_rendering() -> None:
-    scene = read_scene(small_gmae(), plain(COLORS["red"]))
+    read = gaussians_of(small_gmae(), plain(COLORS["red"]))
     for rule in ("count", "visible", "clusters"):
-        found = layers_of(scene, 3, rule)
+        found = layers_of(read, 3, rule)
         assert bool(torch.isfinite(found).all())
-        torch.testing.assert_close(composite_layers(found), scene.rendering.color, atol=2e-3, rtol=0)
+        torch.testing.assert_close(composite_layers(found), read.rendering.color, atol=2e-3, rtol=0)
 
 
 @pytest.mark.parametrize("shade", [0, 128, 255])

@@ -8,10 +8,10 @@ import torch
 from scipy.ndimage import distance_transform_edt
 from skimage.segmentation import find_boundaries
 
-from splatlearn.zero_shot import EdgeOptions, Scene, edges_of
+from splatlearn.zero_shot import EdgeOptions, ImageGaussians, edges_of
 from splatlearn.zero_shot.edge_reading import HALF, layer_index
 from splatlearn.zero_shot.gradients import gradient_map, thin_lines
-from zero_shot.shapes import SIZE, shape_masks, shape_scene
+from zero_shot.shapes import SIZE, shape_gaussians, shape_masks
 
 
 def distance_from(mask: np.ndarray) -> np.ndarray:
@@ -35,7 +35,7 @@ def outline() -> np.ndarray:
     ],
 )
 def test_edges_lie_on_outlines_and_outlines_have_edges(options):
-    edges = edges_of(shape_scene(), options)[0].numpy()
+    edges = edges_of(shape_gaussians(), options)[0].numpy()
     assert edges.shape == SIZE and 0 <= edges.min() and edges.max() <= 1
     strengths = edges if options.method == "index" else HALF * edges / (1 - edges)
     strong = strengths > 0.3 * strengths.max()
@@ -49,7 +49,7 @@ def test_edges_lie_on_outlines_and_outlines_have_edges(options):
 
 def test_the_layer_index_names_the_nearest_shape():
     ground, disc, square = shape_masks()
-    index = layer_index(shape_scene(), 8, 0.1)[0]
+    index = layer_index(shape_gaussians(), 8, 0.1)[0]
     inner = {name: torch.from_numpy(distance_from(mask.numpy()) > 2) for name, mask in
              (("ground", ground), ("disc", disc), ("square", square))}  # fmt: skip
     medians = {name: float(index[mask].float().median()) for name, mask in inner.items()}
@@ -57,23 +57,23 @@ def test_the_layer_index_names_the_nearest_shape():
 
 
 def test_after_refinement_colour_alone_makes_edges():
-    scene = shape_scene()
-    color = edges_of(scene, EdgeOptions(cues=("color",)))
-    every = edges_of(scene, EdgeOptions(cues=("layers", "depth", "color")))
+    read = shape_gaussians()
+    color = edges_of(read, EdgeOptions(cues=("color",)))
+    every = edges_of(read, EdgeOptions(cues=("layers", "depth", "color")))
     assert not torch.equal(color, every)
-    torch.testing.assert_close(edges_of(scene), every, rtol=0, atol=0)
-    torch.testing.assert_close(edges_of(replace(scene, fitted=1)), color, rtol=0, atol=0)
+    torch.testing.assert_close(edges_of(read), every, rtol=0, atol=0)
+    torch.testing.assert_close(edges_of(replace(read, fitted=1)), color, rtol=0, atol=0)
     torch.testing.assert_close(
-        edges_of(replace(scene, fitted=1), EdgeOptions(cues=("layers", "depth", "color"))), every, rtol=0, atol=0
+        edges_of(replace(read, fitted=1), EdgeOptions(cues=("layers", "depth", "color"))), every, rtol=0, atol=0
     )
 
 
 def test_an_empty_scene_has_no_edges():
-    scene = shape_scene()
-    gaussians = scene.gaussians.select(slice(0, 40))
+    read = shape_gaussians()
+    gaussians = read.gaussians.select(slice(0, 40))
     clear = replace(gaussians, opacities=torch.full_like(gaussians.opacities, 1e-4))
     for method in ("soft", "index"):
-        found = edges_of(Scene(clear, scene.camera), EdgeOptions(method=method))
+        found = edges_of(ImageGaussians(clear, read.camera), EdgeOptions(method=method))
         assert float(found.max()) == 0
 
 
@@ -98,15 +98,15 @@ def test_thinned_lines_are_about_a_pixel_wide_at_any_angle(angle):
 
 
 def test_tokens_are_a_cue_where_there_are_any(generator):
-    count = shape_scene().gaussians.count
-    near = (shape_scene().gaussians.means[..., 2] < -0.3).float()
+    count = shape_gaussians().gaussians.count
+    near = (shape_gaussians().gaussians.means[..., 2] < -0.3).float()
     tokens = near.unsqueeze(-1) * torch.ones(12) + 0.01 * torch.randn(1, count, 12, generator=generator)
-    edges = edges_of(shape_scene(tokens), EdgeOptions(cues=("tokens",), layers=(4,)))[0]
+    edges = edges_of(shape_gaussians(tokens), EdgeOptions(cues=("tokens",), layers=(4,)))[0]
     square = find_boundaries(shape_masks()[2].numpy(), mode="inner")
     rows, columns = (edges == edges.max()).nonzero()[0].tolist()
     assert distance_from(~square)[rows, columns] <= 2
-    with pytest.raises(ValueError, match="expected a scene with the decoder's tokens"):
-        edges_of(shape_scene(), EdgeOptions(cues=("tokens",)))
+    with pytest.raises(ValueError, match="expected Gaussians with the decoder's tokens"):
+        edges_of(shape_gaussians(), EdgeOptions(cues=("tokens",)))
 
 
 def test_wrong_options_are_named(no_shape_checks):
@@ -122,4 +122,4 @@ def test_wrong_options_are_named(no_shape_checks):
     with pytest.raises(ValueError, match="^change: expected a finite number above 0 and below 1, got 1.0"):
         EdgeOptions(change=1.0)
     with pytest.raises(ValueError, match="layers: expected at most"):
-        edges_of(shape_scene(), EdgeOptions(layers=(100_000,)))
+        edges_of(shape_gaussians(), EdgeOptions(layers=(100_000,)))

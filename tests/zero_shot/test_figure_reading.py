@@ -7,10 +7,10 @@ import torch
 
 from scenes import gaussians_of
 from splatlearn.core.cameras import Camera
-from splatlearn.zero_shot import FigureOptions, Scene, figure_ground_of
+from splatlearn.zero_shot import FigureOptions, ImageGaussians, figure_ground_of
 from splatlearn.zero_shot.figure_reading import border_share, calibrated, center_hill
 from splatlearn.zero_shot.grouping import figure_likeness, group_gaussians
-from zero_shot.shapes import SIZE, overlap, shape_masks, shape_scene
+from zero_shot.shapes import SIZE, overlap, shape_gaussians, shape_masks
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from zero_shot.shapes import SIZE, overlap, shape_masks, shape_scene
 )
 def test_known_order_gives_the_mask(options):
     ground, disc, square = shape_masks()
-    mask = figure_ground_of(shape_scene(), options)[0]
+    mask = figure_ground_of(shape_gaussians(), options)[0]
     assert mask.shape == SIZE and 0 <= float(mask.min()) and float(mask.max()) <= 1
     # One cut of three depths may lie in front of the disc or behind it.
     wanted = [disc | square] if options.method in ("mixtures", "groups") else [disc | square, square]
@@ -34,19 +34,19 @@ def test_known_order_gives_the_mask(options):
 
 
 def test_shuffled_depths_lose_the_mask_of_the_order(generator):
-    scene = shape_scene()
-    means = scene.gaussians.means.clone()
+    read = shape_gaussians()
+    means = read.gaussians.means.clone()
     means[..., 2] = means[:, torch.randperm(means.shape[1], generator=generator), 2]
-    shuffled = Scene(replace(scene.gaussians, means=means), scene.camera)
+    shuffled = ImageGaussians(replace(read.gaussians, means=means), read.camera)
     _, disc, square = shape_masks()
     mask = figure_ground_of(shuffled, FigureOptions(method="order"))[0] >= 0.5
     assert max(overlap(mask, disc | square), overlap(mask, square)) < 0.6
 
 
 def test_the_border_decides_where_it_is_asked():
-    scene = shape_scene()
-    means = scene.gaussians.means * torch.tensor([1.0, 1.0, -1.0])
-    behind = Scene(replace(scene.gaussians, means=means), scene.camera)
+    read = shape_gaussians()
+    means = read.gaussians.means * torch.tensor([1.0, 1.0, -1.0])
+    behind = ImageGaussians(replace(read.gaussians, means=means), read.camera)
     # The ground now hides the figures, and only the white of nothing is left behind it.
     near = figure_ground_of(behind, FigureOptions(method="depth"))[0]
     far = figure_ground_of(behind, FigureOptions(method="depth", side="border"))[0]
@@ -55,9 +55,9 @@ def test_the_border_decides_where_it_is_asked():
 
 
 def test_the_centre_weighs_what_lies_there_more():
-    scene = shape_scene()
+    read = shape_gaussians()
     plain, centred = (
-        figure_ground_of(scene, FigureOptions(method="groups", center=center))[0] for center in (False, True)
+        figure_ground_of(read, FigureOptions(method="groups", center=center))[0] for center in (False, True)
     )
     y, x = torch.meshgrid(torch.arange(SIZE[0]) - 47.5, torch.arange(SIZE[1]) - 63.5, indexing="ij")
     distance = (x.square() + y.square()).sqrt()
@@ -72,8 +72,8 @@ def test_the_centre_weighs_what_lies_there_more():
 
 
 def test_no_group_mixes_shapes():
-    scene = shape_scene()
-    labels, depths = group_gaussians(scene, 8)[0], scene.splats.depths[0]
+    read = shape_gaussians()
+    labels, depths = group_gaussians(read, 8)[0], read.splats.depths[0]
     for group in labels.unique():
         _, counts = depths[labels == group].unique(return_counts=True)
         assert float(counts.max() / counts.sum()) > 0.95
@@ -107,7 +107,7 @@ def test_wrong_options_are_named(no_shape_checks):
 
 
 class TestMixtures:
-    def two_colors(self, figure: tuple[float, float, float], ground: tuple[float, float, float]) -> Scene:
+    def two_colors(self, figure: tuple[float, float, float], ground: tuple[float, float, float]) -> ImageGaussians:
         """A grid of round splats, those in the middle of one colour and those around of another."""
         x, y = torch.meshgrid(torch.linspace(-0.95, 0.95, 24), torch.linspace(-0.95, 0.95, 24), indexing="xy")
         means = torch.stack([x.flatten(), y.flatten(), torch.zeros(24 * 24)], dim=-1)
@@ -115,8 +115,8 @@ class TestMixtures:
         colors = torch.where(middle.unsqueeze(-1), torch.tensor(figure), torch.tensor(ground))
         turn = torch.tensor([1.0, 0.0, 0.0, 0.0]).expand(1, 24 * 24, 4)
         scales, opacities = torch.full((1, 24 * 24, 3), 0.4), torch.full((1, 24 * 24), 0.9)
-        scene = gaussians_of([means.unsqueeze(0), scales, turn, colors.unsqueeze(0), opacities])
-        return Scene(scene, Camera.gmae(96, 96))
+        read = gaussians_of([means.unsqueeze(0), scales, turn, colors.unsqueeze(0), opacities])
+        return ImageGaussians(read, Camera.gmae(96, 96))
 
     def test_colours_in_the_middle_are_figure_however_much_ground_the_margin_holds(self):
         soft = figure_ground_of(self.two_colors((0.9, 0.2, 0.1), (0.2, 0.4, 0.8)))[0]
@@ -124,20 +124,20 @@ class TestMixtures:
         assert overlap(soft >= 0.5, (x.square() + y.square()).sqrt() < 0.4) > 0.85
 
     def test_depth_does_not_matter_where_colours_alone_are_compared(self, generator):
-        scene = shape_scene()
+        read = shape_gaussians()
         _, disc, square = shape_masks()
-        deeper = replace(scene.gaussians, means=scene.gaussians.means * torch.tensor([1.0, 1.0, 0.5]))
-        for each in (scene, Scene(deeper, scene.camera)):
+        deeper = replace(read.gaussians, means=read.gaussians.means * torch.tensor([1.0, 1.0, 0.5]))
+        for each in (read, ImageGaussians(deeper, read.camera)):
             assert overlap(figure_ground_of(each)[0] >= 0.5, disc | square) > 0.9
 
     def test_the_hill_decides_where_colours_do_not(self):
-        scene = self.two_colors((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-        mask = figure_ground_of(scene, FigureOptions(center=True))[0] >= 0.5
+        read = self.two_colors((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+        mask = figure_ground_of(read, FigureOptions(center=True))[0] >= 0.5
         hill = center_hill(96, 96) >= 0.5
         assert overlap(mask, hill) > 0.9
 
     def test_one_gaussian_is_no_trouble(self):
-        scene = self.two_colors((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-        one = scene.gaussians.select(slice(1))
-        soft = figure_ground_of(Scene(one, scene.camera))
+        read = self.two_colors((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+        one = read.gaussians.select(slice(1))
+        soft = figure_ground_of(ImageGaussians(one, read.camera))
         assert soft.shape == (1, 96, 96) and bool(soft.isfinite().all())

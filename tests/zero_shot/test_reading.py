@@ -12,21 +12,19 @@ from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.models import GMAEConfig
 from splatlearn.rendering import project, render, seen_by
-from splatlearn.zero_shot import ReadOptions, Scene, edges, figure_ground, layers, read_scene
+from splatlearn.zero_shot import ImageGaussians, ReadOptions, edges, figure_ground, gaussians_of, layers
 from splatlearn.zero_shot.windows import Window, _taper, _tapers, least_window, merge_windows, windows_over
 
 
 def test_native_images_are_read_as_the_model_predicts(generator):
     model, images = small_gmae().train(), torch.rand(2, 3, 16, 24, generator=generator)
-    scene = read_scene(model, images)
+    read = gaussians_of(model, images)
     assert model.training
     expected = model.eval().gaussians(images)
-    assert torch.equal(scene.gaussians.means, expected.means)
-    assert scene.tokens is not None and scene.tokens.shape == (2, 12, 16)
+    assert torch.equal(read.gaussians.means, expected.means)
+    assert read.tokens is not None and read.tokens.shape == (2, 12, 16)
     # One token emits three Gaussians.
-    assert torch.equal(scene.tokens[:, 0], scene.tokens[:, 2]) and not torch.equal(
-        scene.tokens[:, 2], scene.tokens[:, 3]
-    )
+    assert torch.equal(read.tokens[:, 0], read.tokens[:, 2]) and not torch.equal(read.tokens[:, 2], read.tokens[:, 3])
 
 
 @pytest.mark.parametrize("sizing", ["resize", "windows"])
@@ -41,15 +39,15 @@ def test_every_read_out_has_the_size_of_the_image(generator, sizing, size):
 
 def test_order_names_the_gaussian_behind_each_splat(generator):
     gaussians = random_gaussians(generator, (2,), 15)
-    scene = Scene(gaussians, Camera.gmae(10, 12))
+    read = ImageGaussians(gaussians, Camera.gmae(10, 12))
     each = torch.arange(2).unsqueeze(-1)
-    assert torch.equal(gaussians.fixed_colors()[each, scene.order], scene.splats.colors)
+    assert torch.equal(gaussians.fixed_colors()[each, read.order], read.splats.colors)
 
 
 def test_refining_brings_the_rendering_nearer(generator):
     model, images = small_gmae(), torch.rand(1, 3, 20, 30, generator=generator)
-    before, after = (read_scene(model, images, ReadOptions(fit_steps=steps)) for steps in (0, 30))
-    errors = [float((scene.rendering.color - images).square().mean()) for scene in (before, after)]
+    before, after = (gaussians_of(model, images, ReadOptions(fit_steps=steps)) for steps in (0, 30))
+    errors = [float((read.rendering.color - images).square().mean()) for read in (before, after)]
     assert errors[1] < 0.8 * errors[0]
 
 
@@ -125,8 +123,8 @@ def test_weights_of_a_grid_of_windows_are_those_of_any_windows(generator, distan
 def test_windows_below_a_patch_and_beyond_count_are_refused(generator):
     model, images = small_gmae(), torch.rand(1, 3, 8, 10, generator=generator)
     with pytest.raises(InputError, match="^window: expected at least 4 pixels, which cover one patch .*, got 3$"):
-        read_scene(model, images, ReadOptions("windows", window=3))
-    assert read_scene(model, images, ReadOptions("windows", window=4)).gaussians.count > 12
+        gaussians_of(model, images, ReadOptions("windows", window=3))
+    assert gaussians_of(model, images, ReadOptions("windows", window=4)).gaussians.count > 12
     assert least_window((16, 48), 8) == 8 and least_window((48, 16), 8) == 24
     with pytest.raises(InputError, match=r"^window, overlap: expected at most 16384 windows, got \d+ of 2×3 pixels"):
         windows_over(1000, 1000, (16, 24), 2)
@@ -135,7 +133,7 @@ def test_windows_below_a_patch_and_beyond_count_are_refused(generator):
 def test_progress_is_told(generator):
     model, images = small_gmae(), torch.rand(1, 3, 20, 60, generator=generator)
     told: list[tuple[str, int, int]] = []
-    read_scene(model, images, ReadOptions("windows", fit_steps=2), lambda *given: told.append(given))
+    gaussians_of(model, images, ReadOptions("windows", fit_steps=2), lambda *given: told.append(given))
     windows = [each for each in told if each[0] == "windows"]
     assert [done for _, done, _ in windows] == list(range(windows[0][2])) and windows[0][2] > 1
     assert told[len(windows) :] == [("steps", step, 2) for step in range(3)]
@@ -144,13 +142,13 @@ def test_progress_is_told(generator):
 def test_wrong_input_is_one_sentence(generator, no_shape_checks):
     images = torch.rand(1, 3, 16, 24, generator=generator)
     with pytest.raises(ValueError, match="model: expected a GMAE, which paints with Gaussians, got a MAE"):
-        read_scene(small_mae(), images)
+        gaussians_of(small_mae(), images)
     with pytest.raises(ValueError, match=r"images: expected at least 4×4 pixels, one patch of the model, got 16×1"):
-        read_scene(small_gmae(), images[..., :1])
+        gaussians_of(small_gmae(), images[..., :1])
     with pytest.raises(ValueError, match=r"images: expected shape \[B, 3, H, W\], got \[3, 16, 24\]"):
-        read_scene(small_gmae(), images[0])
+        gaussians_of(small_gmae(), images[0])
     with pytest.raises(TypeError, match="images: expected a floating-point tensor"):
-        read_scene(small_gmae(), images.byte())
+        gaussians_of(small_gmae(), images.byte())
     for wrong, message in (
         ({"sizing": "crop"}, "sizing: expected one of resize, windows"),
         ({"window": 0}, "window: expected a whole number of at least 1"),
@@ -163,6 +161,6 @@ def test_wrong_input_is_one_sentence(generator, no_shape_checks):
 
 
 def test_the_splats_of_a_scene_with_harmonics_are_as_its_camera_sees_them(generator):
-    scene = Scene(random_sh(generator, 2, (2,), 9), Camera.gmae(16, 24))
-    colors = seen_by(scene.gaussians, scene.camera).fixed_colors()
-    assert torch.equal(scene.splats.colors, colors.gather(1, scene.order[..., None].expand(-1, -1, 3)))
+    read = ImageGaussians(random_sh(generator, 2, (2,), 9), Camera.gmae(16, 24))
+    colors = seen_by(read.gaussians, read.camera).fixed_colors()
+    assert torch.equal(read.splats.colors, colors.gather(1, read.order[..., None].expand(-1, -1, 3)))

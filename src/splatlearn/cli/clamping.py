@@ -11,44 +11,44 @@ from torch import Tensor
 from splatlearn.files.formats import SHOWN_COLORS, SplatFormat
 from splatlearn.fitting import PictureError, clamping_error, picture_error, refit_colors
 from splatlearn.rendering.compositing import background_colors
-from splatlearn.zero_shot import Scene
+from splatlearn.zero_shot import ImageGaussians
 from splatlearn.zero_shot.layer_reading import are_clamped, layers_error
 
 IN_BYTES = (0.0, 1.0)
 """The colours that viewers with a byte for each channel show."""
 
 
-def refitted(scene: Scene) -> Scene:
-    """The scene with colours in [0, 1] that come closest to its own picture as screens show it."""
-    picture = scene.rendering.color.clamp(*IN_BYTES)
-    return replace(scene, gaussians=refit_colors(scene.gaussians, picture, scene.camera, scene.background))
+def refitted(read: ImageGaussians) -> ImageGaussians:
+    """The Gaussians with colours in [0, 1] that come closest to its own picture as screens show it."""
+    picture = read.rendering.color.clamp(*IN_BYTES)
+    return replace(read, gaussians=refit_colors(read.gaussians, picture, read.camera, read.background))
 
 
-def to_write(scene: Scene, to: SplatFormat, refit: bool) -> tuple[Scene, str]:
-    """The scene for a splat file, and sentences on what its colours lose there; empty where nothing of it is seen.
+def to_write(read: ImageGaussians, to: SplatFormat, refit: bool) -> tuple[ImageGaussians, str]:
+    """Gaussians for a splat file, and sentences on what its colours lose there; empty where nothing of it is seen.
 
     With `refit`, colours that viewers would clamp are fitted anew.
     """
-    note = clamping_note(scene, to)
+    note = clamping_note(read, to)
     if not (note and refit):
-        return scene, note
-    shown = refitted(scene)
-    error = picture_error(shown.rendering.color, scene.rendering.color)
-    clamped = clamping_error(scene.gaussians, scene.camera, scene.background, IN_BYTES)
+        return read, note
+    shown = refitted(read)
+    error = picture_error(shown.rendering.color, read.rendering.color)
+    clamped = clamping_error(read.gaussians, read.camera, read.background, IN_BYTES)
     return shown, (
         f"Colours were fitted anew within [0, 1]: pixels differ from the picture by {error}; with clamped colours they "
         f"would by {clamped}."
     )
 
 
-def clamping_note(scene: Scene, to: SplatFormat) -> str:
-    """Sentences on what viewers of a splat file change in the picture of a scene; empty where nothing of it is seen."""
-    smallest, largest = (float(value) for value in scene.gaussians.fixed_colors().aminmax())
+def clamping_note(read: ImageGaussians, to: SplatFormat) -> str:
+    """Sentences on what viewers of a splat file change in a picture; empty where nothing of it is seen."""
+    smallest, largest = (float(value) for value in read.gaussians.fixed_colors().aminmax())
     if IN_BYTES[0] <= smallest and largest <= IN_BYTES[1]:
         return ""
     low, high = SHOWN_COLORS[to]
-    here = clamping_error(scene.gaussians, scene.camera, scene.background, (low, high))
-    in_bytes = clamping_error(scene.gaussians, scene.camera, scene.background, IN_BYTES)
+    here = clamping_error(read.gaussians, read.camera, read.background, (low, high))
+    in_bytes = clamping_error(read.gaussians, read.camera, read.background, IN_BYTES)
     text = ""
     if here.is_visible:
         held = f", and {to} holds none above {high:.2f}" if largest > high else ""
@@ -66,12 +66,12 @@ class LayerLoss:
         self.is_clamped = False
         self.images = 0
 
-    def measure(self, names: Sequence[str], layers: Float[Tensor, "B L 4 H W"], scene: Scene) -> None:
-        """Take in the layers of a scene, whose images have names."""
-        behind = background_colors(scene.background, scene.gaussians.fixed_colors()).tolist()
+    def measure(self, names: Sequence[str], layers: Float[Tensor, "B L 4 H W"], read: ImageGaussians) -> None:
+        """Take in the layers of images with names."""
+        behind = background_colors(read.background, read.gaussians.fixed_colors()).tolist()
         self.is_clamped |= are_clamped(layers)
         self.images += len(names)
-        for name, error, color in zip(names, layers_error(scene, layers), behind, strict=True):
+        for name, error, color in zip(names, layers_error(read, layers), behind, strict=True):
             if self.worst is None or error.largest > self.worst[0].largest:
                 self.worst = error, name, ", ".join(f"{value:.3g}" for value in color)
 

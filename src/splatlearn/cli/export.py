@@ -64,7 +64,7 @@ def export_command(
     from splatlearn.cli.which_model import described, load_gmae, model_and_images
     from splatlearn.files import to_pinhole, write_splats
     from splatlearn.report.hardly_trained import hardly_trained
-    from splatlearn.zero_shot import read_scene
+    from splatlearn.zero_shot import gaussians_of
 
     if _is_model_format(to):
         if run is None:
@@ -83,12 +83,12 @@ def export_command(
     path = output_file(name if out is None else out, overwrite, inputs=[image], example=name)
     model = load_gmae(run)
     seen = central_box(model, Path(image))
-    scene = read_scene(model, seen)
-    shown, note = to_write(scene, to, refit_colors)
-    baked, camera = to_pinhole(shown.gaussians[0], scene.camera, eps2d)
+    read = gaussians_of(model, seen)
+    shown, note = to_write(read, to, refit_colors)
+    baked, camera = to_pinhole(shown.gaussians[0], read.camera, eps2d)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_splats(path, baked, to)
-    where = f"{instructions(camera, scene.background, eps2d)}{f', but for colours. {note}' if note else '.'}"
+    where = f"{instructions(camera, read.background, eps2d)}{f', but for colours. {note}' if note else '.'}"
     print(f"{path}: {baked.count} Gaussians; model: {described(run)}. {where}")
     if hardly := hardly_trained(run, model, seen):
         say(f"{run} is {hardly}")

@@ -18,7 +18,7 @@ from splatlearn.core.gaussians import Gaussians
 from splatlearn.files import to_pinhole, write_splats
 from splatlearn.fitting import FitOptions, fit, initial_gaussians
 from splatlearn.models import GMAE
-from splatlearn.zero_shot import Scene, read_scene
+from splatlearn.zero_shot import ImageGaussians, gaussians_of
 
 ENDINGS = ("-fit.png", ".ply")
 """Of the files of an image: the rendering and the Gaussians."""
@@ -63,15 +63,15 @@ def fit_image(
     return Fit(fit(image, start, steps, options, camera, watch), trace)
 
 
-def start_of(model: GMAE | None, image: Tensor, count: int, seed: int) -> Scene:
+def start_of(model: GMAE | None, image: Tensor, count: int, seed: int) -> ImageGaussians:
     """Return the Gaussians that a fit starts from: the prediction of a model, or `count` at random places."""
     if model is not None:
-        return read_scene(model, image)
+        return gaussians_of(model, image)
     gaussians = initial_gaussians(image, count, torch.Generator().manual_seed(seed))
-    return Scene(gaussians, Camera.gmae(image.shape[-2], image.shape[-1]))
+    return ImageGaussians(gaussians, Camera.gmae(image.shape[-2], image.shape[-1]))
 
 
-def write_fit(folder: Path, name: str, fitted: Scene, refit: bool) -> str:
+def write_fit(folder: Path, name: str, fitted: ImageGaussians, refit: bool) -> str:
     """Write the files of an image, and return a note on what colours lose in its splat file."""
     picture, splats = (folder / f"{name}{ending}" for ending in ENDINGS)
     write_png(picture, fitted.rendering.color[0])

@@ -23,12 +23,12 @@ from splatlearn.models import GMAE
 from splatlearn.zero_shot import (
     EdgeOptions,
     FigureOptions,
+    ImageGaussians,
     ReadOptions,
-    Scene,
     edges_of,
     figure_ground_of,
+    gaussians_of,
     layers_of,
-    read_scene,
 )
 from splatlearn.zero_shot.choices import Rule, Sizing
 from splatlearn.zero_shot.reading import check_options
@@ -36,7 +36,7 @@ from splatlearn.zero_shot.slabs import check_count
 
 MOST_LAYERS = 10_000
 """Files of an image."""
-Write = Callable[[PictureBatch, Scene], Iterable[Sequence[Tensor]]]
+Write = Callable[[PictureBatch, ImageGaussians], Iterable[Sequence[Tensor]]]
 """Makes the pictures of every image of a batch, in the order of the endings of their files."""
 
 
@@ -74,10 +74,10 @@ def layers_made(count: int, rule: Rule, refit: bool, sizing: Sizing) -> ReadOut:
         if sizing == "resize":
             check_count(count, model.config.gaussians)
 
-    def write(batch: PictureBatch, scene: Scene) -> Iterable[Sequence[Tensor]]:
-        found = layers_of(refitted(scene) if refit else scene, count, rule)
-        lost.measure(batch.names, found, scene)
-        for whole, each in zip(scene.rendering.color, found, strict=True):
+    def write(batch: PictureBatch, read: ImageGaussians) -> Iterable[Sequence[Tensor]]:
+        found = layers_of(refitted(read) if refit else read, count, rule)
+        lost.measure(batch.names, found, read)
+        for whole, each in zip(read.rendering.color, found, strict=True):
             yield [whole, *each]
 
     endings = ("-rendering.png", *(f"-layer-{number:02d}.png" for number in range(1, count + 1)))
@@ -87,8 +87,8 @@ def layers_made(count: int, rule: Rule, refit: bool, sizing: Sizing) -> ReadOut:
 def figures_made(options: FigureOptions) -> ReadOut:
     """The soft mask, the mask, and the image with the soft mask as its alpha."""
 
-    def write(batch: PictureBatch, scene: Scene) -> Iterable[Sequence[Tensor]]:
-        for image, soft in zip(batch.images, figure_ground_of(scene, options).cpu(), strict=True):
+    def write(batch: PictureBatch, read: ImageGaussians) -> Iterable[Sequence[Tensor]]:
+        for image, soft in zip(batch.images, figure_ground_of(read, options).cpu(), strict=True):
             yield [soft, (soft >= 0.5).float(), torch.cat([image, soft.unsqueeze(0)])]
 
     return ReadOut("figure and ground", ("-soft.png", "-mask.png", "-figure.png"), write)
@@ -97,15 +97,15 @@ def figures_made(options: FigureOptions) -> ReadOut:
 def edges_made(options: EdgeOptions) -> ReadOut:
     """The edges."""
 
-    def write(batch: PictureBatch, scene: Scene) -> Iterable[Sequence[Tensor]]:
-        for found in edges_of(scene, options):
+    def write(batch: PictureBatch, read: ImageGaussians) -> Iterable[Sequence[Tensor]]:
+        for found in edges_of(read, options):
             yield [found]
 
     return ReadOut("edges", ("-edges.png",), write)
 
 
 def read_options(reading: Reading) -> ReadOptions:
-    """What `read_scene` takes; says which options have no effect."""
+    """What `gaussians_of` takes; says which options have no effect."""
     if reading.sizing != "windows":
         note_unused(changed(reading, "window", "overlap"), "without --sizing windows")
     return ReadOptions(reading.sizing, reading.window, reading.overlap, reading.fit_steps)
@@ -119,7 +119,7 @@ def read_out(
     reading: Reading,
     made: ReadOut,
 ) -> int:
-    """Write what is made of the images' scenes. Raises InputError at the end for images that were left out."""
+    """Write what is made of images. Raises InputError at the end for images that were left out."""
     # It brings matplotlib.
     from splatlearn.report.hardly_trained import hardly_trained
 
@@ -138,9 +138,9 @@ def read_out(
     with outputs.writing() as folder, progress_bar() as told:
         for batch in pictures:
             at_hand = partial(part_of, told, made.what, done + pictures.failed, len(batch.names), len(pictures.files))
-            scene = read_scene(model, batch.images.to(device), options, at_hand)
+            read = gaussians_of(model, batch.images.to(device), options, at_hand)
             hardly = hardly if done else hardly_trained(run, model, batch.images)
-            for name, found in zip(batch.names, made.write(batch, scene), strict=True):
+            for name, found in zip(batch.names, made.write(batch, read), strict=True):
                 for ending, pixels in zip(made.endings, found, strict=True):
                     write_png(folder / f"{name}{ending}", pixels)
                     written.append(f"{name}{ending}")
@@ -156,5 +156,5 @@ def read_out(
 
 
 def part_of(told: Told, what: str, before: int, images: int, of: int, parts: str, done: int, total: int) -> None:
-    """Tell how much of a batch of images is read, as `read_scene` tells it, after those that came before."""
+    """Tell how much of a batch of images is read, as `gaussians_of` tells it, after those that came before."""
     told(what, before + images * done / total, of, f"{parts} {done} of {total}")

@@ -45,7 +45,7 @@ def view_command(
     from splatlearn.report.hardly_trained import hardly_trained
     from splatlearn.viewer import viewed_images, write_view
     from splatlearn.viewer.contents import FEWEST_GROUPS, MOST_GROUPS
-    from splatlearn.zero_shot import read_scene
+    from splatlearn.zero_shot import gaussians_of
     from splatlearn.zero_shot.reading import check_options
 
     if run is not None and (is_splat_file(run) or is_reconstruction(run)):
@@ -74,8 +74,8 @@ def view_command(
             before = len(found) + pictures.failed
             at_hand = partial(part_of, told, "view", before, len(batch.names), len(pictures.files))
             hardly = hardly if found else hardly_trained(run, model, batch.images)
-            scene = read_scene(model, batch.images.to(on), options, at_hand)
-            found += viewed_images(scene, batch.images, batch.names, groups)
+            read = gaussians_of(model, batch.images.to(on), options, at_hand)
+            found += viewed_images(read, batch.images, batch.names, groups)
             told("view", len(found) + pictures.failed, len(pictures.files))
     if found:
         lead = "What the model paints of whole images, nothing hidden. Drag the picture to tilt it."

@@ -17,7 +17,7 @@ from splatlearn.report.model_report import model_sections
 from splatlearn.report.parts.figures import zero_shot_strip
 from splatlearn.report.parts.page import Figure, Section
 from splatlearn.report.run_facts import hidden_share, predicted_target
-from splatlearn.zero_shot import edges_of, figure_ground_of, layers_of, read_scene
+from splatlearn.zero_shot import edges_of, figure_ground_of, gaussians_of, layers_of
 from splatlearn.zero_shot.layer_reading import are_clamped, layers_error
 
 LAYERS = 3
@@ -80,14 +80,14 @@ def zero_shot_section(
     The model runs as in evaluation. Raises InputError for photos whose size the model does not take.
     """
     with evaluating(model):
-        scene = read_scene(model, images)
-        slabs = layers_of(scene, LAYERS)
+        read = gaussians_of(model, images)
+        slabs = layers_of(read, LAYERS)
         strip = zero_shot_strip(
-            images, figure_ground_of(scene), edges_of(scene), [slabs[:, index] for index in range(LAYERS)], names
+            images, figure_ground_of(read), edges_of(read), [slabs[:, index] for index in range(LAYERS)], names
         )
         caption = ZERO_SHOT
         if are_clamped(slabs):
-            worst = max(layers_error(scene, slabs), key=lambda error: error.largest)
+            worst = max(layers_error(read, slabs), key=lambda error: error.largest)
             caption += f" {CLAMPED.format(worst)}"
     alt = f"{len(names)} photos with their figure, edges and layers"
     return Section(title, intro, [Figure(strip, alt=alt, caption=caption)])

@@ -26,7 +26,7 @@ from splatlearn.fitting import clamping_error
 from splatlearn.fitting.losses.metrics import psnr
 from splatlearn.rendering import render
 from splatlearn.rendering.compositing import background_colors
-from splatlearn.zero_shot import Scene
+from splatlearn.zero_shot import ImageGaussians
 from splatlearn.zero_shot.grouping import group_gaussians
 
 FEWEST_GROUPS, MOST_GROUPS = 2, 10
@@ -112,9 +112,9 @@ class ViewedImage:
 
 @torch.no_grad()
 def viewed_images(
-    scene: Scene, images: Float[Tensor, "B 3 H W"], names: Sequence[str], groups: int = 8
+    read: ImageGaussians, images: Float[Tensor, "B 3 H W"], names: Sequence[str], groups: int = 8
 ) -> list[ViewedImage]:
-    """The images of a scene, ready for a page.
+    """Images that a model has read, ready for a page.
 
     - `images`: in [0, 1], what the model saw; `names`: one for each; `groups`: clusters of Gaussians in each.
 
@@ -125,10 +125,10 @@ def viewed_images(
         raise InputError(f"names: expected {len(images)}, one for each image, got {len(names)}")
     if not FEWEST_GROUPS <= groups <= MOST_GROUPS:
         raise InputError(f"groups: expected {FEWEST_GROUPS} to {MOST_GROUPS} clusters, got {groups}")
-    labels = torch.empty_like(scene.order).scatter_(1, scene.order, group_gaussians(scene, groups))
-    behind = background_colors(scene.background, scene.gaussians.fixed_colors())
+    labels = torch.empty_like(read.order).scatter_(1, read.order, group_gaussians(read, groups))
+    behind = background_colors(read.background, read.gaussians.fixed_colors())
     return [
-        ViewedImage(names[k], images[k].cpu(), scene.gaussians[k].to("cpu"), scene.camera, behind[k].cpu(), each)
+        ViewedImage(names[k], images[k].cpu(), read.gaussians[k].to("cpu"), read.camera, behind[k].cpu(), each)
         for k, each in enumerate(labels.cpu())
     ]
 

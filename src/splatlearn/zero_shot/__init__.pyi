@@ -7,6 +7,6 @@ from .figure_reading import figure_ground_of as figure_ground_of
 from .layer_reading import composite_layers as composite_layers
 from .layer_reading import layers as layers
 from .layer_reading import layers_of as layers_of
+from .reading import ImageGaussians as ImageGaussians
 from .reading import ReadOptions as ReadOptions
-from .reading import Scene as Scene
-from .reading import read_scene as read_scene
+from .reading import gaussians_of as gaussians_of

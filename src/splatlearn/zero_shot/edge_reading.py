@@ -17,7 +17,7 @@ from splatlearn.rendering.compositing import background_colors
 from splatlearn.zero_shot.choices import SIGMA, Cue, EdgeMethod
 from splatlearn.zero_shot.contrast import contrast_near
 from splatlearn.zero_shot.gradients import gradient_map, thin_lines
-from splatlearn.zero_shot.reading import ReadOptions, Scene, principal_tokens, read_scene
+from splatlearn.zero_shot.reading import ImageGaussians, ReadOptions, gaussians_of, principal_tokens
 from splatlearn.zero_shot.slabs import cut_slabs, paint, slab_of
 
 CUES: tuple[Cue, ...] = ("layers", "depth", "color")
@@ -41,7 +41,7 @@ class EdgeOptions:
       changed it by more than `change`, and mark the jumps. `"soft"` composites `cues` as channels and takes their
       gradient; it needs no threshold.
     - `layers`: numbers of equal-count layers, all of which are combined.
-    - `cues`: of `"soft"`: layer indices, depth (both relative to the scene's), colour, and the decoder's tokens. None:
+    - `cues`: of `"soft"`: layer indices, depth (both relative to the image's), colour, and the decoder's tokens. None:
       layers, depth and colour, but colour alone after a fit, which serves colours and disturbs the order.
     - `sigma`: smoothing before the gradient, pixels.
     - `thin`: keep the crests alone (`"soft"`).
@@ -79,42 +79,42 @@ def edges(
     options: ReadOptions | None = None,
 ) -> Float[Tensor, "B H W"]:
     """The edges of images [B, 3, H, W] in [0, 1], as `edges_of` the Gaussians that a GMAE predicts; raises as it and
-    `read_scene` do."""
-    return edges_of(read_scene(model, images, options), edge_options)
+    `gaussians_of` do."""
+    return edges_of(gaussians_of(model, images, options), edge_options)
 
 
 @torch.no_grad()
-def edges_of(scene: Scene, options: EdgeOptions | None = None) -> Float[Tensor, "B H W"]:
+def edges_of(read: ImageGaussians, options: EdgeOptions | None = None) -> Float[Tensor, "B H W"]:
     """Strengths of edges in [0, 1], by the chosen method; 0 where the picture has no contrast around.
 
     Numbers of layers beyond that of the Gaussians are left out. Raises InputError when none is left, and for tokens
-    as a cue where the scene has none.
+    as a cue where there are none.
     """
     options = options or EdgeOptions()
-    counts = [count for count in options.layers if count <= scene.splats.count]
+    counts = [count for count in options.layers if count <= read.splats.count]
     if not counts:
         raise InputError(
-            f"layers: expected at most {scene.splats.count} layers, the number of Gaussians, got {options.layers}"
+            f"layers: expected at most {read.splats.count} layers, the number of Gaussians, got {options.layers}"
         )
     if options.method == "index":
-        jumps = [_jumps(layer_index(scene, count, options.change)) for count in counts]
-        return torch.stack(jumps).mean(dim=0) * contrast_near(scene.picture)
-    cues = options.cues or (FITTED_CUES if scene.fitted else CUES)
-    strength, direction = gradient_map(_cue_maps(scene, counts, cues), options.sigma)
+        jumps = [_jumps(layer_index(read, count, options.change)) for count in counts]
+        return torch.stack(jumps).mean(dim=0) * contrast_near(read.picture)
+    cues = options.cues or (FITTED_CUES if read.fitted else CUES)
+    strength, direction = gradient_map(_cue_maps(read, counts, cues), options.sigma)
     if options.thin:
         strength = thin_lines(strength, direction)
-    return strength / (strength + HALF) * contrast_near(scene.picture)
+    return strength / (strength + HALF) * contrast_near(read.picture)
 
 
-def layer_index(scene: Scene, count: int, change: float) -> Int64[Tensor, "B H W"]:
+def layer_index(read: ImageGaussians, count: int, change: float) -> Int64[Tensor, "B H W"]:
     """For each pixel the nearest of `count` equal-count layers that changes a colour there by more than `change`.
 
-    Layers are painted far to near over the scene's background; `count` where none does.
+    Layers are painted far to near over the background; `count` where none does.
     """
-    index = slab_of(scene.splats, count, "count", scene.size)
-    slabs = cut_slabs(scene.splats, index, count, scene.size)
-    picture = background_colors(scene.background, scene.splats.colors)[:, :, None, None]
-    written = torch.full_like(index[:, :1, None], count).expand(-1, *scene.size)
+    index = slab_of(read.splats, count, "count", read.size)
+    slabs = cut_slabs(read.splats, index, count, read.size)
+    picture = background_colors(read.background, read.splats.colors)[:, :, None, None]
+    written = torch.full_like(index[:, :1, None], count).expand(-1, *read.size)
     for layer in reversed(range(count)):
         after = slabs.color[:, layer] + picture * slabs.transmittance[:, layer].unsqueeze(1)
         changed = (after - picture).abs().amax(dim=1) > change
@@ -130,14 +130,14 @@ def _jumps(index: Int64[Tensor, "B H W"]) -> Float[Tensor, "B H W"]:
     return torch.maximum(right, below)
 
 
-def _cue_maps(scene: Scene, counts: list[int], cues: tuple[Cue, ...]) -> Float[Tensor, "B C H W"]:
-    """Every cue as channels that span about 1 over a scene, each cue with the same total weight."""
+def _cue_maps(read: ImageGaussians, counts: list[int], cues: tuple[Cue, ...]) -> Float[Tensor, "B C H W"]:
+    """Every cue as channels that span about 1 over an image, each cue with the same total weight."""
     maps = []
     for cue in cues:
-        features = _features(scene, counts, cue)
-        painted, alpha = paint(scene.splats, features, scene.size)
+        features = _features(read, counts, cue)
+        painted, alpha = paint(read.splats, features, read.size)
         if cue == "color":
-            behind = background_colors(scene.background, scene.splats.colors)[:, :, None, None]
+            behind = background_colors(read.background, read.splats.colors)[:, :, None, None]
             shown = painted + behind * (1.0 - alpha).unsqueeze(1)
         else:
             # The mean of what covers a pixel; where little does, all of it is as far as the farthest.
@@ -147,14 +147,14 @@ def _cue_maps(scene: Scene, counts: list[int], cues: tuple[Cue, ...]) -> Float[T
     return torch.cat(maps, dim=1)
 
 
-def _features(scene: Scene, counts: list[int], cue: Cue) -> Float[Tensor, "B K C"]:
-    splats = scene.splats
+def _features(read: ImageGaussians, counts: list[int], cue: Cue) -> Float[Tensor, "B K C"]:
+    splats = read.splats
     if cue == "color":
         return splats.colors
     if cue == "depth":
         near, far = splats.depths.quantile(0.02, dim=1, keepdim=True), splats.depths.quantile(0.98, dim=1, keepdim=True)
         return ((splats.depths - near) / (far - near).clamp_min(1e-6)).clamp(0.0, 1.0).unsqueeze(-1)
     if cue == "layers":
-        indices = [slab_of(splats, count, "count", scene.size) / (count - 1) for count in counts]
+        indices = [slab_of(splats, count, "count", read.size) / (count - 1) for count in counts]
         return torch.stack(indices, dim=-1)
-    return principal_tokens(scene, 8)
+    return principal_tokens(read, 8)

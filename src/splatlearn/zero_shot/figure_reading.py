@@ -19,7 +19,7 @@ from splatlearn.zero_shot.choices import FigureMethod, Side
 from splatlearn.zero_shot.contrast import contrast_of
 from splatlearn.zero_shot.grouping import figure_likeness, group_gaussians
 from splatlearn.zero_shot.mixtures import figure_of_mixtures
-from splatlearn.zero_shot.reading import ReadOptions, Scene, read_scene
+from splatlearn.zero_shot.reading import ImageGaussians, ReadOptions, gaussians_of
 from splatlearn.zero_shot.slabs import cut_slabs, paint, slab_of, visible_weights
 
 MOST = 10_000
@@ -69,31 +69,31 @@ def figure_ground(
     options: ReadOptions | None = None,
 ) -> Float[Tensor, "B H W"]:
     """The figures of images [B, 3, H, W] in [0, 1], as `figure_ground_of` the Gaussians that a GMAE predicts; raises as
-    it and `read_scene` do."""
-    return figure_ground_of(read_scene(model, images, options), figure_options)
+    it and `gaussians_of` do."""
+    return figure_ground_of(gaussians_of(model, images, options), figure_options)
 
 
 @torch.no_grad()
-def figure_ground_of(scene: Scene, options: FigureOptions | None = None) -> Float[Tensor, "B H W"]:
+def figure_ground_of(read: ImageGaussians, options: FigureOptions | None = None) -> Float[Tensor, "B H W"]:
     """A soft mask in [0, 1], 1 for figure; the binary one is where it is at least 0.5.
 
     An image in which nothing can be told apart is all ground, and so is one without contrast.
     """
-    found = _figure_of(scene, options or FigureOptions())
-    return found * contrast_of(scene.picture).to(found)[:, None, None]
+    found = _figure_of(read, options or FigureOptions())
+    return found * contrast_of(read.picture).to(found)[:, None, None]
 
 
-def _figure_of(scene: Scene, options: FigureOptions) -> Float[Tensor, "B H W"]:
+def _figure_of(read: ImageGaussians, options: FigureOptions) -> Float[Tensor, "B H W"]:
     if options.method == "mixtures":
         # Probabilities as they are: 0.5 says which side is likelier, and the hill has its place among them.
-        return figure_of_mixtures(scene, center_hill(*scene.size) if options.center else None, options.seed)
+        return figure_of_mixtures(read, center_hill(*read.size) if options.center else None, options.seed)
     if options.method == "groups":
-        found = _from_groups(scene, options)
+        found = _from_groups(read, options)
     else:
-        values = _closeness(scene) if options.method == "depth" else _from_order(scene, options.cuts)
+        values = _closeness(read) if options.method == "depth" else _from_order(read, options.cuts)
         found = _sided(calibrated(values), options.side)
     if options.center:
-        found = found * center_hill(*scene.size).to(found)
+        found = found * center_hill(*read.size).to(found)
     return calibrated(found)
 
 
@@ -135,20 +135,20 @@ def _sided(masks: Float[Tensor, "B H W"], side: Side) -> Float[Tensor, "B H W"]:
     return torch.where(turned[:, None, None], 1.0 - masks, masks)
 
 
-def _closeness(scene: Scene) -> Float[Tensor, "B H W"]:
+def _closeness(read: ImageGaussians) -> Float[Tensor, "B H W"]:
     """Minus the composited depth; what nothing covers is as far as the farthest Gaussian."""
-    rendering = scene.rendering
+    rendering = read.rendering
     assert rendering.depth is not None
-    farthest = scene.splats.depths[:, -1, None, None]
+    farthest = read.splats.depths[:, -1, None, None]
     return -(rendering.depth * rendering.alpha + farthest * (1.0 - rendering.alpha))
 
 
-def _from_order(scene: Scene, cuts: int) -> Float[Tensor, "B H W"]:
+def _from_order(read: ImageGaussians, cuts: int) -> Float[Tensor, "B H W"]:
     """Cover by the nearest Gaussians, as many as make the colours of the two sides differ most."""
-    count = min(cuts, scene.splats.count)
-    slabs = cut_slabs(scene.splats, slab_of(scene.splats, count, "count", scene.size), count, scene.size)
+    count = min(cuts, read.splats.count)
+    slabs = cut_slabs(read.splats, slab_of(read.splats, count, "count", read.size), count, read.size)
     near = 1.0 - slabs.transmittance.cumprod(dim=1)
-    colors = scene.rendering.color
+    colors = read.rendering.color
     total = colors.mean(dim=(2, 3)).unsqueeze(1)
     area = near.mean(dim=(2, 3))
     inside = torch.einsum("blhw,bchw->blc", near, colors) / (near.shape[-1] * near.shape[-2])
@@ -158,12 +158,12 @@ def _from_order(scene: Scene, cuts: int) -> Float[Tensor, "B H W"]:
     return near[torch.arange(len(best), device=best.device), best]
 
 
-def _from_groups(scene: Scene, options: FigureOptions) -> Float[Tensor, "B H W"]:
-    splats = scene.splats
-    labels = group_gaussians(scene, options.groups, options.seed)
+def _from_groups(read: ImageGaussians, options: FigureOptions) -> Float[Tensor, "B H W"]:
+    splats = read.splats
+    labels = group_gaussians(read, options.groups, options.seed)
     members = F.one_hot(labels, options.groups).to(splats.colors.dtype)
-    weights = members * visible_weights(splats, scene.size).unsqueeze(-1)
+    weights = members * visible_weights(splats, read.size).unsqueeze(-1)
     sums = torch.einsum("bkg,bkc->bgc", weights, splats.colors)
     colors = sums / weights.sum(dim=1).clamp_min(1e-9).unsqueeze(-1)
-    painted, _ = paint(splats, members, scene.size)
+    painted, _ = paint(splats, members, read.size)
     return torch.einsum("bghw,bg->bhw", painted, figure_likeness(painted, colors))

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from splatlearn.core.device import in_float64
-from splatlearn.zero_shot.reading import Scene, principal_tokens
+from splatlearn.zero_shot.reading import ImageGaussians, principal_tokens
 from splatlearn.zero_shot.slabs import k_means, visible_weights
 
 WEIGHTS = {"center": 1.0, "depth": 0.5, "color": 3.0, "scale": 0.25, "tokens": 1.0}
@@ -19,25 +19,25 @@ COLOR_SIGMA = 0.1
 """Distance of colours at which two groups are one region no longer."""
 
 
-def group_gaussians(scene: Scene, groups: int, seed: int = 0) -> Int64[Tensor, "B K"]:
+def group_gaussians(read: ImageGaussians, groups: int, seed: int = 0) -> Int64[Tensor, "B K"]:
     """Groups 0 … groups − 1 of the splats in the depth order, by k-means.
 
     A splat weighs as much as it paints of the picture. The numbers compared are centre, depth, colour, log scale and,
     where there are any, the decoder's tokens.
     """
-    weights = in_float64(visible_weights(scene.splats, scene.size)).cpu().numpy()
-    features = in_float64(group_features(scene)).cpu().numpy()
+    weights = in_float64(visible_weights(read.splats, read.size)).cpu().numpy()
+    features = in_float64(group_features(read)).cpu().numpy()
     labels = []
     for points, weight in zip(features, weights, strict=True):
         wanted = min(groups, len(np.unique(points, axis=0)))
         labels.append(k_means(points, wanted, weights=np.maximum(weight, 1e-9), seed=seed).labels_)
-    return torch.from_numpy(np.stack(labels)).long().to(scene.splats.colors.device)
+    return torch.from_numpy(np.stack(labels)).long().to(read.splats.colors.device)
 
 
-def group_features(scene: Scene) -> Float[Tensor, "B K F"]:
+def group_features(read: ImageGaussians) -> Float[Tensor, "B K F"]:
     """What Gaussians are compared by, in the depth order."""
-    splats = scene.splats
-    span = splats.means2d.new_tensor([scene.size[1], scene.size[0]])
+    splats = read.splats
+    span = splats.means2d.new_tensor([read.size[1], read.size[0]])
     determinant = splats.conics[..., 0] * splats.conics[..., 2] - splats.conics[..., 1].square()
     parts = {
         "center": 2.0 * splats.means2d / span - 1.0,
@@ -45,8 +45,8 @@ def group_features(scene: Scene) -> Float[Tensor, "B K F"]:
         "color": splats.colors,
         "scale": _standardised(-0.25 * determinant.clamp_min(1e-20).log()).unsqueeze(-1),
     }
-    if scene.tokens is not None:
-        tokens = principal_tokens(scene, 8)
+    if read.tokens is not None:
+        tokens = principal_tokens(read, 8)
         parts["tokens"] = (tokens - 0.5) * 2.0
     return torch.cat([WEIGHTS[name] * values for name, values in parts.items()], dim=-1)
 

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from splatlearn.core.device import in_float64
-from splatlearn.zero_shot.reading import Scene
+from splatlearn.zero_shot.reading import ImageGaussians
 from splatlearn.zero_shot.slabs import k_means, paint, visible_weights
 
 ROUNDS = 4
@@ -25,7 +25,7 @@ MARGIN = 1 / 8
 
 
 def figure_of_mixtures(
-    scene: Scene, prior: Float[Tensor, "H W"] | None = None, seed: int = 0
+    read: ImageGaussians, prior: Float[Tensor, "H W"] | None = None, seed: int = 0
 ) -> Float[Tensor, "B H W"]:
     """How likely each pixel is figure, by the colours of the splats that paint it.
 
@@ -36,14 +36,14 @@ def figure_of_mixtures(
     the splats' probabilities are painted. A splat weighs as much as it paints of the picture (Rother et al. 2004,
     section 3, without hands and without the graph cut: a splat is a neighbourhood already).
     """
-    splats = scene.splats
-    weights = in_float64(visible_weights(splats, scene.size)).clamp_min(1e-9).cpu().numpy()
+    splats = read.splats
+    weights = in_float64(visible_weights(splats, read.size)).clamp_min(1e-9).cpu().numpy()
     colors = skimage.color.rgb2lab(in_float64(splats.colors.clamp(0.0, 1.0)).cpu().numpy())
-    inside = _inside(splats.means2d, scene.size).cpu().numpy()
+    inside = _inside(splats.means2d, read.size).cpu().numpy()
     lean = np.zeros(weights.shape) if prior is None else _log_odds(prior, splats.means2d).cpu().numpy()
     found = [_probabilities(*each, seed) for each in zip(colors, weights, inside, lean, strict=True)]
     members = torch.from_numpy(np.stack(found)).to(splats.colors).unsqueeze(-1)
-    painted, _ = paint(splats, members, scene.size)
+    painted, _ = paint(splats, members, read.size)
     return painted[:, 0]
 
 

@@ -25,7 +25,7 @@ from splatlearn.zero_shot.choices import Sizing
 from splatlearn.zero_shot.windows import Window, least_window, merge_windows, resize, windows_over
 
 Progress = Callable[[str, int, int], None]
-"""Told the parts that reading consists of ("windows" or "steps"), how many are done, and their number."""
+"""Called with the kind of work ("windows" or "steps"), the number of parts that are done, and the number of all."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,13 @@ class ReadOptions:
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
-    """Gaussians [B, K], the camera that sees them at the image's size, and what lies behind.
+class ImageGaussians:
+    """The Gaussians [B, K] of images, the camera that sees them at the images' size, and the background.
 
-    `tokens` [B, K, D]: what the decoder said where it emitted each Gaussian; None without a model. `fitted`: gradient
-    steps that the Gaussians have had since. `color`: what the model lets colours be, for `FitOptions`. `image`
-    [B, 3, H, W]: the picture that was read; None without one.
+    - `tokens` [B, K, D]: the decoder's token of each Gaussian; None without a model.
+    - `fitted`: number of gradient steps that the Gaussians have had since the model predicted them.
+    - `color`: the range of colours that the model allows, for `FitOptions`.
+    - `image` [B, 3, H, W]: the images; None without any.
     """
 
     gaussians: Gaussians
@@ -94,7 +95,7 @@ class Scene:
 
     @property
     def picture(self) -> Float[Tensor, "B 3 H W"]:
-        """What the Gaussians stand for: the image that was read, else what they paint."""
+        """The images, or the rendering of the Gaussians if there are none."""
         return self.rendering.color if self.image is None else self.image
 
     @property
@@ -104,12 +105,12 @@ class Scene:
 
 
 @torch.no_grad()
-def read_scene(
+def gaussians_of(
     model: Any,
     images: Float[Tensor, "B 3 H W"],
     options: ReadOptions | None = None,
     progress: Progress | None = None,
-) -> Scene:
+) -> ImageGaussians:
     """Let a GMAE predict the Gaussians of whole images, without masking.
 
     - `images`: in [0, 1], at least as large as a patch.
@@ -145,7 +146,7 @@ def read_scene(
         steps, how = options.fit_steps, FitOptions(background=background, color=color)
         watch = None if progress is None else lambda step, errors: progress("steps", step, steps)
         gaussians = fit(images, gaussians, steps, how, camera, watch)
-    return Scene(gaussians, camera, background, tokens, options.fit_steps, color, images)
+    return ImageGaussians(gaussians, camera, background, tokens, options.fit_steps, color, images)
 
 
 def check_options(model: GMAE, options: ReadOptions) -> None:
@@ -157,15 +158,15 @@ def check_options(model: GMAE, options: ReadOptions) -> None:
         )
 
 
-def principal_tokens(scene: Scene, count: int) -> Float[Tensor, "B K count"]:
+def principal_tokens(read: ImageGaussians, count: int) -> Float[Tensor, "B K count"]:
     """The tokens of the splats along their first principal axes, in the depth order, each axis scaled into [0, 1].
 
-    Raises InputError where the scene has no tokens.
+    Raises InputError where it has no tokens.
     """
-    if scene.tokens is None:
-        raise InputError("scene: expected a scene with the decoder's tokens, got one of Gaussians only; use other cues")
-    each = torch.arange(scene.tokens.shape[0], device=scene.tokens.device).unsqueeze(-1)
-    tokens = scene.tokens[each, scene.order].float()
+    if read.tokens is None:
+        raise InputError("read: expected Gaussians with the decoder's tokens, got Gaussians alone; use other cues")
+    each = torch.arange(read.tokens.shape[0], device=read.tokens.device).unsqueeze(-1)
+    tokens = read.tokens[each, read.order].float()
     centred = tokens - tokens.mean(dim=1, keepdim=True)
     _, lengths, axes = torch.linalg.svd(centred, full_matrices=False)
     kept = min(count, axes.shape[1])

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from splatlearn.evaluation.boundaries.baselines import canny_edges, sobel_edges
 from splatlearn.models import GMAE, MaskedAutoencoder
-from splatlearn.zero_shot import EdgeOptions, ReadOptions, edges_of, read_scene
+from splatlearn.zero_shot import EdgeOptions, ReadOptions, edges_of, gaussians_of
 from splatlearn.zero_shot.edge_reading import CUES
 
 Panel = Mapping[str, Float[np.ndarray, "H W"]]
@@ -56,8 +56,8 @@ def gmae_edges(
     """Read-outs of one GMAE's Gaussians, which are predicted once for all."""
 
     def panel(photo: np.ndarray) -> Panel:
-        scene = read_scene(model, as_images(photo, model), options)
-        return {f"{name}, {each}": edges_of(scene, how)[0].cpu().numpy() for each, how in read_outs.items()}
+        read = gaussians_of(model, as_images(photo, model), options)
+        return {f"{name}, {each}": edges_of(read, how)[0].cpu().numpy() for each, how in read_outs.items()}
 
     return EdgeContender(name, panel)
 

@@ -14,7 +14,7 @@ from splatlearn.evaluation.saliency.baselines import center_prior, color_mixture
 from splatlearn.evaluation.saliency.data import Pair, read_figure
 from splatlearn.evaluation.saliency.scores import FigureScores, MaskScore, figure_scores, mask_score
 from splatlearn.models import GMAE
-from splatlearn.zero_shot import FigureOptions, ReadOptions, figure_ground_of, read_scene
+from splatlearn.zero_shot import FigureOptions, ReadOptions, figure_ground_of, gaussians_of
 
 Panel = Mapping[str, Float[np.ndarray, "H W"]]
 """Soft masks in [0, 1] by the method's name."""
@@ -61,8 +61,8 @@ def gmae_figures(
     """Read-outs of one GMAE's Gaussians, which are predicted once for all."""
 
     def panel(photo: np.ndarray) -> Panel:
-        scene = read_scene(model, as_images(photo, model), options)
-        return {f"{name}, {each}": figure_ground_of(scene, how)[0].cpu().numpy() for each, how in read_outs.items()}
+        read = gaussians_of(model, as_images(photo, model), options)
+        return {f"{name}, {each}": figure_ground_of(read, how)[0].cpu().numpy() for each, how in read_outs.items()}
 
     return FigureContender(name, panel)
 
