@@ -10,7 +10,7 @@ from torch import Tensor
 
 from splatlearn.core.typed import build
 from splatlearn.runs import checkpoints
-from splatlearn.runs.checkpoint_files import Retention
+from splatlearn.runs.checkpoint_store import Retention
 from splatlearn.runs.processes import Processes
 from splatlearn.runs.schema import Schema
 

@@ -32,7 +32,7 @@ from splatlearn.reconstruction.schedules import schedule_of, strategy_of
 from splatlearn.reconstruction.starting import EXTENT, first_gaussians
 from splatlearn.reconstruction.views import StepViews, share_at
 from splatlearn.rendering.compositing import Background
-from splatlearn.runs.checkpoint_files import set_aside
+from splatlearn.runs.checkpoint_store import set_aside
 from splatlearn.runs.data_identity import DataIdentity
 from splatlearn.runs.folder import RECIPE, RunFolder, entered
 from splatlearn.runs.log import Logbook, restore
