@@ -20,6 +20,7 @@ GROUPS = {
     "Photographs of a scene": {
         "reconstruct": ("reconstruct", "reconstruct_command"),
         "inspect": ("inspect", "inspect_command"),
+        "sfm": ("sfm", "sfm_command"),
     },
     "Training images": {
         "pretrain": ("pretrain", "pretrain_command"),
