@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 # Threads that wait for others sleep: spinning, they would take a processor from other tests. OpenMP reads this once.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -74,35 +74,53 @@ BUDGETS = {
     ("rendering",): 120,
     ("models",): 90,
     ("training", "runs"): 120,
-    ("fitting",): 90,
+    ("fitting", "reconstruction"): 90,
     ("captures",): 90,
 }
 """Folders of tests and the seconds that theirs may take together on two workers; all others have REST."""
 REST = 90
-SPENT = pytest.StashKey[dict[tuple[str, ...], float]]()
+SPENT = pytest.StashKey[dict[tuple[str, ...], list[float]]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[SPENT] = defaultdict(float)
+    config.stash[SPENT] = defaultdict(lambda: [0.0, 0.0])
     config.pluginmanager.register(_Seconds(config.stash[SPENT]))
 
 
 class _Seconds:
     """Adds up how long the tests of each folder take, fixtures included; nothing is judged by it."""
 
-    def __init__(self, spent: dict[tuple[str, ...], float]) -> None:
-        self.spent = spent
+    def __init__(self, spent: dict[tuple[str, ...], list[float]]) -> None:
+        self.spent, self.until = spent, 0.0
+
+    def pytest_runtest_logstart(self) -> None:
+        self.until = _processor_seconds()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """In the process of the test: what its phase took of the processor."""
+        report = yield
+        before, self.until = self.until, _processor_seconds()
+        report.processor_seconds = self.until - before  # pyright: ignore[reportAttributeAccessIssue]
+        return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         folder = report.nodeid.removeprefix("tests/").split("/")[0]
-        self.spent[next((rooms for rooms in BUDGETS if folder in rooms), ())] += report.duration
+        seconds = self.spent[next((rooms for rooms in BUDGETS if folder in rooms), ())]
+        seconds[0] += report.duration
+        seconds[1] += getattr(report, "processor_seconds", 0.0)
+
+
+def _processor_seconds() -> float:
+    """Of this process and of those that it started and waited for."""
+    return sum(os.times()[:4])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the seconds of each budget, as if two workers had shared them evenly."""
+    """Print the seconds of each budget, as if two workers had shared them evenly, and those of the processor."""
     spent = config.stash[SPENT]
-    if sum(spent.values()) > 60:
-        for rooms, seconds in sorted(spent.items()):
+    if sum(seconds for seconds, _ in spent.values()) > 60:
+        for rooms, (seconds, of_processor) in sorted(spent.items()):
             names = ", ".join(rooms) or "all others"
-            budget = BUDGETS.get(rooms, REST)
-            terminalreporter.write_line(f"{names}: {seconds / 2:.0f} s of {budget} s on two workers")
+            taken = f"{seconds / 2:.0f} s of {BUDGETS.get(rooms, REST)} s on two workers"
+            terminalreporter.write_line(f"{names}: {taken} ({of_processor / 2:.0f} s of processor time)")
