@@ -22,6 +22,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from splatlearn.captures.capture import View
+from splatlearn.captures.finding.names import count
 from splatlearn.captures.photographs.disk_cache import DiskCache, cache_folder
 from splatlearn.captures.photographs.preparing import Plan, planned, prepare
 from splatlearn.core.cameras import Camera
@@ -199,7 +200,7 @@ class Photographs:
         made = f", {' and '.join(steps)} to {after}" if steps else ""
         fits = "all of them fit into" if self.all_bytes <= self._room else "decoded anew where they do not fit into"
         return (
-            f"{len(self)} photographs of {before} pixels{made}: {shown_bytes(self.all_bytes)} in memory, "
+            f"{count(len(self), 'photograph')} of {before} pixels{made}: {shown_bytes(self.all_bytes)} in memory, "
             f"{fits} the budget of {shown_bytes(self.budget)}"
         )
 
