@@ -166,6 +166,8 @@ def test_points_that_are_missing_or_broken(tmp_path: Path) -> None:
     assert "The points cannot be read, and are left out: " in loaded(tmp_path, document).problems[0]
     (tmp_path / "sparse_pc.ply").unlink()
     assert load_capture(tmp_path).problems == ("transforms.json names the points sparse_pc.ply, which are not there.",)
+    told = loaded(tmp_path, document | {"ply_file_path": "\ud800\n"}).problems
+    assert told == (r"transforms.json names the points '\ud800\n', which are not there.",)
     del document["ply_file_path"]
     assert loaded(tmp_path, document).problems == ()
 

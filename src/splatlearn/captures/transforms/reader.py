@@ -11,7 +11,7 @@ import numpy as np
 
 from splatlearn.captures.capture import Points, Split
 from splatlearn.captures.described import Described, Entry, LensOfSize
-from splatlearn.captures.finding.names import parts_of
+from splatlearn.captures.finding.names import parts_of, printable
 from splatlearn.captures.finding.point_files import read_point_file
 from splatlearn.captures.lenses import Lens
 from splatlearn.captures.poses import inverted, rigid
@@ -116,7 +116,8 @@ def _points(folder: Path, file: Path, document: dict[str, Any]) -> tuple[Points,
         raise FormatError(f"{file}: {error}") from None
     path = folder.joinpath(*parts_of(name or POINTS))
     if not path.is_file():
-        return Points.none(), [f"{file.name} names the points {path.name}, which are not there."] if name else []
+        sentence = f"{file.name} names the points {printable(path.name)}, which are not there."
+        return Points.none(), [sentence] if name else []
     try:
         return read_point_file(path), []
     except FormatError as error:
