@@ -19,14 +19,27 @@ class PresetValues:
     degree: int = 3
     coarse: float = 0.3
     position_rate: float = 4e-4
+    rate: float = 1.5
+    start_opacity: float = 0.5
+    start_scale: float = 0.4
 
 
 PRESETS: dict[Preset, PresetValues] = {
-    "fast": PresetValues(2_000, 30_000, max_size=800, degree=2),
+    # The shorter a run, the larger its steps: `benchmarks/reconstruct.py` compares them.
+    "fast": PresetValues(2_000, 30_000, max_size=800, degree=2, position_rate=8e-4, rate=2.0),
     "default": PresetValues(7_000, 100_000),
-    "quality": PresetValues(15_000, 300_000, position_rate=1.6e-4),
+    "quality": PresetValues(15_000, 300_000, position_rate=1.6e-4, rate=1.0),
     # Kerbl et al. 2023, of the official code; its Gaussians have no limit.
-    "paper": PresetValues(30_000, 3_000_000, strategy="default", coarse=0.0, position_rate=1.6e-4),
+    "paper": PresetValues(
+        30_000,
+        3_000_000,
+        strategy="default",
+        coarse=0.0,
+        position_rate=1.6e-4,
+        rate=1.0,
+        start_opacity=0.1,
+        start_scale=1.0,
+    ),
 }
 
 

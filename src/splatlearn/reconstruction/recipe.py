@@ -72,8 +72,15 @@ class SceneOptions:
     ssim_weight: float = 0.2
     """Weight of 1 - SSIM in the loss; the mean absolute difference has the rest."""
     position_rate: float | None = None
-    """First learning rate of positions, in extents of the scene; it falls to a hundredth. Default: 1.6e-4; fast and
-    default: 4e-4."""
+    """First learning rate of positions, in extents of the scene; it falls to a hundredth. Default: fast 8e-4, default
+    4e-4, quality and paper 1.6e-4."""
+    rate: float | None = None
+    """Factor of all other learning rates of 3D Gaussian Splatting. Default: fast 2, default 1.5, quality and paper
+    1."""
+    start_opacity: float | None = None
+    """Opacity of first Gaussians that are points or random. Default: 0.5; paper: 0.1."""
+    start_scale: float | None = None
+    """Size of first Gaussians that are points or random, in distances to their neighbours. Default: 0.4; paper: 1."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +153,9 @@ class SceneRecipe(StoredRecipe):
             degree=values.degree,
             coarse=values.coarse,
             position_rate=values.position_rate,
+            rate=values.rate,
+            start_opacity=values.start_opacity,
+            start_scale=values.start_scale,
         )
         scene = filled(scene, random_start=min(100_000, max(100, scene.max_gaussians // 5)))
         steps = scene.steps
@@ -166,7 +176,8 @@ def check_recipe(recipe: SceneRecipe) -> None:
     check_range(
         "a number above 0", lambda value: value > 0,
         steps=scene.steps, minutes=scene.minutes, max_gaussians=scene.max_gaussians, random_start=scene.random_start,
-        position_rate=scene.position_rate, max_size=capture.max_size, photo_memory=capture.photo_memory,
+        position_rate=scene.position_rate, rate=scene.rate, start_scale=scene.start_scale,
+        max_size=capture.max_size, photo_memory=capture.photo_memory,
         evaluate_every=run.evaluate_every, evaluate_views=run.evaluate_views, checkpoint_every=run.checkpoint_every,
         keep_checkpoints=run.keep_checkpoints, log_every=run.log_every, max_skipped=run.max_skipped,
         schedule_steps=recipe.schedule_steps,
@@ -174,6 +185,7 @@ def check_recipe(recipe: SceneRecipe) -> None:
     check_range("a number ≥ 0", lambda value: value >= 0, seed=run.seed, stop_after=run.stop_after)
     check_range("a number below 2^64", lambda value: value < 2**64, seed=run.seed)
     check_range("0, or a number from 2", lambda value: value == 0 or value >= 2, hold_out=capture.hold_out)
+    check_range("a number above 0, at most 1", lambda value: 0 < value <= 1, start_opacity=scene.start_opacity)
     check_range("0, 1, 2 or 3", lambda value: value in (0, 1, 2, 3), degree=scene.degree)
     check_range(
         "a number from 0 to 1", lambda value: 0 <= value <= 1,

@@ -11,7 +11,7 @@ from splatlearn.reconstruction.recipe import SceneRecipe
 
 PAPER_STEPS = 30_000
 """Steps for which the published calendars were made."""
-GROWN = 0.6
+GROWN = 0.4
 """Fraction of the steps after which MCMC's growth has reached the cap."""
 EVERY = 100
 """Steps between edits, in runs of at least `FEWEST_EDITS` times as many; shorter runs edit more often."""
@@ -23,8 +23,17 @@ DEGREES = 0.15
 def schedule_of(recipe: SceneRecipe) -> SceneSchedule:
     """The schedule of a resolved recipe."""
     scene, steps = recipe.scene, recipe.schedule_steps
-    assert steps is not None and scene.degree is not None and scene.position_rate is not None
-    rates = SceneRates(position=scene.position_rate, position_last=scene.position_rate / 100)
+    assert steps is not None and scene.degree is not None
+    assert scene.position_rate is not None and scene.rate is not None
+    usual = SceneRates()
+    rates = SceneRates(
+        position=scene.position_rate,
+        position_last=scene.position_rate / 100,
+        color=scene.rate * usual.color,
+        opacity=scene.rate * usual.opacity,
+        scale=scene.rate * usual.scale,
+        rotation=scene.rate * usual.rotation,
+    )
     return SceneSchedule(
         steps=steps,
         rates=rates,

@@ -36,14 +36,17 @@ def first_gaussians(recipe: SceneRecipe, capture: Capture, photographs: Photogra
         return _from_splats(scene.start_from, capture, cap, seed)
     centers = torch.from_numpy(capture.to_unit.points(capture.centers))
     wants_points = scene.start == "points" or (scene.start == "auto" and len(capture.points) >= FEWEST_POINTS)
+    assert scene.start_opacity is not None and scene.start_scale is not None
     if not wants_points:
         assert scene.random_start is not None
         count = min(scene.random_start, cap)
-        return scattered_gaussians(_cameras(photographs), count, seed), f"{count:,} random Gaussians"
+        made = scattered_gaussians(_cameras(photographs), count, seed, scene.start_opacity, scene.start_scale)
+        return made, f"{count:,} random Gaussians"
     if not len(capture.points):
         raise InputError("start: expected a capture with points, got one without; use --start random")
     places = capture.to_unit.points(capture.points.xyz)
-    found = point_gaussians(places, capture.points.rgb, centers, EXTENT, PointOptions(cap=cap, seed=seed))
+    options = PointOptions(cap=cap, opacity=scene.start_opacity, scale=scene.start_scale, seed=seed)
+    found = point_gaussians(places, capture.points.rgb, centers, EXTENT, options)
     left = {
         "at cameras": found.near_cameras, "not finite": found.not_finite, "duplicates": found.duplicates,
         "above the limit": found.over_cap,
