@@ -61,10 +61,19 @@ def main(options: Options) -> None:
     result = {"environment": environment(), "preset": options.preset, "options": given, "runs": runs}
     columns = ("capture", "seed", "Gaussians", "steps", "s", "CPU s", "dB", "SSIM", "MB")
     rows = [
-        [run["capture"], str(run["seed"]), f"{run['gaussians']:,}", str(run["steps"]), f"{run['seconds']:.1f}", f"{run['cpu']:.0f}",
-         f"{run['psnr']:.2f}", f"{run['ssim']:.4f}", f"{run['peak_mb']:.0f}"]
+        (
+            run["capture"],
+            str(run["seed"]),
+            f"{run['gaussians']:,}",
+            str(run["steps"]),
+            f"{run['seconds']:.1f}",
+            f"{run['cpu']:.0f}",
+            f"{run['psnr']:.2f}",
+            f"{run['ssim']:.4f}",
+            f"{run['peak_mb']:.0f}",
+        )
         for run in runs
-    ]  # fmt: skip
+    ]
     print(table(columns, rows))
     for capture in options.captures:
         scores = [run["psnr"] for run in runs if run["capture"] == Path(capture).name]

@@ -10,8 +10,8 @@ import torch
 from splatlearn.core.cameras import Camera
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.rendering import render
+from splatlearn.rendering.paths import middle_and_radius
 from splatlearn.viewer import ScenePhotograph, ViewedScene
-from splatlearn.viewer.scene_contents import middle_and_radius
 from viewer.pictured import psnr
 from viewer.walked import BACKGROUND, CLOSE, camera_at, pixel_of, scene_gaussians, scene_of, settled, stored
 

@@ -14,9 +14,10 @@ from splatlearn.core.cameras import Camera
 from splatlearn.core.errors import InputError
 from splatlearn.files import read_splats
 from splatlearn.rendering import render
+from splatlearn.rendering.paths import middle_and_radius
 from splatlearn.viewer import ScenePhotograph, Snapshot, ViewedScene, write_scene_view
 from splatlearn.viewer.html import web_file
-from splatlearn.viewer.scene_contents import PICTURE_BYTES, middle_and_radius, small_jpeg
+from splatlearn.viewer.scene_contents import PICTURE_BYTES, small_jpeg
 from splatlearn.viewer.scene_page import SCRIPTS
 from viewer.pictured import psnr
 from viewer.walked import BACKGROUND, CLOSE, camera_at, pixel_of, scene_gaussians, scene_of, settled, stored

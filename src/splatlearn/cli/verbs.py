@@ -22,6 +22,10 @@ GROUPS = {
         "inspect": ("inspect", "inspect_command"),
         "sfm": ("sfm", "sfm_command"),
     },
+    "A scene": {
+        "render": ("render", "render_command"),
+        "convert": ("convert", "convert_command"),
+    },
     "Training images": {
         "pretrain": ("pretrain", "pretrain_command"),
         "finetune": ("finetune", "finetune_command"),

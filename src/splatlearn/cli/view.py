@@ -8,7 +8,8 @@ from pathlib import Path
 
 from splatlearn.cli.choices import MAX_SIZE, Images, Read, Reading, Run
 from splatlearn.cli.notes import changed, note, note_unused
-from splatlearn.cli.view_scene import is_reconstruction, is_splat_file, view_reconstruction, view_splats
+from splatlearn.cli.scene_input import is_reconstruction, is_splat_file
+from splatlearn.cli.view_scene import view_reconstruction, view_splats
 from splatlearn.core.disk.outputs import output_file
 from splatlearn.core.errors import InputError
 

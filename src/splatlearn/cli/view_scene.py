@@ -5,14 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from splatlearn.core.errors import InputError
-from splatlearn.files.choices import SPLAT_ENDINGS
-
-
-def is_splat_file(path: str | None) -> bool:
-    """Whether a positional argument names a splat file, by its ending, or a folder of SOG."""
-    if path is None:
-        return False
-    return path.lower().endswith(SPLAT_ENDINGS) or (Path(path) / "meta.json").is_file()
 
 
 def view_splats(source: str, out: Path) -> str:
@@ -38,15 +30,6 @@ def view_splats(source: str, out: Path) -> str:
     write_scene_view(out, name, lead, scene)
     said = f"{out}: {gaussians.count:,} Gaussians, {out.stat().st_size / 1e6:.1f} MB"
     return "; ".join([said, *notes])
-
-
-def is_reconstruction(path: str | None) -> bool:
-    """Whether a positional argument names a run of reconstruct."""
-    if path is None or not Path(path).is_dir():
-        return False
-    from splatlearn.reconstruction.results import is_scene_run
-
-    return is_scene_run(Path(path))
 
 
 def view_reconstruction(folder: str, out: Path) -> str:

@@ -20,6 +20,7 @@ from splatlearn.core.checks import check_finite
 from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.files.sog.formats import bundle
+from splatlearn.rendering.paths import AWAY, FIELD_OF_VIEW, middle_and_radius, outside_view
 
 HIGHEST_DEGREE = 3
 """The degree of harmonics that the page's shaders evaluate."""
@@ -27,10 +28,6 @@ MOST_GAUSSIANS = 1_000_000
 """What a browser draws with some patience; a page of more would be over 20 MB."""
 PICTURE_BYTES = 60_000
 """The largest size of a picture in the page."""
-INNER = 0.9
-"""The share of Gaussians, nearest to the median, that the radius of a scene holds."""
-HOME_DISTANCE, HOME_VIEW = 2.5, math.radians(40)
-"""Radii between the eye and the scene, and vertical angle of view, where there is no photograph."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,40 +148,17 @@ class ViewedScene:
                 "near": near,
                 # Pixels of the photographs, in which the renderer's smallest splats are measured.
                 "focal": float(np.median(focal)) if focal else 1000.0,
-                "home": {"view": view.flatten().tolist(), "fy": 0.5 / math.tan(HOME_VIEW / 2), "height": 1.0},
-                "homeDepth": HOME_DISTANCE * radius,
+                "home": {
+                    "view": view.flatten().tolist(),
+                    "fy": 0.5 / math.tan(math.radians(FIELD_OF_VIEW) / 2),
+                    "height": 1.0,
+                },
+                "homeDepth": AWAY * radius,
                 "homeCamera": home,
                 "snapshotCamera": self.snapshot_from,
                 "fallback": next((each["picture"] for each in cameras if each["picture"] is not None), None),
             },
         }
-
-
-def middle_and_radius(gaussians: Gaussians) -> tuple[Tensor, float]:
-    """The median of the means [3], and the distance from it within which most of the opaque Gaussians lie."""
-    solid = gaussians.means[gaussians.opacities >= min(0.1, float(gaussians.opacities.max()))].double().cpu()
-    middle = solid.median(dim=0).values
-    radius = float((solid - middle).norm(dim=1).quantile(INNER)) if len(solid) < 2**24 else _far(solid, middle)
-    return middle, max(radius, 1e-6)
-
-
-def _far(means: Tensor, middle: Tensor) -> float:
-    distances = (means - middle).norm(dim=1)
-    return float(distances.kthvalue(max(1, math.ceil(INNER * len(distances)))).values)
-
-
-def outside_view(middle: Tensor, radius: float, up: Sequence[float]) -> Tensor:
-    """The view matrix [4, 4] of an eye that stands outside and a little above, and looks at the middle."""
-    vertical = torch.tensor(up, dtype=torch.float64)
-    side = torch.eye(3, dtype=torch.float64)[int(vertical.abs().argmin())]
-    level = torch.linalg.cross(vertical, side)
-    forward = torch.nn.functional.normalize(level / level.norm() - 0.35 * vertical, dim=0)
-    right = torch.nn.functional.normalize(torch.linalg.cross(forward, vertical), dim=0)
-    turn = torch.stack([right, torch.linalg.cross(forward, right), forward])
-    view = torch.eye(4, dtype=torch.float64)
-    view[:3, :3] = turn
-    view[:3, 3] = -turn @ (middle - HOME_DISTANCE * radius * forward)
-    return view
 
 
 def small_jpeg(pixels: UInt8[Tensor, "H W 3"], limit: int = PICTURE_BYTES) -> bytes:

@@ -1,0 +1,120 @@
+"""`splatlearn render SCENE --out FOLDER`: pictures of a scene along a path, or from its photographs' cameras."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from typing import TYPE_CHECKING, Literal
+
+import tyro
+
+from splatlearn.cli.notes import note_unused
+from splatlearn.cli.progress import progress_bar
+from splatlearn.cli.scene_input import SceneInput, read_scene
+from splatlearn.core.disk.outputs import outputs_in
+from splatlearn.core.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from splatlearn.core.cameras import Camera
+
+FRAMES = 60
+SIZE = (800, 600)
+FILM = "film.mp4"
+RATE = 30
+"""Frames a second of a film."""
+
+
+def render_command(
+    scene: tyro.conf.Positional[str],
+    *,
+    out: str,
+    path: Literal["orbit", "photographs", "held-out"] = "orbit",
+    frames: int = FRAMES,
+    size: tuple[int, int] = SIZE,
+    background: Literal["black", "white"] = "black",
+    film: bool = False,
+    device: str = "auto",
+    overwrite: bool = False,
+) -> int:
+    """Render pictures of a scene as PNG files, and on request a film.
+
+    Args:
+        scene: A splat file, or a run of reconstruct.
+        out: Folder for the pictures.
+        path: orbit: a circle around the scene; photographs and held-out: the cameras of a run's photographs, all or
+            those that were held out.
+        frames: Number of pictures of an orbit.
+        size: Width and height of the pictures of an orbit, in pixels.
+        background: The colour of what no Gaussian covers.
+        film: Also write film.mp4, which needs the program ffmpeg.
+        device: The device: auto, cpu, cuda or cuda:1.
+        overwrite: Replace files that an earlier call wrote to the folder.
+    """
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    from splatlearn.core.device import choose_device
+    from splatlearn.core.disk.atomic import replacing
+    from splatlearn.rendering import render
+
+    if frames < 1 or min(size) < 1:
+        raise InputError(f"frames, size: expected numbers above 0, got {frames} and {size[0]} {size[1]}")
+    if film and shutil.which("ffmpeg") is None:
+        raise InputError("film: expected the program ffmpeg on the PATH, found none; install it, or leave --film out")
+    on = choose_device(device)
+    read = read_scene(scene)
+    note_unused(
+        {"frames": frames != FRAMES, "size": tuple(size) != SIZE}, "without an orbit"
+    ) if path != "orbit" else None
+    cameras = _cameras(read, path, frames, size)
+    names = [f"frame-{number:04d}.png" for number in range(len(cameras))]
+    outputs = outputs_in(out, [*names, *([FILM] if film else [])], overwrite)
+    gaussians = read.gaussians.to(on)
+    with outputs.writing() as folder, progress_bar() as told, torch.no_grad():
+        for number, (name, camera) in enumerate(zip(names, cameras, strict=True)):
+            shown = render(gaussians, _on(camera, on), background, depth=False).color.clamp(0, 1)
+            pixels = (shown * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+            with replacing(folder / name) as beside:
+                Image.fromarray(np.ascontiguousarray(pixels)).save(beside, "PNG")
+            told("render", number + 1, len(names))
+        if film:
+            _write_film(folder)
+    print(f"{folder}: {len(names)} pictures{' and ' + FILM if film else ''} of {read.gaussians.count:,} Gaussians")
+    return 0
+
+
+def _cameras(read: SceneInput, path: str, frames: int, size: tuple[int, int]) -> list[Camera]:
+    if path == "orbit":
+        from splatlearn.rendering.paths import orbit
+
+        return orbit(read.gaussians, frames, size[1], size[0], read.up)
+    if read.run is None:
+        raise InputError(f"path: expected orbit for a splat file, which has no photographs, got {path}")
+    from splatlearn.captures import Photographs
+
+    capture = read.run.capture
+    chosen = range(len(capture)) if path == "photographs" else capture.held_out
+    if not chosen:
+        raise InputError("path: expected photographs that were held out, got a capture without any")
+    with Photographs([capture.views[index] for index in chosen], read.run.recipe.capture.max_size) as photographs:
+        return [photographs.camera(index) for index in range(len(photographs))]
+
+
+def _on(camera: Camera, device: object) -> Camera:
+    from dataclasses import replace
+
+    return replace(camera, viewmats=camera.viewmats.to(device))  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
+def _write_film(folder: Path) -> None:
+    """Join the pictures; sides must be even for the usual encoding, so that odd ones lose a row."""
+    command = [
+        "ffmpeg", "-y", "-loglevel", "error", "-framerate", str(RATE), "-i", str(folder / "frame-%04d.png"),
+        "-vf", "crop=trunc(iw/2)*2:trunc(ih/2)*2", "-pix_fmt", "yuv420p", str(folder / FILM),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise InputError(f"film: ffmpeg could not write {folder / FILM}: {done.stderr.strip()[:300]}")

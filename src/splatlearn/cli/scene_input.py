@@ -1,0 +1,65 @@
+"""What commands about scenes take: a splat file, or a run of reconstruct."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from splatlearn.core.errors import InputError
+from splatlearn.files.choices import SPLAT_ENDINGS
+
+if TYPE_CHECKING:
+    from splatlearn.core.gaussians import Gaussians
+    from splatlearn.reconstruction.results import SceneRun
+
+
+@dataclass(frozen=True, eq=False)
+class SceneInput:
+    """A scene: its Gaussians, a name for files, and the run that made it if it is one."""
+
+    name: str
+    gaussians: Gaussians
+    run: SceneRun | None = None
+    dropped: int = 0
+
+    @property
+    def up(self) -> tuple[float, float, float]:
+        """The direction that is up: of the capture of a run; −y in splat files, as the cameras here have it."""
+        if self.run is None:
+            return (0.0, -1.0, 0.0)
+        x, y, z = (float(value) for value in self.run.capture.up)
+        return (x, y, z)
+
+
+def is_splat_file(path: str | None) -> bool:
+    """Whether a positional argument names a splat file, by its ending, or a folder of SOG."""
+    if path is None:
+        return False
+    return path.lower().endswith(SPLAT_ENDINGS) or (Path(path) / "meta.json").is_file()
+
+
+def is_reconstruction(path: str | None) -> bool:
+    """Whether a positional argument names a run of reconstruct."""
+    if path is None or not Path(path).is_dir():
+        return False
+    from splatlearn.reconstruction.results import is_scene_run
+
+    return is_scene_run(Path(path))
+
+
+def read_scene(path: str) -> SceneInput:
+    """Read a scene; raises InputError for what is neither a splat file nor a run, and what the readers raise."""
+    if is_reconstruction(path):
+        from splatlearn.reconstruction.results import SceneRun
+
+        run = SceneRun(Path(path))
+        return SceneInput(run.folder.resolve().name, run.gaussians, run)
+    if not is_splat_file(path):
+        raise InputError(f"scene: expected a splat file or a run of splatlearn reconstruct, got {path}")
+    from splatlearn.files import read_splat_file
+
+    found = read_splat_file(path, drop_invalid=True)
+    name = Path(path).resolve()
+    stem = name.parent.name if name.name == "meta.json" else name.stem.removesuffix(".compressed")
+    return SceneInput(stem or "scene", found.gaussians, None, found.dropped)
