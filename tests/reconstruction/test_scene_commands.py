@@ -10,10 +10,10 @@ from PIL import Image
 
 from reconstruction.small_captures import cameras_around, known_gaussians, write_capture
 from splatlearn.cli import main
+from splatlearn.core.cameras.paths import middle_and_radius, orbit
 from splatlearn.files import read_splats, write_splats
 from splatlearn.reconstruction import reconstruct
 from splatlearn.rendering import render
-from splatlearn.rendering.paths import middle_and_radius, orbit
 
 
 def run(*arguments: str) -> int:
@@ -42,7 +42,7 @@ def test_an_orbit_is_rendered_from_all_sides(tmp_path: Path, capsys) -> None:
     assert run("render", str(tmp_path / "scene.ply"), "--out", str(out), "--frames", "4", "--size", "48", "36") == 0
     assert capsys.readouterr().out == f"{out}: 4 pictures of 60 Gaussians\n"
     stored = read_splats(tmp_path / "scene.ply")
-    for number, camera in enumerate(orbit(stored, 4, 36, 48)):
+    for number, camera in enumerate(orbit(*middle_and_radius(stored.means, stored.opacities), 4, 36, 48)):
         expected = render(stored, camera, "black").color.clamp(0, 1)
         torch.testing.assert_close(pixels(out / f"frame-{number:04d}.png"), expected, atol=0.6 / 255, rtol=0)
 
@@ -50,9 +50,9 @@ def test_an_orbit_is_rendered_from_all_sides(tmp_path: Path, capsys) -> None:
 def test_an_orbit_looks_at_the_middle_from_one_height() -> None:
     gaussians = known_gaussians()
     up = (0.3, 0.2, 0.9)
-    middle, radius = middle_and_radius(gaussians)
-    cameras = orbit(gaussians, 8, 30, 40, up)
-    axis = torch.tensor(up, dtype=torch.float64) / np.linalg.norm(up)
+    middle, radius = middle_and_radius(gaussians.means, gaussians.opacities)
+    cameras = orbit(middle, radius, 8, 30, 40, up)
+    axis = torch.nn.functional.normalize(torch.tensor(up, dtype=torch.float64), dim=0)
     heights, places = [], []
     for camera in cameras:
         seen = camera.viewmats[:3, :3].double() @ middle + camera.viewmats[:3, 3].double()

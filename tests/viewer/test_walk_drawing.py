@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from splatlearn.core.cameras import Camera
+from splatlearn.core.cameras.paths import middle_and_radius
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.rendering import render
-from splatlearn.rendering.paths import middle_and_radius
 from splatlearn.viewer import ScenePhotograph, ViewedScene
 from viewer.pictured import psnr
 from viewer.walked import BACKGROUND, CLOSE, camera_at, pixel_of, scene_gaussians, scene_of, settled, stored
@@ -83,7 +83,7 @@ def test_dragging_walks_around_the_turning_point_and_near_things_follow(walk, ca
     dragged(page, 50, -30)
     assert page.text("#name") == "free view"
     camera = camera_at(0, *canvas_size)
-    middle, _ = middle_and_radius(gaussians)
+    middle, _ = middle_and_radius(gaussians.means, gaussians.opacities)
     ahead = float(camera.viewmats.double()[2, :3] @ (middle - camera.centers.double()))
     pivot = camera.centers.double() + ahead * camera.viewmats[2, :3].double()
     expected = orbited(camera, pivot, -50 * 0.006, 30 * 0.006)
@@ -108,7 +108,7 @@ def test_the_wheel_and_the_keys_go_nearer(walk, canvas_size, tmp_path, generator
     page.press("Equal")
     settled(page)
     camera = camera_at(0, *canvas_size)
-    middle, _ = middle_and_radius(gaussians)
+    middle, _ = middle_and_radius(gaussians.means, gaussians.opacities)
     ahead = float(camera.viewmats.double()[2, :3] @ (middle - camera.centers.double()))
     nearer = camera.viewmats.clone()
     nearer[2, 3] -= ahead * (1 - 0.9 * math.exp(-0.15))

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from splatlearn.core.cameras import Camera
+from splatlearn.core.cameras.paths import middle_and_radius
 from splatlearn.core.errors import InputError
 from splatlearn.files import read_splats
 from splatlearn.rendering import render
-from splatlearn.rendering.paths import middle_and_radius
 from splatlearn.viewer import ScenePhotograph, Snapshot, ViewedScene, write_scene_view
 from splatlearn.viewer.html import web_file
 from splatlearn.viewer.scene_contents import PICTURE_BYTES, small_jpeg
@@ -33,7 +33,7 @@ def test_a_click_on_a_camera_visits_it(walk, canvas_size, generator):
     settled(page)
     page.page.evaluate("window.before = 1")
     camera = camera_at(0, *canvas_size)
-    middle, _ = middle_and_radius(scene.gaussians)
+    middle, _ = middle_and_radius(scene.gaussians.means, scene.gaussians.opacities)
     ahead = float(camera.viewmats.double()[2, :3] @ (middle - camera.centers.double()))
     farther = camera.viewmats.clone()
     farther[2, 3] += ahead * (math.exp(10 * 0.3) - 1)
@@ -173,6 +173,6 @@ def test_the_radius_leaves_stragglers_out(generator):
     gaussians = scene_gaussians(generator, 1000)
     far = gaussians.means.clone()
     far[:20] *= 1000
-    _, radius = middle_and_radius(replace(gaussians, means=far))
+    _, radius = middle_and_radius(far, gaussians.opacities)
     assert radius < 2.5
     assert np.isfinite(radius)

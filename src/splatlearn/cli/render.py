@@ -66,9 +66,8 @@ def render_command(
         raise InputError("film: expected the program ffmpeg on the PATH, found none; install it, or leave --film out")
     on = choose_device(device)
     read = read_scene(scene)
-    note_unused(
-        {"frames": frames != FRAMES, "size": tuple(size) != SIZE}, "without an orbit"
-    ) if path != "orbit" else None
+    if path != "orbit":
+        note_unused({"frames": frames != FRAMES, "size": tuple(size) != SIZE}, "without an orbit")
     cameras = _cameras(read, path, frames, size)
     names = [f"frame-{number:04d}.png" for number in range(len(cameras))]
     outputs = outputs_in(out, [*names, *([FILM] if film else [])], overwrite)
@@ -88,9 +87,10 @@ def render_command(
 
 def _cameras(read: SceneInput, path: str, frames: int, size: tuple[int, int]) -> list[Camera]:
     if path == "orbit":
-        from splatlearn.rendering.paths import orbit
+        from splatlearn.core.cameras.paths import middle_and_radius, orbit
 
-        return orbit(read.gaussians, frames, size[1], size[0], read.up)
+        middle, radius = middle_and_radius(read.gaussians.means, read.gaussians.opacities)
+        return orbit(middle, radius, frames, size[1], size[0], read.up)
     if read.run is None:
         raise InputError(f"path: expected orbit for a splat file, which has no photographs, got {path}")
     from splatlearn.captures import Photographs

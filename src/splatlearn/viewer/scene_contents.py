@@ -16,11 +16,11 @@ from PIL import Image
 from torch import Tensor
 
 from splatlearn.core.cameras import Camera
+from splatlearn.core.cameras.paths import AWAY, FIELD_OF_VIEW, middle_and_radius, outside_view
 from splatlearn.core.checks import check_finite
 from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.files.sog.formats import bundle
-from splatlearn.rendering.paths import AWAY, FIELD_OF_VIEW, middle_and_radius, outside_view
 
 HIGHEST_DEGREE = 3
 """The degree of harmonics that the page's shaders evaluate."""
@@ -124,7 +124,7 @@ class ViewedScene:
 
         cameras = [{**_packed_camera(each), "picture": stored(each.pixels)} for each in self.photographs]
         snapshots = [{"label": each.label, "picture": stored(each.pixels)} for each in self.snapshots]
-        middle, radius = middle_and_radius(self.gaussians)
+        middle, radius = middle_and_radius(self.gaussians.means, self.gaussians.opacities)
         length = math.hypot(*self.up)
         up = [value / length for value in self.up]
         focal = [float(each.camera.fy) for each in self.photographs]

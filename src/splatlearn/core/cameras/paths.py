@@ -9,9 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from splatlearn.core.cameras import Camera
-from splatlearn.core.errors import InputError
-from splatlearn.core.gaussians import Gaussians
+from splatlearn.core.cameras.camera import Camera
 from splatlearn.core.numbers import check_number, check_whole
 
 INNER = 0.9
@@ -26,10 +24,9 @@ FIELD_OF_VIEW = 40.0
 """Vertical angle of view, degrees."""
 
 
-def middle_and_radius(gaussians: Gaussians) -> tuple[Float[Tensor, " 3"], float]:
-    """Return the median of the means [3] of Gaussians [K], float64, and the distance within which most of them lie."""
-    opacities = gaussians.opacities.detach().cpu()
-    means = gaussians.means.detach().double().cpu()
+def middle_and_radius(means: Float[Tensor, "K 3"], opacities: Float[Tensor, " K"]) -> tuple[Float[Tensor, " 3"], float]:
+    """Return the median of Gaussians' means [3], float64, and the distance from it within which most of them lie."""
+    opacities, means = opacities.detach().cpu(), means.detach().double().cpu()
     solid = means[opacities >= min(SOLID, float(opacities.max()))]
     middle = solid.median(dim=0).values
     distances = (solid - middle).norm(dim=1)
@@ -57,25 +54,25 @@ def outside_view(
 
 
 def orbit(
-    gaussians: Gaussians,
+    middle: Float[Tensor, " 3"],
+    radius: float,
     frames: int,
     height: int,
     width: int,
     up: Sequence[float] = (0.0, -1.0, 0.0),
     field_of_view: float = FIELD_OF_VIEW,
 ) -> list[Camera]:
-    """Return pinhole cameras on a circle around Gaussians [K], each a step further; the last is a step before the first.
+    """Return pinhole cameras on a circle around a scene, in equal steps; the last is a step before the first.
 
-    - `frames`: their number; `height`, `width`: of the pictures; `up`: the axis of the circle.
+    - `middle`, `radius`: of the scene, as of `middle_and_radius`; `up`: the axis of the circle.
+    - `frames`: the number of cameras; `height`, `width`: of their pictures.
     - `field_of_view`: vertical angle, degrees.
 
-    Raises InputError for numbers out of range and a batch of sets.
+    Raises InputError for numbers out of range.
     """
     check_whole("frames", frames, 1)
+    check_number("radius", radius, above=0)
     check_number("field_of_view", field_of_view, above=0, below=180)
-    if gaussians.batch_shape:
-        raise InputError(f"gaussians: expected one set [K], got sets {list(gaussians.batch_shape)}; index the batch")
-    middle, radius = middle_and_radius(gaussians)
     turns = (2 * math.pi * frame / frames for frame in range(frames))
     views = [outside_view(middle, radius, up, turn).float() for turn in turns]
     return [Camera.pinhole(height, width, field_of_view, view) for view in views]
