@@ -35,7 +35,7 @@ struct View {
     int height, width;
 };
 
-constexpr int BLOCK_WIDTH = 64;  // pixels; a block is up to TILE rows high
+constexpr int BLOCK_WIDTH = 64, BLOCK_HEIGHT = 64;  // pixels
 constexpr int RECORD = 16;       // numbers of a record: 64 bytes, a line of the cache
 constexpr int CHUNK = 256;       // splats of a block's list that are at hand at a time
 
@@ -52,7 +52,7 @@ struct Shown {
     float* records;  // [count, RECORD]
     float* colors;   // [count, channels]
     Range* ranges;   // [count]
-    int channels, block_height;
+    int channels;
 };
 
 // The visible Gaussians among some, in their order, with the bits of their depths in the order of floats.

@@ -1,7 +1,8 @@
 // Scenes for one instruction set: this file is compiled once for each.
 #include "scene.h"
 
-#include "scene/blend.h"
+#include "scene/backward.h"
+#include "scene/forward.h"
 #include "scene/project.h"
 
 namespace splat {

@@ -42,8 +42,8 @@ SceneView::SceneView(const SceneKernel& kernel, const Source& source, const View
     const int channels = (source.sh ? 3 : source.features) + view.has_depth;
     colors = take_room<float>(static_cast<size_t>(count) * channels);
     ranges = take_room<Range>(count);
-    shown = {records.get(), colors.get(), ranges.get(), channels, TILE};
-    columns = (view.width + BLOCK_WIDTH - 1) / BLOCK_WIDTH, rows = (view.height + TILE - 1) / TILE;
+    shown = {records.get(), colors.get(), ranges.get(), channels};
+    columns = (view.width + BLOCK_WIDTH - 1) / BLOCK_WIDTH, rows = (view.height + BLOCK_HEIGHT - 1) / BLOCK_HEIGHT;
 
     Clock clock;
     const int tasks = tasks_of(count);
@@ -111,12 +111,13 @@ void SceneView::bin(const uint64_t* order, int threads) {
 }
 
 Block SceneView::block(int index) const {
-    const int left = index % columns * BLOCK_WIDTH, top = index / columns * TILE;
+    const int left = index % columns * BLOCK_WIDTH, top = index / columns * BLOCK_HEIGHT;
     return {lists.get() + offsets[index], offsets[index + 1] - offsets[index], left, top, std::min(BLOCK_WIDTH, view.width - left),
-            std::min(TILE, view.height - top)};
+            std::min(BLOCK_HEIGHT, view.height - top)};
 }
 
-// Calls prefetch(id) some places ahead, and add(id, place in `lists`) for the lists' places [first, last), one thread for all that an id has, in their order.
+// Calls prefetch(id) some places ahead, and add(id, place in `lists`) for the lists' places [first, last), one thread for all that an
+// id has, in their order.
 template <typename Prefetch, typename Add>
 void SceneView::flush(size_t first, size_t last, int threads, Prefetch prefetch, Add add) const {
     const int parts = static_cast<int>(parts_of(last - first, SMALLEST_PART, threads));

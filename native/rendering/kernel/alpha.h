@@ -32,6 +32,12 @@ inline vfloat general_power(const Prepared& splats, int i, vfloat dx, float dy) 
     return splats.u[i] * dx * dx + splats.v[i] * dx * dy + splats.w[i] * (dy * dy);
 }
 
+// α by its logarithm to the base of 2.
+inline vfloat alpha_of(vfloat exponent) {
+    // The first argument may be NaN after an overflow; then the limit wins, and the splat is not seen.
+    return exp2_in_range(smaller(larger(exponent, spread(-126.0f)), spread(126.0f)));
+}
+
 inline vfloat direct_alpha(const Prepared& splats, int i, vfloat dx, float dy) {
     vfloat power;
     if (splats.path[i] == GENERAL) {
@@ -41,9 +47,7 @@ inline vfloat direct_alpha(const Prepared& splats, int i, vfloat dx, float dy) {
         const vfloat t = splats.u[i] * dx + splats.v[i] * dy;
         power = t * t + splats.w[i] * (dy * dy);
     }
-    const vfloat exponent = splats.level[i] - power;
-    // The first argument may be NaN after an overflow; then the limit wins, and the splat is not seen.
-    return exp2_in_range(smaller(larger(exponent, spread(-126.0f)), spread(126.0f)));
+    return alpha_of(splats.level[i] - power);
 }
 
 inline Column column_at(const Prepared& splats, int i, vfloat dx, float dy) {
@@ -90,6 +94,33 @@ inline void walk(const Prepared& splats, Visit visit, vfloat dx, float top, Colu
         column = column_at(splats, i, dx, y + row);
     }
 }
+
+// α before the clamp, row by row of rows in which no recurrence has to start anew: the two paths of ellipses, for loops that hold
+// everything in registers.
+struct RecurrentAlpha {
+    vfloat raw, growth, step, ratio;
+
+    RecurrentAlpha(const Prepared& splats, int i, const Column& column, vfloat, float)
+        : raw(column.raw), growth(column.growth), step(spread(splats.step[i])), ratio(spread(1.0f + splats.step[i])) {}
+    vfloat here() const { return raw; }
+    void go_down() {
+        raw += raw * growth;
+        growth = growth * ratio + step;
+    }
+};
+
+struct DirectAlpha {
+    vfloat across, dy, v, w, level;
+
+    DirectAlpha(const Prepared& splats, int i, const Column&, vfloat dx, float first_dy)
+        : across(splats.u[i] * dx), dy(spread(first_dy)), v(spread(splats.v[i])), w(spread(splats.w[i])),
+          level(spread(splats.level[i])) {}
+    vfloat here() const {
+        const vfloat t = across + v * dy;
+        return alpha_of(level - (t * t + w * (dy * dy)));
+    }
+    void go_down() { dy += 1.0f; }
+};
 
 }  // namespace
 }  // namespace splat

@@ -31,8 +31,8 @@ struct BackwardTile {
     vfloat gradient[(C ? C : MAX_CHANNELS) * TILE];
 };
 
-template <int C, bool ABSOLUTE>
-constexpr int SUMS = MOMENTS + (C ? C : MAX_CHANNELS) + (ABSOLUTE ? ABSOLUTES : 0);
+template <int C>
+constexpr int SUMS = MOMENTS + (C ? C : MAX_CHANNELS);
 
 // Sums over lanes, LANES vectors at a time, and what is left one by one.
 template <int N>
@@ -101,8 +101,8 @@ inline vfloat unblend(BackwardTile<C>& tile, int row, int channels, vfloat raw, 
     return CLAMPED ? only(raw <= ALPHA_MAX, v) : v;
 }
 
-// Adds to the moments of the splat: MOMENTS, the channels, and ABSOLUTES if ABSOLUTE.
-template <int C, bool CLAMPED, bool ABSOLUTE>
+// Adds to the moments of the splat: MOMENTS and the channels.
+template <int C, bool CLAMPED>
 void backward_splat(BackwardTile<C>& tile, const Scene& scene, const Prepared& splats, Visit visit, float left, float top,
                     const Column& column, float* moments) {
     const int channels = C ? C : scene.channels, i = visit.splat;
@@ -116,7 +116,6 @@ void backward_splat(BackwardTile<C>& tile, const Scene& scene, const Prepared& s
     const int origin = static_cast<int>(std::min(std::max(center + 0.5f, 0.0f), TILE - 1.0f));
     const float *y = ROWS.distance + TILE - origin, *yy = ROWS.square + TILE - origin;
     const vfloat dx = lane_distances(splats, i, left);
-    vfloat absolute_x = spread(0.0f), absolute_y = spread(0.0f);
     if (splats.path[i] == GENERAL) {
         for (int row = visit.first; row < visit.last; ++row) {
             const float dy = top - splats.y[i] + row;
@@ -134,17 +133,10 @@ void backward_splat(BackwardTile<C>& tile, const Scene& scene, const Prepared& s
             columns.one += v;
             columns.y += v * y[row];
             columns.yy += v * yy[row];
-            if constexpr (ABSOLUTE) {
-                // The gradient of the centre is v·(u·t, v·t + w·dy) / HALF, with t = u·dx + v·dy.
-                const float dy = top - splats.y[i] + row;
-                const vfloat t = splats.u[i] * dx + splats.v[i] * dy, size = magnitude(v);
-                absolute_x += size * magnitude(t);
-                absolute_y += size * magnitude(splats.v[i] * t + splats.w[i] * dy);
-            }
         });
         columns.opacity = columns.one;
     }
-    constexpr int COUNT = SUMS<C, ABSOLUTE>;
+    constexpr int COUNT = SUMS<C>;
     vfloat sums[COUNT];
     sums[0] = columns.opacity;
     sums[1] = dx * columns.one;
@@ -153,11 +145,11 @@ void backward_splat(BackwardTile<C>& tile, const Scene& scene, const Prepared& s
     sums[4] = dx * columns.y;
     sums[5] = columns.yy;
     for (int c = 0; c < (C ? C : MAX_CHANNELS); ++c) sums[MOMENTS + c] = c < channels ? columns.color[c] : spread(0.0f);
-    if constexpr (ABSOLUTE) sums[COUNT - 2] = absolute_x, sums[COUNT - 1] = absolute_y;
     float totals[COUNT];
     sum_each<COUNT>(sums, totals);
-    const float shift = origin - center, one = splats.path[i] == GENERAL ? sum(columns.one) : totals[0], across = totals[1], down = totals[2];
-    float* out = moments + static_cast<size_t>(splats.index[i]) * (MOMENTS + channels + (ABSOLUTE ? ABSOLUTES : 0));
+    const float shift = origin - center, one = splats.path[i] == GENERAL ? sum(columns.one) : totals[0];
+    const float across = totals[1], down = totals[2];
+    float* out = moments + static_cast<size_t>(splats.index[i]) * (MOMENTS + channels);
     out[0] += totals[0];
     out[1] += across;
     out[2] += down + shift * one;
@@ -165,14 +157,10 @@ void backward_splat(BackwardTile<C>& tile, const Scene& scene, const Prepared& s
     out[4] += totals[4] + shift * across;
     out[5] += totals[5] + 2.0f * shift * down + shift * shift * one;
     for (int c = 0; c < channels; ++c) out[MOMENTS + c] += totals[MOMENTS + c];
-    if constexpr (ABSOLUTE) {
-        out[MOMENTS + channels] += totals[COUNT - 2] * (splats.u[i] / HALF);
-        out[MOMENTS + channels + 1] += totals[COUNT - 1] / HALF;
-    }
 }
 
 // Returns whether the tile is opaque.
-template <int C, bool ABSOLUTE = false>
+template <int C>
 bool backward_visits(const Scene& scene, const Prepared& splats, const Visit* visits, int length, float left, float top, int height,
                      BackwardTile<C>& tile, float* moments) {
     Column columns[BATCH];
@@ -182,9 +170,9 @@ bool backward_visits(const Scene& scene, const Prepared& splats, const Visit* vi
         for (int n = 0; n < here; ++n) {
             const Visit visit = visits[from + n];
             if (splats.level[visit.splat] > CLAMP_LEVEL) {
-                backward_splat<C, true, ABSOLUTE>(tile, scene, splats, visit, left, top, columns[n], moments);
+                backward_splat<C, true>(tile, scene, splats, visit, left, top, columns[n], moments);
             } else {
-                backward_splat<C, false, ABSOLUTE>(tile, scene, splats, visit, left, top, columns[n], moments);
+                backward_splat<C, false>(tile, scene, splats, visit, left, top, columns[n], moments);
             }
         }
         if (opaque(tile.transmittance, height)) return true;

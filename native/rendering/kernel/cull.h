@@ -39,30 +39,42 @@ struct Visit {
     int32_t splat, first, last;
 };
 
-// Which splats are seen in a tile, near to far, and in which rows: within the tile's columns the ellipse is highest and lowest
-// where it is so on the whole, or at the column that is nearest to there.
+// Rows [first, last) of pixels in which LANES splats are seen within columns, and whether they are seen at all.
+struct RowSpans {
+    vint first, last, somewhere;
+};
+
+// Of the splats from `i` on, in the columns at the distances [from, to] from their centres; `top` is the centre of row 0, and
+// `bottom` the number of rows. Within the columns an ellipse is highest and lowest where it is so on the whole, or at the column
+// that is nearest to there.
+inline RowSpans rows_seen(const Prepared& splats, int i, vfloat from, vfloat to, float top, vfloat bottom) {
+    const vfloat zero = spread(0.0f), peak = load(splats.peak + i);
+    const vfloat reach = load(splats.reach + i), narrowing = load(splats.narrowing + i), flatness = load(splats.flatness + i);
+    const vfloat slope = load(splats.slope_x + i), middle = load(splats.y + i) - top;
+    const vfloat high = smaller(larger(-peak, from), to), low = smaller(larger(peak, from), to);
+    const vfloat room_high = reach - narrowing * high * high, room_low = reach - narrowing * low * low;
+    // A hundredth of a pixel and more for the rounding of these few operations.
+    const vfloat slack = 0.01f + 1e-5f * load(splats.extent_y + i);
+    const vfloat above = middle + slope * high - root(larger(room_high, zero) * flatness) - slack;
+    const vfloat below = middle + slope * low + root(larger(room_low, zero) * flatness) + slack;
+    // Truncation after clamping at 0; just under 1 more makes it round up.
+    const vfloat first = smaller(larger(above + 0.999f, zero), bottom), last = smaller(larger(below + 1.0f, zero), bottom);
+    const vint first_row = whole(first), last_row = whole(last);
+    return {first_row, last_row, ((room_high > 0.0f) | (room_low > 0.0f)) & (first_row < last_row)};
+}
+
+// Which splats are seen in a tile, near to far, and in which rows.
 int cull_tile(const Prepared& band, float left, float top, int height, Visit* visits) {
     int length = 0;
-    const vfloat zero = spread(0.0f), bottom = spread(static_cast<float>(height));
+    const vfloat bottom = spread(static_cast<float>(height));
     for (int i = 0; i < band.count; i += LANES) {
-        const vfloat from = left - load(band.x + i), to = from + (LANES - 1), peak = load(band.peak + i);
-        const vfloat reach = load(band.reach + i), narrowing = load(band.narrowing + i), flatness = load(band.flatness + i);
-        const vfloat slope = load(band.slope_x + i), middle = load(band.y + i) - top;
-        const vfloat high = smaller(larger(-peak, from), to), low = smaller(larger(peak, from), to);
-        const vfloat room_high = reach - narrowing * high * high, room_low = reach - narrowing * low * low;
-        // A hundredth of a pixel and more for the rounding of these few operations.
-        const vfloat slack = 0.01f + 1e-5f * load(band.extent_y + i);
-        const vfloat above = middle + slope * high - root(larger(room_high, zero) * flatness) - slack;
-        const vfloat below = middle + slope * low + root(larger(room_low, zero) * flatness) + slack;
-        // Truncation after clamping at 0; just under 1 more makes it round up.
-        const vfloat first = smaller(larger(above + 0.999f, zero), bottom), last = smaller(larger(below + 1.0f, zero), bottom);
-        const vint first_row = whole(first), last_row = whole(last);
-        const vint somewhere = ((room_high > 0.0f) | (room_low > 0.0f)) & (first_row < last_row);
-        unsigned seen = lane_bits(somewhere);
+        const vfloat from = left - load(band.x + i);
+        const RowSpans rows = rows_seen(band, i, from, from + (LANES - 1), top, bottom);
+        unsigned seen = lane_bits(rows.somewhere);
         if (band.count - i < LANES) seen &= (1u << (band.count - i)) - 1;
         for (; seen; seen &= seen - 1) {
             const int lane = __builtin_ctz(seen);
-            visits[length++] = {i + lane, first_row[lane], last_row[lane]};
+            visits[length++] = {i + lane, rows.first[lane], rows.last[lane]};
         }
     }
     return length;

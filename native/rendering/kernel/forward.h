@@ -15,27 +15,18 @@ struct ForwardTile {
     vfloat color[(C ? C : MAX_CHANNELS) * TILE];
 };
 
-// CLAMPED: whether α can exceed ALPHA_MAX at all. WEIGHED: whether to add to `weights` of the splat.
-template <int C, bool CLAMPED, bool WEIGHED>
+// CLAMPED: whether α can exceed ALPHA_MAX at all.
+template <int C, bool CLAMPED>
 inline void forward_splat(ForwardTile<C>& tile, const Scene& scene, const Prepared& splats, Visit visit, float left, float top,
-                          const Column& column, float* weights) {
+                          const Column& column) {
     const int channels = C ? C : scene.channels, i = visit.splat;
     const Color<C> color = color_of<C>(scene, splats, i);
-    vfloat total = spread(0.0f), most = spread(0.0f), pixels = spread(0.0f);
     walk(splats, visit, lane_distances(splats, i, left), top, column, [&](vfloat raw, int row) {
         const vfloat t = tile.transmittance[row];
         const vfloat alpha = seen_alpha<CLAMPED>(raw, t), weight = t * alpha;
         for (int c = 0; c < channels; ++c) tile.color[c * TILE + row] += weight * color.channel[c];
         tile.transmittance[row] = pass_on(t, alpha);
-        if constexpr (WEIGHED) {
-            total += weight, most = larger(weight, most);
-            pixels += only(weight > 0.0f, spread(1.0f));
-        }
     });
-    if constexpr (WEIGHED) {
-        float* own = weights + static_cast<size_t>(splats.index[i]) * WEIGHTS;
-        own[0] += sum(total), own[1] = std::max(own[1], most_of(most)), own[2] += sum(pixels);
-    }
 }
 
 template <int C>
@@ -48,9 +39,9 @@ void clear_tile(const Scene& scene, int height, ForwardTile<C>& tile) {
 }
 
 // Blends visits, near to far. Returns whether the tile is opaque.
-template <int C, bool WEIGHED = false>
+template <int C>
 bool forward_visits(const Scene& scene, const Prepared& splats, const Visit* visits, int length, float left, float top, int height,
-                    ForwardTile<C>& tile, float* weights = nullptr) {
+                    ForwardTile<C>& tile) {
     Column columns[BATCH];
     for (int from = 0; from < length; from += BATCH) {
         const int here = std::min(BATCH, length - from);
@@ -58,9 +49,9 @@ bool forward_visits(const Scene& scene, const Prepared& splats, const Visit* vis
         for (int n = 0; n < here; ++n) {
             const Visit visit = visits[from + n];
             if (splats.level[visit.splat] > CLAMP_LEVEL) {
-                forward_splat<C, true, WEIGHED>(tile, scene, splats, visit, left, top, columns[n], weights);
+                forward_splat<C, true>(tile, scene, splats, visit, left, top, columns[n]);
             } else {
-                forward_splat<C, false, WEIGHED>(tile, scene, splats, visit, left, top, columns[n], weights);
+                forward_splat<C, false>(tile, scene, splats, visit, left, top, columns[n]);
             }
         }
         if (opaque(tile.transmittance, height)) return true;

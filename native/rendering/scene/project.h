@@ -163,8 +163,8 @@ void project_scene(const Source& source, const View& view, const Shown& shown, i
             const size_t id = places.id[lane];
             shown.ranges[id] = {static_cast<uint16_t>(across.first[lane] / BLOCK_WIDTH),
                                 static_cast<uint16_t>(across.last[lane] / BLOCK_WIDTH),
-                                static_cast<uint16_t>(down.first[lane] / shown.block_height),
-                                static_cast<uint16_t>(down.last[lane] / shown.block_height)};
+                                static_cast<uint16_t>(down.first[lane] / BLOCK_HEIGHT),
+                                static_cast<uint16_t>(down.last[lane] / BLOCK_HEIGHT)};
             float* color = shown.colors + id * shown.channels;
             if (view.has_depth) color[shown.channels - 1] = point.z[lane];
             float checked = 0.0f;

@@ -1,0 +1,97 @@
+// Colours and transmittances of a block.
+#pragma once
+
+#include "pixels.h"
+
+namespace splat {
+namespace {
+
+// Planes: transmittance, then colours.
+template <int C>
+using ForwardPixels = Pixels<C, 1>;
+
+// One strip, whose first pixels are `at`. CLAMPED: whether α can exceed ALPHA_MAX at all. WEIGHED: whether to add to `weights` of
+// the splat. Not inlined, because the registers that the loop needs would go to constants of what surrounds it.
+template <int C, bool CLAMPED, bool WEIGHED, typename Alpha>
+[[gnu::noinline]] void forward_strip(const Nearby& nearby, int n, vfloat* at, float left, float top, int channels, float* weights) {
+    const Strip& strip = nearby.strips[n];
+    const int own = C ? C : channels;
+    const Color<C> color = spread_colors<C>(nearby.colors.get() + strip.splat * own, own);
+    vfloat total = spread(0.0f), most = spread(0.0f);
+    vint seen_pixels = {};
+    Alpha alphas(nearby.splats, strip.splat, nearby.columns[n], lane_distances(nearby.splats, strip.splat, left),
+                 top - nearby.splats.y[strip.splat] + strip.first);
+    for (int rows = strip.last - strip.first; rows; --rows) {
+        const vfloat raw = alphas.here(), t = *at, alpha = seen_alpha<CLAMPED>(raw, t), weight = t * alpha;
+        *at++ = pass_on(t, alpha);
+        for (int c = 0; c < own; ++c) *at++ += weight * color.channel[c];
+        if constexpr (WEIGHED) {
+            total += weight, most = larger(weight, most);
+            seen_pixels -= (raw >= ALPHA_MIN) & (t >= TRANSMITTANCE_MIN);
+        }
+        alphas.go_down();
+    }
+    if constexpr (WEIGHED) {
+        weights[0] += sum(total), weights[1] = std::max(weights[1], most_of(most));
+        weights[2] += sum(__builtin_convertvector(seen_pixels, vfloat));
+    }
+}
+
+template <int C, bool WEIGHED>
+inline void forward_column(const ForwardPixels<C>& pixels, const Nearby& nearby, int column, int n, float left, float top,
+                           int channels, float* weights) {
+    const Strip& strip = nearby.strips[n];
+    vfloat* at = pixels.row(column, strip.first);
+    left += column * LANES;
+    if constexpr (WEIGHED) weights += strip.splat * WEIGHTS;
+    if (nearby.splats.path[strip.splat] != RECURRENCE) {
+        forward_strip<C, true, WEIGHED, DirectAlpha>(nearby, n, at, left, top, channels, weights);
+    } else if (nearby.splats.level[strip.splat] > CLAMP_LEVEL) {
+        forward_strip<C, true, WEIGHED, RecurrentAlpha>(nearby, n, at, left, top, channels, weights);
+    } else {
+        forward_strip<C, false, WEIGHED, RecurrentAlpha>(nearby, n, at, left, top, channels, weights);
+    }
+}
+
+template <int C>
+void forward_block(const Shown& shown, const View& view, const Block& block, const Pass& pass, const Images& images,
+                   float* weights) {
+    Nearby nearby;
+    const ForwardPixels<C> pixels(pass.channels);
+    const size_t size = static_cast<size_t>(view.height) * view.width;
+    const float left = block.left + 0.5f, top = block.top + 0.5f;
+    each_vector(view, block, [&](int column, int row, int width, size_t) {
+        vfloat* at = pixels.row(column, row);
+        *at++ = clear_lanes(width);
+        std::fill_n(at, pass.channels, spread(0.0f));
+    });
+    if (weights) {
+        std::fill_n(weights, block.length * WEIGHTS, 0.0f);
+        walk_list<C>(shown, block, pass, pixels, nearby, [&](int column, size_t from, int n) {
+            forward_column<C, true>(pixels, nearby, column, n, left, top, pass.channels, weights + from * WEIGHTS);
+        });
+    } else {
+        walk_list<C>(shown, block, pass, pixels, nearby, [&](int column, size_t, int n) {
+            forward_column<C, false>(pixels, nearby, column, n, left, top, pass.channels, nullptr);
+        });
+    }
+    each_vector(view, block, [&](int column, int row, int width, size_t place) {
+        const vfloat* at = pixels.row(column, row);
+        const vfloat t = *at++;
+        store_first(images.transmittance + place, t, width);
+        for (int c = 0; c < (C ? C : pass.channels); ++c)
+            store_first(images.color + c * size + place, at[c] + t * pass.background[c], width);
+    });
+}
+
+void forward_scene(const Shown& shown, const View& view, const Block& block, const Pass& pass, const Images& images,
+                   float* weights) {
+    switch (pass.channels) {
+        case 3: return forward_block<3>(shown, view, block, pass, images, weights);
+        case 4: return forward_block<4>(shown, view, block, pass, images, weights);
+        default: return forward_block<0>(shown, view, block, pass, images, weights);
+    }
+}
+
+}  // namespace
+}  // namespace splat

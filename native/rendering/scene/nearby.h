@@ -1,0 +1,150 @@
+// The part of a block's list that is at hand, and the strips of pixels in which its splats are seen.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+
+#include "../kernel/alpha.h"
+#include "../kernel/paths.h"
+#include "../scene.h"
+
+namespace splat {
+namespace {
+
+constexpr int COLUMNS = BLOCK_WIDTH / LANES;
+constexpr int AHEAD = CHUNK / 4;    // entries of a list between a prefetch and its use
+constexpr int STRIPS = 16;        // that begin together, at least
+constexpr int ROWS_UNSEEN = 512;  // rows of strips after which to look again what is opaque
+constexpr int CELL_ROWS = 4;      // rows of a column that are opaque together, or not
+static_assert(BLOCK_HEIGHT / CELL_ROWS < 31, "a bit for each cell of a column");
+
+// Pixels of a column of a block in which a splat is seen: rows [first, last). If the splat's path is RECURRENCE, it need not start
+// anew within them.
+struct Strip {
+    int32_t splat, first, last;
+};
+
+// For each byte the places of its bits that are set, lowest first, as bytes.
+struct BitPlaces {
+    uint64_t of[256] = {};
+    constexpr BitPlaces() {
+        for (int byte = 0; byte < 256; ++byte)
+            for (int bit = 0, count = 0; bit < 8; ++bit)
+                if (byte >> bit & 1) of[byte] |= static_cast<uint64_t>(bit) << 8 * count++;
+    }
+};
+constexpr BitPlaces BIT_PLACES;
+
+// The part of a block's list that is at hand, as the kernel takes it.
+struct Nearby {
+    Prepared splats;
+    std::unique_ptr<float[]> colors{new float[CHUNK * MAX_CHANNELS]};
+    Strip strips[STRIPS + BLOCK_HEIGHT / SHORTEST_BLOCK];
+    Column columns[STRIPS + BLOCK_HEIGHT / SHORTEST_BLOCK];  // where the recurrences of strips begin
+    int length = 0;                                          // of both
+
+    int32_t first_rows[CHUNK], last_rows[CHUNK];  // in which splats are seen in a column
+    uint8_t seen[CHUNK + 8];                      // places of the splats that are
+    static_assert(CHUNK <= 256, "a place is a byte");
+
+    Nearby() { splats.allocate(CHUNK); }
+
+    // C: channels of the pass if known. `left` entries of the list follow, which are prefetched.
+    template <int C>
+    void take(const Shown& shown, const int32_t* list, int count, size_t left, const Pass& pass) {
+        const int channels = C ? C : pass.channels;
+        const auto arrays = splats.arrays();
+        splats.count = count;
+        for (int i = 0; i < count; i += LANES) {
+            vfloat fields[RECORD];
+            for (int lane = 0; lane < LANES; ++lane) {
+                const size_t ahead = i + lane + AHEAD;
+                if (ahead < left) {
+                    __builtin_prefetch(shown.records + static_cast<size_t>(list[ahead]) * RECORD);
+                    __builtin_prefetch(shown.colors + static_cast<size_t>(list[ahead]) * shown.channels + pass.first);
+                }
+                const size_t id = list[std::min(i + lane, count - 1)];
+                for (int part = 0; part < RECORD; part += LANES) fields[part + lane] = load(shown.records + id * RECORD + part);
+            }
+            for (int part = 0; part < RECORD; part += LANES) turn(fields + part);
+            for (size_t j = 0; j < arrays.size(); ++j) store(arrays[j] + i, fields[j]);
+            const vfloat curvature = 1.0f / fields[FLATNESS];
+            const vint path = path_of(curvature);
+            const vint is_recurrent = path == spread_whole(RECURRENCE);
+            const vint longest = choose(is_recurrent, rows_between_restarts(curvature), spread_whole(BLOCK_HEIGHT));
+            std::memcpy(&splats.path[i], &path, sizeof path);
+            std::memcpy(&splats.block[i], &longest, sizeof longest);
+        }
+        for (int i = 0; i < count; ++i) {
+            const float* from = shown.colors + static_cast<size_t>(list[i]) * shown.channels + pass.first;
+            for (int c = 0; c < channels; ++c) colors[i * channels + c] = from[c];
+        }
+    }
+
+    // Finds the strips of a column of pixels, near to far, and calls use() with some of them at a time in `strips`. `left` and `top`
+    // are the centre of the column's first pixel. Bits of `open` are cells that are not opaque. use() returns these anew, and 0 ends
+    // the search; the function returns them as they are then.
+    template <typename Use>
+    uint32_t each_strip(float left, float top, int height, uint32_t open, Use use) {
+        const int count = find_seen(left, top, height);
+        for (int k = 0; k < count; ++k) {
+            const int splat = seen[k], first = first_rows[splat], last = last_rows[splat], longest = splats.block[splat];
+            // Cells at both ends that are opaque are left out.
+            const uint32_t until = (1u << ((last + CELL_ROWS - 1) / CELL_ROWS)) - 1;
+            const uint32_t cells = open & until & (~0u << (first / CELL_ROWS));
+            const int end = std::min(last, (32 - __builtin_clz(cells | 1u)) * CELL_ROWS);
+            // If no cell is left, the row is beyond the end. What has no rows is written, and written over: a branch would be
+            // foreseen badly.
+            int row = std::max(first, __builtin_ctz(cells | 1u << 31) * CELL_ROWS);
+            const auto add = [&] {
+                strips[length] = {splat, row, std::min(row + longest, end)};
+                length += row < end;
+                row += longest;
+            };
+            add();
+            add();
+            while (row < end) add();
+            if (length < STRIPS) continue;
+            open = finish(left, top, use);
+            if (!open) return 0;
+        }
+        return length ? finish(left, top, use) : open;
+    }
+
+  private:
+    // Fills `seen` and the rows of each; returns their number.
+    int find_seen(float left, float top, int height) {
+        const vfloat bottom = spread(static_cast<float>(height));
+        int found = 0;
+        for (int i = 0; i < splats.count; i += LANES) {
+            const vfloat from = left - load(splats.x + i);
+            const RowSpans rows = rows_seen(splats, i, from, from + (LANES - 1.0f), top, bottom);
+            std::memcpy(first_rows + i, &rows.first, sizeof rows.first);
+            std::memcpy(last_rows + i, &rows.last, sizeof rows.last);
+            unsigned here = lane_bits(rows.somewhere);
+            if (splats.count - i < LANES) here &= (1u << (splats.count - i)) - 1;
+            for (int first = 0; first < LANES; first += 8, here >>= 8) {
+                const uint64_t places = BIT_PLACES.of[here & 255] + (i + first) * 0x0101010101010101u;
+                for (int k = 0; k < 8; ++k) seen[found + k] = static_cast<uint8_t>(places >> 8 * k);
+                found += __builtin_popcount(here & 255);
+            }
+        }
+        return found;
+    }
+
+    // Starts the strips together: several exponentials are under way at once, and none waits for the end of a walk.
+    template <typename Use>
+    uint32_t finish(float left, float top, Use use) {
+        for (int n = 0; n < length; ++n) {
+            const int i = strips[n].splat;
+            columns[n] = column_at(splats, i, lane_distances(splats, i, left), top - splats.y[i] + strips[n].first);
+        }
+        const uint32_t open = use();
+        length = 0;
+        return open;
+    }
+};
+
+}  // namespace
+}  // namespace splat
