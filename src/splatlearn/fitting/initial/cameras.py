@@ -61,12 +61,13 @@ def look_at_point(cameras: Camera) -> Float[np.ndarray, " 3"] | None:
 
 
 def scattered_gaussians(
-    cameras: Camera, count: int, seed: int = 0, opacity: float = 0.1, scale: float = 1.0
+    cameras: Camera, count: int, seed: int = 0, opacity: float = 0.1, scale: float = 0.4
 ) -> Gaussians:
     """Return `count` Gaussians of random colours at random places, for captures without points.
 
     - `cameras` [V]: where they are, and in which world.
-    - `opacity`: of each; `scale`: by which the mean distances between neighbours are multiplied.
+    - `opacity`: of each; `scale`: by which the mean distances between neighbours are multiplied. Published code has 1,
+      a fog that takes hundreds of steps to clear.
 
     Places are uniform in a cube. Where cameras look at a common point, it stands there, half as wide as what they see
     at the median of their distances; else it reaches three extents from the middle of the cameras. Returns Gaussians
