@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import queue
 import shutil
 import sqlite3
@@ -20,6 +19,7 @@ from typing import Any, Literal
 
 from splatlearn.captures.finding.headers import read_header
 from splatlearn.captures.lenses import lens_model
+from splatlearn.core.disk.atomic import replace_folder
 from splatlearn.core.errors import BackendError, InputError, MissingError
 from splatlearn.images.errors import UnreadableImage
 from splatlearn.images.listing import IMAGE_EXTENSIONS, files_below
@@ -122,9 +122,9 @@ def find_cameras(
         placed = work / "sparse"
         placed.mkdir()
         shutil.move(work / "models" / str(best["model"]), placed / "0")
-        os.rename(placed, target)
+        replace_folder(placed, target, work / "old")
         if not (folder / "database.db").exists():
-            os.rename(work / "database.db", folder / "database.db")
+            shutil.move(work / "database.db", folder / "database.db")
     finally:
         shutil.rmtree(work, ignore_errors=True)
     others = tuple(tuple(each["names"]) for each in models[1:])
