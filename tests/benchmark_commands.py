@@ -20,6 +20,7 @@ def run_benchmark(name: str, *arguments: object) -> str:
         # The tests of the renderer may have set it for theirs.
         patch.delenv("TRITON_INTERPRET", raising=False)
         warnings.simplefilter("default")
+        warnings.filterwarnings("ignore", "'benchmarks.* found in sys.modules", RuntimeWarning)
         try:
             runpy.run_module(f"benchmarks.{name}", run_name="__main__", alter_sys=True)
         except SystemExit as stopped:
