@@ -180,3 +180,17 @@ def test_what_is_an_archive(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"PK\3\4 and nothing else")
     with pytest.raises(FormatError, match="expected a zip archive, got a damaged one"):
         load_capture(tmp_path / "x", cache=tmp_path / "cache")
+
+
+def test_a_member_without_a_name(tmp_path: Path) -> None:
+    archive = packed(written("text", tmp_path / "folder"), tmp_path / "scene.zip")
+    data = archive.read_bytes()
+    place = data.rindex(b"sparse/points3D.txt")
+    lengths = data.rindex(b"PK\1\2", 0, place) + 28
+    shorter = data[:lengths] + struct.pack("<HH", 0, 19) + data[lengths + 4 :]  # the name is taken for an extra field
+    archive.write_bytes(shorter)
+    with pytest.raises(FormatError):
+        load_capture(archive, cache=tmp_path / "cache")
+    (tmp_path / "empty.zip").write_bytes(hostile(tmp_path / "a.zip", "x").read_bytes().replace(b"x", b"\0"))
+    with pytest.raises(InputError, match="expected a capture"):
+        load_capture(tmp_path / "empty.zip", cache=tmp_path / "cache")

@@ -92,7 +92,7 @@ def _checked(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise FormatError(f"{path}: {printable(name)} is not deflated; pack the folder as a common zip archive")
         hidden = any(part.startswith((".", "__")) for part in parts)
-        if member.is_dir() or hidden or PurePosixPath(name).suffix.lower() not in UNPACKED or name in seen:
+        if name.endswith("/") or hidden or PurePosixPath(name).suffix.lower() not in UNPACKED or name in seen:
             continue
         seen.add(name)
         wanted.append(member)
