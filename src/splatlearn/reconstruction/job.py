@@ -19,6 +19,7 @@ from splatlearn.captures.photographs import Photo
 from splatlearn.core.device import choose_device
 from splatlearn.core.disk.atomic import write_whole
 from splatlearn.core.errors import InputError, SplatlearnError
+from splatlearn.core.memory import available_memory
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.evaluation.views.scores import SceneScores, score_views
 from splatlearn.fitting.draws import Draws
@@ -40,6 +41,8 @@ from splatlearn.runs.processes import Processes
 from splatlearn.runs.signals import ASKED_BY_SCHEDULER, StopRequest
 
 GIGABYTE = 1_000_000_000
+PHOTO_SHARE = 3
+"""The default memory for photographs is the free memory divided by this."""
 NUMBERS_OF_STATE = 3
 """Of each parameter in a checkpoint: itself and Adam's two moments."""
 
@@ -111,12 +114,17 @@ class _Reconstruction:
         self.folder, self.capture, self.processes, self.device = folder, capture, processes, processes.device
         checkpoint, damaged = newest_scene(Path(recipe.run.out)) if recipe.run.resume else (None, {})
         resolved = recipe.resolved()
-        budget = None if recipe.capture.photo_memory is None else round(recipe.capture.photo_memory * GIGABYTE)
+        budget = recipe.capture.photo_memory
+        room = available_memory() // PHOTO_SHARE if budget is None else round(budget * GIGABYTE)
         if not capture.training:
             raise InputError("capture: expected photographs to fit, got a capture whose views are all held out")
         options: dict[str, Any] = {"max_size": resolved.capture.max_size, "frame": capture.to_unit}
-        self.training = stack.enter_context(Photographs(_views(capture, capture.training), budget=budget, **options))
-        self.held_out = stack.enter_context(Photographs(_views(capture, capture.held_out), budget=budget, **options))
+        # Both kinds share the memory by their numbers.
+        fitted = round(room * len(capture.training) / (len(capture.training) + len(capture.held_out)))
+        self.training = stack.enter_context(Photographs(_views(capture, capture.training), budget=fitted, **options))
+        self.held_out = stack.enter_context(
+            Photographs(_views(capture, capture.held_out), budget=room - fitted, **options)
+        )
         assert resolved.scene.max_gaussians is not None and resolved.scene.degree is not None
         cap = fitting_cap(resolved.scene.max_gaussians, resolved.scene.degree, self.training)
         start, self.origin = first_gaussians(resolved, capture, self.training, cap)
