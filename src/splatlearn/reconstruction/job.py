@@ -19,8 +19,8 @@ from splatlearn.captures.photographs import Photo
 from splatlearn.core.device import choose_device
 from splatlearn.core.disk.atomic import write_whole
 from splatlearn.core.errors import InputError, SplatlearnError
-from splatlearn.core.memory import available_memory
 from splatlearn.core.gaussians import Gaussians
+from splatlearn.core.memory import available_memory
 from splatlearn.evaluation.views.scores import SceneScores, score_views
 from splatlearn.fitting.draws import Draws
 from splatlearn.fitting.scene_fit import SceneFit

@@ -52,7 +52,7 @@ class SceneOptions:
     Default: --steps decides."""
     strategy: StrategyName | None = None
     """How Gaussians are added and removed: mcmc (relocation and growth to a cap), default (clone, split, prune, reset)
-    or absgrad (default, judged by absolute gradients). Default: mcmc; paper: default."""
+    or absgrad (default, judged by absolute gradients). Default: mcmc; fast and paper: default."""
     max_gaussians: int | None = None
     """Largest number of Gaussians, never exceeded. Default: fast 30000, default 100000, quality 300000, paper 3000000;
     fewer if memory is short."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import warnings
 
 import numpy as np
 from PIL import Image
@@ -74,12 +75,16 @@ def codebook(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         book = ((edges[:-1] + edges[1:]) / 2)[counts > 0]
         if len(book) > LEVELS:
             from sklearn.cluster import KMeans
+            from sklearn.exceptions import ConvergenceWarning
 
             # The square root keeps rare values, such as the largest scales, from being rounded the most.
             weights = np.sqrt(counts[counts > 0])
             start = np.interp(np.linspace(0, 1, LEVELS), np.cumsum(weights) / weights.sum(), book)
             means = KMeans(LEVELS, init=start[:, None], max_iter=30)  # pyright: ignore[reportArgumentType]
-            means.fit(book[:, None], None, weights)
+            with warnings.catch_warnings():
+                # Values that crowd in a few places need fewer clusters than there are.
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                means.fit(book[:, None], None, weights)
             book = np.sort(means.cluster_centers_[:, 0])
     book = np.pad(book, (0, LEVELS - len(book)), mode="edge")
     nearest = np.searchsorted((book[:-1] + book[1:]) / 2, values.astype(np.float64))
