@@ -1,5 +1,6 @@
 """`splatlearn render` and `splatlearn convert`: scenes of files and runs as pictures and as other files."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from reconstruction.small_captures import cameras_around, known_gaussians, write
 from splatlearn.cli import main
 from splatlearn.core.cameras.paths import middle_and_radius, orbit
 from splatlearn.files import read_splats, write_splats
-from splatlearn.reconstruction import reconstruct
+from splatlearn.reconstruction import SceneRun, reconstruct
 from splatlearn.rendering import render
 
 
@@ -92,6 +93,33 @@ def test_a_film_without_ffmpeg_is_refused_before_anything_is_rendered(scene_run,
     assert run("render", str(scene_run), "--out", str(tmp_path / "film"), "--film") != 0
     assert "expected the program ffmpeg" in capsys.readouterr().err
     assert not (tmp_path / "film").exists()
+
+
+def test_a_run_is_evaluated_anew(scene_run: Path, tmp_path: Path, capsys) -> None:
+    mine = tmp_path / "run"
+    shutil.copytree(scene_run, mine)
+    before = json.loads((mine / "scores.json").read_text())
+    (mine / "scores.json").unlink()
+    assert run("evaluate", str(mine), "--batch-size", "3") == 0
+    captured = capsys.readouterr()
+    assert "--batch-size has no effect on a reconstruction" in captured.err
+    after = json.loads((mine / "scores.json").read_text())
+    assert after["psnr"] == pytest.approx(before["psnr"], abs=1e-3)
+    assert [each["name"] for each in after["views"]] == ["images/photo-000.png", "images/photo-008.png"]
+    rows = captured.out.splitlines()
+    assert rows[0].split() == ["photograph", "PSNR", "SSIM", "L1"]
+    assert rows[3].split() == ["mean", f"{after['psnr']:.2f}", f"{after['ssim']:.3f}", f"{after['l1']:.4f}"]
+    worst = min(after["views"], key=lambda each: each["psnr"])
+    assert rows[4].startswith(f"done: {mine / 'scores.json'}; worst: {worst['name']}")
+    assert SceneRun(mine).evaluate().psnr == pytest.approx(after["psnr"])
+
+
+def test_a_run_that_holds_none_out_is_not_evaluated(tmp_path: Path, capsys) -> None:
+    photos = write_capture(tmp_path / "photos", known_gaussians(), cameras_around(5))
+    reconstruct(photos, tmp_path / "run", steps=2, max_gaussians=40, hold_out=0)
+    capsys.readouterr()
+    assert run("evaluate", str(tmp_path / "run")) != 0
+    assert "expected photographs that were held out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["small.spz", "small.sog", "small.compressed.ply", "folder/small.ply"])

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
 from splatlearn.cli.choices import Machine
 from splatlearn.cli.notes import changed, note_left_out, note_unused
+from splatlearn.cli.scene_input import is_reconstruction
 from splatlearn.core.disk.outputs import check_folder
 from splatlearn.core.errors import InputError
 from splatlearn.evaluation.options import EvaluationOptions
@@ -43,11 +44,19 @@ def evaluate_command(
     options: Annotated[EvaluationOptions, tyro.conf.arg(name="")] = EvaluationOptions(),  # noqa: B008
     machine: Annotated[Machine, tyro.conf.arg(name="")] = Machine(),  # noqa: B008
 ) -> int:
-    """Probe a pre-trained model's features with labelled images, and add the scores to the run's report.
+    """Probe a pre-trained model's features with labelled images; or score a reconstruction on held-out photographs.
+
+    Scores of a model are added to the run's report, those of a reconstruction to its scores.json.
 
     Args:
-        run: A run folder, checkpoint folder, model folder or Hub id.
+        run: A run folder, checkpoint folder, model folder or Hub id; or a run of reconstruct, which needs no data.
     """
+    if is_reconstruction(run):
+        from splatlearn.cli.evaluate_scene import evaluate_scene
+
+        given = {name: value for part in (data, options, machine) for name, value in _changed(part).items()}
+        note_unused(given, "on a reconstruction, which is scored on its own photographs")
+        return evaluate_scene(run)
     from splatlearn.cli.evaluating import evaluations, extraction_on, print_evaluation, results_folder, write_report
     from splatlearn.cli.progress import progress_bar
     from splatlearn.cli.which_model import described
@@ -92,6 +101,11 @@ OPTIONS_OF = {
 """Options that one probe alone has."""
 OF_IMAGES = ("probes", "pooling", "block", "diagnostics", *(name for names in OPTIONS_OF.values() for name in names))
 """Options that labelled images alone have."""
+
+
+def _changed(options: Any) -> dict[str, bool]:
+    """Which options are not at their defaults."""
+    return changed(options, *(field.name for field in fields(options) if field.default is not MISSING))
 
 
 def _note_unused(data: EvaluationInput, options: EvaluationOptions) -> None:

@@ -28,7 +28,15 @@ from splatlearn.images.errors import UnreadableImage
 from splatlearn.reconstruction.checkpoint import SceneProgress, newest_scene, read_scene, save_scene
 from splatlearn.reconstruction.planning import Expected, expected_cost, fitting_cap, steps_in
 from splatlearn.reconstruction.recipe import SceneRecipe
-from splatlearn.reconstruction.results import SceneRun, open_capture, write_scene, write_scores, write_snapshot
+from splatlearn.reconstruction.results import (
+    SceneRun,
+    is_random_background,
+    open_capture,
+    shown_background,
+    write_scene,
+    write_scores,
+    write_snapshot,
+)
 from splatlearn.reconstruction.schedules import schedule_of, strategy_of
 from splatlearn.reconstruction.starting import EXTENT, first_gaussians
 from splatlearn.reconstruction.views import StepViews, share_at
@@ -128,12 +136,12 @@ class _Reconstruction:
         assert resolved.scene.max_gaussians is not None and resolved.scene.degree is not None
         cap = fitting_cap(resolved.scene.max_gaussians, resolved.scene.degree, self.training)
         start, self.origin = first_gaussians(resolved, capture, self.training, cap)
-        self.transparent = any(view.has_alpha for view in capture.views)
         if recipe.scene.minutes is not None and recipe.scene.steps is None:
             steps = steps_in(recipe.scene.minutes * 60, resolved, self.training, start, cap, self.device)
             scene = replace(recipe.scene, steps=steps)
             resolved = replace(recipe, scene=scene, schedule_steps=steps).resolved()
         self.recipe, self.cap = resolved, cap
+        self.shown_background = shown_background(resolved, capture)
         folder.check_recipe(resolved)
         self.fit = SceneFit(
             start.to(self.device), EXTENT, strategy_of(resolved, start.count, cap), schedule_of(resolved)
@@ -236,17 +244,9 @@ class _Reconstruction:
 
     def _background(self, step: int) -> Background:
         """What is behind the Gaussians in a step: the same in a run that is repeated."""
-        if self._is_random():
+        if is_random_background(self.recipe, self.capture):
             return Draws(self.recipe.run.seed, step).background(1)[0].to(self.device)
         return "white" if self.recipe.scene.background == "white" else "black"
-
-    def _is_random(self) -> bool:
-        return self.recipe.scene.background == "random" or (self.recipe.scene.background == "auto" and self.transparent)
-
-    @property
-    def shown_background(self) -> Background:
-        """What scores and pictures have behind the Gaussians: white for transparent photographs, as is usual."""
-        return "white" if self._is_random() or self.recipe.scene.background == "white" else "black"
 
     def _evaluate(self) -> None:
         """Score some held-out views, or of a capture without any some that are fitted."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,12 +16,15 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from splatlearn.captures import Capture, load_capture
+from splatlearn.captures import Capture, Photographs, load_capture
+from splatlearn.captures.photographs import Photo
 from splatlearn.core.disk.atomic import read_object, replacing, write_whole
-from splatlearn.core.errors import MissingError
+from splatlearn.core.errors import InputError, MissingError
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.geometry.similarity import Similarity
+from splatlearn.evaluation.views.scores import SceneScores, score_views
 from splatlearn.files import read_splats, write_splats
+from splatlearn.images.errors import UnreadableImage
 from splatlearn.reconstruction.recipe import SceneRecipe
 from splatlearn.runs.folder import RECIPE
 
@@ -107,6 +112,40 @@ class SceneRun:
         """The scores of held-out views, None before the end of the run."""
         path = self.folder / SCORES
         return read_object(path) if path.is_file() else None
+
+    def evaluate(self) -> SceneScores:
+        """Render the held-out photographs' views anew and compare them; see `score_views`.
+
+        Raises InputError for a capture that holds none out. Photographs that cannot be read any more are left out.
+        """
+        capture = self.capture
+        if not capture.held_out:
+            raise InputError(f"{self.folder}: expected photographs that were held out, got a run without any")
+        views = [capture.views[index] for index in capture.held_out]
+        gaussians = moved(self.gaussians, capture.to_unit)
+        size = self.recipe.capture.max_size
+        with Photographs(views, size, frame=capture.to_unit) as photographs:
+            return score_views(gaussians, readable(photographs), shown_background(self.recipe, capture))
+
+
+def readable(photographs: Photographs) -> Iterator[Photo]:
+    """The photographs that can be read."""
+    photographs.prefetch(range(len(photographs)))
+    for index in range(len(photographs)):
+        with contextlib.suppress(UnreadableImage):
+            yield photographs[index]
+
+
+def is_random_background(recipe: SceneRecipe, capture: Capture) -> bool:
+    """Whether each step has a colour of its own behind the Gaussians."""
+    chosen = recipe.scene.background
+    return chosen == "random" or (chosen == "auto" and any(view.has_alpha for view in capture.views))
+
+
+def shown_background(recipe: SceneRecipe, capture: Capture) -> Literal["black", "white"]:
+    """What scores and pictures have behind the Gaussians: white for transparent photographs, as is usual."""
+    is_white = is_random_background(recipe, capture) or recipe.scene.background == "white"
+    return "white" if is_white else "black"
 
 
 def is_scene_run(folder: Path) -> bool:

@@ -13,7 +13,7 @@ from PIL import Image
 from splatlearn.captures import Capture, Photographs, View
 from splatlearn.captures.photographs import Photo
 from splatlearn.images.errors import UnreadableImage
-from splatlearn.reconstruction.results import SceneRun, snapshots
+from splatlearn.reconstruction.results import SceneRun, shown_background, snapshots
 from splatlearn.rendering.compositing import background_colors
 from splatlearn.viewer import ScenePhotograph, Snapshot, ViewedScene, write_scene_view
 
@@ -46,7 +46,7 @@ def run_scene(run: SceneRun) -> ViewedScene:
             len(capture.held_out) + each for each in _evenly(len(capture.training), MOST_PHOTOGRAPHS - len(shown))
         }
         photographs.prefetch(sorted(shown))
-        background = background_colors(_background(capture, run, scores), torch.zeros(1, 1, 3))[0]
+        background = background_colors(shown_background(run.recipe, capture), torch.zeros(1, 1, 3))[0]
         listed = [
             _photograph(photographs, index, index in shown, quality, background) for index in range(len(photographs))
         ]
@@ -97,14 +97,6 @@ def _composed(photo: Photo, background: torch.Tensor) -> torch.Tensor:
     values = photo.pixels.float()
     alpha = values[..., 3:] / 255
     return (values[..., :3] * alpha + 255 * background * (1 - alpha)).round().byte()
-
-
-def _background(capture: Capture, run: SceneRun, scores: Mapping[str, Any]) -> Any:
-    if "background" in scores:
-        return scores["background"]
-    chosen = run.recipe.scene.background
-    is_random = chosen == "random" or (chosen == "auto" and any(view.has_alpha for view in capture.views))
-    return "white" if is_random or chosen == "white" else "black"
 
 
 def _thinned(found: Sequence[tuple[int, Path]]) -> list[tuple[int, Path]]:
