@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from splatlearn.core.errors import InputError
 from splatlearn.core.randomness import Purpose, generator
 
 
@@ -56,11 +57,11 @@ class Draws:
         """`count` indices with probabilities in proportion to weights of at least 0, with repetition.
 
         The sums are taken in float64 on the CPU, so that a device changes nothing; `torch.multinomial` takes no more
-        than 2²⁴ weights. Raises ValueError where no weight is above 0.
+        than 2²⁴ weights. Raises InputError where no weight is above 0.
         """
         totals = weights.detach().cpu().double().cumsum(0)
         if not totals.numel() or not float(totals[-1]) > 0:
-            raise ValueError("weights: expected at least one above 0, got none")
+            raise InputError("weights: expected at least one above 0, got none")
         marks = self.uniforms(draw, count) * totals[-1]
         picked = torch.searchsorted(totals, marks, right=True)
         # The product may round up to the total itself; the last weight above 0 is then meant.
