@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from splatlearn.fitting.scene_fit import SceneSchedule
 from splatlearn.fitting.scene_rates import SceneRates
 from splatlearn.fitting.strategies.default import DefaultOptions, DefaultStrategy
@@ -61,19 +63,9 @@ def strategy_of(recipe: SceneRecipe, start: int, cap: int) -> Strategy:
         edits = max(1, round((GROWN * steps - begin) / every))
         growth = 1.05 if recipe.preset == "paper" else max(1.0, (cap / max(1, start)) ** (1 / edits))
         return MCMCStrategy(MCMCOptions(cap=cap, growth=growth, start=begin, stop=stop, every=every))
-    absgrad = recipe.scene.strategy == "absgrad"
-    return DefaultStrategy(
-        DefaultOptions(
-            cap=cap,
-            start=_first_edit(steps),
-            stop=round(15_000 * stretch),
-            every=every,
-            absgrad=absgrad,
-            # gsplat's value for absolute gradients.
-            grow_gradient=8e-4 if absgrad else 2e-4,
-            reset_every=max(every, round(3_000 * stretch / every) * every),
-        )
-    )
+    # Opacities need many steps to recover from a reset: short runs have none.
+    options = DefaultOptions.for_steps(steps, cap, absgrad=recipe.scene.strategy == "absgrad")
+    return DefaultStrategy(replace(options, start=_first_edit(steps), every=every))
 
 
 def _first_edit(steps: int) -> int:
