@@ -5,11 +5,12 @@ import pytest
 from splatlearn.fitting.strategies.default import DefaultOptions, DefaultStrategy
 from splatlearn.fitting.strategies.mcmc import MCMCOptions, MCMCStrategy
 from splatlearn.reconstruction import CaptureOptions, SceneOptions, SceneRecipe, SceneRunOptions
+from splatlearn.reconstruction.presets import Preset
 from splatlearn.reconstruction.schedules import GROWN, schedule_of, strategy_of
 from splatlearn.reconstruction.views import order_of_epoch, share_at
 
 
-def recipe(preset="default", **scene) -> SceneRecipe:
+def recipe(preset: Preset = "default", **scene) -> SceneRecipe:
     return SceneRecipe(CaptureOptions("photos"), SceneRunOptions("run"), SceneOptions(**scene), preset).resolved()
 
 
