@@ -41,6 +41,7 @@ SIZES = ["count", "height", "width", "tiles_across", "tiles", "bands"]
 @triton.jit
 @no_type_check
 def clamp(value, low, high):
+    """The nearest value from `low` to `high`."""
     return tl.minimum(tl.maximum(value, low), high)
 
 

@@ -20,6 +20,7 @@ TINY = tl.constexpr(1.1754943508222875e-38)
 @triton.jit
 @no_type_check
 def load_vector(values, place, there):
+    """The three numbers from `place` on; 0 where not `there`."""
     return (
         tl.load(values + place, mask=there, other=0.0),
         tl.load(values + place + 1, mask=there, other=0.0),
@@ -30,6 +31,7 @@ def load_vector(values, place, there):
 @triton.jit
 @no_type_check
 def store_vector(values, place, vector, there):
+    """Write a vector to the three numbers from `place` on, where `there`."""
     tl.store(values + place, vector[0], mask=there)
     tl.store(values + place + 1, vector[1], mask=there)
     tl.store(values + place + 2, vector[2], mask=there)
@@ -38,30 +40,35 @@ def store_vector(values, place, vector, there):
 @triton.jit
 @no_type_check
 def dot(one, other):
+    """The scalar product of two vectors."""
     return one[0] * other[0] + one[1] * other[1] + one[2] * other[2]
 
 
 @triton.jit
 @no_type_check
 def times(one, other):
+    """The products of the components of two vectors."""
     return one[0] * other[0], one[1] * other[1], one[2] * other[2]
 
 
 @triton.jit
 @no_type_check
 def scaled(factor, vector):
+    """A vector times a number."""
     return factor * vector[0], factor * vector[1], factor * vector[2]
 
 
 @triton.jit
 @no_type_check
 def plus(one, other):
+    """The sum of two vectors."""
     return one[0] + other[0], one[1] + other[1], one[2] + other[2]
 
 
 @triton.jit
 @no_type_check
 def cross(one, other):
+    """The vector product, `one` × `other`."""
     return (
         one[1] * other[2] - one[2] * other[1],
         one[2] * other[0] - one[0] * other[2],

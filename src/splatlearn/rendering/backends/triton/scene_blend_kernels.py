@@ -39,6 +39,21 @@ OF_A_VIEW = ["background", "color", "transmittance", "by_color", "by_transmittan
 
 @triton.jit
 @no_type_check
+def _pixels_of(tile, tiles_across, height, width, TILE: tl.constexpr):
+    """The pixels of a tile: x and y [TILE] of their centres, addresses and whether they are inside [TILE, TILE].
+
+    Then the left, top, right and bottom of the rectangle that the centres of those inside span.
+    """
+    top, left = tile // tiles_across * TILE, tile % tiles_across * TILE
+    rows, columns = top + tl.arange(0, TILE), left + tl.arange(0, TILE)
+    right, bottom = tl.minimum(left + TILE, width) - 0.5, tl.minimum(top + TILE, height) - 0.5
+    pixels = rows[:, None].to(tl.int64) * width + columns[None, :]
+    inside = (rows[:, None] < height) & (columns[None, :] < width)
+    return columns + 0.5, rows + 0.5, pixels, inside, left + 0.5, top + 0.5, right, bottom
+
+
+@triton.jit
+@no_type_check
 def _largest_exponent(shear, curve, flat, dx, dy):
     """The exponent of 2 at an offset from the centre, and what rounding may have taken from it."""
     t = tl.maximum(tl.abs(dy + shear * dx) - 1e-6 * (tl.abs(dy) + tl.abs(shear * dx)), 0.0)
@@ -93,11 +108,7 @@ def scene_forward(
 ):  # fmt: skip
     """One tile: colour [all_channels, H, W], transmittance [H, W], and weights [pairs, WEIGHTS], or None."""
     tile = tl.program_id(0)
-    top, left = tile // tiles_across * TILE, tile % tiles_across * TILE
-    down, across = top + tl.arange(0, TILE), left + tl.arange(0, TILE)
-    xs, ys = across + 0.5, down + 0.5
-    right, bottom = tl.minimum(left + TILE, width) - 0.5, tl.minimum(top + TILE, height) - 0.5
-    inside = (down[:, None] < height) & (across[None, :] < width)
+    xs, ys, pixels, inside, left, top, right, bottom = _pixels_of(tile, tiles_across, height, width, TILE)
     channel = tl.arange(0, PADDED)
     is_channel = channel < CHANNELS
 
@@ -106,7 +117,7 @@ def scene_forward(
     first = tl.load(offsets + tile)
     end = tl.load(offsets + tile + 1)
     while first < end:
-        bits = _reach(records, lists, first, end, left + 0.5, top + 0.5, right, bottom)
+        bits = _reach(records, lists, first, end, left, top, right, bottom)
         while bits != 0:
             entry = first + lowest_bit(bits)
             bits = bits & (bits - 1)
@@ -127,7 +138,6 @@ def scene_forward(
 
     behind = tl.load(background + first_channel + channel, mask=is_channel, other=0.0)
     painted += behind[:, None, None] * before[None, :, :]
-    pixels = down[:, None].to(tl.int64) * width + across[None, :]
     planes = (first_channel + channel).to(tl.int64)[:, None, None] * height * width
     tl.store(color + planes + pixels[None, :, :], painted, mask=is_channel[:, None, None] & inside[None, :, :])
     tl.store(transmittance + pixels, before, mask=inside)
@@ -145,14 +155,9 @@ def scene_backward(
     FIRST: whether this pass takes the gradient of the transmittance, as one of them must.
     """
     tile = tl.program_id(0)
-    top, left = tile // tiles_across * TILE, tile % tiles_across * TILE
-    down, across = top + tl.arange(0, TILE), left + tl.arange(0, TILE)
-    xs, ys = across + 0.5, down + 0.5
-    right, bottom = tl.minimum(left + TILE, width) - 0.5, tl.minimum(top + TILE, height) - 0.5
-    inside = (down[:, None] < height) & (across[None, :] < width)
+    xs, ys, pixels, inside, left, top, right, bottom = _pixels_of(tile, tiles_across, height, width, TILE)
     channel = tl.arange(0, PADDED)
     is_channel = channel < CHANNELS
-    pixels = down[:, None].to(tl.int64) * width + across[None, :]
     planes = (first_channel + channel).to(tl.int64)[:, None, None] * height * width
     full = is_channel[:, None, None] & inside[None, :, :]
 
@@ -169,7 +174,7 @@ def scene_backward(
     first = tl.load(offsets + tile)
     end = tl.load(offsets + tile + 1)
     while first < end:
-        bits = _reach(records, lists, first, end, left + 0.5, top + 0.5, right, bottom)
+        bits = _reach(records, lists, first, end, left, top, right, bottom)
         while bits != 0:
             entry = first + lowest_bit(bits)
             bits = bits & (bits - 1)
