@@ -126,6 +126,22 @@ def test_pairs_of_views_are_told_apart() -> None:
         assert torch.equal(info.means2d_grad[here], want.means2d_grad)
 
 
+def test_no_views_see_nothing_and_ask_for_nothing() -> None:
+    leaves, view = free(many(torch.Generator().manual_seed(5), 20, degree=1)), camera((30, 40))
+    none = replace(view, viewmats=view.viewmats.expand(0, 4, 4))
+    made = render(leaves, none, info=("weights", "absgrad"))
+    (made.color.sum() + made.alpha.sum()).backward()
+    info = made.info
+    assert info is not None and made.color.shape == (0, 3, 30, 40)
+    for each in (info.ids, info.view_ids, info.radii, info.weight_sums, info.weight_maxima, info.pixels):
+        assert each is not None and each.shape == (0,)
+    for each in (info.means2d_grad, info.means2d_absgrad):
+        assert each is not None and each.shape == (0, 2)
+    assert (info.not_finite, info.intersections) == (0, 0)
+    for name, each in leaves.tensors().items():
+        assert each.grad is not None and not each.grad.any(), name
+
+
 def test_info_of_another_backend_is_refused_in_a_sentence() -> None:
     gaussians, view = many(torch.Generator().manual_seed(0), 20), camera((20, 20))
     with pytest.raises(BackendError, match="info: only the compiled kernels"):

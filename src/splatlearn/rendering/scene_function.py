@@ -15,6 +15,9 @@ from splatlearn.core.errors import BackendError
 from splatlearn.rendering.backends.scene_views import CAMERA_SUMS, SceneInputs, SceneLens, SceneResults, SceneView
 from splatlearn.rendering.derivatives import FIRST_ONLY, refuse_transforms
 
+WEIGHTS = 3
+"""Numbers of a Gaussian's blending weights: their sum and maximum, and the pixels in which it is visible."""
+
 
 @dataclass(eq=False)
 class SceneInfo:
@@ -68,28 +71,35 @@ class Report:
         self.counts: list[int] = []
 
     def wants(self, name: str) -> bool:
+        """Return whether `info` was requested with this name."""
         return self.wanted is not None and name in self.wanted
 
     def places(self) -> tuple[Tensor, ...]:
         """The ids of the Gaussians that each view sees; nothing without `info`."""
         return () if self.info is None else self.info.ids.split(self.counts)
 
-    def collect(self, states: list[Any], weights: list[Tensor | None]) -> None:
+    def collect(self, states: list[Any], weights: list[Tensor | None], like: Tensor) -> None:
+        """Take over what the views saw.
+
+        `weights`: those of the Gaussians for each view, or None; `like`: a tensor with the device of the set.
+        """
         self.seen = Seen(*(sum(getattr(state, name) for state in states) for name in Seen._fields))
         if self.wanted is None:
             return
-        ids, radii, sums = [], [], []
+        # Of no views there is nothing, and not an error.
+        none = like.new_empty(0, dtype=torch.int64)
+        ids, radii, sums = [none], [like.new_empty(0)], [like.new_empty(0, WEIGHTS)]
         for state, each in zip(states, weights, strict=True):
             here, extents = self.scene.visible(state)
             ids.append(here)
             radii.append(extents)
             if each is not None:
                 sums.append(each[here])
-        self.counts = [len(each) for each in ids]
-        columns = torch.cat(sums).unbind(-1) if sums else (None, None, None)
+        self.counts = [len(each) for each in ids[1:]]
+        columns = torch.cat(sums).unbind(-1) if self.wants("weights") else (None,) * WEIGHTS
         self.info = SceneInfo(
             torch.cat(ids),
-            torch.cat([torch.full_like(each, view) for view, each in enumerate(ids)]),
+            torch.cat([none, *(torch.full_like(each, view) for view, each in enumerate(ids[1:]))]),
             torch.cat(radii),
             *columns,
             not_finite=self.seen.not_finite,
@@ -124,7 +134,7 @@ class RenderScene(torch.autograd.Function):
         transmittance = means.new_empty(sets, count, *size)
         states, weights = [], []
         for one, view in _pairs(sets, count):
-            weights.append(means.new_empty(means.shape[1], 3) if report.wants("weights") else None)
+            weights.append(means.new_empty(means.shape[1], WEIGHTS) if report.wants("weights") else None)
             states.append(
                 report.scene.forward(
                     _one_of(tensors, one),
@@ -135,7 +145,7 @@ class RenderScene(torch.autograd.Function):
                     weights[-1],
                 )
             )
-        report.collect(states, weights)
+        report.collect(states, weights, means)
         ctx.save_for_backward(*tensors, views, origins, background, color, transmittance)
         ctx.states, ctx.lenses, ctx.depth, ctx.report, ctx.count = states, lenses, depth, report, means.shape[1]
         return color, transmittance
@@ -159,11 +169,14 @@ class _RenderSceneBackward(torch.autograd.Function):
         by_color, by_transmittance = by_color.contiguous(), by_transmittance.contiguous()
         report: Report = outer.report
         sets, count = background.shape[:2]
-        results = [None if each is None else report.scene.empty_like(each) for each in tensors]
+        # The first view of a set fills them; without views nothing would.
+        fresh = report.scene.empty_like if count else torch.zeros_like
+        results = [None if each is None else fresh(each) for each in tensors]
         by_background = torch.empty_like(background)
         of_camera = outer.needs_input_grad[6] or outer.needs_input_grad[7]
         by_camera = views.new_empty(sets, count, CAMERA_SUMS, dtype=torch.float64) if of_camera else None
-        means2d: tuple[list[Tensor], list[Tensor]] = [], []
+        # Each begins with no rows, for calls without views.
+        means2d = [views.new_empty(0, 2)], [views.new_empty(0, 2)]
         places = iter(report.places())
         for one, view in _pairs(sets, count):
             index = one * count + view
@@ -191,7 +204,7 @@ class _RenderSceneBackward(torch.autograd.Function):
                     rows.append(each[seen])
         if report.info is not None:
             report.info.means2d_grad = torch.cat(means2d[0])
-            report.info.means2d_absgrad = torch.cat(means2d[1]) if means2d[1] else None
+            report.info.means2d_absgrad = torch.cat(means2d[1]) if report.wants("absgrad") else None
         by_views = by_origins = None
         if by_camera is not None:
             by_views = torch.zeros_like(views)
