@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
+from splatlearn.core.errors import InputError
 from splatlearn.fitting.draws import Draw, Draws
 
 LIKE = torch.empty(0)
@@ -46,9 +49,10 @@ def test_picks_follow_their_weights_and_leave_out_what_has_none() -> None:
     counts = torch.bincount(picked, minlength=4)
     assert counts[0] == counts[3] == 0
     assert abs(float(counts[1]) - 5_000) < 5 * (20_000 * 0.25 * 0.75) ** 0.5
-    for none in (torch.zeros(3), torch.zeros(0)):
-        with pytest.raises(ValueError, match="^weights: expected at least one above 0"):
-            Draws(5, 1).picks(Draw.GROWTH, none, 1)
+    for wrong, total in ([0.0, 0.0], "0.0"), ([], "0.0"), ([1.0, math.nan], "nan"), ([math.inf, 1.0], "inf"):
+        message = f"^weights: expected finite numbers, at least one above 0, got {len(wrong)} with sum {total}$"
+        with pytest.raises(InputError, match=message):
+            Draws(5, 1).picks(Draw.GROWTH, torch.tensor(wrong), 1)
 
 
 def test_a_subset_is_in_order_and_keeps_what_it_kept_when_more_are_wanted() -> None:

@@ -251,8 +251,9 @@ def test_wrong_arguments_are_named(generator: torch.Generator) -> None:
     with pytest.raises(InputError, match="^start: expected at most the strategy's cap of 39 Gaussians, got 40"):
         SceneFit(start, 1.0, MCMCStrategy(MCMCOptions(cap=39)))
     fit = SceneFit(start, 1.0, MCMCStrategy())
-    with pytest.raises(InputError, match=r"^cameras: expected a batch \[V\], got \[\]"):
-        fit.step(orbit(1)[0], torch.zeros(1, 3, 48, 48, dtype=torch.uint8))
+    for views, shape in (orbit(1)[0], r"\[\]"), (orbit(1)[:0], r"\[0\]"):
+        with pytest.raises(InputError, match=rf"^cameras: expected a batch \[V\] of at least one view, got {shape}$"):
+            fit.step(views, torch.zeros(1, 3, 48, 48, dtype=torch.uint8))
     with pytest.raises(InputError, match="^degree: expected a whole number"):
         SceneSchedule(degree=5)
     state = fit.state_dict()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -57,11 +58,14 @@ class Draws:
         """`count` indices with probabilities in proportion to weights of at least 0, with repetition.
 
         The sums are taken in float64 on the CPU, so that a device changes nothing; `torch.multinomial` takes no more
-        than 2²⁴ weights. Raises InputError where no weight is above 0.
+        than 2²⁴ weights. Raises InputError where no weight is above 0, and for weights that are not finite.
         """
         totals = weights.detach().cpu().double().cumsum(0)
-        if not totals.numel() or not float(totals[-1]) > 0:
-            raise InputError("weights: expected at least one above 0, got none")
+        total = float(totals[-1]) if totals.numel() else 0.0
+        if not 0 < total < math.inf:
+            raise InputError(
+                f"weights: expected finite numbers, at least one above 0, got {len(weights)} with sum {total}"
+            )
         marks = self.uniforms(draw, count) * totals[-1]
         picked = torch.searchsorted(totals, marks, right=True)
         # The product may round up to the total itself; the last weight above 0 is then meant.

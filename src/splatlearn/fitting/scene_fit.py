@@ -124,8 +124,8 @@ class SceneFit:
         Gaussians that are not finite are removed when they spoil a loss. The step is made without an update if its
         loss is not finite even so. Raises InputError for shapes that do not fit, and where no Gaussian is finite.
         """
-        if len(cameras.batch_shape) != 1:
-            raise InputError(f"cameras: expected a batch [V], got {list(cameras.batch_shape)}")
+        if len(cameras.batch_shape) != 1 or not cameras.batch_shape[0]:
+            raise InputError(f"cameras: expected a batch [V] of at least one view, got {list(cameras.batch_shape)}")
         number = self.done + 1
         self._raise_degree(number)
         if masks is not None and masks.dtype == torch.bool:

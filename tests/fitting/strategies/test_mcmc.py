@@ -90,6 +90,23 @@ def test_nothing_moves_where_all_are_dead(generator: torch.Generator) -> None:
     assert edits == Edits()
 
 
+@pytest.mark.parametrize("broken", [float("nan"), -200.0], ids=["nan", "no opacity left in float32"])
+def test_gaussians_without_a_weight_are_never_copied(broken: float, generator: torch.Generator) -> None:
+    """Until a fit removes Gaussians that are not finite, a strategy meets them."""
+    values = parameters(6, generator) | {"logits": torch.tensor([broken, 1.0, -9.0, 1.0, -9.0, broken])}
+    adam = optimizer(values)
+    edits = MCMCStrategy(replace(SOON, cap=40, noise=0, growth=3.0)).after_step(adam, step(10))
+    dead = 4 if broken < 0 else 2
+    assert edits == Edits(relocated=dead, added=12)
+    tags = adam.parameters["means"].detach()
+    living = values["means"].detach()[[1, 3]]
+    copies = tags if broken < 0 else tags[1:5]
+    for each in torch.cat([copies, tags[6:]]):
+        assert bool((each == living).all(dim=1).any())
+    adam = optimizer(parameters(3, generator) | {"logits": torch.full((3,), broken)})
+    assert MCMCStrategy(replace(SOON, noise=0)).after_step(adam, step(10)) == Edits()
+
+
 def test_edits_have_a_start_and_a_stop_and_noise_has_none(generator: torch.Generator) -> None:
     strategy = MCMCStrategy(replace(SOON, start=10, stop=30))
     adam = optimizer(parameters(40, generator))

@@ -121,11 +121,12 @@ class MCMCStrategy:
     def _relocate(self, optimizer: GaussianAdam, draws: Draws) -> int:
         """Move dead Gaussians to living ones; returns how many."""
         opacities = optimizer.parameters["logits"].sigmoid()
-        is_dead = opacities <= self.options.min_opacity
-        dead = is_dead.nonzero().squeeze(1)
-        if not 0 < len(dead) < optimizer.count:
+        dead = (opacities <= self.options.min_opacity).nonzero().squeeze(1)
+        # A gradient that overflowed leaves NaN, neither dead nor alive, until the fit removes the Gaussian.
+        weights = torch.where(opacities > self.options.min_opacity, opacities, 0.0)
+        if not len(dead) or not bool(weights.any()):
             return 0
-        sources = draws.picks(Draw.RELOCATION, opacities.masked_fill(is_dead, 0.0), len(dead))
+        sources = draws.picks(Draw.RELOCATION, weights, len(dead))
         self._share(optimizer, sources)
         for each in optimizer.parameters.values():
             each[dead] = each[sources]
@@ -140,7 +141,10 @@ class MCMCStrategy:
         more = min(self.options.cap, max(int(self.options.growth * count), count + 1)) - count
         if more <= 0:
             return 0
-        sources = draws.picks(Draw.GROWTH, optimizer.parameters["logits"].sigmoid(), more)
+        weights = optimizer.parameters["logits"].sigmoid().nan_to_num(0.0)
+        if not bool(weights.any()):
+            return 0
+        sources = draws.picks(Draw.GROWTH, weights, more)
         self._share(optimizer, sources)
         optimizer.reset(sources)
         optimizer.append({name: each.detach()[sources] for name, each in optimizer.parameters.items()})
