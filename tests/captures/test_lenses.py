@@ -107,6 +107,13 @@ def test_directions_project_to_the_pixels_they_came_from_or_are_nan(data: st.Dat
     np.testing.assert_allclose(lens.project(rays[found]), pixels[found], rtol=1e-6, atol=1e-6)
 
 
+def test_eucm_with_zeros_is_a_pinhole() -> None:
+    pinhole = (300.0, 310.0, 320.0, 240.0)
+    lens, twin = Lens("EUCM", 640, 480, (*pinhole, 0.0, 0.0)), Lens("PINHOLE", 640, 480, pinhole)
+    pixels = np.stack(np.meshgrid(np.linspace(0, 640, 9), np.linspace(0, 480, 9)), axis=-1)
+    np.testing.assert_allclose(lens.unproject(pixels), twin.unproject(pixels), atol=1e-9)
+
+
 def test_points_beyond_the_fold_of_a_polynomial_are_not_seen() -> None:
     """With k = −0.5, radii grow up to sqrt(2 / 3); a point beyond falls back into the picture."""
     lens = Lens("SIMPLE_RADIAL", 600, 600, (300.0, 300.0, 300.0, -0.5))

@@ -85,6 +85,7 @@ class Fisheye(Equidistant):
 class EnhancedUnified(Equidistant):
     name, number = "EUCM", 16
     parameters = ("fx", "fy", "cx", "cy", "alpha", "beta")
+    zeros_are_identity = False  # a pinhole's picture, whose chart is another
 
     def distort(self, u: Numbers, v: Numbers, further: tuple[float, ...]) -> Plane:
         alpha, beta = further

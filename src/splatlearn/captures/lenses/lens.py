@@ -126,7 +126,7 @@ class Lens:
         """
         (across, down), shape = _rows("pixels", pixels, 2)
         u, v = (across - self.cx) / self.fx, (down - self.cy) / self.fy
-        if any(self.further):
+        if any(self.further) or not self.projection.zeros_are_identity:
             u, v = undistort(self._distort, self.reach, u, v)
         return self.projection.lift(u, v).reshape(*shape, 3)
 

@@ -32,6 +32,7 @@ class LensModel(ABC):
     - `general`: the model with two focal lengths that takes this one's place if pixels are not square, and the names of
       its further parameters in the order of ours; None if this model has two focal lengths itself.
     - `angles`: the directions, in radians from the axis, that the chart can show at most.
+    - `zeros_are_identity`: whether the chart is not distorted if all further parameters are 0.
     """
 
     name: ClassVar[str]
@@ -39,6 +40,7 @@ class LensModel(ABC):
     parameters: ClassVar[tuple[str, ...]]
     general: ClassVar[str | None] = None
     angles: ClassVar[float]
+    zeros_are_identity: ClassVar[bool] = True
 
     @abstractmethod
     def flatten(self, x: Array, y: Array, z: Array) -> Plane:
