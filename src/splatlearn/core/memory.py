@@ -16,16 +16,30 @@ def available_memory() -> int:
     """Return the bytes that can be had without swapping, within the limit of a container where there is one."""
     free = int(psutil.virtual_memory().available)
     # Version 2 of control groups, then version 1.
-    for limit, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    for limit, used, parts, cached in (
+        ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+        (
+            "memory/memory.limit_in_bytes",
+            "memory/memory.usage_in_bytes",
+            "memory/memory.stat",
+            "total_inactive_file",
+        ),
     ):
         try:
             left = int((CGROUP / limit).read_text()) - int((CGROUP / used).read_text())
         except (OSError, ValueError):  # no such group, or "max"
             continue
-        free = min(free, max(0, left))
+        # Files that were read count as used until somebody needs their memory.
+        free = min(free, max(0, left + _entry(CGROUP / parts, cached)))
     return free
+
+
+def _entry(table: Path, name: str) -> int:
+    """The number of a name in a table of names and numbers, 0 without it."""
+    try:
+        return next((int(number) for key, number in map(str.split, table.read_text().splitlines()) if key == name), 0)
+    except (OSError, ValueError):
+        return 0
 
 
 def return_freed_memory() -> None:
