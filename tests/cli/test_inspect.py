@@ -57,3 +57,10 @@ def test_the_page_is_written_and_not_replaced_unasked(capture: Path, capsys: pyt
 def test_what_is_no_capture_exits_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path / "nothing") == 2
     assert "expected a capture, found nothing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["transforms.json", "images/00.png"])
+def test_no_file_of_the_capture_is_replaced(capture: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (capture / name).read_bytes()
+    assert run(capture, "--out", capture / name, "--overwrite") == 2
+    assert "is an input of this command" in capsys.readouterr().err and (capture / name).read_bytes() == before

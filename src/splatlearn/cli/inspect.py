@@ -36,13 +36,19 @@ def inspect_command(
         overwrite: Replace the page if it exists.
     """
     from splatlearn.captures import load_capture
+    from splatlearn.captures.finding.archives import UNPACKED
     from splatlearn.captures.inspection import inspect_capture
     from splatlearn.cli.progress import progress_bar
     from splatlearn.core.numbers import check_whole
+    from splatlearn.images.listing import files_below
 
     check_whole("look_at", look_at, 0)
     path = None if out is None else output_file(out, overwrite, example="inspect.html")
     capture = load_capture(photos, images=images, hold_out=hold_out)
+    if out is not None and overwrite:
+        tables = (capture.folder / name for name in files_below(capture.folder, UNPACKED)[0])
+        pictures = (file for view in capture.views for file in (view.path, view.mask_path) if file is not None)
+        path = output_file(out, overwrite, inputs=[photos, *tables, *pictures], example="inspect.html")
     with progress_bar() as told:
         found = inspect_capture(capture, look_at, lambda done, total: told("inspect", done, total))
     width = max(map(len, found.facts))
