@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from splatlearn.core.errors import BackendError, InputError, MissingError
 
 STAND_IN = """
 import json, pathlib, sys
-job = json.loads(sys.argv[1])
+job = json.loads(pathlib.Path(sys.argv[1]).read_text())
 work = pathlib.Path(job["work"])
 print("COLMAP says something")
 print(json.dumps({"stage": "features"}), flush=True)
@@ -68,6 +69,38 @@ def test_what_was_there_stays(photos: Path) -> None:
     assert (photos / "database.db").read_text() == "mine"
     with pytest.raises(InputError, match="sparse has cameras already; move it away"):
         find_cameras(photos)
+
+
+def test_cameras_that_appear_meanwhile_stay(photos: Path) -> None:
+    """Another program may compute cameras of the same photographs at the same time."""
+    mine = f"{STAND_IN}\n(work.parent / 'sparse').mkdir(); (work.parent / 'sparse' / 'a').write_text('mine')"
+    reconstruct.PROGRAM.write_text(mine)
+    with pytest.raises(InputError, match="sparse was made by another program meanwhile, and stays"):
+        find_cameras(photos)
+    assert (photos / "sparse/a").read_text() == "mine"
+    assert sorted(os.listdir(photos)) == ["images", "sparse"]
+
+
+def test_a_link_to_nothing_is_not_replaced(photos: Path) -> None:
+    (photos / "sparse").symlink_to(photos / "elsewhere")
+    with pytest.raises(InputError, match="has cameras already; move it away"):
+        find_cameras(photos)
+
+
+def test_names_longer_than_an_argument_of_a_process_may_be(photos: Path) -> None:
+    content = (photos / "images/0.png").read_bytes()
+    for number in range(200):
+        name = f"{number:03}" + "图" * 75  # JSON has six characters for each of these
+        for suffix in ("a", "b"):
+            (photos / f"images/{name}{suffix}.png").write_bytes(content)
+    assert find_cameras(photos).total == 405
+
+
+@pytest.mark.parametrize("folder", ["masks", "mask", "Depth"])
+def test_masks_and_depths_are_no_photographs(photos: Path, folder: str) -> None:
+    (photos / "images").rename(photos / "all")
+    saved(photos / folder / "0.png", noise(32, 24, 0))
+    assert find_cameras(photos).total == 5
 
 
 def test_a_failure_says_what_colmap_said_and_leaves_nothing(photos: Path) -> None:
@@ -120,9 +153,21 @@ def test_the_sharpest_frames_of_a_film_are_kept(film: Path, tmp_path: Path) -> N
     assert len(frames_of_film(film, tmp_path / "few", most=2)) == 2
 
 
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
+def test_a_real_film_below_folders_with_a_percent_sign(tmp_path: Path) -> None:
+    folder = tmp_path / "100%20d %s"
+    folder.mkdir()
+    source = ["-f", "lavfi", "-i", "testsrc=duration=2:size=64x48:rate=10"]
+    subprocess.run(["ffmpeg", "-v", "error", *source, str(folder / "walk.mp4")], check=True)
+    assert frames_of_film(folder / "walk.mp4", folder / "walk/images") == [f"{number:05}.jpg" for number in range(4)]
+    assert sorted(os.listdir(folder)) == ["walk", "walk.mp4"] and os.listdir(folder / "walk") == ["images"]
+
+
 def test_films_that_cannot_be_read(film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match="expected an empty folder"):
+    with pytest.raises(InputError, match="nothing or an empty folder at .*; choose another folder with --out"):
         frames_of_film(film, tmp_path / "frames")
+    with pytest.raises(InputError, match="nothing or an empty folder at"):
+        frames_of_film(film, film)
     (tmp_path / "bin/ffmpeg").write_text("#!/bin/sh\necho 'moov atom not found' >&2\nexit 1\n")
     with pytest.raises(BackendError, match="ffmpeg could not read .*walk.MP4: moov atom not found"):
         frames_of_film(film, tmp_path / "out")

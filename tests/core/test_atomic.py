@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 import splatlearn
-from splatlearn.core.disk.atomic import filling, is_unfinished, read_object, replace_folder, replacing, write_whole
+from splatlearn.core.disk.atomic import (
+    filling,
+    is_unfinished,
+    place_folder,
+    read_object,
+    replace_folder,
+    replacing,
+    write_whole,
+)
 from splatlearn.core.errors import FormatError, InputError
 
 
@@ -110,6 +118,37 @@ def test_a_folder_replaces_another(tmp_path: Path):
     replace_folder(tmp_path / "new", tmp_path / "target", tmp_path / "old")
     assert (tmp_path / "target" / "a").read_text() == "new"
     assert [each.name for each in tmp_path.iterdir()] == ["target"]
+
+
+@pytest.mark.parametrize("there", ["nothing", "an empty folder"])
+def test_a_folder_takes_a_free_name(tmp_path: Path, there: str):
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "a").write_text("new")
+    if there == "an empty folder":
+        (tmp_path / "target").mkdir()
+    place_folder(tmp_path / "new", tmp_path / "target")
+    assert (tmp_path / "target" / "a").read_text() == "new" and os.listdir(tmp_path) == ["target"]
+
+
+@pytest.mark.parametrize("there", ["a folder", "a file", "a link", "a link to nothing"])
+def test_a_folder_takes_no_name_that_is_in_use(tmp_path: Path, there: str):
+    target, other = tmp_path / "target", tmp_path / "other"
+    for name in ("new", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a").write_text(name)
+    if there == "a folder":
+        other.rename(target)
+    elif there == "a file":
+        target.write_text("mine")
+    else:
+        target.symlink_to(other if there == "a link" else tmp_path / "nothing")
+    with pytest.raises(FileExistsError, match="expected nothing"):
+        place_folder(tmp_path / "new", target)
+    assert (tmp_path / "new" / "a").read_text() == "new"
+    if there == "a file":
+        assert target.read_text() == "mine"
+    elif there != "a link to nothing":
+        assert (target / "a").read_text() == "other"
 
 
 @pytest.mark.parametrize("text", ["[]", "{", "3", "", "[" * 100_000])

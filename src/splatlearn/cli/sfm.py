@@ -38,18 +38,19 @@ def sfm_command(
         max_frames: Largest number of frames that are kept of a film.
     """
     from splatlearn.captures.finding.names import count, listed
-    from splatlearn.captures.sfm import find_cameras, frames_of_film, is_film
+    from splatlearn.captures.sfm import check_pycolmap, find_cameras, frames_of_film, is_film
     from splatlearn.cli.notes import note
     from splatlearn.cli.progress import progress_bar
 
     folder = Path(photos)
     film = is_film(folder)
     if film:
+        check_pycolmap()  # before frames are written
         path, folder = folder, Path(out) if out else folder.with_suffix("")
         names = frames_of_film(path, folder / "images", frames_per_second, max_frames)
         print(f"{folder / 'images'}: {count(len(names), 'frame')}, the sharpest of each stretch")
     elif out is not None:
-        raise InputError("out: it is for films; the cameras of photographs are written beside them")
+        raise InputError("out: expected none for photographs, whose cameras are written beside them; leave --out out")
     with progress_bar() as told:
         found = find_cameras(
             folder, matching=matching, mapper=mapper, camera_model=camera_model, is_film=film, progress=told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -12,7 +13,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from splatlearn.captures.finding.names import printable
-from splatlearn.core.disk.atomic import replace_folder
+from splatlearn.core.disk.atomic import place_folder
 from splatlearn.core.disk.caches import user_cache
 from splatlearn.core.errors import FormatError, InputError
 from splatlearn.images.listing import IMAGE_EXTENSIONS
@@ -63,7 +64,8 @@ def unpacked(path: Path, cache: Path | None = None) -> Path:
             try:
                 for member in members:
                     _unpack(archive, member, beside)
-                replace_folder(beside, target, beside.with_name(f"{beside.name}.old"))
+                with contextlib.suppress(FileExistsError):  # another process was faster, and may read its copy by now
+                    place_folder(beside, target)
             finally:
                 shutil.rmtree(beside, ignore_errors=True)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import laplace
 
+from splatlearn.core.disk.atomic import place_folder
 from splatlearn.core.errors import BackendError, InputError, MissingError
 from splatlearn.core.numbers import check_number, check_whole
 
@@ -40,18 +41,21 @@ def frames_of_film(film: Path, folder: Path, per_second: float = 2.0, most: int 
     check_whole("most", most, 1)
     if not film.is_file():
         raise MissingError(f"film: expected a file, found none at {film}")
-    if folder.exists() and any(folder.iterdir()):
-        raise InputError(f"out: expected an empty folder for the frames of the film, got {folder} with files in it")
+    folder = folder.resolve()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(_occupied(folder))
     ffmpeg = shutil.which("ffmpeg")
     if ffmpeg is None:
         raise BackendError("film: reading films needs ffmpeg; install it, or give a folder of photographs")
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".splatlearn.film.", dir=folder) as name:
-        work = Path(name)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".splatlearn.film.", dir=folder.parent) as name:
+        work, chosen = Path(name), Path(name) / "chosen"
+        chosen.mkdir()
+        # Relative to the working directory, because ffmpeg would read a % in the name of a folder as a number's place.
         done = subprocess.run(
-            [ffmpeg, "-v", "error", "-nostdin", "-i", str(film), "-vf", f"fps={per_second * CANDIDATES:g}", "-q:v", "2",
-             str(work / "%06d.jpg")],
-            capture_output=True, text=True, check=False,
+            [ffmpeg, "-v", "error", "-nostdin", "-i", str(film.resolve()), "-vf", f"fps={per_second * CANDIDATES:g}",
+             "-q:v", "2", "%06d.jpg"],
+            cwd=work, capture_output=True, encoding="utf-8", errors="replace", check=False,
         )  # fmt: skip
         frames = sorted(work.glob("*.jpg"))
         if done.returncode or not frames:
@@ -66,8 +70,19 @@ def frames_of_film(film: Path, folder: Path, per_second: float = 2.0, most: int 
             ]
             best = max(candidates, key=sharpness)
             names.append(f"{number:05}.jpg")
-            best.replace(folder / names[-1])
+            best.replace(chosen / names[-1])
+        try:
+            place_folder(chosen, folder)
+        except FileExistsError as error:
+            raise InputError(_occupied(folder)) from error
     return names
+
+
+def _occupied(folder: Path) -> str:
+    return (
+        f"out: expected nothing or an empty folder at {folder} for the frames of the film, got other content; choose "
+        f"another folder with --out, or go on with photographs that are there: splatlearn sfm {folder.parent}"
+    )
 
 
 def sharpness(path: Path) -> float:

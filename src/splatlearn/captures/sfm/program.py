@@ -1,7 +1,8 @@
 """The program of the process that computes cameras: pycolmap alone, which brings an OpenMP runtime of its own.
 
-It is run as a file, imports nothing of the package, and takes one argument, a JSON object: `images`, `names`, `work`,
-`camera_model`, `single_camera`, `matching`, `mapper`, `max_size`. It prints a line of JSON for each event.
+It is run as a file, imports nothing of the package, and takes one argument, a file with a JSON object: `images`,
+`names`, `work`, `camera_model`, `single_camera`, `matching`, `mapper`, `max_size`. It prints a line of JSON for each
+event.
 """
 
 from __future__ import annotations
@@ -66,4 +67,4 @@ def run(job: dict) -> None:
 
 
 if __name__ == "__main__":
-    run(json.loads(sys.argv[1]))
+    run(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import queue
 import shutil
 import sqlite3
@@ -18,8 +19,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from splatlearn.captures.finding.headers import read_header
+from splatlearn.captures.finding.photographs import NO_PHOTOGRAPHS
 from splatlearn.captures.lenses import lens_model
-from splatlearn.core.disk.atomic import replace_folder
+from splatlearn.core.disk.atomic import place_folder
 from splatlearn.core.errors import BackendError, InputError, MissingError
 from splatlearn.images.errors import UnreadableImage
 from splatlearn.images.listing import IMAGE_EXTENSIONS, files_below
@@ -28,7 +30,7 @@ Matching = Literal["auto", "exhaustive", "sequential"]
 Mapper = Literal["incremental", "global"]
 
 EXHAUSTIVE_BELOW = 200
-"""Photographs from which on comparing each with each takes too long."""
+"""Number of photographs from which on comparing each with each takes too long."""
 FEWEST = 3
 LARGEST = 3200
 """Pixels of the longer side at which features are looked for, as in COLMAP."""
@@ -36,12 +38,12 @@ PROGRAM = Path(__file__).with_name("program.py")
 POLL = 1.0
 """Seconds between two looks at the database."""
 LAST_LINES = 3
-"""Of the log, in an error."""
+"""Lines of the log that an error shows."""
 
 
 @dataclass(frozen=True)
 class Motion:
-    """What structure from motion found.
+    """Result of structure from motion.
 
     - `folder`: of the capture: photographs, and `sparse/0`.
     - `registered`, `total`: photographs with a camera, and all that were given.
@@ -82,11 +84,10 @@ def find_cameras(
     and matches is kept if there was none. Raises BackendError without pycolmap or if it fails, MissingError for a
     missing folder, and InputError for photographs that do not overlap enough.
     """
-    if not has_pycolmap():
-        raise BackendError("cameras: computing them needs pycolmap; install it with: pip install 'splatlearn[sfm]'")
+    check_pycolmap()
     if not folder.is_dir():
         raise MissingError(f"photos: expected a folder of photographs, found none at {folder}")
-    if (folder / "sparse").exists():
+    if os.path.lexists(folder / "sparse"):
         raise InputError(
             f"photos: {folder / 'sparse'} has cameras already; move it away to compute them again, or use it as it is"
         )
@@ -122,13 +123,25 @@ def find_cameras(
         placed = work / "sparse"
         placed.mkdir()
         shutil.move(work / "models" / str(best["model"]), placed / "0")
-        replace_folder(placed, target, work / "old")
-        if not (folder / "database.db").exists():
+        try:
+            place_folder(placed, target)
+        except FileExistsError as error:
+            raise InputError(
+                f"photos: {target} was made by another program meanwhile, and stays as it is; move it away and start "
+                "again, or use its cameras"
+            ) from error
+        if not os.path.lexists(folder / "database.db"):
             shutil.move(work / "database.db", folder / "database.db")
     finally:
         shutil.rmtree(work, ignore_errors=True)
     others = tuple(tuple(each["names"]) for each in models[1:])
     return Motion(folder, len(best["names"]), len(names), best["points"], others, unreadable)
+
+
+def check_pycolmap() -> None:
+    """Raise BackendError, which says how to install it, unless pycolmap is installed."""
+    if not has_pycolmap():
+        raise BackendError("cameras: computing them needs pycolmap; install it with: pip install 'splatlearn[sfm]'")
 
 
 def has_pycolmap() -> bool:
@@ -138,9 +151,10 @@ def has_pycolmap() -> bool:
 
 def _pictures(images: Path) -> tuple[list[str], set[tuple[int, int]], tuple[str, ...]]:
     """Names and sizes of the photographs that can be opened, and why others cannot."""
-    inside = [name for name in files_below(images, IMAGE_EXTENSIONS)[0] if not name.startswith(("masks/", "sparse/"))]
     names, sizes, unreadable = [], set(), []
-    for name in inside:
+    for name in files_below(images, IMAGE_EXTENSIONS)[0]:
+        if not NO_PHOTOGRAPHS.isdisjoint(name.casefold().split("/")[:-1]):
+            continue
         try:
             header = read_header(images / name, name)
         except UnreadableImage as error:
@@ -157,9 +171,15 @@ def _run(job: dict[str, Any], work: Path, progress: Callable[[str, int, int], ob
     log = work / "log.txt"
     models: list[dict[str, Any]] = []
     stage = "features"
+    # In a file, because the names of some thousand photographs are more than an argument may have.
+    (work / "job.json").write_text(json.dumps(job), encoding="utf-8")
     with log.open("wb") as errors:
         process = subprocess.Popen(
-            [sys.executable, str(PROGRAM), json.dumps(job)], stdout=subprocess.PIPE, stderr=errors, text=True
+            [sys.executable, str(PROGRAM), str(work / "job.json")],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            encoding="utf-8",
+            errors="replace",
         )
         assert process.stdout is not None
         events: queue.SimpleQueue[str | None] = queue.SimpleQueue()

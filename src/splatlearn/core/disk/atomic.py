@@ -105,6 +105,25 @@ def replace_folder(beside: Path, target: Path, old: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def place_folder(beside: Path, target: Path) -> None:
+    """Give a complete folder the name `target`, which must be free or an empty folder.
+
+    Raises FileExistsError for anything else at `target`, which stays as it is. `beside` is then left where it is.
+    """
+    sync(beside)
+    try:
+        if target.is_dir() and not target.is_symlink():
+            target.rmdir()
+        elif os.path.lexists(target):
+            raise FileExistsError(f"expected nothing at {target}, got a file or a link")
+        os.rename(beside, target)  # fails for a folder with content that was made meanwhile
+    except OSError as error:
+        if not os.path.lexists(target):
+            raise
+        raise FileExistsError(f"expected nothing or an empty folder at {target}: {error}") from error
+    sync(target.parent)
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write text as UTF-8, whole or not at all (see `replacing`)."""
     with replacing(path) as beside:
