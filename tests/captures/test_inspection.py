@@ -71,6 +71,21 @@ def test_a_good_capture_has_no_problems(tmp_path: Path) -> None:
     assert found.geometry.extent == pytest.approx(1.1 * 4, abs=1e-6)
 
 
+def test_a_photograph_that_is_masked_everywhere_is_neither_blurred_nor_bright(tmp_path: Path) -> None:
+    capture = all_round(tmp_path / "photos")
+    mask = saved(tmp_path / "masks/03.png", np.zeros((48, 48, 3), dtype=np.uint8))
+    views = [replace(view, mask_path=mask) if view.name == "03.png" else view for view in capture.views]
+    (problem,) = inspect_capture(replace(capture, views=tuple(views))).problems
+    assert problem.startswith("1 photograph masked or transparent everywhere (03.png); check the masks")
+
+
+def test_cameras_that_look_the_other_way_see_nothing(tmp_path: Path) -> None:
+    capture = all_round(tmp_path)
+    turn = np.diag([-1.0, 1.0, -1.0, 1.0])
+    views = [replace(view, world_to_camera=turn @ view.world_to_camera) for view in capture.views]
+    assert "100% of the observations lie behind their camera" in problems(replace(capture, views=tuple(views)))
+
+
 def test_cameras_look_at_the_middle(tmp_path: Path) -> None:
     np.testing.assert_allclose(looked_at(all_round(tmp_path)), (1, 2, 3), atol=1e-9)
 

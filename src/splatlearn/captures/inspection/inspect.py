@@ -17,17 +17,18 @@ from splatlearn.captures.inspection.quality import Qualities, measure
 FEWEST = 12
 """Photographs below which a fit has little to go on."""
 LARGE_ERROR = 2.0
-"""Pixels of a photograph of 1600 pixels, and at least one pixel: mean reprojection error above which poses or lens are
-doubtful."""
+"""Mean reprojection error above which poses or lens are doubtful, in pixels of a photograph whose longer side has 1600.
+The limit is in proportion to that side, and at least one pixel."""
 HOLE = (100.0, 180.0)
-"""Degrees of a gap between cameras that go round something. A wider one is that of a capture from one side."""
+"""Smallest and largest hole, in degrees, between cameras that go round something. A wider gap means a capture from one
+side."""
 FEW_POINTS = 0.1
-"""Of the median number of points of a view."""
+"""Share of the median number of points of a view, below which the pose of a view is doubtful."""
 
 
 @dataclass(frozen=True, eq=False)
 class Inspection:
-    """What was found in a capture.
+    """Facts and problems of a capture.
 
     - `facts`: names and values for people.
     - `problems`: one sentence each, with what to do about it; none for a capture that is as it should be.
@@ -142,8 +143,10 @@ def _geometry(capture: Capture, geometry: Geometry) -> list[str]:
                 "poses are doubtful"
             )
         errors = geometry.view_errors
-        apart = np.flatnonzero(errors > max(3 * float(np.nanmedian(errors)), _large_error(capture)))
-        if len(apart) and np.isfinite(errors).any():
+        known = errors[np.isfinite(errors)]
+        limit = max(3 * float(np.median(known)), _large_error(capture)) if len(known) else np.inf
+        apart = np.flatnonzero(errors > limit)
+        if len(apart):
             found.append(
                 f"{count(len(apart), 'view')} with a reprojection error of more than three times the median "
                 f"({listed([names[each] for each in apart])}), whose poses are doubtful"
@@ -154,7 +157,7 @@ def _geometry(capture: Capture, geometry: Geometry) -> list[str]:
         found.append("there are no points; a fit starts from random Gaussians, which needs more steps")
     if geometry.gap is not None and HOLE[0] < geometry.gap <= HOLE[1]:
         found.append(
-            f"no camera stands in {geometry.gap:.0f} of the 360 degrees round the scene; what is to be seen from there "
+            f"no camera stands in {geometry.gap:.0f} of the 360 degrees round the scene; parts seen only from there "
             "will be a guess: take photographs from that side, or keep to the others"
         )
     return found
@@ -167,6 +170,11 @@ def _photographs(capture: Capture, qualities: Qualities) -> list[str]:
         found.append(
             f"{count(len(qualities.unreadable), 'photograph')} not readable, left out of a fit: "
             f"{listed(qualities.unreadable, 2)}"
+        )
+    if qualities.masked:
+        found.append(
+            f"{count(len(qualities.masked), 'photograph')} masked or transparent everywhere "
+            f"({listed([names[each] for each in qualities.masked])}); check the masks, in which black is left out"
         )
     if blurred := qualities.blurred:
         found.append(

@@ -17,9 +17,9 @@ from splatlearn.images.errors import UnreadableImage
 SIDE = 800
 """Pixels of the longer side at which photographs are compared."""
 BLURRED = 0.4
-"""Of the median sharpness: below it a photograph may be blurred."""
+"""Share of the median sharpness below which a photograph may be blurred."""
 STOPS = 0.8
-"""Difference from the median exposure, as a power of two, from which on a photograph stands apart."""
+"""Smallest difference from the median exposure, in powers of two, of a photograph that stands apart."""
 DEVIATIONS = 3.0
 """Robust standard deviations by which an outlier differs at least."""
 LUMA = (0.299, 0.587, 0.114)
@@ -27,10 +27,10 @@ LUMA = (0.299, 0.587, 0.114)
 
 @dataclass(frozen=True)
 class Quality:
-    """What was measured of one photograph.
+    """Sharpness and exposure of one photograph.
 
     - `sharpness`: standard deviation of the Laplacian, divided by that of the brightness.
-    - `exposure`: base-2 logarithm of the mean brightness of what counts, in [0, 1].
+    - `exposure`: base-2 logarithm of the mean brightness, in [0, 1], of the pixels that count.
     - `clipped`: share of pixels that are black or white.
     """
 
@@ -42,10 +42,15 @@ class Quality:
 
 @dataclass(frozen=True)
 class Qualities:
-    """Photographs that were looked at, and those that cannot be read, with the reason."""
+    """Measurements of photographs.
+
+    - `unreadable`: a sentence for each photograph that cannot be read.
+    - `masked`: indices of views all of whose pixels are masked or transparent.
+    """
 
     measured: tuple[Quality, ...]
     unreadable: tuple[str, ...]
+    masked: tuple[int, ...] = ()
 
     def values(self, name: str) -> NDArray[np.float64]:
         """One measure of all photographs."""
@@ -78,27 +83,32 @@ def measure(
     """Look at photographs, at most `most` of them at equal distances in the order of names."""
     measured: list[Quality] = []
     unreadable: list[str] = []
+    masked: list[int] = []
     chosen = evenly_spaced(len(views), most)
     with Photographs([views[index] for index in chosen], SIDE, cache=False) as photographs:
         photographs.prefetch(range(len(chosen)))
         for place, index in enumerate(chosen):
             try:
-                measured.append(quality(index, photographs[place]))
+                found = quality(index, photographs[place])
+                if found is None:
+                    masked.append(index)
+                else:
+                    measured.append(found)
             except UnreadableImage as error:
                 unreadable.append(str(error))
             progress(place + 1, len(chosen))
-    return Qualities(tuple(measured), tuple(unreadable))
+    return Qualities(tuple(measured), tuple(unreadable), tuple(masked))
 
 
-def quality(view: int, photo: Photo) -> Quality:
-    """Measure a photograph. Pixels that are masked or transparent do not count."""
+def quality(view: int, photo: Photo) -> Quality | None:
+    """Measure a photograph. Pixels that are masked or transparent do not count; None if none counts."""
     pixels = photo.pixels.numpy()
     luma = pixels[..., :3].astype(np.float32) @ np.array(LUMA, dtype=np.float32)
     counts = np.ones(luma.shape, dtype=bool) if photo.mask is None else photo.mask.numpy() > 0
     if pixels.shape[-1] == 4:
         counts &= pixels[..., 3] == 255
     if not counts.any():
-        return Quality(view, 0.0, 0.0, 0.0)
+        return None
     inside = luma[counts]
     sharpness = float(laplace(luma)[counts].std() / max(float(inside.std()), 1.0))
     exposure = float(np.log2(max(float(inside.mean()) / 255, 1 / 255)))
