@@ -1,4 +1,4 @@
-"""From what files describe to a capture: photographs found, lenses fitted to them, views split, problems named."""
+"""Assembly of a capture from its description: photographs found, lenses fitted, views split, problems named."""
 
 from __future__ import annotations
 

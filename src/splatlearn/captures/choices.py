@@ -1,4 +1,4 @@
-"""Numbers that commands show as defaults, apart from what they are used by: the help needs no PyTorch."""
+"""Defaults that commands show, in a module of their own so that the help does not load PyTorch."""
 
 LOOKED_AT = 300
 """Photographs that an inspection decodes at most."""

@@ -1,4 +1,4 @@
-"""What a reader finds in the files of a capture, before anybody has looked for the photographs."""
+"""Entries of a capture as its files describe them, before the photographs are looked for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from splatlearn.captures.capture import Points, Split
 from splatlearn.captures.lenses import Lens
 
 LensOfSize = Callable[[int, int], Lens]
-"""From a picture's width and height to its lens, for files that leave the size to the picture."""
+"""A function from a picture's width and height to its lens, for files that do not have the size."""
 
 
 @dataclass(frozen=True, eq=False)

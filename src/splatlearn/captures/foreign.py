@@ -1,4 +1,4 @@
-"""Captures in layouts that are not read, and what turns them into one that is."""
+"""Captures in layouts that are not read, and the way to one that is read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HINTS = (
     ("*.csv", "a table, perhaps RealityCapture's cameras", "export the registration from there in COLMAP's format"),
     ("*.xml", "an XML file, perhaps Metashape's cameras", "export the cameras from there in COLMAP's format"),
 )
-"""What lies in a folder, what that is, and what to do."""
+"""Pattern of a file in a folder, the layout that it belongs to, and the way to one that is read."""
 
 
 def hint(folder: Path) -> str:

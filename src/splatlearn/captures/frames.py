@@ -1,4 +1,4 @@
-"""What cameras say of their world: which way is up, where its middle is, and how large it is."""
+"""The frame of a capture, derived from its cameras: up direction, middle and extent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from splatlearn.core.geometry.similarity import Similarity
 
 MARGIN = 1.1
-"""What 3D Gaussian Splatting multiplies the distance of the farthest camera by (`getNerfppNorm`)."""
+"""Factor of 3D Gaussian Splatting for the distance of the farthest camera (`getNerfppNorm`)."""
 PLANAR = 4.0
 """The camera's horizontal axes are taken for a plane if they spread this many times less across it than within it."""
 
@@ -38,7 +38,7 @@ def unit_frame(centers: NDArray[np.float64], points: NDArray[np.float64]) -> Sim
     """
     middle = centers.mean(axis=0)
     extent = MARGIN * float(np.linalg.norm(centers - middle, axis=-1).max())
-    # What rounding leaves of equal centres far from the origin is no extent.
+    # Equal centres far from the origin differ by rounding, which is no extent.
     least = 1e-9 * max(1.0, float(np.abs(middle).max()))
     if extent <= least and len(points):
         extent = float(np.median(np.linalg.norm(points - middle, axis=-1)))

@@ -10,7 +10,7 @@ from splatlearn.core.errors import Malformed
 LARGEST_SHEAR = 0.05
 """Largest distance of an entry from that of the nearest rotation; files round, but not that much."""
 LARGEST_COORDINATE = 1e12
-"""World units. What is farther away leaves nothing of the scene in float64."""
+"""Largest coordinate in world units; float64 cannot resolve a scene that is farther from the origin."""
 
 Matrix = NDArray[np.float64]
 

@@ -1,4 +1,4 @@
-"""`splatlearn inspect`: what is in a capture, and what is wrong with it."""
+"""`splatlearn inspect`: facts and problems of a capture."""
 
 from __future__ import annotations
 

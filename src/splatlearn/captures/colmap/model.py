@@ -1,4 +1,4 @@
-"""Where the models of a capture lie, which of them is read, and what it says of photographs and points."""
+"""Models of a capture: their folders, the choice of one, and its photographs and points."""
 
 from __future__ import annotations
 

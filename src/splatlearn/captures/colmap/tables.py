@@ -66,7 +66,7 @@ class Model(NamedTuple):
 
 
 def camera_row(model: str | int, width: int, height: int, params: tuple[float, ...]) -> CameraRow:
-    """Return a camera, or what is wrong with its numbers."""
+    """Return a camera, or a sentence on the fault of its numbers."""
     try:
         return CameraRow(Lens.of(model, width, height, params))
     except InputError as error:

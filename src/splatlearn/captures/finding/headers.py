@@ -1,4 +1,4 @@
-"""What the header of a photograph says: its size, whether it has an alpha channel, and how it may be turned."""
+"""Headers of photographs: the size, whether there is an alpha channel, and the EXIF orientation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 from splatlearn.images.decoding import JPEG_FORMATS, ORIENTATION_TAG, TURNED, WITH_ALPHA, decoding
 
 SPARE = 1.5
-"""Pixels by which a side may differ from what the other side asks for: sizes of reduced pictures are rounded."""
+"""Pixels by which a side may differ from the one that the other side implies: sizes of reduced pictures are rounded."""
 
 
 @dataclass(frozen=True)

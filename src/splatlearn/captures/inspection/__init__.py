@@ -1,4 +1,4 @@
-"""What is in a capture, and what is wrong with it, before anything is fitted."""
+"""Inspection of a capture before a fit: its facts, and its problems."""
 
 from splatlearn.captures.inspection.inspect import Inspection, inspect_capture
 

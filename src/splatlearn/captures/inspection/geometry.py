@@ -14,17 +14,17 @@ from splatlearn.captures.capture import Capture
 from splatlearn.captures.observations import observation_errors
 
 NEAR = 0.01
-"""Of the extent: points as near to a camera as this are not fitted."""
+"""Distance from a camera, as a share of the extent, below which points are left out of a fit."""
 SHARED = 15
 """Points that two photographs must share to count as connected."""
 INWARD = 0.6
-"""Share of cameras that look towards the middle, from which on the capture goes round something."""
+"""Smallest share of cameras that look towards the middle in a capture that goes round something."""
 Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """What cameras and points say.
+    """Measurements of the cameras and points of a capture.
 
     - `extent`: of the cameras, in the capture's own units: 1.1 times the distance of the farthest one from their mean.
     - `errors`: reprojection errors in pixels: of each observation, or of each point where the file has only those.

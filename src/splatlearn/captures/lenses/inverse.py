@@ -12,7 +12,7 @@ from splatlearn.captures.lenses.models import Array, LensModel, Numbers, Plane
 Distort = Callable[[Numbers, Numbers], Plane]
 
 STEPS = 30
-"""Of Newton's method at most; from the table's start two to four suffice."""
+"""Largest number of steps of Newton's method; two to four suffice from a start that the table gives."""
 TOLERANCE = 1e-12
 """Largest distance that is left, in units of the chart, relative to 1 + the radius."""
 ANGLES = 3000
@@ -20,12 +20,12 @@ ANGLES = 3000
 AROUND = 16
 """Directions of the table around the axis."""
 LARGEST_ANGLE = 0.9999
-"""Of the angle that the chart can show: a pinhole has no pixels for 90 degrees."""
+"""Share of the chart's largest angle that the table covers; a pinhole has no pixels for 90 degrees itself."""
 
 
 @dataclass(frozen=True)
 class Reach:
-    """Distorted radii of a chart, as far as they grow with the angle to the axis along every direction.
+    """Distorted radii of a chart, up to the angle to the axis at which they stop growing in any direction.
 
     - `angle`: where growth ends, in radians from the axis. Beyond it a polynomial folds the picture back over itself.
     - `radius`: that angle as a radius of the chart.

@@ -1,7 +1,7 @@
 """Resampled photographs kept on disk, so that later runs need not resample them again.
 
-A file is called by the digest of all that it was made from: the content of the photograph and its mask, the lens, the
-size, and `VERSION`. It is written beside and renamed. Only files of such names are ever removed.
+A file is named by the digest of everything that it was made from: the content of the photograph, its size, lens and
+orientation, and `VERSION`. Masks are not kept. It is written beside and renamed. Only files of such names are removed.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from splatlearn.core.disk.atomic import replacing
 from splatlearn.core.disk.caches import user_cache
 
 VERSION = 1
-"""To be raised when the same input gives other pixels."""
+"""Must be raised when a change of the code gives other pixels for the same input."""
 OWN = re.compile(r"[0-9a-f]{64}\.png")
 LIMIT = 20 * 10**9
-"""Bytes of all files."""
+"""Largest number of bytes of all files together."""
 SPARE = 2 * 10**9
-"""Bytes of the disk that are left alone."""
+"""Bytes of the disk that are left free."""
 
 
 def cache_folder() -> Path:

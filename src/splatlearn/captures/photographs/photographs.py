@@ -118,7 +118,7 @@ class Photographs:
                 f"budget: expected at least {2 * largest} bytes, two photographs of {largest} bytes each, got "
                 f"{self.budget}; choose a smaller max_size"
             )
-        # Half of the budget, at most, for what comes next.
+        # At most half of the budget is for photographs that are decoded in advance.
         self._ahead = max(1, min(AHEAD * self._workers, self.budget // (2 * largest))) if largest else 1
         self._room = self.budget - self._ahead * largest
         self._held: dict[int, Photo] = {}
@@ -188,7 +188,7 @@ class Photographs:
 
     @property
     def description(self) -> str:
-        """What is done to the photographs and what is held of them, in one sentence."""
+        """One sentence on the processing of the photographs and the memory that they take."""
         pairs = list(zip(self.views, self._plans, strict=True))
         before = _sizes((view.lens.width, view.lens.height) for view in self.views)
         after = _sizes((plan.pinhole.width, plan.pinhole.height) for plan in self._plans)
@@ -227,7 +227,7 @@ class Photographs:
         with self._lock:
             holds = number not in self._held and self._held_bytes + size <= self._room
             if holds:
-                # What the workers allocated would keep the much larger memory of decoders from being used again.
+                # Arrays of the workers would keep the much larger memory of their decoders from being used again.
                 pixels, mask = _copied(pixels), None if mask is None else _copied(mask)
                 self._held_bytes += size
             kept = None if mask is None else torch.from_numpy(mask)
@@ -239,7 +239,7 @@ class Photographs:
         return photo
 
     def _fill(self) -> None:
-        """Give the workers what comes next, up to the first photograph that is on its way already."""
+        """Submit the next photographs of the order to the workers, until `_ahead` of them are under way."""
         for number in itertools.islice(self._upcoming, SEARCHED):
             if len(self._coming) >= self._ahead:
                 break

@@ -1,10 +1,10 @@
 """The pinhole camera that takes the place of a lens with distortion, and the resampling of pictures for it.
 
 The rule: the pinhole has the lens's focal lengths and principal ray, so that the middle of the picture keeps its scale.
-Its edges are where the nearest point of the same edge of the photograph lies, so that the result has no empty
-pixels for ordinary lenses, whose corners alone are lost, and no edge is more than `WIDEST` degrees from the axis: a
-pinhole needs three times as many pixels per degree there as in the middle, and infinitely many at 90. What a result
-shows although the photograph does not is left out by a mask.
+Each edge lies at the point of the photograph's same edge that is nearest to the axis, so that the results of ordinary
+lenses have no empty pixels and lose only their corners. No edge is more than `WIDEST` degrees from the axis: a pinhole
+needs 1 / cos² 55° = 3 times the pixels per degree there that it needs in the middle, and infinitely many at 90. A mask
+leaves out the pixels that the photograph does not show.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ WIDEST = 55.0
 BORDER = 200
 """Points along each edge."""
 WHOLE = 254.0
-"""Of 255: a pixel of a mask counts if everything that it is interpolated from counts."""
+"""Smallest interpolated value, out of 255, at which a pixel of a mask counts: all pixels that it is made from do."""
 
 
 def pinhole_of(lens: Lens) -> Lens:
@@ -60,7 +60,7 @@ def _edges(lens: Lens) -> tuple[float, float, float, float]:
 
     def nearest(columns: Array, rows: Array, axis: int, sign: float) -> float:
         rays = lens.unproject(np.stack([columns, rows], axis=-1))
-        ahead = np.isfinite(rays).all(axis=-1) & (rays[:, 2] > 1e-6)  # what is not, sets no limit
+        ahead = np.isfinite(rays).all(axis=-1) & (rays[:, 2] > 1e-6)  # other rays set no limit
         slopes = sign * rays[ahead, axis] / rays[ahead, 2]
         return sign * min(widest, float(slopes.min(initial=math.inf)))
 

@@ -18,7 +18,7 @@ from splatlearn.images.errors import UnreadableImage
 
 @dataclass(frozen=True)
 class Plan:
-    """What becomes of a view's photograph; known without a look at its pixels.
+    """The lenses of a view's photograph before and after undistortion, known without decoding it.
 
     - `lens`: of the photograph once it is scaled down.
     - `pinhole`: of the result.

@@ -30,7 +30,7 @@ Matching = Literal["auto", "exhaustive", "sequential"]
 Mapper = Literal["incremental", "global"]
 
 EXHAUSTIVE_BELOW = 200
-"""Number of photographs from which on comparing each with each takes too long."""
+"""Smallest number of photographs that are not compared each with each, which would take too long."""
 FEWEST = 3
 LARGEST = 3200
 """Pixels of the longer side at which features are looked for, as in COLMAP."""
@@ -202,7 +202,7 @@ def _run(job: dict[str, Any], work: Path, progress: Callable[[str, int, int], ob
                     models.append(event)
             code = process.wait()
         finally:
-            # An interruption must not leave a process that computes for nobody.
+            # An interruption must not leave the process running.
             if process.poll() is None:
                 process.kill()
                 process.wait()

@@ -22,9 +22,9 @@ from splatlearn.core.errors import FormatError, InputError, Malformed
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 WHOLE = "transforms.json"
 POINTS = "sparse_pc.ply"
-"""What nerfstudio calls the points that it takes from COLMAP."""
+"""Nerfstudio's name for the points that it takes from COLMAP."""
 OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
-"""Between cameras that look along −z with y up and those that look along z with y down."""
+"""Conversion between cameras that look along −z with y up and those that look along z with y down."""
 
 
 def find_transforms(folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Where files are kept that can be made again."""
+"""Folders for files that can be made again."""
 
 from __future__ import annotations
 
