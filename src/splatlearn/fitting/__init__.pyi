@@ -4,6 +4,8 @@ from .clamping import picture_error as picture_error
 from .colors import refit_colors as refit_colors
 from .descent import FitOptions as FitOptions
 from .descent import fit as fit
+from .draws import Draw as Draw
+from .draws import Draws as Draws
 from .initial.cameras import camera_extent as camera_extent
 from .initial.cameras import scattered_gaussians as scattered_gaussians
 from .initial.images import initial_gaussians as initial_gaussians
@@ -28,4 +30,5 @@ from .strategies.default import DefaultStrategy as DefaultStrategy
 from .strategies.mcmc import MCMCOptions as MCMCOptions
 from .strategies.mcmc import MCMCStrategy as MCMCStrategy
 from .strategies.strategy import Edits as Edits
+from .strategies.strategy import Step as Step
 from .strategies.strategy import Strategy as Strategy

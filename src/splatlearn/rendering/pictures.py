@@ -72,8 +72,9 @@ def render(
     - `depth`: composite a depth map too (one more channel).
     - `check`: raise for NaN and infinity, negative scales, opacities outside of [0, 1], zero quaternions, and a
       projection that is not finite; of thousands of Gaussians, only those that a camera sees are looked at. This is
-      skipped on GPUs, where it would wait for the GPU. False: what is not finite makes the picture NaN. "drop":
-      Gaussians that are not finite are not drawn.
+      skipped on GPUs, where it would wait for the GPU. False: what is not finite makes the whole picture of a compiled
+      backend NaN; "torch" shows NaN at most where it draws the Gaussian. "drop": Gaussians that are not finite are not
+      drawn.
     - `info`: return what each view sees, too (`SceneInfo`): True, or names of what costs something beside: "weights",
       "absgrad". The compiled backends collect it, and gsplat all but "weights".
 

@@ -102,7 +102,8 @@ class DefaultStrategy:
 
     Gradients of a view count in normalised device coordinates and for the loss of this view alone, whatever number of
     views a step has. The rows that `after_step` leaves are the Gaussians that were not split, then the clones, then the
-    first and the second children of those that were, less what was pruned; moments of new ones begin at 0.
+    first and the second children of those that were, less what was pruned; moments of new ones begin at 0. It needs the
+    `info` of `render`, which the compiled kernels and gsplat collect, from float32 tensors.
     """
 
     def __init__(self, options: DefaultOptions | None = None) -> None:
