@@ -75,6 +75,36 @@ def test_an_archive_is_unpacked_once(tmp_path: Path) -> None:
     assert not [each for each in (tmp_path / "cache").iterdir() if each.name.startswith(".")]
 
 
+def test_a_copy_that_another_process_made_meanwhile_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other process may be reading it."""
+    archive, cache = packed(written("text", tmp_path / "folder"), tmp_path / "scene.zip"), tmp_path / "cache"
+    first = unpacked(archive, cache)
+    (first / "theirs.txt").write_text("theirs")
+    aside = first.rename(tmp_path / "aside")
+    real = archives._unpack
+
+    def slow(*arguments: object) -> None:
+        if aside.exists():
+            aside.rename(first)
+        real(*arguments)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(archives, "_unpack", slow)
+    assert unpacked(archive, cache) == first and (first / "theirs.txt").read_text() == "theirs"
+    assert os.listdir(cache) == [first.name]
+
+
+def test_what_killed_processes_unpacked_is_removed_after_a_while(tmp_path: Path) -> None:
+    archive, cache = packed(written("text", tmp_path / "folder"), tmp_path / "scene.zip"), tmp_path / "cache"
+    for name in (f"{archives.UNFINISHED}old", f"{archives.UNFINISHED}fresh", "holiday"):
+        (cache / name / "images").mkdir(parents=True)
+        (cache / name / "images/a.png").write_bytes(b"a")
+        for path in (cache / name / "images/a.png", cache / name / "images", cache / name):
+            os.utime(path, (1, 1))
+    os.utime(cache / f"{archives.UNFINISHED}fresh/images/a.png")
+    made = unpacked(archive, cache)
+    assert sorted(os.listdir(cache)) == sorted([f"{archives.UNFINISHED}fresh", "holiday", made.name])
+
+
 def test_the_cache_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SPLATLEARN_CACHE", str(tmp_path / "here"))
     archive = packed(written("text", tmp_path / "folder"), tmp_path / "scene.zip")

@@ -8,12 +8,13 @@ import os
 import shutil
 import stat
 import tempfile
+import time
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
 from splatlearn.captures.finding.names import printable
-from splatlearn.core.disk.atomic import place_folder
+from splatlearn.core.disk.atomic import ABANDONED_AFTER, place_folder
 from splatlearn.core.disk.caches import user_cache
 from splatlearn.core.errors import FormatError, InputError
 from splatlearn.images.listing import IMAGE_EXTENSIONS
@@ -25,6 +26,8 @@ SPARE = 64 << 20
 """Bytes that any archive may unpack to."""
 UNPACKED = (*IMAGE_EXTENSIONS, ".json", ".bin", ".txt", ".ply")
 """Endings of members that are unpacked."""
+UNFINISHED = ".splatlearn.unpacking."
+"""Beginning of the names of folders that are not unpacked completely."""
 CHUNK = 1 << 20
 
 
@@ -60,7 +63,8 @@ def unpacked(path: Path, cache: Path | None = None) -> Path:
             needed, free = sum(each.file_size for each in members), shutil.disk_usage(cache).free
             if needed > free:
                 raise InputError(f"{path}: unpacks to {needed:,} bytes, but {cache} has room for {free:,}")
-            beside = Path(tempfile.mkdtemp(prefix=".unpacking.", dir=cache))
+            _clear_abandoned(cache)
+            beside = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=cache))
             try:
                 for member in members:
                     _unpack(archive, member, beside)
@@ -73,6 +77,15 @@ def unpacked(path: Path, cache: Path | None = None) -> Path:
             raise
         raise FormatError(f"{path}: expected a zip archive, got a damaged one: {error}") from error
     return target
+
+
+def _clear_abandoned(cache: Path) -> None:
+    """Remove what killed processes have unpacked, once nobody has written there for a while."""
+    for folder in cache.glob(f"{UNFINISHED}*"):
+        with contextlib.suppress(OSError):
+            newest = max(each.lstat().st_mtime for each in (folder, *folder.rglob("*")))
+            if time.time() - newest > ABANDONED_AFTER and not folder.is_symlink():
+                shutil.rmtree(folder)
 
 
 def _checked(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
