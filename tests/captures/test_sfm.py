@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +71,26 @@ def test_what_was_there_stays(photos: Path) -> None:
     assert (photos / "database.db").read_text() == "mine"
     with pytest.raises(InputError, match="sparse has cameras already; move it away"):
         find_cameras(photos)
+
+
+def test_the_program_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
+    """A killed process cannot end its child; a stand-in for pycolmap computes for ever."""
+    (tmp_path / "pycolmap.py").write_text("import time\nset_random_seed = lambda seed: time.sleep(600)\n")
+    (tmp_path / "job.json").write_text(json.dumps({"work": str(tmp_path)}))
+    program = subprocess.Popen(
+        [sys.executable, str(reconstruct.PROGRAM), str(tmp_path / "job.json")],
+        stdin=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    try:
+        with pytest.raises(subprocess.TimeoutExpired):
+            program.wait(1)
+        assert program.stdin is not None
+        program.stdin.close()
+        assert program.wait(60) == 1
+    finally:
+        program.kill()
+        program.wait()
 
 
 def test_cameras_that_appear_meanwhile_stay(photos: Path) -> None:

@@ -2,13 +2,15 @@
 
 It is run as a file, imports nothing of the package, and takes one argument, a file with a JSON object: `images`,
 `names`, `work`, `camera_model`, `single_camera`, `matching`, `mapper`, `max_size`. It prints a line of JSON for each
-event.
+event, and ends when its standard input does, that is, when the process that started it has ended.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
+import threading
 from pathlib import Path
 
 import pycolmap
@@ -17,6 +19,14 @@ import pycolmap
 def say(**event: object) -> None:
     """Print an event for the process that waits."""
     print(json.dumps(event), flush=True)
+
+
+def end_with_the_caller() -> None:
+    """Wait for the end of the standard input, and end this process."""
+    # Not by sys.stdin, whose lock would be held when the interpreter shuts down.
+    while os.read(0, 1):
+        pass
+    os._exit(1)
 
 
 def run(job: dict) -> None:
@@ -67,4 +77,5 @@ def run(job: dict) -> None:
 
 
 if __name__ == "__main__":
+    threading.Thread(target=end_with_the_caller, daemon=True).start()
     run(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))

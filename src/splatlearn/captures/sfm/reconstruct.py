@@ -176,12 +176,13 @@ def _run(job: dict[str, Any], work: Path, progress: Callable[[str, int, int], ob
     with log.open("wb") as errors:
         process = subprocess.Popen(
             [sys.executable, str(PROGRAM), str(work / "job.json")],
+            stdin=subprocess.PIPE,  # its end tells the program that this process has ended, however it did
             stdout=subprocess.PIPE,
             stderr=errors,
             encoding="utf-8",
             errors="replace",
         )
-        assert process.stdout is not None
+        assert process.stdin is not None and process.stdout is not None
         events: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         threading.Thread(target=_pass_on, args=(process.stdout, events.put), daemon=True).start()
         try:
@@ -206,6 +207,7 @@ def _run(job: dict[str, Any], work: Path, progress: Callable[[str, int, int], ob
             if process.poll() is None:
                 process.kill()
                 process.wait()
+            process.stdin.close()
             process.stdout.close()
     if code:
         last = " ".join(log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-LAST_LINES:])
