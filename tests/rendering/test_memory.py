@@ -14,7 +14,8 @@ from splatlearn.rendering.backends.cpu import support as cpu_support
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the address space of a process"),
     pytest.mark.skipif(
-        cpu_support.status() != "ok" or layers.native is None or compiled.native is None, reason=cpu_support.status()
+        cpu_support.status() != "ok" or layers.native is None or compiled.native is None,
+        reason="an extension was not built",
     ),
 ]
 

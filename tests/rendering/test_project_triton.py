@@ -108,7 +108,8 @@ def test_a_camera_where_the_gaussians_are_gives_the_same(generator: torch.Genera
 
 
 def test_the_matrix_of_a_camera_on_the_host_is_written_by_a_kernel(generator: torch.Generator) -> None:
-    project_kernels = pytest.importorskip("splatlearn.rendering.backends.triton.project_kernels")
+    from splatlearn.rendering.backends.triton import project_kernels
+
     view, written = torch.randn(4, 4, generator=generator), torch.zeros(16, device=gpu.DEVICE)
     project_kernels.write_view[(1,)](written, *view.flatten().tolist()[:12])
     assert torch.equal(written[:12].cpu(), view.flatten()[:12]) and not written[12:].any()

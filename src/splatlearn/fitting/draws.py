@@ -16,7 +16,7 @@ from splatlearn.core.randomness import Purpose, generator
 
 
 class Draw(IntEnum):
-    """What a fit draws numbers for. The values are part of every run: it resumes only while they stay."""
+    """Purposes of random numbers. Their values are part of every run, which resumes only while they stay the same."""
 
     SPLIT = 0
     RELOCATION = 1

@@ -59,7 +59,7 @@ class SceneSchedule:
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a step did.
+    """The result of a step.
 
     - `loss`: of the pictures, before the step, without what the strategy adds.
     - `edits`: of the strategy.

@@ -18,11 +18,11 @@ from splatlearn.fitting.draws import Draw, Draws
 from splatlearn.fitting.initial.sizes import round_gaussians
 
 MARGIN = 1.1
-"""By which 3D Gaussian Splatting multiplies the largest distance of a camera from the middle of all."""
+"""Factor of the largest distance of a camera from the mean of all, as in 3D Gaussian Splatting."""
 AROUND = 3.0
 """Half the side of the cube of random Gaussians, in extents, where cameras do not look at a common point (gsplat)."""
 CONVERGING = 0.9
-"""Share of the cameras that must have a point before them for it to be what they look at."""
+"""Share of the cameras that must have a point in front of them if it is to count as the one that they look at."""
 
 
 def camera_extent(centers: Float[Tensor, "V 3"]) -> float:

@@ -11,7 +11,7 @@ from splatlearn.core.gaussians import Gaussians
 
 NEIGHBOURS = 3
 SMALLEST = 1e-7
-"""Of the mean squared distance to neighbours, in squares of the largest; 3DGS has it for an extent of about 1."""
+"""Lower bound of mean squared distances, in squares of the largest size; 3DGS has it for an extent of about 1."""
 
 
 def neighbour_distances(places: Float[np.ndarray, "N 3"], largest: float) -> Float[np.ndarray, " N"]:

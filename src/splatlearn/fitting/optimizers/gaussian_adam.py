@@ -17,7 +17,7 @@ from splatlearn.core.numbers import check_number, check_whole
 from splatlearn.fitting.optimizers.adam_step import Rows, Rule, adam_step, seen_rows
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
-"""Of the state's tensors, as PyTorch's Adam names them."""
+"""Names of the state's tensors, as in PyTorch's Adam."""
 
 
 class GaussianAdam:

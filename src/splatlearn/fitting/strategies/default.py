@@ -22,9 +22,9 @@ from splatlearn.fitting.strategies.strategy import FEWEST_BETWEEN, PUBLISHED_STE
 CHILDREN = 2
 """Gaussians that a split puts in the place of one."""
 SHRINK = 0.8 * CHILDREN
-"""By which the scales of these are divided."""
+"""Divisor of the scales of these children."""
 SEEN = ("gradient_sums", "views", "radii")
-"""Of the state, each [K] and summed or maximised over views since the last edit."""
+"""Names of the state's tensors, each [K], summed or maximised over views since the last edit."""
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ class MCMCStrategy:
         self.options = options or MCMCOptions()
 
     def info(self, number: int) -> bool | tuple[str, ...]:
-        """Return False: nothing is looked at."""
+        """Return False: this strategy needs no `info`."""
         return False
 
     @property
@@ -107,7 +107,7 @@ class MCMCStrategy:
         return edits
 
     def follow(self, kept: Bool[Tensor, " K"]) -> None:
-        """Nothing was remembered."""
+        """Do nothing: no state is kept."""
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return nothing: edits depend on parameters, the step and the seed alone."""

@@ -22,7 +22,7 @@ FEWEST_BETWEEN = 25
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """What a strategy is told of the step that was just made.
+    """The step that was just made, as a strategy sees it.
 
     - `number`: of the step, from 1.
     - `extent`: of the scene, world units; `position_rate`: Adam's rate of means in this step, world units.

@@ -1,4 +1,4 @@
-"""Compositing on a GPU in Triton, for many small scenes: one warp paints one tile of one image, and needs nobody else.
+"""Compositing on a GPU in Triton, for many small scenes: one warp paints one tile of one image by itself.
 
 A tile is as wide as a warp, so that a thread holds a column of pixels in its registers. Splats are looked at 32 at a
 time: each thread asks whether one of them can reach the tile, and the answers make a word of bits that the warp then
