@@ -12,7 +12,7 @@ from splatlearn.captures.lenses.models import Array, LensModel, Numbers, Plane
 Distort = Callable[[Numbers, Numbers], Plane]
 
 STEPS = 30
-"""Largest number of steps of Newton's method; two to four suffice from a start that the table gives."""
+"""Largest number of steps of Newton's method; from a start that the table gives, a few suffice."""
 TOLERANCE = 1e-12
 """Largest distance that is left, in units of the chart, relative to 1 + the radius."""
 ANGLES = 3000

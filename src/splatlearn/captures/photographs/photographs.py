@@ -38,8 +38,8 @@ SHARE = 3
 AHEAD = 2
 """Photographs that each worker prepares before they are taken."""
 TRIMMED = 8
-"""Photographs after which freed memory goes back. Without that, small objects between the decoders' large ones make the
-process take three times the budget."""
+"""Number of photographs after which freed memory goes back to the system. Small objects between the decoders' large
+ones would otherwise keep it, and the process would take far more than the budget."""
 SEARCHED = 256
 """Places of the order in which the next photographs to decode are looked for."""
 

@@ -12,8 +12,9 @@ from splatlearn.core.errors import InputError
 from splatlearn.images.decoding import WITH_ALPHA, decoding, to_rgb, turned
 
 SPARE = 1.9
-"""Pixels for each one of the result, at least, of a JPEG file that is decoded at a half, a quarter or an eighth of its
-size. The result then differs from the mean of the whole file's pixels by 1.6 grey levels at most, without by 1.2."""
+"""Smallest number of pixels along a side, for each one of the result, of a JPEG file that is decoded at a half, a
+quarter or an eighth of its size. The result then differs from the mean of the whole file's pixels by less than one grey
+level on average."""
 SCALES = (8, 4, 2)
 OPAQUE = 255
 COUNTS = 128

@@ -81,7 +81,8 @@ def frames_of_film(film: Path, folder: Path, per_second: float = 2.0, most: int 
 def _occupied(folder: Path) -> str:
     return (
         f"out: expected nothing or an empty folder at {folder} for the frames of the film, got other content; choose "
-        f"another folder with --out, or go on with photographs that are there: splatlearn sfm {folder.parent}"
+        f"another folder with --out, or go on with photographs that are there: splatlearn sfm {folder.parent} "
+        "--matching sequential"
     )
 
 
