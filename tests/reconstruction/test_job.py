@@ -19,7 +19,7 @@ from splatlearn.core.errors import InputError
 from splatlearn.files import read_splats, write_splats
 from splatlearn.reconstruction import (
     CaptureOptions,
-    SceneDivergedError,
+    ReconstructionError,
     SceneOptions,
     SceneRecipe,
     SceneRun,
@@ -193,7 +193,7 @@ def test_too_many_broken_photographs_end_it_with_what_there_is(photos: Path, tmp
     capture = load_capture(mine)
     for number in (2, 3, 4):
         (mine / "images" / f"photo-00{number}.png").unlink()
-    with pytest.raises(SceneDivergedError, match="2 of 7 photographs cannot be read; the scene of step"):
+    with pytest.raises(ReconstructionError, match="2 of 7 photographs cannot be read; the scene of step"):
         reconstruct(capture, tmp_path / "run", **QUICK)
     assert (tmp_path / "run" / "scene.ply").is_file()
 

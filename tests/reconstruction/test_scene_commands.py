@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 from reconstruction.small_captures import cameras_around, known_gaussians, write_capture
 from splatlearn.cli import main
 from splatlearn.core.cameras.paths import middle_and_radius, orbit
-from splatlearn.files import read_splats, write_splats
+from splatlearn.files import read_splat_file, read_splats, write_splats
 from splatlearn.reconstruction import SceneRun, reconstruct
 from splatlearn.rendering import render
 
@@ -82,10 +83,16 @@ def test_the_cameras_of_a_run(scene_run: Path, tmp_path: Path, capsys) -> None:
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
-def test_a_film(scene_run: Path, tmp_path: Path) -> None:
-    arguments = ["--out", str(tmp_path / "film"), "--frames", "3", "--size", "33", "21", "--film"]
-    assert run("render", str(scene_run), *arguments) == 0
-    assert (tmp_path / "film" / "film.mp4").stat().st_size > 500
+def test_a_film_has_the_pictures_of_its_call(scene_run: Path, tmp_path: Path) -> None:
+    arguments = ["render", str(scene_run), "--out", str(tmp_path / "film"), "--size", "33", "21", "--film"]
+    for frames in (5, 3):
+        # Pictures of a longer orbit stay in the folder, and out of the film.
+        assert run(*arguments, "--frames", str(frames), "--overwrite") == 0
+        probe = ["ffprobe", "-v", "error", "-count_frames", "-show_entries", "stream=nb_read_frames,width,height"]
+        found = subprocess.run(
+            [*probe, "-of", "csv=p=0", str(tmp_path / "film" / "film.mp4")], capture_output=True, text=True, check=True
+        )
+        assert found.stdout.strip() == f"32,20,{frames}"
 
 
 def test_a_film_without_ffmpeg_is_refused_before_anything_is_rendered(scene_run, tmp_path, capsys, monkeypatch) -> None:
@@ -133,6 +140,13 @@ def test_a_run_becomes_a_file_of_any_format(name: str, scene_run: Path, tmp_path
     camera = cameras_around(9)[0]
     first, second = (render(each, camera).color for each in (scene, found))
     assert float((first - second).abs().mean()) < 0.02
+
+
+def test_a_file_that_is_antialiased_stays_so(tmp_path: Path) -> None:
+    write_splats(tmp_path / "scene.spz", known_gaussians(), antialiased=True)
+    for name in ("again.spz", "again.sog"):
+        assert run("convert", str(tmp_path / "scene.spz"), str(tmp_path / name)) == 0
+        assert read_splat_file(tmp_path / name).antialiased
 
 
 def test_fewer_harmonics_and_faint_gaussians(tmp_path: Path, capsys) -> None:

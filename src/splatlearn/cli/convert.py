@@ -47,7 +47,7 @@ def convert_command(
     if read.dropped:
         note(f"{read.dropped:,} Gaussians that are not finite are left out")
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_splats(path, gaussians)
+    write_splats(path, gaussians, antialiased=read.antialiased)
     size = path.stat().st_size
     each = size / gaussians.count
     print(

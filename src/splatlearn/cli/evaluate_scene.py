@@ -10,11 +10,12 @@ WORST = 3
 
 def evaluate_scene(folder: str) -> int:
     """Render the held-out photographs of a run anew, print their scores, and write scores.json."""
-    from splatlearn.reconstruction.results import SceneRun, write_scores
+    from splatlearn.reconstruction.results import SceneRun, shown_background, write_scores
 
     run = SceneRun(Path(folder))
     scores = run.evaluate()
-    path = write_scores(run.folder, {**(run.scores or {}), "gaussians": run.gaussians.count, **scores.as_dict()})
+    facts = {"gaussians": run.gaussians.count, "background": shown_background(run.recipe, run.capture)}
+    path = write_scores(run.folder, {**(run.scores or {}), **facts, **scores.as_dict()})
     longest = max(len(each.name) for each in scores.views)
     print(f"{'photograph'.ljust(longest)}   PSNR   SSIM     L1")
     for each in scores.views:

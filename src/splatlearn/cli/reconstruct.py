@@ -28,7 +28,7 @@ def reconstruct_command(arguments: Sequence[str]) -> Callable[..., int]:
 
         result = run_recipe(recipe)
         out = shlex.quote(str(result.folder))
-        if not result.done and not result.interrupted:
+        if not result.done and not result.interrupted and result.scores is None:
             print(
                 f"{result.folder} is finished: all {result.total:,} steps had been done, and nothing was changed; "
                 f"--steps with a larger number extends the run"

@@ -80,7 +80,7 @@ def render_command(
                 Image.fromarray(np.ascontiguousarray(pixels)).save(beside, "PNG")
             told("render", number + 1, len(names))
         if film:
-            _write_film(folder)
+            _write_film(folder, len(names))
     print(f"{folder}: {len(names)} pictures{' and ' + FILM if film else ''} of {read.gaussians.count:,} Gaussians")
     return 0
 
@@ -109,11 +109,11 @@ def _on(camera: Camera, device: object) -> Camera:
     return replace(camera, viewmats=camera.viewmats.to(device))  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
-def _write_film(folder: Path) -> None:
-    """Join the pictures; sides must be even for the usual encoding, so that odd ones lose a row."""
+def _write_film(folder: Path, count: int) -> None:
+    """Join the first `count` pictures; the usual encoding needs even sides, so that odd ones lose a row or a column."""
     command = [
         "ffmpeg", "-y", "-loglevel", "error", "-framerate", str(RATE), "-i", str(folder / "frame-%04d.png"),
-        "-vf", "crop=trunc(iw/2)*2:trunc(ih/2)*2", "-pix_fmt", "yuv420p", str(folder / FILM),
+        "-frames:v", str(count), "-vf", "crop=trunc(iw/2)*2:trunc(ih/2)*2", "-pix_fmt", "yuv420p", str(folder / FILM),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -16,12 +16,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class SceneInput:
-    """A scene: its Gaussians, a name for files, and the run that made it if it is one."""
+    """A scene: its Gaussians and a name for files.
+
+    `run`: the run that made it, if it is one; `dropped`, `antialiased`: what `SplatFile` says of a file.
+    """
 
     name: str
     gaussians: Gaussians
     run: SceneRun | None = None
     dropped: int = 0
+    antialiased: bool = False
 
     @property
     def up(self) -> tuple[float, float, float]:
@@ -62,4 +66,4 @@ def read_scene(path: str) -> SceneInput:
     found = read_splat_file(path, drop_invalid=True)
     name = Path(path).resolve()
     stem = name.parent.name if name.name == "meta.json" else name.stem.removesuffix(".compressed")
-    return SceneInput(stem or "scene", found.gaussians, None, found.dropped)
+    return SceneInput(stem or "scene", found.gaussians, None, found.dropped, found.antialiased)

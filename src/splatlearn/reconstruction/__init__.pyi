@@ -1,11 +1,11 @@
 from .call import reconstruct as reconstruct
-from .job import SceneDivergedError as SceneDivergedError
-from .job import SceneResult as SceneResult
+from .job import ReconstructionError as ReconstructionError
 from .job import run_recipe as run_recipe
 from .recipe import CaptureOptions as CaptureOptions
 from .recipe import SceneOptions as SceneOptions
 from .recipe import SceneRecipe as SceneRecipe
 from .recipe import SceneRunOptions as SceneRunOptions
+from .results import SceneResult as SceneResult
 from .results import SceneRun as SceneRun
 from .results import is_scene_run as is_scene_run
 from .results import open_capture as open_capture

@@ -8,40 +8,43 @@ import json
 import math
 import signal
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import NoReturn
 
 from splatlearn.captures import Capture, Photographs
-from splatlearn.captures.photographs import Photo
 from splatlearn.core.device import choose_device
 from splatlearn.core.disk.atomic import write_whole
 from splatlearn.core.errors import InputError, SplatlearnError
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.memory import available_memory
-from splatlearn.evaluation.views.scores import SceneScores, score_views
+from splatlearn.evaluation.views.scores import SceneScores
 from splatlearn.fitting.draws import Draws
 from splatlearn.fitting.scene_fit import SceneFit
 from splatlearn.images.errors import UnreadableImage
-from splatlearn.reconstruction.checkpoint import SceneProgress, newest_scene, read_scene, save_scene
-from splatlearn.reconstruction.planning import Expected, expected_cost, fitting_cap, steps_in
+from splatlearn.reconstruction.checkpoint import SceneProgress, frame_of, newest_scene, read_scene, save_scene
+from splatlearn.reconstruction.judging import Judge, on_device
+from splatlearn.reconstruction.planning import expected_cost, fitting_cap, steps_in
 from splatlearn.reconstruction.recipe import SceneRecipe
 from splatlearn.reconstruction.results import (
+    SCENE,
+    SCORES,
+    SceneResult,
     SceneRun,
     is_random_background,
     open_capture,
+    rounding_of,
     shown_background,
     write_scene,
     write_scores,
     write_snapshot,
 )
 from splatlearn.reconstruction.schedules import schedule_of, strategy_of
-from splatlearn.reconstruction.starting import EXTENT, first_gaussians
+from splatlearn.reconstruction.starting import EXTENT, first_gaussians, gaussians_of
 from splatlearn.reconstruction.views import StepViews, share_at
 from splatlearn.rendering.compositing import Background
-from splatlearn.runs.checkpoint_store import set_aside
+from splatlearn.runs.checkpoint_store import CheckpointError, set_aside
 from splatlearn.runs.data_identity import DataIdentity
 from splatlearn.runs.folder import RECIPE, RunFolder, entered
 from splatlearn.runs.log import Logbook, restore
@@ -51,54 +54,21 @@ from splatlearn.runs.signals import ASKED_BY_SCHEDULER, StopRequest
 GIGABYTE = 1_000_000_000
 PHOTO_SHARE = 3
 """The default memory for photographs is the free memory divided by this."""
+COARSE = 1e-4
+"""Rounding of positions, in extents of the cameras, from which on a run says it."""
 NUMBERS_OF_STATE = 3
 """Of each parameter in a checkpoint: itself and Adam's two moments."""
 
 
-class SceneDivergedError(SplatlearnError):
-    """The loss of a reconstruction stayed not finite, or no photograph can be read any more."""
-
-
-@dataclass(frozen=True)
-class SceneResult:
-    """How a reconstruction ended.
-
-    - `folder`: of the run; `steps`, `total`: steps done in all, and those of the recipe; `done`: of this call.
-    - `scores`: of held-out views at the end, None for an interrupted run or a capture that holds none out.
-    - `gaussians`: the number; `seconds`: spent in all steps of the run.
-    - `requeue`: whether it stopped because SIGTERM or SIGUSR1 asked it to.
-    """
-
-    folder: Path
-    steps: int
-    total: int
-    done: int
-    count: int
-    seconds: float
-    scores: SceneScores | None = None
-    requeue: bool = False
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether it stopped before the end."""
-        return self.steps < self.total
-
-    @property
-    def run(self) -> SceneRun:
-        """What the run left in its folder."""
-        return SceneRun(self.folder)
-
-    @property
-    def gaussians(self) -> Gaussians:
-        """The Gaussians in the capture's coordinates."""
-        return self.run.gaussians
+class ReconstructionError(SplatlearnError):
+    """A reconstruction cannot go on: its loss stays not finite, or too many photographs cannot be read."""
 
 
 def run_recipe(recipe: SceneRecipe, capture: Capture | None = None) -> SceneResult:
     """Reconstruct a scene as the recipe says, into its run folder, and say how it went.
 
     `capture` replaces the one that the recipe names. Raises InputError (or a subclass that names the thing) for a
-    recipe, capture or folder that cannot work, before the first step; SceneDivergedError where the fit cannot go on,
+    recipe, capture or folder that cannot work, before the first step; ReconstructionError where the fit cannot go on,
     after a checkpoint; CheckpointError where the folder takes no more. An interruption (Ctrl-C, SIGTERM, SIGUSR1) ends
     after the step at hand, with a checkpoint.
     """
@@ -119,52 +89,72 @@ class _Reconstruction:
         processes: Processes,
         stack: contextlib.ExitStack,
     ) -> None:
-        self.folder, self.capture, self.processes, self.device = folder, capture, processes, processes.device
+        self.folder, self.processes, self.device = folder, processes, processes.device
         checkpoint, damaged = newest_scene(Path(recipe.run.out)) if recipe.run.resume else (None, {})
-        resolved = recipe.resolved()
-        budget = recipe.capture.photo_memory
-        room = available_memory() // PHOTO_SHARE if budget is None else round(budget * GIGABYTE)
+        progress, tensors = (None, {}) if checkpoint is None else read_scene(checkpoint)
+        # A run stays in the frame that it began in, whatever cameras have come since.
+        self.capture = capture = capture if progress is None else replace(capture, to_unit=progress.to_unit)
         if not capture.training:
             raise InputError("capture: expected photographs to fit, got a capture whose views are all held out")
-        options: dict[str, Any] = {"max_size": resolved.capture.max_size, "frame": capture.to_unit}
-        # Both kinds share the memory by their numbers.
-        fitted = round(room * len(capture.training) / (len(capture.training) + len(capture.held_out)))
-        self.training = stack.enter_context(Photographs(_views(capture, capture.training), budget=fitted, **options))
-        self.held_out = stack.enter_context(
-            Photographs(_views(capture, capture.held_out), budget=room - fitted, **options)
-        )
+        resolved = recipe.resolved()
         assert resolved.scene.max_gaussians is not None and resolved.scene.degree is not None
-        cap = fitting_cap(resolved.scene.max_gaussians, resolved.scene.degree, self.training)
-        start, self.origin = first_gaussians(resolved, capture, self.training, cap)
+        self.training, self.held_out = self._photographs(resolved, stack)
+        if progress is None:
+            cap = fitting_cap(resolved.scene.max_gaussians, resolved.scene.degree, self.training)
+            start, self.origin = first_gaussians(resolved, capture, self.training, cap)
+            progress = SceneProgress(0, start.count, cap, frame_of(capture.to_unit))
+        else:
+            start, self.origin = gaussians_of(tensors), f"step {progress.step}"
         if recipe.scene.minutes is not None and recipe.scene.steps is None:
-            steps = steps_in(recipe.scene.minutes * 60, resolved, self.training, start, cap, self.device)
+            steps = steps_in(recipe.scene.minutes * 60, resolved, self.training, start, progress.cap, self.device)
             scene = replace(recipe.scene, steps=steps)
             resolved = replace(recipe, scene=scene, schedule_steps=steps).resolved()
-        self.recipe, self.cap = resolved, cap
-        self.shown_background = shown_background(resolved, capture)
         folder.check_recipe(resolved)
-        self.fit = SceneFit(
-            start.to(self.device), EXTENT, strategy_of(resolved, start.count, cap), schedule_of(resolved)
-        )
-        self.progress = SceneProgress(0)
+        strategy = strategy_of(resolved, progress.start, progress.cap)
+        self.fit = SceneFit(start.to(self.device), EXTENT, strategy, schedule_of(resolved))
         if checkpoint is not None:
-            self.progress, tensors = read_scene(checkpoint)
             self.fit.load_state_dict(tensors)
-        self.views = StepViews(self.training, resolved.run.seed, self.progress.unreadable)
-        self.started_at = self.progress.step
+        self.recipe, self.progress, self.started_at = resolved, progress, progress.step
+        self.seconds_before = progress.seconds
+        self.views = StepViews(self.training, resolved.run.seed, self._still_unreadable())
+        judged = self.held_out if len(self.held_out) else self.training
+        self.judge = Judge(judged, shown_background(resolved, capture), self._say_unreadable)
         assert resolved.scene.steps is not None and resolved.scene.degree is not None
-        self.total = max(resolved.scene.steps, self.progress.step)
+        self.total = max(resolved.scene.steps, progress.step)
         numbers = 11 + 3 * (resolved.scene.degree + 1) ** 2
-        needed = 4 * NUMBERS_OF_STATE * numbers * max(start.count, self.fit.optimizer.count)
+        needed = 4 * NUMBERS_OF_STATE * numbers * self.fit.optimizer.count
         folder.make(resolved, {"train": identity_of(capture)}, needed)
         if checkpoint is not None:
             # An extended run goes on with its new number of steps.
             write_whole(folder.path / RECIPE, resolved.lasting().to_json())
-        self.logbook = Logbook(folder.path, self.progress.step, self.total)
+        self.logbook = Logbook(folder.path, progress.step, self.total)
         self.last_psnr = math.nan
-        self.last_loss = self.logbook.last_loss
         for bad, problem in damaged.items():
             self.logbook.say(f"{problem}; renamed it to {set_aside(bad).name} and went on from step {self.started_at}")
+
+    def _photographs(self, recipe: SceneRecipe, stack: contextlib.ExitStack) -> tuple[Photographs, Photographs]:
+        """The photographs that are fitted and those that are held out; they share the memory by their numbers."""
+        capture, given = self.capture, recipe.capture.photo_memory
+        room = available_memory() // PHOTO_SHARE if given is None else round(given * GIGABYTE)
+        fitted = round(room * len(capture.training) / (len(capture.training) + len(capture.held_out)))
+
+        def opened(indices: tuple[int, ...], budget: int) -> Photographs:
+            views = [capture.views[index] for index in indices]
+            made = Photographs(views, recipe.capture.max_size, budget, frame=capture.to_unit)
+            return stack.enter_context(made)
+
+        return opened(capture.training, fitted), opened(capture.held_out, room - fitted)
+
+    def _still_unreadable(self) -> dict[str, str]:
+        """The photographs that could not be read before, without those that somebody has mended."""
+        found = {}
+        for index, view in enumerate(self.training.views):
+            if view.name in self.progress.unreadable:
+                try:
+                    self.training[index]
+                except UnreadableImage as error:
+                    found[view.name] = error.reason
+        return found
 
     def run(self) -> SceneResult:
         """Fit until the last step, `stop_after` or an interruption."""
@@ -189,7 +179,7 @@ class _Reconstruction:
                     self._save()
             if self.progress.step > self.started_at:
                 self._save()
-            if self.progress.step >= self.total and self.progress.step > self.started_at:
+            if self.progress.step >= self.total and not self._is_finished():
                 scores = self._finish()
         return SceneResult(
             folder=self.folder.path,
@@ -208,15 +198,13 @@ class _Reconstruction:
         assert scene.steps is not None and scene.coarse is not None and self.recipe.schedule_steps is not None
         known = len(self.views.unreadable)
         target = self.views.at(progress.step, share_at(progress.step, self.recipe.schedule_steps, scene.coarse))
-        if len(self.views.unreadable) > known:
-            self._say_unreadable([*self.views.unreadable][known:])
+        for name in [*self.views.unreadable][known:]:
+            self._say_unreadable(name, self.views.unreadable[name])
         if target is None or self._lacks_photographs():
             self._give_up(f"{len(self.views.unreadable)} of {len(self.training)} photographs cannot be read")
-            return
         pixels = target.pixels.to(self.device)
         weights = None if target.weights is None else target.weights.to(self.device)
-        result = self.fit.step(_on(target.camera, self.device), pixels, weights, self._background(progress.step))
-        self.last_loss = result.loss
+        result = self.fit.step(on_device(target.camera, self.device), pixels, weights, self._background(progress.step))
         self.progress = replace(
             progress,
             step=progress.step + 1,
@@ -249,18 +237,43 @@ class _Reconstruction:
         return "white" if self.recipe.scene.background == "white" else "black"
 
     def _evaluate(self) -> None:
-        """Score some held-out views, or of a capture without any some that are fitted."""
-        step, shown = self.progress.step, []
-        chosen = self.held_out if len(self.held_out) else self.training
-        count = min(self.recipe.run.evaluate_views, len(chosen))
-        photos = self._readable(chosen, [round(each * (len(chosen) - 1) / max(1, count - 1)) for each in range(count)])
-        scores = score_views(self._gaussians(), photos, self.shown_background, lambda photo, color: shown.append(color))
+        """Score some views, and keep a picture of the first."""
+        gaussians, step = self._gaussians(), self.progress.step
+        scores = self.judge.some(gaussians, self.recipe.run.evaluate_views)
+        if scores.views:
+            self.last_psnr = scores.psnr
+            self._log_scores(scores)
+        try:
+            write_snapshot(self.folder.path, step, self.judge.picture(gaussians))
+        except OSError as error:
+            self.logbook.say(f"the picture of step {step} is left out: {error.strerror or error}")
+
+    def _is_finished(self) -> bool:
+        """Whether the scene and the scores of the last step are in the folder."""
+        found = SceneRun(self.folder.path)
+        is_scored = not len(self.held_out) or (found.scores or {}).get("step") == self.progress.step
+        return self.progress.step == self.started_at and is_scored and (self.folder.path / SCENE).is_file()
+
+    def _finish(self) -> SceneScores | None:
+        """Score all held-out views, and write the scores and the scene."""
+        with self._told(SCENE):
+            write_scene(self.folder.path, self._gaussians(), self.capture.to_unit)
+        if not len(self.held_out):
+            return None
+        scores = self.judge.all(self._gaussians())
         if not scores.views:
-            return
-        self.last_psnr = scores.psnr
+            self.logbook.say("no held-out photograph can be read: there are no scores")
+            return None
+        self._log_scores(scores)
+        facts = {"step": self.progress.step, "gaussians": self.fit.optimizer.count, "seconds": self.progress.seconds}
+        with self._told(SCORES):
+            write_scores(self.folder.path, {**facts, "background": self.judge.background, **scores.as_dict()})
+        return scores
+
+    def _log_scores(self, scores: SceneScores) -> None:
         self.logbook.write(
             {
-                "step_of_status": step,
+                "step_of_status": self.progress.step,
                 "psnr": scores.psnr,
                 "ssim": scores.ssim,
                 "views": len(scores.views),
@@ -269,44 +282,6 @@ class _Reconstruction:
                 "seconds": round(self.progress.seconds, 4),
             }
         )
-        try:
-            write_snapshot(self.folder.path, step, shown[0])
-        except OSError as error:
-            self.logbook.say(f"the picture of step {step} is left out: {error.strerror or error}")
-
-    def _finish(self) -> SceneScores | None:
-        """Score all held-out views, and write the scores."""
-        if not len(self.held_out):
-            return None
-        scores = score_views(
-            self._gaussians(), self._readable(self.held_out, range(len(self.held_out))), self.shown_background
-        )
-        facts = {"step": self.progress.step, "gaussians": self.fit.optimizer.count, "seconds": self.progress.seconds}
-        background = {"background": self.shown_background}
-        write_scores(self.folder.path, {**facts, **background, **scores.as_dict()})
-        self.logbook.write(
-            {"step_of_status": self.progress.step, "psnr": scores.psnr, "ssim": scores.ssim, "views": len(scores.views),
-             "held_out": True, **facts}
-        )  # fmt: skip
-        return scores
-
-    def _readable(self, photographs: Photographs, indices: Any) -> Any:
-        """The photographs at some places that can be read; the others are named once."""
-        wanted = list(dict.fromkeys(indices))
-        photographs.prefetch(wanted)
-        for index in wanted:
-            try:
-                photo = photographs[index]
-            except UnreadableImage as error:
-                name = photographs.views[index].name
-                if name not in self.views.unreadable:
-                    self.views.unreadable[name] = error.reason
-                    self._say_unreadable([name])
-                continue
-            yield self._on_device(photo)
-
-    def _on_device(self, photo: Photo) -> Photo:
-        return photo if self.device.type == "cpu" else replace(photo, camera=_on(photo.camera, self.device))
 
     def _gaussians(self) -> Gaussians:
         return self.fit.gaussians().detach()
@@ -318,12 +293,24 @@ class _Reconstruction:
         text = self.recipe.lasting().to_json()
         save_scene(self.folder.path, self.fit.state_dict(), text, self.progress, keep, self.processes)
         self.folder.saved = True
-        write_scene(self.folder.path, self._gaussians(), self.capture.to_unit)
+        with self._told(SCENE):
+            write_scene(self.folder.path, self._gaussians(), self.capture.to_unit)
 
-    def _give_up(self, why: str) -> None:
+    @contextlib.contextmanager
+    def _told(self, name: str) -> Iterator[None]:
+        """Inside, a file that cannot be written is a sentence about what to do."""
+        try:
+            yield
+        except OSError as error:
+            raise CheckpointError(
+                f"out: cannot write {self.folder.path / name}: {error.strerror or error}; the checkpoint of step "
+                f"{self.progress.step} is whole. Make room, or let the folder be written, and --resume"
+            ) from error
+
+    def _give_up(self, why: str) -> NoReturn:
         """End with a checkpoint of what there is."""
         self._save()
-        raise SceneDivergedError(
+        raise ReconstructionError(
             f"{self.folder.path}: {why}; the scene of step {self.progress.step} was kept. Mend the photographs or "
             "change the options, and --resume"
         )
@@ -331,11 +318,9 @@ class _Reconstruction:
     def _lacks_photographs(self) -> bool:
         return len(self.views.unreadable) > max(1, self.recipe.capture.max_unreadable * len(self.training))
 
-    def _say_unreadable(self, names: list[str]) -> None:
-        for name in names:
-            reason = self.views.unreadable[name]
-            self.logbook.say(f"{name} cannot be read and is left out: {reason}")
-            self.logbook.write({"step_of_status": self.progress.step, "unreadable": name, "reason": reason})
+    def _say_unreadable(self, name: str, reason: str) -> None:
+        self.logbook.say(f"{name} cannot be read and is left out: {reason}")
+        self.logbook.write({"step_of_status": self.progress.step, "unreadable": name, "reason": reason})
 
     def _say_stopping(self, number: int) -> None:
         again = "; Ctrl-C again stops at once, without one" if number == signal.SIGINT else ""
@@ -343,25 +328,30 @@ class _Reconstruction:
 
     def _note(self) -> str:
         made = self.progress.step - self.started_at
-        rate = f"{made / max(self.progress.seconds - self._seconds_before, 1e-9):.1f} steps/s" if made else ""
+        rate = f"{made / max(self.progress.seconds - self.seconds_before, 1e-9):.1f} steps/s" if made else ""
         quality = "" if math.isnan(self.last_psnr) else f" · {self.last_psnr:.2f} dB"
         return f"{self.fit.optimizer.count:,} Gaussians · {rate}{quality}"
 
     def _greet(self) -> None:
-        self._seconds_before = self.progress.seconds
         for problem in self.capture.problems:
             self.logbook.say(problem)
         self.logbook.say(self.training.description)
         held = f"{len(self.held_out)} held out" if len(self.held_out) else "none held out"
-        going_on = f", going on from step {self.started_at}" if self.started_at else f" from {self.origin}"
+        cap, wanted = self.progress.cap, self.recipe.scene.max_gaussians or 0
+        begun = ", going on from" if self.started_at else " from"
         self.logbook.say(
             f"{len(self.training)} photographs to fit, {held}: {self.total:,} steps on {self.device}, "
-            f"at most {self.cap:,} Gaussians{going_on}"
+            f"at most {cap:,} Gaussians{begun} {self.origin}"
         )
-        if self.cap < (self.recipe.scene.max_gaussians or 0):
-            self.logbook.say(f"memory has room for {self.cap:,} of --max-gaussians {self.recipe.scene.max_gaussians:,}")
+        if cap < wanted:
+            self.logbook.say(f"memory had room for {cap:,} of --max-gaussians {wanted:,} when the run began")
+        if (rounding := rounding_of(self.capture.to_unit)) > COARSE:
+            self.logbook.say(
+                f"the capture lies far from its origin: {SCENE} is rounded to {rounding:.1g} of the extent of the "
+                "cameras, as float32 is there. Move the capture to its origin first if that is too coarse"
+            )
         if self.progress.step < self.total:
-            expected: Expected = expected_cost(self.recipe, self.training, self.fit, self.cap, self.total)
+            expected = expected_cost(self.recipe, self.training, self.fit, cap, self.total)
             self.logbook.say(str(expected))
 
 
@@ -373,11 +363,3 @@ def identity_of(capture: Capture) -> DataIdentity:
         digest.update(json.dumps(said).encode())
         digest.update(view.world_to_camera.round(9).tobytes())
     return DataIdentity(len(capture.views), digest.hexdigest()[:16])
-
-
-def _views(capture: Capture, indices: tuple[int, ...]) -> list[Any]:
-    return [capture.views[index] for index in indices]
-
-
-def _on(camera: Any, device: torch.device) -> Any:
-    return camera if device.type == "cpu" else replace(camera, viewmats=camera.viewmats.to(device))

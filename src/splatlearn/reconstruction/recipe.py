@@ -131,9 +131,10 @@ class SceneRecipe(StoredRecipe):
     run: SceneRunOptions
     scene: SceneOptions = field(default_factory=SceneOptions)
     preset: Preset = "default"
-    """fast: a minute or two on two CPU cores; default: some ten minutes; quality: an hour; paper: the published choices
-    of 3D Gaussian Splatting (docs/concepts/paper_scenes.md lists the differences). Other options override single
-    choices of a preset."""
+    """fast: 2,000 steps and at most 30,000 Gaussians, about a minute on two CPU cores; default: 7,000 and 100,000;
+    quality: 15,000 and 300,000; paper: the published choices of 3D Gaussian Splatting (docs/concepts/paper_scenes.md
+    lists the differences). A run prints the time that it expects. Other options override single choices of a
+    preset."""
     schedule_steps: int | None = None
     """Number of steps over which learning rates fall and Gaussians are added. An extended run keeps it. Default: that
     of --steps."""

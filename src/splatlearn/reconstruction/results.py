@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,14 +15,13 @@ from PIL import Image
 from torch import Tensor
 
 from splatlearn.captures import Capture, Photographs, load_capture
-from splatlearn.captures.photographs import Photo
 from splatlearn.core.disk.atomic import read_object, replacing, write_whole
 from splatlearn.core.errors import InputError, MissingError
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.geometry.similarity import Similarity
-from splatlearn.evaluation.views.scores import SceneScores, score_views
+from splatlearn.evaluation.views.scores import SceneScores
 from splatlearn.files import read_splats, write_splats
-from splatlearn.images.errors import UnreadableImage
+from splatlearn.reconstruction.judging import Judge
 from splatlearn.reconstruction.recipe import SceneRecipe
 from splatlearn.runs.folder import RECIPE
 
@@ -41,6 +38,12 @@ def moved(gaussians: Gaussians, similarity: Similarity) -> Gaussians:
     is_turned = not np.array_equal(similarity.rotation, np.eye(3))
     double = gaussians.to(torch.float64)
     return double.transformed(turn if is_turned else None, shift, similarity.scale).to(gaussians.means.dtype)
+
+
+def rounding_of(to_unit: Similarity) -> float:
+    """How coarse float32 is at a capture's place in its world, in extents of its cameras."""
+    middle = float(np.abs(to_unit.inverse.translation).max())
+    return float(np.spacing(np.float32(middle))) * to_unit.scale
 
 
 def write_scene(run: Path, gaussians: Gaussians, to_unit: Similarity) -> Path:
@@ -116,7 +119,8 @@ class SceneRun:
     def evaluate(self) -> SceneScores:
         """Render the held-out photographs' views anew and compare them; see `score_views`.
 
-        Raises InputError for a capture that holds none out. Photographs that cannot be read any more are left out.
+        Photographs that cannot be read any more are left out. Raises InputError for a capture that holds none out, and
+        where none of them can be read.
         """
         capture = self.capture
         if not capture.held_out:
@@ -125,15 +129,50 @@ class SceneRun:
         gaussians = moved(self.gaussians, capture.to_unit)
         size = self.recipe.capture.max_size
         with Photographs(views, size, frame=capture.to_unit) as photographs:
-            return score_views(gaussians, readable(photographs), shown_background(self.recipe, capture))
+            judge = Judge(photographs, shown_background(self.recipe, capture))
+            scores = judge.all(gaussians)
+        if not scores.views:
+            name, reason = next(iter(judge.unreadable.items()), ("", "masks leave out all pixels"))
+            raise InputError(
+                f"{capture.folder}: expected held-out photographs to score, got {len(views)} that cannot be: "
+                f"{name or views[0].name}: {reason}"
+            )
+        return scores
 
 
-def readable(photographs: Photographs) -> Iterator[Photo]:
-    """The photographs that can be read."""
-    photographs.prefetch(range(len(photographs)))
-    for index in range(len(photographs)):
-        with contextlib.suppress(UnreadableImage):
-            yield photographs[index]
+@dataclass(frozen=True)
+class SceneResult:
+    """How a reconstruction ended.
+
+    - `folder`: of the run; `steps`, `total`: steps done in all, and those of the recipe; `done`: of this call.
+    - `scores`: of held-out views at the end, None for an interrupted run or a capture that holds none out.
+    - `count`: the number of Gaussians; `seconds`: spent in all steps of the run.
+    - `requeue`: whether it stopped because SIGTERM or SIGUSR1 asked it to.
+    """
+
+    folder: Path
+    steps: int
+    total: int
+    done: int
+    count: int
+    seconds: float
+    scores: SceneScores | None = None
+    requeue: bool = False
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether it stopped before the end."""
+        return self.steps < self.total
+
+    @property
+    def run(self) -> SceneRun:
+        """What the run left in its folder."""
+        return SceneRun(self.folder)
+
+    @property
+    def gaussians(self) -> Gaussians:
+        """The Gaussians in the capture's coordinates."""
+        return self.run.gaussians
 
 
 def is_random_background(recipe: SceneRecipe, capture: Capture) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from splatlearn.captures import Capture, Photographs
 from splatlearn.core.cameras import Camera
@@ -15,6 +17,7 @@ from splatlearn.files import read_splats
 from splatlearn.fitting.initial.cameras import scattered_gaussians
 from splatlearn.fitting.initial.points import PointOptions, point_gaussians
 from splatlearn.fitting.initial.splats import splat_gaussians
+from splatlearn.fitting.scene_parameters import scene_gaussians
 from splatlearn.reconstruction.recipe import SceneRecipe
 from splatlearn.reconstruction.results import SCENE, is_scene_run, moved
 
@@ -53,6 +56,12 @@ def first_gaussians(recipe: SceneRecipe, capture: Capture, photographs: Photogra
     }  # fmt: skip
     said = ", ".join(f"{count:,} {why}" for why, count in left.items() if count)
     return found.gaussians, f"{found.gaussians.count:,} points{f' ({said} left out)' if said else ''}"
+
+
+def gaussians_of(tensors: Mapping[str, Tensor]) -> Gaussians:
+    """The Gaussians of a checkpoint of a fit."""
+    parts = ((*name.partition("."), each) for name, each in tensors.items())
+    return scene_gaussians({name: each for part, _, name, each in parts if part == "parameters"})
 
 
 def _from_splats(source: str, capture: Capture, cap: int, seed: int) -> tuple[Gaussians, str]:

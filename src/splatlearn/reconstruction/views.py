@@ -16,6 +16,8 @@ from splatlearn.images.errors import UnreadableImage
 
 SHARES = (4, 2)
 """What photographs are divided by in the first and the second part of the coarse steps."""
+SCALED_SHARE = 4
+"""The photographs' budget divided by this is what photographs that were scaled down may take besides."""
 SMALLEST = 64
 """Pixels of the longer side below which no photograph is scaled down."""
 
@@ -54,8 +56,8 @@ class StepViews:
         self.photographs, self.seed = photographs, seed
         self.unreadable = dict(unreadable or {})
         self._epoch: tuple[int, list[int]] | None = None
-        self._scaled: dict[tuple[int, int], Target] = {}
-        self._share = 0
+        self._scaled: dict[int, Target] = {}
+        self._scaled_bytes = self._share = 0
 
     def at(self, step: int, share: int) -> Target | None:
         """The photograph of a step, counted from 0, divided by `share`; None where none can be read any more.
@@ -69,7 +71,7 @@ class StepViews:
             self.photographs.prefetch(self._readable([*order[place:], *self._order(epoch + 1)]))
             self._order(epoch)
         if share != self._share:
-            self._share, self._scaled = share, {}
+            self._share, self._scaled, self._scaled_bytes = share, {}, 0
         for index in [*order[place:], *order[:place]]:
             name = self.photographs.views[index].name
             if name in self.unreadable:
@@ -81,11 +83,6 @@ class StepViews:
                 self.unreadable[name] = error.reason if error.name == name else f"{error.name}: {error.reason}"
         return None
 
-    @property
-    def readable(self) -> int:
-        """How many photographs have not failed."""
-        return len(self.photographs) - len(self.unreadable)
-
     def _order(self, epoch: int) -> list[int]:
         if self._epoch is None or self._epoch[0] != epoch:
             self._epoch = (epoch, order_of_epoch(self.seed, epoch, len(self.photographs)))
@@ -95,12 +92,13 @@ class StepViews:
         return (index for index in order if self.photographs.views[index].name not in self.unreadable)
 
     def _target(self, index: int, share: int) -> Target:
-        if (held := self._scaled.get((index, share))) is not None:
+        if (held := self._scaled.get(index)) is not None:
             return held
         made = target_of(self.photographs[index], share)
-        if share > 1:
-            # A small copy; the photographs themselves are kept by their own cache.
-            self._scaled[(index, share)] = made
+        size = made.pixels.nbytes + (0 if made.weights is None else made.weights.nbytes)
+        if share > 1 and self._scaled_bytes + size <= self.photographs.budget // SCALED_SHARE:
+            self._scaled[index] = made
+            self._scaled_bytes += size
         return made
 
 

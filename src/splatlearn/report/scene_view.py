@@ -110,9 +110,10 @@ def _pixels(path: Path) -> torch.Tensor:
 
 def _facts(run: SceneRun, capture: Capture, scores: Mapping[str, Any]) -> list[tuple[str, str]]:
     facts = [("Photographs", f"{len(capture.training)} fitted, {len(capture.held_out)} held out")]
-    if scores:
+    if "step" in scores and "seconds" in scores:
+        facts.append(("Steps", f"{scores['step']:,} in {scores['seconds']:.0f} s"))
+    if "psnr" in scores:
         facts += [
-            ("Steps", f"{scores['step']:,} in {scores['seconds']:.0f} s"),
             ("Held out: PSNR", f"{scores['psnr']:.2f} dB"),
             ("Held out: SSIM", f"{scores['ssim']:.3f}"),
         ]

@@ -215,8 +215,10 @@ def test_options_for_a_number_of_steps() -> None:
     absgrad = DefaultOptions.for_steps(30_000, cap=5, absgrad=True)
     assert absgrad == DefaultOptions(cap=5, absgrad=True, grow_gradient=6e-4)
     short = DefaultOptions.for_steps(6_000)
-    assert (short.start, short.stop, short.every, short.reset_every) == (100, 3_000, 60, 1_000)
-    assert DefaultOptions.for_steps(1_000).every == 25
+    assert (short.start, short.stop, short.every, short.reset_every) == (429, 3_000, 100, 1_000)
+    short = DefaultOptions.for_steps(1_000)
+    assert (short.start, short.stop, short.every) == (71, 500, 25)
+    assert DefaultOptions.for_steps(7).every == 1
 
 
 @pytest.mark.parametrize(

@@ -162,7 +162,7 @@ def test_it_keeps_no_state() -> None:
 def test_options_for_a_number_of_steps() -> None:
     assert MCMCOptions.for_steps(30_000, 1_000_000) == MCMCOptions.for_steps(90_000, 1_000_000) == MCMCOptions()
     short = MCMCOptions.for_steps(6_000, 100)
-    assert (short.cap, short.start, short.stop, short.every) == (100, 100, 5_000, 60)
+    assert (short.cap, short.start, short.stop, short.every) == (100, 429, 5_000, 100)
 
 
 @pytest.mark.parametrize(

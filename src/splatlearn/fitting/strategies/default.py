@@ -17,7 +17,7 @@ from splatlearn.core.numbers import check_number, check_whole
 from splatlearn.fitting.draws import Draw
 from splatlearn.fitting.optimizers.gaussian_adam import GaussianAdam
 from splatlearn.fitting.scene_parameters import opacity_logits
-from splatlearn.fitting.strategies.strategy import FEWEST_BETWEEN, PUBLISHED_STEPS, Edits, Step
+from splatlearn.fitting.strategies.strategy import PUBLISHED_STEPS, Edits, Step, calendar
 
 CHILDREN = 2
 """Gaussians that a split puts in the place of one."""
@@ -80,17 +80,18 @@ class DefaultOptions:
 
     @classmethod
     def for_steps(cls, steps: int, cap: int | None = None, absgrad: bool = False) -> DefaultOptions:
-        """The options for a fit of `steps` steps: the published times, shortened in proportion below 30,000 steps.
+        """Return the options for a fit of `steps` steps: the published ones, with fewer steps in fits below 30,000.
 
         Opacities are reset no more often than every 1,000 steps, which they need to recover. With `absgrad`, absolute
         gradients count from 6e-4 on, with which gsplat publishes its results of AbsGrad.
         """
         share = min(1.0, steps / PUBLISHED_STEPS)
+        start, every = calendar(steps)
         return cls(
             cap=cap,
-            start=round(500 * share),
+            start=start,
             stop=round(15_000 * share),
-            every=min(100, max(FEWEST_BETWEEN, steps // 100)),
+            every=every,
             absgrad=absgrad,
             grow_gradient=6e-4 if absgrad else 2e-4,
             reset_every=max(1_000, round(3_000 * share)),

@@ -16,7 +16,7 @@ from splatlearn.fitting.draws import Draw, Draws
 from splatlearn.fitting.optimizers.gaussian_adam import GaussianAdam
 from splatlearn.fitting.scene_parameters import opacity_logits
 from splatlearn.fitting.strategies.relocation import relocated
-from splatlearn.fitting.strategies.strategy import FEWEST_BETWEEN, PUBLISHED_STEPS, Edits, Step
+from splatlearn.fitting.strategies.strategy import PUBLISHED_STEPS, Edits, Step, calendar
 
 STEEPNESS = 100.0
 """How fast noise fades as opacities rise above `min_opacity`."""
@@ -62,10 +62,9 @@ class MCMCOptions:
 
     @classmethod
     def for_steps(cls, steps: int, cap: int) -> MCMCOptions:
-        """The options for a fit of `steps` steps: the published times, shortened in proportion below 30,000 steps."""
-        share = min(1.0, steps / PUBLISHED_STEPS)
-        every = min(100, max(FEWEST_BETWEEN, steps // 100))
-        return cls(cap=cap, start=round(500 * share), stop=round(25_000 * share), every=every)
+        """Return the options for a fit of `steps` steps: the published ones, with fewer steps in fits below 30,000."""
+        start, every = calendar(steps)
+        return cls(cap=cap, start=start, stop=round(25_000 * min(1.0, steps / PUBLISHED_STEPS)), every=every)
 
 
 class MCMCStrategy:

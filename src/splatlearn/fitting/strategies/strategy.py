@@ -16,8 +16,16 @@ from splatlearn.rendering.scene_function import SceneInfo
 
 PUBLISHED_STEPS = 30_000
 """Steps of the fits that the options of strategies were published for."""
-FEWEST_BETWEEN = 25
-"""Steps between the edits of short fits: fewer show too few of the views between two edits."""
+FIRST_EDIT, BETWEEN = 500, 100
+"""Published numbers of steps before the first edit and between two."""
+
+
+def calendar(steps: int) -> tuple[int, int]:
+    """Return the steps before the first edit and between two, for a fit of `steps` steps.
+
+    Both are the published ones from 7,000 and 4,000 steps on, and a fourteenth and a fortieth of shorter fits.
+    """
+    return min(FIRST_EDIT, round(steps / 14)), max(1, min(BETWEEN, steps // 40))
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,3 +31,21 @@ function buildProgram(gl, ...sources) {
     throw new Error(gl.getProgramInfoLog(program) || "the shaders of this page could not be linked");
   return program;
 }
+
+// A triangle that covers the whole picture.
+const WHOLE_VERTEX = `#version 300 es
+void main() {
+  gl_Position = vec4(vec2(gl_VertexID & 1, gl_VertexID >> 1) * 4.0 - 1.0, 0.0, 1.0);
+}`;
+
+/** Gives a canvas its size, and returns a target of that size: the one before where it fits. */
+function fittedTarget(gl, canvas, target, format, width, height) {
+  if (target && target.width === width && target.height === height) return target;
+  if (target) {
+    gl.deleteFramebuffer(target.frame);
+    gl.deleteTexture(target.texture);
+  }
+  canvas.width = width;
+  canvas.height = height;
+  return buildTarget(gl, format, width, height);
+}

@@ -34,11 +34,6 @@ void main() {
   color = vec4(ink.rgb * alpha, alpha);
 }`;
 
-const COPY_VERTEX = `#version 300 es
-void main() {
-  gl_Position = vec4(vec2(gl_VertexID & 1, gl_VertexID >> 1) * 4.0 - 1.0, 0.0, 1.0);
-}`;
-
 // Rows of the picture run down, rows of a canvas up.
 const COPY_FRAGMENT = `#version 300 es
 precision highp float;
@@ -67,7 +62,7 @@ class Painter {
     /** Whether colours below 0 are lost: formats of 8 bits clamp what is blended. */
     this.clamps = this.format === gl.RGBA8;
     this.quads = buildProgram(gl, VERTEX, FRAGMENT);
-    this.copy = buildProgram(gl, COPY_VERTEX, COPY_FRAGMENT);
+    this.copy = buildProgram(gl, WHOLE_VERTEX, COPY_FRAGMENT);
     this.buffer = gl.createBuffer();
     this.array = gl.createVertexArray();
     this.empty = gl.createVertexArray();
@@ -88,7 +83,7 @@ class Painter {
   draw(scene, splats, { order, shown, colours, discs, width, height }) {
     const gl = this.gl;
     if (gl.isContextLost()) return;
-    this.resize(width, height);
+    this.target = fittedTarget(gl, this.canvas, this.target, this.format, width, height);
     const quads = packQuads(scene, splats, order, shown, colours, discs);
     gl.bindFramebuffer(gl.FRAMEBUFFER, this.target.frame);
     gl.viewport(0, 0, width, height);
@@ -109,18 +104,6 @@ class Painter {
     gl.useProgram(this.copy);
     gl.bindVertexArray(this.empty);
     gl.drawArrays(gl.TRIANGLES, 0, 3);
-  }
-
-  resize(width, height) {
-    const gl = this.gl;
-    if (this.target && this.target.width === width && this.target.height === height) return;
-    if (this.target) {
-      gl.deleteFramebuffer(this.target.frame);
-      gl.deleteTexture(this.target.texture);
-    }
-    this.canvas.width = width;
-    this.canvas.height = height;
-    this.target = buildTarget(gl, this.format, width, height);
   }
 }
 

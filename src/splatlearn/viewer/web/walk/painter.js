@@ -141,7 +141,7 @@ class WalkPainter {
   draw(pose, lens, { background, beside, hasLines, grown, discs }) {
     const gl = this.gl;
     if (gl.isContextLost()) return;
-    this.resize(lens.width, lens.height);
+    this.target = fittedTarget(gl, this.canvas, this.target, this.format, lens.width, lens.height);
     this.colour(pose.eye);
     gl.bindFramebuffer(gl.FRAMEBUFFER, this.target.frame);
     gl.viewport(0, 0, lens.width, lens.height);
@@ -224,18 +224,6 @@ class WalkPainter {
     gl.uniform4f(set("lens"), lens.fx, lens.fy, lens.cx, lens.cy);
     gl.uniform2f(set("size"), lens.width, lens.height);
     gl.uniform1f(set("near"), lens.near);
-  }
-
-  resize(width, height) {
-    const gl = this.gl;
-    if (this.target && this.target.width === width && this.target.height === height) return;
-    if (this.target) {
-      gl.deleteFramebuffer(this.target.frame);
-      gl.deleteTexture(this.target.texture);
-    }
-    this.canvas.width = width;
-    this.canvas.height = height;
-    this.target = buildTarget(gl, this.format, width, height);
   }
 }
 

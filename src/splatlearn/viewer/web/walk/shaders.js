@@ -135,11 +135,6 @@ void main() {
   color = vec4(ink.rgb * alpha, alpha);
 }`;
 
-const WHOLE_VERTEX = `#version 300 es
-void main() {
-  gl_Position = vec4(vec2(gl_VertexID & 1, gl_VertexID >> 1) * 4.0 - 1.0, 0.0, 1.0);
-}`;
-
 // The drawing on the canvas, with a photograph beside it or the difference of both in its place.
 const SHOW_FRAGMENT = `#version 300 es
 precision highp float;
