@@ -7,7 +7,7 @@ from splatlearn.fitting.strategies.mcmc import MCMCOptions, MCMCStrategy
 from splatlearn.reconstruction import CaptureOptions, SceneOptions, SceneRecipe, SceneRunOptions
 from splatlearn.reconstruction.presets import Preset
 from splatlearn.reconstruction.schedules import GROWN, schedule_of, strategy_of
-from splatlearn.reconstruction.views import order_of_epoch, share_at
+from splatlearn.reconstruction.views import downscale_at, order_of_epoch
 
 
 def recipe(preset: Preset = "default", **scene) -> SceneRecipe:
@@ -56,9 +56,9 @@ def test_growth_reaches_the_cap_when_it_should(steps: int, start: int) -> None:
 
 
 def test_photographs_are_small_at_first() -> None:
-    shares = [share_at(step, 100, 0.3) for step in range(100)]
-    assert shares == [4] * 15 + [2] * 15 + [1] * 70
-    assert {share_at(step, 100, 0.0) for step in range(100)} == {1}
+    downscales = [downscale_at(step, 100, 0.3) for step in range(100)]
+    assert downscales == [4] * 15 + [2] * 15 + [1] * 70
+    assert {downscale_at(step, 100, 0.0) for step in range(100)} == {1}
 
 
 def test_an_epoch_sees_each_photograph_once() -> None:

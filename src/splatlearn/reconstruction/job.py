@@ -24,7 +24,7 @@ from splatlearn.fitting.draws import Draws
 from splatlearn.fitting.scene_fit import SceneFit
 from splatlearn.images.errors import UnreadableImage
 from splatlearn.reconstruction.checkpoint import SceneProgress, frame_of, newest_scene, read_scene, save_scene
-from splatlearn.reconstruction.judging import Judge, on_device
+from splatlearn.reconstruction.evaluator import Evaluator, on_device
 from splatlearn.reconstruction.planning import expected_cost, fitting_cap, steps_in
 from splatlearn.reconstruction.recipe import SceneRecipe
 from splatlearn.reconstruction.results import (
@@ -42,7 +42,7 @@ from splatlearn.reconstruction.results import (
 )
 from splatlearn.reconstruction.schedules import schedule_of, strategy_of
 from splatlearn.reconstruction.starting import EXTENT, first_gaussians, gaussians_of
-from splatlearn.reconstruction.views import StepViews, share_at
+from splatlearn.reconstruction.views import StepViews, downscale_at
 from splatlearn.rendering.compositing import Background
 from splatlearn.runs.checkpoint_store import CheckpointError, set_aside
 from splatlearn.runs.data_identity import DataIdentity
@@ -117,8 +117,8 @@ class _Reconstruction:
         self.recipe, self.progress, self.started_at = resolved, progress, progress.step
         self.seconds_before = progress.seconds
         self.views = StepViews(self.training, resolved.run.seed, self._still_unreadable())
-        judged = self.held_out if len(self.held_out) else self.training
-        self.judge = Judge(judged, shown_background(resolved, capture), self._say_unreadable)
+        chosen = self.held_out if len(self.held_out) else self.training
+        self.evaluator = Evaluator(chosen, shown_background(resolved, capture), self._say_unreadable)
         assert resolved.scene.steps is not None and resolved.scene.degree is not None
         self.total = max(resolved.scene.steps, progress.step)
         numbers = 11 + 3 * (resolved.scene.degree + 1) ** 2
@@ -197,7 +197,7 @@ class _Reconstruction:
         begun, progress, scene = time.perf_counter(), self.progress, self.recipe.scene
         assert scene.steps is not None and scene.coarse is not None and self.recipe.schedule_steps is not None
         known = len(self.views.unreadable)
-        target = self.views.at(progress.step, share_at(progress.step, self.recipe.schedule_steps, scene.coarse))
+        target = self.views.at(progress.step, downscale_at(progress.step, self.recipe.schedule_steps, scene.coarse))
         for name in [*self.views.unreadable][known:]:
             self._say_unreadable(name, self.views.unreadable[name])
         if target is None or self._lacks_photographs():
@@ -231,7 +231,7 @@ class _Reconstruction:
             self._give_up(f"the loss of {self.progress.skipped} steps in a row was not finite")
 
     def _background(self, step: int) -> Background:
-        """What is behind the Gaussians in a step: the same in a run that is repeated."""
+        """Return the background of a step, a function of the seed and the step."""
         if is_random_background(self.recipe, self.capture):
             return Draws(self.recipe.run.seed, step).background(1)[0].to(self.device)
         return "white" if self.recipe.scene.background == "white" else "black"
@@ -239,12 +239,12 @@ class _Reconstruction:
     def _evaluate(self) -> None:
         """Score some views, and keep a picture of the first."""
         gaussians, step = self._gaussians(), self.progress.step
-        scores = self.judge.some(gaussians, self.recipe.run.evaluate_views)
+        scores = self.evaluator.some(gaussians, self.recipe.run.evaluate_views)
         if scores.views:
             self.last_psnr = scores.psnr
             self._log_scores(scores)
         try:
-            write_snapshot(self.folder.path, step, self.judge.picture(gaussians))
+            write_snapshot(self.folder.path, step, self.evaluator.picture(gaussians))
         except OSError as error:
             self.logbook.say(f"the picture of step {step} is left out: {error.strerror or error}")
 
@@ -260,14 +260,14 @@ class _Reconstruction:
             write_scene(self.folder.path, self._gaussians(), self.capture.to_unit)
         if not len(self.held_out):
             return None
-        scores = self.judge.all(self._gaussians())
+        scores = self.evaluator.all(self._gaussians())
         if not scores.views:
             self.logbook.say("no held-out photograph can be read: there are no scores")
             return None
         self._log_scores(scores)
         facts = {"step": self.progress.step, "gaussians": self.fit.optimizer.count, "seconds": self.progress.seconds}
         with self._told(SCORES):
-            write_scores(self.folder.path, {**facts, "background": self.judge.background, **scores.as_dict()})
+            write_scores(self.folder.path, {**facts, "background": self.evaluator.background, **scores.as_dict()})
         return scores
 
     def _log_scores(self, scores: SceneScores) -> None:

@@ -1,4 +1,4 @@
-"""What a run will cost: memory for a number of Gaussians, and seconds for a number of steps, measured before it."""
+"""Estimates of a run's memory and time, from some steps that are timed before it begins."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from splatlearn.fitting.scene_fit import SceneFit
 from splatlearn.images.errors import UnreadableImage
 from splatlearn.reconstruction.recipe import SceneRecipe
 from splatlearn.reconstruction.schedules import GROWN, schedule_of, strategy_of
-from splatlearn.reconstruction.views import share_at, target_of
+from splatlearn.reconstruction.views import downscale_at, target_of
 
 COPIES = 5
 """Of a Gaussian's parameters in a step: themselves, gradients, two moments, and what activations make of them."""
@@ -28,13 +28,13 @@ PIXEL = 40 + 100
 SHARE = 0.5
 """Of the free memory that the Gaussians may take."""
 TRIED = 3
-"""Steps of which the fastest counts."""
+"""Number of timed steps; the fastest counts."""
 FEWEST_STEPS = 100
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What a run is expected to cost: seconds of its steps, and bytes of memory at its largest."""
+    """The expected seconds of all steps, and the expected peak memory in bytes."""
 
     seconds: float
     memory: float
@@ -63,7 +63,7 @@ def fitting_cap(cap: int, degree: int, photographs: Photographs) -> int:
 
 
 def expected_cost(recipe: SceneRecipe, photographs: Photographs, fit: SceneFit, cap: int, total: int) -> Expected:
-    """What the steps that are left will cost, from the time of some at the first and the last number of Gaussians."""
+    """Estimate the remaining steps, by timing steps with the present and with the largest number of Gaussians."""
     now = fit.gaussians().detach()
     small, large = (
         step_seconds(recipe, photographs, each, cap) for each in (now, stand_in(now, _last_count(recipe, fit, cap)))
@@ -114,7 +114,7 @@ def step_seconds(recipe: SceneRecipe, photographs: Photographs, gaussians: Gauss
 
 
 def stand_in(gaussians: Gaussians, count: int) -> Gaussians:
-    """`count` Gaussians that cost about what a grown scene of that number does: copies, smaller the more there are."""
+    """Return `count` Gaussians to time in place of a grown scene: scattered copies of the same total volume."""
     if gaussians.count == 0 or count <= gaussians.count:
         return gaussians
     rows = torch.arange(count, device=gaussians.means.device) % gaussians.count
@@ -130,9 +130,9 @@ def _seconds_of(recipe: SceneRecipe, step: int, total: int, small: float, large:
     steps = recipe.schedule_steps or total
     grown = min(1.0, step / max(1.0, GROWN * steps))
     whole = small * math.pow(max(large, small) / small, grown)
-    share = share_at(step, steps, recipe.scene.coarse or 0.0)
-    # What a step costs for each Gaussian stays, what it costs for each pixel shrinks: a half of each.
-    return whole * (0.5 + 0.5 / share**2)
+    downscale = downscale_at(step, steps, recipe.scene.coarse or 0.0)
+    # About half of a step's time is spent per Gaussian, and half per pixel.
+    return whole * (0.5 + 0.5 / downscale**2)
 
 
 def _last_count(recipe: SceneRecipe, fit: SceneFit, cap: int) -> int:

@@ -30,7 +30,7 @@ class CaptureOptions:
     images: str | None = None
     """Folder of the photographs within the capture, such as images_4. Default: the usual one."""
     hold_out: int | None = None
-    """Hold out the first of every n photographs, by name, to judge the scene on them; 0: none. Default: the capture's
+    """Hold out the first of every n photographs, by name, to score the scene on them; 0: none. Default: the capture's
     own split, or 8."""
     max_size: int | None = None
     """Longer side, in pixels, to which larger photographs are scaled down. Default: 1600; fast: 800."""
@@ -52,7 +52,7 @@ class SceneOptions:
     Default: --steps decides."""
     strategy: StrategyName | None = None
     """How Gaussians are added and removed: mcmc (relocation and growth to a cap), default (clone, split, prune, reset)
-    or absgrad (default, judged by absolute gradients). Default: mcmc; fast and paper: default."""
+    or absgrad (default, with absolute gradients). Default: mcmc; fast and paper: default."""
     max_gaussians: int | None = None
     """Largest number of Gaussians, never exceeded. Default: fast 30000, default 100000, quality 300000, paper 3000000;
     fewer if memory is short."""
@@ -66,7 +66,7 @@ class SceneOptions:
     """Splat file or run of reconstruct whose Gaussians are the first ones; they are in the capture's coordinates.
     Default: --start decides."""
     background: BackgroundName = "auto"
-    """What is behind the Gaussians. auto: a random colour in each step if photographs are transparent, else black."""
+    """Background of the renderings. auto: a random colour in each step if photographs are transparent, else black."""
     coarse: float | None = None
     """Fraction of the steps that see photographs at a quarter, then at half of their size. Default: 0.3; paper: 0."""
     ssim_weight: float = 0.2

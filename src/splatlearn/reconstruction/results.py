@@ -1,4 +1,4 @@
-"""What a reconstruction leaves in its folder beside checkpoints: the scene, its scores, and pictures on the way."""
+"""Results of a reconstruction in its folder, beside checkpoints: the scene, its scores, and snapshots."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.geometry.similarity import Similarity
 from splatlearn.evaluation.views.scores import SceneScores
 from splatlearn.files import read_splats, write_splats
-from splatlearn.reconstruction.judging import Judge
+from splatlearn.reconstruction.evaluator import Evaluator
 from splatlearn.reconstruction.recipe import SceneRecipe
 from splatlearn.runs.folder import RECIPE
 
@@ -61,7 +61,7 @@ def write_scores(run: Path, scores: dict[str, Any]) -> Path:
 
 
 def write_snapshot(run: Path, step: int, color: Float[Tensor, "3 H W"]) -> Path:
-    """Write a rendering of the view that a run shows on its way."""
+    """Write a snapshot: a rendering of the first view after a step."""
     folder = run / SNAPSHOTS
     folder.mkdir(exist_ok=True)
     path = folder / f"step-{step:08d}.jpg"
@@ -72,7 +72,7 @@ def write_snapshot(run: Path, step: int, color: Float[Tensor, "3 H W"]) -> Path:
 
 
 def snapshots(run: Path) -> list[tuple[int, Path]]:
-    """The steps and files of the renderings on the way, in order."""
+    """Return the steps and files of the snapshots, in order."""
     found = sorted((run / SNAPSHOTS).glob("step-*.jpg"))
     return [(int(path.stem.removeprefix("step-")), path) for path in found]
 
@@ -129,10 +129,10 @@ class SceneRun:
         gaussians = moved(self.gaussians, capture.to_unit)
         size = self.recipe.capture.max_size
         with Photographs(views, size, frame=capture.to_unit) as photographs:
-            judge = Judge(photographs, shown_background(self.recipe, capture))
-            scores = judge.all(gaussians)
+            evaluator = Evaluator(photographs, shown_background(self.recipe, capture))
+            scores = evaluator.all(gaussians)
         if not scores.views:
-            name, reason = next(iter(judge.unreadable.items()), ("", "masks leave out all pixels"))
+            name, reason = next(iter(evaluator.unreadable.items()), ("", "masks leave out all pixels"))
             raise InputError(
                 f"{capture.folder}: expected held-out photographs to score, got {len(views)} that cannot be: "
                 f"{name or views[0].name}: {reason}"
@@ -176,13 +176,13 @@ class SceneResult:
 
 
 def is_random_background(recipe: SceneRecipe, capture: Capture) -> bool:
-    """Whether each step has a colour of its own behind the Gaussians."""
+    """Whether each step has a random background."""
     chosen = recipe.scene.background
     return chosen == "random" or (chosen == "auto" and any(view.has_alpha for view in capture.views))
 
 
 def shown_background(recipe: SceneRecipe, capture: Capture) -> Literal["black", "white"]:
-    """What scores and pictures have behind the Gaussians: white for transparent photographs, as is usual."""
+    """Return the background of scores and pictures: white for transparent photographs, as is usual."""
     is_white = is_random_background(recipe, capture) or recipe.scene.background == "white"
     return "white" if is_white else "black"
 

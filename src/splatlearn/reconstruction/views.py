@@ -14,8 +14,8 @@ from splatlearn.core.cameras import Camera
 from splatlearn.core.randomness import Purpose, generator
 from splatlearn.images.errors import UnreadableImage
 
-SHARES = (4, 2)
-"""What photographs are divided by in the first and the second part of the coarse steps."""
+DOWNSCALES = (4, 2)
+"""Divisors of the sides of photographs in the first and the second half of the coarse steps."""
 SCALED_SHARE = 4
 """The photographs' budget divided by this is what photographs that were scaled down may take besides."""
 SMALLEST = 64
@@ -24,7 +24,7 @@ SMALLEST = 64
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """What one step is compared with: a camera [1], pixels [1, C, H, W] in bytes, and weights [1, H, W] or None."""
+    """The target of a step: its camera [1], pixels [1, C, H, W] in bytes, and weights [1, H, W] or None."""
 
     name: str
     camera: Camera
@@ -37,16 +37,16 @@ def order_of_epoch(seed: int, epoch: int, count: int) -> list[int]:
     return generator(seed, epoch, 0, Purpose.ORDER).permutation(count).tolist()
 
 
-def share_at(step: int, steps: int, coarse: float) -> int:
-    """What photographs are divided by in step `step` of `steps`, counted from 0."""
+def downscale_at(step: int, steps: int, coarse: float) -> int:
+    """Return the divisor of the sides of photographs in step `step` of `steps`, counted from 0."""
     span = coarse * steps
     if step >= span:
         return 1
-    return SHARES[min(int(step / span * len(SHARES)), len(SHARES) - 1)]
+    return DOWNSCALES[min(int(step / span * len(DOWNSCALES)), len(DOWNSCALES) - 1)]
 
 
 class StepViews:
-    """The photographs of steps, in advance of which they are decoded.
+    """The photograph of each step; those of the next steps are decoded in advance.
 
     - `photographs`: of the capture's training views; `seed`: of the order.
     - `unreadable`: what could not be read, by name; such photographs are left out from then on.
@@ -57,27 +57,27 @@ class StepViews:
         self.unreadable = dict(unreadable or {})
         self._epoch: tuple[int, list[int]] | None = None
         self._scaled: dict[int, Target] = {}
-        self._scaled_bytes = self._share = 0
+        self._scaled_bytes = self._downscale = 0
 
-    def at(self, step: int, share: int) -> Target | None:
-        """The photograph of a step, counted from 0, divided by `share`; None where none can be read any more.
+    def at(self, step: int, downscale: int) -> Target | None:
+        """The photograph of a step, counted from 0, divided by `downscale`; None where none can be read any more.
 
         The photograph that follows in the order takes the place of one that cannot be read.
         """
         count = len(self.photographs)
         epoch, place = divmod(step, count)
         order = self._order(epoch)
-        if place == 0 or self._share != share:
+        if place == 0 or self._downscale != downscale:
             self.photographs.prefetch(self._readable([*order[place:], *self._order(epoch + 1)]))
             self._order(epoch)
-        if share != self._share:
-            self._share, self._scaled, self._scaled_bytes = share, {}, 0
+        if downscale != self._downscale:
+            self._downscale, self._scaled, self._scaled_bytes = downscale, {}, 0
         for index in [*order[place:], *order[:place]]:
             name = self.photographs.views[index].name
             if name in self.unreadable:
                 continue
             try:
-                return self._target(index, share)
+                return self._target(index, downscale)
             except UnreadableImage as error:
                 # A mask has a name of its own.
                 self.unreadable[name] = error.reason if error.name == name else f"{error.name}: {error.reason}"
@@ -91,25 +91,25 @@ class StepViews:
     def _readable(self, order: list[int]) -> Iterator[int]:
         return (index for index in order if self.photographs.views[index].name not in self.unreadable)
 
-    def _target(self, index: int, share: int) -> Target:
+    def _target(self, index: int, downscale: int) -> Target:
         if (held := self._scaled.get(index)) is not None:
             return held
-        made = target_of(self.photographs[index], share)
+        made = target_of(self.photographs[index], downscale)
         size = made.pixels.nbytes + (0 if made.weights is None else made.weights.nbytes)
-        if share > 1 and self._scaled_bytes + size <= self.photographs.budget // SCALED_SHARE:
+        if downscale > 1 and self._scaled_bytes + size <= self.photographs.budget // SCALED_SHARE:
             self._scaled[index] = made
             self._scaled_bytes += size
         return made
 
 
-def target_of(photo: Photo, share: int = 1) -> Target:
-    """A photograph as a target, its sides divided by `share` but not below `SMALLEST` for the longer."""
+def target_of(photo: Photo, downscale: int = 1) -> Target:
+    """A photograph as a target, its sides divided by `downscale` but not below `SMALLEST` for the longer."""
     camera, pixels, mask = photo.camera, photo.pixels, photo.mask
-    while share > 1 and max(camera.height, camera.width) // share < SMALLEST:
-        share //= 2
+    while downscale > 1 and max(camera.height, camera.width) // downscale < SMALLEST:
+        downscale //= 2
     weights = None if mask is None else mask.float() / 255
-    if share > 1:
-        height, width = max(1, camera.height // share), max(1, camera.width // share)
+    if downscale > 1:
+        height, width = max(1, camera.height // downscale), max(1, camera.width // downscale)
         camera = camera.resized(height, width)
         pixels = _smaller(pixels, height, width)
         weights = None if weights is None else _means(weights[None], height, width)[0].eq(1).float()

@@ -35,7 +35,7 @@ def write_run_view(run: SceneRun, path: Path) -> Path:
 
 
 def run_scene(run: SceneRun) -> ViewedScene:
-    """What the page of a run shows."""
+    """Collect the contents of a run's page."""
     capture, scores = run.capture, run.scores or {}
     quality = {each["name"]: each["psnr"] for each in scores.get("views", ())}
     # Held-out photographs first: they say how good the scene is.

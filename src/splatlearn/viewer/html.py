@@ -48,5 +48,5 @@ def web_file(name: str) -> str:
 
 
 def _hash(text: str) -> str:
-    """What the content security policy knows an inline script or style by."""
+    """Return the hash that identifies an inline script or style in the content security policy."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")

@@ -25,7 +25,7 @@ from splatlearn.files.sog.formats import bundle
 HIGHEST_DEGREE = 3
 """The degree of harmonics that the page's shaders evaluate."""
 MOST_GAUSSIANS = 1_000_000
-"""What a browser draws with some patience; a page of more would be over 20 MB."""
+"""Largest number of Gaussians of a page."""
 PICTURE_BYTES = 60_000
 """The largest size of a picture in the page."""
 

@@ -59,7 +59,7 @@ class SceneScores:
         return sorted(self.views, key=lambda each: each.psnr)[:count]
 
     def as_dict(self) -> dict[str, object]:
-        """What a JSON file holds of it."""
+        """Return the scores as values that JSON can hold."""
         return {
             "psnr": self.psnr,
             "ssim": self.ssim,
@@ -78,7 +78,7 @@ def score_views(
     """Render each photograph's view and compare the two.
 
     - `gaussians` [K]: in the world of the photographs' cameras.
-    - `background`: behind the Gaussians, and behind transparent photographs.
+    - `background`: of the renderings, and of transparent photographs.
     - `seen`: called with each photograph and its rendering, colours cut to [0, 1].
 
     Pixels that a mask leaves out do not count, and a photograph whose mask leaves out everything is left out itself.

@@ -1,4 +1,4 @@
-"""How a scene is judged while it is fitted and afterwards: on photographs that the fit does not see."""
+"""Scores of a scene on held-out photographs, while it is fitted and afterwards."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from splatlearn.rendering.compositing import Background
 
 
 @dataclass
-class Judge:
+class Evaluator:
     """Scores a scene on photographs.
 
-    - `photographs`: those that were held out; a capture that holds none out is judged on those that it is fitted to.
-    - `background`: behind the Gaussians, and behind transparent photographs.
-    - `unreadable`: reasons by names of photographs that could not be read, which are left out. `say` is called once
+    - `photographs`: the held-out ones; the fitted ones for a capture without held-out photographs.
+    - `background`: of the renderings, and of transparent photographs.
+    - `unreadable`: reasons by name of the photographs that could not be read and are left out. `say` is called once
       with each name and reason.
     """
 
