@@ -253,8 +253,10 @@ def test_minutes_choose_the_steps(photos: Path, tmp_path: Path) -> None:
 
 @pytest.mark.large
 def test_a_known_scene_is_recovered(tmp_path: Path) -> None:
+    """Measured: 49 dB. MCMC's noise and regularisers end at 32 dB."""
     photos = write_capture(tmp_path / "photos", known_gaussians(count=40), cameras_around(24, 64, 48), points=40)
-    result = reconstruct(photos, tmp_path / "run", steps=3_000, max_gaussians=200, degree=0, coarse=0.0, start="points")
+    options = {"strategy": "default", "max_gaussians": 200, "degree": 0, "coarse": 0.0, "start": "points"}
+    result = reconstruct(photos, tmp_path / "run", steps=3_000, **options)
     assert result.scores is not None and result.scores.psnr >= 40
 
 
