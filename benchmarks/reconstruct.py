@@ -24,7 +24,7 @@ import tyro
 
 from benchmarks.common import table
 from splatlearn.reconstruction import reconstruct
-from splatlearn.reconstruction.presets import Preset
+from splatlearn.reconstruction.recipes.presets import Preset
 from splatlearn.runs.folder import environment
 from splatlearn.runs.log import LOG
 

@@ -13,8 +13,9 @@ from reconstruction.small_captures import cameras_around, known_gaussians, write
 from splatlearn.captures import Photographs, load_capture
 from splatlearn.cli import main
 from splatlearn.files import read_splats, write_splats
-from splatlearn.reconstruction import ReconstructionError, SceneRun, job, reconstruct
-from splatlearn.reconstruction.views import StepViews, target_of
+from splatlearn.reconstruction import ReconstructionError, SceneRun, reconstruct
+from splatlearn.reconstruction.running import job
+from splatlearn.reconstruction.running.views import StepViews, target_of
 from splatlearn.runs.checkpoint_store import CheckpointError
 from splatlearn.runs.log import LOG
 

@@ -5,9 +5,9 @@ import pytest
 from splatlearn.fitting.strategies.default import DefaultOptions, DefaultStrategy
 from splatlearn.fitting.strategies.mcmc import MCMCOptions, MCMCStrategy
 from splatlearn.reconstruction import CaptureOptions, SceneOptions, SceneRecipe, SceneRunOptions
-from splatlearn.reconstruction.presets import Preset
-from splatlearn.reconstruction.schedules import GROWN, schedule_of, strategy_of
-from splatlearn.reconstruction.views import downscale_at, order_of_epoch
+from splatlearn.reconstruction.recipes.presets import Preset
+from splatlearn.reconstruction.recipes.schedules import GROWN, schedule_of, strategy_of
+from splatlearn.reconstruction.running.views import downscale_at, order_of_epoch
 
 
 def recipe(preset: Preset = "default", **scene) -> SceneRecipe:

@@ -10,7 +10,7 @@ WORST = 3
 
 def evaluate_scene(folder: str) -> int:
     """Render the held-out photographs of a run anew, print their scores, and write scores.json."""
-    from splatlearn.reconstruction.results import SceneRun, shown_background, write_scores
+    from splatlearn.reconstruction.results.scene_run import SceneRun, shown_background, write_scores
 
     run = SceneRun(Path(folder))
     scores = run.evaluate()

@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 
 from splatlearn.cli.resuming import resumed_recipe
-from splatlearn.reconstruction.recipe import SceneRecipe
+from splatlearn.reconstruction.recipes.recipe import SceneRecipe
 
 
 def reconstruct_command(arguments: Sequence[str]) -> Callable[..., int]:
@@ -24,7 +24,7 @@ def reconstruct_command(arguments: Sequence[str]) -> Callable[..., int]:
         log. Ctrl-C, SIGTERM and SIGUSR1 end the run after the current step, with a checkpoint; --resume continues it.
         """
         from splatlearn.cli.stopped import INTERRUPTED, REQUEUE
-        from splatlearn.reconstruction.job import run_recipe
+        from splatlearn.reconstruction.running.job import run_recipe
 
         result = run_recipe(recipe)
         out = shlex.quote(str(result.folder))

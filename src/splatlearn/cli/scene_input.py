@@ -11,7 +11,7 @@ from splatlearn.files.choices import SPLAT_ENDINGS
 
 if TYPE_CHECKING:
     from splatlearn.core.gaussians import Gaussians
-    from splatlearn.reconstruction.results import SceneRun
+    from splatlearn.reconstruction.results.scene_run import SceneRun
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,7 @@ def is_reconstruction(path: str | None) -> bool:
     """Whether a positional argument names a run of reconstruct."""
     if path is None or not Path(path).is_dir():
         return False
-    from splatlearn.reconstruction.results import is_scene_run
+    from splatlearn.reconstruction.results.scene_run import is_scene_run
 
     return is_scene_run(Path(path))
 
@@ -55,7 +55,7 @@ def is_reconstruction(path: str | None) -> bool:
 def read_scene(path: str) -> SceneInput:
     """Read a scene; raises InputError for what is neither a splat file nor a run, and what the readers raise."""
     if is_reconstruction(path):
-        from splatlearn.reconstruction.results import SceneRun
+        from splatlearn.reconstruction.results.scene_run import SceneRun
 
         run = SceneRun(Path(path))
         return SceneInput(run.folder.resolve().name, run.gaussians, run)

@@ -9,10 +9,10 @@ from typing import Any
 
 from splatlearn.captures import Capture
 from splatlearn.core.errors import InputError
-from splatlearn.reconstruction.job import run_recipe
-from splatlearn.reconstruction.presets import Preset
-from splatlearn.reconstruction.recipe import CaptureOptions, SceneOptions, SceneRecipe, SceneRunOptions
-from splatlearn.reconstruction.results import SceneResult, is_scene_run
+from splatlearn.reconstruction.recipes.presets import Preset
+from splatlearn.reconstruction.recipes.recipe import CaptureOptions, SceneOptions, SceneRecipe, SceneRunOptions
+from splatlearn.reconstruction.results.scene_run import SceneResult, is_scene_run
+from splatlearn.reconstruction.running.job import run_recipe
 from splatlearn.runs.folder import RECIPE
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from splatlearn.captures import Capture, Photographs, View
 from splatlearn.captures.photographs import Photo
 from splatlearn.images.errors import UnreadableImage
-from splatlearn.reconstruction.results import SceneRun, shown_background, snapshots
+from splatlearn.reconstruction.results.scene_run import SceneRun, shown_background, snapshots
 from splatlearn.rendering.compositing import background_colors
 from splatlearn.viewer import ScenePhotograph, Snapshot, ViewedScene, write_scene_view
 

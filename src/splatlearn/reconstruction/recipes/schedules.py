@@ -9,7 +9,7 @@ from splatlearn.fitting.scene_rates import SceneRates
 from splatlearn.fitting.strategies.default import DefaultOptions, DefaultStrategy
 from splatlearn.fitting.strategies.mcmc import MCMCOptions, MCMCStrategy
 from splatlearn.fitting.strategies.strategy import Strategy
-from splatlearn.reconstruction.recipe import SceneRecipe
+from splatlearn.reconstruction.recipes.recipe import SceneRecipe
 
 GROWN = 0.4
 """Fraction of the steps after which MCMC's growth has reached the cap."""

@@ -13,7 +13,7 @@ from typing import Literal
 from tyro.conf import Positional
 
 from splatlearn.core.errors import InputError
-from splatlearn.reconstruction.presets import Preset, preset_values
+from splatlearn.reconstruction.recipes.presets import Preset, preset_values
 from splatlearn.runs.recipe import StoredRecipe, check_choices, check_range, filled
 
 StrategyName = Literal["mcmc", "default", "absgrad"]

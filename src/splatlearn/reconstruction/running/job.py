@@ -23,11 +23,10 @@ from splatlearn.evaluation.views.scores import SceneScores
 from splatlearn.fitting.draws import Draws
 from splatlearn.fitting.scene_fit import SceneFit
 from splatlearn.images.errors import UnreadableImage
-from splatlearn.reconstruction.checkpoint import SceneProgress, frame_of, newest_scene, read_scene, save_scene
-from splatlearn.reconstruction.evaluator import Evaluator, on_device
-from splatlearn.reconstruction.planning import expected_cost, fitting_cap, steps_in
-from splatlearn.reconstruction.recipe import SceneRecipe
-from splatlearn.reconstruction.results import (
+from splatlearn.reconstruction.recipes.recipe import SceneRecipe
+from splatlearn.reconstruction.recipes.schedules import schedule_of, strategy_of
+from splatlearn.reconstruction.results.evaluator import Evaluator, on_device
+from splatlearn.reconstruction.results.scene_run import (
     SCENE,
     SCORES,
     SceneResult,
@@ -40,9 +39,10 @@ from splatlearn.reconstruction.results import (
     write_scores,
     write_snapshot,
 )
-from splatlearn.reconstruction.schedules import schedule_of, strategy_of
-from splatlearn.reconstruction.starting import EXTENT, first_gaussians, gaussians_of
-from splatlearn.reconstruction.views import StepViews, downscale_at
+from splatlearn.reconstruction.running.checkpoint import SceneProgress, frame_of, newest_scene, read_scene, save_scene
+from splatlearn.reconstruction.running.planning import expected_cost, fitting_cap, steps_in
+from splatlearn.reconstruction.running.starting import EXTENT, first_gaussians, gaussians_of
+from splatlearn.reconstruction.running.views import StepViews, downscale_at
 from splatlearn.rendering.compositing import Background
 from splatlearn.runs.checkpoint_store import CheckpointError, set_aside
 from splatlearn.runs.data_identity import DataIdentity

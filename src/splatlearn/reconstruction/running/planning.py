@@ -15,9 +15,9 @@ from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.memory import available_memory, shown_bytes
 from splatlearn.fitting.scene_fit import SceneFit
 from splatlearn.images.errors import UnreadableImage
-from splatlearn.reconstruction.recipe import SceneRecipe
-from splatlearn.reconstruction.schedules import GROWN, schedule_of, strategy_of
-from splatlearn.reconstruction.views import downscale_at, target_of
+from splatlearn.reconstruction.recipes.recipe import SceneRecipe
+from splatlearn.reconstruction.recipes.schedules import GROWN, schedule_of, strategy_of
+from splatlearn.reconstruction.running.views import downscale_at, target_of
 
 COPIES = 5
 """Of a Gaussian's parameters in a step: themselves, gradients, two moments, and what activations make of them."""

@@ -18,8 +18,8 @@ from splatlearn.fitting.initial.cameras import scattered_gaussians
 from splatlearn.fitting.initial.points import PointOptions, point_gaussians
 from splatlearn.fitting.initial.splats import splat_gaussians
 from splatlearn.fitting.scene_parameters import scene_gaussians
-from splatlearn.reconstruction.recipe import SceneRecipe
-from splatlearn.reconstruction.results import SCENE, is_scene_run, moved
+from splatlearn.reconstruction.recipes.recipe import SceneRecipe
+from splatlearn.reconstruction.results.scene_run import SCENE, is_scene_run, moved
 
 FEWEST_POINTS = 100
 """Points below which a capture is taken to have none."""

@@ -21,8 +21,8 @@ from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.geometry.similarity import Similarity
 from splatlearn.evaluation.views.scores import SceneScores
 from splatlearn.files import read_splats, write_splats
-from splatlearn.reconstruction.evaluator import Evaluator
-from splatlearn.reconstruction.recipe import SceneRecipe
+from splatlearn.reconstruction.recipes.recipe import SceneRecipe
+from splatlearn.reconstruction.results.evaluator import Evaluator
 from splatlearn.runs.folder import RECIPE
 
 SCENE = "scene.ply"

@@ -1,0 +1,1 @@
+"""What a reconstruction is told: options, presets, and what follows from them."""

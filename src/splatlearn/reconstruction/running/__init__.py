@@ -1,0 +1,1 @@
+"""A reconstruction while it runs: its start, the loop over steps, and what it saves."""
