@@ -9,8 +9,10 @@ from typing import Any
 
 from splatlearn.captures import Capture
 from splatlearn.core.errors import InputError
+from splatlearn.reconstruction.recipes.capture_options import CaptureOptions
 from splatlearn.reconstruction.recipes.presets import Preset
-from splatlearn.reconstruction.recipes.recipe import CaptureOptions, SceneOptions, SceneRecipe, SceneRunOptions
+from splatlearn.reconstruction.recipes.recipe import GROUPS, SceneRecipe
+from splatlearn.reconstruction.recipes.run_options import SceneRunOptions
 from splatlearn.reconstruction.results.scene_run import SceneResult, is_scene_run
 from splatlearn.reconstruction.running.job import run_recipe
 from splatlearn.runs.folder import RECIPE
@@ -24,31 +26,26 @@ def reconstruct(
     - `capture`: what `load_capture` returned, or the path of a capture.
     - `out`: the folder of the run; `resume=True` goes on with one, and with its options but for those that are given.
     - `preset`: "fast", "default", "quality" or "paper".
-    - `options`: fields of `SceneOptions`, `SceneRunOptions` and `CaptureOptions` by name, such as `steps=2000`; those
+    - `options`: fields of `SceneOptions` and the other groups of a `SceneRecipe` by name, such as `steps=2000`; those
       of the command `splatlearn reconstruct`.
 
     The result has `gaussians` in the capture's coordinates and the `scores` of held-out photographs. Raises InputError
     for an unknown option, and what `run_recipe` raises.
     """
-    kinds = {"capture": CaptureOptions, "run": SceneRunOptions, "scene": SceneOptions}
-    known = {field.name: part for part, kind in kinds.items() for field in fields(kind)}
+    known = {field.name: part for part, kind in GROUPS.items() for field in fields(kind)}
     unknown = [name for name in options if name not in known or name in ("photos", "out")]
     if unknown:
         raise InputError(
             f"options: expected some of {', '.join(sorted(set(known) - {'photos', 'out'}))}, got {unknown[0]}"
         )
-    given: dict[str, dict[str, Any]] = {part: {} for part in kinds}
+    photos = str(capture.folder) if isinstance(capture, Capture) else str(capture)
+    given: dict[str, dict[str, Any]] = {part: {} for part in GROUPS}
+    given["capture"]["photos"], given["run"]["out"] = photos, str(out)
     for name, value in options.items():
         given[known[name]][name] = value
-    photos = str(capture.folder) if isinstance(capture, Capture) else str(capture)
     begun = _begun(Path(out)) if options.get("resume") else None
-    base = begun or SceneRecipe(CaptureOptions(photos), SceneRunOptions(str(out)), SceneOptions(), preset)
-    recipe = replace(
-        base,
-        capture=replace(base.capture, photos=photos, **given["capture"]),
-        run=replace(base.run, out=str(out), **given["run"]),
-        scene=replace(base.scene, **given["scene"]),
-    )
+    base = begun or SceneRecipe(CaptureOptions(photos), SceneRunOptions(str(out)), preset=preset)
+    recipe = replace(base, **{part: replace(getattr(base, part), **values) for part, values in given.items()})
     return run_recipe(recipe, capture if isinstance(capture, Capture) else None)
 
 

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import math
-import signal
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-from splatlearn.captures import Capture, Photographs
+from splatlearn.captures import Capture
 from splatlearn.core.device import choose_device
 from splatlearn.core.disk.atomic import write_whole
 from splatlearn.core.errors import InputError, SplatlearnError
 from splatlearn.core.gaussians import Gaussians
-from splatlearn.core.memory import available_memory
 from splatlearn.evaluation.views.scores import SceneScores
 from splatlearn.fitting.draws import Draws
 from splatlearn.fitting.scene_fit import SceneFit
@@ -39,23 +35,19 @@ from splatlearn.reconstruction.results.scene_run import (
     write_scores,
     write_snapshot,
 )
+from splatlearn.reconstruction.running import messages
 from splatlearn.reconstruction.running.checkpoint import SceneProgress, frame_of, newest_scene, read_scene, save_scene
+from splatlearn.reconstruction.running.photos import identity_of, open_photographs
 from splatlearn.reconstruction.running.planning import expected_cost, fitting_cap, steps_in
 from splatlearn.reconstruction.running.starting import EXTENT, first_gaussians, gaussians_of
 from splatlearn.reconstruction.running.views import StepViews, downscale_at
 from splatlearn.rendering.compositing import Background
 from splatlearn.runs.checkpoint_store import CheckpointError, set_aside
-from splatlearn.runs.data_identity import DataIdentity
 from splatlearn.runs.folder import RECIPE, RunFolder, entered
 from splatlearn.runs.log import Logbook, restore
 from splatlearn.runs.processes import Processes
 from splatlearn.runs.signals import ASKED_BY_SCHEDULER, StopRequest
 
-GIGABYTE = 1_000_000_000
-PHOTO_SHARE = 3
-"""The default memory for photographs is the free memory divided by this."""
-COARSE = 1e-4
-"""Rounding of positions, in extents of the cameras, from which on a run says it."""
 NUMBERS_OF_STATE = 3
 """Of each parameter in a checkpoint: itself and Adam's two moments."""
 
@@ -98,7 +90,7 @@ class _Reconstruction:
             raise InputError("capture: expected photographs to fit, got a capture whose views are all held out")
         resolved = recipe.resolved()
         assert resolved.scene.max_gaussians is not None and resolved.scene.degree is not None
-        self.training, self.held_out = self._photographs(resolved, stack)
+        self.training, self.held_out = open_photographs(resolved, capture, stack)
         if progress is None:
             cap = fitting_cap(resolved.scene.max_gaussians, resolved.scene.degree, self.training)
             start, self.origin = first_gaussians(resolved, capture, self.training, cap)
@@ -131,19 +123,6 @@ class _Reconstruction:
         self.last_psnr = math.nan
         for bad, problem in damaged.items():
             self.logbook.say(f"{problem}; renamed it to {set_aside(bad).name} and went on from step {self.started_at}")
-
-    def _photographs(self, recipe: SceneRecipe, stack: contextlib.ExitStack) -> tuple[Photographs, Photographs]:
-        """The photographs that are fitted and those that are held out; they share the memory by their numbers."""
-        capture, given = self.capture, recipe.capture.photo_memory
-        room = available_memory() // PHOTO_SHARE if given is None else round(given * GIGABYTE)
-        fitted = round(room * len(capture.training) / (len(capture.training) + len(capture.held_out)))
-
-        def opened(indices: tuple[int, ...], budget: int) -> Photographs:
-            views = [capture.views[index] for index in indices]
-            made = Photographs(views, recipe.capture.max_size, budget, frame=capture.to_unit)
-            return stack.enter_context(made)
-
-        return opened(capture.training, fitted), opened(capture.held_out, room - fitted)
 
     def _still_unreadable(self) -> dict[str, str]:
         """The photographs that could not be read before, without those that somebody has mended."""
@@ -213,20 +192,10 @@ class _Reconstruction:
             skipped=progress.skipped + 1 if result.skipped else 0,
             removed=progress.removed + result.removed,
         )
-        edits = {name: value for name, value in vars(result.edits).items() if value}
-        self.logbook.write(
-            {
-                "step": self.progress.step,
-                "loss": result.loss,
-                "gaussians": self.fit.optimizer.count,
-                "seconds": round(self.progress.seconds, 4),
-                **edits,
-                **({"removed": result.removed} if result.removed else {}),
-            }
-        )
+        self.logbook.write(messages.step_entry(self.progress, result, self.fit.optimizer.count))
         self.logbook.advance(self.progress.step)
         if result.removed:
-            self.logbook.say(f"step {self.progress.step}: {result.removed} Gaussians were not finite and were removed")
+            self.logbook.say(messages.removed(self.progress.step, result.removed))
         if self.progress.skipped >= self.recipe.run.max_skipped:
             self._give_up(f"the loss of {self.progress.skipped} steps in a row was not finite")
 
@@ -271,17 +240,8 @@ class _Reconstruction:
         return scores
 
     def _log_scores(self, scores: SceneScores) -> None:
-        self.logbook.write(
-            {
-                "step_of_status": self.progress.step,
-                "psnr": scores.psnr,
-                "ssim": scores.ssim,
-                "views": len(scores.views),
-                "held_out": len(self.held_out) > 0,
-                "gaussians": self.fit.optimizer.count,
-                "seconds": round(self.progress.seconds, 4),
-            }
-        )
+        count, is_held_out = self.fit.optimizer.count, len(self.held_out) > 0
+        self.logbook.write(messages.score_entry(self.progress, scores, count, is_held_out))
 
     def _gaussians(self) -> Gaussians:
         return self.fit.gaussians().detach()
@@ -323,43 +283,20 @@ class _Reconstruction:
         self.logbook.write({"step_of_status": self.progress.step, "unreadable": name, "reason": reason})
 
     def _say_stopping(self, number: int) -> None:
-        again = "; Ctrl-C again stops at once, without one" if number == signal.SIGINT else ""
-        self.logbook.say(f"stopping: step {self.progress.step + 1} is being finished and a checkpoint written{again}")
+        self.logbook.say(messages.stopping(self.progress.step + 1, number))
 
     def _note(self) -> str:
-        made = self.progress.step - self.started_at
-        rate = f"{made / max(self.progress.seconds - self.seconds_before, 1e-9):.1f} steps/s" if made else ""
-        quality = "" if math.isnan(self.last_psnr) else f" · {self.last_psnr:.2f} dB"
-        return f"{self.fit.optimizer.count:,} Gaussians · {rate}{quality}"
+        made, seconds = self.progress.step - self.started_at, self.progress.seconds - self.seconds_before
+        return messages.note(self.fit.optimizer.count, made, seconds, self.last_psnr)
 
     def _greet(self) -> None:
         for problem in self.capture.problems:
             self.logbook.say(problem)
-        self.logbook.say(self.training.description)
-        held = f"{len(self.held_out)} held out" if len(self.held_out) else "none held out"
-        cap, wanted = self.progress.cap, self.recipe.scene.max_gaussians or 0
-        begun = ", going on from" if self.started_at else " from"
-        self.logbook.say(
-            f"{len(self.training)} photographs to fit, {held}: {self.total:,} steps on {self.device}, "
-            f"at most {cap:,} Gaussians{begun} {self.origin}"
-        )
-        if cap < wanted:
-            self.logbook.say(f"memory had room for {cap:,} of --max-gaussians {wanted:,} when the run began")
-        if (rounding := rounding_of(self.capture.to_unit)) > COARSE:
-            self.logbook.say(
-                f"the capture lies far from its origin: {SCENE} is rounded to {rounding:.1g} of the extent of the "
-                "cameras, as float32 is there. Move the capture to its origin first if that is too coarse"
-            )
+        photographs = self.training, self.held_out
+        for each in messages.greeting(self.recipe, self.progress, photographs, self.total, self.device, self.origin):
+            self.logbook.say(each)
+        if (rounding := rounding_of(self.capture.to_unit)) > messages.COARSE:
+            self.logbook.say(messages.far_away(rounding))
         if self.progress.step < self.total:
-            expected = expected_cost(self.recipe, self.training, self.fit, cap, self.total)
+            expected = expected_cost(self.recipe, self.training, self.fit, self.progress.cap, self.total)
             self.logbook.say(str(expected))
-
-
-def identity_of(capture: Capture) -> DataIdentity:
-    """The number of photographs, and a fingerprint of their names, lenses and cameras."""
-    digest = hashlib.sha256()
-    for view in capture.views:
-        said = [view.name, view.split, view.lens.model, view.lens.width, view.lens.height, *view.lens.params]
-        digest.update(json.dumps(said).encode())
-        digest.update(view.world_to_camera.round(9).tobytes())
-    return DataIdentity(len(capture.views), digest.hexdigest()[:16])

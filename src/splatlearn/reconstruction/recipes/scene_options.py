@@ -1,0 +1,76 @@
+"""Options of a reconstruction: its Gaussians, and how they are fitted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from splatlearn.core.errors import InputError
+from splatlearn.runs.recipe import check_choices, check_range
+
+StrategyName = Literal["mcmc", "default", "absgrad"]
+BackgroundName = Literal["auto", "random", "black", "white"]
+Start = Literal["auto", "points", "random"]
+
+
+@dataclass(frozen=True)
+class SceneOptions:
+    """The Gaussians and how they are fitted."""
+
+    steps: int | None = None
+    """Number of steps. Default: fast 2000, default 7000, quality 15000, paper 30000. With --resume, a larger number
+    extends a finished run."""
+    minutes: float | None = None
+    """Choose the number of steps, and with it all schedules, so that fitting takes about this time on this machine.
+    Default: --steps decides."""
+    strategy: StrategyName | None = None
+    """How Gaussians are added and removed: mcmc (relocation and growth to a cap), default (clone, split, prune, reset)
+    or absgrad (default, with absolute gradients). Default: mcmc; fast and paper: default."""
+    max_gaussians: int | None = None
+    """Largest number of Gaussians, never exceeded. Default: fast 30000, default 100000, quality 300000, paper 3000000;
+    fewer if memory is short."""
+    degree: int | None = None
+    """Degree of the spherical harmonics, 0 to 3: how colours change with the direction of view. Default: 3; fast: 2."""
+    start: Start = "auto"
+    """The first Gaussians: the capture's points, or random places. auto: points, if the capture has at least 100."""
+    random_start: int | None = None
+    """Number of Gaussians of a random start. Default: a fifth of --max-gaussians, at most 100000."""
+    start_from: str | None = None
+    """Splat file or run of reconstruct whose Gaussians are the first ones; they are in the capture's coordinates.
+    Default: --start decides."""
+    background: BackgroundName = "auto"
+    """Background of the renderings. auto: a random colour in each step if photographs are transparent, else black."""
+    coarse: float | None = None
+    """Fraction of the steps that see photographs at a quarter, then at half of their size. Default: 0.3; paper: 0."""
+    ssim_weight: float = 0.2
+    """Weight of 1 - SSIM in the loss; the mean absolute difference has the rest."""
+    position_rate: float | None = None
+    """First learning rate of positions, in extents of the scene; it falls to a hundredth. Default: fast 8e-4, default
+    4e-4, quality and paper 1.6e-4."""
+    rate: float | None = None
+    """Factor of all other learning rates of 3D Gaussian Splatting. Default: fast 2, default 1.5, quality and paper
+    1."""
+    start_opacity: float | None = None
+    """Opacity of first Gaussians that are points or random. Default: 0.5; paper: 0.1."""
+    start_scale: float | None = None
+    """Size of first Gaussians that are points or random, in distances to their neighbours. Default: 0.4; paper: 1."""
+
+    def check(self) -> None:
+        """Raise InputError naming the first option outside of its range."""
+        check_choices(
+            strategy=(self.strategy, StrategyName),
+            background=(self.background, BackgroundName),
+            start=(self.start, Start),
+        )
+        check_range(
+            "a number above 0", lambda value: value > 0,
+            steps=self.steps, minutes=self.minutes, max_gaussians=self.max_gaussians, random_start=self.random_start,
+            position_rate=self.position_rate, rate=self.rate, start_scale=self.start_scale,
+        )  # fmt: skip
+        check_range("a number above 0, at most 1", lambda value: 0 < value <= 1, start_opacity=self.start_opacity)
+        check_range("0, 1, 2 or 3", lambda value: value in (0, 1, 2, 3), degree=self.degree)
+        check_range(
+            "a number from 0 to 1", lambda value: 0 <= value <= 1, coarse=self.coarse, ssim_weight=self.ssim_weight
+        )
+        if self.start_from is not None and self.start != "auto":
+            raise InputError("start, start_from: expected one of the two, got both")

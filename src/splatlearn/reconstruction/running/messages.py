@@ -1,0 +1,98 @@
+"""What a run says and logs: sentences for people, and lines of `log.jsonl`."""
+
+from __future__ import annotations
+
+import math
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from splatlearn.captures import Photographs
+from splatlearn.evaluation.views.scores import SceneScores
+from splatlearn.fitting.scene_fit import StepResult
+from splatlearn.reconstruction.recipes.recipe import SceneRecipe
+from splatlearn.reconstruction.results.scene_run import SCENE
+from splatlearn.reconstruction.running.checkpoint import SceneProgress
+
+COARSE = 1e-4
+"""Rounding of positions, in extents of the cameras, from which on a run says it."""
+
+
+def greeting(
+    recipe: SceneRecipe,
+    progress: SceneProgress,
+    photographs: tuple[Photographs, Photographs],
+    total: int,
+    device: torch.device,
+    origin: str,
+) -> Iterator[str]:
+    """What a run is about to do.
+
+    - `photographs`: that are fitted, and that are held out; `total`: the last step; `origin`: a phrase that says where
+      the Gaussians came from.
+    """
+    training, held_out = photographs
+    yield training.description
+    held = f"{len(held_out)} held out" if len(held_out) else "none held out"
+    cap, wanted = progress.cap, recipe.scene.max_gaussians or 0
+    begun = ", going on from" if progress.step else " from"
+    yield (
+        f"{len(training)} photographs to fit, {held}: {total:,} steps on {device}, at most {cap:,} Gaussians{begun} "
+        f"{origin}"
+    )
+    if cap < wanted:
+        yield f"memory had room for {cap:,} of --max-gaussians {wanted:,} when the run began"
+
+
+def far_away(rounding: float) -> str:
+    """How coarse the scene's file is, in extents of the cameras."""
+    return (
+        f"the capture lies far from its origin: {SCENE} is rounded to {rounding:.1g} of the extent of the cameras, as "
+        "float32 is there. Move the capture to its origin first if that is too coarse"
+    )
+
+
+def stopping(step: int, number: int) -> str:
+    """What happens after a signal during a step."""
+    again = "; Ctrl-C again stops at once, without one" if number == signal.SIGINT else ""
+    return f"stopping: step {step} is being finished and a checkpoint written{again}"
+
+
+def removed(step: int, count: int) -> str:
+    """How many Gaussians a step had to remove."""
+    return f"step {step}: {count} Gaussians were not finite and were removed"
+
+
+def note(gaussians: int, steps: int, seconds: float, psnr: float) -> str:
+    """The state of a run beside its progress bar; a PSNR of NaN is left out."""
+    rate = f"{steps / max(seconds, 1e-9):.1f} steps/s" if steps else ""
+    quality = "" if math.isnan(psnr) else f" · {psnr:.2f} dB"
+    return f"{gaussians:,} Gaussians · {rate}{quality}"
+
+
+def step_entry(progress: SceneProgress, result: StepResult, gaussians: int) -> dict[str, Any]:
+    """The line of the log of a step."""
+    edits = {name: value for name, value in vars(result.edits).items() if value}
+    return {
+        "step": progress.step,
+        "loss": result.loss,
+        "gaussians": gaussians,
+        "seconds": round(progress.seconds, 4),
+        **edits,
+        **({"removed": result.removed} if result.removed else {}),
+    }
+
+
+def score_entry(progress: SceneProgress, scores: SceneScores, gaussians: int, held_out: bool) -> dict[str, Any]:
+    """The line of the log of an evaluation; `held_out`: whether its views are."""
+    return {
+        "step_of_status": progress.step,
+        "psnr": scores.psnr,
+        "ssim": scores.ssim,
+        "views": len(scores.views),
+        "held_out": held_out,
+        "gaussians": gaussians,
+        "seconds": round(progress.seconds, 4),
+    }

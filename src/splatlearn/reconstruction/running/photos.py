@@ -1,0 +1,45 @@
+"""The photographs of a run, opened and told apart from those of another run."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+
+from splatlearn.captures import Capture, Photographs
+from splatlearn.core.memory import available_memory
+from splatlearn.reconstruction.recipes.recipe import SceneRecipe
+from splatlearn.runs.data_identity import DataIdentity
+
+GIGABYTE = 1_000_000_000
+PHOTO_SHARE = 3
+"""The default memory for photographs is the free memory divided by this."""
+
+
+def open_photographs(
+    recipe: SceneRecipe, capture: Capture, stack: contextlib.ExitStack
+) -> tuple[Photographs, Photographs]:
+    """Open the photographs that are fitted and those that are held out; they share the memory by their numbers.
+
+    - `recipe`: resolved; `stack`: closes them.
+    """
+    given = recipe.capture.photo_memory
+    room = available_memory() // PHOTO_SHARE if given is None else round(given * GIGABYTE)
+    fitted = round(room * len(capture.training) / (len(capture.training) + len(capture.held_out)))
+
+    def opened(indices: tuple[int, ...], budget: int) -> Photographs:
+        views = [capture.views[index] for index in indices]
+        made = Photographs(views, recipe.capture.max_size, budget, frame=capture.to_unit)
+        return stack.enter_context(made)
+
+    return opened(capture.training, fitted), opened(capture.held_out, room - fitted)
+
+
+def identity_of(capture: Capture) -> DataIdentity:
+    """The number of photographs, and a fingerprint of their names, lenses and cameras."""
+    digest = hashlib.sha256()
+    for view in capture.views:
+        said = [view.name, view.split, view.lens.model, view.lens.width, view.lens.height, *view.lens.params]
+        digest.update(json.dumps(said).encode())
+        digest.update(view.world_to_camera.round(9).tobytes())
+    return DataIdentity(len(capture.views), digest.hexdigest()[:16])
