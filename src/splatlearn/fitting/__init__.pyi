@@ -32,3 +32,12 @@ from .strategies.mcmc import MCMCStrategy as MCMCStrategy
 from .strategies.strategy import Edits as Edits
 from .strategies.strategy import Step as Step
 from .strategies.strategy import Strategy as Strategy
+from .terms.depth import DepthTerm as DepthTerm
+from .terms.regularisers import Distortion as Distortion
+from .terms.regularisers import OpacityEntropy as OpacityEntropy
+from .terms.regularisers import SmoothDepth as SmoothDepth
+from .terms.targets import DepthPoints as DepthPoints
+from .terms.targets import DepthTargets as DepthTargets
+from .terms.term import Term as Term
+from .terms.term import TermInputs as TermInputs
+from .terms.weight import Weight as Weight

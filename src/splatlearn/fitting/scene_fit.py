@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -20,6 +20,8 @@ from splatlearn.fitting.optimizers.gaussian_adam import GaussianAdam
 from splatlearn.fitting.scene_parameters import scene_gaussians, scene_parameters
 from splatlearn.fitting.scene_rates import SceneRates
 from splatlearn.fitting.strategies.strategy import Edits, Step, Strategy
+from splatlearn.fitting.terms.targets import DepthTargets
+from splatlearn.fitting.terms.term import Term, TermInputs, active, check_terms
 from splatlearn.rendering import Rendering, render
 from splatlearn.rendering.compositing import Background
 
@@ -61,16 +63,18 @@ class SceneSchedule:
 class StepResult:
     """The result of a step.
 
-    - `loss`: of the pictures, before the step, without what the strategy adds.
+    - `loss`: of the pictures, before the step, without what the strategy and the terms add.
     - `edits`: of the strategy.
     - `removed`: the number of Gaussians that were removed since they were not finite.
-    - `skipped`: whether nothing was moved since the loss was not finite.
+    - `skipped`: whether nothing was moved since the loss, or a term, was not finite.
+    - `terms`: what each term adds to the loss, by name.
     """
 
     loss: float
     edits: Edits
     removed: int = 0
     skipped: bool = False
+    terms: dict[str, float] = field(default_factory=dict)
 
 
 class SceneFit:
@@ -81,23 +85,31 @@ class SceneFit:
       `camera_extent`.
     - `strategy`: when Gaussians are added, split, moved and removed; it belongs to this fit.
     - `schedule`: see `SceneSchedule`.
+    - `terms`: what is added to the loss of the pictures; see `Term`. They belong to this fit.
 
     A step is a function of the state, the pictures and the seed: a fit that goes on from `state_dict` makes the same
     steps, bit for bit on a CPU, for any number of threads. Before the first step `gaussians` returns the start up to
-    rounding. Raises InputError for Gaussians that do not fit the parametrisation, an extent that is not above 0, and
-    more Gaussians than the strategy's cap.
+    rounding. Raises InputError for Gaussians that do not fit the parametrisation, an extent that is not above 0, more
+    Gaussians than the strategy's cap, and two terms of one name.
     """
 
     def __init__(
-        self, start: Gaussians, extent: float, strategy: Strategy, schedule: SceneSchedule | None = None
+        self,
+        start: Gaussians,
+        extent: float,
+        strategy: Strategy,
+        schedule: SceneSchedule | None = None,
+        terms: Sequence[Term] = (),
     ) -> None:
         check_number("extent", extent, above=0)
+        check_terms(terms)
         if strategy.cap is not None and start.count > strategy.cap:
             raise InputError(
                 f"start: expected at most the strategy's cap of {strategy.cap} Gaussians, got {start.count}; "
                 "select some first, or raise the cap"
             )
         self.extent, self.strategy, self.schedule = float(extent), strategy, schedule or SceneSchedule()
+        self.terms = {term.name: term for term in terms}
         self.done = 0
         """Steps that were made."""
         self.optimizer = self._adam(scene_parameters(start))
@@ -112,6 +124,7 @@ class SceneFit:
         targets: Shaped[Tensor, "V C H W"],
         masks: Shaped[Tensor, "V H W"] | None = None,
         background: Background = "black",
+        depth: DepthTargets | None = None,
     ) -> StepResult:
         """Move the Gaussians by one step towards pictures of V views.
 
@@ -120,9 +133,11 @@ class SceneFit:
           the background.
         - `masks` [V, H, W]: weights of pixels, or bool; pixels of weight 0 and False are ignored.
         - `background`: "white", "black", 3 numbers, or a tensor [3] or [V, 3].
+        - `depth`: known depths of the views, for terms that compare them.
 
-        Gaussians that are not finite are removed when they spoil a loss. The step is made without an update if its
-        loss is not finite even so. Raises InputError for shapes that do not fit, and where no Gaussian is finite.
+        Gaussians that are not finite are removed when they spoil a loss or a term. The step is made without an update
+        if one of them is not finite even so. Raises InputError for shapes that do not fit, and where no Gaussian is
+        finite.
         """
         if len(cameras.batch_shape) != 1 or not cameras.batch_shape[0]:
             raise InputError(f"cameras: expected a batch [V] of at least one view, got {list(cameras.batch_shape)}")
@@ -130,18 +145,21 @@ class SceneFit:
         self._raise_degree(number)
         if masks is not None and masks.dtype == torch.bool:
             masks = masks.float()
-        views = (number, cameras, targets, masks, background)
-        gaussians, rendering, loss = self._compare(*views)
+        views = (number, cameras, targets, masks, background, depth)
+        gaussians, rendering, loss, terms = self._compare(*views)
         removed = 0
-        if not bool(loss.isfinite()) and (removed := self._remove_broken()):
-            gaussians, rendering, loss = self._compare(*views)
-        value = float(loss.detach())
-        skipped = not bool(loss.isfinite())
+        if not _are_finite(loss, terms) and (removed := self._remove_broken()):
+            gaussians, rendering, loss, terms = self._compare(*views)
+        value, parts = float(loss.detach()), {name: float(term.detach()) for name, term in terms.items()}
+        skipped = not _are_finite(loss, terms)
         self.done = number
         if skipped:
-            return StepResult(value, Edits(), removed, skipped=True)
+            return StepResult(value, Edits(), removed, skipped=True, terms=parts)
         added = self.strategy.before_backward(gaussians, self.extent)
-        (loss if added is None else loss + added).backward()
+        total = loss if added is None else loss + added
+        for term in terms.values():
+            total = total + term
+        total.backward()
         rates = self.schedule.rates
         self.optimizer.rates = rates.at(number, self.schedule.steps, self.extent, self.optimizer.parameters)
         self.optimizer.step()
@@ -158,18 +176,21 @@ class SceneFit:
                 rendering.info,
             ),
         )
-        return StepResult(value, edits, removed)
+        return StepResult(value, edits, removed, terms=parts)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return named tensors with which, and with the arguments, a fit goes on: nothing is copied.
 
-        `done`, and by prefix `parameters.`, `optimizer.` (moments and their steps) and `strategy.`. Random numbers need
-        no state, since they are a function of the seed and the step.
+        `done`, and by prefix `parameters.`, `optimizer.` (moments and their steps), `strategy.` and `terms.NAME.`.
+        Random numbers need no state, since they are a function of the seed and the step.
         """
         parts = {
             "parameters": {name: each.detach() for name, each in self.optimizer.parameters.items()},
             "optimizer": self.optimizer.state_dict(),
             "strategy": self.strategy.state_dict(),
+            "terms": {
+                f"{name}.{key}": each for name, term in self.terms.items() for key, each in term.state_dict().items()
+            },
         }
         named = {f"{part}.{name}": each for part, tensors in parts.items() for name, each in tensors.items()}
         return {"done": torch.tensor(self.done), **named}
@@ -179,7 +200,7 @@ class SceneFit:
 
         Raises FormatError for missing and unknown names and for shapes that disagree.
         """
-        parts: dict[str, dict[str, Tensor]] = {"parameters": {}, "optimizer": {}, "strategy": {}}
+        parts: dict[str, dict[str, Tensor]] = {"parameters": {}, "optimizer": {}, "strategy": {}, "terms": {}}
         for key, each in state.items():
             part, _, name = key.partition(".")
             if key != "done" and (part not in parts or not name):
@@ -197,7 +218,19 @@ class SceneFit:
         )
         self.optimizer.load_state_dict(parts["optimizer"])
         self.strategy.load_state_dict({name: each.to(like) for name, each in parts["strategy"].items()})
+        self._load_terms({name: each.to(like.device) for name, each in parts["terms"].items()})
         self.done = int(state["done"])
+
+    def _load_terms(self, state: Mapping[str, Tensor]) -> None:
+        parts: dict[str, dict[str, Tensor]] = {name: {} for name in self.terms}
+        for key, each in state.items():
+            term, _, name = key.partition(".")
+            if term not in parts:
+                known = ", ".join(parts) or "none"
+                raise FormatError(f"state: expected terms among those of this fit ({known}), got {term!r}")
+            parts[term][name] = each
+        for term, tensors in parts.items():
+            self.terms[term].load_state_dict(tensors)
 
     def _adam(self, parameters: dict[str, Tensor]) -> GaussianAdam:
         schedule = self.schedule
@@ -212,14 +245,28 @@ class SceneFit:
             self.optimizer.widen("sh", coefficient_count(degree))
 
     def _compare(
-        self, number: int, cameras: Camera, targets: Tensor, masks: Tensor | None, background: Background
-    ) -> tuple[Gaussians, Rendering, Float[Tensor, ""]]:
+        self,
+        number: int,
+        cameras: Camera,
+        targets: Tensor,
+        masks: Tensor | None,
+        background: Background,
+        depth: DepthTargets | None,
+    ) -> tuple[Gaussians, Rendering, Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
+        """Return the Gaussians, their rendering, its loss, and the weighted terms by name."""
         gaussians, schedule = self.gaussians(), self.schedule
-        rendering = render(
-            gaussians, cameras, background, schedule.backend, depth=False, check=False, info=self.strategy.info(number)
-        )
+        terms = active([*self.terms.values()], number)
+        needs_depth = any(term.needs_depth for term, _ in terms)
+        info = self.strategy.info(number)
+        rendering = render(gaussians, cameras, background, schedule.backend, depth=needs_depth, check=False, info=info)
         loss = photometric_loss(rendering.color, targets, background, masks, schedule.ssim_weight)
-        return gaussians, rendering, loss
+        draws = Draws(schedule.seed, number)
+        inputs = TermInputs(
+            number, self.extent, gaussians, rendering, cameras, targets, masks, background, depth, draws,
+            schedule.backend,
+        )  # fmt: skip
+        found = ((term.name, term(inputs), weight) for term, weight in terms)
+        return gaussians, rendering, loss, {name: weight * each for name, each, weight in found if each is not None}
 
     def _remove_broken(self) -> int:
         """Remove Gaussians with parameters that are not finite; returns how many."""
@@ -234,3 +281,7 @@ class SceneFit:
             self.optimizer.gather(finite)
             self.strategy.follow(finite)
         return broken
+
+
+def _are_finite(loss: Tensor, terms: Mapping[str, Tensor]) -> bool:
+    return all(bool(each.isfinite()) for each in (loss, *terms.values()))

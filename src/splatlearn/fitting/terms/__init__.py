@@ -1,0 +1,1 @@
+"""Loss terms beside the comparison of pictures: depth, smoothness, distortion, opacities."""

@@ -1,0 +1,60 @@
+"""Moments of inverse depth along rays, from one more rendering."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from splatlearn.core.cameras import Camera
+from splatlearn.core.gaussians import Gaussians
+from splatlearn.rendering import render
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Sums along the rays of pixels [V, H, W] over Gaussians of blending weights w = T·α and inverse depths m = 1 / z.
+
+    - `alpha`: Σ w; `first`: Σ w·m; `second`: Σ w·m².
+    """
+
+    alpha: Float[Tensor, "V H W"]
+    first: Float[Tensor, "V H W"]
+    second: Float[Tensor, "V H W"]
+
+    @property
+    def mean(self) -> Float[Tensor, "V H W"]:
+        """Mean inverse depth of what covers a pixel; 0 where nothing does."""
+        return self.first / self.alpha.clamp_min(1e-6)
+
+    @property
+    def distortion(self) -> Float[Tensor, "V H W"]:
+        """Σᵢ Σⱼ wᵢ·wⱼ·(mᵢ − mⱼ)² / 2 = Σ w · Σ w·m² − (Σ w·m)²: how far what covers a pixel is spread along its ray.
+
+        Source: Huang et al. 2024 (2D Gaussian Splatting), equation 13 and its sums in appendix A; Barron et al. 2022
+        (Mip-NeRF 360) have |mᵢ − mⱼ|.
+        """
+        return (self.alpha * self.second - self.first.square()).clamp_min(0.0)
+
+
+def depth_moments(gaussians: Gaussians, cameras: Camera, backend: str = "auto") -> Moments:
+    """Render the moments for cameras [V], with gradients to all parameters but colours.
+
+    Inverse depths are those of means, as `Rendering.depth` has depths of means. Means at or behind a camera's near
+    plane are not drawn, whatever their inverse depth.
+    """
+    views = range(cameras.batch_shape[0])
+    shown = [_one(gaussians, cameras[view : view + 1], backend) for view in views]
+    alpha, first, second = (torch.cat(parts) for parts in zip(*shown, strict=True))
+    return Moments(alpha, first, second)
+
+
+def _one(gaussians: Gaussians, camera: Camera, backend: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Alpha and both sums of one view: inverse depths are the Gaussians' colours, so that each view has its own."""
+    axis, shift = camera.viewmats[0, 2, :3].to(gaussians.means), camera.viewmats[0, 2, 3].to(gaussians.means)
+    inverse = 1.0 / (gaussians.means @ axis + shift).clamp_min(camera.near)
+    flat = replace(gaussians, sh=None, colors=torch.stack([inverse, inverse.square()], dim=-1))
+    rendering = render(flat, camera, (0.0, 0.0), backend, depth=False, check=False)
+    return rendering.alpha, rendering.color[:, 0], rendering.color[:, 1]
