@@ -41,3 +41,7 @@ from .terms.targets import DepthTargets as DepthTargets
 from .terms.term import Term as Term
 from .terms.term import TermInputs as TermInputs
 from .terms.weight import Weight as Weight
+from .views.view_model import SeenViews as SeenViews
+from .views.view_model import ViewModel as ViewModel
+from .views.view_rows import Rate as Rate
+from .views.view_rows import ViewRows as ViewRows

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
 from splatlearn.core.cameras import Camera
@@ -22,6 +23,8 @@ from splatlearn.fitting.scene_rates import SceneRates
 from splatlearn.fitting.strategies.strategy import Edits, Step, Strategy
 from splatlearn.fitting.terms.targets import DepthTargets
 from splatlearn.fitting.terms.term import Term, TermInputs, active, check_terms
+from splatlearn.fitting.views.composition import ViewModels, middle_of_each, spread_background
+from splatlearn.fitting.views.view_model import SeenViews, ViewModel
 from splatlearn.rendering import Rendering, render
 from splatlearn.rendering.compositing import Background
 
@@ -77,6 +80,21 @@ class StepResult:
     terms: dict[str, float] = field(default_factory=dict)
 
 
+class _Comparison(NamedTuple):
+    """The pictures of a step beside the photographs, with gradients, and the weighted terms by name."""
+
+    gaussians: Gaussians
+    cameras: Camera
+    rendering: Rendering
+    loss: Float[Tensor, ""]
+    terms: dict[str, Float[Tensor, ""]]
+
+    @property
+    def are_finite(self) -> bool:
+        """Whether the loss and all terms are finite."""
+        return all(bool(each.isfinite()) for each in (self.loss, *self.terms.values()))
+
+
 class SceneFit:
     """A scene that is fitted to pictures, step by step.
 
@@ -86,11 +104,13 @@ class SceneFit:
     - `strategy`: when Gaussians are added, split, moved and removed; it belongs to this fit.
     - `schedule`: see `SceneSchedule`.
     - `terms`: what is added to the loss of the pictures; see `Term`. They belong to this fit.
+    - `view_models`: what each photograph has of its own, from the scene to the photograph; see `ViewModel`. A term sees
+      the pictures before it; where a model renders several instants of a view, the middle one.
 
     A step is a function of the state, the pictures and the seed: a fit that goes on from `state_dict` makes the same
     steps, bit for bit on a CPU, for any number of threads. Before the first step `gaussians` returns the start up to
     rounding. Raises InputError for Gaussians that do not fit the parametrisation, an extent that is not above 0, more
-    Gaussians than the strategy's cap, and two terms of one name.
+    Gaussians than the strategy's cap, and two terms or view models of one name.
     """
 
     def __init__(
@@ -100,6 +120,7 @@ class SceneFit:
         strategy: Strategy,
         schedule: SceneSchedule | None = None,
         terms: Sequence[Term] = (),
+        view_models: Sequence[ViewModel] = (),
     ) -> None:
         check_number("extent", extent, above=0)
         check_terms(terms)
@@ -110,6 +131,7 @@ class SceneFit:
             )
         self.extent, self.strategy, self.schedule = float(extent), strategy, schedule or SceneSchedule()
         self.terms = {term.name: term for term in terms}
+        self.view_models = ViewModels(view_models)
         self.done = 0
         """Steps that were made."""
         self.optimizer = self._adam(scene_parameters(start))
@@ -125,6 +147,7 @@ class SceneFit:
         masks: Shaped[Tensor, "V H W"] | None = None,
         background: Background = "black",
         depth: DepthTargets | None = None,
+        views: Int64[Tensor, " V"] | None = None,
     ) -> StepResult:
         """Move the Gaussians by one step towards pictures of V views.
 
@@ -134,6 +157,7 @@ class SceneFit:
         - `masks` [V, H, W]: weights of pixels, or bool; pixels of weight 0 and False are ignored.
         - `background`: "white", "black", 3 numbers, or a tensor [3] or [V, 3].
         - `depth`: known depths of the views, for terms that compare them.
+        - `views` [V]: the rows of the photographs in the view models; needed if there are any.
 
         Gaussians that are not finite are removed when they spoil a loss or a term. The step is made without an update
         if one of them is not finite even so. Raises InputError for shapes that do not fit, and where no Gaussian is
@@ -145,25 +169,27 @@ class SceneFit:
         self._raise_degree(number)
         if masks is not None and masks.dtype == torch.bool:
             masks = masks.float()
-        views = (number, cameras, targets, masks, background, depth)
-        gaussians, rendering, loss, terms = self._compare(*views)
+        seen = self.view_models.views(views, cameras.batch_shape[0], number, self.schedule.seed)
+        given = (number, cameras, targets, masks, background, depth, seen)
+        compared = self._compare(*given)
         removed = 0
-        if not _are_finite(loss, terms) and (removed := self._remove_broken()):
-            gaussians, rendering, loss, terms = self._compare(*views)
-        value, parts = float(loss.detach()), {name: float(term.detach()) for name, term in terms.items()}
-        skipped = not _are_finite(loss, terms)
+        if not compared.are_finite and (removed := self._remove_broken()):
+            compared = self._compare(*given)
+        value = float(compared.loss.detach())
+        parts = {name: float(term.detach()) for name, term in compared.terms.items()}
         self.done = number
-        if skipped:
+        if not compared.are_finite:
             return StepResult(value, Edits(), removed, skipped=True, terms=parts)
-        added = self.strategy.before_backward(gaussians, self.extent)
-        total = loss if added is None else loss + added
-        for term in terms.values():
-            total = total + term
+        added = self.strategy.before_backward(compared.gaussians, self.extent), self.view_models.penalty(seen)
+        total = compared.loss
+        for each in (*added, *compared.terms.values()):
+            total = total if each is None else total + each
         total.backward()
         rates = self.schedule.rates
         self.optimizer.rates = rates.at(number, self.schedule.steps, self.extent, self.optimizer.parameters)
         self.optimizer.step()
         self.optimizer.zero_grad()
+        self.view_models.move(seen, self.schedule.steps)
         edits = self.strategy.after_step(
             self.optimizer,
             Step(
@@ -171,9 +197,9 @@ class SceneFit:
                 self.extent,
                 rates.position_at(number, self.schedule.steps, self.extent),
                 (cameras.height, cameras.width),
-                cameras.batch_shape[0],
+                compared.cameras.batch_shape[0],
                 Draws(self.schedule.seed, number),
-                rendering.info,
+                compared.rendering.info,
             ),
         )
         return StepResult(value, edits, removed, terms=parts)
@@ -181,8 +207,8 @@ class SceneFit:
     def state_dict(self) -> dict[str, Tensor]:
         """Return named tensors with which, and with the arguments, a fit goes on: nothing is copied.
 
-        `done`, and by prefix `parameters.`, `optimizer.` (moments and their steps), `strategy.` and `terms.NAME.`.
-        Random numbers need no state, since they are a function of the seed and the step.
+        `done`, and by prefix `parameters.`, `optimizer.` (moments and their steps), `strategy.`, `terms.NAME.` and
+        `views.NAME.`. Random numbers need no state, since they are a function of the seed and the step.
         """
         parts = {
             "parameters": {name: each.detach() for name, each in self.optimizer.parameters.items()},
@@ -191,6 +217,7 @@ class SceneFit:
             "terms": {
                 f"{name}.{key}": each for name, term in self.terms.items() for key, each in term.state_dict().items()
             },
+            "views": self.view_models.state_dict(),
         }
         named = {f"{part}.{name}": each for part, tensors in parts.items() for name, each in tensors.items()}
         return {"done": torch.tensor(self.done), **named}
@@ -200,7 +227,8 @@ class SceneFit:
 
         Raises FormatError for missing and unknown names and for shapes that disagree.
         """
-        parts: dict[str, dict[str, Tensor]] = {"parameters": {}, "optimizer": {}, "strategy": {}, "terms": {}}
+        names = ("parameters", "optimizer", "strategy", "terms", "views")
+        parts: dict[str, dict[str, Tensor]] = {name: {} for name in names}
         for key, each in state.items():
             part, _, name = key.partition(".")
             if key != "done" and (part not in parts or not name):
@@ -219,6 +247,7 @@ class SceneFit:
         self.optimizer.load_state_dict(parts["optimizer"])
         self.strategy.load_state_dict({name: each.to(like) for name, each in parts["strategy"].items()})
         self._load_terms({name: each.to(like.device) for name, each in parts["terms"].items()})
+        self.view_models.load_state_dict(parts["views"])
         self.done = int(state["done"])
 
     def _load_terms(self, state: Mapping[str, Tensor]) -> None:
@@ -252,21 +281,26 @@ class SceneFit:
         masks: Tensor | None,
         background: Background,
         depth: DepthTargets | None,
-    ) -> tuple[Gaussians, Rendering, Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
-        """Return the Gaussians, their rendering, its loss, and the weighted terms by name."""
+        seen: SeenViews | None,
+    ) -> _Comparison:
         gaussians, schedule = self.gaussians(), self.schedule
         terms = active([*self.terms.values()], number)
         needs_depth = any(term.needs_depth for term, _ in terms)
         info = self.strategy.info(number)
-        rendering = render(gaussians, cameras, background, schedule.backend, depth=needs_depth, check=False, info=info)
-        loss = photometric_loss(rendering.color, targets, background, masks, schedule.ssim_weight)
+        count = cameras.batch_shape[0]
+        cameras, shown = self.view_models.seen(seen, cameras, gaussians)
+        behind = spread_background(background, cameras.batch_shape[0])
+        rendering = render(shown, cameras, behind, schedule.backend, depth=needs_depth, check=False, info=info)
+        color = self.view_models.picture(seen, rendering.color)
+        loss = photometric_loss(color, targets, background, masks, schedule.ssim_weight)
         draws = Draws(schedule.seed, number)
         inputs = TermInputs(
-            number, self.extent, gaussians, rendering, cameras, targets, masks, background, depth, draws,
-            schedule.backend,
+            number, self.extent, gaussians, *middle_of_each(rendering, cameras, count), targets, masks, background,
+            depth, draws, schedule.backend,
         )  # fmt: skip
         found = ((term.name, term(inputs), weight) for term, weight in terms)
-        return gaussians, rendering, loss, {name: weight * each for name, each, weight in found if each is not None}
+        weighted = {name: weight * each for name, each, weight in found if each is not None}
+        return _Comparison(gaussians, cameras, rendering, loss, weighted)
 
     def _remove_broken(self) -> int:
         """Remove Gaussians with parameters that are not finite; returns how many."""
@@ -281,7 +315,3 @@ class SceneFit:
             self.optimizer.gather(finite)
             self.strategy.follow(finite)
         return broken
-
-
-def _are_finite(loss: Tensor, terms: Mapping[str, Tensor]) -> bool:
-    return all(bool(each.isfinite()) for each in (loss, *terms.values()))

@@ -1,0 +1,113 @@
+"""Several view models, one after the other, as the fit of a scene takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from splatlearn.core.cameras import Camera
+from splatlearn.core.errors import FormatError, InputError
+from splatlearn.core.gaussians import Gaussians
+from splatlearn.fitting.draws import Draws
+from splatlearn.fitting.views.view_model import SeenViews, ViewModel
+from splatlearn.rendering import Rendering
+from splatlearn.rendering.compositing import Background
+
+
+class ViewModels:
+    """The view models of a fit in their order, from the scene to the photograph; with none, nothing is changed.
+
+    Raises InputError for two models of one name, and for models of different numbers of photographs.
+    """
+
+    def __init__(self, models: Sequence[ViewModel] = ()) -> None:
+        names = [each.name for each in models]
+        if len(set(names)) < len(names):
+            raise InputError(f"view_models: expected a name for each, got {', '.join(names)}")
+        if len(counts := {each.count for each in models}) > 1:
+            raise InputError(f"view_models: expected rows for the same photographs, got {sorted(counts)} of them")
+        self.models = tuple(models)
+
+    def views(self, ids: Int64[Tensor, " V"] | None, count: int, number: int, seed: int) -> SeenViews | None:
+        """The `count` views of a step as the models see them; None without models.
+
+        Raises InputError for ids that are missing, too few or too many, or no rows of the models.
+        """
+        if not self.models:
+            return None
+        if ids is None or len(ids) != count:
+            raise InputError(
+                f"views: expected the rows of {count} photographs for the view models "
+                f"{', '.join(each.name for each in self.models)}, got {'none' if ids is None else len(ids)}"
+            )
+        rows, most = ids.cpu(), self.models[0].count
+        if int(rows.min()) < 0 or int(rows.max()) >= most:
+            raise InputError(f"views: expected rows from 0 to {most - 1}, got {int(rows.min())} to {int(rows.max())}")
+        return SeenViews(rows, number, Draws(seed, number))
+
+    def seen(self, views: SeenViews | None, cameras: Camera, gaussians: Gaussians) -> tuple[Camera, Gaussians]:
+        """Return the cameras [W] to render and the Gaussians that they see."""
+        if views is None:
+            return cameras, gaussians
+        for model in self.models:
+            cameras = model.cameras(views.spread(cameras.batch_shape[0]), cameras)
+        for model in self.models:
+            gaussians = model.gaussians(views.spread(cameras.batch_shape[0]), cameras, gaussians)
+        return cameras, gaussians
+
+    def picture(self, views: SeenViews | None, color: Float[Tensor, "W C H W2"]) -> Float[Tensor, "V C H W2"]:
+        """Return the pictures that are compared, of those that were rendered."""
+        if views is not None:
+            for model in self.models:
+                color = model.picture(views.spread(len(color)), color)
+        return color
+
+    def penalty(self, views: SeenViews | None) -> Float[Tensor, ""] | None:
+        """Return the sum of what the models add to the loss; None for nothing."""
+        found = [] if views is None else [model.penalty(views) for model in self.models]
+        added = [each for each in found if each is not None]
+        return sum(added[1:], added[0]) if added else None
+
+    def move(self, views: SeenViews | None, steps: int) -> None:
+        """Move the parameters of the models by their gradients."""
+        if views is not None:
+            for model in self.models:
+                model.move(views, steps)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the tensors of the models, each after the name of its model."""
+        return {f"{model.name}.{name}": each for model in self.models for name, each in model.state_dict().items()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `state_dict` returned; raises FormatError for tensors of other models."""
+        parts: dict[str, dict[str, Tensor]] = {}
+        for key, each in state.items():
+            model, _, name = key.partition(".")
+            parts.setdefault(model, {})[name] = each
+        if set(parts) != {model.name for model in self.models}:
+            wanted = ", ".join(sorted(model.name for model in self.models)) or "none"
+            raise FormatError(f"state: expected the view models {wanted}, got {', '.join(sorted(parts)) or 'none'}")
+        for model in self.models:
+            model.load_state_dict(parts[model.name])
+
+
+def spread_background(background: Background, count: int) -> Background:
+    """A background for `count` pictures, of one for each view."""
+    if isinstance(background, Tensor) and background.ndim == 2 and len(background) != count:
+        return background.repeat_interleave(count // len(background), 0)
+    return background
+
+
+def middle_of_each(rendering: Rendering, cameras: Camera, count: int) -> tuple[Rendering, Camera]:
+    """Return the middle one of the pictures of each of `count` views, without `info`, and its camera."""
+    times = cameras.batch_shape[0] // count
+    if times == 1:
+        return rendering, cameras
+    chosen = torch.arange(count, device=rendering.color.device) * times + times // 2
+    depth = None if rendering.depth is None else rendering.depth[chosen]
+    return Rendering(rendering.color[chosen], rendering.alpha[chosen], depth), cameras[
+        chosen.to(cameras.viewmats.device)
+    ]
