@@ -78,7 +78,7 @@ gpu-check: $(if $(filter $(BIN)/python,$(GPU_PYTHON)),setup)
 	$(GPU_RUN) benchmarks.render_scenes_cuda --with-crossover --json-file benchmarks/results/render_scenes_cuda.json
 	$(GPU_RUN) benchmarks.train_step --compiled --largest --json-file benchmarks/results/train_step_cuda.json
 
-check: lint types test
+check: lint types docs test
 
 clean:
 	rm -rf build dist .pytest_cache .ruff_cache

@@ -60,6 +60,8 @@ def test_pages_of_the_tutorial_and_the_concepts_have_blocks_to_run() -> None:
             assert list(BLOCKS.parse(page).examples()), page
 
 
+# The whole check builds the site by `make docs`.
+@pytest.mark.large
 @pytest.mark.filterwarnings("default")
 def test_site_builds_without_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = build_site(["-q", "-W", "--keep-going", "-b", "html", str(ROOT / "docs"), str(tmp_path)])

@@ -51,6 +51,7 @@ class Visit:
         idle = _idle.setdefault(self.kind, [])
         if idle:
             self.page = idle.pop()
+            self.page.set_viewport_size({"width": width, "height": height})
             self.page.mouse.move(0, 0)
         else:
             context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
