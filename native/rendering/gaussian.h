@@ -187,24 +187,26 @@ struct Placed {
     T mean_y(const Lens& lens) const { return lens.fy * (lens.model == Model::PINHOLE ? tangent_y : point.y) + lens.cy; }
 };
 
-// Inverse of M Mᵀ + EPS2D·I.
+// Inverse of M Mᵀ + eps2d·I.
 template <typename T>
 struct Conic {
+    float eps2d;
     Vector<T> normal;  // m1 × m2
     T xx, yy, xy;      // of M Mᵀ
     T a, b, c, determinant;
 
-    Conic(Vector<T> m1, Vector<T> m2) : normal(cross(m1, m2)), xx(dot(m1, m1)), yy(dot(m2, m2)), xy(dot(m1, m2)) {
+    Conic(Vector<T> m1, Vector<T> m2, float eps2d)
+        : eps2d(eps2d), normal(cross(m1, m2)), xx(dot(m1, m1)), yy(dot(m2, m2)), xy(dot(m1, m2)) {
         // A sum of positive terms: a difference of products would lose thin tilted Gaussians.
-        determinant = dot(normal, normal) + EPS2D * (xx + yy) + EPS2D * EPS2D;
-        a = (yy + EPS2D) / determinant, b = -xy / determinant, c = (xx + EPS2D) / determinant;
+        determinant = dot(normal, normal) + eps2d * (xx + yy) + eps2d * eps2d;
+        a = (yy + eps2d) / determinant, b = -xy / determinant, c = (xx + eps2d) / determinant;
     }
 
     // From the gradients of a, b and c to those of m1 and m2.
     void backward(Vector<T> gradient, Vector<T> m1, Vector<T> m2, Vector<T>& m1_out, Vector<T>& m2_out) const {
         const T ga = gradient.x / determinant, gb = gradient.y / determinant, gc = gradient.z / determinant;
         const T by_determinant = -(ga * a + gb * b + gc * c);
-        const T by_xx = gc + EPS2D * by_determinant, by_yy = ga + EPS2D * by_determinant;
+        const T by_xx = gc + eps2d * by_determinant, by_yy = ga + eps2d * by_determinant;
         const Vector<T> by_normal = 2.0f * by_determinant * normal;
         m1_out = 2.0f * by_xx * m1 - gb * m2 + cross(m2, by_normal);
         m2_out = 2.0f * by_yy * m2 - gb * m1 + cross(by_normal, m1);
@@ -223,7 +225,7 @@ template <typename T>
 inline PlacedGradients<T> backward_of(const Placed<T>& placed, const Lens& lens, T by_mean_x, T by_mean_y, Vector<T> by_conic,
                                       T by_depth) {
     Vector<T> by_m1, by_m2;
-    Conic<T>(placed.m1, placed.m2).backward(by_conic, placed.m1, placed.m2, by_m1, by_m2);
+    Conic<T>(placed.m1, placed.m2, lens.eps2d).backward(by_conic, placed.m1, placed.m2, by_m1, by_m2);
 
     const T shrink = lens.model == Model::ORTHOGRAPHIC ? of<T>(1.0f) : placed.inverse, zero = of<T>(0.0f);
     const Vector<T> by_across = lens.fx * shrink * by_m1;

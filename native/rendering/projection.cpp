@@ -40,7 +40,7 @@ void project(const Cloud& cloud, const Lens& lens, const Sorted& out) {
         const Placed<float> placed = placed_of(cloud, pose, lens, i);
         out.means2d[2 * k] = placed.mean_x(lens);
         out.means2d[2 * k + 1] = placed.mean_y(lens);
-        const Conic<float> conic(placed.m1, placed.m2);
+        const Conic<float> conic(placed.m1, placed.m2, lens.eps2d);
         store_vector(out.conics + 3 * k, {conic.a, conic.b, conic.c});
         out.depths[k] = placed.point.z;
         out.opacities[k] = placed.drawn ? cloud.opacities[i] : 0.0f;

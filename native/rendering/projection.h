@@ -14,6 +14,7 @@ struct Lens {
     Model model;
     float fx, fy, cx, cy, near;
     float limit_x, limit_y;  // of the tangents at which the perspective Jacobian is taken
+    float eps2d = EPS2D;     // variance that is added to both axes, in px² of the picture that is rendered
 };
 
 // One image's Gaussians and what turns the world to its camera, as they come from PyTorch: row-major, contiguous.

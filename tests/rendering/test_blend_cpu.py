@@ -110,7 +110,8 @@ def test_the_operation_is_one_node_with_consistent_registrations(generator: torc
     splats = random_splats(generator, (9, 20), count=5, dtype=torch.float32)
     background = torch.rand(2, 3, generator=generator)
     inputs = (splats.means2d, splats.conics, splats.opacities, splats.colors, background)
-    torch.library.opcheck(torch.ops.splatlearn.composite.default, (*(t.requires_grad_() for t in inputs), 9, 20, "cpu"))
+    leaves = [each.requires_grad_() for each in inputs]
+    torch.library.opcheck(torch.ops.splatlearn.composite.default, (*leaves, 9, 20, "cpu", [1, 0, 0]))
 
 
 def test_gradients_reach_what_autograd_asks_for(generator: torch.Generator) -> None:

@@ -136,8 +136,8 @@ void project_scene(const Source& source, const View& view, const Shown& shown, i
         const vint odd = (smaller(smaller(scales.x, scales.y), scales.z) < 0.0f) | (opacity > 1.0f) |
                          (q.w * q.w + q.x * q.x + q.y * q.y + q.z * q.z == 0.0f);
         const Placed<vfloat> placed(point, scales, q, pose, view.lens);
-        const Conic<vfloat> conic(placed.m1, placed.m2);
-        const vfloat xx = conic.xx + EPS2D, yy = conic.yy + EPS2D, xy = conic.xy;
+        const Conic<vfloat> conic(placed.m1, placed.m2, view.lens.eps2d);
+        const vfloat xx = conic.xx + conic.eps2d, yy = conic.yy + conic.eps2d, xy = conic.xy;
         const vfloat u = root(HALF * conic.a), v = HALF * conic.b / u, curvature = HALF * conic.c;
         const vfloat level = log2_of(opacity), reach = level - static_cast<float>(std::log2(ALPHA_MIN)) + CULL_SLACK;
         const vfloat extent_x = root(reach / HALF * xx), extent_y = root(reach / HALF * yy);
@@ -295,7 +295,7 @@ void project_some_backward(const Source& source, const View& view, const Shown& 
         const Vector<vfloat> mean = places.vector(source.means);
         const Placed<vfloat> placed(pose.apply(mean), places.vector(source.scales), places.quaternion(source.quaternions), pose,
                                     view.lens);
-        const Conic<vfloat> conic(placed.m1, placed.m2);
+        const Conic<vfloat> conic(placed.m1, placed.m2, view.lens.eps2d);
         vfloat moments[MOMENTS];
         for (int j = 0; j < MOMENTS; ++j) moments[j] = places.load(sums, width, j);
         const vfloat by_x = conic.a * moments[1] + conic.b * moments[2], by_y = conic.b * moments[1] + conic.c * moments[2];

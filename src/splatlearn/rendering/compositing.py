@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from splatlearn.core.cameras.pixel_grid import WHOLE_PICTURE, PixelGrid
 from splatlearn.core.checks import check_finite
 from splatlearn.core.errors import InputError
 from splatlearn.core.kinds import check_kind
@@ -30,14 +31,17 @@ def composite(
     background: Background = "black",
     backend: str = "auto",
     check: bool = True,
+    grid: PixelGrid = WHOLE_PICTURE,
 ) -> tuple[Float[Tensor, "B C H W"], Float[Tensor, "B H W"]]:
     """Composite splats near to far over a background (the formula stands in `splatlearn.rendering.formula`).
 
-    - `height`, `width`: pixels.
+    - `height`, `width`: pixels H and W of the whole picture.
     - `background`: "white", "black", C numbers, or a tensor [C] or [B, C].
     - `backend`: "auto" or a name of `available_backends()`.
     - `check`: raise for non-finite inputs. This is skipped on GPUs, where it would wait for the GPU, and under
       torch.compile.
+    - `grid`: the pixels that are composited; the results have the grid's size. The specification computes them as it
+      does in the whole picture.
 
     Returns the colour [B, C, H, W] and the transmittance [B, H, W] after the last splat. float64 inputs are computed in
     float64, all others in float32. The specification, `backend="torch"`, has derivatives of every order, forward mode
@@ -58,10 +62,15 @@ def composite(
         names = ("means2d", "conics", "opacities", "colors", "background")
         check_finite(**dict(zip(names, inputs, strict=True)))
     chosen = choose_backend(backend, inputs[0], colors.shape[-1], transformed)
+    size = grid.size(height, width)
     if transformed:
         with torch.autocast(inputs[0].device.type, enabled=False):
-            return torch_blend.forward(*inputs, (height, width))
-    return torch.ops.splatlearn.composite(*inputs, height, width, chosen)
+            return torch_blend.forward(*inputs, size, grid)
+    if chosen != "torch" and grid != WHOLE_PICTURE:
+        # The kernels render whole pictures: the grid is the whole picture of splats in its pixels.
+        means2d, conics = grid.splats(*inputs[:2])
+        inputs, grid = (means2d, conics, *inputs[2:]), WHOLE_PICTURE
+    return torch.ops.splatlearn.composite(*inputs, *size, chosen, [grid.stride, grid.left, grid.top])
 
 
 def background_colors(background: Background, colors: Float[Tensor, "B K C"]) -> Float[Tensor, "B C"]:
@@ -95,31 +104,44 @@ def _composite(
     height: int,
     width: int,
     backend: str,
+    grid: list[int],
 ) -> tuple[torch.Tensor, torch.Tensor]:
     with torch.autocast(means2d.device.type, enabled=False):
-        return BACKENDS[backend].blend.forward(means2d, conics, opacities, colors, background, (height, width))
+        return BACKENDS[backend].blend.forward(
+            means2d, conics, opacities, colors, background, (height, width), *_grid_of(grid)
+        )
 
 
-def _empty_outputs(means2d, conics, opacities, colors, background, height, width, backend):
+def _grid_of(numbers: list[int]) -> list[PixelGrid]:
+    """The last argument of the specification; the kernels, which render whole pictures, have none."""
+    grid = PixelGrid(*numbers)
+    return [] if grid == WHOLE_PICTURE else [grid]
+
+
+def _empty_outputs(means2d, conics, opacities, colors, background, height, width, backend, grid):
     batch, channels = colors.shape[0], colors.shape[-1]
     return colors.new_empty(batch, channels, height, width), colors.new_empty(batch, height, width)
 
 
 def _composite_backward(
-    inputs: list[torch.Tensor], outputs: list[torch.Tensor], gradients: list[torch.Tensor], backend: str
+    inputs: list[torch.Tensor],
+    outputs: list[torch.Tensor],
+    gradients: list[torch.Tensor],
+    backend: str,
+    grid: list[int],
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     with torch.autocast(inputs[0].device.type, enabled=False):
-        return BACKENDS[backend].blend.backward(tuple(inputs), tuple(outputs), tuple(gradients))
+        return BACKENDS[backend].blend.backward(tuple(inputs), tuple(outputs), tuple(gradients), *_grid_of(grid))
 
 
-def _empty_gradients(inputs, outputs, gradients, backend):
+def _empty_gradients(inputs, outputs, gradients, backend, grid):
     return tuple(torch.empty_like(tensor, memory_format=torch.contiguous_format) for tensor in inputs)
 
 
 def _setup_context(ctx, inputs, output):
-    *tensors, _, _, backend = inputs
+    *tensors, _, _, backend, grid = inputs
     ctx.save_for_backward(*tensors, *output)
-    ctx.backend = backend
+    ctx.backend, ctx.grid = backend, grid
 
 
 def _backward(ctx, color_gradient, transmittance_gradient):
@@ -128,16 +150,16 @@ def _backward(ctx, color_gradient, transmittance_gradient):
     refuse_transforms("composite", ctx.backend != "torch", *upstream)
     if ctx.backend == "torch" and (torch.is_grad_enabled() or is_transformed(*upstream)):
         # Not as one node: what PyTorch records of the specification has derivatives of every order.
-        gradients = _composite_backward(inputs, outputs, upstream, ctx.backend)
+        gradients = _composite_backward(inputs, outputs, upstream, ctx.backend, ctx.grid)
     else:
-        gradients = torch.ops.splatlearn.composite_backward(inputs, outputs, upstream, ctx.backend)
-    return *gradients, None, None, None
+        gradients = torch.ops.splatlearn.composite_backward(inputs, outputs, upstream, ctx.backend, ctx.grid)
+    return *gradients, None, None, None, None
 
 
 operation(
     "composite",
     "(Tensor means2d, Tensor conics, Tensor opacities, Tensor colors, Tensor background, "
-    "int height, int width, str backend) -> (Tensor, Tensor)",
+    "int height, int width, str backend, int[] grid) -> (Tensor, Tensor)",
     _composite,
     _empty_outputs,
     _setup_context,
@@ -145,7 +167,8 @@ operation(
 )
 operation(
     "composite_backward",
-    "(Tensor[] inputs, Tensor[] outputs, Tensor[] gradients, str backend) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+    "(Tensor[] inputs, Tensor[] outputs, Tensor[] gradients, str backend, int[] grid) "
+    "-> (Tensor, Tensor, Tensor, Tensor, Tensor)",
     _composite_backward,
     _empty_gradients,
     backward=has_no_second_derivative("composite"),

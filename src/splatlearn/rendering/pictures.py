@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from splatlearn.core.cameras import Camera
+from splatlearn.core.cameras.pixel_grid import WHOLE_PICTURE, PixelGrid
 from splatlearn.core.checks import check_finite, check_gaussians, sees_values
 from splatlearn.core.errors import BackendError, InputError
 from splatlearn.core.gaussians import Gaussians
@@ -48,6 +49,8 @@ class Rendering:
 
 INFO = ("weights", "absgrad")
 """What `render` collects on request beside what costs nothing."""
+STRIDED = ("cpu",)
+"""Backends whose way for scenes renders grids of pixels."""
 
 
 def render(
@@ -58,6 +61,7 @@ def render(
     depth: bool = True,
     check: bool | str = True,
     info: bool | Collection[str] = False,
+    grid: PixelGrid = WHOLE_PICTURE,
 ) -> Rendering:
     """Render sets of Gaussians, with gradients to every attribute and to the camera.
 
@@ -77,6 +81,10 @@ def render(
       drawn.
     - `info`: return what each view sees, too (`SceneInfo`): True, or names of what costs something beside: "weights",
       "absgrad". The compiled backends collect it, and gsplat all but "weights".
+    - `grid`: which pixels of the picture are rendered, such as every second one in each direction; the result has the
+      grid's size. The specification gives the numbers of the whole picture, a compiled backend the same up to rounding.
+      gsplat renders whole pictures alone, and on a GPU there is no `info` of a grid. `info` counts in pixels of the
+      whole picture, but for weights, which are summed over the grid.
 
     Sets of thousands of Gaussians, and on a CPU several views of a set, are rendered in one step, without copies of the
     set for each view; the formula is the same. Raises InputError, which names the argument, for wrong shapes and
@@ -94,15 +102,17 @@ def render(
         with torch.no_grad():
             check_finite("look at how the camera was made", viewmats=camera.viewmats)
     chosen = scene_backend(gaussians, camera, backend)
+    if grid != WHOLE_PICTURE and chosen not in STRIDED:
+        chosen = None
     if chosen is not None and (asked is not None or is_scene(gaussians, camera, chosen)):
         color, transmittance, collected = render_scene(
-            gaussians, camera, background, depth, "drop" if is_dropping else check, asked, chosen
+            gaussians, camera, background, depth, "drop" if is_dropping else check, asked, chosen, grid
         )
         return _rendering(color, transmittance, collected, depth)
     if asked is not None and backend not in WHOLE:
         raise BackendError(
             "info: only the compiled kernels collect it, from float32 tensors; "
-            "expected info=False with this backend, device or dtype"
+            "expected info=False with this backend, device, dtype or grid"
         )
     if check:
         with torch.no_grad():
@@ -110,6 +120,8 @@ def render(
     if is_dropping:
         gaussians = _finite_alone(gaussians)
     if backend in WHOLE:
+        if grid != WHOLE_PICTURE:
+            raise BackendError(f"grid: {backend} renders whole pictures alone; use backend='auto'")
         return _by_gsplat(gaussians, camera, background, depth, asked)
     flat, camera, shape = flat_views(seen_by(gaussians, camera), camera)
     channels = flat.fixed_colors().shape[-1]
@@ -128,7 +140,7 @@ def render(
         colors = torch.cat([colors, splats.depths.unsqueeze(-1)], dim=-1)
         behind = torch.cat([behind, behind.new_zeros(behind.shape[0], 1)], dim=-1)
         splats = Splats(splats.means2d, splats.conics, splats.depths, colors, splats.opacities)
-    image, transmittance = composite(splats, camera.height, camera.width, behind, backend, check=False)
+    image, transmittance = composite(splats, camera.height, camera.width, behind, backend, check=False, grid=grid)
     if not is_flat:
         image, transmittance = (
             image.reshape(*shape, *image.shape[1:]),

@@ -61,10 +61,11 @@ class Report:
     """What a call collects beside its pictures; the backward pass adds to `info`.
 
     - `scene`: the module of the backend that renders; `wanted`: the names of what costs something, None for no `info`.
+    - `stride`: pixels of the whole picture for one of the picture that is rendered; `info` counts in the former.
     """
 
-    def __init__(self, scene: ModuleType, wanted: Sequence[str] | None) -> None:
-        self.scene = scene
+    def __init__(self, scene: ModuleType, wanted: Sequence[str] | None, stride: int = 1) -> None:
+        self.scene, self.stride = scene, stride
         self.wanted = wanted
         self.info: SceneInfo | None = None
         self.seen = Seen(0, 0)
@@ -92,7 +93,7 @@ class Report:
         for state, each in zip(states, weights, strict=True):
             here, extents = self.scene.visible(state)
             ids.append(here)
-            radii.append(extents)
+            radii.append(extents if self.stride == 1 else extents * self.stride)
             if each is not None:
                 sums.append(each[here])
         self.counts = [len(each) for each in ids[1:]]
@@ -203,8 +204,9 @@ class _RenderSceneBackward(torch.autograd.Function):
                 if each is not None:
                     rows.append(each[seen])
         if report.info is not None:
-            report.info.means2d_grad = torch.cat(means2d[0])
-            report.info.means2d_absgrad = torch.cat(means2d[1]) if report.wants("absgrad") else None
+            # Exact for the strides that are powers of 2, and for a stride of 1.
+            report.info.means2d_grad = torch.cat(means2d[0]) / report.stride
+            report.info.means2d_absgrad = torch.cat(means2d[1]) / report.stride if report.wants("absgrad") else None
         by_views = by_origins = None
         if by_camera is not None:
             by_views = torch.zeros_like(views)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from splatlearn.core.cameras import Camera
 from splatlearn.core.cameras.camera import INTRINSICS
+from splatlearn.core.cameras.pixel_grid import WHOLE_PICTURE, PixelGrid
 from splatlearn.core.checks import check_finite, check_gaussians
 from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import Gaussians
@@ -23,7 +24,7 @@ from splatlearn.core.operation import is_transformed
 from splatlearn.rendering.backends.scene_views import SceneLens
 from splatlearn.rendering.choice import BACKENDS, COMPILED
 from splatlearn.rendering.compositing import Background, background_colors
-from splatlearn.rendering.formula import JACOBIAN_LIMIT, MAX_CHANNELS
+from splatlearn.rendering.formula import EPS2D, JACOBIAN_LIMIT, MAX_CHANNELS
 from splatlearn.rendering.leading import flat_pictures, has_views
 from splatlearn.rendering.projection import takes_compiled
 from splatlearn.rendering.scene_function import RenderScene, Report, SceneInfo
@@ -88,13 +89,14 @@ def render_scene(
     check: bool | str,
     info: tuple[str, ...] | None,
     backend: str,
+    grid: PixelGrid = WHOLE_PICTURE,
 ) -> tuple[Float[Tensor, "*S C H W"], Float[Tensor, "*S H W"], SceneInfo | None]:
     """Render views of sets of Gaussians [*B, K], with gradients to Gaussians, matrices and background.
 
     `scene_backend` says what is supported; the arguments are those of `render`.
 
     - `info`: None, or what to collect beside what costs nothing: "weights", "absgrad".
-    - `backend`: what `scene_backend` returned.
+    - `backend`: what `scene_backend` returned; `grid`: the pixels that are rendered.
 
     Returns colours, with the weighted sum of depths as the last channel if `depth`; transmittances; and what `info`
     requests. Raises InputError for values that are not valid if `check` is True, and for "absgrad" of more channels
@@ -124,7 +126,7 @@ def render_scene(
 
     scene = BACKENDS[backend].scene
     assert scene is not None
-    camera, flat, report = camera.map(paired), gaussians.reshape_batch(sets), Report(scene, info)
+    camera, flat, report = camera.map(paired), gaussians.reshape_batch(sets), Report(scene, info, grid.stride)
     here = camera.map(lambda each: each.to(flat.means))
     is_parallel = camera.projection.rays_are_parallel
     color, transmittance = RenderScene.apply(
@@ -132,8 +134,8 @@ def render_scene(
         here.viewmats,
         here.axes if is_parallel else here.centers,
         behind.unflatten(0, (sets, count)),
-        (camera.height, camera.width),
-        _lenses(camera, is_parallel),
+        grid.size(camera.height, camera.width),
+        _lenses(camera, is_parallel, grid),
         depth,
         report,
     )
@@ -151,8 +153,8 @@ def render_scene(
     return color.reshape(*shape, *color.shape[2:]), transmittance.reshape(*shape, *transmittance.shape[2:]), report.info
 
 
-def _lenses(camera: Camera, is_parallel: bool) -> list[SceneLens]:
-    """One lens for each view, in order."""
+def _lenses(camera: Camera, is_parallel: bool, grid: PixelGrid) -> list[SceneLens]:
+    """One lens for each view, in order, in pixels of the grid."""
     count = math.prod(camera.batch_shape)
     columns = []
     for name in INTRINSICS:
@@ -161,6 +163,12 @@ def _lenses(camera: Camera, is_parallel: bool) -> list[SceneLens]:
     near, far = float(camera.near), float(camera.far)
     half_x, half_y = JACOBIAN_LIMIT * camera.width / 2, JACOBIAN_LIMIT * camera.height / 2
     return [
-        SceneLens(camera.model, [fx, fy, cx, cy, near, half_x / fx, half_y / fy], far, is_parallel)
+        SceneLens(
+            camera.model,
+            [*grid.intrinsics(fx, fy, cx, cy), near, half_x / fx, half_y / fy],
+            far,
+            is_parallel,
+            EPS2D / grid.stride**2,
+        )
         for fx, fy, cx, cy in zip(*columns, strict=True)
     ]

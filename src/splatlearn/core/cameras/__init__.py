@@ -2,12 +2,15 @@
 
 from splatlearn.core.cameras.camera import GMAE_DISTANCE, Camera
 from splatlearn.core.cameras.models import CameraModel, Lens, camera_model, camera_models, register_camera_model
+from splatlearn.core.cameras.pixel_grid import WHOLE_PICTURE, PixelGrid
 
 __all__ = [
     "GMAE_DISTANCE",
+    "WHOLE_PICTURE",
     "Camera",
     "CameraModel",
     "Lens",
+    "PixelGrid",
     "camera_model",
     "camera_models",
     "register_camera_model",

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from splatlearn.rendering.formula import EPS2D
+
 CAMERA_SUMS = 15
 """Numbers in the gradient of a view: three rows of its matrix, and the origin of directions."""
 
@@ -28,12 +30,14 @@ class SceneLens:
 
     - `model`: the name of the camera model; `numbers`: fx, fy, cx, cy, near, and the limits of the Jacobian's slopes.
     - `far`: the far plane; `is_parallel`: whether all directions of view are the same.
+    - `eps2d`: the variance of the filter, px² of the picture.
     """
 
     model: str
     numbers: list[float]
     far: float
     is_parallel: bool
+    eps2d: float = EPS2D
 
 
 @dataclass(frozen=True)

@@ -67,4 +67,5 @@ def _arguments(view: SceneView) -> list[Any]:
     """The arguments of the compiled functions for a view, in their order."""
     lens = view.lens
     matrix, origin, background = _arrays(view.matrix, view.origin, view.background)
-    return [matrix, origin, lens.model, lens.numbers, lens.far, lens.is_parallel, view.has_depth, background]
+    numbers = (lens.model, lens.numbers, lens.eps2d, lens.far, lens.is_parallel)
+    return [matrix, origin, *numbers, view.has_depth, background]

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from splatlearn.core.cameras.pixel_grid import WHOLE_PICTURE, PixelGrid
 from splatlearn.rendering.backends.torch.bin import tile_lists
 from splatlearn.rendering.backends.torch.primitive import Alpha, alpha_at, alpha_gradients
 from splatlearn.rendering.formula import ALPHA_MAX, TRANSMITTANCE_MIN
@@ -44,8 +45,15 @@ def blend_pixels(
     """
     alpha, before = _composited(alpha_at(means2d, conics, opacities, pixels), seen)
     transmittance = (1.0 - alpha).prod(dim=1)
-    color = torch.einsum("bkp,bkc->bcp", before * alpha, colors)
+    weights = before * alpha
+    # Not a matrix product: the order of its sums, and with it the last bit of a pixel, depends on the pixels beside it.
+    color = torch.stack([_in_order(weights * each.unsqueeze(-1)) for each in colors.unbind(-1)], dim=1)
     return color + transmittance.unsqueeze(1) * background.unsqueeze(-1), transmittance
+
+
+def _in_order(values: Float[Tensor, "B K P"]) -> Float[Tensor, "B P"]:
+    """The sum over K in the order of K, which no neighbour in P changes."""
+    return values.cumsum(dim=1)[:, -1] if values.shape[1] else values.sum(dim=1)
 
 
 def pixel_gradients(
@@ -85,11 +93,12 @@ def forward(
     colors: Float[Tensor, "B K C"],
     background: Float[Tensor, "B C"],
     size: tuple[int, int],
+    grid: PixelGrid = WHOLE_PICTURE,
 ) -> tuple[Float[Tensor, "B C H W"], Float[Tensor, "B H W"]]:
-    """Composite splats over images of `size` (height, width)."""
+    """Composite splats over images of `size` (height, width), whose pixels are those of a grid."""
     splats = (means2d, conics, opacities, colors, background)
-    lists = tile_lists(means2d, conics, opacities, size)
-    parts = [blend_pixels(*splats, pixels, lists.at(pixels)) for _, pixels in _chunks(means2d, size)]
+    lists = tile_lists(means2d, conics, opacities, _reached(size, grid))
+    parts = [blend_pixels(*splats, pixels, lists.at(pixels)) for _, pixels in _chunks(means2d, size, grid)]
     color = torch.cat([part[0] for part in parts], dim=-1)
     transmittance = torch.cat([part[1] for part in parts], dim=-1)
     return color.unflatten(-1, size), transmittance.unflatten(-1, size)
@@ -99,24 +108,33 @@ def backward(
     inputs: tuple[Tensor, Tensor, Tensor, Tensor, Tensor],
     outputs: tuple[Float[Tensor, "B C H W"], Float[Tensor, "B H W"]],
     gradients: tuple[Float[Tensor, "B C H W"], Float[Tensor, "B H W"]],
+    grid: PixelGrid = WHOLE_PICTURE,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of (means2d, conics, opacities, colors, background) from those of (color, transmittance)."""
     size = (int(outputs[1].shape[-2]), int(outputs[1].shape[-1]))
     color_gradient, transmittance_gradient = (gradients[0].flatten(-2), gradients[1].flatten(-2))
     totals = [torch.zeros_like(tensor) for tensor in inputs]
-    lists = tile_lists(*inputs[:3], size)
-    for chunk, pixels in _chunks(inputs[0], size):
+    lists = tile_lists(*inputs[:3], _reached(size, grid))
+    for chunk, pixels in _chunks(inputs[0], size, grid):
         seen = lists.at(pixels)
         parts = pixel_gradients(inputs, pixels, color_gradient[..., chunk], transmittance_gradient[..., chunk], seen)
         totals = [total + part for total, part in zip(totals, parts, strict=True)]
     return totals[0], totals[1], totals[2], totals[3], totals[4]
 
 
-def _chunks(means2d: Float[Tensor, "B K 2"], size: tuple[int, int]) -> Iterator[tuple[slice, Float[Tensor, "P 2"]]]:
+def _reached(size: tuple[int, int], grid: PixelGrid) -> tuple[int, int]:
+    """The height and width up to the last pixels of a grid."""
+    return grid.top + grid.stride * (size[0] - 1) + 1, grid.left + grid.stride * (size[1] - 1) + 1
+
+
+def _chunks(
+    means2d: Float[Tensor, "B K 2"], size: tuple[int, int], grid: PixelGrid
+) -> Iterator[tuple[slice, Float[Tensor, "P 2"]]]:
     """The pixel centres of an image in row order, a chunk at a time, with their places in the flattened image."""
     height, width = size
-    rows = torch.arange(height, device=means2d.device, dtype=means2d.dtype) + 0.5
-    columns = torch.arange(width, device=means2d.device, dtype=means2d.dtype) + 0.5
+    like = {"device": means2d.device, "dtype": means2d.dtype}
+    rows = torch.arange(height, **like) * grid.stride + (grid.top + 0.5)
+    columns = torch.arange(width, **like) * grid.stride + (grid.left + 0.5)
     pixels = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1).reshape(-1, 2)
     elements = CHUNK_ELEMENTS.get(means2d.device.type, 2**22)
     step = max(64, elements // max(1, means2d.shape[0] * means2d.shape[1]))
