@@ -38,11 +38,9 @@ Source source_of(const Input<2>& means, const Input<2>& scales, const Input<2>& 
 }
 
 
-View view_of(const Input<2>& matrix, const Input<1>& origin, const std::string& model, const std::vector<float>& numbers, float eps2d,
-             float far, bool is_parallel, bool has_depth, int height, int width) {
-    Lens lens = lens_of(model, numbers);
-    lens.eps2d = eps2d;
-    return {matrix.data(), origin.data(), lens, far, is_parallel, has_depth, height, width};
+View view_of(const Input<2>& matrix, const Input<1>& origin, const std::string& model, const std::vector<float>& lens, float far,
+             bool is_parallel, bool has_depth, int height, int width) {
+    return {matrix.data(), origin.data(), lens_of(model, lens), far, is_parallel, has_depth, height, width};
 }
 
 }  // namespace
@@ -80,10 +78,10 @@ void bind_scenes(nb::module_& m, const InstructionSets<Kernel>& active) {
         "scene_forward",
         [&active](Input<2> means, Input<2> scales, Input<2> quaternions, Input<1> opacities, std::optional<Input<2>> colors,
                   std::optional<Input<3>> sh, Input<2> matrix, Input<1> origin, const std::string& model,
-                  const std::vector<float>& lens, float eps2d, float far, bool is_parallel, bool has_depth, Input<1> background,
+                  const std::vector<float>& lens, float far, bool is_parallel, bool has_depth, Input<1> background,
                   Output<3> color_out, Output<2> transmittance_out, std::optional<Output<2>> weights_out, int threads) {
             const Source source = source_of(means, scales, quaternions, opacities, colors, sh);
-            const View view = view_of(matrix, origin, model, lens, eps2d, far, is_parallel, has_depth,
+            const View view = view_of(matrix, origin, model, lens, far, is_parallel, has_depth,
                                       static_cast<int>(color_out.shape(1)), static_cast<int>(color_out.shape(2)));
             const SceneKernel& kernel = *active->scenes;
             nb::gil_scoped_release unlocked;
@@ -93,7 +91,7 @@ void bind_scenes(nb::module_& m, const InstructionSets<Kernel>& active) {
         },
         nb::arg("means").noconvert(), nb::arg("scales").noconvert(), nb::arg("quaternions").noconvert(),
         nb::arg("opacities").noconvert(), nb::arg("colors").noconvert().none(), nb::arg("sh").noconvert().none(),
-        nb::arg("matrix").noconvert(), nb::arg("origin").noconvert(), nb::arg("model"), nb::arg("lens"), nb::arg("eps2d"), nb::arg("far"),
+        nb::arg("matrix").noconvert(), nb::arg("origin").noconvert(), nb::arg("model"), nb::arg("lens"), nb::arg("far"),
         nb::arg("is_parallel"), nb::arg("has_depth"), nb::arg("background").noconvert(), nb::arg("color_out").noconvert(),
         nb::arg("transmittance_out").noconvert(), nb::arg("weights_out").noconvert().none(), nb::arg("threads"),
         nb::rv_policy::take_ownership);
@@ -102,14 +100,14 @@ void bind_scenes(nb::module_& m, const InstructionSets<Kernel>& active) {
         "scene_backward",
         [&active](const SceneView& made, Input<2> means, Input<2> scales, Input<2> quaternions, Input<1> opacities,
                   std::optional<Input<2>> colors, std::optional<Input<3>> sh, Input<2> matrix, Input<1> origin,
-                  const std::string& model, const std::vector<float>& lens, float eps2d, float far, bool is_parallel, bool has_depth,
+                  const std::string& model, const std::vector<float>& lens, float far, bool is_parallel, bool has_depth,
                   Input<1> background, Input<3> color, Input<2> transmittance, Input<3> by_color, Input<2> by_transmittance,
                   Output<2> means_out, Output<2> scales_out, Output<2> quaternions_out, Output<1> opacities_out,
                   std::optional<Output<2>> colors_out, std::optional<Output<3>> sh_out, Output<1> background_out,
                   std::optional<nb::ndarray<double, nb::ndim<1>, nb::c_contig, nb::device::cpu>> camera_out,
                   std::optional<Output<2>> means2d_out, std::optional<Output<2>> absolute_out, bool is_first_view, int threads) {
             const Source source = source_of(means, scales, quaternions, opacities, colors, sh);
-            const View view = view_of(matrix, origin, model, lens, eps2d, far, is_parallel, has_depth, static_cast<int>(color.shape(1)),
+            const View view = view_of(matrix, origin, model, lens, far, is_parallel, has_depth, static_cast<int>(color.shape(1)),
                                       static_cast<int>(color.shape(2)));
             const SourceGradients out{means_out.data(), scales_out.data(), quaternions_out.data(), opacities_out.data(),
                                       data_of(colors_out), data_of(sh_out), data_of(means2d_out), data_of(absolute_out)};
@@ -120,7 +118,7 @@ void bind_scenes(nb::module_& m, const InstructionSets<Kernel>& active) {
         },
         nb::arg("made"), nb::arg("means").noconvert(), nb::arg("scales").noconvert(), nb::arg("quaternions").noconvert(),
         nb::arg("opacities").noconvert(), nb::arg("colors").noconvert().none(), nb::arg("sh").noconvert().none(),
-        nb::arg("matrix").noconvert(), nb::arg("origin").noconvert(), nb::arg("model"), nb::arg("lens"), nb::arg("eps2d"), nb::arg("far"),
+        nb::arg("matrix").noconvert(), nb::arg("origin").noconvert(), nb::arg("model"), nb::arg("lens"), nb::arg("far"),
         nb::arg("is_parallel"), nb::arg("has_depth"), nb::arg("background").noconvert(), nb::arg("color").noconvert(),
         nb::arg("transmittance").noconvert(), nb::arg("by_color").noconvert(), nb::arg("by_transmittance").noconvert(),
         nb::arg("means_out").noconvert(), nb::arg("scales_out").noconvert(), nb::arg("quaternions_out").noconvert(),

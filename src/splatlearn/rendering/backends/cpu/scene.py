@@ -10,6 +10,7 @@ from torch import Tensor
 
 from splatlearn.rendering.backends.cpu.support import kernels
 from splatlearn.rendering.backends.scene_views import SceneInputs, SceneResults, SceneView
+from splatlearn.rendering.formula import EPS2D
 
 
 def empty_like(tensor: Tensor) -> Tensor:
@@ -67,5 +68,5 @@ def _arguments(view: SceneView) -> list[Any]:
     """The arguments of the compiled functions for a view, in their order."""
     lens = view.lens
     matrix, origin, background = _arrays(view.matrix, view.origin, view.background)
-    numbers = (lens.model, lens.numbers, lens.eps2d, lens.far, lens.is_parallel)
-    return [matrix, origin, *numbers, view.has_depth, background]
+    numbers = lens.numbers if lens.eps2d == EPS2D else [*lens.numbers, lens.eps2d]
+    return [matrix, origin, lens.model, numbers, lens.far, lens.is_parallel, view.has_depth, background]
