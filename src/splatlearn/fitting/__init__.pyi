@@ -25,11 +25,13 @@ from .scene_fit import SceneFit as SceneFit
 from .scene_fit import SceneSchedule as SceneSchedule
 from .scene_fit import StepResult as StepResult
 from .scene_rates import SceneRates as SceneRates
+from .strategies.budget import Budget as Budget
 from .strategies.default import DefaultOptions as DefaultOptions
 from .strategies.default import DefaultStrategy as DefaultStrategy
 from .strategies.mcmc import MCMCOptions as MCMCOptions
 from .strategies.mcmc import MCMCStrategy as MCMCStrategy
 from .strategies.strategy import Edits as Edits
+from .strategies.strategy import Seen as Seen
 from .strategies.strategy import Step as Step
 from .strategies.strategy import Strategy as Strategy
 from .terms.depth import DepthTerm as DepthTerm
@@ -41,6 +43,7 @@ from .terms.targets import DepthTargets as DepthTargets
 from .terms.term import Term as Term
 from .terms.term import TermInputs as TermInputs
 from .terms.weight import Weight as Weight
+from .views.view_batch import ViewBatch as ViewBatch
 from .views.view_model import SeenViews as SeenViews
 from .views.view_model import ViewModel as ViewModel
 from .views.view_rows import Rate as Rate

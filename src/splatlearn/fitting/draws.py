@@ -26,6 +26,8 @@ class Draw(IntEnum):
     SUBSET = 5
     PLACES = 6
     COLORS = 7
+    COLOR_GROWTH = 8
+    GRID = 9
 
 
 @dataclass(frozen=True)

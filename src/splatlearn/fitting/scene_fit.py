@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
-from splatlearn.core.cameras import Camera
+from splatlearn.core.cameras import WHOLE_PICTURE, Camera
 from splatlearn.core.errors import FormatError, InputError
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.geometry.harmonics import MAX_DEGREE, coefficient_count
@@ -20,10 +20,11 @@ from splatlearn.fitting.losses.photometric import photometric_loss
 from splatlearn.fitting.optimizers.gaussian_adam import GaussianAdam
 from splatlearn.fitting.scene_parameters import scene_gaussians, scene_parameters
 from splatlearn.fitting.scene_rates import SceneRates
-from splatlearn.fitting.strategies.strategy import Edits, Step, Strategy
+from splatlearn.fitting.strategies.strategy import Edits, Seen, Step, Strategy
 from splatlearn.fitting.terms.targets import DepthTargets
 from splatlearn.fitting.terms.term import Term, TermInputs, active, check_terms
 from splatlearn.fitting.views.composition import ViewModels, middle_of_each, spread_background
+from splatlearn.fitting.views.view_batch import ViewBatch
 from splatlearn.fitting.views.view_model import SeenViews, ViewModel
 from splatlearn.rendering import Rendering, render
 from splatlearn.rendering.compositing import Background
@@ -81,7 +82,7 @@ class StepResult:
 
 
 class _Comparison(NamedTuple):
-    """The pictures of a step beside the photographs, with gradients, and the weighted terms by name."""
+    """The pictures of a batch beside the photographs, with gradients, and the weighted terms by name."""
 
     gaussians: Gaussians
     cameras: Camera
@@ -89,10 +90,26 @@ class _Comparison(NamedTuple):
     loss: Float[Tensor, ""]
     terms: dict[str, Float[Tensor, ""]]
 
-    @property
-    def are_finite(self) -> bool:
-        """Whether the loss and all terms are finite."""
-        return all(bool(each.isfinite()) for each in (self.loss, *self.terms.values()))
+
+@dataclass
+class _Descent:
+    """What a step has found before it moves anything; the gradients are those of the parameters.
+
+    - `loss`: the mean over views; `terms`: what is added to it, by name.
+    - `is_finite`: whether all of them are.
+    """
+
+    loss: float = 0.0
+    terms: dict[str, float] = field(default_factory=dict)
+    seen: list[Seen] = field(default_factory=list)
+    is_finite: bool = True
+
+    def add(self, loss: Tensor, terms: Mapping[str, Tensor]) -> None:
+        """Add what a batch of views has found."""
+        self.loss += float(loss.detach())
+        for name, each in terms.items():
+            self.terms[name] = self.terms.get(name, 0.0) + float(each.detach())
+        self.is_finite &= all(bool(each.isfinite()) for each in (loss, *terms.values()))
 
 
 class SceneFit:
@@ -163,46 +180,69 @@ class SceneFit:
         if one of them is not finite even so. Raises InputError for shapes that do not fit, and where no Gaussian is
         finite.
         """
-        if len(cameras.batch_shape) != 1 or not cameras.batch_shape[0]:
-            raise InputError(f"cameras: expected a batch [V] of at least one view, got {list(cameras.batch_shape)}")
-        number = self.done + 1
+        return self.step_on([ViewBatch(cameras, targets, masks, background, depth, views)])
+
+    def step_on(self, batches: Sequence[ViewBatch]) -> StepResult:
+        """Move the Gaussians by one step towards the pictures of all batches, which may differ in size.
+
+        The loss is the mean over all views, whatever their sizes, and so is its gradient. Batches are rendered one
+        after the other, and their gradients added in this order, so that there is never more than one beside the sum.
+        Raises as `step` does, and InputError for no batch, and for a grid in a fit with terms or view models.
+        """
+        self._check(batches)
+        number, schedule = self.done + 1, self.schedule
         self._raise_degree(number)
-        if masks is not None and masks.dtype == torch.bool:
-            masks = masks.float()
-        seen = self.view_models.views(views, cameras.batch_shape[0], number, self.schedule.seed)
-        given = (number, cameras, targets, masks, background, depth, seen)
-        compared = self._compare(*given)
-        removed = 0
-        if not compared.are_finite and (removed := self._remove_broken()):
-            compared = self._compare(*given)
-        value = float(compared.loss.detach())
-        parts = {name: float(term.detach()) for name, term in compared.terms.items()}
+        models = self.view_models
+        total = sum(batch.count for batch in batches)
+        ids = [batch.views for batch in batches if batch.views is not None]
+        seen = models.views(torch.cat(ids) if ids else None, total, number, schedule.seed)
+        found, removed = self._descend(number, batches), 0
+        if not found.is_finite and (removed := self._remove_broken()):
+            found = self._descend(number, batches)
         self.done = number
-        if not compared.are_finite:
-            return StepResult(value, Edits(), removed, skipped=True, terms=parts)
-        added = self.strategy.before_backward(compared.gaussians, self.extent), self.view_models.penalty(seen)
-        total = compared.loss
-        for each in (*added, *compared.terms.values()):
-            total = total if each is None else total + each
-        total.backward()
-        rates = self.schedule.rates
-        self.optimizer.rates = rates.at(number, self.schedule.steps, self.extent, self.optimizer.parameters)
+        if not found.is_finite:
+            return StepResult(found.loss, Edits(), removed, skipped=True, terms=found.terms)
+        rates = schedule.rates
+        self.optimizer.rates = rates.at(number, schedule.steps, self.extent, self.optimizer.parameters)
         self.optimizer.step()
+        models.move(seen, schedule.steps)
+        position_rate = rates.position_at(number, schedule.steps, self.extent)
+        draws = Draws(schedule.seed, number)
+        done = Step(number, self.extent, position_rate, draws, tuple(found.seen), found.loss)
+        edits = self.strategy.after_step(self.optimizer, done)
         self.optimizer.zero_grad()
-        self.view_models.move(seen, self.schedule.steps)
-        edits = self.strategy.after_step(
-            self.optimizer,
-            Step(
-                number,
-                self.extent,
-                rates.position_at(number, self.schedule.steps, self.extent),
-                (cameras.height, cameras.width),
-                compared.cameras.batch_shape[0],
-                Draws(self.schedule.seed, number),
-                compared.rendering.info,
-            ),
-        )
-        return StepResult(value, edits, removed, terms=parts)
+        return StepResult(found.loss, edits, removed, terms=found.terms)
+
+    def _check(self, batches: Sequence[ViewBatch]) -> None:
+        if not batches:
+            raise InputError("batches: expected at least one, got none")
+        has_more = bool(self.terms) or bool(self.view_models.models)
+        if has_more and any(batch.grid != WHOLE_PICTURE for batch in batches):
+            raise InputError("grid: expected whole pictures in a fit with terms or view models; use a stride of 1")
+
+    def _descend(self, number: int, batches: Sequence[ViewBatch]) -> _Descent:
+        """Compare all batches and add their gradients; those of a loss that is not finite are dropped."""
+        found, total = _Descent(), sum(batch.count for batch in batches)
+        for batch in batches:
+            share = batch.count / total
+            seen = self.view_models.views(batch.views, batch.count, number, self.schedule.seed)
+            gaussians, cameras, rendering, loss, terms = self._compare(number, batch, seen)
+            loss, terms = share * loss, {name: share * each for name, each in terms.items()}
+            is_first = not found.seen
+            found.add(loss, terms)
+            if not found.is_finite:
+                self.optimizer.zero_grad()
+                self.view_models.zero_grad()
+                break
+            if is_first and (added := self.strategy.before_backward(gaussians, self.extent)) is not None:
+                loss = loss + added
+            if (penalty := self.view_models.penalty(seen)) is not None:
+                loss = loss + share * penalty
+            for each in terms.values():
+                loss = loss + each
+            loss.backward()
+            found.seen.append(Seen((cameras.height, cameras.width), cameras.batch_shape[0], rendering.info))
+        return found
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return named tensors with which, and with the arguments, a fit goes on: nothing is copied.
@@ -273,30 +313,23 @@ class SceneFit:
         if sh is not None and sh.shape[1] < coefficient_count(degree):
             self.optimizer.widen("sh", coefficient_count(degree))
 
-    def _compare(
-        self,
-        number: int,
-        cameras: Camera,
-        targets: Tensor,
-        masks: Tensor | None,
-        background: Background,
-        depth: DepthTargets | None,
-        seen: SeenViews | None,
-    ) -> _Comparison:
+    def _compare(self, number: int, batch: ViewBatch, seen: SeenViews | None) -> _Comparison:
         gaussians, schedule = self.gaussians(), self.schedule
         terms = active([*self.terms.values()], number)
         needs_depth = any(term.needs_depth for term, _ in terms)
-        info = self.strategy.info(number)
-        count = cameras.batch_shape[0]
-        cameras, shown = self.view_models.seen(seen, cameras, gaussians)
+        info, background = self.strategy.info(number), batch.background
+        cameras, shown = self.view_models.seen(seen, batch.cameras, gaussians)
         behind = spread_background(background, cameras.batch_shape[0])
-        rendering = render(shown, cameras, behind, schedule.backend, depth=needs_depth, check=False, info=info)
+        rendering = render(
+            shown, cameras, behind, schedule.backend, depth=needs_depth, check=False, info=info, grid=batch.grid
+        )
         color = self.view_models.picture(seen, rendering.color)
+        targets, masks = batch.compared()
         loss = photometric_loss(color, targets, background, masks, schedule.ssim_weight)
         draws = Draws(schedule.seed, number)
         inputs = TermInputs(
-            number, self.extent, gaussians, *middle_of_each(rendering, cameras, count), targets, masks, background,
-            depth, draws, schedule.backend,
+            number, self.extent, gaussians, *middle_of_each(rendering, cameras, batch.count), targets, masks,
+            background, batch.depth, draws, schedule.backend,
         )  # fmt: skip
         found = ((term.name, term(inputs), weight) for term, weight in terms)
         weighted = {name: weight * each for name, each, weight in found if each is not None}

@@ -11,7 +11,7 @@ from torch import Tensor
 from fitting.strategies.oracle import Row
 from splatlearn.fitting import GaussianAdam
 from splatlearn.fitting.draws import Draws
-from splatlearn.fitting.strategies.strategy import Step
+from splatlearn.fitting.strategies.strategy import Seen, Step
 from splatlearn.rendering.scene_function import SceneInfo
 
 RATES = {"means": 1e-3, "log_scales": 5e-3, "quaternions": 1e-3, "logits": 0.05, "sh": 2.5e-3}
@@ -46,14 +46,9 @@ def seen_once(gradients: list[float], size: tuple[int, int] = SIZE) -> SceneInfo
 
 
 def step(number: int, **changed: Any) -> Step:
-    values: dict[str, Any] = {
-        "extent": 1.0,
-        "position_rate": 1e-3,
-        "size": SIZE,
-        "views": 1,
-        "draws": Draws(7, number),
-        "info": None,
-    }
+    """A step whose views, `views` of them with `info`, are of one size, unless `seen` says otherwise."""
+    values: dict[str, Any] = {"extent": 1.0, "position_rate": 1e-3, "draws": Draws(7, number), "loss": 0.1}
+    values["seen"] = (Seen(SIZE, changed.pop("views", 1), changed.pop("info", None)),)
     return Step(number, **(values | changed))
 
 

@@ -158,6 +158,11 @@ class GaussianAdam:
             for each in self._moments[name]:
                 each[rows] = 0.0
 
+    def moments(self, name: str) -> tuple[Tensor, Tensor]:
+        """Return the moments of a parameter: decaying means of its gradient and of the square, without copies."""
+        first, second = self._moments[name]
+        return first, second
+
     def state_dict(self) -> dict[str, Tensor]:
         """Return NAME.step, NAME.exp_avg and NAME.exp_avg_sq of each parameter; the moments are not copied.
 

@@ -12,12 +12,15 @@ from torch import Tensor
 
 from splatlearn.core.errors import FormatError
 from splatlearn.core.gaussians import Gaussians
+from splatlearn.core.geometry.harmonics import C0
 from splatlearn.core.geometry.quaternions import quaternions_to_matrices
 from splatlearn.core.numbers import check_number, check_whole
 from splatlearn.fitting.draws import Draw
 from splatlearn.fitting.optimizers.gaussian_adam import GaussianAdam
 from splatlearn.fitting.scene_parameters import opacity_logits
-from splatlearn.fitting.strategies.strategy import PUBLISHED_STEPS, Edits, Step, calendar
+from splatlearn.fitting.strategies.budget import Budget, LossSlopes
+from splatlearn.fitting.strategies.sensitivity import removal_changes
+from splatlearn.fitting.strategies.strategy import PUBLISHED_STEPS, Edits, Seen, Step, calendar
 
 CHILDREN = 2
 """Gaussians that a split puts in the place of one."""
@@ -25,6 +28,10 @@ SHRINK = 0.8 * CHILDREN
 """Divisor of the scales of these children."""
 SEEN = ("gradient_sums", "views", "radii")
 """Names of the state's tensors, each [K], summed or maximised over views since the last edit."""
+COLORS, SLOPES = "color_sums", "slopes"
+"""Names of further tensors: [K], gradients of colours since the last edit; and the state of `LossSlopes`."""
+COLOR_THRESHOLD = 0.01
+"""The gradient of a colour from which on a Gaussian is grown, in thresholds of gradients of means2d (Turbo-GS)."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,12 @@ class DefaultOptions:
     - `reset_every`, `reset_opacity`: every so many steps before `stop`, opacities are lowered to at most this.
     - `revised_opacity`: give both Gaussians that come of one the opacity 1 − √(1 − o), so that they block together what
       it did (Rota Bulò et al. 2024), instead of its own.
+    - `budget`: the number of Gaussians after each edit, up to what is pruned: those with the largest gradients are
+      grown, whether these reach `grow_gradient` or not. None: all that reach it.
+    - `color_share`: the share of the edits, drawn at random, in which Gaussians are also grown for the gradient of
+      their colour (Turbo-GS has 0.2).
+    - `prune_share`: the share of the Gaussians that is removed in step `stop`: those whose removal would change the
+      pictures least (`sensitivity.py`).
 
     Raises InputError for numbers out of range.
     """
@@ -63,6 +76,9 @@ class DefaultOptions:
     reset_every: int = 3_000
     reset_opacity: float = 0.01
     revised_opacity: bool = False
+    budget: Budget | None = None
+    color_share: float = 0.0
+    prune_share: float = 0.0
 
     def __post_init__(self) -> None:
         if self.cap is not None:
@@ -74,6 +90,8 @@ class DefaultOptions:
         for name in ("grow_gradient", "split_scale", "prune_scale"):
             check_number(name, getattr(self, name), least=0)
         check_number("prune_opacity", self.prune_opacity, least=0, below=1)
+        check_number("color_share", self.color_share, least=0, most=1)
+        check_number("prune_share", self.prune_share, least=0, below=1)
         check_number("reset_opacity", self.reset_opacity, above=0, below=1)
         if self.prune_radius is not None:
             check_number("prune_radius", self.prune_radius, above=0)
@@ -110,6 +128,7 @@ class DefaultStrategy:
     def __init__(self, options: DefaultOptions | None = None) -> None:
         self.options = options or DefaultOptions()
         self._seen: dict[str, Tensor] = {}
+        self._slopes = LossSlopes()
 
     def info(self, number: int) -> bool | tuple[str, ...]:
         """Return what `render` is to collect: gradients of means2d until the last edit."""
@@ -132,8 +151,10 @@ class DefaultStrategy:
         options = self.options
         if step.number >= options.stop:
             self._seen = {}
-            return Edits()
+            return Edits(pruned=self._prune_insensitive(optimizer) if step.number == options.stop else 0)
         self._look(optimizer, step)
+        if options.budget is not None and options.budget.adapts:
+            self._slopes.add(step.number, step.loss)
         edits = {}
         if step.number > options.start and step.number % options.every == 0:
             edits = self._refine(optimizer, step)
@@ -150,28 +171,42 @@ class DefaultStrategy:
         self._seen = {name: each[kept] for name, each in self._seen.items()}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return what was seen since the last edit, [K] each; nothing after an edit."""
-        return dict(self._seen)
+        """Return what was seen since the last edit, [K] each, and the slopes of the loss if the budget follows it."""
+        adapts = self.options.budget is not None and self.options.budget.adapts
+        return self._seen | ({SLOPES: self._slopes.sums} if adapts else {})
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Take over what `state_dict` returned; raises FormatError for other names."""
-        if set(state) not in (set(), set(SEEN)):
+        known = {*SEEN, COLORS}
+        seen = {name: each.clone() for name, each in state.items() if name != SLOPES}
+        if seen and set(seen) not in (set(SEEN), known):
             raise FormatError(f"state: expected the tensors {', '.join(SEEN)}, got {', '.join(sorted(state))}")
-        self._seen = {name: each.clone() for name, each in state.items()}
+        self._seen = seen
+        if SLOPES in state:
+            self._slopes.sums = state[SLOPES].detach().to("cpu", torch.float64).clone()
 
     def _look(self, optimizer: GaussianAdam, step: Step) -> None:
-        info = step.info
+        has_colors = self.options.color_share > 0
+        if not self._seen:
+            like = optimizer.parameters["logits"].detach()
+            self._seen = {name: torch.zeros_like(like) for name in (*SEEN, *((COLORS,) if has_colors else ()))}
+        for each in step.seen:
+            self._look_at(each, step.views)
+        if has_colors:
+            # The loss is a mean over views: its gradient times their number is the sum over views.
+            self._seen[COLORS] += _color_gradients(optimizer) * step.views
+
+    def _look_at(self, seen: Seen, total: int) -> None:
+        """Remember views of a step with `total` of them."""
+        info = seen.info
         assert info is not None, "the default strategy needs the info of render"
         gradients = info.means2d_absgrad if self.options.absgrad else info.means2d_grad
         assert gradients is not None, "gradients of means2d come with the backward pass"
-        if not self._seen:
-            like = optimizer.parameters["logits"].detach()
-            self._seen = {name: torch.zeros_like(like) for name in SEEN}
         sums, views, radii = (self._seen[name] for name in SEEN)
-        height, width = step.size
+        height, width = seen.size
         # From pixels to normalised device coordinates, and from the mean over pictures to each picture's own loss.
-        lengths = (gradients * gradients.new_tensor((width / 2, height / 2))).norm(dim=-1) * step.views
-        counts = torch.bincount(info.view_ids, minlength=step.views).tolist()
+        lengths = (gradients * gradients.new_tensor((width / 2, height / 2))).norm(dim=-1) * total
+        counts = torch.bincount(info.view_ids, minlength=seen.views).tolist()
         # A view sees a Gaussian once: without repeated indices sums have the same bits for any number of threads.
         for ids, length, radius in zip(
             info.ids.split(counts), lengths.split(counts), info.radii.split(counts), strict=True
@@ -183,9 +218,9 @@ class DefaultStrategy:
     def _refine(self, optimizer: GaussianAdam, step: Step) -> dict[str, int]:
         """Clone, split and prune; returns how many of each."""
         options, parameters = self.options, optimizer.parameters
-        gradients = self._seen["gradient_sums"] / self._seen["views"].clamp_min(1)
+        gradients = self._wishes(step)
         largest = parameters["log_scales"].exp().amax(dim=1)
-        grows = self._within_cap(gradients >= options.grow_gradient, gradients)
+        grows = self._within(self._room(optimizer.count, step), gradients)
         is_split = grows & (largest > options.split_scale * step.extent)
         clones, parents = (grows & ~is_split).nonzero().squeeze(1), is_split.nonzero().squeeze(1)
         if options.revised_opacity:
@@ -205,17 +240,42 @@ class DefaultStrategy:
             optimizer.gather(kept)
         return {"cloned": len(clones), "split": len(parents), "pruned": pruned if pruned < len(kept) else 0}
 
-    def _within_cap(self, grows: Bool[Tensor, " K"], gradients: Float[Tensor, " K"]) -> Bool[Tensor, " K"]:
-        """Those that may grow: each makes one more Gaussian, and where room is short the largest gradients win."""
-        if self.options.cap is None:
+    def _wishes(self, step: Step) -> Float[Tensor, " K"]:
+        """How much each Gaussian is to be grown: the mean over views of its gradient, or what counts like one."""
+        views = self._seen["views"].clamp_min(1)
+        wishes = self._seen["gradient_sums"] / views
+        if COLORS in self._seen and float(step.draws.uniforms(Draw.COLOR_GROWTH, 1)) < self.options.color_share:
+            wishes = torch.maximum(wishes, self._seen[COLORS] / views / COLOR_THRESHOLD)
+        return wishes
+
+    def _room(self, count: int, step: Step) -> int | None:
+        """How many Gaussians may be added, None for no limit."""
+        options = self.options
+        limits = [] if options.cap is None else [options.cap]
+        if options.budget is not None:
+            share = (step.number - options.start) / max(1, options.stop - options.start)
+            limits.append(options.budget.at(share, self._slopes.change() if options.budget.adapts else 0.0))
+        return max(0, min(limits) - count) if limits else None
+
+    def _within(self, room: int | None, wishes: Float[Tensor, " K"]) -> Bool[Tensor, " K"]:
+        """Those that grow: each makes one more Gaussian, and where room is short the largest wishes win."""
+        grows = wishes >= self.options.grow_gradient if self.options.budget is None else wishes > 0
+        if room is None or int(grows.sum()) <= room:
             return grows
-        room = max(0, self.options.cap - len(grows))
-        if int(grows.sum()) <= room:
-            return grows
-        order = gradients.masked_fill(~grows, -math.inf).argsort(descending=True, stable=True)
+        order = wishes.masked_fill(~grows, -math.inf).argsort(descending=True, stable=True)
         allowed = torch.zeros_like(grows)
         allowed[order[:room]] = True
         return allowed & grows
+
+    def _prune_insensitive(self, optimizer: GaussianAdam) -> int:
+        """Remove the share of the Gaussians that the pictures miss least; returns how many."""
+        count = int(self.options.prune_share * optimizer.count)
+        if count:
+            order = removal_changes(optimizer).argsort(stable=True)
+            kept = torch.ones(optimizer.count, dtype=torch.bool, device=order.device)
+            kept[order[:count]] = False
+            optimizer.gather(kept)
+        return count
 
     def _is_pruned(self, optimizer: GaussianAdam, radii: Float[Tensor, " K"], step: Step) -> Bool[Tensor, " K"]:
         options, parameters = self.options, optimizer.parameters
@@ -225,6 +285,17 @@ class DefaultStrategy:
             if options.prune_radius is not None:
                 pruned |= radii > options.prune_radius
         return pruned
+
+
+def _color_gradients(optimizer: GaussianAdam) -> Float[Tensor, " K"]:
+    """Lengths of the gradients of the colours that do not depend on the direction."""
+    if (colors := optimizer.parameters.get("colors")) is not None:
+        assert colors.grad is not None, "the strategy sees the gradients of a step"
+        return colors.grad.norm(dim=-1)
+    gradient = optimizer.parameters["sh"].grad
+    assert gradient is not None, "the strategy sees the gradients of a step"
+    # A colour is C0 times the coefficient of degree 0.
+    return gradient[:, 0].norm(dim=-1) / C0
 
 
 def _scatter_children(optimizer: GaussianAdam, first: int, step: Step) -> None:

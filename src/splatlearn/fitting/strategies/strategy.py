@@ -29,23 +29,40 @@ def calendar(steps: int) -> tuple[int, int]:
 
 
 @dataclass(frozen=True, eq=False)
+class Seen:
+    """Views of one size that were rendered together.
+
+    - `size`: height and width of the pictures; `views`: their number.
+    - `info`: what `render` collected, filled by the backward pass; None unless the strategy wants it.
+    """
+
+    size: tuple[int, int]
+    views: int
+    info: SceneInfo | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Step:
     """The step that was just made, as a strategy sees it.
 
     - `number`: of the step, from 1.
     - `extent`: of the scene, world units; `position_rate`: Adam's rate of means in this step, world units.
-    - `size`: height and width of the pictures; `views`: how many pictures the loss is the mean of.
     - `draws`: the random numbers of this step.
-    - `info`: what `render` collected, filled by the backward pass; None unless the strategy wants it.
+    - `seen`: the views of the step, all of them, in groups of one size.
+    - `loss`: the mean over all views, before the step.
     """
 
     number: int
     extent: float
     position_rate: float
-    size: tuple[int, int]
-    views: int
     draws: Draws
-    info: SceneInfo | None = None
+    seen: tuple[Seen, ...]
+    loss: float
+
+    @property
+    def views(self) -> int:
+        """The number of pictures that the loss is the mean of."""
+        return sum(each.views for each in self.seen)
 
 
 @dataclass(frozen=True)
@@ -85,7 +102,10 @@ class Strategy(Protocol):
         ...
 
     def after_step(self, optimizer: GaussianAdam, step: Step) -> Edits:
-        """Edit the parameters of `optimizer`, which are those of `scene_parameters`, and their moments."""
+        """Edit the parameters of `optimizer`, which are those of `scene_parameters`, and their moments.
+
+        The parameters still have the gradients of the step.
+        """
         ...
 
     def follow(self, kept: Bool[Tensor, " K"]) -> None:

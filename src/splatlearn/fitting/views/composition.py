@@ -77,6 +77,11 @@ class ViewModels:
             for model in self.models:
                 model.move(views, steps)
 
+    def zero_grad(self) -> None:
+        """Remove the gradients of all models."""
+        for model in self.models:
+            model.rows.zero_grad()
+
     def state_dict(self) -> dict[str, Tensor]:
         """Return the tensors of the models, each after the name of its model."""
         return {f"{model.name}.{name}": each for model in self.models for name, each in model.state_dict().items()}

@@ -112,6 +112,11 @@ class ViewRows:
             size = (second[here] / (1 - BETAS[1] ** done)).sqrt() + EPS
             parameter[here] -= rate * first[here] / (1 - BETAS[0] ** done) / size
 
+    def zero_grad(self) -> None:
+        """Remove all gradients."""
+        for each in self.parameters.values():
+            each.grad = None
+
     def to(self, device: torch.device | str) -> None:
         """Move parameters and moments to a device."""
         self.parameters = {name: each.detach().to(device).requires_grad_() for name, each in self.parameters.items()}
