@@ -10,6 +10,7 @@ import numpy as np
 
 from splatlearn.captures.capture import Capture, Points, Split, Tracks, View
 from splatlearn.captures.described import Described, Entry
+from splatlearn.captures.finding.depths import with_depths
 from splatlearn.captures.finding.headers import Header, fitted, read_header
 from splatlearn.captures.finding.masks import MaskIndex
 from splatlearn.captures.finding.names import count, listed, parts_of
@@ -47,6 +48,7 @@ def assemble(folder: Path, described: Described, hold_out: int | None) -> Captur
     splits = splits_of([view.name for view in views], stated, hold_out)
     masked, problems = _with_masks([described.entries[each] for each in order], views, folder, index)
     views = [replace(view, split=split) for view, split in zip(masked, splits, strict=True)]
+    views, depth_problems = with_depths([described.entries[each] for each in order], views, folder)
     unposed = _unposed(described, index, found)
     matrices = np.stack([view.world_to_camera for view in views])
     points = _points(described.points, order, matching)
@@ -63,6 +65,7 @@ def assemble(folder: Path, described: Described, hold_out: int | None) -> Captur
             *_turned(matching),
             *_without_pose(unposed, index, len(views)),
             *problems,
+            *depth_problems,
             *described.problems,
         ),
         missing=tuple(matching.left_out[MISSING]),

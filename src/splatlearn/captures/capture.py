@@ -24,6 +24,7 @@ class View:
     - `lens`: of pictures of the size that decoding gives, distortion included.
     - `world_to_camera`: a rigid transform [4, 4], float64. The camera looks along z, x points right and y down.
     - `mask_path`: a picture that is black where the photograph must not be used.
+    - `depth_path`: a map of depths along the camera's axis, whose numbers are world units divided by `depth_unit`.
     - `has_alpha`: whether the file has an alpha channel.
     - `split`: "train" for views that are fitted, "test" for those held out, "val" for neither.
     - `orientation`: the EXIF orientation that decoding applies. It is 1, pixels as they are stored, unless only the
@@ -38,6 +39,8 @@ class View:
     has_alpha: bool = False
     split: Split = "train"
     orientation: int = 1
+    depth_path: Path | None = None
+    depth_unit: float = 1.0
 
     @property
     def center(self) -> Float64[np.ndarray, " 3"]:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from splatlearn.captures.capture import Points, Split
 from splatlearn.captures.lenses import Lens
 
+MILLIMETRE = 1e-3
+"""World units for each step of depth maps, as depth cameras and nerfstudio store them."""
 LensOfSize = Callable[[int, int], Lens]
 """A function from a picture's width and height to its lens, for files that do not have the size."""
 
@@ -24,6 +26,7 @@ class Entry:
     - `world_to_camera`: [4, 4], or None where the file has no pose that could be used; `fault` then says why.
     - `lens`: None where the file has none that could be used.
     - `mask`: the name of a mask, as the file has it.
+    - `depth`: the name of a depth map below the capture's folder; `depth_unit`: world units for its number 1.
     - `split`: None where the file says nothing.
     """
 
@@ -33,6 +36,8 @@ class Entry:
     mask: str | None = None
     split: Split | None = None
     fault: str = ""
+    depth: str | None = None
+    depth_unit: float = MILLIMETRE
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from splatlearn.evaluation.views.depths import DepthScore
 
 WORST = 3
 """Views that are named."""
+FROM = {"sensor": "the depth camera", "points": "the capture's points"}
+"""What depths are compared with."""
+
+
+def shown_depth(score: DepthScore | None) -> str:
+    """An error of depth as in "0.0312 (1.4 %)", with what the scene leaves open if that is a hundredth and more."""
+    if score is None:
+        return "–"
+    open_share = 1.0 - score.covered
+    left = f", {open_share:.0%} not covered" if open_share >= 0.01 else ""
+    return f"{score.median:.4g} ({100 * score.relative:.1f} %{left})"
 
 
 def evaluate_scene(folder: str) -> int:
@@ -17,10 +32,15 @@ def evaluate_scene(folder: str) -> int:
     facts = {"gaussians": run.gaussians.count, "background": shown_background(run.recipe, run.capture)}
     path = write_scores(run.folder, {**(run.scores or {}), **facts, **scores.as_dict()})
     longest = max(len(each.name) for each in scores.views)
-    print(f"{'photograph'.ljust(longest)}   PSNR   SSIM     L1")
+    has_depth = scores.depth is not None
+    print(f"{'photograph'.ljust(longest)}   PSNR   SSIM     L1{'  depth error' if has_depth else ''}")
     for each in scores.views:
-        print(f"{each.name.ljust(longest)}  {each.psnr:5.2f}  {each.ssim:.3f}  {each.l1:.4f}")
-    print(f"{'mean'.ljust(longest)}  {scores.psnr:5.2f}  {scores.ssim:.3f}  {scores.l1:.4f}")
+        row = f"{each.name.ljust(longest)}  {each.psnr:5.2f}  {each.ssim:.3f}  {each.l1:.4f}"
+        print(row + (f"  {shown_depth(each.depth)}" if has_depth else ""))
+    mean = f"{'mean'.ljust(longest)}  {scores.psnr:5.2f}  {scores.ssim:.3f}  {scores.l1:.4f}"
+    print(mean + (f"  {shown_depth(scores.depth)}" if has_depth else ""))
+    if run.known_depths.source is not None and has_depth:
+        print(f"depth error: median, in units of the capture, against {FROM[run.known_depths.source]}")
     worst = ", ".join(f"{each.name} ({each.psnr:.2f} dB)" for each in scores.worst(WORST))
     print(f"done: {path}; worst: {worst}")
     return 0

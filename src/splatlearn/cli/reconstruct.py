@@ -23,6 +23,7 @@ def reconstruct_command(arguments: Sequence[str]) -> Callable[..., int]:
         The folder RUN holds scene.ply in the capture's coordinates, scores of held-out photographs, checkpoints and the
         log. Ctrl-C, SIGTERM and SIGUSR1 end the run after the current step, with a checkpoint; --resume continues it.
         """
+        from splatlearn.cli.evaluate_scene import shown_depth
         from splatlearn.cli.stopped import INTERRUPTED, REQUEUE
         from splatlearn.reconstruction.running.job import run_recipe
 
@@ -46,6 +47,8 @@ def reconstruct_command(arguments: Sequence[str]) -> Callable[..., int]:
         quality = ""
         if result.scores is not None:
             quality = f", held-out photographs {result.scores.psnr:.2f} dB, SSIM {result.scores.ssim:.3f}"
+            if result.scores.depth is not None:
+                quality += f", depth off by {shown_depth(result.scores.depth)}"
         print(f"done: {result.count:,} Gaussians, {result.total:,} steps in {result.seconds:.0f} s{quality}")
         print(f"look at it with: splatlearn view {out}")
         return 0

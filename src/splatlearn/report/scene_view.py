@@ -108,6 +108,14 @@ def _pixels(path: Path) -> torch.Tensor:
         return torch.from_numpy(np.array(image.convert("RGB")))
 
 
+def _depth(scores: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The median error of rendered depths, where they are known."""
+    depth = scores.get("depth")
+    if not depth:
+        return []
+    return [("Held out: error of depth", f"{depth['median']:.4g} ({100 * depth['relative']:.1f} %)")]
+
+
 def _facts(run: SceneRun, capture: Capture, scores: Mapping[str, Any]) -> list[tuple[str, str]]:
     facts = [("Photographs", f"{len(capture.training)} fitted, {len(capture.held_out)} held out")]
     if "step" in scores and "seconds" in scores:
@@ -116,5 +124,6 @@ def _facts(run: SceneRun, capture: Capture, scores: Mapping[str, Any]) -> list[t
         facts += [
             ("Held out: PSNR", f"{scores['psnr']:.2f} dB"),
             ("Held out: SSIM", f"{scores['ssim']:.3f}"),
+            *_depth(scores),
         ]
     return facts

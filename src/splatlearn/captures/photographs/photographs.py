@@ -18,13 +18,13 @@ from typing import cast
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from splatlearn.captures.capture import View
 from splatlearn.captures.finding.names import count
 from splatlearn.captures.photographs.disk_cache import DiskCache, cache_folder
-from splatlearn.captures.photographs.preparing import Plan, planned, prepare
+from splatlearn.captures.photographs.preparing import Plan, planned, prepare, prepare_depth
 from splatlearn.core.cameras import Camera
 from splatlearn.core.errors import InputError
 from splatlearn.core.geometry.similarity import Similarity
@@ -40,13 +40,16 @@ AHEAD = 2
 TRIMMED = 8
 """Number of photographs after which freed memory goes back to the system. Small objects between the decoders' large
 ones would otherwise keep it, and the process would take far more than the budget."""
+DEPTH = 4
+"""Bytes of a pixel's depth."""
 SEARCHED = 256
 """Places of the order in which the next photographs to decode are looked for."""
 
 
 Bytes = UInt8[np.ndarray, "..."]
-Prepared = tuple[Bytes, Bytes | None]
-"""Pixels and mask."""
+Depths = Float32[np.ndarray, "..."]
+Prepared = tuple[Bytes, Bytes | None, Depths | None]
+"""Pixels, mask and depths."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,17 +59,20 @@ class Photo:
     - `pixels` [H, W, 3]: red, green and blue in bytes; [H, W, 4] with opacity, not multiplied, if some is transparent.
     - `mask` [H, W]: 0 where the photograph must not be used, 255 where it counts; None if all of it counts.
     - `camera`: of H x W pixels, in the world or in the frame that `Photographs` was given.
+    - `depth` [H, W]: along the camera's axis, in the same world; 0 where there is none. None for photographs without a
+      depth map, and unless `Photographs` was asked for them.
     """
 
     name: str
     pixels: UInt8[Tensor, "H W C"]
     mask: UInt8[Tensor, "H W"] | None
     camera: Camera
+    depth: Float[Tensor, "H W"] | None = None
 
     @property
     def nbytes(self) -> int:
-        """The bytes of pixels and mask."""
-        return self.pixels.nbytes + (0 if self.mask is None else self.mask.nbytes)
+        """The bytes of pixels, mask and depths."""
+        return sum(each.nbytes for each in (self.pixels, self.mask, self.depth) if each is not None)
 
 
 class Photographs:
@@ -79,6 +85,7 @@ class Photographs:
       Every worker needs the memory of one decoded file besides.
     - `workers`: threads that decode, by default one for each processor, at most 8.
     - `frame`: from the capture's world to the one of the cameras, such as the capture's `to_unit`.
+    - `depth`: whether to read depth maps, too: 4 bytes for each pixel of a view that has one.
     - `cache`: whether undistorted photographs are kept on disk for later runs, in the user's cache, or the folder that
       keeps them.
 
@@ -98,6 +105,7 @@ class Photographs:
         *,
         workers: int | None = None,
         frame: Similarity | None = None,
+        depth: bool = False,
         cache: bool | Path = True,
     ) -> None:
         if max_size is not None:
@@ -112,7 +120,9 @@ class Photographs:
         folder = cache if isinstance(cache, Path) else cache_folder()
         self._disk = DiskCache(folder) if cache and any(each.resamples for each in self._plans) else None
         self._workers = workers or min(8, _processors())
-        largest = max((each.largest for each in self._plans), default=0)
+        self._has_depth = [depth and view.depth_path is not None for view in self.views]
+        sizes = zip(self._plans, self._has_depth, strict=True)
+        largest = max((each.largest + DEPTH * each.pixels * has_depth for each, has_depth in sizes), default=0)
         if self.budget < 2 * largest:
             raise InputError(
                 f"budget: expected at least {2 * largest} bytes, two photographs of {largest} bytes each, got "
@@ -184,7 +194,8 @@ class Photographs:
     @property
     def all_bytes(self) -> int:
         """Bytes of all photographs once they are decoded, if none has opacity or a mask."""
-        return sum(3 * each.pinhole.width * each.pinhole.height for each in self._plans)
+        sizes = zip(self._plans, self._has_depth, strict=True)
+        return sum((3 + DEPTH * has_depth) * each.pixels for each, has_depth in sizes)
 
     @property
     def description(self) -> str:
@@ -219,11 +230,15 @@ class Photographs:
         self.close()
 
     def _prepare(self, number: int) -> Prepared:
-        return prepare(self.views[number], self._plans[number], self._disk)
+        view, plan = self.views[number], self._plans[number]
+        depths = prepare_depth(view, plan) if self._has_depth[number] else None
+        if depths is not None:
+            depths *= np.float32(self._frame.scale)
+        return *prepare(view, plan, self._disk), depths
 
-    def _hold(self, number: int, pixels: Bytes, mask: Bytes | None) -> Photo:
+    def _hold(self, number: int, pixels: Bytes, mask: Bytes | None, depths: Depths | None) -> Photo:
         """Return a photograph, and hold it if there is room. This runs in the caller's thread."""
-        size = pixels.nbytes + (0 if mask is None else mask.nbytes)
+        size = sum(each.nbytes for each in (pixels, mask, depths) if each is not None)
         with self._lock:
             holds = number not in self._held and self._held_bytes + size <= self._room
             if holds:
@@ -231,7 +246,8 @@ class Photographs:
                 pixels, mask = _copied(pixels), None if mask is None else _copied(mask)
                 self._held_bytes += size
             kept = None if mask is None else torch.from_numpy(mask)
-            photo = Photo(self.views[number].name, torch.from_numpy(pixels), kept, self.camera(number))
+            depth = None if depths is None else torch.from_numpy(depths)
+            photo = Photo(self.views[number].name, torch.from_numpy(pixels), kept, self.camera(number), depth)
             if holds:
                 self._held[number] = photo
                 if len(self._held) % TRIMMED == 0:

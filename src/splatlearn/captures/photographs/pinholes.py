@@ -100,6 +100,14 @@ class Resampling:
         kept = self._sample(torch.from_numpy(mask)[None].float(), "bilinear")[0].numpy() >= WHOLE
         return (kept if self.seen is None else kept & self.seen).astype(np.uint8) * np.uint8(255)
 
+    def depth(self, depths: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "H W"]:
+        """Resample a depth map: the nearest pixel's, since a mean of near and far is neither; 0 where nothing is seen.
+
+        Depths along the axis stay what they are, because the pinhole looks along the axis of the lens.
+        """
+        found = self._sample(torch.from_numpy(depths)[None], "nearest")[0].numpy()
+        return found if self.seen is None else np.where(self.seen, found, np.float32(0))
+
     def _sample(self, values: Tensor, mode: str) -> Tensor:
         return grid_sample(values[None], self.places[None], mode, padding_mode="border", align_corners=False)[0]
 

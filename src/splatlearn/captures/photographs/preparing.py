@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 
 from splatlearn.captures.capture import View
 from splatlearn.captures.lenses import Lens
+from splatlearn.captures.photographs.depths import decode_depth
 from splatlearn.captures.photographs.disk_cache import DiskCache
 from splatlearn.captures.photographs.pictures import decode_mask, decode_picture
 from splatlearn.captures.photographs.pinholes import pinhole_of, resampling
@@ -33,9 +34,14 @@ class Plan:
         return not self.lens.is_pinhole
 
     @property
+    def pixels(self) -> int:
+        """The pixels of the result."""
+        return self.pinhole.width * self.pinhole.height
+
+    @property
     def largest(self) -> int:
-        """The bytes that the result has at most: four channels and a mask."""
-        return 5 * self.pinhole.width * self.pinhole.height
+        """The bytes that the result has at most, without depths: four channels and a mask."""
+        return 5 * self.pixels
 
 
 def planned(lens: Lens, max_size: int | None) -> Plan:
@@ -50,6 +56,20 @@ def planned(lens: Lens, max_size: int | None) -> Plan:
     ratio = max_size / longest
     lens = lens.scaled(max(1, int(lens.width * ratio + 1e-9)), max(1, int(lens.height * ratio + 1e-9)))
     return Plan(lens, pinhole_of(lens))
+
+
+def prepare_depth(view: View, plan: Plan) -> Float32[np.ndarray, "H W"] | None:
+    """Return the depths of a view in units of the capture's world, 0 where there is none; None without a map.
+
+    Raises UnreadableImage for a map that is missing or damaged.
+    """
+    if view.depth_path is None:
+        return None
+    lens, name = plan.lens, f"the depth map {view.depth_path.name} of {view.name}"
+    stored, size = (view.lens.width, view.lens.height), (lens.width, lens.height)
+    content = _content(view.depth_path, name)
+    found = decode_depth(content, name, view.depth_unit, stored, size, view.orientation)
+    return resampling(lens).depth(found) if plan.resamples else found
 
 
 def prepare(

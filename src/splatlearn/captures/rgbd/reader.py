@@ -1,5 +1,7 @@
 """The layouts of 7-Scenes, of TSDF fusion's example and of ScanNet: camera-to-world matrices, one text file each.
 
+Depth maps lie beside photographs, in millimetres: `depth/000000.png`, or `frame-000000.depth.png`.
+
 Cameras look along z with y down, as here. Names of photographs and poses are equal up to their endings:
 `color/000000.jpg` and `pose/000000.txt`, or `frame-000000.color.jpg` and `frame-000000.pose.txt`.
 """
@@ -21,7 +23,7 @@ INTRINSICS = ("intrinsics.txt", "camera-intrinsics.txt", "intrinsic/intrinsic_co
 LARGEST = 4096
 """Bytes of a file with one matrix."""
 FOLDERS = (("color", "pose"), (".", "."))
-COLOR, POSE = ".color", ".pose"
+COLOR, POSE, DEPTH = ".color", ".pose", ".depth"
 
 
 def find_rgbd(folder: Path) -> Path | None:
@@ -67,10 +69,20 @@ def describe_rgbd(folder: Path, intrinsics: Path) -> Described:
     entries: list[Entry] = []
     for picture, file in pairs:
         try:
-            entries.append(Entry(picture.name, inverted(rigid(_matrix(file))), lens))
+            depth = _depth(folder, picture)
+            entries.append(Entry(picture.name, inverted(rigid(_matrix(file))), lens, depth=depth))
         except Malformed as error:
             entries.append(Entry(picture.name, None, lens, fault=f"{file.name}: {error}"))
     return Described("poses and intrinsics of a depth camera", entries, [root], lists_all=root != folder)
+
+
+def _depth(folder: Path, picture: Path) -> str | None:
+    """The name of the depth map of a photograph, None where there is none."""
+    if picture.stem.endswith(COLOR):
+        name = f"{picture.stem.removesuffix(COLOR)}{DEPTH}.png"
+    else:
+        name = f"depth/{picture.stem}.png"
+    return name if (folder / name).is_file() else None
 
 
 def _matrix(path: Path) -> NDArray[np.float64]:

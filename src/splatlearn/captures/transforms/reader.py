@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from splatlearn.captures.capture import Points, Split
-from splatlearn.captures.described import Described, Entry, LensOfSize
+from splatlearn.captures.described import MILLIMETRE, Described, Entry, LensOfSize
 from splatlearn.captures.finding.names import parts_of, printable
 from splatlearn.captures.finding.point_files import read_point_file
 from splatlearn.captures.lenses import Lens
@@ -23,6 +24,8 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 WHOLE = "transforms.json"
 POINTS = "sparse_pc.ply"
 """Nerfstudio's name for the points that it takes from COLMAP."""
+DEPTH_KEYS = {"depth_file_path": "depth_unit_scale_factor", "depth_path": "integer_depth_scale"}
+"""Keys of a frame's depth map, and of the file for the world units of its number 1, by default a thousandth."""
 OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
 """Conversion between cameras that look along −z with y up and those that look along z with y down."""
 
@@ -95,9 +98,22 @@ def _entry(
         key = repr(own)
         lens = lenses[key] = lenses[key] if key in lenses else lens_of(own, header)
         pose = inverted(rigid(matrix(frame, "transform_matrix")) @ OPENGL)
-        return Entry(name, pose, lens, text(frame, "mask_path"), split)
+        depth, unit = _depth(frame, header)
+        return Entry(name, pose, lens, text(frame, "mask_path"), split, depth=depth, depth_unit=unit)
     except (Malformed, InputError) as error:
         return Entry(name, None, None, split=split, fault=str(error))
+
+
+def _depth(frame: Mapping[str, Any], header: Mapping[str, Any]) -> tuple[str | None, float]:
+    """The name of a frame's depth map and its unit: nerfstudio's keys, then those of instant-ngp."""
+    for key, unit in DEPTH_KEYS.items():
+        if (name := text(frame, key)) is not None:
+            stated = header.get(unit, MILLIMETRE)
+            usable = isinstance(stated, int | float) and not isinstance(stated, bool) and 0 < stated < math.inf
+            if not usable:
+                raise Malformed(f"{unit}: expected a number above 0, got {stated!r}")
+            return name, float(stated)
+    return None, MILLIMETRE
 
 
 def _splits(file: Path, document: dict[str, Any]) -> dict[str, Split]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -12,8 +12,10 @@ from torch import Tensor
 
 from splatlearn.captures.photographs import Photo
 from splatlearn.core.gaussians import Gaussians
+from splatlearn.evaluation.views.depths import DepthScore, mean_depth_score, score_depth
 from splatlearn.fitting.losses.metrics import psnr, ssim
 from splatlearn.fitting.losses.photometric import photometric_loss
+from splatlearn.fitting.terms.targets import DepthTargets
 from splatlearn.rendering import render
 from splatlearn.rendering.compositing import Background
 
@@ -25,12 +27,14 @@ class ViewScore:
     - `psnr`: dB for a peak of 1, of colours cut to [0, 1].
     - `ssim`: with windows of 11 pixels that reach into zeros at the border, as 3D Gaussian Splatting publishes it.
     - `l1`: mean absolute difference.
+    - `depth`: of the rendered depth map, None for a view whose depths are not known.
     """
 
     name: str
     psnr: float
     ssim: float
     l1: float
+    depth: DepthScore | None = None
 
 
 @dataclass(frozen=True)
@@ -54,18 +58,20 @@ class SceneScores:
         """The mean over views."""
         return _mean([each.l1 for each in self.views])
 
+    @property
+    def depth(self) -> DepthScore | None:
+        """The means over the views whose depths are known; None without such views."""
+        return mean_depth_score([each.depth for each in self.views if each.depth is not None])
+
     def worst(self, count: int) -> Sequence[ViewScore]:
         """The views of the lowest PSNR, lowest first."""
         return sorted(self.views, key=lambda each: each.psnr)[:count]
 
     def as_dict(self) -> dict[str, object]:
-        """Return the scores as values that JSON can hold."""
-        return {
-            "psnr": self.psnr,
-            "ssim": self.ssim,
-            "l1": self.l1,
-            "views": [asdict(each) for each in self.views],
-        }
+        """Return the scores as values that JSON can hold; without depths where none are known."""
+        views = [{name: value for name, value in asdict(each).items() if value is not None} for each in self.views]
+        depth = {} if self.depth is None else {"depth": asdict(self.depth)}
+        return {"psnr": self.psnr, "ssim": self.ssim, "l1": self.l1, **depth, "views": views}
 
 
 @torch.no_grad()
@@ -74,24 +80,33 @@ def score_views(
     photographs: Iterable[Photo],
     background: Background = "black",
     seen: Callable[[Photo, Float[Tensor, "3 H W"]], None] | None = None,
+    known: Callable[[Photo], DepthTargets | None] = lambda photo: None,
+    unit: float = 1.0,
 ) -> SceneScores:
     """Render each photograph's view and compare the two.
 
     - `gaussians` [K]: in the world of the photographs' cameras.
     - `background`: of the renderings, and of transparent photographs.
     - `seen`: called with each photograph and its rendering, colours cut to [0, 1].
+    - `known`: returns what is known of the depths of a photograph; `unit`: units of the capture's world for one here.
 
     Pixels that a mask leaves out do not count, and a photograph whose mask leaves out everything is left out itself.
     Infinite PSNRs of equal pictures count as 100 dB.
     """
     scores = []
     for photo in photographs:
-        color = render(gaussians, photo.camera, background, depth=False, check=False).color.clamp(0, 1)
+        depths = known(photo)
+        rendering = render(gaussians, photo.camera, background, depth=depths is not None, check=False)
+        color = rendering.color.clamp(0, 1)
         if seen is not None:
             seen(photo, color)
         if photo.mask is not None and not bool(photo.mask.any()):
             continue
-        scores.append(score_view(photo, color, background))
+        score = score_view(photo, color, background)
+        if depths is not None:
+            weights = None if photo.mask is None else photo.mask.to(color) / 255
+            score = replace(score, depth=score_depth(rendering, depths.to(color.device), unit, weights))
+        scores.append(score)
     return SceneScores(tuple(scores))
 
 

@@ -97,6 +97,18 @@ class DepthTargets:
         counts = (weights > 0) & known.depths.isfinite()
         return Known(*(each[counts] for each in (*known[:-1], weights)))
 
+    def resized(self, before: tuple[int, int], after: tuple[int, int]) -> DepthTargets:
+        """The same for pictures of another height and width: of maps the pixel at the middle of each new one."""
+        rows, columns = (
+            ((torch.arange(new) + 0.5) * (old / new)).long() for old, new in zip(before, after, strict=True)
+        )
+        maps, weights = (
+            None if each is None else each[:, rows[:, None].to(each.device), columns.to(each.device)]
+            for each in (self.maps, self.weights)
+        )
+        points = None if self.points is None else self.points.scaled(after[1] / before[1], after[0] / before[0])
+        return DepthTargets(maps, weights, points)
+
     def to(self, device: torch.device) -> DepthTargets:
         """Move to a device."""
         maps, weights = (None if each is None else each.to(device) for each in (self.maps, self.weights))

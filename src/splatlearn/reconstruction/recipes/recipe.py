@@ -16,6 +16,7 @@ from splatlearn.reconstruction.recipes.capture_options import CaptureOptions
 from splatlearn.reconstruction.recipes.presets import Preset, preset_values
 from splatlearn.reconstruction.recipes.run_options import SceneRunOptions
 from splatlearn.reconstruction.recipes.scene_options import SceneOptions
+from splatlearn.reconstruction.recipes.term_options import TermOptions
 from splatlearn.runs.recipe import StoredRecipe, check_choices, check_range, filled
 
 
@@ -44,6 +45,7 @@ class SceneRecipe(StoredRecipe):
     schedule_steps: int | None = None
     """Number of steps over which learning rates fall and Gaussians are added. An extended run keeps it. Default: that
     of --steps."""
+    terms: TermOptions = field(default_factory=TermOptions)
 
     def __post_init__(self) -> None:
         check_recipe(self)
@@ -71,7 +73,7 @@ class SceneRecipe(StoredRecipe):
         return dataclasses.replace(self, capture=capture, scene=scene, run=run, schedule_steps=schedule)
 
 
-GROUPS = {"capture": CaptureOptions, "run": SceneRunOptions, "scene": SceneOptions}
+GROUPS = {"capture": CaptureOptions, "run": SceneRunOptions, "scene": SceneOptions, "terms": TermOptions}
 """The groups of options by the names of their fields."""
 
 

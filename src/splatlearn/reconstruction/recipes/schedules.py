@@ -9,10 +9,16 @@ from splatlearn.fitting.scene_rates import SceneRates
 from splatlearn.fitting.strategies.default import DefaultOptions, DefaultStrategy
 from splatlearn.fitting.strategies.mcmc import MCMCOptions, MCMCStrategy
 from splatlearn.fitting.strategies.strategy import Strategy
+from splatlearn.fitting.terms.depth import DepthTerm
+from splatlearn.fitting.terms.regularisers import Distortion, OpacityEntropy, SmoothDepth
+from splatlearn.fitting.terms.term import Term
+from splatlearn.fitting.terms.weight import Weight
 from splatlearn.reconstruction.recipes.recipe import SceneRecipe
 
 GROWN = 0.4
 """Fraction of the steps after which MCMC's growth has reached the cap."""
+DEPTH_FALL = 10
+"""By which the weight of known depths is divided in the last step."""
 DEGREES = 0.15
 """Fraction of the steps after which the degree of harmonics rises by one, at most the published 1,000 steps."""
 
@@ -58,3 +64,17 @@ def strategy_of(recipe: SceneRecipe, start: int, cap: int) -> Strategy:
         return MCMCStrategy(options)
     edits = max(1, round((GROWN * steps - options.start) / options.every))
     return MCMCStrategy(replace(options, growth=max(1.0, (cap / max(1, start)) ** (1 / edits))))
+
+
+def terms_of(recipe: SceneRecipe) -> tuple[Term, ...]:
+    """The loss terms of a resolved recipe, those whose weight is above 0."""
+    terms, steps = recipe.terms, recipe.schedule_steps
+    assert steps is not None
+    found: list[Term] = []
+    if terms.depth_weight > 0:
+        # Pictures decide in the end: sensors and points are coarser than the scene that photographs show.
+        first, last = terms.depth_weight, terms.depth_weight / DEPTH_FALL
+        found.append(DepthTerm(Weight(first, last, end=steps) if steps > 1 else Weight(first)))
+    kinds = {"smooth_depth": SmoothDepth, "distortion": Distortion, "entropy": OpacityEntropy}
+    found += [kind(Weight(getattr(terms, name))) for name, kind in kinds.items() if getattr(terms, name) > 0]
+    return tuple(found)

@@ -14,6 +14,7 @@ from splatlearn.core.cameras import Camera
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.evaluation.views.scores import SceneScores, score_views
 from splatlearn.images.errors import UnreadableImage
+from splatlearn.reconstruction.results.known_depths import KnownDepths
 from splatlearn.rendering import render
 from splatlearn.rendering.compositing import Background
 
@@ -24,12 +25,14 @@ class Evaluator:
 
     - `photographs`: the held-out ones; the fitted ones for a capture without held-out photographs.
     - `background`: of the renderings, and of transparent photographs.
+    - `depths`: what is known of their depths, which is compared too.
     - `unreadable`: reasons by name of the photographs that could not be read and are left out. `say` is called once
       with each name and reason.
     """
 
     photographs: Photographs
     background: Background
+    depths: KnownDepths | None = None
     say: Callable[[str, str], None] = lambda name, reason: None
     unreadable: dict[str, str] = field(default_factory=dict)
 
@@ -51,7 +54,10 @@ class Evaluator:
     def _score(self, gaussians: Gaussians, indices: Iterable[int]) -> SceneScores:
         wanted = list(dict.fromkeys(indices))
         self.photographs.prefetch(wanted)
-        return score_views(gaussians, self._readable(wanted, gaussians.means.device), self.background)
+        photos = self._readable(wanted, gaussians.means.device)
+        if self.depths is None:
+            return score_views(gaussians, photos, self.background)
+        return score_views(gaussians, photos, self.background, known=self.depths.of, unit=1.0 / self.depths.scale)
 
     def _readable(self, indices: list[int], device: torch.device) -> Iterator[Photo]:
         for index in indices:

@@ -23,6 +23,7 @@ from splatlearn.evaluation.views.scores import SceneScores
 from splatlearn.files import read_splats, write_splats
 from splatlearn.reconstruction.recipes.recipe import SceneRecipe
 from splatlearn.reconstruction.results.evaluator import Evaluator
+from splatlearn.reconstruction.results.known_depths import KnownDepths
 from splatlearn.runs.folder import RECIPE
 
 SCENE = "scene.ply"
@@ -110,6 +111,11 @@ class SceneRun:
         """The capture, read anew from where the run found it."""
         return open_capture(self.recipe)
 
+    @cached_property
+    def known_depths(self) -> KnownDepths:
+        """What the capture knows of the depths of its photographs."""
+        return KnownDepths(self.capture)
+
     @property
     def scores(self) -> dict[str, Any] | None:
         """The scores of held-out views, None before the end of the run."""
@@ -128,8 +134,8 @@ class SceneRun:
         views = [capture.views[index] for index in capture.held_out]
         gaussians = moved(self.gaussians, capture.to_unit)
         size = self.recipe.capture.max_size
-        with Photographs(views, size, frame=capture.to_unit) as photographs:
-            evaluator = Evaluator(photographs, shown_background(self.recipe, capture))
+        with Photographs(views, size, frame=capture.to_unit, depth=True) as photographs:
+            evaluator = Evaluator(photographs, shown_background(self.recipe, capture), self.known_depths)
             scores = evaluator.all(gaussians)
         if not scores.views:
             name, reason = next(iter(evaluator.unreadable.items()), ("", "masks leave out all pixels"))

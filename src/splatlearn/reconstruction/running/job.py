@@ -20,8 +20,9 @@ from splatlearn.fitting.draws import Draws
 from splatlearn.fitting.scene_fit import SceneFit
 from splatlearn.images.errors import UnreadableImage
 from splatlearn.reconstruction.recipes.recipe import SceneRecipe
-from splatlearn.reconstruction.recipes.schedules import schedule_of, strategy_of
+from splatlearn.reconstruction.recipes.schedules import schedule_of, strategy_of, terms_of
 from splatlearn.reconstruction.results.evaluator import Evaluator, on_device
+from splatlearn.reconstruction.results.known_depths import KnownDepths
 from splatlearn.reconstruction.results.scene_run import (
     SCENE,
     SCORES,
@@ -103,14 +104,18 @@ class _Reconstruction:
             resolved = replace(recipe, scene=scene, schedule_steps=steps).resolved()
         folder.check_recipe(resolved)
         strategy = strategy_of(resolved, progress.start, progress.cap)
-        self.fit = SceneFit(start.to(self.device), EXTENT, strategy, schedule_of(resolved))
+        self.fit = SceneFit(start.to(self.device), EXTENT, strategy, schedule_of(resolved), terms_of(resolved))
         if checkpoint is not None:
             self.fit.load_state_dict(tensors)
         self.recipe, self.progress, self.started_at = resolved, progress, progress.step
         self.seconds_before = progress.seconds
-        self.views = StepViews(self.training, resolved.run.seed, self._still_unreadable())
+        depths = KnownDepths(capture)
+        is_supervised = resolved.terms.depth_weight > 0
+        self.views = StepViews(
+            self.training, resolved.run.seed, self._still_unreadable(), depths if is_supervised else None
+        )
         chosen = self.held_out if len(self.held_out) else self.training
-        self.evaluator = Evaluator(chosen, shown_background(resolved, capture), self._say_unreadable)
+        self.evaluator = Evaluator(chosen, shown_background(resolved, capture), depths, self._say_unreadable)
         assert resolved.scene.steps is not None and resolved.scene.degree is not None
         self.total = max(resolved.scene.steps, progress.step)
         numbers = 11 + 3 * (resolved.scene.degree + 1) ** 2
@@ -183,7 +188,10 @@ class _Reconstruction:
             self._give_up(f"{len(self.views.unreadable)} of {len(self.training)} photographs cannot be read")
         pixels = target.pixels.to(self.device)
         weights = None if target.weights is None else target.weights.to(self.device)
-        result = self.fit.step(on_device(target.camera, self.device), pixels, weights, self._background(progress.step))
+        depth = None if target.depth is None else target.depth.to(self.device)
+        result = self.fit.step(
+            on_device(target.camera, self.device), pixels, weights, self._background(progress.step), depth
+        )
         self.progress = replace(
             progress,
             step=progress.step + 1,

@@ -81,6 +81,7 @@ def step_entry(progress: SceneProgress, result: StepResult, gaussians: int) -> d
         "gaussians": gaussians,
         "seconds": round(progress.seconds, 4),
         **edits,
+        **({"terms": result.terms} if result.terms else {}),
         **({"removed": result.removed} if result.removed else {}),
     }
 
@@ -91,6 +92,7 @@ def score_entry(progress: SceneProgress, scores: SceneScores, gaussians: int, he
         "step_of_status": progress.step,
         "psnr": scores.psnr,
         "ssim": scores.ssim,
+        **({} if scores.depth is None else {"depth": scores.depth.median, "depth_relative": scores.depth.relative}),
         "views": len(scores.views),
         "held_out": held_out,
         "gaussians": gaussians,

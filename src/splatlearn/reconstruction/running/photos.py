@@ -27,12 +27,13 @@ def open_photographs(
     room = available_memory() // PHOTO_SHARE if given is None else round(given * GIGABYTE)
     fitted = round(room * len(capture.training) / (len(capture.training) + len(capture.held_out)))
 
-    def opened(indices: tuple[int, ...], budget: int) -> Photographs:
+    def opened(indices: tuple[int, ...], budget: int, depth: bool) -> Photographs:
         views = [capture.views[index] for index in indices]
-        made = Photographs(views, recipe.capture.max_size, budget, frame=capture.to_unit)
+        made = Photographs(views, recipe.capture.max_size, budget, frame=capture.to_unit, depth=depth)
         return stack.enter_context(made)
 
-    return opened(capture.training, fitted), opened(capture.held_out, room - fitted)
+    training = opened(capture.training, fitted, recipe.terms.depth_weight > 0)
+    return training, opened(capture.held_out, room - fitted, True)
 
 
 def identity_of(capture: Capture) -> DataIdentity:

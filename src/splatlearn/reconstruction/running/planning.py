@@ -16,7 +16,7 @@ from splatlearn.core.memory import available_memory, shown_bytes
 from splatlearn.fitting.scene_fit import SceneFit
 from splatlearn.images.errors import UnreadableImage
 from splatlearn.reconstruction.recipes.recipe import SceneRecipe
-from splatlearn.reconstruction.recipes.schedules import GROWN, schedule_of, strategy_of
+from splatlearn.reconstruction.recipes.schedules import GROWN, schedule_of, strategy_of, terms_of
 from splatlearn.reconstruction.running.views import downscale_at, target_of
 
 COPIES = 5
@@ -94,7 +94,7 @@ def step_seconds(recipe: SceneRecipe, photographs: Photographs, gaussians: Gauss
     """Seconds of one step of a throw-away fit at the photographs' full size."""
     strategy = strategy_of(recipe, gaussians.count, max(cap, gaussians.count))
     degree = recipe.scene.degree or 0
-    fit = SceneFit(gaussians.with_degree(degree), 1.0, strategy, schedule_of(recipe))
+    fit = SceneFit(gaussians.with_degree(degree), 1.0, strategy, schedule_of(recipe), terms_of(recipe))
     taken = []
     for number in range(len(photographs)):
         try:

@@ -12,7 +12,9 @@ from torch import Tensor
 from splatlearn.captures.photographs import Photo, Photographs
 from splatlearn.core.cameras import Camera
 from splatlearn.core.randomness import Purpose, generator
+from splatlearn.fitting.terms.targets import DepthTargets
 from splatlearn.images.errors import UnreadableImage
+from splatlearn.reconstruction.results.known_depths import KnownDepths
 
 DOWNSCALES = (4, 2)
 """Divisors of the sides of photographs in the first and the second half of the coarse steps."""
@@ -24,12 +26,19 @@ SMALLEST = 64
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """The target of a step: its camera [1], pixels [1, C, H, W] in bytes, and weights [1, H, W] or None."""
+    """The target of a step: its camera [1], pixels [1, C, H, W] in bytes, weights [1, H, W] or None, known depths."""
 
     name: str
     camera: Camera
     pixels: UInt8[Tensor, "1 C H W"]
     weights: Tensor | None
+    depth: DepthTargets | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of pixels, weights and depth maps."""
+        maps = None if self.depth is None else self.depth.maps
+        return sum(each.nbytes for each in (self.pixels, self.weights, maps) if each is not None)
 
 
 def order_of_epoch(seed: int, epoch: int, count: int) -> list[int]:
@@ -50,10 +59,17 @@ class StepViews:
 
     - `photographs`: of the capture's training views; `seed`: of the order.
     - `unreadable`: what could not be read, by name; such photographs are left out from then on.
+    - `depths`: what is known of the photographs' depths, if targets are to have it.
     """
 
-    def __init__(self, photographs: Photographs, seed: int, unreadable: dict[str, str] | None = None) -> None:
-        self.photographs, self.seed = photographs, seed
+    def __init__(
+        self,
+        photographs: Photographs,
+        seed: int,
+        unreadable: dict[str, str] | None = None,
+        depths: KnownDepths | None = None,
+    ) -> None:
+        self.photographs, self.seed, self.depths = photographs, seed, depths
         self.unreadable = dict(unreadable or {})
         self._epoch: tuple[int, list[int]] | None = None
         self._scaled: dict[int, Target] = {}
@@ -94,16 +110,19 @@ class StepViews:
     def _target(self, index: int, downscale: int) -> Target:
         if (held := self._scaled.get(index)) is not None:
             return held
-        made = target_of(self.photographs[index], downscale)
-        size = made.pixels.nbytes + (0 if made.weights is None else made.weights.nbytes)
-        if downscale > 1 and self._scaled_bytes + size <= self.photographs.budget // SCALED_SHARE:
+        photo = self.photographs[index]
+        made = target_of(photo, downscale, None if self.depths is None else self.depths.of(photo))
+        if downscale > 1 and self._scaled_bytes + made.nbytes <= self.photographs.budget // SCALED_SHARE:
             self._scaled[index] = made
-            self._scaled_bytes += size
+            self._scaled_bytes += made.nbytes
         return made
 
 
-def target_of(photo: Photo, downscale: int = 1) -> Target:
-    """A photograph as a target, its sides divided by `downscale` but not below `SMALLEST` for the longer."""
+def target_of(photo: Photo, downscale: int = 1, depth: DepthTargets | None = None) -> Target:
+    """A photograph as a target, its sides divided by `downscale` but not below `SMALLEST` for the longer.
+
+    `depth`: what is known of its depths, of which single ones of a map are kept.
+    """
     camera, pixels, mask = photo.camera, photo.pixels, photo.mask
     while downscale > 1 and max(camera.height, camera.width) // downscale < SMALLEST:
         downscale //= 2
@@ -113,11 +132,12 @@ def target_of(photo: Photo, downscale: int = 1) -> Target:
         camera = camera.resized(height, width)
         pixels = _smaller(pixels, height, width)
         weights = None if weights is None else _means(weights[None], height, width)[0].eq(1).float()
+        depth = None if depth is None else depth.resized((photo.camera.height, photo.camera.width), (height, width))
     batch = camera.__class__(
         camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy, viewmats=camera.viewmats[None]
     )
     # Bytes are kept in the layout of the file: the loss takes any.
-    return Target(photo.name, batch, pixels.permute(2, 0, 1)[None], None if weights is None else weights[None])
+    return Target(photo.name, batch, pixels.permute(2, 0, 1)[None], None if weights is None else weights[None], depth)
 
 
 def _smaller(pixels: UInt8[Tensor, "H W C"], height: int, width: int) -> UInt8[Tensor, "h w C"]:

@@ -1,0 +1,30 @@
+"""Options of what is added to the loss of a reconstruction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from splatlearn.runs.recipe import check_range
+
+
+@dataclass(frozen=True)
+class TermOptions:
+    """What is added to the comparison of pictures."""
+
+    depth_weight: float = 0.0
+    """Weight of the difference between rendered inverse depths and those of a depth camera, or else of the capture's
+    points; it falls to a tenth over the run. 0.2 suits depth cameras, 0.05 points. 0: no supervision of depth."""
+    smooth_depth: float = 0.0
+    """Weight of the total variation of inverse depth, weakened across edges of photographs. For few photographs."""
+    distortion: float = 0.0
+    """Weight of how far Gaussians are spread along a pixel's ray. For few photographs."""
+    entropy: float = 0.0
+    """Weight of the entropy of opacities, which pulls them to 0 and 1. For few photographs."""
+
+    def check(self) -> None:
+        """Raise InputError naming the first option outside of its range."""
+        check_range(
+            "a number ≥ 0", lambda value: value >= 0,
+            depth_weight=self.depth_weight, smooth_depth=self.smooth_depth, distortion=self.distortion,
+            entropy=self.entropy,
+        )  # fmt: skip
