@@ -60,9 +60,9 @@ def twice() -> Iterator[type]:
         def project(self, x: torch.Tensor, y: torch.Tensor, z: torch.Tensor, lens: Lens) -> models.Pixels:
             return super().project(2 * x, 2 * y, z, lens)
 
-        def unproject(self, u: torch.Tensor, v: torch.Tensor, z: torch.Tensor, lens: Lens) -> models.Pixels:
-            x, y = super().unproject(u, v, z, lens)
-            return x / 2, y / 2
+        def unproject(self, u: torch.Tensor, v: torch.Tensor, depth: torch.Tensor, lens: Lens) -> models.Points:
+            x, y, z = super().unproject(u, v, depth, lens)
+            return x / 2, y / 2, z
 
     models.register_camera_model(Twice)
     yield Twice

@@ -156,10 +156,27 @@ inline T clamp(T value, float limit) {
     return select(value < -limit, of<T>(-limit), select(value > limit, of<T>(limit), value));
 }
 
-// A Gaussian before the camera, and the rows m1, m2 of J W R S.
+using ::root;
+inline float root(float value) { return std::sqrt(value); }
+
+constexpr float POLE = 1e-6f;  // the sine of an angle to the vertical below which a direction has no east
+
+// Rows for a direction before a panorama: east and down in the plane that touches the unit sphere there, and the direction.
+template <typename T>
+inline Matrix<T> tangent_frame(Vector<T> direction) {
+    const T level = root(direction.x * direction.x + direction.z * direction.z), zero = of<T>(0.0f), one = of<T>(1.0f);
+    const Mask<T> is_pole = level < POLE;
+    const T inverse = 1.0f / select(is_pole, one, level);
+    const Vector<T> east{select(is_pole, one, direction.z * inverse), zero, select(is_pole, zero, -(direction.x * inverse))};
+    return {{east, cross(direction, east), direction}};
+}
+
+// A Gaussian before the camera, and the rows m1, m2 of J W R S. Before a panorama, all is in the frame of the Gaussian's own
+// direction, in which the camera is a pinhole that looks straight at it.
 template <typename T>
 struct Placed {
     Vector<T> point;
+    Matrix<T> frame;  // of a panorama
     Mask<T> drawn;
     T inverse, tangent_x, tangent_y, slope_x, slope_y;  // 1/z, x/z, y/z; slopes are tangents after the clamp
     Rotation<T> rotation;
@@ -170,8 +187,9 @@ struct Placed {
 
     Placed(Vector<T> point, Vector<T> scales, Quaternion<T> quaternion, const Pose& pose, const Lens& lens)
         : point(point), drawn(point.z >= lens.near), rotation(quaternion), scales(scales), axes(pose.turned(rotation.matrix)) {
-        const T z = select(drawn, point.z, of<T>(lens.near));
-        inverse = 1.0f / z, tangent_x = point.x / z, tangent_y = point.y / z;
+        if (lens.model == Model::PANORAMA) face(lens);
+        const T z = select(drawn, this->point.z, of<T>(lens.near));
+        inverse = 1.0f / z, tangent_x = this->point.x / z, tangent_y = this->point.y / z;
         slope_x = clamp(tangent_x, lens.limit_x), slope_y = clamp(tangent_y, lens.limit_y);
         along = axes.rows[2] * scales;
         across = axes.rows[0] * scales, down = axes.rows[1] * scales;
@@ -183,8 +201,19 @@ struct Placed {
         }
     }
 
-    T mean_x(const Lens& lens) const { return lens.fx * (lens.model == Model::PINHOLE ? tangent_x : point.x) + lens.cx; }
-    T mean_y(const Lens& lens) const { return lens.fy * (lens.model == Model::PINHOLE ? tangent_y : point.y) + lens.cy; }
+    T mean_x(const Lens& lens) const { return lens.fx * (lens.centers_shrink() ? tangent_x : point.x) + lens.cx; }
+    T mean_y(const Lens& lens) const { return lens.fy * (lens.centers_shrink() ? tangent_y : point.y) + lens.cy; }
+
+  private:
+    // Turns the camera to the Gaussian.
+    void face(const Lens& lens) {
+        const T zero = of<T>(0.0f), distance = root(dot(point, point));
+        drawn = distance >= lens.near;
+        const T inverse = 1.0f / select(drawn, distance, of<T>(lens.near));
+        frame = tangent_frame(inverse * point);
+        point = {zero, zero, distance};
+        axes = {{frame.rows[0] * axes, frame.rows[1] * axes, frame.rows[2] * axes}};
+    }
 };
 
 // Inverse of M Mᵀ + eps2d·I.
@@ -239,16 +268,22 @@ inline PlacedGradients<T> backward_of(const Placed<T>& placed, const Lens& lens,
         by_z = -placed.inverse * (dot(by_across, placed.across) + dot(by_down, placed.down));
     }
     T by_x = lens.fx * by_mean_x, by_y = lens.fy * by_mean_y;
-    if (lens.model == Model::PINHOLE) {
+    if (lens.centers_shrink()) {
         by_tangent_x += by_x, by_tangent_y += by_y;
         by_x = by_y = zero;
     }
     by_x += by_tangent_x * placed.inverse, by_y += by_tangent_y * placed.inverse;
     by_z -= (by_tangent_x * placed.tangent_x + by_tangent_y * placed.tangent_y) * placed.inverse;
     by_z = select(placed.drawn, by_z, zero) + by_depth;
-    return {{by_x, by_y, by_z},
-            by_across * placed.axes.rows[0] + by_down * placed.axes.rows[1] + by_along * placed.axes.rows[2],
-            {{by_across * placed.scales, by_down * placed.scales, by_along * placed.scales}}};
+    PlacedGradients<T> by{{by_x, by_y, by_z},
+                          by_across * placed.axes.rows[0] + by_down * placed.axes.rows[1] + by_along * placed.axes.rows[2],
+                          {{by_across * placed.scales, by_down * placed.scales, by_along * placed.scales}}};
+    if (lens.model == Model::PANORAMA) {
+        const Vector<T> &a = placed.frame.rows[0], &b = placed.frame.rows[1], &c = placed.frame.rows[2];
+        by.point = by.point * placed.frame;
+        by.axes = {{Vector<T>{a.x, b.x, c.x} * by.axes, Vector<T>{a.y, b.y, c.y} * by.axes, Vector<T>{a.z, b.z, c.z} * by.axes}};
+    }
+    return by;
 }
 
 }  // namespace

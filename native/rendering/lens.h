@@ -3,6 +3,7 @@
 
 #include <nanobind/nanobind.h>
 
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -15,7 +16,8 @@ inline Model model_of(const std::string& name) {
     if (name == "pinhole") return Model::PINHOLE;
     if (name == "orthographic") return Model::ORTHOGRAPHIC;
     if (name == "gmae") return Model::GMAE;
-    const std::string known = "camera: the compiled projection knows the models pinhole, orthographic and gmae, got ";
+    if (name == "panorama") return Model::PANORAMA;
+    const std::string known = "camera: the compiled kernels know the models pinhole, orthographic, gmae and panorama, got ";
     throw nanobind::value_error((known + name).c_str());
 }
 
@@ -23,7 +25,19 @@ inline Model model_of(const std::string& name) {
 inline Lens lens_of(const std::string& model, const std::vector<float>& numbers) {
     if (numbers.size() != 7 && numbers.size() != 8) throw nanobind::value_error("lens: expected 7 or 8 numbers");
     const float eps2d = numbers.size() == 8 ? numbers[7] : EPS2D;
-    return {model_of(model), numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5], numbers[6], eps2d};
+    Lens lens{model_of(model), numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5], numbers[6], eps2d};
+    if (lens.model == Model::PANORAMA) {
+        lens.longitude = lens.fx, lens.latitude = lens.fy;
+        lens.fx = lens.fy = std::sqrt(lens.longitude * lens.latitude);
+    }
+    return lens;
+}
+
+// Of a camera whose picture is a part of a plane, on which splats can lie.
+inline Lens plane_lens_of(const std::string& model, const std::vector<float>& numbers) {
+    const Lens lens = lens_of(model, numbers);
+    if (lens.model == Model::PANORAMA) throw nanobind::value_error("camera: panoramas are rendered in one step, as scenes are");
+    return lens;
 }
 
 }  // namespace splat

@@ -233,7 +233,7 @@ void project_all(Input<3> means, Input<3> scales, Input<3> quaternions, Input<3>
                  const std::string& model, const std::vector<float>& numbers, Output<3> means2d_out, Output<3> conics_out,
                  Output<2> depths_out, Output<3> colors_out, Output<2> opacities_out, Order<int32_t> order_out, int threads) {
     const Clouds clouds{means, scales, quaternions, colors, opacities, views};
-    const Lens lens = lens_of(model, numbers);
+    const Lens lens = plane_lens_of(model, numbers);
     nb::gil_scoped_release unlocked;
     Caught caught;
 #pragma omp parallel for schedule(static) num_threads(threads)
@@ -252,7 +252,7 @@ void project_all_backward(Input<3> means, Input<3> scales, Input<3> quaternions,
                           Input<2> depths, Input<3> colors, Input<2> opacities, Output<3> means_out, Output<3> scales_out,
                           Output<3> quaternions_out, Output<3> colors_out, Output<2> opacities_out, int threads) {
     const Clouds clouds{means, scales, quaternions, colors, opacities, views};
-    const Lens lens = lens_of(model, numbers);
+    const Lens lens = plane_lens_of(model, numbers);
     nb::gil_scoped_release unlocked;
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int image = 0; image < clouds.images(); ++image) {

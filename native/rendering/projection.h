@@ -8,13 +8,16 @@ namespace splat {
 
 constexpr float EPS2D = 0.3f;  // splatlearn/rendering/formula.py has the same, and a test compares them
 
-enum class Model { PINHOLE, ORTHOGRAPHIC, GMAE };
+enum class Model { PINHOLE, ORTHOGRAPHIC, GMAE, PANORAMA };
 
 struct Lens {
     Model model;
-    float fx, fy, cx, cy, near;
-    float limit_x, limit_y;  // of the tangents at which the perspective Jacobian is taken
-    float eps2d = EPS2D;     // variance that is added to both axes, in px² of the picture that is rendered
+    float fx, fy, cx, cy, near;       // of a panorama, fx = fy is the focal length of tangent planes
+    float limit_x, limit_y;           // of the tangents at which the perspective Jacobian is taken
+    float eps2d = EPS2D;                // variance that is added to both axes, in px² of the picture that is rendered
+    float longitude = 0, latitude = 0;  // pixels per radian of a panorama's picture
+    float full_turn() const { return 6.28318530717958648f * longitude; }  // pixels
+    bool centers_shrink() const { return model == Model::PINHOLE || model == Model::PANORAMA; }
 };
 
 // One image's Gaussians and what turns the world to its camera, as they come from PyTorch: row-major, contiguous.

@@ -42,7 +42,12 @@ constexpr int CHUNK = 256;       // splats of a block's list that are at hand at
 // The numbers of a record; as in `Prepared`, but for depth. Path and rows between restarts follow from the flatness.
 enum Field { X, Y, U, V, W, LEVEL, REACH, EXTENT_X, EXTENT_Y, SLOPE_X, PEAK, STEP, NARROWING, FLATNESS, DEPTH, RADIUS };
 
-// Blocks of pixels that a splat's box meets: [first, last] each way.
+// The numbers of a panorama's record: east and down of the tangent plane times its focal length; the power in log2 units as the sum
+// of squares (u·x + v·y)² + w·y² of pixels there; and the box on the picture.
+enum SphereField { EAST, DOWN = 3, SPHERE_U = 6, SPHERE_V, SPHERE_W, SPHERE_LEVEL, BOX_X, BOX_Y, BOX_WIDE, BOX_HIGH };
+static_assert(static_cast<int>(BOX_HIGH) < static_cast<int>(DEPTH), "the radius stands in one place for all");
+
+// Blocks of pixels that a splat's box meets: [first, last] each way. Beyond the last column of a panorama follows the first.
 struct Range {
     uint16_t first_column, last_column, first_row, last_row;
 };

@@ -4,8 +4,31 @@
 #include "scene/backward.h"
 #include "scene/forward.h"
 #include "scene/project.h"
+#include "scene/sphere_backward.h"
+#include "scene/sphere_forward.h"
+#include "scene/sphere_project.h"
 
 namespace splat {
+namespace {
+
+// A panorama's picture is no part of a plane: splats are evaluated on the sphere.
+bool is_sphere(const View& view) { return view.lens.model == Model::PANORAMA; }
+
+void project_scene(const Source& source, const View& view, const Shown& shown, int first, int last, Visible& out) {
+    (is_sphere(view) ? project_sphere : project_plane)(source, view, shown, first, last, out);
+}
+
+void forward_scene(const Shown& shown, const View& view, const Block& block, const Pass& pass, const Images& images,
+                   float* weights) {
+    (is_sphere(view) ? forward_sphere : forward_plane)(shown, view, block, pass, images, weights);
+}
+
+void backward_scene(const Shown& shown, const View& view, const Block& block, const Pass& pass, const ImageGradients& images,
+                    bool absolute, float* moments, float* background_gradient) {
+    (is_sphere(view) ? backward_sphere : backward_plane)(shown, view, block, pass, images, absolute, moments, background_gradient);
+}
+
+}  // namespace
 
 const SceneKernel TABLE(_scenes) = {SET_NAME, project_scene, forward_scene, backward_scene, project_scene_backward};
 

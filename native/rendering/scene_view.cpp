@@ -87,7 +87,7 @@ void SceneView::bin(const uint64_t* order, int threads) {
             const Range range = ranges[id];
             for (int row = range.first_row; row <= range.last_row; ++row)
                 for (int column = range.first_column; column <= range.last_column; ++column)
-                    use(own[static_cast<size_t>(row) * columns + column], id);
+                    use(own[static_cast<size_t>(row) * columns + (column < columns ? column : column - columns)], id);
         }
     };
     offsets.assign(all + 1, 0);

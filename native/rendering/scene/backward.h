@@ -120,15 +120,11 @@ inline void backward_column(const BackwardPixels<C>& pixels, const Nearby& nearb
     }
 }
 
+// Transmittances, what is left of the picture, and gradients before the first splat; the background's gradient is written.
 template <int C>
-void backward_block(const Shown& shown, const View& view, const Block& block, const Pass& pass, const ImageGradients& images,
-                    bool absolute, float* moments, float* background_gradient) {
-    Nearby nearby;
-    const BackwardPixels<C> pixels(pass.channels);
-    const int width = MOMENTS + pass.channels + (absolute ? ABSOLUTES : 0);
+void begin_backward(const BackwardPixels<C>& pixels, const View& view, const Block& block, const Pass& pass,
+                    const ImageGradients& images, float* background_gradient) {
     const size_t size = static_cast<size_t>(view.height) * view.width;
-    const float left = block.left + 0.5f, top = block.top + 0.5f;
-    std::fill_n(moments, block.length * width, 0.0f);
     vfloat background[C ? C : MAX_CHANNELS] = {};
     each_vector(view, block, [&](int column, int row, int lanes, size_t place) {
         // Lanes outside the image have gradient 0, and so is all that follows from it.
@@ -145,6 +141,17 @@ void backward_block(const Shown& shown, const View& view, const Block& block, co
         at[1] = behind;
     });
     for (int c = 0; c < pass.channels; ++c) background_gradient[c] = sum(background[c]);
+}
+
+template <int C>
+void backward_block(const Shown& shown, const View& view, const Block& block, const Pass& pass, const ImageGradients& images,
+                    bool absolute, float* moments, float* background_gradient) {
+    Nearby nearby;
+    const BackwardPixels<C> pixels(pass.channels);
+    const int width = MOMENTS + pass.channels + (absolute ? ABSOLUTES : 0);
+    const float left = block.left + 0.5f, top = block.top + 0.5f;
+    std::fill_n(moments, block.length * width, 0.0f);
+    begin_backward<C>(pixels, view, block, pass, images, background_gradient);
     if (absolute) {
         walk_list<C>(shown, block, pass, pixels, nearby, [&](int column, size_t from, int n) {
             backward_column<C, true>(pixels, nearby, column, n, left, top, pass.channels, moments + from * width);
@@ -156,7 +163,7 @@ void backward_block(const Shown& shown, const View& view, const Block& block, co
     }
 }
 
-void backward_scene(const Shown& shown, const View& view, const Block& block, const Pass& pass, const ImageGradients& images,
+void backward_plane(const Shown& shown, const View& view, const Block& block, const Pass& pass, const ImageGradients& images,
                     bool absolute, float* moments, float* background_gradient) {
     switch (pass.channels) {
         case 3: return backward_block<3>(shown, view, block, pass, images, absolute, moments, background_gradient);

@@ -53,18 +53,36 @@ inline void forward_column(const ForwardPixels<C>& pixels, const Nearby& nearby,
     }
 }
 
+// What is there before the first splat.
 template <int C>
-void forward_block(const Shown& shown, const View& view, const Block& block, const Pass& pass, const Images& images,
-                   float* weights) {
-    Nearby nearby;
-    const ForwardPixels<C> pixels(pass.channels);
-    const size_t size = static_cast<size_t>(view.height) * view.width;
-    const float left = block.left + 0.5f, top = block.top + 0.5f;
+void clear_pixels(const ForwardPixels<C>& pixels, const View& view, const Block& block, const Pass& pass) {
     each_vector(view, block, [&](int column, int row, int width, size_t) {
         vfloat* at = pixels.row(column, row);
         *at++ = clear_lanes(width);
         std::fill_n(at, pass.channels, spread(0.0f));
     });
+}
+
+// The background shows through, and pixels go to the image.
+template <int C>
+void write_pixels(const ForwardPixels<C>& pixels, const View& view, const Block& block, const Pass& pass, const Images& images) {
+    const size_t size = static_cast<size_t>(view.height) * view.width;
+    each_vector(view, block, [&](int column, int row, int width, size_t place) {
+        const vfloat* at = pixels.row(column, row);
+        const vfloat t = *at++;
+        store_first(images.transmittance + place, t, width);
+        for (int c = 0; c < (C ? C : pass.channels); ++c)
+            store_first(images.color + c * size + place, at[c] + t * pass.background[c], width);
+    });
+}
+
+template <int C>
+void forward_block(const Shown& shown, const View& view, const Block& block, const Pass& pass, const Images& images,
+                   float* weights) {
+    Nearby nearby;
+    const ForwardPixels<C> pixels(pass.channels);
+    const float left = block.left + 0.5f, top = block.top + 0.5f;
+    clear_pixels<C>(pixels, view, block, pass);
     if (weights) {
         std::fill_n(weights, block.length * WEIGHTS, 0.0f);
         walk_list<C>(shown, block, pass, pixels, nearby, [&](int column, size_t from, int n) {
@@ -75,16 +93,10 @@ void forward_block(const Shown& shown, const View& view, const Block& block, con
             forward_column<C, false>(pixels, nearby, column, n, left, top, pass.channels, nullptr);
         });
     }
-    each_vector(view, block, [&](int column, int row, int width, size_t place) {
-        const vfloat* at = pixels.row(column, row);
-        const vfloat t = *at++;
-        store_first(images.transmittance + place, t, width);
-        for (int c = 0; c < (C ? C : pass.channels); ++c)
-            store_first(images.color + c * size + place, at[c] + t * pass.background[c], width);
-    });
+    write_pixels<C>(pixels, view, block, pass, images);
 }
 
-void forward_scene(const Shown& shown, const View& view, const Block& block, const Pass& pass, const Images& images,
+void forward_plane(const Shown& shown, const View& view, const Block& block, const Pass& pass, const Images& images,
                    float* weights) {
     switch (pass.channels) {
         case 3: return forward_block<3>(shown, view, block, pass, images, weights);

@@ -115,7 +115,25 @@ void write_record(const Shown& shown, const Places& places, unsigned visible, vf
     }
 }
 
-void project_scene(const Source& source, const View& view, const Shown& shown, int first, int last, Visible& out) {
+// Writes depths as the last channel if the view has it, and keys of the visible whose colours are finite; returns the count of keys.
+int add_visible(const View& view, const Shown& shown, const Places& places, vfloat depths, unsigned visible, uint64_t* keys,
+                int count, int& not_finite) {
+    for (; visible; visible &= visible - 1) {
+        const int lane = __builtin_ctz(visible);
+        float* color = shown.colors + static_cast<size_t>(places.id[lane]) * shown.channels;
+        if (view.has_depth) color[shown.channels - 1] = depths[lane];
+        float checked = 0.0f;
+        for (int c = 0; c < shown.channels; ++c) checked += color[c] * 0.0f;
+        if (checked != 0.0f) {
+            ++not_finite;
+            continue;
+        }
+        keys[count++] = key_of(depths[lane], places.id[lane]);
+    }
+    return count;
+}
+
+void project_plane(const Source& source, const View& view, const Shown& shown, int first, int last, Visible& out) {
     const Pose pose(view.matrix);
     const vfloat zero = spread(0.0f);
     int count = 0, not_finite = 0, doubtful = 0;
@@ -160,21 +178,12 @@ void project_scene(const Source& source, const View& view, const Shown& shown, i
         colors_of(source, view, shown, places, mean, visible);
         for (unsigned rest = visible; rest; rest &= rest - 1) {
             const int lane = __builtin_ctz(rest);
-            const size_t id = places.id[lane];
-            shown.ranges[id] = {static_cast<uint16_t>(across.first[lane] / BLOCK_WIDTH),
-                                static_cast<uint16_t>(across.last[lane] / BLOCK_WIDTH),
-                                static_cast<uint16_t>(down.first[lane] / BLOCK_HEIGHT),
-                                static_cast<uint16_t>(down.last[lane] / BLOCK_HEIGHT)};
-            float* color = shown.colors + id * shown.channels;
-            if (view.has_depth) color[shown.channels - 1] = point.z[lane];
-            float checked = 0.0f;
-            for (int c = 0; c < shown.channels; ++c) checked += color[c] * 0.0f;
-            if (checked != 0.0f) {
-                ++not_finite;
-                continue;
-            }
-            out.keys[count++] = key_of(point.z[lane], places.id[lane]);
+            shown.ranges[places.id[lane]] = {static_cast<uint16_t>(across.first[lane] / BLOCK_WIDTH),
+                                             static_cast<uint16_t>(across.last[lane] / BLOCK_WIDTH),
+                                             static_cast<uint16_t>(down.first[lane] / BLOCK_HEIGHT),
+                                             static_cast<uint16_t>(down.last[lane] / BLOCK_HEIGHT)};
         }
+        count = add_visible(view, shown, places, point.z, visible, out.keys, count, not_finite);
     }
     out.count = count;
     out.not_finite = not_finite;
@@ -298,7 +307,10 @@ void project_some_backward(const Source& source, const View& view, const Shown& 
         const Conic<vfloat> conic(placed.m1, placed.m2, view.lens.eps2d);
         vfloat moments[MOMENTS];
         for (int j = 0; j < MOMENTS; ++j) moments[j] = places.load(sums, width, j);
-        const vfloat by_x = conic.a * moments[1] + conic.b * moments[2], by_y = conic.b * moments[1] + conic.c * moments[2];
+        // In the plane of a picture all pixels have the same conic; on a sphere it is in the sums.
+        const bool is_sphere = view.lens.model == Model::PANORAMA;
+        const vfloat by_x = is_sphere ? moments[1] : conic.a * moments[1] + conic.b * moments[2];
+        const vfloat by_y = is_sphere ? moments[2] : conic.b * moments[1] + conic.c * moments[2];
         const vfloat by_depth = view.has_depth ? places.load(sums, width, MOMENTS + shown.channels - 1) : zero;
         const vfloat opacity = places.load(source.opacities, 1, 0);
         const vfloat by_opacity = select(moments[0] == 0.0f, zero, moments[0] / opacity);

@@ -93,7 +93,7 @@ def _moved(
     """
     model, lens, target = camera.projection, camera.lens(z), pinhole.lens(z)
     pixels = model.project(x, y, z, lens)
-    moved = torch.stack([*pinhole.projection.unproject(*pixels, z, target), z], dim=-1)
+    moved = torch.stack(pinhole.projection.unproject(*pixels, z, target), dim=-1)
     rows = model.jacobian(x, y, z.clamp_min(camera.near), lens)
     along = torch.zeros_like(moved)
     # With this depth the extents of a GMAE camera keep their axes: the tilt towards the line of sight cancels.

@@ -21,6 +21,20 @@ TRANSMITTANCE_MIN still counts; those behind it do not. (3D Gaussian splatting, 
 
 A splat colours no pixel where its power exceeds ln(opacity / ALPHA_MIN). So its picture lies within
 √(2 · ln(opacity / ALPHA_MIN) · covariance_xx) of its centre along x, and likewise along y.
+
+**Panoramas.** There is no plane of which a Gaussian's picture is a part: it may cross the seam, or surround a pole. So
+it is taken in the plane that touches the unit sphere at the direction m of its mean t, with orthonormal e₁, e₂ there
+and f = √(fx · fy) pixels per radian, as by a pinhole camera that looks straight at it:
+
+    M       = f · (e₁, e₂)ᵀ (I − m mᵀ) W R S / |t|
+    conic   = (M Mᵀ + EPS2D · I)⁻¹
+    d       = f · (e₁ᵀr, e₂ᵀr) / mᵀr              for the direction r of a pixel's centre, where mᵀr > FACING
+
+Near, far and the order are by |t|. The filter is round in angle: the picture is a function on the sphere, whatever is
+up, and its values at the directions of pixels are what is drawn. (360-GS, Bai et al. 2024, section 3.2, and optimal
+projection, Huang et al. 2024. A Gaussian in the plane of the picture's pixels errs by the square of its angle: 1 % for
+10°, 4 % for 20°, and without bound at the poles. In its own tangent plane it errs no more than before a pinhole camera
+that looks at it, so no Gaussian need be split.)
 """
 
 ALPHA_MAX = 0.999
@@ -40,3 +54,6 @@ JACOBIAN_LIMIT = 1.3
 
 MAX_CHANNELS = 16
 """Channels of one composite call that every compiled backend must take."""
+
+FACING = 1e-3
+"""A panorama draws a Gaussian where the cosine of the angle to its centre is above this: within 89.9°."""

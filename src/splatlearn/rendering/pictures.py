@@ -19,7 +19,8 @@ from splatlearn.core.kinds import check_kind
 from splatlearn.core.operation import is_transformed
 from splatlearn.rendering.backends.gsplat import rasterize as gsplat_rasterize
 from splatlearn.rendering.backends.gsplat import support as gsplat_support
-from splatlearn.rendering.choice import WHOLE
+from splatlearn.rendering.backends.torch import sphere
+from splatlearn.rendering.choice import WHOLE, choose_backend
 from splatlearn.rendering.compositing import Background, background_colors, composite
 from splatlearn.rendering.derivatives import FIRST_ONLY
 from splatlearn.rendering.leading import flat_pictures, flat_views, has_views
@@ -127,7 +128,8 @@ def render(
     channels = flat.fixed_colors().shape[-1]
     is_flat = len(shape) == 1
     background = flat_pictures(background, gaussians.batch_shape, shape, channels)
-    splats = project(flat, camera, backend)
+    placed = _on_sphere(flat, camera, backend) if camera.projection.is_spherical else None
+    splats = project(flat, camera, backend) if placed is None else placed.splats
     if is_dropping:
         splats = _drawable(splats)
     if check:
@@ -140,13 +142,27 @@ def render(
         colors = torch.cat([colors, splats.depths.unsqueeze(-1)], dim=-1)
         behind = torch.cat([behind, behind.new_zeros(behind.shape[0], 1)], dim=-1)
         splats = Splats(splats.means2d, splats.conics, splats.depths, colors, splats.opacities)
-    image, transmittance = composite(splats, camera.height, camera.width, behind, backend, check=False, grid=grid)
+    if placed is None:
+        image, transmittance = composite(splats, camera.height, camera.width, behind, backend, check=False, grid=grid)
+    else:
+        with torch.autocast(behind.device.type, enabled=False):
+            image, transmittance = sphere.blend(sphere.OnSphere(splats, placed.frames), camera, behind, grid)
     if not is_flat:
         image, transmittance = (
             image.reshape(*shape, *image.shape[1:]),
             transmittance.reshape(*shape, *transmittance.shape[1:]),
         )
     return _rendering(image, transmittance, None, depth)
+
+
+def _on_sphere(gaussians: Gaussians, camera: Camera, backend: str) -> sphere.OnSphere:
+    """Place Gaussians [B, K] before panoramas by the specification, if `backend` leaves them to it."""
+    dtype = working_dtype(gaussians.means.dtype)
+    channels = gaussians.fixed_colors().shape[-1]
+    choose_backend(backend, gaussians.means.to(dtype), channels, is_transformed(*gaussians.tensors().values()))
+    view = camera.viewmats.to(gaussians.means.device, dtype)
+    with torch.autocast(gaussians.means.device.type, enabled=False):
+        return sphere.project(gaussians.to(dtype), view, camera)
 
 
 def _by_gsplat(

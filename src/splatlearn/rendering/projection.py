@@ -31,7 +31,9 @@ def project(gaussians: Gaussians, camera: Camera, backend: str = "auto") -> Spla
     Gaussians with `sh` get the colours that the camera sees (`splatlearn.rendering.seen_by`).
 
     The equations are in `splatlearn.rendering.formula`. Half precision is computed in float32. Gaussians nearer than
-    `camera.near` or farther than `camera.far` get opacity 0.
+    `camera.near` or farther than `camera.far` get opacity 0. For a panorama, conics are those of the picture's plane
+    at each centre: what `composite` makes of them is right for small Gaussians away from seam and poles, and `render`
+    for all.
 
     - `camera`: one for all sets, or a batch [B] with one for each set.
     - `backend`: "torch" is the specification. "auto" and every other name of `available_backends()` use a compiled

@@ -61,7 +61,7 @@ def scene_backend(gaussians: Gaussians, camera: Camera, backend: str = "auto") -
         and chosen.support.status() == "ok"
         and chosen.support.refusal(gaussians.means, 1) is None
         and all(each.dtype == torch.float32 for each in tensors)
-        and camera.model in chosen.project.MODELS
+        and camera.model in chosen.scene.MODELS
         and (camera.viewmats.device.type == "cpu" or camera.viewmats.device == gaussians.means.device)
         and not any(each.requires_grad for each in intrinsics)
         and not is_transformed(*tensors, camera.viewmats)
@@ -73,8 +73,10 @@ def is_scene(gaussians: Gaussians, camera: Camera, backend: str) -> bool:
     """Return whether inputs that the way for scenes of `backend` supports are rendered by it.
 
     On a GPU those are sets of many Gaussians; on a CPU also several views of a set, and cameras that the compiled
-    `project` does not take.
+    `project` does not take. Panoramas are rendered by it on both, however few Gaussians there are.
     """
+    if camera.projection.is_spherical:
+        return True
     if backend != "cpu":
         return gaussians.count >= FEWEST_ON_GPU
     has_many = gaussians.count >= (FEWEST if camera.height * camera.width >= MANY_PIXELS else ALWAYS)

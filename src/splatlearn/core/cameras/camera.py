@@ -51,10 +51,12 @@ class Camera:
 
     - `fx`, `fy`: focal lengths in pixels (`"pinhole"`, `"gmae"`), or pixels per world unit (`"orthographic"`).
     - `cx`, `cy`: the principal point in pixels. Each of these four is one number for all views, or a tensor [*V].
-    - `model`: the name of a registered camera model: `"pinhole"`, `"orthographic"`, or `"gmae"`, whose centres project
-      orthographically while extents shrink with depth as in a pinhole camera (what arXiv 2501.03229 trains with).
+    - `model`: the name of a registered camera model: `"pinhole"`, `"orthographic"`, `"panorama"` (all directions, see
+      `Camera.panorama`), or `"gmae"`, whose centres project orthographically while extents shrink with depth as in a
+      pinhole camera (what arXiv 2501.03229 trains with).
     - `viewmats`: rigid transforms from world to camera, [4, 4] or [*V, 4, 4].
-    - `near`, `far`: Gaussians whose depth is below `near` or above `far` (world units) are not drawn.
+    - `near`, `far`: Gaussians whose depth is below `near` or above `far` (world units) are not drawn. The depth is that
+      along the axis; of a panorama it is the distance from the camera.
 
     Raises InputError for an unknown model, sizes or focal lengths that are not positive, or shapes that do not fit.
     """
@@ -81,6 +83,9 @@ class Camera:
             raise InputError(f"viewmats: expected shape [..., 4, 4], got {list(self.viewmats.shape)}")
         for name in INTRINSICS:
             self._check_intrinsic(name, getattr(self, name), 0.0 if name in ("fx", "fy") else None)
+        reason = self.projection.refusal(Lens(self.fx, self.fy, self.cx, self.cy, self.width, self.height))
+        if reason is not None:
+            raise InputError(reason)
 
     def _check_intrinsic(self, name: str, value: float | Tensor, above: float | None) -> None:
         if not isinstance(value, Tensor):
@@ -166,11 +171,14 @@ class Camera:
         return self.projection.directions(means, here.centers, here.axes)
 
     def unproject(self, pixels: Float[Tensor, "*B K 2"], depths: Float[Tensor, "*B K"]) -> Float[Tensor, "*B K 3"]:
-        """The points in the world that the camera shows at pixels (u, v) for depths along its axis."""
+        """The points in the world that the camera shows at pixels (u, v) for depths along its axis.
+
+        Depths of a panorama are distances from the camera.
+        """
         u, v = pixels.unbind(-1)
-        x, y = self.projection.unproject(u, v, depths, self.lens(depths))
+        points = torch.stack(self.projection.unproject(u, v, depths, self.lens(depths)), dim=-1)
         view = self.viewmats.to(depths)
-        return (torch.stack([x, y, depths], dim=-1) - view[..., None, :3, 3]) @ view[..., :3, :3]
+        return (points - view[..., None, :3, 3]) @ view[..., :3, :3]
 
     def __getitem__(self, index: int | slice | Tensor) -> Camera:
         """Index the leading batch axis."""
@@ -239,6 +247,19 @@ class Camera:
         focal = width / 2 / math.tan(math.radians(field_of_view) / 2)
         view = torch.eye(4) if viewmats is None else viewmats
         return cls(width, height, focal, focal, width / 2, height / 2, "pinhole", view)
+
+    @classmethod
+    def panorama(cls, height: int, width: int, viewmats: Float[Tensor, "*V 4 4"] | None = None) -> Camera:
+        """A camera that shows all directions: equirectangular, longitude to the right and latitude down.
+
+        - `height`, `width` in pixels; pixels are square in angle if the width is twice the height.
+        - `viewmats`: from world to camera, identities by default. The axis of the camera is the middle of the picture,
+          and its down is the lowest row.
+        """
+        _check_size(height, width)
+        view = torch.eye(4) if viewmats is None else viewmats
+        across, down = width / (2 * math.pi), height / math.pi
+        return cls(width, height, across, down, width / 2, height / 2, "panorama", view)
 
     @classmethod
     def look_at(

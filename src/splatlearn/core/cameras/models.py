@@ -22,6 +22,9 @@ from splatlearn.core.errors import InputError
 Pixels = tuple[Tensor, Tensor]
 """u and v [*B, K]: pixels to the right and down."""
 
+Points = tuple[Tensor, Tensor, Tensor]
+"""x, y and z [*B, K] in camera space."""
+
 
 class Lens(NamedTuple):
     """The intrinsics of a camera for tensors [*B, K]: numbers, or tensors [*V, 1] with one value for each view."""
@@ -41,20 +44,32 @@ class CameraModel(ABC):
     - `depth_moves_centers`: whether the pixel of a point depends on its depth.
     - `depth_shrinks_extents`: whether the size of a Gaussian's picture depends on its depth.
     - `rays_are_parallel`: whether the direction of view is that of the camera's axis everywhere.
+    - `is_spherical`: whether the picture shows all directions. Depth is then the distance from the camera, the left and
+      the right side of the picture meet, and a Gaussian is evaluated in the tangent plane of its own direction (see
+      `splatlearn.rendering.formula`).
     """
 
     name: ClassVar[str]
     depth_moves_centers: ClassVar[bool] = True
     depth_shrinks_extents: ClassVar[bool] = True
     rays_are_parallel: ClassVar[bool] = False
+    is_spherical: ClassVar[bool] = False
 
     @abstractmethod
     def project(self, x: Tensor, y: Tensor, z: Tensor, lens: Lens) -> Pixels:
         """Return the pixels of points in camera space."""
 
     @abstractmethod
-    def unproject(self, u: Tensor, v: Tensor, z: Tensor, lens: Lens) -> Pixels:
-        """Return x and y of the points that `project` maps to pixels u, v from depth z."""
+    def unproject(self, u: Tensor, v: Tensor, depth: Tensor, lens: Lens) -> Points:
+        """Return the points of a depth that `project` maps to pixels u, v."""
+
+    def depth(self, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+        """Return the depths of points, by which they are sorted and compared with the near and the far plane."""
+        return z
+
+    def refusal(self, lens: Lens) -> str | None:
+        """Return what is wrong with the intrinsics of a camera, or None; the first word is the argument's name."""
+        return None
 
     @abstractmethod
     def pushforward(
@@ -140,8 +155,8 @@ class Pinhole(CameraModel):
         x, y = x / z, y / z
         return lens.fx * x + lens.cx, lens.fy * y + lens.cy
 
-    def unproject(self, u: Tensor, v: Tensor, z: Tensor, lens: Lens) -> Pixels:
-        return (u - lens.cx) / lens.fx * z, (v - lens.cy) / lens.fy * z
+    def unproject(self, u: Tensor, v: Tensor, depth: Tensor, lens: Lens) -> Points:
+        return (u - lens.cx) / lens.fx * depth, (v - lens.cy) / lens.fy * depth, depth
 
     def pushforward(
         self,
@@ -176,8 +191,8 @@ class Orthographic(CameraModel):
     def project(self, x: Tensor, y: Tensor, z: Tensor, lens: Lens) -> Pixels:
         return lens.fx * x + lens.cx, lens.fy * y + lens.cy
 
-    def unproject(self, u: Tensor, v: Tensor, z: Tensor, lens: Lens) -> Pixels:
-        return (u - lens.cx) / lens.fx, (v - lens.cy) / lens.fy
+    def unproject(self, u: Tensor, v: Tensor, depth: Tensor, lens: Lens) -> Points:
+        return (u - lens.cx) / lens.fx, (v - lens.cy) / lens.fy, depth
 
     def pushforward(
         self,
@@ -207,8 +222,8 @@ class Gmae(CameraModel):
     def project_extents(self, x: Tensor, y: Tensor, z: Tensor, lens: Lens) -> Pixels:
         return self.extents.project(x, y, z, lens)
 
-    def unproject(self, u: Tensor, v: Tensor, z: Tensor, lens: Lens) -> Pixels:
-        return self.centers.unproject(u, v, z, lens)
+    def unproject(self, u: Tensor, v: Tensor, depth: Tensor, lens: Lens) -> Points:
+        return self.centers.unproject(u, v, depth, lens)
 
     def pushforward(
         self,

@@ -67,8 +67,8 @@ def gaussians_at(
     """
     width = images.shape[-1]
     model, lens = camera.projection, camera.lens(depths)
-    x, y = model.unproject(sites % width + 0.5, sites // width + 0.5, depths, lens)
-    seen = torch.stack([x, y, depths], dim=-1).to(images.dtype)
+    points = model.unproject(sites % width + 0.5, sites // width + 0.5, depths, lens)
+    seen = torch.stack(points, dim=-1).to(images.dtype)
     view = camera.viewmats.to(images)
     means = (seen - view[..., None, :3, 3]) @ view[..., :3, :3]
     size = sigma / lens.fx * (depths if model.depth_shrinks_extents else torch.ones_like(depths))

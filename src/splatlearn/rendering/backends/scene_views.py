@@ -1,6 +1,6 @@
 """What the `scene` module of a backend takes and fills: one set of Gaussians, one view of it, and their gradients.
 
-Such a module has these functions:
+Such a module names the camera models that it knows, `MODELS`, and has these functions:
 
 - `forward(inputs, view, outputs, weights)` fills colour [C, H, W], with a last channel of depths if the view has it,
   and transmittance [H, W]; and `weights` [K, 3], unless it is None, with the sum and the maximum of each Gaussian's

@@ -8,9 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from splatlearn.rendering.backends.cpu import project
 from splatlearn.rendering.backends.cpu.support import kernels
 from splatlearn.rendering.backends.scene_views import SceneInputs, SceneResults, SceneView
 from splatlearn.rendering.formula import EPS2D
+
+MODELS = (*project.MODELS, "panorama")
+"""The camera models that the kernels of scenes know, by name."""
 
 
 def empty_like(tensor: Tensor) -> Tensor:

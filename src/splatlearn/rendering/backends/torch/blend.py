@@ -43,7 +43,14 @@ def blend_pixels(
 
     `seen`: which splats are in the list of a pixel's tile; all by default.
     """
-    alpha, before = _composited(alpha_at(means2d, conics, opacities, pixels), seen)
+    return composite_alpha(alpha_at(means2d, conics, opacities, pixels), colors, background, seen)
+
+
+def composite_alpha(
+    at: Alpha, colors: Float[Tensor, "B K C"], background: Float[Tensor, "B C"], seen: Bool[Tensor, "B K P"] | None
+) -> tuple[Float[Tensor, "B C P"], Float[Tensor, "B P"]]:
+    """Colour and transmittance of pixels from the α of their splats, near to far, of which only `seen` ones count."""
+    alpha, before = _composited(at, seen)
     transmittance = (1.0 - alpha).prod(dim=1)
     weights = before * alpha
     # Not a matrix product: the order of its sums, and with it the last bit of a pixel, depends on the pixels beside it.
@@ -98,7 +105,7 @@ def forward(
     """Composite splats over images of `size` (height, width), whose pixels are those of a grid."""
     splats = (means2d, conics, opacities, colors, background)
     lists = tile_lists(means2d, conics, opacities, _reached(size, grid))
-    parts = [blend_pixels(*splats, pixels, lists.at(pixels)) for _, pixels in _chunks(means2d, size, grid)]
+    parts = [blend_pixels(*splats, pixels, lists.at(pixels)) for _, pixels in chunks_of_pixels(means2d, size, grid)]
     color = torch.cat([part[0] for part in parts], dim=-1)
     transmittance = torch.cat([part[1] for part in parts], dim=-1)
     return color.unflatten(-1, size), transmittance.unflatten(-1, size)
@@ -115,7 +122,7 @@ def backward(
     color_gradient, transmittance_gradient = (gradients[0].flatten(-2), gradients[1].flatten(-2))
     totals = [torch.zeros_like(tensor) for tensor in inputs]
     lists = tile_lists(*inputs[:3], _reached(size, grid))
-    for chunk, pixels in _chunks(inputs[0], size, grid):
+    for chunk, pixels in chunks_of_pixels(inputs[0], size, grid):
         seen = lists.at(pixels)
         parts = pixel_gradients(inputs, pixels, color_gradient[..., chunk], transmittance_gradient[..., chunk], seen)
         totals = [total + part for total, part in zip(totals, parts, strict=True)]
@@ -127,7 +134,7 @@ def _reached(size: tuple[int, int], grid: PixelGrid) -> tuple[int, int]:
     return grid.top + grid.stride * (size[0] - 1) + 1, grid.left + grid.stride * (size[1] - 1) + 1
 
 
-def _chunks(
+def chunks_of_pixels(
     means2d: Float[Tensor, "B K 2"], size: tuple[int, int], grid: PixelGrid
 ) -> Iterator[tuple[slice, Float[Tensor, "P 2"]]]:
     """The pixel centres of an image in row order, a chunk at a time, with their places in the flattened image."""

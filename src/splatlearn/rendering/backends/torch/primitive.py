@@ -42,8 +42,16 @@ def alpha_at(
     pixels: Float[Tensor, "P 2"],
 ) -> Alpha:
     """Return α at pixel centres (x, y)."""
-    dx = pixels[:, 0] - means2d[..., 0:1]
-    dy = pixels[:, 1] - means2d[..., 1:2]
+    return alpha_off(pixels[:, 0] - means2d[..., 0:1], pixels[:, 1] - means2d[..., 1:2], conics, opacities)
+
+
+def alpha_off(
+    dx: Float[Tensor, "B K P"],
+    dy: Float[Tensor, "B K P"],
+    conics: Float[Tensor, "B K 3"],
+    opacities: Float[Tensor, "B K"],
+) -> Alpha:
+    """Return α at offsets from the centres, in pixels."""
     a, b, c = (conics[..., i : i + 1] for i in range(3))
     power = 0.5 * (a * dx * dx + c * dy * dy) + b * dx * dy
     falloff = torch.exp(-power.clamp_min(0.0))

@@ -35,21 +35,22 @@ def project(gaussians: Gaussians, view: Float[Tensor, "*B 4 4"], camera: Camera)
     """
     turn, shift = view[..., :3, :3], view[..., :3, 3]
     x, y, z = (gaussians.means @ turn.mT + shift.unsqueeze(-2)).unbind(-1)
-    drawn = z >= camera.near
+    model, lens = camera.projection, camera.lens(z)
+    depths = model.depth(x, y, z)
+    drawn = depths >= camera.near
     if camera.far != math.inf:
-        drawn = drawn & (z <= camera.far)
+        drawn = drawn & (depths <= camera.far)
     z_safe = torch.where(drawn, z, camera.near)
 
     axes = turn.unsqueeze(-3) @ quaternions_to_matrices(gaussians.quaternions)
     rows = axes * gaussians.scales.unsqueeze(-2)
-    model, lens = camera.projection, camera.lens(z)
     across, down, along = rows.unbind(-2)
     # The rows of J W R S: what a unit sphere in the Gaussian's own axes becomes on the image.
     conics = filtered_conics(model.pushforward(x, y, z_safe, (across, down, along), lens, JACOBIAN_LIMIT))
     splats = Splats(
         means2d=torch.stack(model.project(x, y, z_safe, lens), dim=-1),
         conics=conics,
-        depths=z,
+        depths=depths,
         colors=gaussians.fixed_colors(),
         opacities=_only_where(drawn, gaussians.opacities),
     )

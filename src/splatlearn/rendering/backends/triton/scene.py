@@ -20,9 +20,12 @@ from torch import Tensor
 
 from splatlearn.core.errors import BackendError
 from splatlearn.rendering.backends.scene_views import CAMERA_SUMS, SceneInputs, SceneResults, SceneView
+from splatlearn.rendering.backends.triton import project
 from splatlearn.rendering.backends.triton.support import on_device
 from splatlearn.rendering.formula import MAX_CHANNELS
 
+MODELS = project.MODELS
+"""The camera models that the kernels of scenes know, by name."""
 TILE = 16
 """Pixels of a tile's side."""
 GAUSSIANS = 128
