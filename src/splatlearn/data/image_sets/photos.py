@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
@@ -15,6 +13,7 @@ from splatlearn.core.errors import InputError
 from splatlearn.data.image_sets.samples import ImageList
 from splatlearn.images.decoding import decode
 from splatlearn.images.errors import DataError
+from splatlearn.images.installed import installed_file
 from splatlearn.images.tiles import tile_starts
 
 PHOTOS = (
@@ -44,7 +43,7 @@ def sample_photos() -> list[Photo]:
 
     Raises DataError when the packages do not carry one of them.
     """
-    return [Photo(name, np.asarray(decode(_find(file), name)), credit) for name, file, credit in PHOTOS]
+    return [Photo(name, np.asarray(decode(installed_file(file), name)), credit) for name, file, credit in PHOTOS]
 
 
 def split_photos(photos: Sequence[Photo]) -> tuple[list[Photo], list[Photo]]:
@@ -82,14 +81,3 @@ def photo_crops(
                     images.append(np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=box)))
                     names.append(f"{photo.name}/{scale:g}/{row}-{column}")
     return ImageList(images, names)
-
-
-def _find(file: str) -> Path:
-    package, _, inside = file.partition("/")
-    spec = importlib.util.find_spec(package)
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        path = Path(folder) / inside
-        if path.is_file():
-            return path
-    distribution = {"skimage": "scikit-image", "sklearn": "scikit-learn"}[package]
-    raise DataError(f"photos: expected {file} in the installed {distribution}, found none; reinstall {distribution}")
