@@ -24,10 +24,17 @@ THICKNESS = 0.14
 DENSITY = 220.0
 """Texels of a texture for a unit of length."""
 RED, BLUE, YELLOW, GREEN = (0.80, 0.20, 0.17), (0.18, 0.38, 0.66), (0.93, 0.72, 0.20), (0.26, 0.52, 0.36)
+ROCKET, HUBBLE = "rocket.jpg", "hubble_deep_field.jpg"
 BLOCKS: tuple[tuple[Vector, float, float, Color, tuple[str, ...]], ...] = (
-    ((-0.22, -0.02, 0.25), 0.50, 0.42, RED, ("astronaut", "chelsea", "coffee", "rocket.jpg", "hubble_deep_field.jpg")),
-    ((-0.20, 0.00, 0.67), 0.34, -0.20, BLUE, ("chelsea", "coffee", "rocket.jpg", "astronaut", "coins")),
-    ((0.30, -0.44, 0.15), 0.30, 0.95, YELLOW, ("coffee", "hubble_deep_field.jpg", "astronaut", "chelsea", "retina.jpg")),
+    ((-0.22, -0.02, 0.25), 0.50, 0.42, RED, ("astronaut", "chelsea", "coffee", ROCKET, HUBBLE)),
+    ((-0.20, 0.00, 0.67), 0.34, -0.20, BLUE, ("chelsea", "coffee", ROCKET, "astronaut", "coins")),
+    (
+        (0.30, -0.44, 0.15),
+        0.30,
+        0.95,
+        YELLOW,
+        ("coffee", HUBBLE, "astronaut", "chelsea", "retina.jpg"),
+    ),
 )
 """Middle, side, turn, colour of the frames, and pictures of the four sides and the top."""
 BALLS: tuple[tuple[float, float, float, Color], ...] = (
@@ -37,7 +44,8 @@ BALLS: tuple[tuple[float, float, float, Color], ...] = (
 )
 """Place, radius and colour of glossy balls."""
 TREES = (
-    (95, 1.02, 1.15), (128, 0.98, 0.8), (152, 1.05, 1.0), (200, 1.04, 0.7), (60, 1.06, 0.75), (20, 1.02, 0.9), (-52, 1.06, 0.62),
+    (95, 1.02, 1.15), (128, 0.98, 0.8), (152, 1.05, 1.0), (200, 1.04, 0.7), (60, 1.06, 0.75), (20, 1.02, 0.9),
+    (-52, 1.06, 0.62),
 )  # fmt: skip
 """Direction in degrees, distance from the middle, and size."""
 """Direction from the middle in degrees, distance from it, and size of trees."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -23,6 +23,7 @@ Placed = tuple[Float[Tensor, "3 N"], Float[Tensor, "3 N"]]
 """Points, and normals that point outwards."""
 
 
+@runtime_checkable
 class Surface(Protocol):
     """A piece of a surface."""
 
@@ -170,9 +171,7 @@ class Ball:
         distance = torch.minimum(_ahead(-b - root), _ahead(root - b))
         distance = torch.where(inside >= 0, distance, math.inf)
         x, y, z = (start + _finite(distance) * directions) / self.radius
-        return distance, torch.stack(
-            [torch.atan2(y, x) / (2 * math.pi) + 0.5, z.clamp(-1, 1).acos() / math.pi]
-        )
+        return distance, torch.stack([torch.atan2(y, x) / (2 * math.pi) + 0.5, z.clamp(-1, 1).acos() / math.pi])
 
     def place(self, at: Float[Tensor, "2 N"]) -> Placed:
         """Return the points and normals at coordinates."""

@@ -71,7 +71,9 @@ class Sky:
 
     def light(self, directions: Float[Tensor, "3 N"]) -> Float[Tensor, "3 N"]:
         """Return the light of directions without the sun."""
-        zenith, horizon, below = (directions.new_tensor(each)[:, None] for each in (self.zenith, self.horizon, self.below))
+        zenith, horizon, below = (
+            directions.new_tensor(each)[:, None] for each in (self.zenith, self.horizon, self.below)
+        )
         height = directions[2:].clamp(-1, 1)
         above = horizon + (zenith - horizon) * height.clamp_min(0).sqrt()
         return torch.where(height >= 0, above, below + (horizon - below) * (1 + 4 * height).clamp_min(0))
@@ -190,5 +192,6 @@ def _near(
     return ((off <= reach**2) & (along > -reach)).nonzero().squeeze(1)
 
 
-def _rows(directions: Float[Tensor, "3 M"], rows: Int64[Tensor, " R"]) -> Float[Tensor, "3 R"]:
+def _rows(directions: Float[Tensor, "3 M"], rows: Int64[Tensor, " R"]) -> Float[Tensor, "3 _"]:
+    """Return the directions of some rays; one direction stays one."""
     return directions if directions.shape[1] == 1 else directions[:, rows]

@@ -79,7 +79,5 @@ def _transforms(cameras: Sequence[Camera], names: Sequence[str]) -> dict[str, ob
     one = cameras[0]
     lens = {"fl_x": one.fx, "fl_y": one.fy, "cx": one.cx, "cy": one.cy, "w": one.width, "h": one.height}
     poses = [np.linalg.inv(camera.viewmats.numpy()) @ OPENGL for camera in cameras]
-    frames = [
-        {"file_path": name, "transform_matrix": pose.tolist()} for name, pose in zip(names, poses, strict=False)
-    ]
+    frames = [{"file_path": name, "transform_matrix": pose.tolist()} for name, pose in zip(names, poses, strict=False)]
     return {"camera_model": "PINHOLE", **lens, "ply_file_path": POINT_FILE, "frames": frames}

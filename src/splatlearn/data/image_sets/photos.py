@@ -12,7 +12,6 @@ from PIL import Image
 from splatlearn.core.errors import InputError
 from splatlearn.data.image_sets.samples import ImageList
 from splatlearn.images.decoding import decode
-from splatlearn.images.errors import DataError
 from splatlearn.images.installed import installed_file
 from splatlearn.images.tiles import tile_starts
 
