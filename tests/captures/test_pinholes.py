@@ -8,7 +8,7 @@ import pytest
 from captures.pictures import pinhole, seen_through
 from captures.test_lenses import ALL, lens_of
 from splatlearn.captures.lenses import Lens
-from splatlearn.captures.photographs.pinholes import WIDEST, pinhole_of, resampling
+from splatlearn.captures.photographs.pinholes import WIDEST, pinhole_of, resampling, result_of
 from splatlearn.core.errors import InputError
 
 DISTORTED = [name for name in ALL if name not in ("PINHOLE", "SIMPLE_PINHOLE", "EQUIRECTANGULAR")]
@@ -105,9 +105,11 @@ def test_a_lens_without_distortion_is_its_own_pinhole() -> None:
     assert pinhole_of(pinhole(64, 48)) == pinhole(64, 48)
 
 
-def test_a_panorama_is_refused_with_what_to_do() -> None:
-    with pytest.raises(InputError, match="EQUIRECTANGULAR shows all directions.*cut the panoramas into pictures"):
-        pinhole_of(lens_of("EQUIRECTANGULAR"))
+def test_no_pinhole_takes_the_place_of_a_panorama() -> None:
+    lens = lens_of("EQUIRECTANGULAR")
+    with pytest.raises(InputError, match="EQUIRECTANGULAR shows all directions"):
+        pinhole_of(lens)
+    assert result_of(lens) == lens and result_of(pinhole(64, 48)) == pinhole(64, 48)
 
 
 def test_a_lens_that_looks_aside_is_refused() -> None:

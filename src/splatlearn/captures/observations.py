@@ -45,8 +45,8 @@ def track_errors(capture: Capture) -> NDArray[np.float64]:
 class ObservedDepths:
     """Depths of the points that one view of a capture observes.
 
-    - `pixels` [N, 2]: where they were seen; `depths` [N]: along the camera's axis, units of the capture's world, above
-      0; `weights` [N]: how far each is to be believed, from 0 to 1.
+    - `pixels` [N, 2]: where they were seen; `depths` [N]: along the camera's axis, in a panorama the distance, units of
+      the capture's world, above 0; `weights` [N]: how far each is to be believed, from 0 to 1.
     """
 
     pixels: NDArray[np.float64]
@@ -88,7 +88,8 @@ class TrackDepths:
             return ObservedDepths(np.zeros((0, 2)), np.zeros(0), np.zeros(0))
         part = self._order[self._bounds[index] : self._bounds[index + 1]]
         pose, pixels = view.world_to_camera, tracks.pixels[part]
-        depths = self.capture.points.xyz[self._owners[part]] @ pose[2, :3] + pose[2, 3]
+        points = self.capture.points.xyz[self._owners[part]] @ pose[:3, :3].T + pose[:3, 3]
+        depths = np.linalg.norm(points, axis=1) if view.lens.is_panorama else points[:, 2]
         if pinhole is not None:
             pixels = pinhole.project(view.lens.unproject(pixels)).astype(np.float64)
         weights = self._weights[part]

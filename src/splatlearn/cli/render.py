@@ -34,6 +34,7 @@ def render_command(
     frames: int = FRAMES,
     size: tuple[int, int] = SIZE,
     background: Literal["black", "white"] = "black",
+    panorama: bool = False,
     film: bool = False,
     device: str = "auto",
     overwrite: bool = False,
@@ -48,6 +49,7 @@ def render_command(
         frames: Number of pictures of an orbit.
         size: Width and height of the pictures of an orbit, in pixels.
         background: The colour of what no Gaussian covers.
+        panorama: Render all directions from where each camera stands, as equirectangular pictures.
         film: Also write film.mp4, which needs the program ffmpeg.
         device: The device: auto, cpu, cuda or cuda:1.
         overwrite: Replace files that an earlier call wrote to the folder.
@@ -56,6 +58,7 @@ def render_command(
     import torch
     from PIL import Image
 
+    from splatlearn.core.cameras import Camera
     from splatlearn.core.device import choose_device
     from splatlearn.core.disk.atomic import replacing
     from splatlearn.rendering import render
@@ -69,6 +72,8 @@ def render_command(
     if path != "orbit":
         note_unused({"frames": frames != FRAMES, "size": tuple(size) != SIZE}, "without an orbit")
     cameras = _cameras(read, path, frames, size)
+    if panorama:
+        cameras = [Camera.panorama(camera.height, camera.width, camera.viewmats) for camera in cameras]
     names = [f"frame-{number:04d}.png" for number in range(len(cameras))]
     outputs = outputs_in(out, [*names, *([FILM] if film else [])], overwrite)
     gaussians = read.gaussians.to(on)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from splatlearn.captures import Capture, Photographs, View
 from splatlearn.captures.photographs import Photo
+from splatlearn.core.cameras import Camera
 from splatlearn.images.errors import UnreadableImage
 from splatlearn.reconstruction.results.scene_run import SceneRun, shown_background, snapshots
 from splatlearn.rendering.compositing import background_colors
@@ -22,6 +23,8 @@ MOST_PHOTOGRAPHS = 48
 MOST_SNAPSHOTS = 12
 PAGE_SIZE = 800
 """Longer side of the photographs in the page, pixels."""
+STANDING = (600, 800, 90.0)
+"""Height, width and angle of the view that the page has where a panorama was taken."""
 LEAD = "Drag to walk around, turn the wheel to go nearer; choose a photograph to compare with."
 
 
@@ -50,7 +53,8 @@ def run_scene(run: SceneRun) -> ViewedScene:
         listed = [
             _photograph(photographs, index, index in shown, quality, background) for index in range(len(photographs))
         ]
-    pictures = _thinned(snapshots(run.folder))
+    has_panoramas = any(view.lens.is_panorama for view in views)
+    pictures = [] if has_panoramas else _thinned(snapshots(run.folder))
     gaussians = run.gaussians
     colors = tuple(float(value) for value in background)
     assert len(colors) == 3
@@ -87,6 +91,9 @@ def _photograph(
         except UnreadableImage:
             pixels = None
     camera = photographs.camera(index)
+    if camera.projection.is_spherical:
+        # The page draws parts of a plane: it stands where the panorama was taken, and looks where its middle is.
+        camera, pixels = Camera.pinhole(*STANDING, viewmats=camera.viewmats), None
     return ScenePhotograph(view.name, camera, pixels, quality.get(view.name), view.split == "test")
 
 

@@ -88,7 +88,7 @@ def looked_at(capture: Capture) -> Vector:
 
 def _gap(capture: Capture) -> tuple[float | None, Vector | None]:
     """The widest gap between cameras round what they look at, in degrees, and the direction of its middle."""
-    if len(capture) < 3:
+    if len(capture) < 3 or any(view.lens.is_panorama for view in capture.views):
         return None, None
     middle, up, centers = looked_at(capture), capture.up, capture.centers
     inward = ((middle - centers) * capture.world_to_camera[:, 2, :3]).sum(axis=1) > 0

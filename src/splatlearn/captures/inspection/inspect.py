@@ -79,6 +79,8 @@ def _facts(capture: Capture, geometry: Geometry, qualities: Qualities) -> dict[s
         "held out": f"{len(capture.held_out):,} of {len(views):,} views: "
         + (listed([views[index].name for index in capture.held_out]) or "none"),
     }
+    if panoramas := sum(view.lens.is_panorama for view in views):
+        facts["panoramas"] = f"{panoramas:,}, fitted as they are"
     if masks := sum(view.mask_path is not None for view in views):
         facts["masks"] = f"{masks:,} of {len(views):,} photographs"
     if len(geometry.errors):

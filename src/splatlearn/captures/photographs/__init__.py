@@ -1,4 +1,4 @@
-"""Photographs as a pinhole camera would have taken them, decoded when needed, within a budget of memory."""
+"""Photographs as a pinhole camera would have taken them, and panoramas: decoded when needed, within a budget."""
 
 from splatlearn.captures.photographs.photographs import Photo, Photographs
 

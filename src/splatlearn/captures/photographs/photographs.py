@@ -54,13 +54,13 @@ Prepared = tuple[Bytes, Bytes | None, Depths | None]
 
 @dataclass(frozen=True, eq=False)
 class Photo:
-    """A photograph as a pinhole camera would have taken it.
+    """A photograph as a pinhole camera would have taken it, or a panorama.
 
     - `pixels` [H, W, 3]: red, green and blue in bytes; [H, W, 4] with opacity, not multiplied, if some is transparent.
     - `mask` [H, W]: 0 where the photograph must not be used, 255 where it counts; None if all of it counts.
     - `camera`: of H x W pixels, in the world or in the frame that `Photographs` was given.
-    - `depth` [H, W]: along the camera's axis, in the same world; 0 where there is none. None for photographs without a
-      depth map, and unless `Photographs` was asked for them.
+    - `depth` [H, W]: along the camera's axis, or the distance in a panorama, in the same world; 0 where there is none.
+      None for photographs without a depth map, and unless `Photographs` was asked for them.
     """
 
     name: str
@@ -93,8 +93,7 @@ class Photographs:
     and the number of workers. Use it as a context manager, or call `close`, to end the workers.
 
     Indexing raises UnreadableImage, with the photograph's `name` and a `reason`, for a file that is damaged or has
-    vanished; the next access tries again. Raises InputError for a budget that does not hold two photographs, and for
-    panoramas.
+    vanished; the next access tries again. Raises InputError for a budget that does not hold two photographs.
     """
 
     def __init__(
@@ -181,10 +180,12 @@ class Photographs:
 
     def camera(self, index: int) -> Camera:
         """Return the camera of a photograph, which is known before the photograph is decoded."""
-        view, pinhole = self.views[index], self._plans[index].pinhole
+        view, lens = self.views[index], self._plans[index].result
         # In float64 up to here: worlds may be far from their origin.
         moved = torch.from_numpy(self._frame.cameras(view.world_to_camera)).float()
-        return Camera(pinhole.width, pinhole.height, pinhole.fx, pinhole.fy, pinhole.cx, pinhole.cy, viewmats=moved)
+        if lens.is_panorama:
+            return Camera.panorama(lens.height, lens.width, moved)
+        return Camera(lens.width, lens.height, lens.fx, lens.fy, lens.cx, lens.cy, viewmats=moved)
 
     @property
     def held_bytes(self) -> int:
@@ -202,7 +203,7 @@ class Photographs:
         """One sentence on the processing of the photographs and the memory that they take."""
         pairs = list(zip(self.views, self._plans, strict=True))
         before = _sizes((view.lens.width, view.lens.height) for view in self.views)
-        after = _sizes((plan.pinhole.width, plan.pinhole.height) for plan in self._plans)
+        after = _sizes((plan.result.width, plan.result.height) for plan in self._plans)
         models = sorted({view.lens.model for view, plan in pairs if plan.resamples})
         scaled = any(plan.lens != view.lens for view, plan in pairs)
         steps = [

@@ -31,6 +31,11 @@ WHOLE = 254.0
 """Smallest interpolated value, out of 255, at which a pixel of a mask counts: all pixels that it is made from do."""
 
 
+def result_of(lens: Lens) -> Lens:
+    """Return the lens of what is fitted: a panorama stays one, and a pinhole takes the place of every other lens."""
+    return lens if lens.is_panorama else pinhole_of(lens)
+
+
 def pinhole_of(lens: Lens) -> Lens:
     """Return the pinhole, of model "PINHOLE", that takes the place of a lens; the rule is at the head of the module.
 
@@ -38,8 +43,8 @@ def pinhole_of(lens: Lens) -> Lens:
     """
     if lens.is_panorama:
         raise InputError(
-            "camera model: EQUIRECTANGULAR shows all directions, which no flat picture does; cut the panoramas into "
-            "pictures of 90 degrees first (pycolmap's example panorama_sfm.py does it)"
+            "camera model: EQUIRECTANGULAR shows all directions, which no flat picture does; a panorama is fitted as "
+            "it is"
         )
     if lens.is_pinhole:
         return Lens.pinhole(lens.width, lens.height, lens.fx, lens.fy, lens.cx, lens.cy)

@@ -1,4 +1,4 @@
-"""From a file to the pixels that a pinhole camera sees: decoded, scaled down, undistorted."""
+"""From a file to the pixels that are fitted: decoded, scaled down, undistorted unless it is a panorama."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from splatlearn.captures.lenses import Lens
 from splatlearn.captures.photographs.depths import decode_depth
 from splatlearn.captures.photographs.disk_cache import DiskCache
 from splatlearn.captures.photographs.pictures import decode_mask, decode_picture
-from splatlearn.captures.photographs.pinholes import pinhole_of, resampling
+from splatlearn.captures.photographs.pinholes import resampling, result_of
 from splatlearn.images.errors import UnreadableImage
 
 
@@ -22,21 +22,21 @@ class Plan:
     """The lenses of a view's photograph before and after undistortion, known without decoding it.
 
     - `lens`: of the photograph once it is scaled down.
-    - `pinhole`: of the result.
+    - `result`: a pinhole, or the panorama itself.
     """
 
     lens: Lens
-    pinhole: Lens
+    result: Lens
 
     @property
     def resamples(self) -> bool:
         """Whether the lens has a distortion to be taken out."""
-        return not self.lens.is_pinhole
+        return not (self.lens.is_pinhole or self.lens.is_panorama)
 
     @property
     def pixels(self) -> int:
         """The pixels of the result."""
-        return self.pinhole.width * self.pinhole.height
+        return self.result.width * self.result.height
 
     @property
     def largest(self) -> int:
@@ -49,13 +49,13 @@ def planned(lens: Lens, max_size: int | None) -> Plan:
 
     Photographs are never enlarged. Both axes are scaled by the ratios of the whole numbers of pixels.
     """
-    pinhole = pinhole_of(lens)
-    longest = max(pinhole.width, pinhole.height)
+    result = result_of(lens)
+    longest = max(result.width, result.height)
     if max_size is None or longest <= max_size:
-        return Plan(lens, pinhole)
+        return Plan(lens, result)
     ratio = max_size / longest
     lens = lens.scaled(max(1, int(lens.width * ratio + 1e-9)), max(1, int(lens.height * ratio + 1e-9)))
-    return Plan(lens, pinhole_of(lens))
+    return Plan(lens, result_of(lens))
 
 
 def prepare_depth(view: View, plan: Plan) -> Float32[np.ndarray, "H W"] | None:
@@ -90,7 +90,7 @@ def prepare(
         return decode_picture(content, view.name, stored, size, view.orientation), mask
     key = DiskCache.key(content, f"{stored} {lens} {view.orientation}") if disk else ""
     pixels = disk.get(key) if disk else None
-    if pixels is None or pixels.shape[:2] != (plan.pinhole.height, plan.pinhole.width):
+    if pixels is None or pixels.shape[:2] != (plan.result.height, plan.result.width):
         pixels = resampling(lens).picture(decode_picture(content, view.name, stored, size, view.orientation))
         if disk:
             disk.put(key, pixels)

@@ -2,7 +2,7 @@
 
 from splatlearn.core.cameras.camera import GMAE_DISTANCE, Camera
 from splatlearn.core.cameras.models import CameraModel, Lens, camera_model, camera_models, register_camera_model
-from splatlearn.core.cameras.panorama import Panorama, tangent_frames
+from splatlearn.core.cameras.panorama import Panorama, solid_angles, tangent_frames
 from splatlearn.core.cameras.pixel_grid import WHOLE_PICTURE, PixelGrid
 
 __all__ = [
@@ -16,5 +16,6 @@ __all__ = [
     "camera_model",
     "camera_models",
     "register_camera_model",
+    "solid_angles",
     "tangent_frames",
 ]

@@ -73,6 +73,12 @@ class Panorama(CameraModel):
         return (lens.fx / level).unsqueeze(-1) * east, (lens.fy / distance).unsqueeze(-1) * down
 
 
+def solid_angles(height: int) -> Float[Tensor, " H"]:
+    """Return the solid angles of pixels in the rows of a panorama, as weights whose mean is 1."""
+    borders = torch.linspace(-math.pi / 2, math.pi / 2, height + 1, dtype=torch.float64).sin()
+    return (borders.diff() * height / 2).float()
+
+
 def _level(x: Tensor, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
     """Return the distances of points from the vertical axis, and z, both moved off the axis where they are on it."""
     least = POLE * y.abs() + torch.finfo(y.dtype).tiny ** 0.5

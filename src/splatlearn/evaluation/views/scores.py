@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from splatlearn.captures.photographs import Photo
+from splatlearn.core.cameras import solid_angles
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.evaluation.views.depths import DepthScore, mean_depth_score, score_depth
 from splatlearn.fitting.losses.metrics import psnr, ssim
@@ -90,7 +91,9 @@ def score_views(
     - `seen`: called with each photograph and its rendering, colours cut to [0, 1].
     - `known`: returns what is known of the depths of a photograph; `unit`: units of the capture's world for one here.
 
-    Pixels that a mask leaves out do not count, and a photograph whose mask leaves out everything is left out itself.
+    Pixels of a panorama weigh by their solid angle in all scores (the PSNR is then WS-PSNR, Sun et al. 2017), so that
+    the poles, which have a row of pixels each, count no more than other directions. Pixels that a mask leaves out do
+    not count, and a photograph whose mask leaves out everything is left out itself.
     Infinite PSNRs of equal pictures count as 100 dB.
     """
     scores = []
@@ -115,6 +118,9 @@ def score_view(photo: Photo, color: Float[Tensor, "3 H W"], background: Backgrou
     picture = color[None]
     target = photo.pixels.permute(2, 0, 1)[None].to(color.device)
     weights = None if photo.mask is None else (photo.mask[None].to(color) / 255)
+    if photo.camera.projection.is_spherical:
+        shares = solid_angles(photo.camera.height).to(color)[None, :, None].expand(1, *color.shape[1:])
+        weights = shares if weights is None else weights * shares
     quality = float(psnr(picture, target, background, weights))
     return ViewScore(
         photo.name,

@@ -48,8 +48,10 @@ def look_at_point(cameras: Camera) -> Float[np.ndarray, " 3"] | None:
     """Return the point nearest to the axes of cameras [V], float64; None where they do not look at a common point.
 
     It is the least-squares point of all axes. Cameras look at it if nine of ten have it before them, and if the axes
-    fix it: those of cameras that look in parallel do not.
+    fix it: those of cameras that look in parallel do not. Panoramas look everywhere.
     """
+    if cameras.projection.is_spherical:
+        return None
     centers, axes = (each.detach().cpu().double().numpy() for each in (cameras.centers, cameras.axes))
     across = np.eye(3) - axes[:, :, None] * axes[:, None, :]
     total = across.sum(axis=0)

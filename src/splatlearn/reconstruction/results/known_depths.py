@@ -37,7 +37,7 @@ class KnownDepths:
         return DepthTargets(points=points) if len(points) else None
 
     def _observed(self, tracks: TrackDepths, photo: Photo) -> DepthPoints:
-        found = tracks.of(self._index[photo.name], _pinhole(photo.camera))
+        found = tracks.of(self._index[photo.name], _lens(photo.camera))
         return DepthPoints(
             torch.zeros(len(found), dtype=torch.int64),
             torch.from_numpy(found.pixels).float(),
@@ -46,6 +46,8 @@ class KnownDepths:
         )
 
 
-def _pinhole(camera: Camera) -> Lens:
+def _lens(camera: Camera) -> Lens:
+    if camera.projection.is_spherical:
+        return Lens("EQUIRECTANGULAR", camera.width, camera.height, (camera.width, camera.height))
     fx, fy, cx, cy = (float(each) for each in (camera.fx, camera.fy, camera.cx, camera.cy))
     return Lens.pinhole(camera.width, camera.height, fx, fy, cx, cy)

@@ -75,8 +75,14 @@ def _from_splats(source: str, capture: Capture, cap: int, seed: int) -> tuple[Ga
 
 
 def _cameras(photographs: Photographs) -> Camera:
-    """The cameras of photographs as one batch; they differ in size, which a start does not look at."""
+    """The cameras of photographs as one batch; they differ in size, which a start does not look at.
+
+    A panorama among them makes panoramas of all, which look at no common point.
+    """
     each = [photographs.camera(index) for index in range(len(photographs))]
     viewmats = torch.stack([camera.viewmats for camera in each])
+    for camera in each:
+        if camera.projection.is_spherical:
+            return replace(camera, viewmats=viewmats)
     lens = {name: torch.tensor([float(getattr(camera, name)) for camera in each]) for name in ("fx", "fy", "cx", "cy")}
     return replace(each[0], viewmats=viewmats, **lens)

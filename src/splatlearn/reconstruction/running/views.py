@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
 from splatlearn.captures.photographs import Photo, Photographs
-from splatlearn.core.cameras import Camera
+from splatlearn.core.cameras import Camera, solid_angles
 from splatlearn.core.randomness import Purpose, generator
 from splatlearn.fitting.terms.targets import DepthTargets
 from splatlearn.images.errors import UnreadableImage
@@ -121,7 +121,8 @@ class StepViews:
 def target_of(photo: Photo, downscale: int = 1, depth: DepthTargets | None = None) -> Target:
     """A photograph as a target, its sides divided by `downscale` but not below `SMALLEST` for the longer.
 
-    `depth`: what is known of its depths, of which single ones of a map are kept.
+    `depth`: what is known of its depths, of which single ones of a map are kept. Pixels of a panorama weigh by their
+    solid angle.
     """
     camera, pixels, mask = photo.camera, photo.pixels, photo.mask
     while downscale > 1 and max(camera.height, camera.width) // downscale < SMALLEST:
@@ -133,9 +134,10 @@ def target_of(photo: Photo, downscale: int = 1, depth: DepthTargets | None = Non
         pixels = _smaller(pixels, height, width)
         weights = None if weights is None else _means(weights[None], height, width)[0].eq(1).float()
         depth = None if depth is None else depth.resized((photo.camera.height, photo.camera.width), (height, width))
-    batch = camera.__class__(
-        camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy, viewmats=camera.viewmats[None]
-    )
+    if camera.projection.is_spherical:
+        shares = solid_angles(camera.height)[:, None].expand(camera.height, camera.width)
+        weights = shares if weights is None else weights * shares
+    batch = replace(camera, viewmats=camera.viewmats[None])
     # Bytes are kept in the layout of the file: the loss takes any.
     return Target(photo.name, batch, pixels.permute(2, 0, 1)[None], None if weights is None else weights[None], depth)
 
