@@ -24,6 +24,7 @@ from splatlearn.fitting.strategies.default import DefaultOptions, DefaultStrateg
 from splatlearn.fitting.strategies.mcmc import MCMCOptions, MCMCStrategy
 from splatlearn.fitting.strategies.strategy import Edits, Step
 from splatlearn.fitting.terms.regularisers import OpacityEntropy
+from splatlearn.fitting.terms.targets import DepthPoints, DepthTargets
 from splatlearn.fitting.terms.weight import Weight
 from splatlearn.rendering import render
 from splatlearn.runs.tensor_files import TensorFiles, write_tensors
@@ -84,8 +85,8 @@ def test_the_gradient_of_many_views_is_the_mean_of_their_gradients(
         losses.append(photometric_loss(made.color, each.targets, each.background))
     singles = [torch.autograd.grad(each, [*leaves.values()], retain_graph=True) for each in losses]
     for name, *of_views in zip(leaves, *singles, strict=True):
-        assert relative_error(whole[name], sum(of_views) / 3) < most, name
-    assert loss == pytest.approx(float(sum(losses).detach()) / 3, rel=1e-6)
+        assert relative_error(whole[name], torch.stack(of_views).mean(0)) < most, name
+    assert loss == pytest.approx(float(torch.stack(losses).detach().mean()), rel=1e-6)
 
 
 def parameters_of(start: Gaussians) -> dict[str, Tensor]:
@@ -111,7 +112,7 @@ def test_statistics_are_those_of_all_views(generator: torch.Generator) -> None:
         seen.append(strategy.state_dict())
     *singles, whole = seen
     for name in ("gradient_sums", "views"):
-        assert relative_error(whole[name], sum(each[name] for each in singles)) < 1e-4, name
+        assert relative_error(whole[name], torch.stack([each[name] for each in singles]).sum(0)) < 1e-4, name
     radii = torch.stack([each["radii"] for each in singles]).amax(0)
     assert torch.equal(whole["radii"], radii)
     assert float(whole["views"].max()) == 3.0
@@ -188,3 +189,24 @@ def test_errors_say_what_is_wrong(generator: torch.Generator) -> None:
     terms = SceneFit(start, 1.0, Watched(), SCHEDULE, [OpacityEntropy(Weight(0.1))])
     with pytest.raises(InputError, match="grid: expected whole pictures in a fit with terms"):
         terms.step_on([replace(batch, grid=PixelGrid(2))])
+
+
+def test_known_depths_of_single_views_are_joined(generator: torch.Generator) -> None:
+    maps = torch.rand(3, 1, 4, 5, generator=generator)
+    points = [
+        DepthPoints(
+            torch.zeros(count, dtype=torch.int64),
+            torch.rand(count, 2, generator=generator) * 4,
+            torch.ones(count),
+            torch.full((count,), 0.5),
+        )
+        for count in (2, 3)
+    ]
+    single = [DepthTargets(maps[0], points=points[0]), DepthTargets(maps[1]), DepthTargets(maps[2], points=points[1])]
+    joined = DepthTargets.cat(single).known((4, 5))
+    expected = [each.known((4, 5)) for each in single]
+    for place, each in enumerate(expected):
+        here = joined.views == place
+        for name in ("rows", "columns", "depths", "weights"):
+            assert torch.equal(getattr(joined, name)[here].sort().values, getattr(each, name).sort().values), name
+    assert len(joined.views) == sum(len(each.views) for each in expected)

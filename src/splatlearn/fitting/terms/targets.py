@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
 import torch
@@ -67,6 +68,23 @@ class DepthTargets:
         if self.weights is not None and (self.maps is None or self.weights.shape != self.maps.shape):
             wanted = "no weights without maps" if self.maps is None else f"weights of shape {list(self.maps.shape)}"
             raise InputError(f"weights: expected {wanted}, got {list(self.weights.shape)}")
+
+    @classmethod
+    def cat(cls, parts: Sequence[DepthTargets]) -> DepthTargets:
+        """Join what is known of one picture each, in order: all of them have maps and weights, or none has."""
+        maps = [each.maps for each in parts if each.maps is not None]
+        weights = [each.weights for each in parts if each.weights is not None]
+        points = [
+            replace(each.points, views=each.points.views + place)
+            for place, each in enumerate(parts)
+            if each.points is not None
+        ]
+        joined = (torch.cat([getattr(each, field.name) for each in points]) for field in fields(DepthPoints))
+        return cls(
+            torch.cat(maps) if maps else None,
+            torch.cat(weights) if weights else None,
+            DepthPoints(*joined) if points else None,
+        )
 
     def known(self, size: tuple[int, int], masks: Float[Tensor, "V H W"] | None = None) -> Known:
         """Return all places with a depth.

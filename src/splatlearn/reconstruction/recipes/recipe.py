@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from splatlearn.core.errors import InputError
 from splatlearn.reconstruction.recipes.capture_options import CaptureOptions
+from splatlearn.reconstruction.recipes.pace_options import PaceOptions
 from splatlearn.reconstruction.recipes.presets import Preset, preset_values
 from splatlearn.reconstruction.recipes.run_options import SceneRunOptions
 from splatlearn.reconstruction.recipes.scene_options import SceneOptions
@@ -46,6 +47,7 @@ class SceneRecipe(StoredRecipe):
     """Number of steps over which learning rates fall and Gaussians are added. An extended run keeps it. Default: that
     of --steps."""
     terms: TermOptions = field(default_factory=TermOptions)
+    pace: PaceOptions = field(default_factory=PaceOptions)
 
     def __post_init__(self) -> None:
         check_recipe(self)
@@ -73,7 +75,9 @@ class SceneRecipe(StoredRecipe):
         return dataclasses.replace(self, capture=capture, scene=scene, run=run, schedule_steps=schedule)
 
 
-GROUPS = {"capture": CaptureOptions, "run": SceneRunOptions, "scene": SceneOptions, "terms": TermOptions}
+GROUPS = {
+    "capture": CaptureOptions, "run": SceneRunOptions, "scene": SceneOptions, "terms": TermOptions, "pace": PaceOptions,
+}  # fmt: skip
 """The groups of options by the names of their fields."""
 
 
@@ -86,3 +90,9 @@ def check_recipe(recipe: SceneRecipe) -> None:
         getattr(recipe, name).check()
     if scene.steps is not None and scene.minutes is not None and not run.resume and recipe.schedule_steps is None:
         raise InputError("steps, minutes: expected one of the two, got both")
+    if scene.strategy == "mcmc":
+        for name in ("budget_exponent", "budget_adapts", "color_growth", "prune"):
+            if getattr(recipe.pace, name):
+                raise InputError(
+                    f"{name}: expected the strategy default or absgrad, got mcmc; it has a growth of its own"
+                )

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from splatlearn.fitting.scene_fit import SceneSchedule
 from splatlearn.fitting.scene_rates import SceneRates
+from splatlearn.fitting.strategies.budget import Budget
 from splatlearn.fitting.strategies.default import DefaultOptions, DefaultStrategy
 from splatlearn.fitting.strategies.mcmc import MCMCOptions, MCMCStrategy
 from splatlearn.fitting.strategies.strategy import Strategy
@@ -57,8 +58,12 @@ def strategy_of(recipe: SceneRecipe, start: int, cap: int) -> Strategy:
     """
     steps, name = recipe.schedule_steps, recipe.scene.strategy
     assert steps is not None
+    pace = recipe.pace
     if name != "mcmc":
-        return DefaultStrategy(DefaultOptions.for_steps(steps, cap, absgrad=name == "absgrad"))
+        usual = DefaultOptions.for_steps(steps, cap, absgrad=name == "absgrad")
+        exponent = pace.budget_exponent
+        budget = None if exponent is None else Budget(start, max(start, cap), exponent, pace.budget_adapts)
+        return DefaultStrategy(replace(usual, budget=budget, color_share=pace.color_growth, prune_share=pace.prune))
     options = MCMCOptions.for_steps(steps, cap)
     if recipe.preset == "paper":
         return MCMCStrategy(options)

@@ -152,7 +152,8 @@ class SceneResult:
 
     - `folder`: of the run; `steps`, `total`: steps done in all, and those of the recipe; `done`: of this call.
     - `scores`: of held-out views at the end, None for an interrupted run or a capture that holds none out.
-    - `count`: the number of Gaussians; `seconds`: spent in all steps of the run.
+    - `count`: the number of Gaussians; `seconds`: spent in all steps of the run;
+      `waited`: those of them in which this call waited for photographs to be decoded and scaled.
     - `requeue`: whether it stopped because SIGTERM or SIGUSR1 asked it to.
     """
 
@@ -162,6 +163,7 @@ class SceneResult:
     done: int
     count: int
     seconds: float
+    waited: float = 0.0
     scores: SceneScores | None = None
     requeue: bool = False
 

@@ -21,7 +21,7 @@ from splatlearn.fitting.scene_fit import SceneFit
 from splatlearn.images.errors import UnreadableImage
 from splatlearn.reconstruction.recipes.recipe import SceneRecipe
 from splatlearn.reconstruction.recipes.schedules import schedule_of, strategy_of, terms_of
-from splatlearn.reconstruction.results.evaluator import Evaluator, on_device
+from splatlearn.reconstruction.results.evaluator import Evaluator
 from splatlearn.reconstruction.results.known_depths import KnownDepths
 from splatlearn.reconstruction.results.scene_run import (
     SCENE,
@@ -41,7 +41,7 @@ from splatlearn.reconstruction.running.checkpoint import SceneProgress, frame_of
 from splatlearn.reconstruction.running.photos import identity_of, open_photographs
 from splatlearn.reconstruction.running.planning import expected_cost, fitting_cap, steps_in
 from splatlearn.reconstruction.running.starting import EXTENT, first_gaussians, gaussians_of
-from splatlearn.reconstruction.running.views import StepViews, downscale_at
+from splatlearn.reconstruction.running.views import StepViews, batches_of, downscale_at, grid_at
 from splatlearn.rendering.compositing import Background
 from splatlearn.runs.checkpoint_store import CheckpointError, set_aside
 from splatlearn.runs.folder import RECIPE, RunFolder, entered
@@ -105,6 +105,11 @@ class _Reconstruction:
         folder.check_recipe(resolved)
         strategy = strategy_of(resolved, progress.start, progress.cap)
         self.fit = SceneFit(start.to(self.device), EXTENT, strategy, schedule_of(resolved), terms_of(resolved))
+        if resolved.pace.stride > 1 and (self.fit.terms or self.fit.view_models.models):
+            raise InputError(
+                f"stride: expected 1 with terms of the loss or models of views, which see whole pictures, got "
+                f"{resolved.pace.stride}"
+            )
         if checkpoint is not None:
             self.fit.load_state_dict(tensors)
         self.recipe, self.progress, self.started_at = resolved, progress, progress.step
@@ -126,6 +131,8 @@ class _Reconstruction:
             write_whole(folder.path / RECIPE, resolved.lasting().to_json())
         self.logbook = Logbook(folder.path, progress.step, self.total)
         self.last_psnr = math.nan
+        self.waited = 0.0
+        """Seconds that steps of this process have waited for photographs."""
         for bad, problem in damaged.items():
             self.logbook.say(f"{problem}; renamed it to {set_aside(bad).name} and went on from step {self.started_at}")
 
@@ -172,26 +179,25 @@ class _Reconstruction:
             done=self.progress.step - self.started_at,
             count=self.fit.optimizer.count,
             seconds=self.progress.seconds,
+            waited=self.waited,
             scores=scores,
             requeue=heard in ASKED_BY_SCHEDULER,
         )
 
     def _step(self) -> None:
         """Make one step, and write it to the log."""
-        begun, progress, scene = time.perf_counter(), self.progress, self.recipe.scene
+        begun, progress, scene, pace = time.perf_counter(), self.progress, self.recipe.scene, self.recipe.pace
         assert scene.steps is not None and scene.coarse is not None and self.recipe.schedule_steps is not None
         known = len(self.views.unreadable)
-        target = self.views.at(progress.step, downscale_at(progress.step, self.recipe.schedule_steps, scene.coarse))
+        downscale = downscale_at(progress.step, self.recipe.schedule_steps, scene.coarse)
+        targets = self.views.step(progress.step, pace.views_per_step, downscale)
+        self.waited += time.perf_counter() - begun
         for name in [*self.views.unreadable][known:]:
             self._say_unreadable(name, self.views.unreadable[name])
-        if target is None or self._lacks_photographs():
+        if not targets or self._lacks_photographs():
             self._give_up(f"{len(self.views.unreadable)} of {len(self.training)} photographs cannot be read")
-        pixels = target.pixels.to(self.device)
-        weights = None if target.weights is None else target.weights.to(self.device)
-        depth = None if target.depth is None else target.depth.to(self.device)
-        result = self.fit.step(
-            on_device(target.camera, self.device), pixels, weights, self._background(progress.step), depth
-        )
+        grid = grid_at(progress.step, pace.stride, downscale, self.recipe.run.seed)
+        result = self.fit.step_on(batches_of(targets, self._background(progress.step), grid, self.device))
         self.progress = replace(
             progress,
             step=progress.step + 1,

@@ -71,7 +71,8 @@ def expected_cost(recipe: SceneRecipe, photographs: Photographs, fit: SceneFit, 
     degree = recipe.scene.degree or 0
     photos = min(photographs.budget, photographs.all_bytes)
     process = psutil.Process().memory_info().rss
-    memory = process + bytes_per_gaussian(degree) * cap + PIXEL * _pixels(photographs) + photos
+    pixels = recipe.pace.views_per_step * _pixels(photographs)
+    memory = process + bytes_per_gaussian(degree) * cap + PIXEL * pixels + photos
     done = fit.done
     seconds = sum(_seconds_of(recipe, step, total, small, large) for step in range(done, total))
     return Expected(seconds, memory)
@@ -131,8 +132,9 @@ def _seconds_of(recipe: SceneRecipe, step: int, total: int, small: float, large:
     grown = min(1.0, step / max(1.0, GROWN * steps))
     whole = small * math.pow(max(large, small) / small, grown)
     downscale = downscale_at(step, steps, recipe.scene.coarse or 0.0)
+    pixels = 1 / downscale**2 if downscale > 1 else 1 / recipe.pace.stride**2
     # About half of a step's time is spent per Gaussian, and half per pixel.
-    return whole * (0.5 + 0.5 / downscale**2)
+    return recipe.pace.views_per_step * whole * (0.5 + 0.5 * pixels)
 
 
 def _last_count(recipe: SceneRecipe, fit: SceneFit, cap: int) -> int:

@@ -10,11 +10,15 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from splatlearn.captures.photographs import Photo, Photographs
-from splatlearn.core.cameras import Camera, solid_angles
+from splatlearn.core.cameras import WHOLE_PICTURE, Camera, PixelGrid, solid_angles
 from splatlearn.core.randomness import Purpose, generator
+from splatlearn.fitting import ViewBatch
+from splatlearn.fitting.draws import Draw, Draws
 from splatlearn.fitting.terms.targets import DepthTargets
 from splatlearn.images.errors import UnreadableImage
+from splatlearn.reconstruction.results.evaluator import on_device
 from splatlearn.reconstruction.results.known_depths import KnownDepths
+from splatlearn.rendering.compositing import Background
 
 DOWNSCALES = (4, 2)
 """Divisors of the sides of photographs in the first and the second half of the coarse steps."""
@@ -54,6 +58,14 @@ def downscale_at(step: int, steps: int, coarse: float) -> int:
     return DOWNSCALES[min(int(step / span * len(DOWNSCALES)), len(DOWNSCALES) - 1)]
 
 
+def grid_at(step: int, stride: int, downscale: int, seed: int) -> PixelGrid:
+    """The pixels that a step, counted from 0, sees: a random grid, and all of photographs that are scaled down."""
+    if stride == 1 or downscale > 1:
+        return WHOLE_PICTURE
+    left, top = (Draws(seed, step).uniforms(Draw.GRID, 2) * stride).long().tolist()
+    return PixelGrid(stride, left, top)
+
+
 class StepViews:
     """The photograph of each step; those of the next steps are decoded in advance.
 
@@ -75,13 +87,13 @@ class StepViews:
         self._scaled: dict[int, Target] = {}
         self._scaled_bytes = self._downscale = 0
 
-    def at(self, step: int, downscale: int) -> Target | None:
-        """The photograph of a step, counted from 0, divided by `downscale`; None where none can be read any more.
+    def at(self, number: int, downscale: int) -> Target | None:
+        """Photograph `number` of all epochs, from 0, divided by `downscale`; None where none can be read any more.
 
         The photograph that follows in the order takes the place of one that cannot be read.
         """
         count = len(self.photographs)
-        epoch, place = divmod(step, count)
+        epoch, place = divmod(number, count)
         order = self._order(epoch)
         if place == 0 or self._downscale != downscale:
             self.photographs.prefetch(self._readable([*order[place:], *self._order(epoch + 1)]))
@@ -98,6 +110,11 @@ class StepViews:
                 # A mask has a name of its own.
                 self.unreadable[name] = error.reason if error.name == name else f"{error.name}: {error.reason}"
         return None
+
+    def step(self, step: int, count: int, downscale: int) -> list[Target]:
+        """The `count` photographs of a step, counted from 0; none where no photograph can be read any more."""
+        targets = [self.at(step * count + each, downscale) for each in range(count)]
+        return [each for each in targets if each is not None]
 
     def _order(self, epoch: int) -> list[int]:
         if self._epoch is None or self._epoch[0] != epoch:
@@ -116,6 +133,40 @@ class StepViews:
             self._scaled[index] = made
             self._scaled_bytes += made.nbytes
         return made
+
+
+def batches_of(targets: list[Target], background: Background, grid: PixelGrid, device: torch.device) -> list[ViewBatch]:
+    """The photographs of a step in batches of one size, in the order in which their sizes come.
+
+    - `background`: a name, or a colour [3]; `grid`: the pixels of all of them that are seen.
+    """
+    groups: dict[tuple[object, ...], list[Target]] = {}
+    for each in targets:
+        known = each.depth
+        depths = None if known is None else (known.maps is None, known.weights is None)
+        shape = (each.camera.height, each.camera.width, each.camera.model, each.pixels.shape[1])
+        kind = (*shape, each.weights is None, depths)
+        groups.setdefault(kind, []).append(each)
+    return [_batch_of(group, background, grid, device) for group in groups.values()]
+
+
+def _batch_of(targets: list[Target], background: Background, grid: PixelGrid, device: torch.device) -> ViewBatch:
+    first, *others = targets
+    camera, pixels, weights, depth = first.camera, first.pixels, first.weights, first.depth
+    if others:
+        cameras = [each.camera for each in targets]
+        # As a camera of one view has them: the same numbers give the same bits.
+        lens = {
+            name: torch.tensor([float(getattr(each, name)) for each in cameras], dtype=torch.float64)
+            for name in ("fx", "fy", "cx", "cy")
+        }
+        camera = replace(camera, viewmats=torch.cat([each.viewmats for each in cameras]), **lens)
+        pixels = torch.cat([each.pixels for each in targets])
+        weights = None if weights is None else torch.cat([each.weights for each in targets if each.weights is not None])
+        depth = None if depth is None else DepthTargets.cat([each.depth for each in targets if each.depth is not None])
+    weights = None if weights is None else weights.to(device)
+    depth = None if depth is None else depth.to(device)
+    return ViewBatch(on_device(camera, device), pixels.to(device), weights, background, depth, grid=grid)
 
 
 def target_of(photo: Photo, downscale: int = 1, depth: DepthTargets | None = None) -> Target:

@@ -1,0 +1,39 @@
+"""Options of a reconstruction: what a step sees, and how the number of Gaussians follows the steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from splatlearn.core.errors import InputError
+from splatlearn.runs.recipe import check_range
+
+
+@dataclass(frozen=True)
+class PaceOptions:
+    """What a step sees, and how the number of Gaussians follows the steps."""
+
+    views_per_step: int = 1
+    """Number of photographs in each step, whose gradients are averaged; a step takes as much longer."""
+    stride: int = 1
+    """After the coarse steps, render every n-th pixel in each direction, from another one in each step: n² times fewer
+    pixels, each as in the whole photograph."""
+    budget_exponent: float | None = None
+    """Let the number of Gaussians follow Turbo-GS's curve with this exponent up to --max-gaussians: below 1 early, at 1
+    evenly, above 1 late. For the strategies default and absgrad. Default: add those whose gradients are large."""
+    budget_adapts: bool = False
+    """Raise the exponent of the budget while the loss falls faster than before, and lower it when it slows down."""
+    color_growth: float = 0.0
+    """Share of the edits in which Gaussians are also added where colours are pulled; Turbo-GS has 0.2. For the
+    strategies default and absgrad."""
+    prune: float = 0.0
+    """Share of the Gaussians to remove once no more are added: those that the photographs miss least; Turbo-GS removes
+    0.6. For the strategies default and absgrad."""
+
+    def check(self) -> None:
+        """Raise InputError naming the first option outside of its range."""
+        check_range("a number above 0", lambda value: value > 0, views_per_step=self.views_per_step, stride=self.stride)
+        check_range("a number from -10 to 10", lambda value: -10 <= value <= 10, budget_exponent=self.budget_exponent)
+        check_range("a number from 0 to 1", lambda value: 0 <= value <= 1, color_growth=self.color_growth)
+        check_range("a number from 0, below 1", lambda value: 0 <= value < 1, prune=self.prune)
+        if self.budget_adapts and self.budget_exponent is None:
+            raise InputError("budget_adapts: expected a budget_exponent that it changes, got none")
