@@ -144,7 +144,7 @@ def test_a_recipe_of_an_earlier_version_has_one_view_a_step(photos: Path, tmp_pa
         ({"prune": 1.0}, "prune: expected a number from 0, below 1"),
         ({"budget_adapts": True, "strategy": "default"}, "budget_adapts: expected a budget_exponent"),
         ({"budget_exponent": 1.0}, "budget_exponent: expected the strategy default or absgrad, got mcmc"),
-        ({"stride": 2, "distortion": 0.1}, "stride: expected 1 with terms of the loss"),
+        ({"stride": 2, "distortion": 0.1}, "stride: expected 1 with panoramas, terms"),
         ({"prune": 0.5, "preset": "quality"}, "prune: expected the strategy default or absgrad, got mcmc"),
     ],
 )

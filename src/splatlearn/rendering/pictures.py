@@ -51,7 +51,7 @@ class Rendering:
 INFO = ("weights", "absgrad")
 """What `render` collects on request beside what costs nothing."""
 STRIDED = ("cpu",)
-"""Backends whose way for scenes renders grids of pixels."""
+"""Backends whose way for scenes renders grids of pixels, but for panoramas, whose pixels are no affine picture."""
 
 
 def render(
@@ -103,7 +103,7 @@ def render(
         with torch.no_grad():
             check_finite("look at how the camera was made", viewmats=camera.viewmats)
     chosen = scene_backend(gaussians, camera, backend)
-    if grid != WHOLE_PICTURE and chosen not in STRIDED:
+    if grid != WHOLE_PICTURE and (chosen not in STRIDED or camera.model == "panorama"):
         chosen = None
     if chosen is not None and (asked is not None or is_scene(gaussians, camera, chosen)):
         color, transmittance, collected = render_scene(

@@ -105,10 +105,11 @@ class _Reconstruction:
         folder.check_recipe(resolved)
         strategy = strategy_of(resolved, progress.start, progress.cap)
         self.fit = SceneFit(start.to(self.device), EXTENT, strategy, schedule_of(resolved), terms_of(resolved))
-        if resolved.pace.stride > 1 and (self.fit.terms or self.fit.view_models.models):
+        sees_whole = self.fit.terms or self.fit.view_models.models or self.training.camera(0).model == "panorama"
+        if resolved.pace.stride > 1 and sees_whole:
             raise InputError(
-                f"stride: expected 1 with terms of the loss or models of views, which see whole pictures, got "
-                f"{resolved.pace.stride}"
+                "stride: expected 1 with panoramas, terms of the loss and models of views, which see whole pictures, "
+                f"got {resolved.pace.stride}"
             )
         if checkpoint is not None:
             self.fit.load_state_dict(tensors)
