@@ -16,6 +16,8 @@ import numpy.lib.recfunctions as rfn
 import pytest
 import torch
 
+from files.builders import attributes_of, first_spz, gltf, ksplat
+from files.builders import first_sog as whole_sog_1
 from files.clouds import random_cloud, sh_of
 from files.mutations import mutate
 from splatlearn.core.gaussians import Gaussians
@@ -26,11 +28,27 @@ from splatlearn.files.spz.container import SpzVersion
 MUTATIONS = int(os.environ.get("SPLATLEARN_MUTATIONS", "300"))
 MOST_MEMORY = 100_000_000
 SPZ_VERSIONS: dict[str, SpzVersion] = {"spz 2": 2, "spz 3": 3, "spz 4": 4, "spz unpacked": 2}
-FILES = ("ply", "ascii ply", "flat ply", "list ply", "compressed ply", "gsplat ply", *SPZ_VERSIONS, "sog", "first sog")
+FILES = (
+    *("ply", "ascii ply", "flat ply", "list ply", "compressed ply", "gsplat ply"),
+    *(*SPZ_VERSIONS, "spz 1", "sog", "first sog", "sog 1"),
+    *("splat", "ksplat 0", "ksplat 1", "ksplat 2", "glb", "gltf"),
+)
+ENDINGS = {"splat": ".splat", "gltf": ".gltf"}
+"""Of names without which a reader does not know the format, or where numbers are."""
 
 
 def good_file(kind: str, folder: Path) -> bytes:
-    cloud = random_cloud(torch.Generator().manual_seed(0), count=300, degree=0 if kind == "gsplat ply" else 1)
+    degree = 0 if kind in ("gsplat ply", "splat") else 1
+    cloud = random_cloud(torch.Generator().manual_seed(0), count=300, degree=degree)
+    match kind.split():
+        case ["spz", "1"]:
+            return first_spz(cloud)
+        case ["sog", "1"]:
+            return whole_sog_1(cloud)
+        case ["ksplat", compression]:
+            return ksplat(cloud, int(compression), side=4.0)
+        case ["gltf"]:
+            return json.dumps(gltf([{"attributes": attributes_of(cloud)}], [{"mesh": 0}])).encode()
     ending = "compressed.ply" if kind in ("compressed ply", "gsplat ply") else kind.split()[0 if "spz" in kind else -1]
     path = folder / f"good.{ending}"
     write_splats(path, cloud, spz_version=SPZ_VERSIONS.get(kind, 3))
@@ -91,7 +109,7 @@ def is_sound(cloud: Gaussians) -> bool:
 @pytest.mark.parametrize("kind", FILES)
 def test_mutations(kind: str, tmp_path: Path) -> None:
     good = good_file(kind, tmp_path)
-    path = tmp_path / "mutated"
+    path = tmp_path / f"mutated{ENDINGS.get(kind, '')}"
     path.write_bytes(good)
     assert is_sound(read_splats(path))
     rng = np.random.default_rng(FILES.index(kind))
@@ -111,10 +129,10 @@ def test_mutations(kind: str, tmp_path: Path) -> None:
     assert errors > MUTATIONS // 4
 
 
-@pytest.mark.parametrize("kind", FILES)
+@pytest.mark.parametrize("kind", [kind for kind in FILES if kind != "splat"])
 def test_cut_anywhere(kind: str, tmp_path: Path) -> None:
     good = good_file(kind, tmp_path)
-    path = tmp_path / "cut"
+    path = tmp_path / f"cut{ENDINGS.get(kind, '')}"
     step = max(1, len(good) // MUTATIONS)
     # The last number of an ASCII file may lose digits and stay a number.
     end = len(good) - (12 if kind == "ascii ply" else 0)
@@ -127,7 +145,7 @@ def test_cut_anywhere(kind: str, tmp_path: Path) -> None:
 def test_random_bytes(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     path = tmp_path / "random"
-    for start in (b"", b"ply\n", b"NGSP\4\0\0\0", b"\x1f\x8b\x08", b"PK\x03\x04"):
+    for start in (b"", b"ply\n", b"NGSP\4\0\0\0", b"\x1f\x8b\x08", b"PK\x03\x04", b"glTF\2\0\0\0", b"\0\1"):
         for size in (0, 10, 1000):
             path.write_bytes(start + rng.bytes(size))
             with pytest.raises(SplatFileError):

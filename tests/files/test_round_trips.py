@@ -24,6 +24,8 @@ LOWEST: dict[tuple[str, SpzVersion], float] = {
     ("a.spz", 4): 48,
     ("a.sog", 3): 57,
     ("meta.json", 3): 57,
+    ("a.glb", 3): 120,
+    ("a.gltf", 3): 120,
 }
 
 
@@ -59,13 +61,16 @@ def test_a_baked_picture_survives(name: str, tmp_path: Path, generator: torch.Ge
 
 @pytest.mark.parametrize("format", SPLAT_FORMATS)
 def test_the_format_may_be_named(format, tmp_path: Path, generator: torch.Generator) -> None:
-    cloud = random_cloud(generator, count=10, degree=1)
-    write_splats(tmp_path / "anything", cloud, format=format)
-    back = read_splats(tmp_path / "anything")
-    assert back.count == 10 and back.degree == 1 and [path.name for path in tmp_path.iterdir()] == ["anything"]
+    degree = min(1, WRITERS[format].highest_degree)
+    cloud = random_cloud(generator, count=10, degree=degree)
+    # Only .splat is known by its name alone.
+    name = "anything.splat" if format == "splat" else "anything"
+    write_splats(tmp_path / name, cloud, format=format)
+    back = read_splats(tmp_path / name)
+    assert back.count == 10 and back.degree == degree and [path.name for path in tmp_path.iterdir()] == [name]
 
 
-@pytest.mark.parametrize("name", ["a.ply", "a.compressed.ply", "a.spz", "a.sog"])
+@pytest.mark.parametrize("name", ["a.ply", "a.compressed.ply", "a.spz", "a.sog", "a.glb"])
 def test_scenes_of_any_frame_are_written_in_the_format_s(name: str, tmp_path: Path, generator: torch.Generator) -> None:
     cloud = random_cloud(generator, count=50, degree=2)
     write_splats(tmp_path / name, cloud)
@@ -104,7 +109,9 @@ def test_arguments(tmp_path: Path, generator: torch.Generator) -> None:
     cloud = random_cloud(generator, count=3)
     with pytest.raises(ValueError, match=r"path: expected a name that ends in \.compressed\.ply, .*got 'scene.obj'"):
         write_splats(tmp_path / "scene.obj", cloud)
-    with pytest.raises(ValueError, match="format: expected one of ply, compressed-ply, spz, sog, got 'obj'"):
+    with pytest.raises(
+        ValueError, match="format: expected one of ply, compressed-ply, spz, sog, splat, gltf, got 'obj'"
+    ):
         write_splats(tmp_path / "scene.obj", cloud, format="obj")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match=r"gaussians: expected one set, .* got \[2, 12, 3\]; index the batch"):
         write_splats(tmp_path / "scene.ply", random_gaussians(generator))
@@ -123,7 +130,7 @@ def test_arguments(tmp_path: Path, generator: torch.Generator) -> None:
     with pytest.raises(SplatFileError, match="meta.json: expected a file in the folder, found none"):
         read_splats(tmp_path)
     (tmp_path / "scene.ply").write_bytes(b"solid cube")
-    with pytest.raises(SplatFileError, match="expected PLY, SPZ or SOG, got an STL mesh$"):
+    with pytest.raises(SplatFileError, match="expected a splat file, got an STL mesh$"):
         read_splats(tmp_path / "scene.ply")
     with pytest.raises(SplatFileError, match="/dev/null: unreadable splat file: expected a regular file"):
         read_splats("/dev/null")

@@ -129,13 +129,18 @@ def test_the_image_says_what_the_first_files_left_out(
         read(files | {"meta.json": meta, "shN_centroids.webp": narrow}, tmp_path)
 
 
-def test_the_first_version_is_named(tmp_path: Path) -> None:
+def test_other_versions_are_named(tmp_path: Path) -> None:
     files = scene()
     del files["meta.json"]["version"]
-    for change, found in [({}, "a meta.json without a version"), ({"shape": [1, 3]}, "version 1")]:
-        files["meta.json"]["means"] |= change
-        with pytest.raises(SplatFileError, match=f"expected SOG of version 2, got {found}; convert it with splat-tran"):
-            read(files, tmp_path)
+    with pytest.raises(SplatFileError, match="expected SOG of version 1 or 2, got a meta.json without a version"):
+        read(files, tmp_path)
+    files["meta.json"]["version"] = 3
+    with pytest.raises(SplatFileError, match="expected SOG of version 1 or 2, got version 3"):
+        read(files, tmp_path)
+    del files["meta.json"]["version"]
+    files["meta.json"]["means"] |= {"shape": 4}
+    with pytest.raises(SplatFileError, match="meta.json: shape: expected two numbers, got 4"):
+        read(files, tmp_path)
 
 
 def test_folders_of_levels_of_detail_are_named(tmp_path: Path) -> None:
@@ -256,7 +261,7 @@ EMPTY = np.zeros((2, 2, 4), np.uint8)
         (replaced("shN_labels.webp", webp(EMPTY + 7)), "shN_labels.webp: expected labels below 6, got 1799"),
         (
             changed("version", value=1),
-            "expected SOG of version 2, got version 1; convert it with splat-transform first",
+            "expected SOG of version 1 or 2, got version 1",
         ),
         (changed("count", value=5), "expected 5 to 262154 pixels, got 2 x 2"),
         (changed("count", value=0), "expected at least one Gaussian, got a count of 0"),

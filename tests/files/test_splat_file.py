@@ -10,6 +10,7 @@ import torch
 from files.clouds import random_cloud
 from scenes import random_gaussians
 from splatlearn.files import SPLAT_FORMATS, SplatFormat, read_splat_file, read_splats, write_splats
+from splatlearn.files.formats import WRITERS
 from splatlearn.files.ply.gaussians import writer_of
 from splatlearn.files.spz.container import SpzVersion
 
@@ -20,14 +21,16 @@ from splatlearn.files.spz.container import SpzVersion
 def test_every_format(
     format: SplatFormat, antialiased: bool, degree: int, tmp_path: Path, generator: torch.Generator
 ) -> None:
-    path = tmp_path / "scene"
+    path = tmp_path / ("scene.splat" if format == "splat" else "scene")
+    degree = min(degree, WRITERS[format].highest_degree)
     write_splats(path, random_cloud(generator, count=30, degree=degree), format, antialiased=antialiased)
     for frame in ("RDF", "LUF"):
         found = read_splat_file(path, frame=frame)
-        assert found.format == format and found.antialiased == antialiased and found.dropped == 0
-        assert found.frame == ("RUB" if format == "spz" else "RDF")
+        assert found.format == format and found.dropped == 0
+        assert found.antialiased == (antialiased and format != "splat")
+        assert found.frame == {"spz": "RUB", "gltf": "LUF"}.get(format, "RDF")
         assert found.count == found.gaussians.count == 30 and found.degree == found.gaussians.degree == degree
-        assert found.writer == ("splatlearn" if format == "sog" else None)
+        assert found.writer == ("splatlearn" if format in ("sog", "gltf") else None)
         same = read_splats(path, frame=frame).tensors()
         assert all(torch.equal(each, same[name]) for name, each in found.gaussians.tensors().items())
 
@@ -36,9 +39,10 @@ def test_every_format(
 def test_the_frame_is_the_one_that_the_caller_knows_better(
     format: SplatFormat, tmp_path: Path, generator: torch.Generator
 ) -> None:
-    cloud = random_cloud(generator, count=30, degree=1)
-    write_splats(tmp_path / "scene", cloud, format, stored_frame="LUF")
-    found = read_splat_file(tmp_path / "scene", stored_frame="LUF")
+    cloud = random_cloud(generator, count=30, degree=min(1, WRITERS[format].highest_degree))
+    path = tmp_path / ("scene.splat" if format == "splat" else "scene")
+    write_splats(path, cloud, format, stored_frame="LUF")
+    found = read_splat_file(path, stored_frame="LUF")
     assert found.frame == "LUF"
     order = torch.cdist(found.gaussians.means, cloud.means).argmin(dim=1)
     assert (found.gaussians.means - cloud.means[order]).abs().max() < 2e-3

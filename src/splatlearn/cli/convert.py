@@ -24,12 +24,13 @@ def convert_command(
 
     Args:
         scene: A splat file, or a run of reconstruct.
-        out: The file to write; its ending says the format: .ply, .compressed.ply, .spz or .sog.
-        degree: Degree of the spherical harmonics to keep, 0 to 4. Default: all.
+        out: The file to write; its ending says the format: .ply, .compressed.ply, .spz, .sog, .splat, .glb or .gltf.
+        degree: Degree of the spherical harmonics to keep, 0 to 4. Default: all that the format holds.
         min_opacity: Leave out Gaussians whose opacity is below this value.
         overwrite: Replace the file if it exists.
     """
     from splatlearn.files import write_splats
+    from splatlearn.files.formats import highest_degree
 
     if degree is not None and not 0 <= degree <= 4:
         raise InputError(f"degree: expected 0 to 4, got {degree}")
@@ -38,6 +39,10 @@ def convert_command(
     path = output_file(out, overwrite, inputs=[Path(scene)], example="scene.spz")
     read = read_scene(scene)
     gaussians = read.gaussians
+    most = highest_degree(path)
+    if degree is None and most < gaussians.degree:
+        note(f"{path.suffix} holds harmonics up to degree {most}: those above it are left out")
+        degree = most
     if degree is not None and degree < gaussians.degree:
         gaussians = gaussians.with_degree(degree)
     if min_opacity > 0:
@@ -48,7 +53,8 @@ def convert_command(
         note(f"{read.dropped:,} Gaussians that are not finite are left out")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_splats(path, gaussians, antialiased=read.antialiased)
-    size = path.stat().st_size
+    beside = [path.with_suffix(".bin")] if path.suffix == ".gltf" else []
+    size = sum(each.stat().st_size for each in [path, *beside])
     each = size / gaussians.count
     print(
         f"{path}: {gaussians.count:,} Gaussians, degree {gaussians.degree}, {size / 1e6:.2f} MB, {each:.1f} bytes each"

@@ -18,7 +18,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import tyro
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
+LONGEST_WORD = 64
+"""Letters of alternatives, which wider ones leave to the text of the option."""
 WORDS = {
+    "to": "FORMAT",
     "images": "IMAGE",
     "image": "IMAGE",
     "runs": "RUN",
@@ -148,6 +151,8 @@ def _word(name: str, hint: Any, optional: bool) -> str:
     if origin in (Union, types.UnionType):
         known = [part for part in parts if part is not type(None)]
         word = "|".join(_word(name, part, False) for part in known)
+        if len(word) > LONGEST_WORD:
+            word = WORDS.get(name) or name.upper().replace("_", "-")
         return f"[{word}]" if optional else word
     if origin is Literal:
         return "{" + ",".join(str(part) for part in parts if part is not None) + "}"

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-SplatFormat = Literal["ply", "compressed-ply", "spz", "sog"]
+SplatFormat = Literal["ply", "compressed-ply", "spz", "sog", "splat", "gltf"]
+"""Formats that are read and written."""
+StoredFormat = SplatFormat | Literal["ksplat"]
+"""Formats that are read."""
 
-SPLAT_ENDINGS = (".ply", ".spz", ".sog", "meta.json", ".splat", ".ksplat")
-"""What names of splat files end in, those included that `read_splats` only knows by name."""
+SPLAT_ENDINGS = (".ply", ".spz", ".sog", "meta.json", ".splat", ".ksplat", ".glb", ".gltf")
+"""What names of splat files end in."""

@@ -6,9 +6,7 @@ import struct
 
 import numpy as np
 
-CONVERTIBLE = "; convert it to PLY, SPZ or SOG first, for example with PlayCanvas' splat-transform"
 STARTS = {
-    b"glTF": f"a binary glTF file{CONVERTIBLE}",
     b"\x89PNG": "a PNG image",
     b"\xff\xd8\xff": "a JPEG image",
     b"%PDF": "a PDF document",
@@ -25,11 +23,8 @@ KSPLAT_HEADER, KSPLAT_SECTION = 4096, 1024
 CHECKED_ROWS = 1000
 
 
-def kind_of(data: bytes, name: str) -> str:
-    """What a file is that is in none of the formats read here: a noun, and what to do where that is known.
-
-    `name` counts where content alone does not tell: `.splat` has no header.
-    """
+def kind_of(data: bytes) -> str:
+    """What a file is that is in none of the formats read here: a noun, and what to do where that is known."""
     if not data:
         return "an empty file"
     for start, kind in STARTS.items():
@@ -38,11 +33,14 @@ def kind_of(data: bytes, name: str) -> str:
     text = _text(data)
     if text is not None:
         return _kind_of_text(text, data)
-    if _is_ksplat(data):
-        return f"a .ksplat file (GaussianSplats3D){CONVERTIBLE}"
-    if _is_splat(data, name.lower().endswith(".splat")):
-        return f"a .splat file (antimatter15){CONVERTIBLE}"
+    if _is_splat(data):
+        return "what looks like .splat (antimatter15), which has no header; let its name end in .splat"
     return f"a file that begins with {data[:8]!r}"
+
+
+def is_text(data: bytes) -> bool:
+    """Whether content begins as a text does."""
+    return _text(data) is not None
 
 
 def _text(data: bytes) -> str | None:
@@ -64,13 +62,13 @@ def _kind_of_text(text: str, data: bytes) -> str:
     if lower.startswith(("<!doctype html", "<html")):
         return "an HTML page, perhaps of a failed download"
     if text.startswith(("{", "[")):
-        return f"a glTF file{CONVERTIBLE}" if b'"asset"' in data else "a JSON file"
+        return "a JSON file"
     if text.startswith(("v ", "vn ", "mtllib ", "o ")):
         return "an OBJ mesh"
     return f"a text that begins with {text[:40]!r}"
 
 
-def _is_ksplat(data: bytes) -> bool:
+def is_ksplat(data: bytes) -> bool:
     """Whether the header has version 0.1 or later and sections that fit the file."""
     if len(data) < KSPLAT_HEADER + KSPLAT_SECTION or data[0] != 0 or data[1] == 0:
         return False
@@ -79,11 +77,11 @@ def _is_ksplat(data: bytes) -> bool:
     return sections <= most and KSPLAT_HEADER + most * KSPLAT_SECTION <= len(data) and compression < 3 and count > 0
 
 
-def _is_splat(data: bytes, is_named: bool) -> bool:
-    """Whether a file consists of rows of 32 bytes, and is named so or has plausible positions and scales in them."""
+def _is_splat(data: bytes) -> bool:
+    """Whether a file consists of rows of 32 bytes with plausible positions and scales in them."""
     if len(data) % SPLAT_ROW:
         return False
     numbers = np.frombuffer(data[: CHECKED_ROWS * SPLAT_ROW], np.dtype([("floats", "<f4", 6), ("bytes", "u1", 8)]))
     positions, scales = np.abs(numbers["floats"][:, :3]), numbers["floats"][:, 3:]
     plausible = (positions < 1e7).all() and ((scales >= 0) & (scales < 1e6)).all() and (scales > 1e-30).any()
-    return is_named or bool(plausible)
+    return bool(plausible)

@@ -16,15 +16,19 @@ from splatlearn.core.kinds import check_kind, check_path
 from splatlearn.files.choices import SplatFormat
 from splatlearn.files.errors import MAX_GAUSSIANS, SplatFileError
 from splatlearn.files.foreign import kind_of
+from splatlearn.files.gltf.formats import GLTF
 from splatlearn.files.interface import ReadRequest, Writer, WriteRequest
+from splatlearn.files.ksplat.formats import KSPLAT
 from splatlearn.files.ply.formats import PLY
 from splatlearn.files.sog.formats import SOG
+from splatlearn.files.splat.formats import SPLAT
 from splatlearn.files.splat_file import SplatFile
 from splatlearn.files.spz.container import SpzVersion
 from splatlearn.files.spz.formats import SPZ
 
-CONTAINERS = (PLY, SPZ, SOG)
-"""The registry: a new format is a sub-room with a Container, a line here, and a name in `choices.py`."""
+CONTAINERS = (PLY, SPZ, SOG, GLTF, KSPLAT, SPLAT)
+"""The registry: a new format is a sub-room with a Container, a line here, and a name in `choices.py`. The last has no
+header: it is known by its name alone."""
 SPLAT_FORMATS: tuple[SplatFormat, ...] = get_args(SplatFormat)
 WRITERS: dict[SplatFormat, Writer] = {writer.name: writer for container in CONTAINERS for writer in container.writers}
 ENDINGS: dict[str, SplatFormat] = {ending: writer.name for writer in WRITERS.values() for ending in writer.endings}
@@ -42,13 +46,14 @@ def read_splats(
 ) -> Gaussians:
     """Read the Gaussians [K] of a splat file, with `sh` of the degree that it has.
 
-    3DGS or 2DGS PLY, compressed PLY, SPZ (versions 2 to 4) or SOG (version 2); the content says which.
+    3DGS or 2DGS PLY, compressed PLY, SPZ (versions 1 to 4), SOG (versions 1 and 2), glTF with KHR_gaussian_splatting,
+    .ksplat or .splat; the content says which, but for .splat, which its name must end in.
 
     - `path`: a file; for SOG a bundle, a folder or the meta.json in it.
     - `frame`: where the axes of the result point, by letters of right, left, up, down, front, back. The default is the
       frame of the cameras here.
     - `stored_frame`: the frame of the file where it is not the usual one: "RUB" for SPZ without a frame of its own,
-      "RDF" for the others.
+      "LUF" for glTF, "RDF" for the others.
     - `max_gaussians`: files that claim more are refused before memory is taken for them.
     - `drop_invalid`: drop Gaussians with numbers that are NaN or infinite, or without a rotation (four zeros);
       `read_splat_file` says how many. By default they are an error.
@@ -102,19 +107,20 @@ def write_splats(
     """Write Gaussians to a splat file; it appears whole or not at all, and replaces an earlier one.
 
     - `gaussians`: one set [K], with `sh`, or with three `colors`, which become harmonics of degree 0.
-    - `format`: by default what the name ends in: .compressed.ply, .ply, .spz, .sog (a bundle) or meta.json (SOG in a
-      folder, beside its images).
+    - `format`: by default what the name ends in: .compressed.ply, .ply, .spz, .sog (a bundle), meta.json (SOG in a
+      folder, beside its images), .splat, .glb, or .gltf (whose numbers lie in a .bin beside it).
     - `frame`: the frame that the Gaussians are in.
     - `stored_frame`: the frame to write in, by default the format's usual one; readers take SPZ to be "RUB".
     - `antialiased`: mark the file as fitted with opacities that make up for the blur of small splats.
     - `spz_version`: 3 is what most viewers read; 4 is its successor, 2 has coarser rotations.
 
-    What is lost: nothing beyond float32 in PLY. Compressed PLY rounds positions and logarithms of scales to 10 or 11
-    bits of the range of 256 neighbours, rotations to 10 bits, colours and opacities to 8, and cuts harmonics above
-    degree 0 to ±4. SPZ rounds positions to 23 bits of the farthest, logarithms of scales to 1/16 within −10 to 5.9,
-    rotations to 9 bits and a sign, the rest to 8, and cuts harmonics to ±3.3 in degree 0 and ±1 above. SOG rounds
-    positions to 16 bits, rotations to 8, scales and colours to codebooks of 256. Compressed PLY and SOG change the
-    order of the Gaussians.
+    What is lost: nothing beyond float32 in PLY and glTF. Compressed PLY rounds positions and logarithms of scales to
+    10 or 11 bits of the range of 256 neighbours, rotations to 10 bits, colours and opacities to 8, and cuts harmonics
+    above degree 0 to ±4. SPZ rounds positions to 23 bits of the farthest, logarithms of scales to 1/16 within −10 to
+    5.9, rotations to 9 bits and a sign, the rest to 8, and cuts harmonics to ±3.3 in degree 0 and ±1 above. SOG rounds
+    positions to 16 bits, rotations to 8, scales and colours to codebooks of 256. .splat rounds rotations, opacities and
+    colours to 8 bits, cuts colours to [0, 1], and holds neither harmonics above degree 0 nor the mark of antialiasing.
+    Compressed PLY, SOG and .splat change the order of the Gaussians.
 
     Raises InputError for a batch of sets, other numbers of colours than three, names of no known ending, numbers that
     are not finite or out of range, and degrees above 3 where the format ends there.
@@ -141,6 +147,11 @@ def write_splats(
     writer.write(_moved(seen, frame, stored_frame or writer.frame), WriteRequest(path, antialiased, spz_version))
 
 
+def highest_degree(path: str | PathLike[str]) -> int:
+    """The largest degree of harmonics that a file of this name holds; raises InputError for an unknown ending."""
+    return WRITERS[_format_of(Path(path))].highest_degree
+
+
 def _moved(gaussians: Gaussians, source: str, target: str) -> Gaussians:
     """Gaussians of one frame in another."""
     return gaussians if source == target else gaussians.transformed(frame_matrix(source, target))
@@ -156,9 +167,9 @@ def _read(path: Path, request: ReadRequest) -> SplatFile:
         raise Malformed("expected a regular file")
     data = path.read_bytes()
     for container in CONTAINERS:
-        if container.matches(data):
+        if container.matches(data, path.name):
             return container.read(data, request)
-    raise Malformed(f"expected PLY, SPZ or SOG, got {kind_of(data, path.name)}")
+    raise Malformed(f"expected a splat file, got {kind_of(data)}")
 
 
 def _format_of(path: Path) -> SplatFormat:

@@ -75,13 +75,13 @@ class Writer:
 class Container:
     """The formats of a sub-room, which share how they are recognised and read.
 
-    - `matches`: whether content is of one of these formats.
+    - `matches`: whether content, of a file of this name, is of one of these formats.
     - `read`: reads such content, in the frame of the file; raises Malformed.
-    - `writers`: the formats; one whose ending contains another's comes first.
+    - `writers`: the formats that are written; one whose ending contains another's comes first.
     - `matches_path`, `read_path`: the same for folders, and for files that stand for their folder.
     """
 
-    matches: Callable[[bytes], bool]
+    matches: Callable[[bytes, str], bool]
     read: Callable[[bytes, ReadRequest], SplatFile]
     writers: tuple[Writer, ...]
     matches_path: Callable[[Path], bool] = lambda path: False

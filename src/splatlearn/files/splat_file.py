@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from splatlearn.core.gaussians import Gaussians
-from splatlearn.files.choices import SplatFormat
+from splatlearn.files.choices import StoredFormat
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +23,7 @@ class SplatFile:
     """
 
     gaussians: Gaussians
-    format: SplatFormat
+    format: StoredFormat
     frame: str
     antialiased: bool = False
     writer: str | None = None

@@ -115,6 +115,11 @@ def to_stored(gaussians: Gaussians) -> Stored:
     )
 
 
+def linear_scales(gaussians: Gaussians) -> Float[np.ndarray, "K 3"]:
+    """Standard deviations as they are, for formats without logarithms; `to_stored` checks them."""
+    return np.maximum(gaussians.scales.detach().float().cpu().numpy(), SMALLEST_SCALE)
+
+
 def logits(opacities: Float[np.ndarray, " K"]) -> Float[np.ndarray, " K"]:
     """Logits of opacities, kept finite."""
     exact = opacities.astype(np.float64)

@@ -19,7 +19,7 @@ def read(data: bytes, request: ReadRequest) -> SplatFile:
 
 
 PLY = Container(
-    is_ply,
+    lambda data, name: is_ply(data),
     read,
     (
         Writer(

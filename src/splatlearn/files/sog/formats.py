@@ -39,7 +39,7 @@ def _read(store: SogStore, request: ReadRequest) -> SplatFile:
 
 
 SOG = Container(
-    lambda data: data.startswith(ZIP_MAGIC),
+    lambda data, name: data.startswith(ZIP_MAGIC),
     lambda data, request: _read(Bundle(data), request),
     (Writer("sog", (".sog", META_NAME), FRAME, content, HIGHEST_DEGREE),),
     lambda path: path.is_dir() or path.name == META_NAME,

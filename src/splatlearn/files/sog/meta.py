@@ -1,4 +1,8 @@
-"""The meta.json of SOG, version 2: what it must say, and what it says."""
+"""The meta.json of SOG, versions 1 and 2: what it must say, and what it says.
+
+Version 2 gives bytes their numbers by codebooks; version 1, which has no number of its own, by a smallest and a largest
+number of each channel. Both become tables here.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ import numpy as np
 
 from splatlearn.core.errors import Malformed
 from splatlearn.files.errors import check_count
+from splatlearn.files.stored import sigmoids
 
 META_NAME = "meta.json"
 LARGEST_META = 1 << 20
@@ -36,9 +41,10 @@ class Palette:
 
 @dataclass(frozen=True, eq=False)
 class SogMeta:
-    """A parsed description; `means`, `scales`, `quats` and `sh0` are names of images, codebooks are float32 [256].
+    """A parsed description; `means`, `scales`, `quats` and `sh0` are names of images.
 
-    `generator` is the program that wrote the scene.
+    - `scale_tables`, `color_tables` [3, 256]: numbers of the bytes of a channel; `opacity_table` [256]; float32.
+    - `generator`: the program that wrote the scene.
     """
 
     count: int
@@ -46,8 +52,9 @@ class SogMeta:
     generator: str | None
     mins: np.ndarray
     maxs: np.ndarray
-    scale_codebook: np.ndarray
-    color_codebook: np.ndarray
+    scale_tables: np.ndarray
+    color_tables: np.ndarray
+    opacity_table: np.ndarray
     means: tuple[str, ...]
     scales: tuple[str, ...]
     quats: tuple[str, ...]
@@ -63,33 +70,54 @@ def parse_meta(text: bytes, limit: int) -> SogMeta:
         raise Malformed(f"{META_NAME}: expected JSON, got {type(error).__name__}: {str(error)[:100]}") from None
     if not isinstance(meta, dict):
         raise Malformed(f"{META_NAME}: expected an object, got {type(meta).__name__}")
-    if meta.get("version") != 2:
-        raise Malformed(f"expected SOG of version 2, got {_named_version(meta)}; convert it with splat-transform first")
     means, scales, quats, sh0 = (_part(meta, name) for name in ("means", "scales", "quats", "sh0"))
-    count = _whole(meta, "count")
+    is_first = "version" not in meta and "shape" in means
+    if not is_first and meta.get("version") != 2:
+        named = f"version {str(meta['version'])[:20]}" if "version" in meta else f"a {META_NAME} without a version"
+        raise Malformed(f"expected SOG of version 1 or 2, got {named}")
+    count = _first_count(means) if is_first else _whole(meta, "count")
     check_count(count, limit)
+    scale_tables, color_tables, opacity_table = _ramps(scales, sh0) if is_first else _codebooks(scales, sh0)
     return SogMeta(
         count=count,
         antialiased=meta.get("model") == "antialiased" or meta.get("antialias") is True,
         generator=_generator(meta.get("asset")),
         mins=_numbers(means, "mins", 3),
         maxs=_numbers(means, "maxs", 3),
-        scale_codebook=_numbers(scales, "codebook", LEVELS).astype(np.float32),
-        color_codebook=_numbers(sh0, "codebook", LEVELS).astype(np.float32),
+        scale_tables=scale_tables,
+        color_tables=color_tables,
+        opacity_table=opacity_table,
         means=_files(means, 2),
         scales=_files(scales, 1),
         quats=_files(quats, 1),
         sh0=_files(sh0, 1),
-        palette=_palette(_part(meta, "shN")) if meta.get("shN") is not None else None,
+        palette=_palette(_part(meta, "shN"), is_first) if meta.get("shN") is not None else None,
     )
 
 
-def _named_version(meta: dict[str, Any]) -> str:
-    if "version" in meta:
-        return f"version {str(meta['version'])[:20]}"
-    # The first version had shapes of arrays, and no number of its own.
-    means = meta.get("means")
-    return "version 1" if isinstance(means, dict) and "shape" in means else f"a {META_NAME} without a version"
+def _first_count(means: dict[str, Any]) -> int:
+    """The number of Gaussians of version 1: the first number of the shape of positions."""
+    shape = means.get("shape")
+    if not isinstance(shape, list) or len(shape) != 2:
+        raise Malformed(f"{META_NAME}: shape: expected two numbers, got {str(shape)[:60]}")
+    return _whole({"shape": shape[0]}, "shape")
+
+
+def _codebooks(scales: dict[str, Any], sh0: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Tables of version 2: all channels share a codebook, opacities are shares of 255."""
+    tables = [np.tile(_numbers(part, "codebook", LEVELS).astype(np.float32), (3, 1)) for part in (scales, sh0)]
+    return tables[0], tables[1], np.arange(LEVELS, dtype=np.float32) / np.float32(LEVELS - 1)
+
+
+def _ramps(scales: dict[str, Any], sh0: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Tables of version 1: each channel goes evenly from a smallest to a largest number; opacities are logits."""
+
+    def ramp(part: dict[str, Any], channels: int) -> np.ndarray:
+        lowest, highest = _numbers(part, "mins", channels), _numbers(part, "maxs", channels)
+        return np.linspace(lowest, highest, LEVELS, axis=1).astype(np.float32)
+
+    colors = ramp(sh0, 4)
+    return ramp(scales, 3), colors[:3], sigmoids(colors[3])
 
 
 def _generator(asset: object) -> str | None:
@@ -98,7 +126,10 @@ def _generator(asset: object) -> str | None:
     return generator[:LONGEST_NAME] or None if isinstance(generator, str) else None
 
 
-def _palette(part: dict[str, Any]) -> Palette:
+def _palette(part: dict[str, Any], is_first: bool) -> Palette:
+    if is_first:
+        lowest, highest = (_numbers({name: [part.get(name)]}, name, 1)[0] for name in ("mins", "maxs"))
+        return Palette(None, None, np.linspace(lowest, highest, LEVELS).astype(np.float32), *_files(part, 2))
     degree = _whole(part, "bands") if part.get("bands") is not None else None
     if degree is not None and not 1 <= degree <= 3:
         raise Malformed(f"{META_NAME}: bands: expected 1, 2 or 3, got {degree}")

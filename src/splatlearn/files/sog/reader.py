@@ -19,7 +19,7 @@ FIRST_TAG = 252
 
 
 def read_sog(store: SogStore, frame: str, limit: int, drop_invalid: bool) -> SplatFile:
-    """Read a scene of version 2.
+    """Read a scene of version 1 or 2.
 
     Raises Malformed for a meta.json that does not describe one, and images that are missing, of the wrong size or do
     not decode.
@@ -31,16 +31,21 @@ def read_sog(store: SogStore, frame: str, limit: int, drop_invalid: bool) -> Spl
 
     rotations = pixels(0, meta.quats)
     color = pixels(0, meta.sh0)
-    direct = meta.color_codebook[color[:, :3]]
+    direct = _looked_up(meta.color_tables, color)
     stored = Stored(
         means=_means(pixels(0, meta.means), pixels(1, meta.means), meta),
-        log_scales=meta.scale_codebook[pixels(0, meta.scales)[:, :3]],
+        log_scales=_looked_up(meta.scale_tables, pixels(0, meta.scales)),
         quaternions=_rotations(rotations),
-        opacities=color[:, 3] / np.float32(255),
+        opacities=meta.opacity_table[color[:, 3]],
         sh=np.concatenate([direct[:, None], _high(store, meta)], axis=1),
     )
     gaussians, dropped = from_stored(stored, drop_invalid)
     return SplatFile(gaussians, "sog", frame, meta.antialiased, meta.generator, dropped)
+
+
+def _looked_up(tables: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    """The numbers [K, 3] of the first three channels, each by its own table."""
+    return np.stack([table[pixels[:, channel]] for channel, table in enumerate(tables)], axis=1)
 
 
 def _means(low: np.ndarray, high: np.ndarray, meta: SogMeta) -> np.ndarray:

@@ -1,6 +1,7 @@
-"""SPZ (Niantic): fixed-point positions and bytes, versions 2 and 3 in gzip and version 4 in zstandard streams.
+"""SPZ (Niantic): fixed-point positions and bytes, versions 1 to 3 in gzip and version 4 in zstandard streams.
 
-Content of versions 2 and 3 that was left uncompressed is read too.
+Content of versions 1 to 3 that was left uncompressed is read too. Version 1, which has half floats for positions, is
+not written.
 """
 
 from __future__ import annotations
@@ -23,12 +24,14 @@ from splatlearn.files.spz.numbers import SPZ_FRAMES, Packed, pack, unpack
 from splatlearn.files.stored import from_stored, to_stored
 
 SpzVersion = Literal[2, 3, 4]
+"""Versions that are written."""
+IN_ONE_STREAM = (1, 2, 3)
 MAGIC = b"NGSP"
 GZIP_MAGIC = b"\x1f\x8b"
 HEADER = struct.Struct("<4sIIBBBB")
 """Magic, version, Gaussians, degree, fractional bits, flags, and the number of streams (0 before version 4)."""
 LONG_HEADER_SIZE = 32
-UNPACKED_VERSIONS = (struct.pack("<I", 2), struct.pack("<I", 3))
+UNPACKED_VERSIONS = tuple(struct.pack("<I", version) for version in IN_ONE_STREAM)
 TOC_ENTRY = struct.Struct("<QQ")
 EXTENSION = struct.Struct("<II")
 FLAG_ANTIALIASED, FLAG_EXTENSIONS = 1, 2
@@ -54,8 +57,8 @@ class Header:
     @property
     def sizes(self) -> list[int]:
         """Bytes of the positions, opacities, colours, scales, rotations and harmonics."""
-        rotation = 3 if self.version == 2 else 4
-        return [self.count * size for size in (9, 1, 3, 3, rotation, 3 * (coefficient_count(self.degree) - 1))]
+        position, rotation = 6 if self.version == 1 else 9, 3 if self.version <= 2 else 4
+        return [self.count * size for size in (position, 1, 3, 3, rotation, 3 * (coefficient_count(self.degree) - 1))]
 
 
 def is_spz(data: bytes) -> bool:
@@ -102,13 +105,13 @@ def spz_bytes(gaussians: Gaussians, antialiased: bool, version: int) -> bytes:
 
 
 def _read_gzip(data: bytes, limit: int) -> tuple[Header, list[bytes], bytes]:
-    """The parts of versions 2 and 3: one gzip stream of header, parts and extensions."""
+    """The parts of versions 1 to 3: one gzip stream of header, parts and extensions."""
     unpacker = zlib.decompressobj(wbits=31)
     try:
         start = unpacker.decompress(data, HEADER.size)
         if len(start) == HEADER.size and not start.startswith(MAGIC):
             raise Malformed(f"expected gzip with SPZ in it, got gzip with content that begins with {start[:8]!r}")
-        header = _header(start, (2, 3), limit)
+        header = _header(start, IN_ONE_STREAM, limit)
         wanted = sum(header.sizes)
         check_ratio("gzip stream", wanted, len(data))
         room = wanted + (LARGEST_EXTENSIONS if header.flags & FLAG_EXTENSIONS else 0) + 1
@@ -122,12 +125,12 @@ def _read_gzip(data: bytes, limit: int) -> tuple[Header, list[bytes], bytes]:
 
 def _read_unpacked(data: bytes, limit: int) -> tuple[Header, list[bytes], bytes]:
     """The same without compression."""
-    header = _header(data, (2, 3), limit)
+    header = _header(data, IN_ONE_STREAM, limit)
     return header, *_parts(header, data[HEADER.size :], False)
 
 
 def _parts(header: Header, body: bytes, has_more: bool) -> tuple[list[bytes], bytes]:
-    """The parts and the extensions of versions 2 and 3 after the header."""
+    """The parts and the extensions of versions 1 to 3 after the header."""
     wanted = sum(header.sizes)
     if len(body) < wanted:
         raise Malformed(f"expected {wanted} bytes after the header, got {len(body)}; the file is cut off")
@@ -183,10 +186,7 @@ def _header(data: bytes, versions: tuple[int, ...], limit: int) -> Header:
     if magic != MAGIC:
         raise Malformed(f"expected the header {MAGIC!r}, got {magic!r}")
     if version not in versions:
-        known = ", ".join(str(each) for each in get_args(SpzVersion))
-        raise Malformed(
-            f"expected SPZ of one of the versions {known}, got version {version}; convert it with Niantic's own library"
-        )
+        raise Malformed(f"expected SPZ of one of the versions 1, 2, 3, 4, got version {version}")
     check_count(count, limit)
     if degree > MAX_DEGREE:
         raise Malformed(f"expected harmonics of degree 0 to {MAX_DEGREE}, got {degree}")

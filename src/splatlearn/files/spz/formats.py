@@ -7,7 +7,7 @@ from splatlearn.files.spz.container import is_spz, read_spz, spz_bytes
 from splatlearn.files.spz.numbers import HIGHEST_COLOR
 
 SPZ = Container(
-    is_spz,
+    lambda data, name: is_spz(data),
     lambda data, request: read_spz(data, request.frame, request.limit, request.drop_invalid),
     (
         Writer(

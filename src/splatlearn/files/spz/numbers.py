@@ -44,8 +44,12 @@ def unpack(packed: Packed, version: int, degree: int, fractional_bits: int) -> S
     colors = _array(packed.colors, 3) / np.float32(255)
     direct = ((colors - np.float32(0.5)) / np.float32(COLOR_SCALE))[:, None]
     high = (packed.sh.reshape(len(direct), degree * (degree + 2), 3) - np.float32(128)) / np.float32(128)
+    if version == 1:
+        means = np.frombuffer(packed.positions.tobytes(), "<f2").reshape(-1, 3).astype(np.float32)
+    else:
+        means = _fixed_point(_array(packed.positions, 9)) * np.float32(2.0**-fractional_bits)
     return Stored(
-        means=_fixed_point(_array(packed.positions, 9)) * np.float32(2.0**-fractional_bits),
+        means=means,
         log_scales=_array(packed.scales, 3) / np.float32(16) - np.float32(10),
         quaternions=_rotations(packed.rotations, version),
         opacities=_array(packed.opacities, 1)[:, 0] / np.float32(255),
@@ -94,7 +98,7 @@ def _fixed_point(triples: np.ndarray) -> np.ndarray:
 
 
 def _rotations(part: np.ndarray, version: int) -> np.ndarray:
-    if version == 2:
+    if version <= 2:
         xyz = _array(part, 3) / np.float32(127.5) - np.float32(1)
         w = np.sqrt(np.maximum(0, 1 - np.square(xyz).sum(axis=-1, keepdims=True)))
         return np.concatenate([w, xyz], axis=-1)

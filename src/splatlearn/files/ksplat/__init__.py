@@ -1,0 +1,1 @@
+"""The format .ksplat (GaussianSplats3D)."""
