@@ -1,6 +1,9 @@
 from .clamping import PictureError as PictureError
 from .clamping import clamping_error as clamping_error
 from .clamping import picture_error as picture_error
+from .cleaning.floaters import FloaterOptions as FloaterOptions
+from .cleaning.floaters import Floaters as Floaters
+from .cleaning.floaters import find_floaters as find_floaters
 from .colors import refit_colors as refit_colors
 from .descent import FitOptions as FitOptions
 from .descent import fit as fit
@@ -8,6 +11,10 @@ from .draws import Draw as Draw
 from .draws import Draws as Draws
 from .initial.cameras import camera_extent as camera_extent
 from .initial.cameras import scattered_gaussians as scattered_gaussians
+from .initial.hull import Hull as Hull
+from .initial.hull import HullOptions as HullOptions
+from .initial.hull import Silhouette as Silhouette
+from .initial.hull import hull_points as hull_points
 from .initial.images import initial_gaussians as initial_gaussians
 from .initial.points import PointOptions as PointOptions
 from .initial.points import PointStart as PointStart

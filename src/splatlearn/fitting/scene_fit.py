@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int64, Shaped
+from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor
 
 from splatlearn.core.cameras import WHOLE_PICTURE, Camera
@@ -334,6 +334,16 @@ class SceneFit:
         found = ((term.name, term(inputs), weight) for term, weight in terms)
         weighted = {name: weight * each for name, each, weight in found if each is not None}
         return _Comparison(gaussians, cameras, rendering, loss, weighted)
+
+    def keep(self, kept: Bool[Tensor, " K"]) -> int:
+        """Remove all Gaussians but these between two steps; returns how many. At least one must be kept."""
+        if not bool(kept.any()):
+            raise InputError(f"kept: expected at least one Gaussian, got none of {len(kept)}")
+        removed = len(kept) - int(kept.sum())
+        if removed:
+            self.optimizer.gather(kept)
+            self.strategy.follow(kept)
+        return removed
 
     def _remove_broken(self) -> int:
         """Remove Gaussians with parameters that are not finite; returns how many."""

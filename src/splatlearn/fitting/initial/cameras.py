@@ -78,15 +78,18 @@ def scattered_gaussians(
     check_whole("count", count, 1)
     check_number("opacity", opacity, above=0, most=1)
     check_number("scale", scale, above=0)
-    middle, half = _cube(cameras)
+    middle, half = scene_cube(cameras)
     draws = Draws(seed)
     places = middle + half * (2.0 * draws.uniforms(Draw.PLACES, count, 3).numpy() - 1.0)
     sh = (draws.uniforms(Draw.COLORS, count, 1, 3).float() - 0.5) / C0
     return round_gaussians(places, sh, opacity, scale, largest=half)
 
 
-def _cube(cameras: Camera) -> tuple[Float[np.ndarray, " 3"], float]:
-    """The middle of the cube of random Gaussians, and half its side."""
+def scene_cube(cameras: Camera) -> tuple[Float[np.ndarray, " 3"], float]:
+    """Return the middle of the cube in which a scene of cameras [V] is expected, float64, and half its side.
+
+    See `scattered_gaussians`. Raises InputError for cameras at one place that do not look at a common point.
+    """
     centers = cameras.centers.detach().cpu().double()
     point = look_at_point(cameras)
     if point is None:

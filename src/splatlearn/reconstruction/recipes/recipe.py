@@ -56,8 +56,12 @@ class SceneRecipe(StoredRecipe):
         """This recipe with the preset's own values in place of None."""
         values = preset_values(self.preset)
         capture = filled(self.capture, max_size=values.max_size)
+        scene = self.scene
+        if scene.start == "hull":
+            # Its points lie close together: opaque ones would be far too many to move.
+            scene = filled(scene, start_opacity=0.1, start_scale=1.0)
         scene = filled(
-            self.scene,
+            scene,
             steps=values.steps,
             strategy=values.strategy,
             max_gaussians=values.max_gaussians,

@@ -10,7 +10,7 @@ from splatlearn.runs.recipe import check_choices, check_range
 
 StrategyName = Literal["mcmc", "default", "absgrad"]
 BackgroundName = Literal["auto", "random", "black", "white"]
-Start = Literal["auto", "points", "random"]
+Start = Literal["auto", "points", "random", "hull"]
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,11 @@ class SceneOptions:
     degree: int | None = None
     """Degree of the spherical harmonics, 0 to 3: how colours change with the direction of view. Default: 3; fast: 2."""
     start: Start = "auto"
-    """The first Gaussians: the capture's points, or random places. auto: points, if the capture has at least 100."""
+    """The first Gaussians: the capture's points, random places, or the visual hull of an object on transparent or
+    masked photographs. auto: points, if the capture has at least 100, else random."""
     random_start: int | None = None
-    """Number of Gaussians of a random start. Default: a fifth of --max-gaussians, at most 100000."""
+    """Number of Gaussians of a random start, and largest number of a hull. Default: a fifth of --max-gaussians, at most
+    100000."""
     start_from: str | None = None
     """Splat file or run of reconstruct whose Gaussians are the first ones; they are in the capture's coordinates.
     Default: --start decides."""
@@ -51,9 +53,10 @@ class SceneOptions:
     """Factor of all other learning rates of 3D Gaussian Splatting. Default: fast 2, default 1.5, quality and paper
     1."""
     start_opacity: float | None = None
-    """Opacity of first Gaussians that are points or random. Default: 0.5; paper: 0.1."""
+    """Opacity of first Gaussians that are points or random. Default: 0.5; hull and paper: 0.1."""
     start_scale: float | None = None
-    """Size of first Gaussians that are points or random, in distances to their neighbours. Default: 0.4; paper: 1."""
+    """Size of first Gaussians that are points or random, in distances to their neighbours. Default: 0.4; hull and
+    paper: 1."""
 
     def check(self) -> None:
         """Raise InputError naming the first option outside of its range."""

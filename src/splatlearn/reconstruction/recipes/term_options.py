@@ -21,6 +21,10 @@ class TermOptions:
     entropy: float = 0.0
     """Weight of the entropy of opacities, which pulls them to 0 and 1. For few photographs."""
 
+    remove_floaters: bool = False
+    """After a half, three quarters and nine tenths of the steps, remove Gaussians that hang in space by themselves or
+    that no photograph's view shows."""
+
     def check(self) -> None:
         """Raise InputError naming the first option outside of its range."""
         check_range(

@@ -38,6 +38,7 @@ from splatlearn.reconstruction.results.scene_run import (
 )
 from splatlearn.reconstruction.running import messages
 from splatlearn.reconstruction.running.checkpoint import SceneProgress, frame_of, newest_scene, read_scene, save_scene
+from splatlearn.reconstruction.running.cleaning import remove_floaters, removes_floaters_after
 from splatlearn.reconstruction.running.photos import identity_of, open_photographs
 from splatlearn.reconstruction.running.planning import expected_cost, fitting_cap, steps_in
 from splatlearn.reconstruction.running.starting import EXTENT, first_gaussians, gaussians_of
@@ -199,6 +200,9 @@ class _Reconstruction:
             self._give_up(f"{len(self.views.unreadable)} of {len(self.training)} photographs cannot be read")
         grid = grid_at(progress.step, pace.stride, downscale, self.recipe.run.seed)
         result = self.fit.step_on(batches_of(targets, self._background(progress.step), grid, self.device))
+        cleaned = 0
+        if self.recipe.terms.remove_floaters and removes_floaters_after(progress.step + 1, self.recipe.schedule_steps):
+            cleaned = remove_floaters(self.fit, self.training)
         self.progress = replace(
             progress,
             step=progress.step + 1,
@@ -211,6 +215,8 @@ class _Reconstruction:
         self.logbook.advance(self.progress.step)
         if result.removed:
             self.logbook.say(messages.removed(self.progress.step, result.removed))
+        if cleaned:
+            self.logbook.say(f"step {self.progress.step}: {cleaned:,} floaters were removed")
         if self.progress.skipped >= self.recipe.run.max_skipped:
             self._give_up(f"the loss of {self.progress.skipped} steps in a row was not finite")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,15 +14,19 @@ from splatlearn.core.cameras import Camera
 from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.files import read_splats
-from splatlearn.fitting.initial.cameras import scattered_gaussians
+from splatlearn.fitting.initial.cameras import scattered_gaussians, scene_cube
+from splatlearn.fitting.initial.hull import Silhouette, hull_points
 from splatlearn.fitting.initial.points import PointOptions, point_gaussians
 from splatlearn.fitting.initial.splats import splat_gaussians
 from splatlearn.fitting.scene_parameters import scene_gaussians
+from splatlearn.images.errors import UnreadableImage
 from splatlearn.reconstruction.recipes.recipe import SceneRecipe
 from splatlearn.reconstruction.results.scene_run import SCENE, is_scene_run, moved
 
 FEWEST_POINTS = 100
 """Points below which a capture is taken to have none."""
+SILHOUETTE = 256
+"""Pixels of the longer side of silhouettes."""
 EXTENT = 1.0
 """Of the scene, in the unit frame of a capture."""
 
@@ -38,6 +42,8 @@ def first_gaussians(recipe: SceneRecipe, capture: Capture, photographs: Photogra
     if scene.start_from is not None:
         return _from_splats(scene.start_from, capture, cap, seed)
     centers = torch.from_numpy(capture.to_unit.points(capture.centers))
+    if scene.start == "hull":
+        return _hull(recipe, photographs, centers, cap)
     wants_points = scene.start == "points" or (scene.start == "auto" and len(capture.points) >= FEWEST_POINTS)
     assert scene.start_opacity is not None and scene.start_scale is not None
     if not wants_points:
@@ -56,6 +62,45 @@ def first_gaussians(recipe: SceneRecipe, capture: Capture, photographs: Photogra
     }  # fmt: skip
     said = ", ".join(f"{count:,} {why}" for why, count in left.items() if count)
     return found.gaussians, f"{found.gaussians.count:,} points{f' ({said} left out)' if said else ''}"
+
+
+def _hull(recipe: SceneRecipe, photographs: Photographs, centers: Tensor, cap: int) -> tuple[Gaussians, str]:
+    scene = recipe.scene
+    assert scene.start_opacity is not None and scene.start_scale is not None
+    hull = hull_points([*silhouettes(photographs)], *scene_cube(_cameras(photographs)))
+    assert scene.random_start is not None
+    count = min(cap, scene.random_start)
+    options = PointOptions(cap=count, opacity=scene.start_opacity, scale=scene.start_scale, seed=recipe.run.seed)
+    found = point_gaussians(hull.places, hull.colors, centers, EXTENT, options).gaussians
+    return found, f"{found.count:,} points of the visual hull"
+
+
+def silhouettes(photographs: Photographs) -> Iterator[Silhouette]:
+    """Yield what photographs know of an object, scaled down to `SILHOUETTE` pixels; unreadable ones are left out.
+
+    The silhouette is what is opaque, or what a mask does not leave out. Raises InputError for a photograph that has
+    neither.
+    """
+    photographs.prefetch(range(len(photographs)))
+    for index in range(len(photographs)):
+        try:
+            photo = photographs[index]
+        except UnreadableImage:
+            # The run itself names it.
+            continue
+        if photo.pixels.shape[-1] == 3 and photo.mask is None:
+            raise InputError(
+                f"start: expected photographs with transparency or masks, of which 'hull' takes silhouettes; "
+                f"{photo.name} has neither"
+            )
+        pixels = photo.pixels.permute(2, 0, 1).float() / 255
+        opacity = pixels[3] if len(pixels) == 4 else torch.ones_like(pixels[0])
+        opacity = opacity if photo.mask is None else opacity * (photo.mask.float() / 255)
+        ratio = min(1.0, SILHOUETTE / max(opacity.shape))
+        size = tuple(max(1, round(ratio * side)) for side in opacity.shape)
+        both = torch.cat([pixels[:3], opacity[None]])[None]
+        shown = both if ratio == 1 else torch.nn.functional.interpolate(both, size, mode="area")
+        yield Silhouette(photo.camera.resized(*shown.shape[-2:]), shown[0, 3], shown[0, :3].permute(1, 2, 0))
 
 
 def gaussians_of(tensors: Mapping[str, Tensor]) -> Gaussians:

@@ -1,0 +1,1 @@
+"""Removal of Gaussians that no surface needs: floaters, and what no camera sees."""
