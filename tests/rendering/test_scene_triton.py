@@ -334,7 +334,7 @@ def test_launches_and_kernels_agree_on_sizes() -> None:
     place = "splatlearn.rendering.backends.triton."
     blending, projecting = (importlib.import_module(f"{place}scene_{name}_kernels") for name in ("blend", "project"))
     assert triton_scene.WEIGHTS == blending.WEIGHTS.value
-    for name in ("RECORD", "MOMENTS", "COUNTS"):
+    for name in ("RECORD", "MOMENTS", "COUNTS", "SPHERE_RECORD", "SPHERE_FRAME"):
         assert getattr(triton_scene, name) == getattr(projecting, name).value
 
 
@@ -360,8 +360,8 @@ def test_large_scenes_are_those_of_the_cpu(count: int, degree: int) -> None:
 @pytest.mark.parametrize(
     "pairs",
     [
-        ("0@80", "1@90"),
-        pytest.param(("1@80", "2@80", "3@80", "0@90", "2@90", "3@90"), marks=pytest.mark.large),
+        ("0@80", "1@90", "4@90"),
+        pytest.param(("1@80", "2@80", "3@80", "4@80", "0@90", "2@90", "3@90", "4@90"), marks=pytest.mark.large),
     ],
 )
 def test_launches_compile_for_gpus_that_are_not_there(pairs: tuple[str, ...]) -> None:
@@ -369,6 +369,8 @@ def test_launches_compile_for_gpus_that_are_not_there(pairs: tuple[str, ...]) ->
     found = json.loads(run_script("compile_scenes.py", *pairs).splitlines()[-1])
     kernels = ["project_scene", "tiles_of_pairs", "scene_forward", "scene_backward", "sum_rows"]
     kernels.append("project_scene_backward")
-    assert set(found) == {f"{kernel} {pair.split('@')[1]}" for kernel in kernels for pair in pairs}
+    expected = {f"{kernel} {pair.split('@')[1]}" for kernel in kernels for pair in pairs}
+    expected |= {f"sphere_{name} {pair[2:]}" for pair in pairs if pair[0] == "4" for name in ("forward", "backward")}
+    assert set(found) == expected
     # A thread may keep a few numbers outside registers, and no array of them.
     assert max(stack for stacks in found.values() for stack in stacks) <= 128, found

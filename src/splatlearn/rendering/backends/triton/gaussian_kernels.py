@@ -13,6 +13,8 @@ import triton.language as tl
 from splatlearn.rendering import formula
 
 EPS2D = tl.constexpr(formula.EPS2D)
+POLE = tl.constexpr(1e-6)
+"""The sine of an angle to the vertical below which a direction has no east."""
 TINY = tl.constexpr(1.1754943508222875e-38)
 """The smallest normal float32, below which a squared quaternion is not divided out."""
 
@@ -127,16 +129,39 @@ def rotation(quaternions, place, there):
 
 @triton.jit
 @no_type_check
+def tangent_frame(direction):
+    """Rows for a direction before a panorama: east and down in the tangent plane, and the direction."""
+    level = tl.sqrt(direction[0] * direction[0] + direction[2] * direction[2])
+    is_pole = level < POLE
+    inverse = 1.0 / tl.where(is_pole, 1.0, level)
+    east = (
+        tl.where(is_pole, 1.0, direction[2] * inverse),
+        tl.zeros_like(level),
+        tl.where(is_pole, 0.0, -direction[0] * inverse),
+    )
+    return east, cross(direction, east), direction
+
+
+@triton.jit
+@no_type_check
 def placed(means, scales, quaternions, views, image, place, there, view_stride, fx, fy, near, limit_x, limit_y,
             MODEL: tl.constexpr):  # fmt: skip
     """A Gaussian before the camera, and the rows of J W R S.
 
     Returns the point; whether it is drawn; 1/z, tangents and slopes (tangents after the clamp); scales and axes; the
-    rows of W R S along, across and down, the latter two less slope times along; the rows of J W R S.
+    rows of W R S along, across and down, the latter two less slope times along; the rows of J W R S. Before a panorama,
+    all is in the frame of the Gaussian's own direction (the last result), in which the camera is a pinhole of focal
+    length `fx` = `fy` that looks straight at it; before any other camera, the frame is that of the camera.
     """
     turn, shift = pose(views, image, view_stride)
     mean = load_vector(means, 3 * place, there)
     point = plus((dot(turn[0], mean), dot(turn[1], mean), dot(turn[2], mean)), shift)
+    frame = turn
+    if MODEL == "panorama":
+        distance = tl.sqrt(dot(point, point))
+        frame = tangent_frame(scaled(1.0 / tl.where(distance >= near, distance, near), point))
+        none = tl.zeros_like(distance)
+        point = (none, none, distance)
     is_drawn = point[2] >= near
     z = tl.where(is_drawn, point[2], near)
     inverse = 1.0 / z
@@ -145,6 +170,8 @@ def placed(means, scales, quaternions, views, image, place, there, view_stride, 
     scale = load_vector(scales, 3 * place, there)
     _, _, _, matrix, _ = rotation(quaternions, place, there)
     axes = (row_times(turn[0], matrix), row_times(turn[1], matrix), row_times(turn[2], matrix))
+    if MODEL == "panorama":
+        axes = (row_times(frame[0], axes), row_times(frame[1], axes), row_times(frame[2], axes))
     along, across, down = times(axes[2], scale), times(axes[0], scale), times(axes[1], scale)
     if MODEL == "orthographic":
         first, second = scaled(fx, across), scaled(fy, down)
@@ -152,7 +179,7 @@ def placed(means, scales, quaternions, views, image, place, there, view_stride, 
         across = plus(across, scaled(-slopes[0], along))
         down = plus(down, scaled(-slopes[1], along))
         first, second = scaled(fx * inverse, across), scaled(fy * inverse, down)
-    return point, is_drawn, inverse, tangents, slopes, scale, axes, along, across, down, first, second
+    return point, is_drawn, inverse, tangents, slopes, scale, axes, along, across, down, first, second, frame
 
 
 @triton.jit
@@ -168,7 +195,7 @@ def conic(first, second):
 @triton.jit
 @no_type_check
 def placed_backward(by_x, by_y, by_conic, by_z, is_drawn, inverse, tangents, slopes, scale, axes, along, across, down,
-                     first, second, fx, fy, MODEL: tl.constexpr):  # fmt: skip
+                     first, second, frame, fx, fy, MODEL: tl.constexpr):  # fmt: skip
     """Gradients of the point before the camera, of scales and of axes, from those of means2d, conic and depth."""
     by_first, by_second = conic_backward(by_conic, first, second)
     by_x, by_y = fx * by_x, fy * by_y
@@ -181,7 +208,7 @@ def placed_backward(by_x, by_y, by_conic, by_z, is_drawn, inverse, tangents, slo
         by_tangent_x = tl.where(slopes[0] == tangents[0], -dot(by_across, along), 0.0)
         by_tangent_y = tl.where(slopes[1] == tangents[1], -dot(by_down, along), 0.0)
         by_inverse_z = -inverse * (dot(by_across, across) + dot(by_down, down))
-        if MODEL == "pinhole":
+        if MODEL == "pinhole" or MODEL == "panorama":
             by_tangent_x += by_x
             by_tangent_y += by_y
             by_x, by_y = by_tangent_x * inverse, by_tangent_y * inverse
@@ -191,7 +218,10 @@ def placed_backward(by_x, by_y, by_conic, by_z, is_drawn, inverse, tangents, slo
         by_inverse_z -= (by_tangent_x * tangents[0] + by_tangent_y * tangents[1]) * inverse
         by_z += tl.where(is_drawn, by_inverse_z, 0.0)
     by_scale = plus(plus(times(by_across, axes[0]), times(by_down, axes[1])), times(by_along, axes[2]))
-    return (by_x, by_y, by_z), by_scale, (times(by_across, scale), times(by_down, scale), times(by_along, scale))
+    by_point, by_axes = (by_x, by_y, by_z), (times(by_across, scale), times(by_down, scale), times(by_along, scale))
+    if MODEL == "panorama":
+        by_point, by_axes = row_times(by_point, frame), turned_back(frame, by_axes)
+    return by_point, by_scale, by_axes
 
 
 @triton.jit

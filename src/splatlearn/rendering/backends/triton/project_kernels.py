@@ -64,7 +64,7 @@ def project_forward(
     splat = image * count + rank
     source = tl.load(order + splat, mask=there, other=0)
     place = image * count + source
-    point, is_drawn, _, tangents, _, _, _, _, _, _, first, second = placed(
+    point, is_drawn, _, tangents, _, _, _, _, _, _, first, second, _ = placed(
         means, scales, quaternions, views, image, place, there, view_stride, fx, fy, near, limit_x, limit_y, MODEL
     )
     if MODEL == "pinhole":
@@ -98,7 +98,7 @@ def project_backward(
     there = rank < count
     splat = image * count + rank
     place = image * count + tl.load(order + splat, mask=there, other=0)
-    _, is_drawn, inverse, tangents, slopes, scale, axes, along, across, down, first, second = placed(
+    _, is_drawn, inverse, tangents, slopes, scale, axes, along, across, down, first, second, frame = placed(
         means, scales, quaternions, views, image, place, there, view_stride, fx, fy, near, limit_x, limit_y, MODEL
     )
     by_point, by_scale, by_axes = placed_backward(
@@ -106,7 +106,7 @@ def project_backward(
         tl.load(by_means2d + 2 * splat + 1, mask=there, other=0.0),
         load_vector(by_conics, 3 * splat, there),
         tl.load(by_depths + splat, mask=there, other=0.0),
-        is_drawn, inverse, tangents, slopes, scale, axes, along, across, down, first, second, fx, fy, MODEL,
+        is_drawn, inverse, tangents, slopes, scale, axes, along, across, down, first, second, frame, fx, fy, MODEL,
     )  # fmt: skip
     turn, _ = pose(views, image, view_stride)
     store_vector(of_means, 3 * place, row_times(by_point, turn), there)

@@ -11,6 +11,7 @@ Gaussian and each pair (of at most 16 channels at a time) in the backward pass.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -19,13 +20,14 @@ import torch
 from torch import Tensor
 
 from splatlearn.core.errors import BackendError
-from splatlearn.rendering.backends.scene_views import CAMERA_SUMS, SceneInputs, SceneResults, SceneView
+from splatlearn.rendering.backends.scene_views import CAMERA_SUMS, SceneInputs, SceneLens, SceneResults, SceneView
 from splatlearn.rendering.backends.triton import project
 from splatlearn.rendering.backends.triton.support import on_device
 from splatlearn.rendering.formula import MAX_CHANNELS
 
-MODELS = project.MODELS
+MODELS = (*project.MODELS, "panorama")
 """The camera models that the kernels of scenes know, by name."""
+SPHERE = "panorama"
 TILE = 16
 """Pixels of a tile's side."""
 GAUSSIANS = 128
@@ -35,6 +37,7 @@ PAIRS = 1024
 SUMMED = (4, 8)
 """Gaussians whose rows of sums a program adds, and rows of each that it takes at a time."""
 RECORD, MOMENTS, COUNTS, WEIGHTS = 8, 8, 2, 3
+SPHERE_RECORD, SPHERE_FRAME = 16, 6
 """As in the kernels, which are imported with the first call; a test compares them."""
 MOST_PAIRS = 2**31 - 1
 
@@ -85,10 +88,11 @@ def forward(inputs: SceneInputs, view: SceneView, outputs: tuple[Tensor, Tensor]
     with on_device(color):
         state = _bin(inputs, view, (height, width))
         of_pairs = None if weights is None else color.new_zeros(len(state.rows), WEIGHTS)
+        kernel, *directions = _blending_of(view, (height, width), "forward")
         for first, channels in _passes(color.shape[0]):
             padded = _padded(channels)
-            _blending().scene_forward[(len(state.offsets) - 1,)](
-                state.records, state.shown, view.background, state.lists, state.offsets, state.rows,
+            kernel[(len(state.offsets) - 1,)](
+                state.records, state.shown, *directions, view.background, state.lists, state.offsets, state.rows,
                 color, transmittance, of_pairs if first == 0 else None,
                 height, width, across, color.shape[0], first,
                 CHANNELS=channels, PADDED=padded, TILE=TILE, num_warps=padded // 4,
@@ -113,12 +117,13 @@ def backward(
     tiles = len(state.offsets) - 1
     with on_device(color):
         sums = color.new_zeros(len(state.records), MOMENTS + all_channels)
+        kernel, *directions = _blending_of(view, (height, width), "backward")
         for first, channels in _passes(all_channels):
             padded = _padded(channels)
             rows = color.new_zeros(len(state.rows), MOMENTS + channels)
             of_background = color.new_empty(tiles, padded)
-            _blending().scene_backward[(tiles,)](
-                state.records, state.shown, state.lists, state.offsets, state.rows, *outputs, *gradients,
+            kernel[(tiles,)](
+                state.records, state.shown, *directions, state.lists, state.offsets, state.rows, *outputs, *gradients,
                 rows, of_background, height, width, -(-width // TILE), all_channels, first,
                 CHANNELS=channels, PADDED=padded, TILE=TILE, FIRST=first == 0, ABSOLUTE=results.absolute is not None,
                 num_warps=padded // 4,
@@ -134,19 +139,22 @@ def _bin(inputs: SceneInputs, view: SceneView, size: tuple[int, int]) -> SceneSt
     lens, across = view.lens, -(-size[1] // TILE)
     tiles = across * -(-size[0] // TILE)
     programs = -(-count // GAUSSIANS)
-    records = means.new_empty(count, RECORD)
+    is_sphere = lens.model == SPHERE
+    records = means.new_empty(count, SPHERE_RECORD if is_sphere else RECORD)
     shown = means.new_empty(count, view.background.shape[0])
     boxes, tile_counts = (means.new_empty(*shape, dtype=torch.int32) for shape in ((count, 2), (count,)))
     depths, radii = means.new_empty(count), means.new_empty(count)
     counts = means.new_zeros(programs, COUNTS, dtype=torch.int32)
     if count:
-        fx, fy, cx, cy, near, limit_x, limit_y = lens.numbers
+        fx, fy, cx, cy, near, limit_x, limit_y = _projected_by(lens)
         _projecting().project_scene[(programs,)](
             *_sources(inputs), view.matrix, view.origin,
             records, shown, boxes, tile_counts, depths, radii, counts,
             count, *size, across, fx, fy, cx, cy, near, lens.far, limit_x, limit_y,
             **_kinds(inputs, view), TILE=TILE, BLOCK=GAUSSIANS,
         )  # fmt: skip
+        if is_sphere:
+            _sphere_boxes(records, radii, lens, size, boxes, tile_counts)
     totals = torch.cat([counts.sum(0), tile_counts.sum().unsqueeze(0)])
     not_finite, doubtful, pairs = (int(each) for each in totals.tolist())
     if pairs > MOST_PAIRS:
@@ -195,7 +203,7 @@ def _project_backward(
         results.camera.zero_()
     if not count:
         return
-    fx, fy, _, _, near, limit_x, limit_y = view.lens.numbers
+    fx, fy, _, _, near, limit_x, limit_y = _projected_by(view.lens)
     programs = -(-count // GAUSSIANS)
     of_camera = None if results.camera is None else sums.new_empty(programs, CAMERA_SUMS + 1)
     _projecting().project_scene_backward[(programs,)](
@@ -206,6 +214,61 @@ def _project_backward(
     )  # fmt: skip
     if results.camera is not None and of_camera is not None:
         results.camera.copy_(of_camera[:, :CAMERA_SUMS].sum(0, dtype=torch.float64))
+
+
+def _projected_by(lens: SceneLens) -> list[float]:
+    """The numbers of a lens for projection, which sees a panorama's Gaussians in tangent planes of one focal length."""
+    fx, fy, *others = lens.numbers
+    if lens.model != SPHERE:
+        return lens.numbers
+    focal = math.sqrt(fx * fy)
+    return [focal, focal, *others]
+
+
+def _sphere_boxes(
+    records: Tensor, radii: Tensor, lens: SceneLens, size: tuple[int, int], boxes: Tensor, tile_counts: Tensor
+) -> None:
+    """Fill the boxes of a panorama's Gaussians: all directions within the angle of `radii`, in tiles of the picture."""
+    fx, fy, cx, cy = lens.numbers[:4]
+    height, width = size
+    x, y, z = records[:, SPHERE_FRAME + 6 : SPHERE_FRAME + 9].double().unbind(-1)
+    level = torch.hypot(x, z)
+    focal = math.sqrt(fx * fy)
+    # A thousandth of a pixel, and more, for the rounding of float32.
+    angle = (radii.double() / focal).atan() + 1e-3 / focal + 1e-6
+    across, down = fx * torch.atan2(x, z) + cx, fy * torch.atan2(y, level) + cy
+    sine = angle.sin()
+    wide = torch.where(sine < level, fx * (sine / level).clamp_max(1.0).asin(), float(width))
+    top, bottom = ((down - fy * angle - 0.5).ceil().clamp_min(0), (down + fy * angle - 0.5).floor())
+    bottom = bottom.clamp_max(height - 1)
+    left, right = (across - wide - 0.5).ceil(), (across + wide - 0.5).floor()
+    everywhere = 2 * wide >= width - 1
+    seen = (tile_counts > 0) & (top <= bottom) & ((left <= right) | everywhere)
+    tiles = -(-width // TILE)
+    first_pixel = left.remainder(width)
+    last_pixel = first_pixel + right - left
+    first = (first_pixel / TILE).floor()
+    last = torch.where(last_pixel < width, (last_pixel / TILE).floor(), tiles + ((last_pixel - width) / TILE).floor())
+    everywhere = everywhere | (last - first >= tiles)
+    first, columns = torch.where(everywhere, 0.0, first), torch.where(everywhere, float(tiles), last - first + 1)
+    first_row, last_row = (top / TILE).floor(), (bottom / TILE).floor()
+    for column, values in enumerate((first_row * tiles + first, columns)):
+        boxes[:, column] = torch.where(seen, values, 1.0).to(torch.int32)
+    tile_counts.copy_(torch.where(seen, columns * (last_row - first_row + 1), 0.0))
+
+
+def _blending_of(view: SceneView, size: tuple[int, int], name: str) -> list[Any]:
+    """The kernel that blends a view, and what it takes of a panorama: sines and cosines of its columns and rows."""
+    if view.lens.model != SPHERE:
+        return [getattr(_blending(), f"scene_{name}")]
+    fx, fy, cx, cy = view.lens.numbers[:4]
+
+    def turns(count: int, center: float, scale: float) -> Tensor:
+        angles = (torch.arange(count, device=view.matrix.device, dtype=torch.float64) + 0.5 - center) / scale
+        return torch.stack([angles.sin(), angles.cos()], dim=-1).float()
+
+    columns, rows = turns(size[1], cx, fx), turns(size[0], cy, fy)
+    return [getattr(_sphere(), f"sphere_{name}"), columns, rows, 1.0 / (fx * fy)]
 
 
 def _add_rows(rows: Tensor, state: SceneState, sums: Tensor, shift: int, maximum: int = -1) -> None:
@@ -253,6 +316,12 @@ def _projecting() -> ModuleType:
     from splatlearn.rendering.backends.triton import scene_project_kernels
 
     return scene_project_kernels
+
+
+def _sphere() -> ModuleType:
+    from splatlearn.rendering.backends.triton import sphere_kernels
+
+    return sphere_kernels
 
 
 def _blending() -> ModuleType:

@@ -205,7 +205,7 @@ def scene_backward(
                 sideways = tl.abs(steep * tl.load(record + 2) + tl.load(record + 4) * x[None, :])
                 absolute_x = tl.sum(tl.sum(size * sideways, axis=0), axis=0)
                 absolute_y = tl.sum(tl.sum(size * tl.abs(steep), axis=0), axis=0)
-            moments = _eight(
+            moments = eight(
                 tl.sum(u_column, axis=0),
                 tl.sum(u_column * x, axis=0),
                 tl.sum(along_y_column, axis=0),
@@ -223,7 +223,7 @@ def scene_backward(
 
 @triton.jit
 @no_type_check
-def _eight(m0, m1, m2, m3, m4, m5, m6, m7):
+def eight(m0, m1, m2, m3, m4, m5, m6, m7):
     """Eight scalars as MOMENTS lanes."""
     lane = tl.arange(0, MOMENTS)
     low = tl.where(lane < 2, tl.where(lane == 0, m0, m1), tl.where(lane == 2, m2, m3))

@@ -7,6 +7,10 @@ has the numbers that a pixel needs, with the power of the formula as a sum of sq
 
 in which b/c = −xy/xx. They are x, y, b/c, −½·log₂e·c, −½·log₂e/xx, the opacity, xy/yy, which is where the power is
 least along a row, and log₂(opacity / ALPHA_MIN), the exponent beyond which the Gaussian colours nothing.
+
+The record of a panorama has the same numbers of the power from its third on, in pixels of the Gaussian's own tangent
+plane, and then the rows of the frame: east and down times the focal length, and the direction. Its boxes are found by
+`scene`, for they need inverse trigonometric functions.
 """
 
 from __future__ import annotations
@@ -43,6 +47,9 @@ from splatlearn.rendering.backends.triton.harmonics_kernels import (
 
 RECORD = tl.constexpr(8)
 """Numbers of a record."""
+SPHERE_RECORD = tl.constexpr(16)
+"""Numbers of a panorama's record, and where its frame begins."""
+SPHERE_FRAME = tl.constexpr(6)
 MOMENTS = tl.constexpr(8)
 """Places of sums before the colours': six moments, and the two sums of absolute gradients."""
 COUNTS = tl.constexpr(2)
@@ -111,12 +118,15 @@ def project_scene(
     opacity = tl.load(opacities + place, mask=there, other=0.0)
     turn, shift = pose(view, 0, 0)
     point = plus((dot(turn[0], mean), dot(turn[1], mean), dot(turn[2], mean)), shift)
-    finite = _is_finite(point[0] + point[1] + point[2] + opacity)
+    depth = point[2]
+    if MODEL == "panorama":
+        depth = tl.sqrt(dot(point, point))
+    finite = _is_finite(point[0] + point[1] + depth + opacity)
     not_finite = there & (finite == 0)
     not_valid = there & (opacity < 0.0)
-    seen = there & finite & (point[2] >= near) & (point[2] <= far) & (opacity >= ALPHA_MIN)
+    seen = there & finite & (depth >= near) & (depth <= far) & (opacity >= ALPHA_MIN)
 
-    _, _, _, tangents, _, scale, _, _, _, _, first, second = placed(
+    _, _, _, tangents, _, scale, _, _, _, _, first, second, frame = placed(
         means, scales, quaternions, view, 0, place, seen, 0, fx, fy, near, limit_x, limit_y, MODEL
     )
     if MODEL == "pinhole":
@@ -128,7 +138,12 @@ def project_scene(
     reach = tl.log2(tl.where(seen, opacity, 1.0)) - LOG2_ALPHA_MIN
     # Twice the natural logarithm of opacity / ALPHA_MIN, in variances.
     largest = (reach + SLACK) * TWO_LN_2
-    wide, high = tl.sqrt(largest * xx), tl.sqrt(largest * yy)
+    if MODEL == "panorama":
+        apart = 0.5 * (xx - yy)
+        wide = tl.sqrt(largest * (0.5 * (xx + yy) + tl.sqrt(apart * apart + xy * xy)))
+        high = wide
+    else:
+        wide, high = tl.sqrt(largest * xx), tl.sqrt(largest * yy)
     shear, slope = -xy / xx, xy / yy
     finite = _is_finite(x + y + shear + slope + c + wide + high + determinant)
     not_finite = not_finite | (seen & (finite == 0))
@@ -139,9 +154,10 @@ def project_scene(
     is_odd = is_odd | (w * w + dot(axis, axis) == 0.0)
     not_valid = not_valid | (seen & is_odd)
 
-    left, right = _pixels(tl.where(seen, x, 0.0), tl.where(seen, wide, 0.0), width)
-    top, bottom = _pixels(tl.where(seen, y, 0.0), tl.where(seen, high, 0.0), height)
-    seen = seen & (left <= right) & (top <= bottom)
+    if MODEL != "panorama":
+        left, right = _pixels(tl.where(seen, x, 0.0), tl.where(seen, wide, 0.0), width)
+        top, bottom = _pixels(tl.where(seen, y, 0.0), tl.where(seen, high, 0.0), height)
+        seen = seen & (left <= right) & (top <= bottom)
     channels = CHANNELS + 1 if HAS_DEPTH else CHANNELS
     if DEGREE >= 0:
         unit, _ = unit_of(_direction(mean, origin, PARALLEL))
@@ -155,25 +171,31 @@ def project_scene(
         tl.store(shown + place[:, None] * channels + channel, value, mask=both)
         finite = tl.sum(value * 0.0, axis=1) == 0.0
     if HAS_DEPTH:
-        tl.store(shown + place * channels + CHANNELS, point[2], mask=seen)
+        tl.store(shown + place * channels + CHANNELS, depth, mask=seen)
     not_finite = not_finite | (seen & (finite == 0))
     seen = seen & finite
 
-    record = records + place * RECORD
+    record = records + place * (SPHERE_RECORD if MODEL == "panorama" else RECORD)
     tl.store(record, x, mask=seen)
     tl.store(record + 1, y, mask=seen)
     tl.store(record + 2, shear, mask=seen)
     tl.store(record + 3, c * HALF_LOG2_E, mask=seen)
     tl.store(record + 4, (1.0 / xx) * HALF_LOG2_E, mask=seen)
     tl.store(record + 5, opacity, mask=seen)
-    tl.store(record + 6, slope, mask=seen)
-    tl.store(record + 7, reach, mask=seen)
     tl.store(radii + place, tl.maximum(wide, high), mask=seen)
-    left, right, top, bottom = left // TILE, right // TILE, top // TILE, bottom // TILE
-    tl.store(boxes + 2 * place, top * tiles_across + left, mask=seen)
-    tl.store(boxes + 2 * place + 1, right - left + 1, mask=seen)
-    tl.store(tile_counts + place, tl.where(seen, (right - left + 1) * (bottom - top + 1), 0), mask=there)
-    tl.store(depths + place, tl.where(seen, point[2], float("inf")), mask=there)
+    if MODEL == "panorama":
+        store_vector(record, SPHERE_FRAME, scaled(fx, frame[0]), seen)
+        store_vector(record, SPHERE_FRAME + 3, scaled(fy, frame[1]), seen)
+        store_vector(record, SPHERE_FRAME + 6, frame[2], seen)
+        tl.store(tile_counts + place, seen.to(tl.int32), mask=there)
+    else:
+        tl.store(record + 6, slope, mask=seen)
+        tl.store(record + 7, reach, mask=seen)
+        left, right, top, bottom = left // TILE, right // TILE, top // TILE, bottom // TILE
+        tl.store(boxes + 2 * place, top * tiles_across + left, mask=seen)
+        tl.store(boxes + 2 * place + 1, right - left + 1, mask=seen)
+        tl.store(tile_counts + place, tl.where(seen, (right - left + 1) * (bottom - top + 1), 0), mask=there)
+    tl.store(depths + place, tl.where(seen, depth, float("inf")), mask=there)
     own = counts + tl.program_id(0) * COUNTS
     tl.store(own, tl.sum(not_finite.to(tl.int32), axis=0))
     tl.store(own + 1, tl.sum(not_valid.to(tl.int32), axis=0))
@@ -182,14 +204,19 @@ def project_scene(
 @triton.jit(do_not_specialize=["total", "tiles_across"])
 @no_type_check
 def tiles_of_pairs(owners, starts, boxes, tiles, total, tiles_across, BLOCK: tl.constexpr):
-    """The tile of each of `total` pairs of a Gaussian, `owners`, and a tile; `starts` [K]: the first pair of each."""
+    """The tile of each of `total` pairs of a Gaussian, `owners`, and a tile; `starts` [K]: the first pair of each.
+
+    The first column of a panorama follows the last.
+    """
     pair = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     there = pair < total
     owner = tl.load(owners + pair, mask=there, other=0).to(tl.int64)
     own = (pair - tl.load(starts + owner, mask=there, other=0)).to(tl.int32)
     first = tl.load(boxes + 2 * owner, mask=there, other=0)
     columns = tl.load(boxes + 2 * owner + 1, mask=there, other=1)
-    tl.store(tiles + pair, first + own // columns * tiles_across + own % columns, mask=there)
+    column = first % tiles_across + own % columns
+    column = tl.where(column < tiles_across, column, column - tiles_across)
+    tl.store(tiles + pair, (first // tiles_across + own // columns) * tiles_across + column, mask=there)
 
 
 @triton.jit(do_not_specialize=NUMBERS, do_not_specialize_on_alignment=OF_A_SET)
@@ -218,14 +245,17 @@ def project_scene_backward(
     if HAS_DEPTH:
         by_depth = tl.load(row + MOMENTS + CHANNELS, mask=seen, other=0.0)
 
-    _, is_drawn, inverse, tangents, slopes, scale, axes, along, across, down, first, second = placed(
+    _, is_drawn, inverse, tangents, slopes, scale, axes, along, across, down, first, second, frame = placed(
         means, scales, quaternions, view, 0, place, seen, 0, fx, fy, near, limit_x, limit_y, MODEL
     )
     a, b, c, _, _ = conic(first, second)
-    by_x, by_y = a * moments[0] + b * moments[1], b * moments[0] + c * moments[1]
+    if MODEL == "panorama":
+        by_x, by_y = moments[0], moments[1]
+    else:
+        by_x, by_y = a * moments[0] + b * moments[1], b * moments[0] + c * moments[1]
     by_point, by_scale, by_axes = placed_backward(
         by_x, by_y, (-0.5 * moments[2], -square[0], -0.5 * square[1]), by_depth,
-        is_drawn, inverse, tangents, slopes, scale, axes, along, across, down, first, second, fx, fy, MODEL,
+        is_drawn, inverse, tangents, slopes, scale, axes, along, across, down, first, second, frame, fx, fy, MODEL,
     )  # fmt: skip
     turn, _ = pose(view, 0, 0)
     by_mean = row_times(by_point, turn)
