@@ -1,3 +1,7 @@
+from .cameras.localisation import Localised as Localised
+from .cameras.localisation import localise as localise
+from .cameras.poses import PoseDeltas as PoseDeltas
+from .cameras.poses import PoseRates as PoseRates
 from .clamping import PictureError as PictureError
 from .clamping import clamping_error as clamping_error
 from .clamping import picture_error as picture_error

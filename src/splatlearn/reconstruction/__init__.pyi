@@ -4,6 +4,7 @@ from .recipes.recipe import SceneRecipe as SceneRecipe
 from .recipes.run_options import SceneRunOptions as SceneRunOptions
 from .recipes.scene_options import SceneOptions as SceneOptions
 from .recipes.term_options import TermOptions as TermOptions
+from .recipes.view_options import ViewOptions as ViewOptions
 from .results.scene_run import SceneResult as SceneResult
 from .results.scene_run import SceneRun as SceneRun
 from .results.scene_run import is_scene_run as is_scene_run

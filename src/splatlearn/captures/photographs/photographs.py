@@ -188,6 +188,11 @@ class Photographs:
         return Camera(lens.width, lens.height, lens.fx, lens.fy, lens.cx, lens.cy, viewmats=moved)
 
     @property
+    def frame(self) -> Similarity:
+        """The map from the capture's world to the one of the cameras."""
+        return self._frame
+
+    @property
     def held_bytes(self) -> int:
         """Bytes of the photographs that are held."""
         return self._held_bytes

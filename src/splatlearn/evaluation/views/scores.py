@@ -72,7 +72,11 @@ class SceneScores:
         """Return the scores as values that JSON can hold; without depths where none are known."""
         views = [{name: value for name, value in asdict(each).items() if value is not None} for each in self.views]
         depth = {} if self.depth is None else {"depth": asdict(self.depth)}
-        return {"psnr": self.psnr, "ssim": self.ssim, "l1": self.l1, **depth, "views": views}
+        return {**self.means(), **depth, "views": views}
+
+    def means(self) -> dict[str, float]:
+        """Return the means over views by name."""
+        return {"psnr": self.psnr, "ssim": self.ssim, "l1": self.l1}
 
 
 @torch.no_grad()

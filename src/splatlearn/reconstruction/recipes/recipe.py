@@ -18,6 +18,7 @@ from splatlearn.reconstruction.recipes.presets import Preset, preset_values
 from splatlearn.reconstruction.recipes.run_options import SceneRunOptions
 from splatlearn.reconstruction.recipes.scene_options import SceneOptions
 from splatlearn.reconstruction.recipes.term_options import TermOptions
+from splatlearn.reconstruction.recipes.view_options import ViewOptions
 from splatlearn.runs.recipe import StoredRecipe, check_choices, check_range, filled
 
 
@@ -48,6 +49,7 @@ class SceneRecipe(StoredRecipe):
     of --steps."""
     terms: TermOptions = field(default_factory=TermOptions)
     pace: PaceOptions = field(default_factory=PaceOptions)
+    views: ViewOptions = field(default_factory=ViewOptions)
 
     def __post_init__(self) -> None:
         check_recipe(self)
@@ -81,6 +83,7 @@ class SceneRecipe(StoredRecipe):
 
 GROUPS = {
     "capture": CaptureOptions, "run": SceneRunOptions, "scene": SceneOptions, "terms": TermOptions, "pace": PaceOptions,
+    "views": ViewOptions,
 }  # fmt: skip
 """The groups of options by the names of their fields."""
 

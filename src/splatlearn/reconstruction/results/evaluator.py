@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from splatlearn.captures.photographs import Photo, Photographs
 from splatlearn.core.cameras import Camera
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.evaluation.views.scores import SceneScores, score_views
+from splatlearn.fitting.cameras.localisation import localise
 from splatlearn.images.errors import UnreadableImage
 from splatlearn.reconstruction.results.known_depths import KnownDepths
 from splatlearn.rendering import render
 from splatlearn.rendering.compositing import Background
+
+SCALES = (4, 2)
+"""Divisors of the sides of held-out photographs whose poses are looked for; half a pixel is found at half the size."""
 
 
 @dataclass
@@ -28,6 +33,7 @@ class Evaluator:
     - `depths`: what is known of their depths, which is compared too.
     - `unreadable`: reasons by name of the photographs that could not be read and are left out. `say` is called once
       with each name and reason.
+    - `poses`: world-to-camera transforms, by names of photographs, that take the place of the given ones.
     """
 
     photographs: Photographs
@@ -35,6 +41,19 @@ class Evaluator:
     depths: KnownDepths | None = None
     say: Callable[[str, str], None] = lambda name, reason: None
     unreadable: dict[str, str] = field(default_factory=dict)
+    poses: dict[str, Float64[np.ndarray, "4 4"]] = field(default_factory=dict)
+
+    def localise(self, gaussians: Gaussians) -> None:
+        """Find the pose of each photograph in the scene, from the one that it has now; see `fitting`'s `localise`."""
+        every = range(len(self.photographs))
+        self.photographs.prefetch(every)
+        for photo in self._readable([*every], gaussians.means.device):
+            mask = None if photo.mask is None else photo.mask.float() / 255
+            found = localise(
+                gaussians, photo.pixels.permute(2, 0, 1), photo.camera, mask=mask, background=self.background,
+                scales=SCALES,
+            )  # fmt: skip
+            self.poses[photo.name] = found.camera.viewmats.double().cpu().numpy()
 
     def some(self, gaussians: Gaussians, most: int) -> SceneScores:
         """Score at most `most` views, evenly spread."""
@@ -48,7 +67,8 @@ class Evaluator:
     @torch.no_grad()
     def picture(self, gaussians: Gaussians) -> Float[Tensor, "3 H W"]:
         """Return the rendering of the first view."""
-        camera = on_device(self.photographs.camera(0), gaussians.means.device)
+        camera = self._placed(self.photographs.views[0].name, self.photographs.camera(0))
+        camera = on_device(camera, gaussians.means.device)
         return render(gaussians, camera, self.background, depth=False, check=False).color
 
     def _score(self, gaussians: Gaussians, indices: Iterable[int]) -> SceneScores:
@@ -69,7 +89,11 @@ class Evaluator:
                     self.unreadable[name] = error.reason
                     self.say(name, error.reason)
                 continue
-            yield replace(photo, camera=on_device(photo.camera, device))
+            yield replace(photo, camera=on_device(self._placed(photo.name, photo.camera), device))
+
+    def _placed(self, name: str, camera: Camera) -> Camera:
+        pose = self.poses.get(name)
+        return camera if pose is None else replace(camera, viewmats=torch.from_numpy(pose).to(camera.viewmats))
 
 
 def on_device(camera: Camera, device: torch.device) -> Camera:

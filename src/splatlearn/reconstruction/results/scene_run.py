@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from splatlearn.captures import Capture, Photographs, load_capture
+from splatlearn.captures.transforms.writer import Poses, read_poses, write_transforms
 from splatlearn.core.disk.atomic import read_object, replacing, write_whole
 from splatlearn.core.errors import InputError, MissingError
 from splatlearn.core.gaussians import Gaussians
@@ -29,6 +30,8 @@ from splatlearn.runs.folder import RECIPE
 SCENE = "scene.ply"
 """The Gaussians in the capture's own coordinates."""
 SCORES = "scores.json"
+CAMERAS = "transforms.json"
+"""The cameras of a run that refined their poses, in the capture's own coordinates."""
 SNAPSHOTS = "snapshots"
 """Folder of renderings of one held-out view, one for each evaluation."""
 
@@ -52,6 +55,15 @@ def write_scene(run: Path, gaussians: Gaussians, to_unit: Similarity) -> Path:
     path = run / SCENE
     write_splats(path, moved(gaussians.detach().to("cpu"), to_unit.inverse))
     return path
+
+
+def write_cameras(run: Path, capture: Capture, poses: Poses) -> Path:
+    """Write the cameras of a run into its folder.
+
+    `poses`: world-to-camera transforms in the frame of the fit, by names of photographs.
+    """
+    back = capture.to_unit.inverse
+    return write_transforms(run / CAMERAS, capture, {name: back.cameras(each) for name, each in poses.items()})
 
 
 def write_scores(run: Path, scores: dict[str, Any]) -> Path:
@@ -108,8 +120,13 @@ class SceneRun:
 
     @cached_property
     def capture(self) -> Capture:
-        """The capture, read anew from where the run found it."""
-        return open_capture(self.recipe)
+        """The capture, read anew from where the run found it, with the poses that the run refined."""
+        capture, path = open_capture(self.recipe), self.folder / CAMERAS
+        if self.recipe.views.poses == "given" or not path.is_file():
+            return capture
+        poses = read_poses(path)
+        views = [replace(view, world_to_camera=poses.get(view.name, view.world_to_camera)) for view in capture.views]
+        return replace(capture, views=tuple(views))
 
     @cached_property
     def known_depths(self) -> KnownDepths:
@@ -151,7 +168,8 @@ class SceneResult:
     """How a reconstruction ended.
 
     - `folder`: of the run; `steps`, `total`: steps done in all, and those of the recipe; `done`: of this call.
-    - `scores`: of held-out views at the end, None for an interrupted run or a capture that holds none out.
+    - `scores`: of held-out views at the end, None for an interrupted run or a capture that holds none out; of their
+      localised poses if the run refined poses, and `given_scores` are then those of the given poses.
     - `count`: the number of Gaussians; `seconds`: spent in all steps of the run;
       `waited`: those of them in which this call waited for photographs to be decoded and scaled.
     - `requeue`: whether it stopped because SIGTERM or SIGUSR1 asked it to.
@@ -165,6 +183,7 @@ class SceneResult:
     seconds: float
     waited: float = 0.0
     scores: SceneScores | None = None
+    given_scores: SceneScores | None = None
     requeue: bool = False
 
     @property

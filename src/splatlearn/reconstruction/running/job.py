@@ -24,6 +24,7 @@ from splatlearn.reconstruction.recipes.schedules import schedule_of, strategy_of
 from splatlearn.reconstruction.results.evaluator import Evaluator
 from splatlearn.reconstruction.results.known_depths import KnownDepths
 from splatlearn.reconstruction.results.scene_run import (
+    CAMERAS,
     SCENE,
     SCORES,
     SceneResult,
@@ -32,6 +33,7 @@ from splatlearn.reconstruction.results.scene_run import (
     open_capture,
     rounding_of,
     shown_background,
+    write_cameras,
     write_scene,
     write_scores,
     write_snapshot,
@@ -42,6 +44,7 @@ from splatlearn.reconstruction.running.cleaning import remove_floaters, removes_
 from splatlearn.reconstruction.running.photos import identity_of, open_photographs
 from splatlearn.reconstruction.running.planning import expected_cost, fitting_cap, steps_in
 from splatlearn.reconstruction.running.starting import EXTENT, first_gaussians, gaussians_of
+from splatlearn.reconstruction.running.view_models import ViewCorrections
 from splatlearn.reconstruction.running.views import StepViews, batches_of, downscale_at, grid_at
 from splatlearn.rendering.compositing import Background
 from splatlearn.runs.checkpoint_store import CheckpointError, set_aside
@@ -105,7 +108,9 @@ class _Reconstruction:
             resolved = replace(recipe, scene=scene, schedule_steps=steps).resolved()
         folder.check_recipe(resolved)
         strategy = strategy_of(resolved, progress.start, progress.cap)
-        self.fit = SceneFit(start.to(self.device), EXTENT, strategy, schedule_of(resolved), terms_of(resolved))
+        self.corrections = ViewCorrections(resolved, self.training, self.device)
+        parts = strategy, schedule_of(resolved), terms_of(resolved), self.corrections.models
+        self.fit = SceneFit(start.to(self.device), EXTENT, *parts)
         sees_whole = self.fit.terms or self.fit.view_models.models or self.training.camera(0).model == "panorama"
         if resolved.pace.stride > 1 and sees_whole:
             raise InputError(
@@ -154,7 +159,7 @@ class _Reconstruction:
         run = self.recipe.run
         self._greet()
         end = self.total if run.stop_after is None else min(self.total, run.stop_after)
-        heard, scores = 0, None
+        heard, scores, given = 0, None, None
         assert run.evaluate_every is not None
         with contextlib.ExitStack() as stack:
             stack.callback(self.logbook.close)
@@ -173,7 +178,7 @@ class _Reconstruction:
             if self.progress.step > self.started_at:
                 self._save()
             if self.progress.step >= self.total and not self._is_finished():
-                scores = self._finish()
+                scores, given = self._finish()
         return SceneResult(
             folder=self.folder.path,
             steps=self.progress.step,
@@ -183,6 +188,7 @@ class _Reconstruction:
             seconds=self.progress.seconds,
             waited=self.waited,
             scores=scores,
+            given_scores=given,
             requeue=heard in ASKED_BY_SCHEDULER,
         )
 
@@ -229,6 +235,7 @@ class _Reconstruction:
     def _evaluate(self) -> None:
         """Score some views, and keep a picture of the first."""
         gaussians, step = self._gaussians(), self.progress.step
+        self.evaluator.poses.update(self.corrections.cameras())
         scores = self.evaluator.some(gaussians, self.recipe.run.evaluate_views)
         if scores.views:
             self.last_psnr = scores.psnr
@@ -244,28 +251,39 @@ class _Reconstruction:
         is_scored = not len(self.held_out) or (found.scores or {}).get("step") == self.progress.step
         return self.progress.step == self.started_at and is_scored and (self.folder.path / SCENE).is_file()
 
-    def _finish(self) -> SceneScores | None:
-        """Score all held-out views, and write the scores and the scene."""
-        with self._told(SCENE):
-            write_scene(self.folder.path, self._gaussians(), self.capture.to_unit)
+    def _finish(self) -> tuple[SceneScores | None, SceneScores | None]:
+        """Score all held-out views, and write the scores and the scene.
+
+        Returns the scores, and those of the given poses where poses are refined.
+        """
+        self._write_scene()
         if not len(self.held_out):
-            return None
-        scores = self.evaluator.all(self._gaussians())
+            return None, None
+        gaussians, moves = self._gaussians(), self.corrections.moves()
+        scores, given = self.evaluator.all(gaussians), None
         if not scores.views:
             self.logbook.say("no held-out photograph can be read: there are no scores")
-            return None
-        self._log_scores(scores)
+            return None, None
         facts = {"step": self.progress.step, "gaussians": self.fit.optimizer.count, "seconds": self.progress.seconds}
+        if moves:
+            self.evaluator.localise(gaussians)
+            scores, given = self.evaluator.all(gaussians), scores
+            facts = {**facts, "poses": moves, "given_poses": given.means()}
+            self.logbook.say(messages.moved(moves))
+            self._write_scene()
+        self._log_scores(scores)
         with self._told(SCORES):
             write_scores(self.folder.path, {**facts, "background": self.evaluator.background, **scores.as_dict()})
-        return scores
+        return scores, given
 
     def _log_scores(self, scores: SceneScores) -> None:
         count, is_held_out = self.fit.optimizer.count, len(self.held_out) > 0
-        self.logbook.write(messages.score_entry(self.progress, scores, count, is_held_out))
+        entry = messages.score_entry(self.progress, scores, count, is_held_out)
+        self.logbook.write({**entry, **{f"pose_{name}": each for name, each in self.corrections.moves().items()}})
 
     def _gaussians(self) -> Gaussians:
-        return self.fit.gaussians().detach()
+        """The Gaussians in the frame of the given cameras."""
+        return self.corrections.settled(self.fit.gaussians().detach())
 
     def _save(self) -> None:
         if (place := restore(self.folder, self.logbook)) is not None and place != Path(self.recipe.run.out):
@@ -274,8 +292,15 @@ class _Reconstruction:
         text = self.recipe.lasting().to_json()
         save_scene(self.folder.path, self.fit.state_dict(), text, self.progress, keep, self.processes)
         self.folder.saved = True
+        self._write_scene()
+
+    def _write_scene(self) -> None:
+        """Write the scene, and the cameras where they are refined."""
         with self._told(SCENE):
             write_scene(self.folder.path, self._gaussians(), self.capture.to_unit)
+        if cameras := self.corrections.cameras():
+            with self._told(CAMERAS):
+                write_cameras(self.folder.path, self.capture, {**self.evaluator.poses, **cameras})
 
     @contextlib.contextmanager
     def _told(self, name: str) -> Iterator[None]:

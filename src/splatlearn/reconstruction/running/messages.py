@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -63,6 +63,14 @@ def stopping(step: int, number: int) -> str:
 def removed(step: int, count: int) -> str:
     """How many Gaussians a step had to remove."""
     return f"step {step}: {count} Gaussians were not finite and were removed"
+
+
+def moved(moves: Mapping[str, float]) -> str:
+    """How far cameras moved, as `ViewCorrections.moves` has it."""
+    return (
+        f"refined cameras turned by {moves['degrees']:.2f}° on average (at most {moves['degrees_most']:.2f}°) and "
+        f"moved by {moves['extents']:.4f} (at most {moves['extents_most']:.4f}) of the extent of the cameras"
+    )
 
 
 def note(gaussians: int, steps: int, seconds: float, psnr: float) -> str:

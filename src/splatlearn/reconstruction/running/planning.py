@@ -17,6 +17,8 @@ from splatlearn.fitting.scene_fit import SceneFit
 from splatlearn.images.errors import UnreadableImage
 from splatlearn.reconstruction.recipes.recipe import SceneRecipe
 from splatlearn.reconstruction.recipes.schedules import GROWN, schedule_of, strategy_of, terms_of
+from splatlearn.reconstruction.running.starting import EXTENT
+from splatlearn.reconstruction.running.view_models import ViewCorrections
 from splatlearn.reconstruction.running.views import downscale_at, target_of
 
 COPIES = 5
@@ -95,7 +97,9 @@ def step_seconds(recipe: SceneRecipe, photographs: Photographs, gaussians: Gauss
     """Seconds of one step of a throw-away fit at the photographs' full size."""
     strategy = strategy_of(recipe, gaussians.count, max(cap, gaussians.count))
     degree = recipe.scene.degree or 0
-    fit = SceneFit(gaussians.with_degree(degree), 1.0, strategy, schedule_of(recipe), terms_of(recipe))
+    device = gaussians.means.device
+    parts = strategy, schedule_of(recipe), terms_of(recipe), ViewCorrections(recipe, photographs, device).models
+    fit = SceneFit(gaussians.with_degree(degree), EXTENT, *parts)
     taken = []
     for number in range(len(photographs)):
         try:
@@ -105,7 +109,7 @@ def step_seconds(recipe: SceneRecipe, photographs: Photographs, gaussians: Gauss
             continue
         camera = replace(target.camera, viewmats=target.camera.viewmats.to(gaussians.means))
         begun = time.perf_counter()
-        fit.step(camera, target.pixels.to(gaussians.means.device))
+        fit.step(camera, target.pixels.to(device), views=torch.tensor([number]))
         taken.append(time.perf_counter() - begun)
         if len(taken) == TRIED:
             break

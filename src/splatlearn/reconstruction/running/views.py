@@ -30,13 +30,17 @@ SMALLEST = 64
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """The target of a step: its camera [1], pixels [1, C, H, W] in bytes, weights [1, H, W] or None, known depths."""
+    """The target of a step: its camera [1], pixels [1, C, H, W] in bytes, weights [1, H, W] or None, known depths.
+
+    `view`: the place of the photograph among those that are fitted.
+    """
 
     name: str
     camera: Camera
     pixels: UInt8[Tensor, "1 C H W"]
     weights: Tensor | None
     depth: DepthTargets | None = None
+    view: int = 0
 
     @property
     def nbytes(self) -> int:
@@ -129,6 +133,7 @@ class StepViews:
             return held
         photo = self.photographs[index]
         made = target_of(photo, downscale, None if self.depths is None else self.depths.of(photo))
+        made = replace(made, view=index)
         if downscale > 1 and self._scaled_bytes + made.nbytes <= self.photographs.budget // SCALED_SHARE:
             self._scaled[index] = made
             self._scaled_bytes += made.nbytes
@@ -166,7 +171,8 @@ def _batch_of(targets: list[Target], background: Background, grid: PixelGrid, de
         depth = None if depth is None else DepthTargets.cat([each.depth for each in targets if each.depth is not None])
     weights = None if weights is None else weights.to(device)
     depth = None if depth is None else depth.to(device)
-    return ViewBatch(on_device(camera, device), pixels.to(device), weights, background, depth, grid=grid)
+    rows = torch.tensor([each.view for each in targets])
+    return ViewBatch(on_device(camera, device), pixels.to(device), weights, background, depth, rows, grid)
 
 
 def target_of(photo: Photo, downscale: int = 1, depth: DepthTargets | None = None) -> Target:
