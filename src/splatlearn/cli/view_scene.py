@@ -35,7 +35,7 @@ def view_splats(source: str, out: Path) -> str:
 def view_reconstruction(folder: str, out: Path) -> str:
     """Write the page of a reconstruction, and return what a command says of it."""
     from splatlearn.reconstruction.results.scene_run import SceneRun
-    from splatlearn.report.scene_view import write_run_view
+    from splatlearn.report.scenes.view import write_run_view
 
     run = SceneRun(Path(folder))
     write_run_view(run, out)

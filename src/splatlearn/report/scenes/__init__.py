@@ -1,0 +1,1 @@
+"""Pages of reconstructions: the scene to walk around in, and the report of a run."""
