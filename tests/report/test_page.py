@@ -154,9 +154,9 @@ def test_values_are_written_as_a_person_would(value, text):
 def test_bad_blocks_are_named(no_shape_checks):
     with pytest.raises(ValueError, match="rows: expected 2 cells like columns, got 1 in row 1"):
         Table(["a", "b"], [[1, 2], [3]])
-    with pytest.raises(ValueError, match="image: expected the bytes of a PNG"):
+    with pytest.raises(ValueError, match="image: expected the bytes of a PNG, JPEG or WebP"):
         Figure(b"GIF89a", alt="")
-    with pytest.raises(TypeError, match="image: expected a matplotlib figure or PNG bytes, got str"):
+    with pytest.raises(TypeError, match="image: expected a matplotlib figure or the bytes of a picture, got str"):
         Figure("photo.png", alt="")  # pyright: ignore[reportArgumentType]
 
 

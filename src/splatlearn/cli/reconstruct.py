@@ -20,14 +20,16 @@ def reconstruct_command(arguments: Sequence[str]) -> Callable[..., int]:
     def command(recipe: Annotated[SceneRecipe, tyro.conf.arg(name="")]) -> int:
         """Reconstruct a scene of Gaussians from photographs with known cameras.
 
-        The folder RUN holds scene.ply in the capture's coordinates, scores of held-out photographs, checkpoints and the
-        log. Ctrl-C, SIGTERM and SIGUSR1 end the run after the current step, with a checkpoint; --resume continues it.
+        The folder RUN holds scene.ply in the capture's coordinates, scores of held-out photographs, checkpoints, the
+        log, and report.html, which is also written while the run goes on. Ctrl-C, SIGTERM and SIGUSR1 end the run after
+        the current step, with a checkpoint; --resume continues it.
         """
         from splatlearn.cli.evaluate_scene import shown_depth
+        from splatlearn.cli.scene_reports import reports_on_the_way, write_or_say
         from splatlearn.cli.stopped import INTERRUPTED, REQUEUE
         from splatlearn.reconstruction.running.job import run_recipe
 
-        result = run_recipe(recipe)
+        result = run_recipe(recipe, evaluated=reports_on_the_way())
         out = shlex.quote(str(result.folder))
         if not result.done and not result.interrupted and result.scores is None:
             print(
@@ -35,6 +37,8 @@ def reconstruct_command(arguments: Sequence[str]) -> Callable[..., int]:
                 f"--steps with a larger number extends the run"
             )
             return 0
+        if result.done or result.scores is not None:
+            write_or_say(result.folder, with_views=not result.interrupted)
         if result.interrupted:
             print(
                 f"stopped at step {result.steps:,} of {result.total:,}; "

@@ -34,6 +34,17 @@ def available_memory() -> int:
     return free
 
 
+def peak_memory() -> int:
+    """Return the largest number of bytes of memory that this process has had."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return int(psutil.Process().memory_info().peak_wset)  # pyright: ignore[reportAttributeAccessIssue]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Everywhere but on macOS in units of 1024 bytes.
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
 def _entry(table: Path, name: str) -> int:
     """The number of a name in a table of names and numbers, 0 without it."""
     try:

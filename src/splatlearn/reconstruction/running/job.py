@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
@@ -61,18 +61,20 @@ class ReconstructionError(SplatlearnError):
     """A reconstruction cannot go on: its loss stays not finite, or too many photographs cannot be read."""
 
 
-def run_recipe(recipe: SceneRecipe, capture: Capture | None = None) -> SceneResult:
+def run_recipe(
+    recipe: SceneRecipe, capture: Capture | None = None, evaluated: Callable[[Path], None] = lambda folder: None
+) -> SceneResult:
     """Reconstruct a scene as the recipe says, into its run folder, and say how it went.
 
-    `capture` replaces the one that the recipe names. Raises InputError (or a subclass that names the thing) for a
-    recipe, capture or folder that cannot work, before the first step; ReconstructionError where the fit cannot go on,
-    after a checkpoint; CheckpointError where the folder takes no more. An interruption (Ctrl-C, SIGTERM, SIGUSR1) ends
-    after the step at hand, with a checkpoint.
+    `capture` replaces the one that the recipe names. `evaluated` is called with the folder after each evaluation on the
+    way. Raises InputError (or a subclass that names the thing) for a recipe, capture or folder that cannot work, before
+    the first step; ReconstructionError where the fit cannot go on, after a checkpoint; CheckpointError where the folder
+    takes no more. An interruption (Ctrl-C, SIGTERM, SIGUSR1) ends after the step at hand, with a checkpoint.
     """
     processes = Processes(choose_device(recipe.run.device))
     with entered(recipe.run, processes) as folder, contextlib.ExitStack() as stack:
         capture = open_capture(recipe) if capture is None else capture
-        return _Reconstruction(recipe, folder, capture, processes, stack).run()
+        return _Reconstruction(recipe, folder, capture, processes, stack).run(evaluated)
 
 
 class _Reconstruction:
@@ -154,7 +156,7 @@ class _Reconstruction:
                     found[view.name] = error.reason
         return found
 
-    def run(self) -> SceneResult:
+    def run(self, evaluated: Callable[[Path], None]) -> SceneResult:
         """Fit until the last step, `stop_after` or an interruption."""
         run = self.recipe.run
         self._greet()
@@ -166,6 +168,7 @@ class _Reconstruction:
             request = stack.enter_context(StopRequest(self._say_stopping))
             if self.progress.step == 0 and end > 0:
                 self._evaluate()
+                evaluated(self.folder.path)
             while self.progress.step < end and not (heard := request.signal):
                 self._step()
                 step = self.progress.step
@@ -173,6 +176,7 @@ class _Reconstruction:
                     self.logbook.flush(step, self._note())
                 if step % run.evaluate_every == 0 and step < self.total:
                     self._evaluate()
+                    evaluated(self.folder.path)
                 if step % run.checkpoint_every == 0 and step < end:
                     self._save()
             if self.progress.step > self.started_at:

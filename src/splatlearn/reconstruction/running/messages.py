@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from splatlearn.captures import Photographs
+from splatlearn.core.memory import peak_memory
 from splatlearn.evaluation.views.scores import SceneScores
 from splatlearn.fitting.scene_fit import StepResult
 from splatlearn.reconstruction.recipes.recipe import SceneRecipe
@@ -105,4 +106,5 @@ def score_entry(progress: SceneProgress, scores: SceneScores, gaussians: int, he
         "held_out": held_out,
         "gaussians": gaussians,
         "seconds": round(progress.seconds, 4),
+        "memory": peak_memory(),
     }

@@ -55,10 +55,14 @@ def loss_curve(
     return figure
 
 
-def small_multiples(curves: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> matplotlib.figure.Figure:
+def small_multiples(
+    curves: Mapping[str, tuple[ArrayLike, ArrayLike]], along: str = "step", least: Mapping[str, float] | None = None
+) -> matplotlib.figure.Figure:
     """Quantities with units of their own, one above the other over the same range of steps.
 
     - `curves`: name (with its unit) to (steps, values), which may differ in their steps; NaN leaves a gap.
+    - `along`: what the abscissa counts.
+    - `least`: lower ends of ordinates that do not begin at 0, by name.
 
     Raises InputError when lengths differ or there is nothing to draw.
     """
@@ -72,9 +76,10 @@ def small_multiples(curves: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> matplo
         _along_steps(axes)
         axes.yaxis.set_major_locator(MaxNLocator(3))
         axes.yaxis.set_major_formatter(FuncFormatter(_plain))
-        axes.set_ylim(bottom=min(0.0, float(np.nanmin(y))) if np.isfinite(y).any() else 0.0)
+        low = min(0.0, float(np.nanmin(y))) if np.isfinite(y).any() else 0.0
+        axes.set_ylim(bottom=(least or {}).get(name, low))
         axes.set_title(name, loc="left", color=THEME["ink"], fontsize=TEXT, parse_math=False)
-    rows[-1].set_xlabel("step", color=THEME["muted"], fontsize=TEXT)
+    rows[-1].set_xlabel(along, color=THEME["muted"], fontsize=TEXT)
     return figure
 
 
@@ -102,7 +107,7 @@ def _draw(axes: Axes, x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
 
 
 def _plain(value: float, _: int | None) -> str:
-    return f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def quiet_axes(axes: Axes) -> None:

@@ -6,29 +6,33 @@ import base64
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import ClassVar
 
 import jinja2
 import matplotlib.figure
 from markupsafe import Markup
+from PIL import Image
 
 from splatlearn.core.disk.atomic import write_whole
 from splatlearn.core.errors import InputError
 from splatlearn.report.parts.svg import themed_svg
 
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+SIGNATURES = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg", b"RIFF": "webp"}
+"""First bytes of a picture and its type; WebP may move."""
 
 
 @dataclass(frozen=True)
 class Figure:
     """A picture with a caption.
 
-    - `image`: a matplotlib figure, inlined as SVG that follows the page's colours, or the bytes of a PNG.
+    - `image`: a matplotlib figure, inlined as SVG that follows the page's colours, or the bytes of a PNG, JPEG or WebP.
     - `alt`: what is to be seen, for those who cannot see it.
     - `caption`: what it means.
 
-    Raises TypeError for anything else and ValueError for bytes that are not a PNG.
+    Raises TypeError for anything else and InputError for bytes of another format.
     """
 
     kind: ClassVar[str] = "figure"
@@ -40,30 +44,47 @@ class Figure:
         if isinstance(self.image, matplotlib.figure.Figure):
             return
         if not isinstance(self.image, bytes):
-            raise TypeError(f"image: expected a matplotlib figure or PNG bytes, got {type(self.image).__name__}")
-        if not self.image.startswith(PNG_SIGNATURE):
-            raise InputError("image: expected the bytes of a PNG, got another format; save it as PNG first")
+            got = type(self.image).__name__
+            raise TypeError(f"image: expected a matplotlib figure or the bytes of a picture, got {got}")
+        if not self._type:
+            raise InputError(
+                "image: expected the bytes of a PNG, JPEG or WebP, got another format; save it as PNG first"
+            )
 
     def svg(self, prefix: str) -> Markup | None:
-        """The inline SVG of a matplotlib figure, with `prefix` before its ids; None for a PNG."""
+        """The inline SVG of a matplotlib figure, with `prefix` before its ids; None for other pictures."""
         return themed_svg(self.image, prefix) if isinstance(self.image, matplotlib.figure.Figure) else None
 
     @property
+    def _type(self) -> str | None:
+        assert isinstance(self.image, bytes)
+        return next((name for first, name in SIGNATURES.items() if self.image.startswith(first)), None)
+
+    @property
     def data_uri(self) -> str:
-        """The PNG as a data URI."""
+        """The picture as a data URI."""
         if not isinstance(self.image, bytes):
-            raise TypeError("data_uri: expected a figure made of PNG bytes, got a matplotlib figure; use svg()")
-        return "data:image/png;base64," + base64.b64encode(self.image).decode("ascii")
+            raise TypeError(
+                "data_uri: expected a figure made of the bytes of a picture, got a matplotlib figure; use svg()"
+            )
+        return f"data:image/{self._type};base64," + base64.b64encode(self.image).decode("ascii")
 
     @property
     def width(self) -> int:
-        """Width of the PNG in pixels."""
-        return int.from_bytes(self.image[16:20], "big") if isinstance(self.image, bytes) else 0
+        """Width of the picture in pixels."""
+        return self._size[0]
 
     @property
     def height(self) -> int:
-        """Height of the PNG in pixels."""
-        return int.from_bytes(self.image[20:24], "big") if isinstance(self.image, bytes) else 0
+        """Height of the picture in pixels."""
+        return self._size[1]
+
+    @cached_property
+    def _size(self) -> tuple[int, int]:
+        if not isinstance(self.image, bytes):
+            return 0, 0
+        with Image.open(BytesIO(self.image)) as opened:
+            return opened.size
 
 
 @dataclass(frozen=True)
@@ -107,7 +128,16 @@ class Code:
     text: str
 
 
-Block = Figure | Table | KeyValues | Code
+@dataclass(frozen=True)
+class Link:
+    """A link to a file beside the page: its path from the page's folder, and the text to click on."""
+
+    kind: ClassVar[str] = "link"
+    href: str
+    text: str
+
+
+Block = Figure | Table | KeyValues | Code | Link
 
 
 @dataclass(frozen=True)
