@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from files.clouds import random_cloud
 from splatlearn.cli import main
+from splatlearn.files import write_splats
 
 
 @pytest.fixture
@@ -64,3 +68,22 @@ def test_no_file_of_the_capture_is_replaced(capture: Path, name: str, capsys: py
     before = (capture / name).read_bytes()
     assert run(capture, "--out", capture / name, "--overwrite") == 2
     assert "is an input of this command" in capsys.readouterr().err and (capture / name).read_bytes() == before
+
+
+def test_a_splat_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cloud = random_cloud(torch.Generator().manual_seed(0), 100, 1)
+    write_splats(tmp_path / "scene.glb", cloud)
+    assert run(tmp_path / "scene.glb", "--out", tmp_path / "scene.png") == 0
+    printed = capsys.readouterr().out
+    assert "format" in printed and "gltf" in printed and "no problems found" in printed
+    with Image.open(tmp_path / "scene.png") as picture:
+        assert picture.size == (640, 480)
+        ink = 255 - np.asarray(picture.convert("L"), dtype=float)
+    assert ink[180:300, 240:400].mean() > 40 > ink[:20].mean()
+    assert run(tmp_path / "scene.glb", "--out", tmp_path / "scene.html") == 2
+    assert "expected the name of a picture that ends in .png" in " ".join(capsys.readouterr().err.split())
+    write_splats(tmp_path / "faint.glb", replace(cloud, opacities=cloud.opacities * 0.002))
+    assert run(tmp_path / "faint.glb", "--images", "images_4") == 1
+    told = capsys.readouterr()
+    assert "problem: 100 of 100 Gaussians (100.0 %) have opacities below 1/255" in told.out
+    assert "--images has no effect on a splat file" in " ".join(told.err.split())

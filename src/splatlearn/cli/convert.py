@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
 
 from splatlearn.cli.notes import note
-from splatlearn.cli.scene_input import read_scene
+from splatlearn.cli.scene_input import SceneInput, read_scene
 from splatlearn.core.disk.outputs import output_file
 from splatlearn.core.errors import InputError
+
+if TYPE_CHECKING:
+    from splatlearn.core.gaussians import Gaussians
+    from splatlearn.files.selection import Selection
 
 
 def convert_command(
     scene: tyro.conf.Positional[str],
     out: tyro.conf.Positional[str],
     *,
+    merge: tuple[str, ...] = (),
     degree: int | None = None,
     min_opacity: float = 0.0,
+    max_scale: float | None = None,
+    crop: tuple[float, float, float, float, float, float] | None = None,
+    scale: float = 1.0,
+    stored_frame: str | None = None,
+    frame: str | None = None,
     overwrite: bool = False,
 ) -> int:
     """Write a scene as a splat file of another format.
@@ -25,38 +36,66 @@ def convert_command(
     Args:
         scene: A splat file, or a run of reconstruct.
         out: The file to write; its ending says the format: .ply, .compressed.ply, .spz, .sog, .splat, .glb or .gltf.
+        merge: More splat files or runs, whose Gaussians are added. Default: none.
         degree: Degree of the spherical harmonics to keep, 0 to 4. Default: all that the format holds.
         min_opacity: Leave out Gaussians whose opacity is below this value.
+        max_scale: Leave out Gaussians whose largest standard deviation is above this value, in units of the scene.
+            Default: none.
+        crop: Keep the Gaussians whose centres lie in the box X0 Y0 Z0 X1 Y1 Z1, in the coordinates of the input.
+            Default: all.
+        scale: Factor of all lengths, applied last, such as the metres of a unit of the scene.
+        stored_frame: Directions of x, y and z in the input, such as RFU (right, front, up) where z points up. Default:
+            those that the file says, or the usual ones of its format.
+        frame: Directions of x, y and z to write. Default: the usual ones of the format.
         overwrite: Replace the file if it exists.
     """
+    from splatlearn.core.gaussians import Gaussians
+    from splatlearn.core.numbers import check_number
     from splatlearn.files import write_splats
     from splatlearn.files.formats import highest_degree
+    from splatlearn.files.selection import Selection
 
     if degree is not None and not 0 <= degree <= 4:
         raise InputError(f"degree: expected 0 to 4, got {degree}")
-    if not 0 <= min_opacity <= 1:
-        raise InputError(f"min_opacity: expected a number from 0 to 1, got {min_opacity}")
-    path = output_file(out, overwrite, inputs=[Path(scene)], example="scene.spz")
-    read = read_scene(scene)
-    gaussians = read.gaussians
+    check_number("scale", scale, above=0)
+    selection = Selection(crop, min_opacity, max_scale)
+    path = output_file(out, overwrite, inputs=[Path(each) for each in (scene, *merge)], example="scene.spz")
     most = highest_degree(path)
-    if degree is None and most < gaussians.degree:
-        note(f"{path.suffix} holds harmonics up to degree {most}: those above it are left out")
+    inputs = [read_scene(each, stored_frame) for each in (scene, *merge)]
+    if lost := sum(each.dropped for each in inputs):
+        note(f"{lost:,} Gaussians that are not finite are left out")
+    parts = [_selected(each, selection) for each in inputs]
+    together = max(part.degree for part in parts)
+    if degree is None and most < together:
+        note(f"{path.name} holds harmonics up to degree {most}: those above it are left out")
         degree = most
-    if degree is not None and degree < gaussians.degree:
-        gaussians = gaussians.with_degree(degree)
-    if min_opacity > 0:
-        gaussians = gaussians.select(gaussians.opacities >= min_opacity)
-        if not gaussians.count:
-            raise InputError(f"min_opacity: expected Gaussians of at least {min_opacity}, got none in {scene}")
-    if read.dropped:
-        note(f"{read.dropped:,} Gaussians that are not finite are left out")
+    kept = together if degree is None else min(degree, together)
+    gaussians = Gaussians.cat([part.with_degree(kept) for part in parts])
+    if not gaussians.count:
+        raise InputError("crop, min_opacity, max_scale: expected at least one Gaussian to remain, got none")
+    before = sum(each.gaussians.count for each in inputs)
+    if gaussians.count < before:
+        note(f"{before - gaussians.count:,} of {before:,} Gaussians are left out")
+    antialiased = {each.antialiased for each in inputs}
+    if len(antialiased) > 1:
+        note("some inputs are antialiased and others are not: the file is not marked")
+    if scale != 1:
+        gaussians = gaussians.transformed(scale=scale)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_splats(path, gaussians, antialiased=read.antialiased)
-    beside = [path.with_suffix(".bin")] if path.suffix == ".gltf" else []
+    write_splats(path, gaussians, stored_frame=frame, antialiased=antialiased == {True})
+    beside = [path.with_suffix(".bin")] if path.suffix.lower() == ".gltf" else []
     size = sum(each.stat().st_size for each in [path, *beside])
     each = size / gaussians.count
     print(
         f"{path}: {gaussians.count:,} Gaussians, degree {gaussians.degree}, {size / 1e6:.2f} MB, {each:.1f} bytes each"
     )
     return 0
+
+
+def _selected(scene: SceneInput, selection: Selection) -> Gaussians:
+    """The Gaussians of an input that meet the conditions; the box is in the coordinates of the input."""
+    from splatlearn.core.geometry.frames import LIBRARY_FRAME, frame_matrix
+
+    gaussians = scene.gaussians
+    means = gaussians.means @ frame_matrix(LIBRARY_FRAME, scene.frame).T.to(gaussians.means)
+    return gaussians.select(selection.kept(gaussians, means))

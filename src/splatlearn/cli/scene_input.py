@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class SceneInput:
     """A scene: its Gaussians and a name for files.
 
-    `run`: the run that made it, if it is one; `dropped`, `antialiased`: what `SplatFile` says of a file.
+    `run`: the run that made it, if it is one; `frame`, `dropped`, `antialiased`: what `SplatFile` says of a file.
     """
 
     name: str
@@ -26,6 +26,7 @@ class SceneInput:
     run: SceneRun | None = None
     dropped: int = 0
     antialiased: bool = False
+    frame: str = "RDF"
 
     @property
     def up(self) -> tuple[float, float, float]:
@@ -52,8 +53,11 @@ def is_reconstruction(path: str | None) -> bool:
     return is_scene_run(Path(path))
 
 
-def read_scene(path: str) -> SceneInput:
-    """Read a scene; raises InputError for what is neither a splat file nor a run, and what the readers raise."""
+def read_scene(path: str, stored_frame: str | None = None) -> SceneInput:
+    """Read a scene; raises InputError for what is neither a splat file nor a run, and what the readers raise.
+
+    `stored_frame`: the axes of a splat file, where they are not those that it or its format says.
+    """
     if is_reconstruction(path):
         from splatlearn.reconstruction.results.scene_run import SceneRun
 
@@ -63,7 +67,7 @@ def read_scene(path: str) -> SceneInput:
         raise InputError(f"scene: expected a splat file or a run of splatlearn reconstruct, got {path}")
     from splatlearn.files import read_splat_file
 
-    found = read_splat_file(path, drop_invalid=True)
+    found = read_splat_file(path, stored_frame=stored_frame, drop_invalid=True)
     name = Path(path).resolve()
     stem = name.parent.name if name.name == "meta.json" else name.stem.removesuffix(".compressed")
-    return SceneInput(stem or "scene", found.gaussians, None, found.dropped, found.antialiased)
+    return SceneInput(stem or "scene", found.gaussians, None, found.dropped, found.antialiased, found.frame)
