@@ -13,6 +13,7 @@ from splatlearn.captures.capture import Capture, Points, Tracks
 from splatlearn.captures.frames import unit_frame
 from splatlearn.captures.inspection import inspect_capture
 from splatlearn.captures.inspection.geometry import looked_at
+from splatlearn.captures.inspection.light import LightOfPoints
 from splatlearn.report.capture_page import write_capture_page
 
 COUNT = 16
@@ -176,3 +177,41 @@ def test_the_page_shows_problems_facts_and_photographs(tmp_path: Path) -> None:
     assert "Plan and side view of 16 cameras and 60 points" in page
     assert page.count("data:image/png") == 9 + 2, "three photographs of three kinds, and the points of both plans"
     assert 'src="http' not in page and "<script" not in page
+
+
+def lit(folder: Path, gains: np.ndarray) -> Capture:
+    """All round, with photographs that are as bright as their gains: a smooth pattern, so that points keep theirs."""
+    capture = all_round(folder)
+    ramp = np.linspace(60, 90, 48)[:, None, None] + np.zeros((48, 48, 3))
+    for view, gain in zip(capture.views, gains, strict=True):
+        saved(view.path, np.clip(ramp * gain, 0, 255).astype(np.uint8))
+    return capture
+
+
+def test_changing_light_is_told_from_the_same_points(tmp_path: Path) -> None:
+    stops = np.linspace(-0.5, 0.5, COUNT)
+    found = inspect_capture(lit(tmp_path / "changing", np.exp2(stops)))
+    told = [each for each in found.problems if "--exposure affine" in each and "same points" in each]
+    assert len(told) == 1 and found.facts["light of the same points"].startswith("differs by ")
+    spread = float(found.facts["light of the same points"].split()[2])
+    assert spread == pytest.approx(0.8, abs=0.1)
+    steady = inspect_capture(lit(tmp_path / "steady", np.ones(COUNT)))
+    assert not any("same points" in each for each in steady.problems)
+    assert float(steady.facts["light of the same points"].split()[2]) < 0.1
+
+
+def test_gains_are_those_of_photographs_and_not_of_what_they_show(tmp_path: Path) -> None:
+    """One photograph sees a dark half of the points, another a bright half, under the same light."""
+    capture = all_round(tmp_path)
+    light = LightOfPoints(capture)
+    rng = np.random.default_rng(0)
+    brightness = np.where(np.arange(60) < 30, 5.0, 7.0)
+    gains = rng.normal(0, 0.3, COUNT)
+    for view in range(COUNT):
+        points = np.arange(60) if view > 1 else np.arange(30) + 30 * view
+        light._points.append(points)
+        light._views.append(np.full(len(points), view))
+        values = brightness[points] + gains[view] + rng.normal(0, 0.05, len(points))
+        values[::10] += 3.0  # points that were found wrongly, or shine
+        light._values.append(values)
+    np.testing.assert_allclose(light.gains(), gains - np.median(gains), atol=0.06)

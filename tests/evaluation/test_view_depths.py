@@ -67,5 +67,7 @@ def test_views_are_scored_where_depths_are_known() -> None:
     plain = score_views(gaussians, photos)
     assert [each.psnr for each in plain.views] == [each.psnr for each in scores.views] and plain.depth is None
     stored = scores.as_dict()
-    assert set(stored) == {"psnr", "ssim", "l1", "depth", "views"} and set(plain.as_dict()) == {*stored} - {"depth"}
+    assert set(stored) == {"psnr", "ssim", "l1", "aligned_psnr", "aligned_ssim", "depth", "views"} and set(
+        plain.as_dict()
+    ) == {*stored} - {"depth"}
     assert score_depth(render(gaussians, CAMERA), DepthTargets(torch.zeros(1, 16, 24))) is None

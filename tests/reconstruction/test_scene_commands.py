@@ -117,7 +117,8 @@ def test_a_run_is_evaluated_anew(scene_run: Path, tmp_path: Path, capsys) -> Non
     assert rows[0].split() == ["photograph", "PSNR", "SSIM", "L1"]
     assert rows[3].split() == ["mean", f"{after['psnr']:.2f}", f"{after['ssim']:.3f}", f"{after['l1']:.4f}"]
     worst = min(after["views"], key=lambda each: each["psnr"])
-    assert rows[4].startswith(f"done: {mine / 'scores.json'}; worst: {worst['name']}")
+    assert rows[4].startswith(f"after an affine alignment of each view's colours: {after['aligned_psnr']:.2f} dB")
+    assert rows[5].startswith(f"done: {mine / 'scores.json'}; worst: {worst['name']}")
     assert SceneRun(mine).evaluate().psnr == pytest.approx(after["psnr"])
 
 

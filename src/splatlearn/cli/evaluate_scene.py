@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,11 @@ def evaluate_scene(folder: str) -> int:
     print(mean + (f"  {shown_depth(scores.depth)}" if has_depth else ""))
     if run.known_depths.source is not None and has_depth:
         print(f"depth error: median, in units of the capture, against {FROM[run.known_depths.source]}")
+    if math.isfinite(scores.aligned_psnr):
+        print(
+            f"after an affine alignment of each view's colours: {scores.aligned_psnr:.2f} dB, "
+            f"SSIM {scores.aligned_ssim:.3f}"
+        )
     worst = ", ".join(f"{each.name} ({each.psnr:.2f} dB)" for each in scores.worst(WORST))
     print(f"done: {path}; worst: {worst}")
     return 0

@@ -12,6 +12,7 @@ from splatlearn.captures.capture import Capture
 from splatlearn.captures.choices import LOOKED_AT
 from splatlearn.captures.finding.names import count, listed
 from splatlearn.captures.inspection.geometry import Geometry, measure_geometry
+from splatlearn.captures.inspection.light import LightOfPoints
 from splatlearn.captures.inspection.quality import Qualities, measure
 
 FEWEST = 12
@@ -22,6 +23,9 @@ The limit is in proportion to that side, and at least one pixel."""
 HOLE = (100.0, 180.0)
 """Smallest and largest hole, in degrees, between cameras that go round something. A wider gap means a capture from one
 side."""
+CHANGING = 0.2
+"""Spread of the brightness of the same points, in powers of two, from which on photographs are said to differ in light:
+15 %, which the eye sees."""
 FEW_POINTS = 0.1
 """Share of the median number of points of a view, below which the pose of a view is doubtful."""
 
@@ -52,16 +56,20 @@ def inspect_capture(
     - `progress`: called with the number of photographs that were looked at, and of those to be looked at.
     """
     geometry = measure_geometry(capture)
-    qualities = measure(capture.views, photographs, progress)
+    light = LightOfPoints(capture)
+    qualities = measure(capture.views, photographs, progress, light.see)
+    spread = light.spread()
     problems = [
         *capture.problems,
         *_registration(capture),
         *_geometry(capture, geometry),
         *_photographs(capture, qualities),
+        *_light(spread),
     ]
-    return Inspection(
-        capture, geometry, qualities, _facts(capture, geometry, qualities), tuple(dict.fromkeys(problems))
-    )
+    facts = _facts(capture, geometry, qualities)
+    if spread is not None:
+        facts["light of the same points"] = f"differs by {spread:.2f} stops between photographs"
+    return Inspection(capture, geometry, qualities, facts, tuple(dict.fromkeys(problems)))
 
 
 def _facts(capture: Capture, geometry: Geometry, qualities: Qualities) -> dict[str, str]:
@@ -187,9 +195,18 @@ def _photographs(capture: Capture, qualities: Qualities) -> list[str]:
         shown = [f"{names[each.view]} {stops:+.1f} stops" for each, stops in off]
         found.append(
             f"{count(len(off), 'photograph')} much brighter or darker than the others ({listed(shown)}); fix the "
-            "exposure of the camera next time, or fit exposures"
+            "exposure of the camera next time, or use --exposure affine"
         )
     return found
+
+
+def _light(spread: float | None) -> list[str]:
+    if spread is None or spread < CHANGING:
+        return []
+    return [
+        f"the same points are brighter in some photographs than in others, by {spread:.2f} stops (10 to 90 % of the "
+        "photographs): exposure or light changes; use --exposure affine, or grid if it changes within photographs"
+    ]
 
 
 def _large_error(capture: Capture) -> float:

@@ -78,9 +78,15 @@ class Qualities:
 
 
 def measure(
-    views: Sequence[View], most: int, progress: Callable[[int, int], object] = lambda done, total: None
+    views: Sequence[View],
+    most: int,
+    progress: Callable[[int, int], object] = lambda done, total: None,
+    seen: Callable[[int, Photo], object] = lambda view, photo: None,
 ) -> Qualities:
-    """Look at photographs, at most `most` of them at equal distances in the order of names."""
+    """Look at photographs, at most `most` of them at equal distances in the order of names.
+
+    `seen`: called with the index of each view that is looked at and its photograph.
+    """
     measured: list[Quality] = []
     unreadable: list[str] = []
     masked: list[int] = []
@@ -89,7 +95,9 @@ def measure(
         photographs.prefetch(range(len(chosen)))
         for place, index in enumerate(chosen):
             try:
-                found = quality(index, photographs[place])
+                photo = photographs[place]
+                found = quality(index, photo)
+                seen(index, photo)
                 if found is None:
                     masked.append(index)
                 else:

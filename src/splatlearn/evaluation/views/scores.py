@@ -13,9 +13,12 @@ from torch import Tensor
 from splatlearn.captures.photographs import Photo
 from splatlearn.core.cameras import solid_angles
 from splatlearn.core.gaussians import Gaussians
+from splatlearn.evaluation.views.alignment import color_aligned
 from splatlearn.evaluation.views.depths import DepthScore, mean_depth_score, score_depth
 from splatlearn.fitting.losses.metrics import psnr, ssim
 from splatlearn.fitting.losses.photometric import photometric_loss
+from splatlearn.fitting.losses.pictures import pictures_of
+from splatlearn.fitting.losses.specification import composed
 from splatlearn.fitting.terms.targets import DepthTargets
 from splatlearn.rendering import render
 from splatlearn.rendering.compositing import Background
@@ -28,6 +31,8 @@ class ViewScore:
     - `psnr`: dB for a peak of 1, of colours cut to [0, 1].
     - `ssim`: with windows of 11 pixels that reach into zeros at the border, as 3D Gaussian Splatting publishes it.
     - `l1`: mean absolute difference.
+    - `aligned_psnr`, `aligned_ssim`: after an affine map of the rendering's colours that is fitted to the view (see
+      `alignment`): what counts where the light of photographs changes.
     - `depth`: of the rendered depth map, None for a view whose depths are not known.
     """
 
@@ -35,6 +40,8 @@ class ViewScore:
     psnr: float
     ssim: float
     l1: float
+    aligned_psnr: float = math.nan
+    aligned_ssim: float = math.nan
     depth: DepthScore | None = None
 
 
@@ -60,6 +67,16 @@ class SceneScores:
         return _mean([each.l1 for each in self.views])
 
     @property
+    def aligned_psnr(self) -> float:
+        """The mean over views after the alignment of their colours, dB."""
+        return _mean([each.aligned_psnr for each in self.views])
+
+    @property
+    def aligned_ssim(self) -> float:
+        """The mean over views after the alignment of their colours."""
+        return _mean([each.aligned_ssim for each in self.views])
+
+    @property
     def depth(self) -> DepthScore | None:
         """The means over the views whose depths are known; None without such views."""
         return mean_depth_score([each.depth for each in self.views if each.depth is not None])
@@ -76,7 +93,7 @@ class SceneScores:
 
     def means(self) -> dict[str, float]:
         """Return the means over views by name."""
-        return {"psnr": self.psnr, "ssim": self.ssim, "l1": self.l1}
+        return {name: getattr(self, name) for name in ("psnr", "ssim", "l1", "aligned_psnr", "aligned_ssim")}
 
 
 @torch.no_grad()
@@ -125,13 +142,21 @@ def score_view(photo: Photo, color: Float[Tensor, "3 H W"], background: Backgrou
     if photo.camera.projection.is_spherical:
         shares = solid_angles(photo.camera.height).to(color)[None, :, None].expand(1, *color.shape[1:])
         weights = shares if weights is None else weights * shares
-    quality = float(psnr(picture, target, background, weights))
+    _, pixels, behind, _ = pictures_of(picture, target, background, weights)
+    goal = composed(pixels, behind, picture.dtype)[0]
+    aligned = color_aligned(color, goal, None if weights is None else weights[0])[None]
     return ViewScore(
         photo.name,
-        min(quality, 100.0) if not math.isnan(quality) else quality,
+        _capped(float(psnr(picture, target, background, weights))),
         float(ssim(picture, target, background, weights)),
         _l1(picture, target, background, weights),
+        _capped(float(psnr(aligned, target, background, weights))),
+        float(ssim(aligned, target, background, weights)),
     )
+
+
+def _capped(quality: float) -> float:
+    return quality if math.isnan(quality) else min(quality, 100.0)
 
 
 def _l1(picture: Tensor, target: Tensor, background: Background, weights: Tensor | None) -> float:

@@ -101,6 +101,7 @@ def score_entry(progress: SceneProgress, scores: SceneScores, gaussians: int, he
         "step_of_status": progress.step,
         "psnr": scores.psnr,
         "ssim": scores.ssim,
+        "aligned_psnr": scores.aligned_psnr,
         **({} if scores.depth is None else {"depth": scores.depth.median, "depth_relative": scores.depth.relative}),
         "views": len(scores.views),
         "held_out": held_out,

@@ -9,10 +9,15 @@ from jaxtyping import Float64
 from splatlearn.captures import Photographs
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.fitting.cameras.poses import PoseDeltas, PoseRates
+from splatlearn.fitting.exposure.affine import AffineColors
+from splatlearn.fitting.exposure.bilateral import BilateralGrid
 from splatlearn.fitting.views.view_model import ViewModel
 from splatlearn.reconstruction.recipes.recipe import SceneRecipe
 from splatlearn.reconstruction.results.scene_run import moved
 from splatlearn.reconstruction.running.starting import EXTENT
+
+EXPOSURES = {"affine": AffineColors, "grid": BilateralGrid}
+"""View models of colours by the names of the option."""
 
 
 class ViewCorrections:
@@ -31,6 +36,8 @@ class ViewCorrections:
             rates = PoseRates(options.pose_rate, options.pose_rate)
             self.poses = PoseDeltas(torch.from_numpy(given), EXTENT, rates)
             models.append(self.poses)
+        if options.exposure != "none":
+            models.append(EXPOSURES[options.exposure](len(views)))
         for model in models:
             model.to(device)
         self.models: tuple[ViewModel, ...] = tuple(models)

@@ -123,6 +123,13 @@ def _depth(scores: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [("Held out: error of depth", f"{depth['median']:.4g} ({100 * depth['relative']:.1f} %)")]
 
 
+def _aligned(run: SceneRun, scores: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The PSNR after the alignment of colours, where photographs have exposures of their own."""
+    if run.recipe.views.exposure == "none" or "aligned_psnr" not in scores:
+        return []
+    return [("Held out: PSNR, colours aligned", f"{scores['aligned_psnr']:.2f} dB")]
+
+
 def _facts(run: SceneRun, capture: Capture, scores: Mapping[str, Any]) -> list[tuple[str, str]]:
     facts = [("Photographs", f"{len(capture.training)} fitted, {len(capture.held_out)} held out")]
     if "step" in scores and "seconds" in scores:
@@ -131,6 +138,7 @@ def _facts(run: SceneRun, capture: Capture, scores: Mapping[str, Any]) -> list[t
         facts += [
             ("Held out: PSNR", f"{scores['psnr']:.2f} dB"),
             ("Held out: SSIM", f"{scores['ssim']:.3f}"),
+            *_aligned(run, scores),
             *_depth(scores),
         ]
     return facts

@@ -1,0 +1,45 @@
+"""Exposure and white balance as one affine map of colours for each photograph."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from splatlearn.fitting.views.view_model import SeenViews, ViewModel
+from splatlearn.fitting.views.view_rows import Rate, ViewRows
+
+MATRIX = "matrix"
+RATE = Rate(1e-2, 1e-3)
+"""Of Adam. A row moves in the steps of its own photograph alone, some tens of times in a fit."""
+HELD = 1.0
+"""Weight of the square of the mean change over all photographs, which no picture shows: the scene takes it."""
+
+
+def changed(color: Float[Tensor, "V 3 *P"], change: Float[Tensor, "V 3 4 *#P"]) -> Float[Tensor, "V 3 *P"]:
+    """Return colours after an affine map: color + M·color + b for a change [M, b]; one of zeros leaves all bits."""
+    shift = change[:, :, 3]
+    for channel in range(3):
+        shift = shift + change[:, :, channel] * color[:, channel, None]
+    return color + shift
+
+
+class AffineColors(ViewModel):
+    """An affine map of colours, 3 × 4, for each photograph: exposure, white balance, and a black level.
+
+    - `count`: N, the number of photographs.
+
+    Maps start as the identity, and are stored as their difference from it. That all photographs change alike says
+    nothing of them: a penalty holds the mean of all differences at 0.
+    """
+
+    name = "affine"
+
+    def __init__(self, count: int, rate: Rate = RATE) -> None:
+        super().__init__(ViewRows({MATRIX: torch.zeros(count, 3, 4)}, {MATRIX: rate}))
+
+    def picture(self, seen: SeenViews, color: Float[Tensor, "V 3 H W"]) -> Float[Tensor, "V 3 H W"]:
+        return changed(color, self.rows.of(MATRIX, seen.ids)[..., None, None])
+
+    def penalty(self, seen: SeenViews) -> Float[Tensor, ""]:
+        return HELD * self.rows[MATRIX].mean(dim=0).square().sum()

@@ -1,0 +1,118 @@
+"""Colours of photographs: identities change no bit, known changes are found, grids are sliced as the formula says."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from splatlearn.core.errors import InputError
+from splatlearn.fitting.draws import Draws
+from splatlearn.fitting.exposure.affine import MATRIX, AffineColors
+from splatlearn.fitting.exposure.bilateral import CELLS, GRID, LUMA, BilateralGrid, sliced, total_variation
+from splatlearn.fitting.views.view_model import SeenViews
+from splatlearn.fitting.views.view_rows import Rate
+
+MODELS = [AffineColors, BilateralGrid]
+
+
+def seen_of(*ids: int) -> SeenViews:
+    return SeenViews(torch.tensor(ids), 1, Draws(0, 1))
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_the_identity_changes_no_bit(kind: type[AffineColors | BilateralGrid], generator: torch.Generator) -> None:
+    color = 1.5 * torch.rand(2, 3, 17, 23, generator=generator) - 0.2
+    model = kind(4)
+    assert torch.equal(model.picture(seen_of(3, 1), color), color)
+    penalty = model.penalty(seen_of(3, 1))
+    assert penalty is not None and float(penalty.detach()) == 0.0
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_photograph_has_a_map_of_its_own(
+    kind: type[AffineColors | BilateralGrid], generator: torch.Generator
+) -> None:
+    """The same map in all cells of a grid is that map."""
+    color = torch.rand(2, 3, 9, 12, generator=generator, dtype=torch.float64)
+    change = 0.3 * torch.randn(2, 3, 4, generator=generator, dtype=torch.float64)
+    model = kind(3)
+    name = MATRIX if kind is AffineColors else GRID
+    rows = torch.zeros_like(model.rows[name].detach(), dtype=torch.float64)
+    rows[[2, 0]] = change if kind is AffineColors else change.reshape(2, 12, 1, 1, 1).expand(2, 12, *CELLS)
+    model.rows.parameters[name] = rows
+    maps = torch.eye(3, 4, dtype=torch.float64) + change
+    expected = torch.einsum("vij,vjhw->vihw", maps[..., :3], color) + maps[..., 3, None, None]
+    torch.testing.assert_close(model.picture(seen_of(2, 0), color), expected)
+
+
+def test_slicing_is_trilinear() -> None:
+    """Against weights that are written out, pixel by pixel."""
+    generator = torch.Generator().manual_seed(0)
+    grids = torch.randn(1, 12, 3, 2, 4, generator=generator, dtype=torch.float64)
+    color = 1.4 * torch.rand(1, 3, 5, 7, generator=generator, dtype=torch.float64) - 0.2
+    found = sliced(grids, color)
+    for row in range(5):
+        for column in range(7):
+            luma = float((color[0, :, row, column] * torch.tensor(LUMA, dtype=torch.float64)).sum())
+            places = min(max(luma, 0.0), 1.0) * 2, (row + 0.5) / 5 * 1, (column + 0.5) / 7 * 3
+            value = torch.zeros(12, dtype=torch.float64)
+            for cell in range(8):
+                index, weight = [], 1.0
+                for axis, place in enumerate(places):
+                    low = min(int(place), grids.shape[2 + axis] - 2)
+                    upper = cell >> axis & 1
+                    index.append(low + upper)
+                    weight *= place - low if upper else 1 - (place - low)
+                value += weight * grids[0, :, index[0], index[1], index[2]]
+            torch.testing.assert_close(found[0, :, :, row, column].flatten(), value)
+
+
+def test_gradients_are_those_of_finite_differences() -> None:
+    generator = torch.Generator().manual_seed(1)
+    grids = torch.randn(2, 12, 2, 3, 2, generator=generator, dtype=torch.float64).requires_grad_()
+    color = (0.1 + 0.8 * torch.rand(2, 3, 3, 4, generator=generator, dtype=torch.float64)).requires_grad_()
+    assert torch.autograd.gradcheck(sliced, (grids, color))
+    assert torch.autograd.gradcheck(total_variation, (grids,))
+
+
+def test_total_variation_is_the_mean_square_of_differences() -> None:
+    grids = torch.zeros(1, 12, 2, 3, 4)
+    assert float(total_variation(grids + 3.0)) == 0.0
+    grids[:, :, 1] = 2.0
+    assert float(total_variation(grids)) == pytest.approx(4.0)
+    grids = torch.arange(4.0).expand(1, 12, 2, 3, 4)
+    assert float(total_variation(grids)) == pytest.approx(1.0)
+    assert float(total_variation(torch.rand(1, 12, 1, 1, 1))) == 0.0
+    with pytest.raises(InputError, match="smooth"):
+        BilateralGrid(3, smooth=-1.0)
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_known_changes_are_found_up_to_the_common_one(kind: type[AffineColors | BilateralGrid]) -> None:
+    """Pictures with known maps of colours, whose mean is the identity: what is held."""
+    generator = torch.Generator().manual_seed(3)
+    plain = torch.rand(6, 3, 24, 24, generator=generator)
+    changes = 0.25 * torch.randn(6, 3, 4, generator=generator)
+    changes[..., 3] *= 0.3
+    changes -= changes.mean(0)
+    maps = torch.eye(3, 4) + changes
+    pictures = torch.einsum("vij,vjhw->vihw", maps[..., :3], plain) + maps[..., 3, None, None]
+    rate = Rate(2e-2, 1e-3)
+    model = kind(6, rate)
+    steps = 2400 if kind is AffineColors else 900
+    for number in range(steps):
+        row = torch.tensor([number % 6])
+        seen = SeenViews(row, number + 1, Draws(0, number + 1))
+        loss = (model.picture(seen, plain[row]) - pictures[row]).square().mean()
+        penalty = model.penalty(seen)
+        assert penalty is not None
+        (loss + penalty).backward()
+        model.move(seen, steps)
+    with torch.no_grad():
+        made = torch.cat([model.picture(seen_of(row), plain[row : row + 1]) for row in range(6)])
+    before, after = ((each - pictures).square().mean().sqrt() for each in (plain, made))
+    # Cells that a photograph's colours hardly touch follow their neighbours slowly.
+    most = 0.05 if kind is AffineColors else 0.2
+    assert float(after) < most * float(before), (float(before), float(after))
+    if kind is AffineColors:
+        torch.testing.assert_close(model.rows[MATRIX].detach(), changes, rtol=0, atol=0.03)
