@@ -159,6 +159,9 @@ inline T clamp(T value, float limit) {
 using ::root;
 inline float root(float value) { return std::sqrt(value); }
 
+// Opacities are compensated by no less than the root of this, which makes all of them invisible: formula.py has the same.
+constexpr float COMPENSATION_MIN = 1e-12f;
+
 constexpr float POLE = 1e-6f;  // the sine of an angle to the vertical below which a direction has no east
 
 // Rows for a direction before a panorama: east and down in the plane that touches the unit sphere there, and the direction.
@@ -231,12 +234,26 @@ struct Conic {
         a = (yy + eps2d) / determinant, b = -xy / determinant, c = (xx + eps2d) / determinant;
     }
 
-    // From the gradients of a, b and c to those of m1 and m2.
-    void backward(Vector<T> gradient, Vector<T> m1, Vector<T> m2, Vector<T>& m1_out, Vector<T>& m2_out) const {
+    // The area of the ellipse before the filter over that after it, by which the filter "mip" multiplies opacities.
+    T compensation() const {
+        const Mask<T> is_finite = determinant <= std::numeric_limits<float>::max();
+        const T ratio = select(is_finite, dot(normal, normal) / determinant, of<T>(1.0f));
+        return root(select(ratio < COMPENSATION_MIN, of<T>(COMPENSATION_MIN), ratio));
+    }
+
+    // From the gradients of a, b and c, and of the compensation's logarithm if opacities have it, to those of m1 and m2.
+    void backward(Vector<T> gradient, const T* by_log, Vector<T> m1, Vector<T> m2, Vector<T>& m1_out, Vector<T>& m2_out) const {
         const T ga = gradient.x / determinant, gb = gradient.y / determinant, gc = gradient.z / determinant;
-        const T by_determinant = -(ga * a + gb * b + gc * c);
+        T by_determinant = -(ga * a + gb * b + gc * c);
+        T by_area = of<T>(0.0f);
+        if (by_log) {
+            const T squared = dot(normal, normal);
+            const Mask<T> is_clamped = !(squared / determinant >= COMPENSATION_MIN);  // also where both overflow
+            by_determinant -= select(is_clamped, of<T>(0.0f), 0.5f * *by_log / determinant);
+            by_area = select(is_clamped, of<T>(0.0f), 0.5f * *by_log / squared);
+        }
         const T by_xx = gc + eps2d * by_determinant, by_yy = ga + eps2d * by_determinant;
-        const Vector<T> by_normal = 2.0f * by_determinant * normal;
+        const Vector<T> by_normal = 2.0f * (by_log ? by_determinant + by_area : by_determinant) * normal;
         m1_out = 2.0f * by_xx * m1 - gb * m2 + cross(m2, by_normal);
         m2_out = 2.0f * by_yy * m2 - gb * m1 + cross(by_normal, m1);
     }
@@ -249,12 +266,13 @@ struct PlacedGradients {
     Matrix<T> axes;
 };
 
-// From the gradients of means2d, conic and depth; the caller turns those of point and axes back to the world.
+// From the gradients of means2d, conic and depth, and `by_log` of the compensation's logarithm, or null; the caller turns those of
+// point and axes back to the world.
 template <typename T>
 inline PlacedGradients<T> backward_of(const Placed<T>& placed, const Lens& lens, T by_mean_x, T by_mean_y, Vector<T> by_conic,
-                                      T by_depth) {
+                                      T by_depth, const T* by_log) {
     Vector<T> by_m1, by_m2;
-    Conic<T>(placed.m1, placed.m2, lens.eps2d).backward(by_conic, placed.m1, placed.m2, by_m1, by_m2);
+    Conic<T>(placed.m1, placed.m2, lens.eps2d).backward(by_conic, by_log, placed.m1, placed.m2, by_m1, by_m2);
 
     const T shrink = lens.model == Model::ORTHOGRAPHIC ? of<T>(1.0f) : placed.inverse, zero = of<T>(0.0f);
     const Vector<T> by_across = lens.fx * shrink * by_m1;

@@ -21,11 +21,12 @@ inline Model model_of(const std::string& name) {
     throw nanobind::value_error((known + name).c_str());
 }
 
-// `numbers` are fx, fy, cx, cy, near, limit_x, limit_y, and eps2d unless it is EPS2D.
+// `numbers` are fx, fy, cx, cy, near, limit_x, limit_y; eps2d unless it is EPS2D; and after it 1 if opacities make up for it.
 inline Lens lens_of(const std::string& model, const std::vector<float>& numbers) {
-    if (numbers.size() != 7 && numbers.size() != 8) throw nanobind::value_error("lens: expected 7 or 8 numbers");
-    const float eps2d = numbers.size() == 8 ? numbers[7] : EPS2D;
-    Lens lens{model_of(model), numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5], numbers[6], eps2d};
+    if (numbers.size() < 7 || numbers.size() > 9) throw nanobind::value_error("lens: expected 7 to 9 numbers");
+    const float eps2d = numbers.size() > 7 ? numbers[7] : EPS2D;
+    Lens lens{model_of(model), numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5], numbers[6], eps2d,
+              numbers.size() == 9 && numbers[8] != 0.0f};
     if (lens.model == Model::PANORAMA) {
         lens.longitude = lens.fx, lens.latitude = lens.fy;
         lens.fx = lens.fy = std::sqrt(lens.longitude * lens.latitude);

@@ -1,6 +1,7 @@
 // The driver: chooses the instruction set, spreads images and bands over threads, and binds to Python.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 #include <omp.h>
@@ -9,6 +10,7 @@
 #include <cmath>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -246,12 +248,14 @@ void project_all(Input<3> means, Input<3> scales, Input<3> quaternions, Input<3>
     caught.rethrow();
 }
 
-// No gradient depends on the clouds' colours and opacities: those of the splats' gradients fill their places.
+// No gradient depends on the clouds' colours, and on their opacities only if the lens compensates: else those of the splats'
+// gradients fill their places.
 void project_all_backward(Input<3> means, Input<3> scales, Input<3> quaternions, Input<3> views, Order<const int32_t> order,
                           const std::string& model, const std::vector<float>& numbers, Input<3> means2d, Input<3> conics,
                           Input<2> depths, Input<3> colors, Input<2> opacities, Output<3> means_out, Output<3> scales_out,
-                          Output<3> quaternions_out, Output<3> colors_out, Output<2> opacities_out, int threads) {
-    const Clouds clouds{means, scales, quaternions, colors, opacities, views};
+                          Output<3> quaternions_out, Output<3> colors_out, Output<2> opacities_out, int threads,
+                          std::optional<Input<2>> cloud_opacities) {
+    const Clouds clouds{means, scales, quaternions, colors, cloud_opacities.value_or(opacities), views};
     const Lens lens = plane_lens_of(model, numbers);
     nb::gil_scoped_release unlocked;
 #pragma omp parallel for schedule(static) num_threads(threads)
@@ -290,7 +294,7 @@ NB_MODULE(_native, m) {
           nb::arg("lens"), nb::arg("means2d").noconvert(), nb::arg("conics").noconvert(), nb::arg("depths").noconvert(),
           nb::arg("colors").noconvert(), nb::arg("opacities").noconvert(), nb::arg("means_out").noconvert(),
           nb::arg("scales_out").noconvert(), nb::arg("quaternions_out").noconvert(), nb::arg("colors_out").noconvert(),
-          nb::arg("opacities_out").noconvert(), nb::arg("threads"));
+          nb::arg("opacities_out").noconvert(), nb::arg("threads"), nb::arg("cloud_opacities").noconvert() = nb::none());
     bind_scenes(m, active);
     bind_instruction_sets(m, active);
     m.attr("ALPHA_MAX") = ALPHA_MAX;

@@ -43,7 +43,8 @@ void project(const Cloud& cloud, const Lens& lens, const Sorted& out) {
         const Conic<float> conic(placed.m1, placed.m2, lens.eps2d);
         store_vector(out.conics + 3 * k, {conic.a, conic.b, conic.c});
         out.depths[k] = placed.point.z;
-        out.opacities[k] = placed.drawn ? cloud.opacities[i] : 0.0f;
+        const float opacity = lens.compensates ? cloud.opacities[i] * conic.compensation() : cloud.opacities[i];
+        out.opacities[k] = placed.drawn ? opacity : 0.0f;
         std::copy_n(cloud.colors + static_cast<size_t>(i) * cloud.channels, cloud.channels,
                     out.colors + static_cast<size_t>(k) * cloud.channels);
     }
@@ -54,14 +55,19 @@ void project_backward(const Cloud& cloud, const Lens& lens, const SortedGradient
     for (int k = 0; k < cloud.count; ++k) {
         const int i = in.order[k];
         const Placed<float> placed = placed_of(cloud, pose, lens, i);
+        float by_opacity = placed.drawn ? in.opacities[k] : 0.0f, by_log = 0.0f;
+        if (lens.compensates) {
+            by_opacity *= Conic<float>(placed.m1, placed.m2, lens.eps2d).compensation();
+            by_log = by_opacity * cloud.opacities[i];
+        }
         const PlacedGradients<float> by = backward_of(placed, lens, in.means2d[2 * k], in.means2d[2 * k + 1],
-                                                      load_vector(in.conics + 3 * k), in.depths[k]);
+                                                      load_vector(in.conics + 3 * k), in.depths[k], lens.compensates ? &by_log : nullptr);
         store_vector(out.means + 3 * i, pose.back(by.point));
         store_vector(out.scales + 3 * i, by.scales);
         const Quaternion<float> q = placed.rotation.backward(pose.back(by.axes));
         float* quaternion = out.quaternions + 4 * i;
         quaternion[0] = q.w, quaternion[1] = q.x, quaternion[2] = q.y, quaternion[3] = q.z;
-        out.opacities[i] = placed.drawn ? in.opacities[k] : 0.0f;
+        out.opacities[i] = by_opacity;
         std::copy_n(in.colors + static_cast<size_t>(k) * cloud.channels, cloud.channels,
                     out.colors + static_cast<size_t>(i) * cloud.channels);
     }

@@ -15,6 +15,7 @@ struct Lens {
     float fx, fy, cx, cy, near;       // of a panorama, fx = fy is the focal length of tangent planes
     float limit_x, limit_y;           // of the tangents at which the perspective Jacobian is taken
     float eps2d = EPS2D;                // variance that is added to both axes, in px² of the picture that is rendered
+    bool compensates = false;           // opacities make up for it: the filter "mip"
     float longitude = 0, latitude = 0;  // pixels per radian of a panorama's picture
     float full_turn() const { return 6.28318530717958648f * longitude; }  // pixels
     bool centers_shrink() const { return model == Model::PINHOLE || model == Model::PANORAMA; }
@@ -47,7 +48,7 @@ struct CloudGradients {
 };
 
 void project(const Cloud& cloud, const Lens& lens, const Sorted& out);
-// Reads neither colours nor opacities of the cloud: no gradient depends on them.
+// Does not read the cloud's colours, on which no gradient depends, and its opacities only if the lens compensates.
 void project_backward(const Cloud& cloud, const Lens& lens, const SortedGradients& in, const CloudGradients& out);
 
 }  // namespace splat

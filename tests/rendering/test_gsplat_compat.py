@@ -298,7 +298,6 @@ class RollingShutterType(Enum):
 OTHER = {
     "radius_clip": 1.0,
     "eps2d": 0.1,
-    "rasterize_mode": "antialiased",
     "channel_chunk": 8,
     "covars": torch.zeros(60, 3, 3),
     "global_z_order": False,
@@ -327,6 +326,7 @@ def test_their_defaults_are_taken() -> None:
     [
         ({"render_mode": "d"}, "render_mode: expected one of RGB, D, ED, .*, got 'd'"),
         ({"camera_model": "fisheye"}, "camera_model: expected one of pinhole, ortho, got 'fisheye'"),
+        ({"rasterize_mode": "mip"}, "rasterize_mode: expected one of classic, antialiased, got 'mip'"),
         ({"means": torch.zeros(3)}, r"means: expected shape \[..., N, 3\], got \[3\]"),
         ({"quats": torch.ones(9, 4)}, r"quats: expected shape \[60, 4\], got \[9, 4\]"),
         ({"viewmats": torch.eye(4)}, r"viewmats: expected shape \[C, 4, 4\], got \[4, 4\]"),

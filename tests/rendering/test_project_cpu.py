@@ -233,7 +233,7 @@ def test_opcheck(generator: torch.Generator) -> None:
     inputs = (*tensors, camera_of("gmae").viewmats[None], "gmae", lens)
     torch.library.opcheck(torch.ops.splatlearn.project.default, inputs)
     *outputs, order = torch.ops.splatlearn.project(*inputs)
-    saved = [*(each.detach() for each in tensors[:3]), inputs[5], order]
+    saved = [*(each.detach() for each in (*tensors[:3], tensors[4])), inputs[5], order]
     torch.library.opcheck(
         torch.ops.splatlearn.project_backward.default, (saved, [each.detach() for each in outputs], "gmae", lens)
     )

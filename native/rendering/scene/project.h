@@ -157,7 +157,13 @@ void project_plane(const Source& source, const View& view, const Shown& shown, i
         const Conic<vfloat> conic(placed.m1, placed.m2, view.lens.eps2d);
         const vfloat xx = conic.xx + conic.eps2d, yy = conic.yy + conic.eps2d, xy = conic.xy;
         const vfloat u = root(HALF * conic.a), v = HALF * conic.b / u, curvature = HALF * conic.c;
-        const vfloat level = log2_of(opacity), reach = level - static_cast<float>(std::log2(ALPHA_MIN)) + CULL_SLACK;
+        vfloat seen = opacity;
+        if (view.lens.compensates) {
+            seen = opacity * conic.compensation();
+            visible &= lane_bits(!(seen < ALPHA_MIN));
+            if (!visible) continue;
+        }
+        const vfloat level = log2_of(seen), reach = level - static_cast<float>(std::log2(ALPHA_MIN)) + CULL_SLACK;
         const vfloat extent_x = root(reach / HALF * xx), extent_y = root(reach / HALF * yy);
         const vfloat x = placed.mean_x(view.lens), y = placed.mean_y(view.lens);
         const vint finite = (x + y + u + v + curvature + extent_x + extent_y + conic.determinant) * 0.0f == 0.0f;
@@ -313,9 +319,11 @@ void project_some_backward(const Source& source, const View& view, const Shown& 
         const vfloat by_y = is_sphere ? moments[2] : conic.b * moments[1] + conic.c * moments[2];
         const vfloat by_depth = view.has_depth ? places.load(sums, width, MOMENTS + shown.channels - 1) : zero;
         const vfloat opacity = places.load(source.opacities, 1, 0);
+        // The sum is that of α's gradient times α, so the gradient of the opacity's logarithm and the compensation's.
         const vfloat by_opacity = select(moments[0] == 0.0f, zero, moments[0] / opacity);
         const PlacedGradients<vfloat> by =
-            backward_of(placed, view.lens, by_x, by_y, {-0.5f * moments[3], -moments[4], -0.5f * moments[5]}, by_depth);
+            backward_of(placed, view.lens, by_x, by_y, {-0.5f * moments[3], -moments[4], -0.5f * moments[5]}, by_depth,
+                        view.lens.compensates ? &moments[0] : nullptr);
         const Direction by_direction = colors_backward<FRESH>(source, view, shown, places, real, mean, sums, width, out);
         Vector<vfloat> by_mean = pose.back(by.point);
         if (!view.is_parallel)

@@ -69,7 +69,13 @@ void project_sphere(const Source& source, const View& view, const Shown& shown, 
         const Conic<vfloat> conic(placed.m1, placed.m2, view.lens.eps2d);
         const vfloat xx = conic.xx + conic.eps2d, yy = conic.yy + conic.eps2d, xy = conic.xy;
         const vfloat u = root(HALF * conic.a), v = HALF * conic.b / u, w = HALF / yy;
-        const vfloat level = log2_of(opacity), reach = level - static_cast<float>(std::log2(ALPHA_MIN)) + CULL_SLACK;
+        vfloat seen = opacity;
+        if (view.lens.compensates) {
+            seen = opacity * conic.compensation();
+            visible &= lane_bits(!(seen < ALPHA_MIN));
+            if (!visible) continue;
+        }
+        const vfloat level = log2_of(seen), reach = level - static_cast<float>(std::log2(ALPHA_MIN)) + CULL_SLACK;
         const vfloat apart = 0.5f * (xx - yy), largest = 0.5f * (xx + yy) + root(apart * apart + xy * xy);
         const vfloat extent = root(reach / HALF * largest);
         const vint finite = (u + v + w + extent + conic.determinant) * 0.0f == 0.0f;

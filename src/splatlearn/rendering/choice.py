@@ -23,13 +23,15 @@ from splatlearn.rendering.backends.triton import project as triton_project
 from splatlearn.rendering.backends.triton import scene as triton_scene
 from splatlearn.rendering.backends.triton import support as triton_support
 from splatlearn.rendering.derivatives import FIRST_ONLY
+from splatlearn.rendering.formula import FILTERS
 
 
 class Backend(NamedTuple):
     """The modules of a backend, each with the same functions as in every other.
 
     - `support`: `status()`, `refusal(means2d, channels)`.
-    - `project`: compiled backends have `project` and `project_backward`; the specification has `project` alone.
+    - `project`: compiled backends have `project` and `project_backward`, and the names of camera models and filters
+      that they know, `MODELS` and `FILTERS`; the specification has `project` alone.
     - `blend`: `forward`, `backward`.
     - `scene`: compiled backends have `forward`, `backward` and more (see `backends/scene_views.py`); None for the
       specification.
@@ -65,6 +67,12 @@ def check_backend(name: str) -> None:
     if name != "auto" and name not in BACKENDS:
         advice = "; it renders Gaussians as a whole, by `render`" if name in WHOLE else ""
         raise InputError(f"backend: expected 'auto' or one of {', '.join(BACKENDS)}, got {name!r}{advice}")
+
+
+def check_filter(name: str) -> None:
+    """Raise InputError unless `name` is the name of a filter."""
+    if name not in FILTERS:
+        raise InputError(f"filter: expected one of {', '.join(FILTERS)}, got {name!r}")
 
 
 def choose_backend(name: str, means2d: Tensor, channels: int, transformed: bool = False) -> str:

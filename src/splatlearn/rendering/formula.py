@@ -22,6 +22,15 @@ TRANSMITTANCE_MIN still counts; those behind it do not. (3D Gaussian splatting, 
 A splat colours no pixel where its power exceeds ln(opacity / ALPHA_MIN). So its picture lies within
 √(2 · ln(opacity / ALPHA_MIN) · covariance_xx) of its centre along x, and likewise along y.
 
+**Filters.** The conic above is that of the filter "point": it is a Gaussian of variance EPS2D wider than the splat,
+with the same opacity in the middle, so a splat thinner than a pixel shows more the smaller its picture is. The filter
+"mip" makes up for it. With C the covariance before EPS2D is added, it takes
+
+    opacity · √(det C / det (C + EPS2D · I))
+
+for the opacity, so that the splat's sum over pixels stays the same (Mip-Splatting, Yu et al. 2024, eq. 10). gsplat and
+splat files call it antialiased, and it has their variance; Mip-Splatting's own code takes 0.1.
+
 **Panoramas.** There is no plane of which a Gaussian's picture is a part: it may cross the seam, or surround a pole. So
 it is taken in the plane that touches the unit sphere at the direction m of its mean t, with orthonormal e₁, e₂ there
 and f = √(fx · fy) pixels per radian, as by a pinhole camera that looks straight at it:
@@ -48,6 +57,12 @@ TRANSMITTANCE_MIN = 1e-4
 
 EPS2D = 0.3
 """Variance in px² that is added to both axes of a projected covariance, so that no splat is thinner than a pixel."""
+
+COMPENSATION_MIN = 1e-12
+"""Lower clamp of the ratio of determinants by whose root the filter "mip" multiplies opacities; below it none shows."""
+
+FILTERS = ("point", "mip")
+"""What a pixel integrates: see above."""
 
 JACOBIAN_LIMIT = 1.3
 """The Jacobian is taken at most this many half-images off the axis, as in 3D Gaussian splatting."""

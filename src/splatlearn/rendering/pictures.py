@@ -20,7 +20,7 @@ from splatlearn.core.operation import is_transformed
 from splatlearn.rendering.backends.gsplat import rasterize as gsplat_rasterize
 from splatlearn.rendering.backends.gsplat import support as gsplat_support
 from splatlearn.rendering.backends.torch import sphere
-from splatlearn.rendering.choice import WHOLE, choose_backend
+from splatlearn.rendering.choice import WHOLE, check_filter, choose_backend
 from splatlearn.rendering.compositing import Background, background_colors, composite
 from splatlearn.rendering.derivatives import FIRST_ONLY
 from splatlearn.rendering.leading import flat_pictures, flat_views, has_views
@@ -63,6 +63,7 @@ def render(
     check: bool | str = True,
     info: bool | Collection[str] = False,
     grid: PixelGrid = WHOLE_PICTURE,
+    filter: str = "point",
 ) -> Rendering:
     """Render sets of Gaussians, with gradients to every attribute and to the camera.
 
@@ -86,6 +87,10 @@ def render(
       grid's size. The specification gives the numbers of the whole picture, a compiled backend the same up to rounding.
       gsplat renders whole pictures alone, and on a GPU there is no `info` of a grid. `info` counts in pixels of the
       whole picture, but for weights, which are summed over the grid.
+    - `filter`: what a pixel integrates. "point": splats are at least about a pixel wide, which thickens those that are
+      thinner. "mip": their opacities make up for it, so that pictures of every resolution show as much of each
+      (Mip-Splatting; gsplat's "antialiased"). A splat file says which of the two it was fitted for
+      (`SplatFile.filter`). Without `info`, and with projection by the specification, on a GPU.
 
     Sets of thousands of Gaussians, and on a CPU several views of a set, are rendered in one step, without copies of the
     set for each view; the formula is the same. Raises InputError, which names the argument, for wrong shapes and
@@ -95,6 +100,7 @@ def render(
     check_kind("camera", camera, Camera)
     tensors = gaussians.tensors()
     asked = _asked(info)
+    check_filter(filter)
     if check not in (True, False, "drop"):
         raise InputError(f"check: expected True, False or 'drop', got {check!r}")
     is_dropping = check == "drop"
@@ -102,18 +108,18 @@ def render(
     if check:
         with torch.no_grad():
             check_finite("look at how the camera was made", viewmats=camera.viewmats)
-    chosen = scene_backend(gaussians, camera, backend)
+    chosen = scene_backend(gaussians, camera, backend, filter)
     if grid != WHOLE_PICTURE and (chosen not in STRIDED or camera.model == "panorama"):
         chosen = None
-    if chosen is not None and (asked is not None or is_scene(gaussians, camera, chosen)):
+    if chosen is not None and (asked is not None or is_scene(gaussians, camera, chosen, filter)):
         color, transmittance, collected = render_scene(
-            gaussians, camera, background, depth, "drop" if is_dropping else check, asked, chosen, grid
+            gaussians, camera, background, depth, "drop" if is_dropping else check, asked, chosen, grid, filter
         )
         return _rendering(color, transmittance, collected, depth)
     if asked is not None and backend not in WHOLE:
         raise BackendError(
             "info: only the compiled kernels collect it, from float32 tensors; "
-            "expected info=False with this backend, device, dtype or grid"
+            "expected info=False with this backend, device, dtype, grid or filter"
         )
     if check:
         with torch.no_grad():
@@ -123,13 +129,13 @@ def render(
     if backend in WHOLE:
         if grid != WHOLE_PICTURE:
             raise BackendError(f"grid: {backend} renders whole pictures alone; use backend='auto'")
-        return _by_gsplat(gaussians, camera, background, depth, asked)
+        return _by_gsplat(gaussians, camera, background, depth, asked, filter)
     flat, camera, shape = flat_views(seen_by(gaussians, camera), camera)
     channels = flat.fixed_colors().shape[-1]
     is_flat = len(shape) == 1
     background = flat_pictures(background, gaussians.batch_shape, shape, channels)
-    placed = _on_sphere(flat, camera, backend) if camera.projection.is_spherical else None
-    splats = project(flat, camera, backend) if placed is None else placed.splats
+    placed = _on_sphere(flat, camera, backend, filter) if camera.projection.is_spherical else None
+    splats = project(flat, camera, backend, filter) if placed is None else placed.splats
     if is_dropping:
         splats = _drawable(splats)
     if check:
@@ -155,18 +161,23 @@ def render(
     return _rendering(image, transmittance, None, depth)
 
 
-def _on_sphere(gaussians: Gaussians, camera: Camera, backend: str) -> sphere.OnSphere:
+def _on_sphere(gaussians: Gaussians, camera: Camera, backend: str, filter: str) -> sphere.OnSphere:
     """Place Gaussians [B, K] before panoramas by the specification, if `backend` leaves them to it."""
     dtype = working_dtype(gaussians.means.dtype)
     channels = gaussians.fixed_colors().shape[-1]
     choose_backend(backend, gaussians.means.to(dtype), channels, is_transformed(*gaussians.tensors().values()))
     view = camera.viewmats.to(gaussians.means.device, dtype)
     with torch.autocast(gaussians.means.device.type, enabled=False):
-        return sphere.project(gaussians.to(dtype), view, camera)
+        return sphere.project(gaussians.to(dtype), view, camera, filter)
 
 
 def _by_gsplat(
-    gaussians: Gaussians, camera: Camera, background: Background, depth: bool, asked: tuple[str, ...] | None
+    gaussians: Gaussians,
+    camera: Camera,
+    background: Background,
+    depth: bool,
+    asked: tuple[str, ...] | None,
+    filter: str,
 ) -> Rendering:
     """Render by gsplat, and have the backward pass fill what it knows of `means2d`."""
     reason = gsplat_support.status()
@@ -189,7 +200,7 @@ def _by_gsplat(
             f"{channels + depth}, which gsplat blends in several passes; request it of fewer channels, or not"
         )
     color, transmittance, pairs = gsplat_rasterize.forward(
-        gaussians, camera, behind.reshape(*shape, channels), depth, has_absgrad
+        gaussians, camera, behind.reshape(*shape, channels), depth, has_absgrad, filter
     )
     if asked is None:
         return _rendering(color, transmittance, None, depth)

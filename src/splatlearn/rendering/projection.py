@@ -17,15 +17,15 @@ from splatlearn.core.kinds import check_kind
 from splatlearn.core.operation import is_transformed, operation
 from splatlearn.rendering.backends.torch import bin as torch_bin
 from splatlearn.rendering.backends.torch import project as torch_project
-from splatlearn.rendering.choice import BACKENDS, COMPILED, check_backend
+from splatlearn.rendering.choice import BACKENDS, COMPILED, check_backend, check_filter
 from splatlearn.rendering.derivatives import has_no_second_derivative, refuse_transforms
-from splatlearn.rendering.formula import JACOBIAN_LIMIT
+from splatlearn.rendering.formula import EPS2D, JACOBIAN_LIMIT
 from splatlearn.rendering.leading import flat_camera
 from splatlearn.rendering.splats import Splats, working_dtype
 from splatlearn.rendering.view_colors import seen_by
 
 
-def project(gaussians: Gaussians, camera: Camera, backend: str = "auto") -> Splats:
+def project(gaussians: Gaussians, camera: Camera, backend: str = "auto", filter: str = "point") -> Splats:
     """Project Gaussians [B, K] through a camera and sort them near to far (equal depths keep their order).
 
     Gaussians with `sh` get the colours that the camera sees (`splatlearn.rendering.seen_by`).
@@ -37,12 +37,14 @@ def project(gaussians: Gaussians, camera: Camera, backend: str = "auto") -> Spla
 
     - `camera`: one for all sets, or a batch [B] with one for each set.
     - `backend`: "torch" is the specification. "auto" and every other name of `available_backends()` use a compiled
-      kernel if it supports device, dtype and camera (see `takes_compiled`), and the specification otherwise.
+      kernel if it supports device, dtype, camera and filter (see `takes_compiled`), and the specification otherwise.
+    - `filter`: "point", or "mip" for opacities that make up for the blur of small splats.
 
-    Raises InputError for an unknown backend, Gaussians without exactly one batch axis, or a camera of another batch;
-    BackendError for second derivatives of a compiled kernel.
+    Raises InputError for an unknown backend or filter, Gaussians without exactly one batch axis, or a camera of another
+    batch; BackendError for second derivatives of a compiled kernel.
     """
     check_backend(backend)
+    check_filter(filter)
     check_kind("gaussians", gaussians, Gaussians)
     check_kind("camera", camera, Camera)
     if len(gaussians.batch_shape) != 1:
@@ -53,18 +55,18 @@ def project(gaussians: Gaussians, camera: Camera, backend: str = "auto") -> Spla
     camera = flat_camera(camera, gaussians.batch_shape)
     gaussians = seen_by(gaussians, camera)
     view = camera.viewmats.to(gaussians.means.dtype)
-    if backend != "torch" and takes_compiled(gaussians, camera):
-        return _project_compiled(gaussians, view, camera)
+    if backend != "torch" and takes_compiled(gaussians, camera, filter):
+        return _project_compiled(gaussians, view, camera, filter)
     view = view.to(gaussians.means.device)
     with torch.autocast(gaussians.means.device.type, enabled=False):
-        return torch_bin.sort_near_to_far(torch_project.project(gaussians, view, camera)).splats
+        return torch_bin.sort_near_to_far(torch_project.project(gaussians, view, camera, filter)).splats
 
 
-def takes_compiled(gaussians: Gaussians, camera: Camera) -> bool:
+def takes_compiled(gaussians: Gaussians, camera: Camera, filter: str = "point") -> bool:
     """Return whether a compiled kernel can project these Gaussians.
 
-    It supports float32 on a CPU or GPU, and cameras with a model that the backend knows, one set of intrinsics for all
-    views, no far plane and no gradient. It does not support function transforms.
+    It supports float32 on a CPU or GPU, and filters and cameras with a model that the backend knows, one set of
+    intrinsics for all views, no far plane and no gradient. It does not support function transforms.
     """
     name = COMPILED.get(gaussians.means.device.type)
     return (
@@ -72,6 +74,7 @@ def takes_compiled(gaussians: Gaussians, camera: Camera) -> bool:
         and BACKENDS[name].support.status() == "ok"
         and all(tensor.dtype == torch.float32 for tensor in gaussians.tensors().values())
         and camera.model in BACKENDS[name].project.MODELS
+        and filter in BACKENDS[name].project.FILTERS
         and not camera.has_own_intrinsics
         and camera.far == math.inf
         and not camera.viewmats.requires_grad
@@ -79,7 +82,7 @@ def takes_compiled(gaussians: Gaussians, camera: Camera) -> bool:
     )
 
 
-def _project_compiled(gaussians: Gaussians, view: Tensor, camera: Camera) -> Splats:
+def _project_compiled(gaussians: Gaussians, view: Tensor, camera: Camera, filter: str) -> Splats:
     """Project and sort Gaussians [B, K] by views [4, 4] or [B, 4, 4] and the camera's intrinsics.
 
     A single view stays on the host, because copying it to a GPU would wait for the GPU.
@@ -96,7 +99,7 @@ def _project_compiled(gaussians: Gaussians, view: Tensor, camera: Camera) -> Spl
         gaussians.opacities,
         view if view.ndim == 3 else view.unsqueeze(0),
         camera.model,
-        (fx, fy, cx, cy, camera.near, *limits),
+        (fx, fy, cx, cy, camera.near, *limits, *((EPS2D, 1.0) if filter == "mip" else ())),
     )
     return Splats(means2d, conics, depths, colors, opacities)
 
@@ -134,22 +137,25 @@ def _empty_outputs(means: Tensor, colors: Tensor) -> tuple[Tensor, Tensor, Tenso
 def _project_backward(
     inputs: list[torch.Tensor], gradients: list[torch.Tensor], model: str, lens: list[float]
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """From (means, scales, quaternions, views, order) and the gradients of the splats to those of the Gaussians."""
+    """From the gradients of the splats to those of the Gaussians.
+
+    The inputs are (means, scales, quaternions, opacities, views, order).
+    """
     results = _empty_gradients(inputs, gradients)
     BACKENDS[COMPILED[inputs[0].device.type]].project.project_backward(inputs, gradients, results, model, lens)
     return results
 
 
 def _empty_gradients(inputs: list[Tensor], gradients: list[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    means, scales, quaternions, _, _ = inputs
+    means, scales, quaternions, *_ = inputs
     _, _, _, colors, opacities = gradients
     like = [means.new_empty(tensor.shape) for tensor in (means, scales, quaternions, colors, opacities)]
     return like[0], like[1], like[2], like[3], like[4]
 
 
 def _setup_context(ctx, inputs, output):
-    means, scales, quaternions, _, _, views, model, lens = inputs
-    ctx.save_for_backward(means, scales, quaternions, views, output[-1])
+    means, scales, quaternions, _, opacities, views, model, lens = inputs
+    ctx.save_for_backward(means, scales, quaternions, opacities, views, output[-1])
     ctx.model, ctx.lens = model, lens
 
 

@@ -42,7 +42,7 @@ An estimate: here the backward pass of the way for few has hundreds of programs 
 """
 
 
-def scene_backend(gaussians: Gaussians, camera: Camera, backend: str = "auto") -> str | None:
+def scene_backend(gaussians: Gaussians, camera: Camera, backend: str = "auto", filter: str = "point") -> str | None:
     """Return the backend whose way for scenes supports these inputs, however many Gaussians there are, or None.
 
     It is `backend`, or for "auto" the compiled one of the device. It supports float32, intrinsics of each view, a far
@@ -62,6 +62,7 @@ def scene_backend(gaussians: Gaussians, camera: Camera, backend: str = "auto") -
         and chosen.support.refusal(gaussians.means, 1) is None
         and all(each.dtype == torch.float32 for each in tensors)
         and camera.model in chosen.scene.MODELS
+        and filter in chosen.scene.FILTERS
         and (camera.viewmats.device.type == "cpu" or camera.viewmats.device == gaussians.means.device)
         and not any(each.requires_grad for each in intrinsics)
         and not is_transformed(*tensors, camera.viewmats)
@@ -69,7 +70,7 @@ def scene_backend(gaussians: Gaussians, camera: Camera, backend: str = "auto") -
     return name if supports else None
 
 
-def is_scene(gaussians: Gaussians, camera: Camera, backend: str) -> bool:
+def is_scene(gaussians: Gaussians, camera: Camera, backend: str, filter: str = "point") -> bool:
     """Return whether inputs that the way for scenes of `backend` supports are rendered by it.
 
     On a GPU those are sets of many Gaussians; on a CPU also several views of a set, and cameras that the compiled
@@ -80,7 +81,7 @@ def is_scene(gaussians: Gaussians, camera: Camera, backend: str) -> bool:
     if backend != "cpu":
         return gaussians.count >= FEWEST_ON_GPU
     has_many = gaussians.count >= (FEWEST if camera.height * camera.width >= MANY_PIXELS else ALWAYS)
-    return has_many or has_views(gaussians, camera) or not takes_compiled(gaussians, camera)
+    return has_many or has_views(gaussians, camera) or not takes_compiled(gaussians, camera, filter)
 
 
 def render_scene(
@@ -92,13 +93,14 @@ def render_scene(
     info: tuple[str, ...] | None,
     backend: str,
     grid: PixelGrid = WHOLE_PICTURE,
+    filter: str = "point",
 ) -> tuple[Float[Tensor, "*S C H W"], Float[Tensor, "*S H W"], SceneInfo | None]:
     """Render views of sets of Gaussians [*B, K], with gradients to Gaussians, matrices and background.
 
     `scene_backend` says what is supported; the arguments are those of `render`.
 
     - `info`: None, or what to collect beside what costs nothing: "weights", "absgrad".
-    - `backend`: what `scene_backend` returned; `grid`: the pixels that are rendered.
+    - `backend`: what `scene_backend` returned; `grid`: the pixels that are rendered; `filter`: what one integrates.
 
     Returns colours, with the weighted sum of depths as the last channel if `depth`; transmittances; and what `info`
     requests. Raises InputError for values that are not valid if `check` is True, and for "absgrad" of more channels
@@ -137,7 +139,7 @@ def render_scene(
         here.axes if is_parallel else here.centers,
         behind.unflatten(0, (sets, count)),
         grid.size(camera.height, camera.width),
-        _lenses(camera, is_parallel, grid),
+        _lenses(camera, is_parallel, grid, filter),
         depth,
         report,
     )
@@ -155,7 +157,7 @@ def render_scene(
     return color.reshape(*shape, *color.shape[2:]), transmittance.reshape(*shape, *transmittance.shape[2:]), report.info
 
 
-def _lenses(camera: Camera, is_parallel: bool, grid: PixelGrid) -> list[SceneLens]:
+def _lenses(camera: Camera, is_parallel: bool, grid: PixelGrid, filter: str) -> list[SceneLens]:
     """One lens for each view, in order, in pixels of the grid."""
     count = math.prod(camera.batch_shape)
     columns = []
@@ -171,6 +173,7 @@ def _lenses(camera: Camera, is_parallel: bool, grid: PixelGrid) -> list[SceneLen
             far,
             is_parallel,
             EPS2D / grid.stride**2,
+            filter == "mip",
         )
         for fx, fy, cx, cy in zip(*columns, strict=True)
     ]

@@ -1,6 +1,6 @@
 """What the `scene` module of a backend takes and fills: one set of Gaussians, one view of it, and their gradients.
 
-Such a module names the camera models that it knows, `MODELS`, and has these functions:
+Such a module names the camera models and filters that it knows, `MODELS` and `FILTERS`, and has these functions:
 
 - `forward(inputs, view, outputs, weights)` fills colour [C, H, W], with a last channel of depths if the view has it,
   and transmittance [H, W]; and `weights` [K, 3], unless it is None, with the sum and the maximum of each Gaussian's
@@ -30,7 +30,7 @@ class SceneLens:
 
     - `model`: the name of the camera model; `numbers`: fx, fy, cx, cy, near, and the limits of the Jacobian's slopes.
     - `far`: the far plane; `is_parallel`: whether all directions of view are the same.
-    - `eps2d`: the variance of the filter, px² of the picture.
+    - `eps2d`: the variance of the filter, px² of the picture; `compensates`: whether opacities make up for it.
     """
 
     model: str
@@ -38,6 +38,7 @@ class SceneLens:
     far: float
     is_parallel: bool
     eps2d: float = EPS2D
+    compensates: bool = False
 
 
 @dataclass(frozen=True)

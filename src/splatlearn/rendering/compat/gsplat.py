@@ -31,11 +31,12 @@ from splatlearn.rendering.scenes import scene_backend
 MODES = ("RGB", "D", "ED", "RGB+D", "RGB+ED")
 MODELS = {"pinhole": "pinhole", "ortho": "orthographic"}
 """Names of camera models there and here."""
+FILTERS = {"classic": "point", "antialiased": "mip"}
+"""Names of filters there and here."""
 FIXED: dict[str, Any] = {
     "radius_clip": 0.0,
     "eps2d": EPS2D,
     "sparse_grad": False,
-    "rasterize_mode": "classic",
     "channel_chunk": 32,
     "distributed": False,
     "segmented": False,
@@ -101,6 +102,7 @@ def rasterization(
     - `tile_size`: ignored; it changes no result.
     - `backgrounds`: None is black. `render_mode`: "RGB", the sum of depths "D", their mean "ED", "RGB+D", "RGB+ED".
     - `absgrad`: also set `meta["means2d"].absgrad` in the backward pass.
+    - `rasterize_mode`: "classic", or "antialiased" for opacities that make up for the blur of small splats.
     - `camera_model`: "pinhole" or "ortho".
 
     Returns colours [*B, C, H, W, X], depth being the last channel; alphas [*B, C, H, W, 1]; and `meta`: `means2d`,
@@ -119,12 +121,15 @@ def rasterization(
     for shapes that do not fit, and for values that are not valid; TypeError for arguments that gsplat does not have;
     BackendError for `absgrad` where the compiled kernels cannot be used.
     """
-    given = {"radius_clip": radius_clip, "eps2d": eps2d, "sparse_grad": sparse_grad, "rasterize_mode": rasterize_mode}
+    given = {"radius_clip": radius_clip, "eps2d": eps2d, "sparse_grad": sparse_grad}
     _check_fixed({**given, "channel_chunk": channel_chunk, "distributed": distributed, **others})
     if render_mode not in MODES:
         raise InputError(f"render_mode: expected one of {', '.join(MODES)}, got {render_mode!r}")
     if camera_model not in MODELS:
         raise InputError(f"camera_model: expected one of {', '.join(MODELS)}, got {camera_model!r}")
+    if rasterize_mode not in FILTERS:
+        raise InputError(f"rasterize_mode: expected one of {', '.join(FILTERS)}, got {rasterize_mode!r}")
+    filter = FILTERS[rasterize_mode]
     _check_shapes(means, quats, scales, opacities, viewmats, Ks)
     check_number("near_plane", near_plane, above=0)
     has_color, has_depth = "RGB" in render_mode, "D" in render_mode
@@ -132,13 +137,13 @@ def rasterization(
     camera = replace(camera, near=near_plane, far=far_plane)
     given_set = _gaussians((means, scales, quats, opacities), colors if has_color else None, sh_degree, camera)
     background = "black" if backgrounds is None or not has_color else _checked(backgrounds, given_set, camera)
-    has_info = scene_backend(given_set, camera) is not None
+    has_info = scene_backend(given_set, camera, filter=filter) is not None
     if absgrad and not has_info:
         raise BackendError("absgrad: only the compiled kernels collect it, from float32 tensors")
     # No leaves: the backward pass reaches them after the renderer.
     gaussians, view = given_set.map(_viewed), camera.map(_viewed)
     info = (("absgrad",) if absgrad else ()) if has_info else False
-    made = render(gaussians, view, background, depth=has_depth, info=info)
+    made = render(gaussians, view, background, depth=has_depth, info=info, filter=filter)
     meta: dict[str, Any] = {
         "width": width,
         "height": height,

@@ -9,6 +9,10 @@ from splatlearn.rendering.backends.cpu.support import arrays, kernels
 
 MODELS = ("pinhole", "orthographic", "gmae")
 """The camera models that the kernels know, by name."""
+FILTERS = ("point", "mip")
+"""The filters that the kernels know, by name."""
+COMPENSATED = 9
+"""Numbers of a lens whose filter compensates."""
 
 
 def project(inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], model: str, lens: list[float]) -> None:
@@ -19,6 +23,13 @@ def project(inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], model: str,
 def project_backward(
     inputs: list[Tensor], gradients: list[Tensor], results: tuple[Tensor, ...], model: str, lens: list[float]
 ) -> None:
-    """Fill the gradients of the Gaussians from (means, scales, quaternions, views, order) and those of the splats."""
+    """Fill the gradients of the Gaussians from the inputs and the gradients of the splats.
+
+    The inputs are (means, scales, quaternions, opacities, views, order).
+    """
+    means, scales, quaternions, opacities, views, order = arrays(*inputs)
+    places = means, scales, quaternions, views, order
     filled = [each.numpy() for each in results]
-    kernels().project_backward(*arrays(*inputs), model, lens, *arrays(*gradients), *filled, torch.get_num_threads())
+    # Only where opacities make up for the filter does a gradient depend on them.
+    more = [opacities] if len(lens) == COMPENSATED else []
+    kernels().project_backward(*places, model, lens, *arrays(*gradients), *filled, torch.get_num_threads(), *more)

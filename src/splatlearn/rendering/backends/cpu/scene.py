@@ -15,6 +15,8 @@ from splatlearn.rendering.formula import EPS2D
 
 MODELS = (*project.MODELS, "panorama")
 """The camera models that the kernels of scenes know, by name."""
+FILTERS = project.FILTERS
+"""The filters that the kernels of scenes know, by name."""
 
 
 def empty_like(tensor: Tensor) -> Tensor:
@@ -72,5 +74,9 @@ def _arguments(view: SceneView) -> list[Any]:
     """The arguments of the compiled functions for a view, in their order."""
     lens = view.lens
     matrix, origin, background = _arrays(view.matrix, view.origin, view.background)
-    numbers = lens.numbers if lens.eps2d == EPS2D else [*lens.numbers, lens.eps2d]
+    numbers = lens.numbers
+    if lens.compensates:
+        numbers = [*numbers, lens.eps2d, 1.0]
+    elif lens.eps2d != EPS2D:
+        numbers = [*numbers, lens.eps2d]
     return [matrix, origin, lens.model, numbers, lens.far, lens.is_parallel, view.has_depth, background]

@@ -18,6 +18,8 @@ from splatlearn.rendering.view_colors import seen_by
 
 CHANNELS = 32
 """Channels that gsplat blends at once: its default. Of more, it keeps the absolute gradients of the last ones."""
+MODES = {"point": "classic", "mip": "antialiased"}
+"""The names of filters there."""
 FARTHEST = 1e10
 """The far plane for cameras without one: gsplat's default."""
 
@@ -37,7 +39,12 @@ class Pairs(NamedTuple):
 
 
 def forward(
-    gaussians: Gaussians, camera: Camera, background: Float[Tensor, "*S C"], depth: bool, absgrad: bool
+    gaussians: Gaussians,
+    camera: Camera,
+    background: Float[Tensor, "*S C"],
+    depth: bool,
+    absgrad: bool,
+    filter: str = "point",
 ) -> tuple[Float[Tensor, "*S X H W"], Float[Tensor, "*S H W"], Pairs]:
     """Render sets [*B, K] by cameras of batch [], [*B] or [*B, V]; *S is *B, or [*B, V] for V views.
 
@@ -80,6 +87,7 @@ def forward(
             eps2d=EPS2D,
             packed=True,
             render_mode="RGB+D" if depth else "RGB",
+            rasterize_mode=MODES[filter],
             absgrad=absgrad,
             camera_model=MODELS[camera.model],
             **seen,

@@ -6,7 +6,8 @@ A primitive consists of
 - the bound of its picture (`bounds`);
 - α at a pixel (`alpha_at`) and its derivatives (`alpha_gradients`).
 
-The filter (`filtered_conics`) says what a pixel integrates: the Gaussian convolved with one of variance EPS2D.
+The filter says what a pixel integrates: the Gaussian convolved with one of variance EPS2D (`filtered_conics`), and with
+"mip" the opacity that keeps its sum (`compensations`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from splatlearn.rendering.formula import ALPHA_MAX, ALPHA_MIN, EPS2D
+from splatlearn.rendering.formula import ALPHA_MAX, ALPHA_MIN, COMPENSATION_MIN, EPS2D
 
 
 class Alpha(NamedTuple):
@@ -105,6 +106,28 @@ def filtered_conics(rows: tuple[Float[Tensor, "B K 3"], Float[Tensor, "B K 3"]])
     xx = (first * first).sum(-1)
     yy = (second * second).sum(-1)
     xy = (first * second).sum(-1)
-    cross = torch.linalg.cross(first, second)
-    determinant = (cross * cross).sum(-1) + EPS2D * (xx + yy) + EPS2D * EPS2D
+    _, determinant = _determinants(rows)
     return torch.stack([yy + EPS2D, -xy, xx + EPS2D], dim=-1) / determinant.unsqueeze(-1)
+
+
+def compensations(rows: tuple[Float[Tensor, "B K 3"], Float[Tensor, "B K 3"]]) -> Float[Tensor, "B K"]:
+    """Return √(det M Mᵀ / det (M Mᵀ + EPS2D·I)), by which the filter "mip" multiplies opacities.
+
+    It is at least √COMPENSATION_MIN, without a gradient there, and 1 where the determinant overflows.
+    """
+    before, after = _determinants(rows)
+    is_finite = after.isfinite()
+    ratio = torch.where(is_finite, before, 1.0) / torch.where(is_finite, after, 1.0)
+    return ratio.clamp_min(COMPENSATION_MIN).sqrt()
+
+
+def _determinants(
+    rows: tuple[Float[Tensor, "B K 3"], Float[Tensor, "B K 3"]],
+) -> tuple[Float[Tensor, "B K"], Float[Tensor, "B K"]]:
+    """Return the determinants of M Mᵀ and of M Mᵀ + EPS2D·I."""
+    first, second = rows
+    xx = (first * first).sum(-1)
+    yy = (second * second).sum(-1)
+    cross = torch.linalg.cross(first, second)
+    before = (cross * cross).sum(-1)
+    return before, before + EPS2D * (xx + yy) + EPS2D * EPS2D

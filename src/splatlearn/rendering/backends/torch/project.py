@@ -12,7 +12,7 @@ from torch import Tensor
 from splatlearn.core.cameras import Camera
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.geometry.quaternions import quaternions_to_matrices
-from splatlearn.rendering.backends.torch.primitive import filtered_conics
+from splatlearn.rendering.backends.torch.primitive import compensations, filtered_conics
 from splatlearn.rendering.formula import JACOBIAN_LIMIT
 from splatlearn.rendering.splats import Splats
 
@@ -28,10 +28,11 @@ class Projected(NamedTuple):
     ids: Int64[Tensor, "B K"]
 
 
-def project(gaussians: Gaussians, view: Float[Tensor, "*B 4 4"], camera: Camera) -> Projected:
+def project(gaussians: Gaussians, view: Float[Tensor, "*B 4 4"], camera: Camera, filter: str = "point") -> Projected:
     """Project Gaussians [B, K] to splats in the same order, and cull those not between the near and the far plane.
 
     - `view`: matrices from world to camera, for all sets or one for each; `camera`: its other numbers are used.
+    - `filter`: what a pixel integrates, "point" or "mip".
     """
     turn, shift = view[..., :3, :3], view[..., :3, 3]
     x, y, z = (gaussians.means @ turn.mT + shift.unsqueeze(-2)).unbind(-1)
@@ -46,13 +47,16 @@ def project(gaussians: Gaussians, view: Float[Tensor, "*B 4 4"], camera: Camera)
     rows = axes * gaussians.scales.unsqueeze(-2)
     across, down, along = rows.unbind(-2)
     # The rows of J W R S: what a unit sphere in the Gaussian's own axes becomes on the image.
-    conics = filtered_conics(model.pushforward(x, y, z_safe, (across, down, along), lens, JACOBIAN_LIMIT))
+    on_image = model.pushforward(x, y, z_safe, (across, down, along), lens, JACOBIAN_LIMIT)
+    opacities = gaussians.opacities
+    if filter == "mip":
+        opacities = opacities * compensations(on_image)
     splats = Splats(
         means2d=torch.stack(model.project(x, y, z_safe, lens), dim=-1),
-        conics=conics,
+        conics=filtered_conics(on_image),
         depths=depths,
         colors=gaussians.fixed_colors(),
-        opacities=_only_where(drawn, gaussians.opacities),
+        opacities=_only_where(drawn, opacities),
     )
     ids = torch.arange(gaussians.count, device=z.device).expand(z.shape)
     return Projected(splats, torch.where(drawn, ids, -1))

@@ -18,7 +18,7 @@ from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.geometry.quaternions import quaternions_to_matrices
 from splatlearn.rendering.backends.torch.bin import sort_near_to_far
 from splatlearn.rendering.backends.torch.blend import chunks_of_pixels, composite_alpha
-from splatlearn.rendering.backends.torch.primitive import alpha_off, filtered_conics
+from splatlearn.rendering.backends.torch.primitive import alpha_off, compensations, filtered_conics
 from splatlearn.rendering.backends.torch.project import Projected
 from splatlearn.rendering.formula import FACING
 from splatlearn.rendering.splats import Splats
@@ -40,10 +40,11 @@ def focal(camera: Camera) -> float:
     return math.sqrt(float(camera.fx) * float(camera.fy))
 
 
-def project(gaussians: Gaussians, view: Float[Tensor, "*B 4 4"], camera: Camera) -> OnSphere:
+def project(gaussians: Gaussians, view: Float[Tensor, "*B 4 4"], camera: Camera, filter: str = "point") -> OnSphere:
     """Place Gaussians [B, K] on the sphere around a camera; those not between `near` and `far` get opacity 0.
 
     - `view`: matrices from world to camera, for all sets or one for each; `camera`: its other numbers are used.
+    - `filter`: what a pixel integrates, "point" or "mip".
     """
     turn, shift = view[..., :3, :3], view[..., :3, 3]
     points = gaussians.means @ turn.mT + shift.unsqueeze(-2)
@@ -54,13 +55,17 @@ def project(gaussians: Gaussians, view: Float[Tensor, "*B 4 4"], camera: Camera)
     frames = tangent_frames(points)
     axes = turn.unsqueeze(-3) @ quaternions_to_matrices(gaussians.quaternions) * gaussians.scales.unsqueeze(-2)
     rows = (frames @ axes) * (focal(camera) / points.norm(dim=-1))[..., None, None]
+    on_plane = rows[..., 0, :], rows[..., 1, :]
+    opacities = gaussians.opacities
+    if filter == "mip":
+        opacities = opacities * compensations(on_plane)
     x, y, z = points.unbind(-1)
     splats = Splats(
         means2d=torch.stack(camera.projection.project(x, y, z, camera.lens(z)), dim=-1),
-        conics=filtered_conics((rows[..., 0, :], rows[..., 1, :])),
+        conics=filtered_conics(on_plane),
         depths=depths,
         colors=gaussians.fixed_colors(),
-        opacities=torch.where(drawn, gaussians.opacities, 0.0),
+        opacities=torch.where(drawn, opacities, 0.0),
     )
     places = torch.arange(gaussians.count, device=depths.device).expand(depths.shape)
     ordered = sort_near_to_far(Projected(splats, places))

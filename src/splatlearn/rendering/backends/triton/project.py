@@ -14,6 +14,8 @@ BLOCK = 128
 """Gaussians of one program."""
 MODELS = ("pinhole", "orthographic", "gmae")
 """The camera models that the kernels know, by name."""
+FILTERS = ("point",)
+"""The filters that the kernels know, by name."""
 
 
 def project(inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], model: str, lens: list[float]) -> None:
@@ -43,9 +45,12 @@ def project(inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], model: str,
 def project_backward(
     inputs: list[Tensor], gradients: list[Tensor], results: tuple[Tensor, ...], model: str, lens: list[float]
 ) -> None:
-    """Fill the gradients of the Gaussians from (means, scales, quaternions, views, order) and those of the splats."""
+    """Fill the gradients of the Gaussians from the inputs and the gradients of the splats.
+
+    The inputs are (means, scales, quaternions, opacities, views, order).
+    """
     _check_model(model)
-    means, scales, quaternions, view, order = (tensor.detach().contiguous() for tensor in inputs)
+    means, scales, quaternions, _, view, order = (tensor.detach().contiguous() for tensor in inputs)
     toward = [gradient.detach().contiguous() for gradient in gradients]
     batch, count, channels = toward[3].shape
     if order.numel() == 0:

@@ -27,6 +27,8 @@ from splatlearn.rendering.formula import MAX_CHANNELS
 
 MODELS = (*project.MODELS, "panorama")
 """The camera models that the kernels of scenes know, by name."""
+FILTERS = project.FILTERS
+"""The filters that the kernels of scenes know, by name."""
 SPHERE = "panorama"
 TILE = 16
 """Pixels of a tile's side."""
