@@ -28,6 +28,8 @@ from .initial.splats import splat_gaussians as splat_gaussians
 from .losses.metrics import psnr as psnr
 from .losses.metrics import ssim as ssim
 from .losses.photometric import photometric_loss as photometric_loss
+from .losses.robust import RobustOptions as RobustOptions
+from .losses.robust import RobustWeights as RobustWeights
 from .optimizers.gaussian_adam import GaussianAdam as GaussianAdam
 from .parameters import ColorRange as ColorRange
 from .parameters import LearningRates as LearningRates

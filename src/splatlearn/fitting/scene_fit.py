@@ -17,6 +17,7 @@ from splatlearn.core.geometry.harmonics import MAX_DEGREE, coefficient_count
 from splatlearn.core.numbers import check_number, check_whole
 from splatlearn.fitting.draws import Draws
 from splatlearn.fitting.losses.photometric import photometric_loss
+from splatlearn.fitting.losses.robust import RobustWeights
 from splatlearn.fitting.optimizers.gaussian_adam import GaussianAdam
 from splatlearn.fitting.scene_parameters import scene_gaussians, scene_parameters
 from splatlearn.fitting.scene_rates import SceneRates
@@ -123,6 +124,7 @@ class SceneFit:
     - `terms`: what is added to the loss of the pictures; see `Term`. They belong to this fit.
     - `view_models`: what each photograph has of its own, from the scene to the photograph; see `ViewModel`. A term sees
       the pictures before it; where a model renders several instants of a view, the middle one.
+    - `robust`: which pixels count less since something passed by; it belongs to this fit. None: all count alike.
 
     A step is a function of the state, the pictures and the seed: a fit that goes on from `state_dict` makes the same
     steps, bit for bit on a CPU, for any number of threads. Before the first step `gaussians` returns the start up to
@@ -138,6 +140,7 @@ class SceneFit:
         schedule: SceneSchedule | None = None,
         terms: Sequence[Term] = (),
         view_models: Sequence[ViewModel] = (),
+        robust: RobustWeights | None = None,
     ) -> None:
         check_number("extent", extent, above=0)
         check_terms(terms)
@@ -147,7 +150,7 @@ class SceneFit:
                 "select some first, or raise the cap"
             )
         self.extent, self.strategy, self.schedule = float(extent), strategy, schedule or SceneSchedule()
-        self.terms = {term.name: term for term in terms}
+        self.terms, self.robust = {term.name: term for term in terms}, robust
         self.view_models = ViewModels(view_models)
         self.done = 0
         """Steps that were made."""
@@ -200,6 +203,8 @@ class SceneFit:
         if not found.is_finite and (removed := self._remove_broken()):
             found = self._descend(number, batches)
         self.done = number
+        if self.robust is not None:
+            self.robust.commit()
         if not found.is_finite:
             return StepResult(found.loss, Edits(), removed, skipped=True, terms=found.terms)
         rates = schedule.rates
@@ -223,6 +228,8 @@ class SceneFit:
     def _descend(self, number: int, batches: Sequence[ViewBatch]) -> _Descent:
         """Compare all batches and add their gradients; those of a loss that is not finite are dropped."""
         found, total = _Descent(), sum(batch.count for batch in batches)
+        if self.robust is not None:
+            self.robust.drop()
         for batch in batches:
             share = batch.count / total
             seen = self.view_models.views(batch.views, batch.count, number, self.schedule.seed)
@@ -247,8 +254,8 @@ class SceneFit:
     def state_dict(self) -> dict[str, Tensor]:
         """Return named tensors with which, and with the arguments, a fit goes on: nothing is copied.
 
-        `done`, and by prefix `parameters.`, `optimizer.` (moments and their steps), `strategy.`, `terms.NAME.` and
-        `views.NAME.`. Random numbers need no state, since they are a function of the seed and the step.
+        `done`, and by prefix `parameters.`, `optimizer.` (moments and their steps), `strategy.`, `terms.NAME.`,
+        `views.NAME.` and `robust.`. Random numbers need no state, since they are a function of the seed and the step.
         """
         parts = {
             "parameters": {name: each.detach() for name, each in self.optimizer.parameters.items()},
@@ -258,6 +265,7 @@ class SceneFit:
                 f"{name}.{key}": each for name, term in self.terms.items() for key, each in term.state_dict().items()
             },
             "views": self.view_models.state_dict(),
+            "robust": {} if self.robust is None else self.robust.state_dict(),
         }
         named = {f"{part}.{name}": each for part, tensors in parts.items() for name, each in tensors.items()}
         return {"done": torch.tensor(self.done), **named}
@@ -267,7 +275,7 @@ class SceneFit:
 
         Raises FormatError for missing and unknown names and for shapes that disagree.
         """
-        names = ("parameters", "optimizer", "strategy", "terms", "views")
+        names = ("parameters", "optimizer", "strategy", "terms", "views", "robust")
         parts: dict[str, dict[str, Tensor]] = {name: {} for name in names}
         for key, each in state.items():
             part, _, name = key.partition(".")
@@ -288,6 +296,8 @@ class SceneFit:
         self.strategy.load_state_dict({name: each.to(like) for name, each in parts["strategy"].items()})
         self._load_terms({name: each.to(like.device) for name, each in parts["terms"].items()})
         self.view_models.load_state_dict(parts["views"])
+        if self.robust is not None:
+            self.robust.load_state_dict(parts["robust"])
         self.done = int(state["done"])
 
     def _load_terms(self, state: Mapping[str, Tensor]) -> None:
@@ -325,7 +335,10 @@ class SceneFit:
         )
         color = self.view_models.picture(seen, rendering.color)
         targets, masks = batch.compared()
-        loss = photometric_loss(color, targets, background, masks, schedule.ssim_weight)
+        weights = masks
+        if self.robust is not None:
+            weights = self.robust.weigh(number, color, targets, background, masks)
+        loss = photometric_loss(color, targets, background, weights, schedule.ssim_weight)
         draws = Draws(schedule.seed, number)
         inputs = TermInputs(
             number, self.extent, gaussians, *middle_of_each(rendering, cameras, batch.count), targets, masks,

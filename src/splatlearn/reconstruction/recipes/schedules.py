@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from splatlearn.fitting.losses.robust import RobustWeights
 from splatlearn.fitting.scene_fit import SceneSchedule
 from splatlearn.fitting.scene_rates import SceneRates
 from splatlearn.fitting.strategies.budget import Budget
@@ -83,3 +84,8 @@ def terms_of(recipe: SceneRecipe) -> tuple[Term, ...]:
     kinds = {"smooth_depth": SmoothDepth, "distortion": Distortion, "entropy": OpacityEntropy}
     found += [kind(Weight(getattr(terms, name))) for name, kind in kinds.items() if getattr(terms, name) > 0]
     return tuple(found)
+
+
+def robust_of(recipe: SceneRecipe) -> RobustWeights | None:
+    """The weights of pixels of a resolved recipe, None where all pixels count alike."""
+    return RobustWeights() if recipe.terms.robust else None

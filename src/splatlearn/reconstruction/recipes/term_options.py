@@ -21,6 +21,8 @@ class TermOptions:
     entropy: float = 0.0
     """Weight of the entropy of opacities, which pulls them to 0 and 1. For few photographs."""
 
+    robust: bool = False
+    """Give less weight to places of photographs that stay far from the renderings: passers-by, cars, hands."""
     remove_floaters: bool = False
     """After a half, three quarters and nine tenths of the steps, remove Gaussians that hang in space by themselves or
     that no photograph's view shows."""

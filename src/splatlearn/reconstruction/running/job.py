@@ -20,7 +20,7 @@ from splatlearn.fitting.draws import Draws
 from splatlearn.fitting.scene_fit import SceneFit
 from splatlearn.images.errors import UnreadableImage
 from splatlearn.reconstruction.recipes.recipe import SceneRecipe
-from splatlearn.reconstruction.recipes.schedules import schedule_of, strategy_of, terms_of
+from splatlearn.reconstruction.recipes.schedules import robust_of, schedule_of, strategy_of, terms_of
 from splatlearn.reconstruction.results.evaluator import Evaluator
 from splatlearn.reconstruction.results.known_depths import KnownDepths
 from splatlearn.reconstruction.results.scene_run import (
@@ -112,7 +112,7 @@ class _Reconstruction:
         strategy = strategy_of(resolved, progress.start, progress.cap)
         self.corrections = ViewCorrections(resolved, self.training, self.device)
         parts = strategy, schedule_of(resolved), terms_of(resolved), self.corrections.models
-        self.fit = SceneFit(start.to(self.device), EXTENT, *parts)
+        self.fit = SceneFit(start.to(self.device), EXTENT, *parts, robust=robust_of(resolved))
         sees_whole = self.fit.terms or self.fit.view_models.models or self.training.camera(0).model == "panorama"
         if resolved.pace.stride > 1 and sees_whole:
             raise InputError(
