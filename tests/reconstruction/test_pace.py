@@ -78,6 +78,33 @@ def test_steps_see_the_photographs_of_an_epoch_in_turn(photos: Path) -> None:
         assert [each.name for each in again.step(9, 3, 1)] == names[9]
 
 
+def test_targets_made_in_advance_are_those_that_are_made_when_needed(photos: Path) -> None:
+    capture = load_capture(photos)
+    with Photographs([capture.views[index] for index in capture.training], 1600, 10**8) as photographs:
+        views = StepViews(photographs, 3)
+        for step in range(9):
+            downscale = 2 if step < 6 else 1
+            for place, found in enumerate(views.step(step, 2, downscale)):
+                again = StepViews(photographs, 3)
+                made = again.at(2 * step + place, downscale)
+                assert made is not None and made.name == found.name and torch.equal(made.pixels, found.pixels)
+                again.close()
+            assert len(views._coming) <= 2
+        views.close()
+
+
+def test_a_photograph_that_breaks_in_advance_is_left_out_in_its_turn(photos: Path) -> None:
+    capture = load_capture(photos)
+    with Photographs([capture.views[index] for index in capture.training], 1600, 10**8) as photographs:
+        order = [photographs.views[index] for index in order_of_epoch(0, 0, len(photographs))]
+        order[1].path.write_bytes(b"")
+        views = StepViews(photographs, 0)
+        names = [[each.name for each in views.step(step, 1, 2)] for step in range(3)]
+        views.close()
+    assert names == [[order[0].name], [order[2].name], [order[2].name]]
+    assert list(views.unreadable) == [order[1].name]
+
+
 def test_photographs_of_several_sizes_are_grouped_in_order(tmp_path: Path) -> None:
     folder = write_capture(tmp_path / "photos", known_gaussians(), cameras_around(9))
     capture = load_capture(folder)

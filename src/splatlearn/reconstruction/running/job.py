@@ -128,6 +128,7 @@ class _Reconstruction:
         self.views = StepViews(
             self.training, resolved.run.seed, self._still_unreadable(), depths if is_supervised else None
         )
+        stack.callback(self.views.close)
         chosen = self.held_out if len(self.held_out) else self.training
         self.evaluator = Evaluator(chosen, shown_background(resolved, capture), depths, self._say_unreadable)
         assert resolved.scene.steps is not None and resolved.scene.degree is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import torch
@@ -71,11 +72,13 @@ def grid_at(step: int, stride: int, downscale: int, seed: int) -> PixelGrid:
 
 
 class StepViews:
-    """The photograph of each step; those of the next steps are decoded in advance.
+    """The photographs of each step; those of the next ones are decoded, and those of the next one scaled, in advance.
 
     - `photographs`: of the capture's training views; `seed`: of the order.
     - `unreadable`: what could not be read, by name; such photographs are left out from then on.
     - `depths`: what is known of the photographs' depths, if targets are to have it.
+
+    A target is a function of its photograph and the divisor alone. `close` ends the thread that scales.
     """
 
     def __init__(
@@ -90,6 +93,8 @@ class StepViews:
         self._epoch: tuple[int, list[int]] | None = None
         self._scaled: dict[int, Target] = {}
         self._scaled_bytes = self._downscale = 0
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="targets")
+        self._coming: dict[tuple[int, int], Future[Target]] = {}
 
     def at(self, number: int, downscale: int) -> Target | None:
         """Photograph `number` of all epochs, from 0, divided by `downscale`; None where none can be read any more.
@@ -118,7 +123,24 @@ class StepViews:
     def step(self, step: int, count: int, downscale: int) -> list[Target]:
         """The `count` photographs of a step, counted from 0; none where no photograph can be read any more."""
         targets = [self.at(step * count + each, downscale) for each in range(count)]
+        self._make_ahead(range((step + 1) * count, (step + 2) * count), downscale)
         return [each for each in targets if each is not None]
+
+    def close(self) -> None:
+        """End the thread that scales photographs."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def _make_ahead(self, numbers: range, downscale: int) -> None:
+        """Begin to make the targets that come next, and forget those that were not taken."""
+        orders = {each: order_of_epoch(self.seed, each, len(self.photographs)) for each in self._epochs_of(numbers)}
+        wanted = [orders[epoch][place] for epoch, place in (divmod(each, len(self.photographs)) for each in numbers)]
+        keys = [(index, downscale) for index in self._readable(wanted) if index not in self._scaled]
+        self._coming = {
+            key: self._coming[key] if key in self._coming else self._pool.submit(self._made, *key) for key in keys
+        }
+
+    def _epochs_of(self, numbers: range) -> Iterator[int]:
+        yield from dict.fromkeys(each // len(self.photographs) for each in numbers)
 
     def _order(self, epoch: int) -> list[int]:
         if self._epoch is None or self._epoch[0] != epoch:
@@ -131,13 +153,17 @@ class StepViews:
     def _target(self, index: int, downscale: int) -> Target:
         if (held := self._scaled.get(index)) is not None:
             return held
-        photo = self.photographs[index]
-        made = target_of(photo, downscale, None if self.depths is None else self.depths.of(photo))
-        made = replace(made, view=index)
+        coming = self._coming.pop((index, downscale), None)
+        made = self._made(index, downscale) if coming is None else coming.result()
         if downscale > 1 and self._scaled_bytes + made.nbytes <= self.photographs.budget // SCALED_SHARE:
             self._scaled[index] = made
             self._scaled_bytes += made.nbytes
         return made
+
+    def _made(self, index: int, downscale: int) -> Target:
+        photo = self.photographs[index]
+        made = target_of(photo, downscale, None if self.depths is None else self.depths.of(photo))
+        return replace(made, view=index)
 
 
 def batches_of(targets: list[Target], background: Background, grid: PixelGrid, device: torch.device) -> list[ViewBatch]:
