@@ -99,7 +99,7 @@ def test_panoramas_are_fitted(photos: Path, tmp_path: Path) -> None:
     assert run.evaluate().psnr == pytest.approx(after.scores.psnr)
     page = tmp_path / "view.html"
     assert run_command("view", tmp_path / "run", "--out", page) == 0
-    assert page.stat().st_size > 10_000
+    assert page.stat().st_size > 10_000 and "Panoramas of run" in (tmp_path / "view-panoramas.html").read_text()
 
 
 def test_panoramas_start_from_random_places(photos: Path, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def view_command(
         chosen = {"max_size": max_size != MAX_SIZE, "groups": groups != GROUPS}
         note_unused({**chosen, **changed(reading, *(field.name for field in fields(reading)))}, f"with {what}")
         path = output_file(out, overwrite, inputs=[Path(run)], example="view.html")
-        print(view_splats(run, path) if is_splat_file(run) else view_reconstruction(run, path))
+        print(view_splats(run, path) if is_splat_file(run) else view_reconstruction(run, path, overwrite))
         return 0
     if not FEWEST_GROUPS <= groups <= MOST_GROUPS:
         raise InputError(f"groups: expected {FEWEST_GROUPS} to {MOST_GROUPS} clusters, got {groups}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from splatlearn.core.disk.outputs import output_file
 from splatlearn.core.errors import InputError
 
 
@@ -32,13 +33,23 @@ def view_splats(source: str, out: Path) -> str:
     return "; ".join([said, *notes])
 
 
-def view_reconstruction(folder: str, out: Path) -> str:
+def view_reconstruction(folder: str, out: Path, overwrite: bool = False) -> str:
     """Write the page of a reconstruction, and return what a command says of it."""
     from splatlearn.reconstruction.results.scene_run import SceneRun
+    from splatlearn.report.scenes.panoramas import write_run_panoramas
     from splatlearn.report.scenes.view import write_run_view
 
     run = SceneRun(Path(folder))
     write_run_view(run, out)
+    around = None
+    if any(view.lens.is_panorama for view in run.capture.views):
+        around = write_run_panoramas(run, output_file(panoramas_beside(out), overwrite, example=out.name))
     scores = run.scores
     quality = f", held-out photographs {scores['psnr']:.2f} dB" if scores else ""
-    return f"{out}: {run.gaussians.count:,} Gaussians, {out.stat().st_size / 1e6:.1f} MB{quality}"
+    beside = "" if around is None else f"; its panoramas, to look around in: {around}"
+    return f"{out}: {run.gaussians.count:,} Gaussians, {out.stat().st_size / 1e6:.1f} MB{quality}{beside}"
+
+
+def panoramas_beside(out: Path) -> Path:
+    """The page of the panoramas of a reconstruction whose page is `out`."""
+    return out.with_name(f"{out.stem}-panoramas{out.suffix}")

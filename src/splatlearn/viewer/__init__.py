@@ -2,6 +2,7 @@
 
 from splatlearn.viewer.contents import ViewedImage, viewed_images
 from splatlearn.viewer.page import write_view
+from splatlearn.viewer.panorama_page import ViewedPanorama, write_panorama_view
 from splatlearn.viewer.scene_contents import ScenePhotograph, Snapshot, ViewedScene
 from splatlearn.viewer.scene_page import write_scene_view
 
@@ -9,8 +10,10 @@ __all__ = [
     "ScenePhotograph",
     "Snapshot",
     "ViewedImage",
+    "ViewedPanorama",
     "ViewedScene",
     "viewed_images",
+    "write_panorama_view",
     "write_scene_view",
     "write_view",
 ]

@@ -87,7 +87,7 @@ def _photograph(
     pixels = None
     if is_shown:
         try:
-            pixels = _composed(photographs[index], background)
+            pixels = composed_over(photographs[index], background)
         except UnreadableImage:
             pixels = None
     camera = photographs.camera(index)
@@ -97,7 +97,7 @@ def _photograph(
     return ScenePhotograph(view.name, camera, pixels, quality.get(view.name), view.split == "test")
 
 
-def _composed(photo: Photo, background: torch.Tensor) -> torch.Tensor:
+def composed_over(photo: Photo, background: torch.Tensor) -> torch.Tensor:
     """A photograph over the background of the page."""
     if photo.pixels.shape[2] == 3:
         return photo.pixels
