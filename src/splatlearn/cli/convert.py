@@ -54,6 +54,7 @@ def convert_command(
     from splatlearn.files import write_splats
     from splatlearn.files.formats import highest_degree
     from splatlearn.files.selection import Selection
+    from splatlearn.reconstruction.results.sky_file import sky_gaussians
 
     if degree is not None and not 0 <= degree <= 4:
         raise InputError(f"degree: expected 0 to 4, got {degree}")
@@ -65,6 +66,10 @@ def convert_command(
     if lost := sum(each.dropped for each in inputs):
         note(f"{lost:,} Gaussians that are not finite are left out")
     parts = [_selected(each, selection) for each in inputs]
+    for each in inputs:
+        if each.run is not None and each.run.sky is not None:
+            parts.append(sky_gaussians(each.run.sky, each.gaussians, each.run.capture.to_unit))
+            note(f"the sky of {each.name} becomes {parts[-1].count:,} far Gaussians: files of splats have none")
     together = max(part.degree for part in parts)
     if degree is None and most < together:
         note(f"{path.name} holds harmonics up to degree {most}: those above it are left out")
@@ -73,7 +78,7 @@ def convert_command(
     gaussians = Gaussians.cat([part.with_degree(kept) for part in parts])
     if not gaussians.count:
         raise InputError("crop, min_opacity, max_scale: expected at least one Gaussian to remain, got none")
-    before = sum(each.gaussians.count for each in inputs)
+    before = sum(each.gaussians.count for each in inputs) + sum(part.count for part in parts[len(inputs) :])
     if gaussians.count < before:
         note(f"{before - gaussians.count:,} of {before:,} Gaussians are left out")
     antialiased = {each.antialiased for each in inputs}

@@ -77,9 +77,12 @@ def render_command(
     names = [f"frame-{number:04d}.png" for number in range(len(cameras))]
     outputs = outputs_in(out, [*names, *([FILM] if film else [])], overwrite)
     gaussians = read.gaussians.to(on)
+    sky = None if read.run is None or read.run.sky is None else read.run.sky.to(on)
+    note_unused({"background": sky is not None and background != "black"}, "before a sky")
     with outputs.writing() as folder, progress_bar() as told, torch.no_grad():
         for number, (name, camera) in enumerate(zip(names, cameras, strict=True)):
-            shown = render(gaussians, _on(camera, on), background, depth=False).color.clamp(0, 1)
+            rendering = render(gaussians, _on(camera, on), background if sky is None else "black", depth=False)
+            shown = (rendering.color if sky is None else sky.over(rendering, _on(camera, on))).clamp(0, 1)
             pixels = (shown * 255).round().byte().permute(1, 2, 0).cpu().numpy()
             with replacing(folder / name) as beside:
                 Image.fromarray(np.ascontiguousarray(pixels)).save(beside, "PNG")

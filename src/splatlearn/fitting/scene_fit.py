@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
@@ -21,6 +21,7 @@ from splatlearn.fitting.losses.robust import RobustWeights
 from splatlearn.fitting.optimizers.gaussian_adam import GaussianAdam
 from splatlearn.fitting.scene_parameters import scene_gaussians, scene_parameters
 from splatlearn.fitting.scene_rates import SceneRates
+from splatlearn.fitting.skies.sky import Sky
 from splatlearn.fitting.strategies.strategy import Edits, Seen, Step, Strategy
 from splatlearn.fitting.terms.targets import DepthTargets
 from splatlearn.fitting.terms.term import Term, TermInputs, active, check_terms
@@ -125,6 +126,7 @@ class SceneFit:
     - `view_models`: what each photograph has of its own, from the scene to the photograph; see `ViewModel`. A term sees
       the pictures before it; where a model renders several instants of a view, the middle one.
     - `robust`: which pixels count less since something passed by; it belongs to this fit. None: all count alike.
+    - `sky`: what lies behind the Gaussians, learned with them; it belongs to this fit. Backgrounds are then black.
 
     A step is a function of the state, the pictures and the seed: a fit that goes on from `state_dict` makes the same
     steps, bit for bit on a CPU, for any number of threads. Before the first step `gaussians` returns the start up to
@@ -141,6 +143,7 @@ class SceneFit:
         terms: Sequence[Term] = (),
         view_models: Sequence[ViewModel] = (),
         robust: RobustWeights | None = None,
+        sky: Sky | None = None,
     ) -> None:
         check_number("extent", extent, above=0)
         check_terms(terms)
@@ -151,6 +154,7 @@ class SceneFit:
             )
         self.extent, self.strategy, self.schedule = float(extent), strategy, schedule or SceneSchedule()
         self.terms, self.robust = {term.name: term for term in terms}, robust
+        self.sky = None if sky is None else sky.to(start.means.device)
         self.view_models = ViewModels(view_models)
         self.done = 0
         """Steps that were made."""
@@ -211,6 +215,8 @@ class SceneFit:
         self.optimizer.rates = rates.at(number, schedule.steps, self.extent, self.optimizer.parameters)
         self.optimizer.step()
         models.move(seen, schedule.steps)
+        if self.sky is not None:
+            self.sky.move()
         position_rate = rates.position_at(number, schedule.steps, self.extent)
         draws = Draws(schedule.seed, number)
         done = Step(number, self.extent, position_rate, draws, tuple(found.seen), found.loss)
@@ -240,6 +246,8 @@ class SceneFit:
             if not found.is_finite:
                 self.optimizer.zero_grad()
                 self.view_models.zero_grad()
+                if self.sky is not None:
+                    self.sky.optimizer.zero_grad()
                 break
             if is_first and (added := self.strategy.before_backward(gaussians, self.extent)) is not None:
                 loss = loss + added
@@ -255,7 +263,8 @@ class SceneFit:
         """Return named tensors with which, and with the arguments, a fit goes on: nothing is copied.
 
         `done`, and by prefix `parameters.`, `optimizer.` (moments and their steps), `strategy.`, `terms.NAME.`,
-        `views.NAME.` and `robust.`. Random numbers need no state, since they are a function of the seed and the step.
+        `views.NAME.`, `robust.` and `sky.`. Random numbers need no state, since they are a function of the seed and the
+        step.
         """
         parts = {
             "parameters": {name: each.detach() for name, each in self.optimizer.parameters.items()},
@@ -266,6 +275,7 @@ class SceneFit:
             },
             "views": self.view_models.state_dict(),
             "robust": {} if self.robust is None else self.robust.state_dict(),
+            "sky": {} if self.sky is None else self.sky.state_dict(),
         }
         named = {f"{part}.{name}": each for part, tensors in parts.items() for name, each in tensors.items()}
         return {"done": torch.tensor(self.done), **named}
@@ -275,7 +285,7 @@ class SceneFit:
 
         Raises FormatError for missing and unknown names and for shapes that disagree.
         """
-        names = ("parameters", "optimizer", "strategy", "terms", "views", "robust")
+        names = ("parameters", "optimizer", "strategy", "terms", "views", "robust", "sky")
         parts: dict[str, dict[str, Tensor]] = {name: {} for name in names}
         for key, each in state.items():
             part, _, name = key.partition(".")
@@ -298,6 +308,8 @@ class SceneFit:
         self.view_models.load_state_dict(parts["views"])
         if self.robust is not None:
             self.robust.load_state_dict(parts["robust"])
+        if self.sky is not None:
+            self.sky.load_state_dict(parts["sky"])
         self.done = int(state["done"])
 
     def _load_terms(self, state: Mapping[str, Tensor]) -> None:
@@ -327,12 +339,15 @@ class SceneFit:
         gaussians, schedule = self.gaussians(), self.schedule
         terms = active([*self.terms.values()], number)
         needs_depth = any(term.needs_depth for term, _ in terms)
-        info, background = self.strategy.info(number), batch.background
+        info, background = self.strategy.info(number), batch.background if self.sky is None else "black"
         cameras, shown = self.view_models.seen(seen, batch.cameras, gaussians)
         behind = spread_background(background, cameras.batch_shape[0])
         rendering = render(
             shown, cameras, behind, schedule.backend, depth=needs_depth, check=False, info=info, grid=batch.grid
         )
+        if self.sky is not None:
+            sky = batch.grid.of(self.sky.seen_by(cameras))
+            rendering = replace(rendering, color=self.sky.behind(rendering, sky))
         color = self.view_models.picture(seen, rendering.color)
         targets, masks = batch.compared()
         weights = masks

@@ -19,6 +19,7 @@ from splatlearn.fitting.losses.metrics import psnr, ssim
 from splatlearn.fitting.losses.photometric import photometric_loss
 from splatlearn.fitting.losses.pictures import pictures_of
 from splatlearn.fitting.losses.specification import composed
+from splatlearn.fitting.skies.sky import Sky
 from splatlearn.fitting.terms.targets import DepthTargets
 from splatlearn.rendering import render
 from splatlearn.rendering.compositing import Background
@@ -104,6 +105,7 @@ def score_views(
     seen: Callable[[Photo, Float[Tensor, "3 H W"]], None] | None = None,
     known: Callable[[Photo], DepthTargets | None] = lambda photo: None,
     unit: float = 1.0,
+    sky: Sky | None = None,
 ) -> SceneScores:
     """Render each photograph's view and compare the two.
 
@@ -111,6 +113,7 @@ def score_views(
     - `background`: of the renderings, and of transparent photographs.
     - `seen`: called with each photograph and its rendering, colours cut to [0, 1].
     - `known`: returns what is known of the depths of a photograph; `unit`: units of the capture's world for one here.
+    - `sky`: what lies behind the Gaussians, in place of the background.
 
     Pixels of a panorama weigh by their solid angle in all scores (the PSNR is then WS-PSNR, Sun et al. 2017), so that
     the poles, which have a row of pixels each, count no more than other directions. Pixels that a mask leaves out do
@@ -120,8 +123,9 @@ def score_views(
     scores = []
     for photo in photographs:
         depths = known(photo)
-        rendering = render(gaussians, photo.camera, background, depth=depths is not None, check=False)
-        color = rendering.color.clamp(0, 1)
+        behind = background if sky is None else "black"
+        rendering = render(gaussians, photo.camera, behind, depth=depths is not None, check=False)
+        color = (rendering.color if sky is None else sky.over(rendering, photo.camera)).clamp(0, 1)
         if seen is not None:
             seen(photo, color)
         if photo.mask is not None and not bool(photo.mask.any()):

@@ -9,7 +9,7 @@ from splatlearn.core.errors import InputError
 from splatlearn.runs.recipe import check_choices, check_range
 
 StrategyName = Literal["mcmc", "default", "absgrad"]
-BackgroundName = Literal["auto", "random", "black", "white"]
+BackgroundName = Literal["auto", "random", "black", "white", "sky"]
 Start = Literal["auto", "points", "random", "hull"]
 
 
@@ -41,7 +41,8 @@ class SceneOptions:
     """Splat file or run of reconstruct whose Gaussians are the first ones; they are in the capture's coordinates.
     Default: --start decides."""
     background: BackgroundName = "auto"
-    """Background of the renderings. auto: a random colour in each step if photographs are transparent, else black."""
+    """Background of the renderings. auto: a random colour in each step if photographs are transparent, else black; sky:
+    a picture of all directions that is learned with the Gaussians, for captures outdoors."""
     coarse: float | None = None
     """Fraction of the steps that see photographs at a quarter, then at half of their size. Default: 0.3; paper: 0."""
     ssim_weight: float = 0.2

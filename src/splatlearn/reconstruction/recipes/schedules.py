@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from splatlearn.captures import Capture
+from splatlearn.core.errors import InputError
 from splatlearn.fitting.losses.robust import RobustWeights
 from splatlearn.fitting.scene_fit import SceneSchedule
 from splatlearn.fitting.scene_rates import SceneRates
+from splatlearn.fitting.skies.sky import Sky
 from splatlearn.fitting.strategies.budget import Budget
 from splatlearn.fitting.strategies.default import DefaultOptions, DefaultStrategy
 from splatlearn.fitting.strategies.mcmc import MCMCOptions, MCMCStrategy
@@ -89,3 +92,15 @@ def terms_of(recipe: SceneRecipe) -> tuple[Term, ...]:
 def robust_of(recipe: SceneRecipe) -> RobustWeights | None:
     """The weights of pixels of a resolved recipe, None where all pixels count alike."""
     return RobustWeights() if recipe.terms.robust else None
+
+
+def sky_of(recipe: SceneRecipe, capture: Capture | None = None) -> Sky | None:
+    """The sky of a resolved recipe, None without one; raises InputError for transparent photographs of `capture`."""
+    if recipe.scene.background != "sky":
+        return None
+    transparent = [view.name for view in (capture.views if capture else ()) if view.has_alpha]
+    if transparent:
+        raise InputError(
+            f"background: expected photographs that show a sky, got transparent ones such as {transparent[0]}; use auto"
+        )
+    return Sky()

@@ -15,6 +15,7 @@ from splatlearn.core.cameras import Camera
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.evaluation.views.scores import SceneScores, score_views
 from splatlearn.fitting.cameras.localisation import localise
+from splatlearn.fitting.skies.sky import Sky
 from splatlearn.images.errors import UnreadableImage
 from splatlearn.reconstruction.results.known_depths import KnownDepths
 from splatlearn.rendering import render
@@ -34,6 +35,7 @@ class Evaluator:
     - `unreadable`: reasons by name of the photographs that could not be read and are left out. `say` is called once
       with each name and reason.
     - `poses`: world-to-camera transforms, by names of photographs, that take the place of the given ones.
+    - `sky`: what lies behind the Gaussians.
     """
 
     photographs: Photographs
@@ -42,6 +44,7 @@ class Evaluator:
     say: Callable[[str, str], None] = lambda name, reason: None
     unreadable: dict[str, str] = field(default_factory=dict)
     poses: dict[str, Float64[np.ndarray, "4 4"]] = field(default_factory=dict)
+    sky: Sky | None = None
 
     def localise(self, gaussians: Gaussians) -> None:
         """Find the pose of each photograph in the scene, from the one that it has now; see `fitting`'s `localise`."""
@@ -69,15 +72,17 @@ class Evaluator:
         """Return the rendering of the first view."""
         camera = self._placed(self.photographs.views[0].name, self.photographs.camera(0))
         camera = on_device(camera, gaussians.means.device)
-        return render(gaussians, camera, self.background, depth=False, check=False).color
+        shown = render(gaussians, camera, "black" if self.sky else self.background, depth=False, check=False)
+        return shown.color if self.sky is None else self.sky.over(shown, camera)
 
     def _score(self, gaussians: Gaussians, indices: Iterable[int]) -> SceneScores:
         wanted = list(dict.fromkeys(indices))
         self.photographs.prefetch(wanted)
         photos = self._readable(wanted, gaussians.means.device)
         if self.depths is None:
-            return score_views(gaussians, photos, self.background)
-        return score_views(gaussians, photos, self.background, known=self.depths.of, unit=1.0 / self.depths.scale)
+            return score_views(gaussians, photos, self.background, sky=self.sky)
+        known, unit = self.depths.of, 1.0 / self.depths.scale
+        return score_views(gaussians, photos, self.background, known=known, unit=unit, sky=self.sky)
 
     def _readable(self, indices: list[int], device: torch.device) -> Iterator[Photo]:
         for index in indices:

@@ -22,9 +22,11 @@ from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.geometry.similarity import Similarity
 from splatlearn.evaluation.views.scores import SceneScores
 from splatlearn.files import read_splats, write_splats
+from splatlearn.fitting.skies.sky import Sky
 from splatlearn.reconstruction.recipes.recipe import SceneRecipe
 from splatlearn.reconstruction.results.evaluator import Evaluator
 from splatlearn.reconstruction.results.known_depths import KnownDepths
+from splatlearn.reconstruction.results.sky_file import read_sky, sky_gaussians
 from splatlearn.runs.folder import RECIPE
 
 SCENE = "scene.ply"
@@ -119,6 +121,18 @@ class SceneRun:
         return read_splats(path)
 
     @cached_property
+    def sky(self) -> Sky | None:
+        """What lies behind the Gaussians, None for a run without a sky."""
+        return read_sky(self.folder)
+
+    @cached_property
+    def gaussians_with_sky(self) -> Gaussians:
+        """The Gaussians, and far ones in place of the sky if there is one: for pages and files, which have none."""
+        if self.sky is None:
+            return self.gaussians
+        return Gaussians.cat([self.gaussians, sky_gaussians(self.sky, self.gaussians, self.capture.to_unit)])
+
+    @cached_property
     def capture(self) -> Capture:
         """The capture, read anew from where the run found it, with the poses that the run refined."""
         capture, path = open_capture(self.recipe), self.folder / CAMERAS
@@ -153,6 +167,7 @@ class SceneRun:
         size = self.recipe.capture.max_size
         with Photographs(views, size, frame=capture.to_unit, depth=True) as photographs:
             evaluator = Evaluator(photographs, shown_background(self.recipe, capture), self.known_depths)
+            evaluator.sky = self.sky
             scores = evaluator.all(gaussians)
         if not scores.views:
             name, reason = next(iter(evaluator.unreadable.items()), ("", "masks leave out all pixels"))

@@ -20,7 +20,7 @@ from splatlearn.fitting.draws import Draws
 from splatlearn.fitting.scene_fit import SceneFit
 from splatlearn.images.errors import UnreadableImage
 from splatlearn.reconstruction.recipes.recipe import SceneRecipe
-from splatlearn.reconstruction.recipes.schedules import robust_of, schedule_of, strategy_of, terms_of
+from splatlearn.reconstruction.recipes.schedules import robust_of, schedule_of, sky_of, strategy_of, terms_of
 from splatlearn.reconstruction.results.evaluator import Evaluator
 from splatlearn.reconstruction.results.known_depths import KnownDepths
 from splatlearn.reconstruction.results.scene_run import (
@@ -38,6 +38,7 @@ from splatlearn.reconstruction.results.scene_run import (
     write_scores,
     write_snapshot,
 )
+from splatlearn.reconstruction.results.sky_file import write_sky
 from splatlearn.reconstruction.running import messages
 from splatlearn.reconstruction.running.checkpoint import SceneProgress, frame_of, newest_scene, read_scene, save_scene
 from splatlearn.reconstruction.running.cleaning import remove_floaters, removes_floaters_after
@@ -112,7 +113,9 @@ class _Reconstruction:
         strategy = strategy_of(resolved, progress.start, progress.cap)
         self.corrections = ViewCorrections(resolved, self.training, self.device)
         parts = strategy, schedule_of(resolved), terms_of(resolved), self.corrections.models
-        self.fit = SceneFit(start.to(self.device), EXTENT, *parts, robust=robust_of(resolved))
+        self.fit = SceneFit(
+            start.to(self.device), EXTENT, *parts, robust=robust_of(resolved), sky=sky_of(resolved, capture)
+        )
         sees_whole = self.fit.terms or self.fit.view_models.models or self.training.camera(0).model == "panorama"
         if resolved.pace.stride > 1 and sees_whole:
             raise InputError(
@@ -131,6 +134,7 @@ class _Reconstruction:
         stack.callback(self.views.close)
         chosen = self.held_out if len(self.held_out) else self.training
         self.evaluator = Evaluator(chosen, shown_background(resolved, capture), depths, self._say_unreadable)
+        self.evaluator.sky = self.fit.sky
         assert resolved.scene.steps is not None and resolved.scene.degree is not None
         self.total = max(resolved.scene.steps, progress.step)
         numbers = 11 + 3 * (resolved.scene.degree + 1) ** 2
@@ -303,6 +307,8 @@ class _Reconstruction:
         """Write the scene, and the cameras where they are refined."""
         with self._told(SCENE):
             write_scene(self.folder.path, self._gaussians(), self.capture.to_unit)
+            if self.fit.sky is not None:
+                write_sky(self.folder.path, self.fit.sky)
         if cameras := self.corrections.cameras():
             with self._told(CAMERAS):
                 write_cameras(self.folder.path, self.capture, {**self.evaluator.poses, **cameras})

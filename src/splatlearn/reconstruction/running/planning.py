@@ -16,7 +16,7 @@ from splatlearn.core.memory import available_memory, shown_bytes
 from splatlearn.fitting.scene_fit import SceneFit
 from splatlearn.images.errors import UnreadableImage
 from splatlearn.reconstruction.recipes.recipe import SceneRecipe
-from splatlearn.reconstruction.recipes.schedules import GROWN, robust_of, schedule_of, strategy_of, terms_of
+from splatlearn.reconstruction.recipes.schedules import GROWN, robust_of, schedule_of, sky_of, strategy_of, terms_of
 from splatlearn.reconstruction.running.starting import EXTENT
 from splatlearn.reconstruction.running.view_models import ViewCorrections
 from splatlearn.reconstruction.running.views import downscale_at, target_of
@@ -99,7 +99,7 @@ def step_seconds(recipe: SceneRecipe, photographs: Photographs, gaussians: Gauss
     degree = recipe.scene.degree or 0
     device = gaussians.means.device
     parts = strategy, schedule_of(recipe), terms_of(recipe), ViewCorrections(recipe, photographs, device).models
-    fit = SceneFit(gaussians.with_degree(degree), EXTENT, *parts, robust=robust_of(recipe))
+    fit = SceneFit(gaussians.with_degree(degree), EXTENT, *parts, robust=robust_of(recipe), sky=sky_of(recipe))
     taken = []
     for number in range(len(photographs)):
         try:

@@ -55,7 +55,7 @@ def run_scene(run: SceneRun) -> ViewedScene:
         ]
     has_panoramas = any(view.lens.is_panorama for view in views)
     pictures = [] if has_panoramas else _thinned(snapshots(run.folder))
-    gaussians = run.gaussians
+    gaussians = run.gaussians_with_sky
     colors = tuple(float(value) for value in background)
     assert len(colors) == 3
     up = tuple(float(value) for value in capture.up)

@@ -1,0 +1,1 @@
+"""What lies behind a scene, by direction: the sky of captures outdoors."""
