@@ -31,7 +31,7 @@ SPZ_VERSIONS: dict[str, SpzVersion] = {"spz 2": 2, "spz 3": 3, "spz 4": 4, "spz 
 FILES = (
     *("ply", "ascii ply", "flat ply", "list ply", "compressed ply", "gsplat ply"),
     *(*SPZ_VERSIONS, "spz 1", "sog", "first sog", "sog 1"),
-    *("splat", "ksplat 0", "ksplat 1", "ksplat 2", "glb", "gltf"),
+    *("splat", "ksplat 0", "ksplat 1", "ksplat 2", "glb", "gltf", "sl3"),
 )
 ENDINGS = {"splat": ".splat", "gltf": ".gltf"}
 """Of names without which a reader does not know the format, or where numbers are."""

@@ -26,6 +26,7 @@ LOWEST: dict[tuple[str, SpzVersion], float] = {
     ("meta.json", 3): 57,
     ("a.glb", 3): 120,
     ("a.gltf", 3): 120,
+    ("a.sl3", 3): 36,
 }
 
 
@@ -46,8 +47,9 @@ def test_writing_again_changes_next_to_nothing(name: str, version: SpzVersion, t
     write_splats(first / name, cloud, spz_version=version)
     once = read_splats(first / name)
     write_splats(second / name, once, spz_version=version)
-    # Numbers already lie on the format's steps, but for SOG's codebook of the many harmonics.
-    assert psnr(picture(once), picture(read_splats(second / name))) > 90
+    # Numbers already lie on the format's steps, but for SOG's codebook of the many harmonics, and .sl3's own steps of
+    # each scene.
+    assert psnr(picture(once), picture(read_splats(second / name))) > (40 if name == "a.sl3" else 90)
 
 
 @pytest.mark.parametrize("name", ["a.ply", "a.compressed.ply", "a.spz", "a.sog"])
@@ -110,7 +112,7 @@ def test_arguments(tmp_path: Path, generator: torch.Generator) -> None:
     with pytest.raises(ValueError, match=r"path: expected a name that ends in \.compressed\.ply, .*got 'scene.obj'"):
         write_splats(tmp_path / "scene.obj", cloud)
     with pytest.raises(
-        ValueError, match="format: expected one of ply, compressed-ply, spz, sog, splat, gltf, got 'obj'"
+        ValueError, match="format: expected one of ply, compressed-ply, spz, sog, splat, gltf, sl3, got 'obj'"
     ):
         write_splats(tmp_path / "scene.obj", cloud, format="obj")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match=r"gaussians: expected one set, .* got \[2, 12, 3\]; index the batch"):

@@ -30,7 +30,7 @@ def test_every_format(
         assert found.antialiased == (antialiased and format != "splat")
         assert found.frame == {"spz": "RUB", "gltf": "LUF"}.get(format, "RDF")
         assert found.count == found.gaussians.count == 30 and found.degree == found.gaussians.degree == degree
-        assert found.writer == ("splatlearn" if format in ("sog", "gltf") else None)
+        assert found.writer == ("splatlearn" if format in ("sog", "gltf", "sl3") else None)
         same = read_splats(path, frame=frame).tensors()
         assert all(torch.equal(each, same[name]) for name, each in found.gaussians.tensors().items())
 
@@ -45,7 +45,7 @@ def test_the_frame_is_the_one_that_the_caller_knows_better(
     found = read_splat_file(path, stored_frame="LUF")
     assert found.frame == "LUF"
     order = torch.cdist(found.gaussians.means, cloud.means).argmin(dim=1)
-    assert (found.gaussians.means - cloud.means[order]).abs().max() < 2e-3
+    assert (found.gaussians.means - cloud.means[order]).abs().max() < (0.02 if format == "sl3" else 2e-3)
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ def convert_command(
     max_scale: float | None = None,
     crop: tuple[float, float, float, float, float, float] | None = None,
     scale: float = 1.0,
+    coarseness: float = 1.0,
     stored_frame: str | None = None,
     frame: str | None = None,
     overwrite: bool = False,
@@ -35,7 +36,8 @@ def convert_command(
 
     Args:
         scene: A splat file, or a run of reconstruct.
-        out: The file to write; its ending says the format: .ply, .compressed.ply, .spz, .sog, .splat, .glb or .gltf.
+        out: The file to write; its ending says the format: .ply, .compressed.ply, .spz, .sog, .sl3, .splat, .glb or
+            .gltf.
         merge: More splat files or runs, whose Gaussians are added. Default: none.
         degree: Degree of the spherical harmonics to keep, 0 to 4. Default: all that the format holds.
         min_opacity: Leave out Gaussians whose opacity is below this value.
@@ -44,6 +46,7 @@ def convert_command(
         crop: Keep the Gaussians whose centres lie in the box X0 Y0 Z0 X1 Y1 Z1, in the coordinates of the input.
             Default: all.
         scale: Factor of all lengths, applied last, such as the metres of a unit of the scene.
+        coarseness: Factor of the steps to which .sl3 rounds numbers; a larger one makes a smaller file.
         stored_frame: Directions of x, y and z in the input, such as RFU (right, front, up) where z points up. Default:
             those that the file says, or the usual ones of its format.
         frame: Directions of x, y and z to write. Default: the usual ones of the format.
@@ -87,7 +90,7 @@ def convert_command(
     if scale != 1:
         gaussians = gaussians.transformed(scale=scale)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_splats(path, gaussians, stored_frame=frame, antialiased=antialiased == {True})
+    write_splats(path, gaussians, stored_frame=frame, antialiased=antialiased == {True}, coarseness=coarseness)
     beside = [path.with_suffix(".bin")] if path.suffix.lower() == ".gltf" else []
     size = sum(each.stat().st_size for each in [path, *beside])
     each = size / gaussians.count

@@ -22,6 +22,7 @@ ENDINGS: dict[SplatFormat, str] = {
     "sog": ".sog",
     "splat": ".splat",
     "gltf": ".glb",
+    "sl3": ".sl3",
 }
 
 
@@ -46,7 +47,7 @@ def export_command(
             used. Default: none; formats of models take no image.
         to: Format. For a model: timm and hf (the encoder), hf-mae (MAE), onnx (the encoder), onnx-gaussians (image to
             Gaussians), hub (encoder and decoder, to the Hugging Face Hub). For an image: ply (3D Gaussian splatting),
-            compressed-ply and sog (PlayCanvas), spz (Niantic), gltf (.glb), splat (antimatter15).
+            compressed-ply and sog (PlayCanvas), spz (Niantic), gltf (.glb), splat (antimatter15), sl3 (splatlearn).
         out: The file or folder to write, or owner/name on the Hub. Default: a name in the current folder, derived from
             the image or the run.
         eps2d: Variance, in px² of the model's image, added to every Gaussian of a splat file, as the renderer does, so

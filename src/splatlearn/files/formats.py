@@ -13,6 +13,7 @@ from splatlearn.core.errors import InputError, Malformed, MissingError
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.geometry.frames import LIBRARY_FRAME, check_frame, frame_matrix
 from splatlearn.core.kinds import check_kind, check_path
+from splatlearn.core.numbers import check_number
 from splatlearn.files.choices import SplatFormat
 from splatlearn.files.errors import MAX_GAUSSIANS, SplatFileError
 from splatlearn.files.foreign import kind_of
@@ -20,13 +21,14 @@ from splatlearn.files.gltf.formats import GLTF
 from splatlearn.files.interface import ReadRequest, Writer, WriteRequest
 from splatlearn.files.ksplat.formats import KSPLAT
 from splatlearn.files.ply.formats import PLY
+from splatlearn.files.sl3.formats import SL3
 from splatlearn.files.sog.formats import SOG
 from splatlearn.files.splat.formats import SPLAT
 from splatlearn.files.splat_file import SplatFile
 from splatlearn.files.spz.container import SpzVersion
 from splatlearn.files.spz.formats import SPZ
 
-CONTAINERS = (PLY, SPZ, SOG, GLTF, KSPLAT, SPLAT)
+CONTAINERS = (PLY, SPZ, SOG, SL3, GLTF, KSPLAT, SPLAT)
 """The registry: a new format is a sub-room with a Container, a line here, and a name in `choices.py`. The last has no
 header: it is known by its name alone."""
 SPLAT_FORMATS: tuple[SplatFormat, ...] = get_args(SplatFormat)
@@ -47,7 +49,7 @@ def read_splats(
     """Read the Gaussians [K] of a splat file, with `sh` of the degree that it has.
 
     3DGS or 2DGS PLY, compressed PLY, SPZ (versions 1 to 4), SOG (versions 1 and 2), glTF with KHR_gaussian_splatting,
-    .ksplat or .splat; the content says which, but for .splat, which its name must end in.
+    .sl3, .ksplat or .splat; the content says which, but for .splat, which its name must end in.
 
     - `path`: a file; for SOG a bundle, a folder or the meta.json in it.
     - `frame`: where the axes of the result point, by letters of right, left, up, down, front, back. The default is the
@@ -103,15 +105,17 @@ def write_splats(
     stored_frame: str | None = None,
     antialiased: bool = False,
     spz_version: SpzVersion = 3,
+    coarseness: float = 1.0,
 ) -> None:
     """Write Gaussians to a splat file; it appears whole or not at all, and replaces an earlier one.
 
     - `gaussians`: one set [K], with `sh`, or with three `colors`, which become harmonics of degree 0.
     - `format`: by default what the name ends in: .compressed.ply, .ply, .spz, .sog (a bundle), meta.json (SOG in a
-      folder, beside its images), .splat, .glb, or .gltf (whose numbers lie in a .bin beside it).
+      folder, beside its images), .splat, .glb, .gltf (whose numbers lie in a .bin beside it), or .sl3.
     - `frame`: the frame that the Gaussians are in.
     - `stored_frame`: the frame to write in, by default the format's usual one; readers take SPZ to be "RUB".
     - `antialiased`: mark the file as fitted with opacities that make up for the blur of small splats.
+    - `coarseness`: factor of the steps of .sl3. A larger one makes a smaller file.
     - `spz_version`: 3 is what most viewers read; 4 is its successor, 2 has coarser rotations.
 
     What is lost: nothing beyond float32 in PLY and glTF. Compressed PLY rounds positions and logarithms of scales to
@@ -120,13 +124,17 @@ def write_splats(
     5.9, rotations to 9 bits and a sign, the rest to 8, and cuts harmonics to ±3.3 in degree 0 and ±1 above. SOG rounds
     positions to 16 bits, rotations to 8, scales and colours to codebooks of 256. .splat rounds rotations, opacities and
     colours to 8 bits, cuts colours to [0, 1], and holds neither harmonics above degree 0 nor the mark of antialiasing.
-    Compressed PLY, SOG and .splat change the order of the Gaussians.
+    .sl3, which only this library reads, rounds all numbers to steps that suit the scene: positions to a fifth of the
+    median scale, doubling far from the middle, scales to a twelfth of an octave, rotations and opacities to 1/100 and
+    1/80, harmonics to 0.03 in degree 0 and 0.04 above. Compressed PLY, SOG, .splat and .sl3 change the order of the
+    Gaussians.
 
     Raises InputError for a batch of sets, other numbers of colours than three, names of no known ending, numbers that
     are not finite or out of range, and degrees above 3 where the format ends there.
     """
     check_path("path", path)
     check_kind("gaussians", gaussians, Gaussians)
+    check_number("coarseness", coarseness, above=0)
     check_frame("frame", frame)
     if stored_frame is not None:
         check_frame("stored_frame", stored_frame)
@@ -144,7 +152,9 @@ def write_splats(
             f"{gaussians.degree}; write gaussians.with_degree({writer.highest_degree}), or PLY or SPZ"
         )
     seen = gaussians.with_degree(gaussians.degree)
-    writer.write(_moved(seen, frame, stored_frame or writer.frame), WriteRequest(path, antialiased, spz_version))
+    stored_frame = stored_frame or writer.frame
+    request = WriteRequest(path, antialiased, stored_frame, spz_version, coarseness)
+    writer.write(_moved(seen, frame, stored_frame), request)
 
 
 def highest_degree(path: str | PathLike[str]) -> int:

@@ -37,12 +37,15 @@ class WriteRequest:
 
     - `path`: its name.
     - `antialiased`: mark it as fitted with antialiasing.
-    - `spz_version`: the version of SPZ.
+    - `frame`: the frame that the Gaussians are in.
+    - `spz_version`: the version of SPZ; `coarseness`: of .sl3.
     """
 
     path: Path
     antialiased: bool
+    frame: str
     spz_version: int
+    coarseness: float
 
 
 @dataclass(frozen=True)

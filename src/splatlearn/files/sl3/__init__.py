@@ -1,0 +1,1 @@
+"""The format .sl3: quantised Gaussians behind an entropy coder that works with whole numbers only."""

@@ -1,0 +1,225 @@
+"""`.sl3`: its entropy coder, its numbers, its bytes, and what it makes of damage."""
+
+import hashlib
+import json
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from files.clouds import covariances, picture, psnr, random_cloud, sh_of
+from splatlearn.core.errors import Malformed
+from splatlearn.core.gaussians import Gaussians
+from splatlearn.core.geometry.quaternions import quaternions_to_matrices
+from splatlearn.files import SplatFileError, read_splat_file, read_splats, write_splats
+from splatlearn.files.sl3 import coder, numbers, tokens
+from splatlearn.files.sl3.container import HEAD, sl3_bytes
+from splatlearn.files.stored import Stored
+
+
+def entropy_bytes(symbols: np.ndarray) -> float:
+    """The empirical entropy of a table whose columns are independent, in bytes."""
+    bits = 0.0
+    for column in symbols.T:
+        counts = np.bincount(column)
+        shares = counts[counts > 0] / len(column)
+        bits -= len(column) * float((shares * np.log2(shares)).sum())
+    return bits / 8
+
+
+@settings(max_examples=60)
+@given(
+    arrays(np.uint8, st.tuples(st.integers(1, 400), st.integers(1, 3)), elements=st.integers(0, tokens.SYMBOLS - 1)),
+)
+def test_any_table_comes_back(symbols: np.ndarray) -> None:
+    model = coder.fitted_model(symbols, tokens.CLASSES)
+    data = coder.encode(symbols, model)
+    np.testing.assert_array_equal(coder.decode(data, len(symbols), model), symbols)
+
+
+def test_the_coder_is_within_2_percent_of_the_entropy() -> None:
+    rng = np.random.default_rng(0)
+    symbols = np.stack([rng.geometric(share, 60_000).clip(1, 40) for share in (0.9, 0.3, 0.08)], axis=1).astype(
+        np.uint8
+    )
+    model = coder.fitted_model(symbols, np.zeros(tokens.SYMBOLS, np.uint8))
+    size = len(coder.encode(symbols, model))
+    assert entropy_bytes(symbols) < size < 1.02 * entropy_bytes(symbols)
+
+
+def test_what_comes_above_tells_what_comes_below() -> None:
+    # Long stretches of zeros and of large numbers: alone, each is as likely as the other.
+    rng = np.random.default_rng(0)
+    large = np.repeat(rng.integers(0, 2, 600), 100)[:, None]
+    symbols = (large * rng.integers(20, 24, (60_000, 1))).astype(np.uint8)
+    size = len(coder.encode(symbols, coder.fitted_model(symbols, tokens.CLASSES)))
+    alone = len(coder.encode(symbols, coder.fitted_model(symbols, np.zeros(tokens.SYMBOLS, np.uint8))))
+    assert size < 0.75 * alone
+
+
+def test_streams_that_are_cut_or_changed() -> None:
+    rng = np.random.default_rng(0)
+    symbols = rng.geometric(0.3, (500, 4)).clip(1, 40).astype(np.uint8)
+    model = coder.fitted_model(symbols, tokens.CLASSES)
+    data = coder.encode(symbols, model)
+    for broken in (data[:-2], data + b"\0\0", data[:3], data[:-1], bytes(len(data))):
+        with pytest.raises(Malformed, match="stream: "):
+            coder.decode(broken, len(symbols), model)
+
+
+@given(arrays(np.int64, st.integers(1, 60), elements=st.integers(-(tokens.LARGEST // 2), tokens.LARGEST // 2)))
+def test_numbers_of_any_size_are_tokens_and_bits(values: np.ndarray) -> None:
+    folded = tokens.folded(values)
+    np.testing.assert_array_equal(tokens.unfolded(folded), values)
+    found, bits = tokens.tokens_of(folded)
+    assert int(found.max()) < tokens.SYMBOLS
+    np.testing.assert_array_equal(tokens.numbers_of(found, bits), folded)
+    if bits:
+        with pytest.raises(Malformed, match="bits: expected"):
+            tokens.numbers_of(found, bits[:-1])
+
+
+def stored_of(cloud: Gaussians) -> Stored:
+    found = {name: each.numpy() for name, each in cloud.tensors().items()}
+    return Stored(found["means"], np.log(found["scales"]), found["quaternions"], found["opacities"], found["sh"])
+
+
+def test_every_number_is_within_half_a_step(generator: torch.Generator) -> None:
+    cloud = random_cloud(generator, 500, 2)
+    # Some lie far outside, where steps are larger.
+    cloud.means[:50] *= 30
+    stored = stored_of(cloud)
+    steps = numbers.steps_for(stored, 1.0)
+    found = numbers.from_table(numbers.to_table(stored, steps), steps)
+    sizes = (cloud.means.double() - torch.tensor(steps.center)).abs() / steps.radius
+    step = steps.radius / steps.positions * 2 ** torch.log2(1 + sizes).floor()
+    assert ((found.means - cloud.means).abs() <= 0.5001 * step + 1e-6).all()
+    assert (found.opacities - cloud.opacities).abs().max() <= 0.5001 / steps.opacities
+    assert (sh_of(found)[:, 0] - sh_of(cloud)[:, 0]).abs().max() <= 0.5001 * steps.color
+    assert (sh_of(found)[:, 1:] - sh_of(cloud)[:, 1:]).abs().max() <= numbers.DEAD * steps.harmonics + 1e-6
+    # Axes may have changed names: what is compared is the ellipsoid.
+    sorted_scales = (each.scales.sort(dim=1).values.log() for each in (found, cloud))
+    one, two = sorted_scales
+    assert (one - two).abs().max() <= 0.51 / steps.scales
+    spread = (covariances(found) - covariances(cloud)).flatten(1).norm(dim=1)
+    assert (spread / covariances(cloud).flatten(1).norm(dim=1)).max() < 0.12
+
+
+def test_axes_get_the_names_that_turn_least(generator: torch.Generator) -> None:
+    cloud = random_cloud(generator, 300, 0)
+    quaternions, log_scales = numbers._least_turned(cloud.quaternions.numpy(), cloud.scales.log().numpy())
+    turned = Gaussians(
+        cloud.means,
+        torch.from_numpy(log_scales).exp(),
+        torch.from_numpy(quaternions).float(),
+        cloud.opacities,
+        sh=cloud.sh,
+    )
+    torch.testing.assert_close(covariances(turned), covariances(cloud), rtol=1e-4, atol=1e-6)
+    # No rotation is farther than 62.8° from one of the cube's.
+    assert quaternions[:, 0].min() > np.cos(np.radians(62.8) / 2) - 1e-6
+    traces = quaternions_to_matrices(turned.quaternions).diagonal(dim1=-2, dim2=-1).sum(-1)
+    assert traces.min() > 1 + 2 * np.cos(np.radians(62.8)) - 2 - 1e-4
+
+
+def test_luma_and_differences_are_exact() -> None:
+    colors = np.random.default_rng(0).integers(-500, 500, (200, 4, 3))
+    np.testing.assert_array_equal(numbers._without_luma(numbers._with_luma(colors)), colors)
+
+
+@pytest.mark.parametrize("degree", [0, 1, 2, 3, 4])
+def test_pictures_survive(degree: int, tmp_path: Path, generator: torch.Generator) -> None:
+    cloud = random_cloud(generator, degree=degree)
+    write_splats(tmp_path / "scene.sl3", cloud)
+    found = read_splat_file(tmp_path / "scene.sl3")
+    assert (found.format, found.degree, found.count, found.writer) == ("sl3", degree, 300, "splatlearn")
+    assert psnr(picture(found.gaussians), picture(cloud)) > 36
+
+
+def test_coarser_files_are_smaller_and_worse(tmp_path: Path, generator: torch.Generator) -> None:
+    cloud = random_cloud(generator, 2000, 3)
+    sizes, errors = [], []
+    for coarseness in (0.25, 0.5, 1.0, 2.0, 4.0):
+        write_splats(tmp_path / "scene.sl3", cloud, coarseness=coarseness)
+        sizes.append((tmp_path / "scene.sl3").stat().st_size)
+        errors.append(psnr(picture(read_splats(tmp_path / "scene.sl3")), picture(cloud)))
+    assert sizes == sorted(sizes, reverse=True) and errors == sorted(errors, reverse=True)
+    assert sizes[-1] < 0.5 * sizes[0]
+
+
+def grid_cloud() -> Gaussians:
+    steps = torch.arange(96.0).reshape(32, 3)
+    return Gaussians(
+        means=steps / 8,
+        scales=2.0 ** (steps.remainder(5) - 3),
+        quaternions=torch.nn.functional.one_hot(torch.arange(32) % 4, 4).float(),
+        opacities=torch.arange(1, 33) / 64,
+        sh=(steps[:, None] / 64 - 0.5).expand(32, 4, 3),
+    )
+
+
+def test_reading_gives_the_same_bits_everywhere(tmp_path: Path) -> None:
+    # The bytes of an earlier file, not of the writer of today.
+    path = Path(__file__).parent / "stored" / "grid.sl3"
+    digest = hashlib.sha256()
+    for each in read_splats(path).tensors().values():
+        digest.update(each.contiguous().numpy().tobytes())
+    assert digest.hexdigest()[:16] == "ce6d52d7f3381754"
+    wanted = grid_cloud()
+    assert psnr(picture(read_splats(path)), picture(wanted)) > 30
+
+
+def test_order_and_ties_do_not_depend_on_the_run(tmp_path: Path, generator: torch.Generator) -> None:
+    cloud = random_cloud(generator, 700, 1)
+    assert sl3_bytes(cloud) == sl3_bytes(cloud)
+
+
+def changed(data: bytes, **changes: object) -> bytes:
+    """The file with other entries in its header."""
+    _, _, size = HEAD.unpack_from(data)
+    header = json.loads(data[HEAD.size : HEAD.size + size])
+    header |= changes
+    text = json.dumps(header).encode()
+    return HEAD.pack(b"SL3", 1, len(text)) + text + data[HEAD.size + size :]
+
+
+def test_damage_is_named(tmp_path: Path, generator: torch.Generator) -> None:
+    data = sl3_bytes(random_cloud(generator, 200, 1))
+    head = json.loads(data[HEAD.size : HEAD.size + HEAD.unpack_from(data)[2]])
+    steps = head["steps"]
+    sections = head["sections"]
+    model = zlib.compress(bytes(100))
+    other = {"model": [len(model), zlib.crc32(model)], "tokens": [0, 0], "bits": [0, 0]}
+    swapped = data[: len(data) - sum(size for size, _ in sections.values())]
+    for broken, message in [
+        (b"SL3\2" + data[4:], "expected .sl3 of version 1, got version 2"),
+        (data[:6], "expected a head of 8 bytes, got 6"),
+        (data[:60], "the file is cut off"),
+        (data[:-1], "bits: expected .* the file is damaged"),
+        (data + b"\0", "expected .* bytes, got"),
+        (data[:-9] + b"\xff" + data[-8:], "the file is damaged"),
+        (b"SL3\1" + struct.pack("<I", 4) + b"junk", "header: expected JSON"),
+        (changed(data, count=0), "expected at least one Gaussian"),
+        (changed(data, count=201), "stream: "),
+        (changed(data, count=19_000_000), "sl3: expected at most 1024 bytes from each byte"),
+        (changed(data, count=1 << 40), "expected at most 20000000 Gaussians"),
+        (changed(data, degree=9), "expected harmonics of degree 0 to 4, got 9"),
+        (changed(data, differences="01"), "differences: expected 22 digits"),
+        (changed(data, frame="XYZ"), "frame: expected the directions"),
+        (changed(data, steps={}), "steps: expected center, radius"),
+        (changed(data, steps=steps | {"scales": 0}), "scales: expected 1 to 65536 steps, got 0"),
+        (changed(data, steps=steps | {"radius": 1e30}), "radius: expected a number within"),
+        (changed(data, steps=steps | {"radius": float("nan")}), "radius: expected a number within"),
+        (changed(data, steps=steps | {"center": [0, 0]}), "center: expected three numbers"),
+        (changed(data, sections={"model": [1, 2]}), "header: expected the sections model, tokens, bits"),
+        (changed(swapped + model, sections=other), "model: expected .* bytes, got 100"),
+    ]:
+        (tmp_path / "broken.sl3").write_bytes(broken)
+        with pytest.raises(SplatFileError, match=message):
+            read_splats(tmp_path / "broken.sl3")
