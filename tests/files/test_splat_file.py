@@ -28,6 +28,7 @@ def test_every_format(
         found = read_splat_file(path, frame=frame)
         assert found.format == format and found.dropped == 0
         assert found.antialiased == (antialiased and format != "splat")
+        assert found.filter == ("mip" if found.antialiased else "point")
         assert found.frame == {"spz": "RUB", "gltf": "LUF"}.get(format, "RDF")
         assert found.count == found.gaussians.count == 30 and found.degree == found.gaussians.degree == degree
         assert found.writer == ("splatlearn" if format in ("sog", "gltf", "sl3") else None)

@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,23 @@ def test_an_orbit_is_rendered_from_all_sides(tmp_path: Path, capsys) -> None:
     for number, camera in enumerate(orbit(*middle_and_radius(stored.means, stored.opacities), 4, 36, 48)):
         expected = render(stored, camera, "black").color.clamp(0, 1)
         torch.testing.assert_close(pixels(out / f"frame-{number:04d}.png"), expected, atol=0.6 / 255, rtol=0)
+
+
+def test_a_file_that_is_antialiased_is_rendered_with_its_filter(tmp_path: Path) -> None:
+    known = known_gaussians()
+    write_splats(tmp_path / "scene.ply", replace(known, scales=0.1 * known.scales), antialiased=True)
+    stored = read_splats(tmp_path / "scene.ply")
+    camera = orbit(*middle_and_radius(stored.means, stored.opacities), 1, 36, 48)[0]
+    expected = render(stored, camera, "black", filter="mip").color.clamp(0, 1)
+    assert float((render(stored, camera, "black").color - expected).abs().max()) > 0.05
+    arguments = ("--out", str(tmp_path / "film"), "--frames", "1", "--size", "48", "36")
+    assert run("render", str(tmp_path / "scene.ply"), *arguments) == 0
+    torch.testing.assert_close(pixels(tmp_path / "film" / "frame-0000.png"), expected, atol=0.6 / 255, rtol=0)
+    assert run("inspect", str(tmp_path / "scene.ply"), "--out", str(tmp_path / "front.png")) == 0
+    front = pixels(tmp_path / "front.png")
+    large = orbit(*middle_and_radius(stored.means, stored.opacities), 1, front.shape[1], front.shape[2])[0]
+    expected = render(stored, large, "white", filter="mip").color.clamp(0, 1)
+    torch.testing.assert_close(front, expected, atol=0.6 / 255, rtol=0)
 
 
 def test_an_orbit_looks_at_the_middle_from_one_height() -> None:

@@ -1,5 +1,6 @@
 """`splatlearn view FILE`: a splat file in, a page to walk around in out."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,15 @@ def test_a_page_of_each_format(name, tmp_path: Path, capsys, generator):
     text = out.read_text()
     assert "degree 1" in text
     assert read_splat_file(source).format in SPLAT_FORMATS
+
+
+def test_the_page_draws_with_the_filter_of_the_file(tmp_path: Path, generator):
+    for antialiased in (False, True):
+        write_splats(tmp_path / "leaf.spz", scene_gaussians(generator, 9, 0), antialiased=antialiased)
+        assert run(str(tmp_path / "leaf.spz"), "--out", str(tmp_path / "page.html"), "--overwrite") == 0
+        text = (tmp_path / "page.html").read_text()
+        found = re.search(r'"filter":\s*"(\w+)"', text)
+        assert found is not None and found[1] == ("mip" if antialiased else "point")
 
 
 def test_the_page_draws(tmp_path: Path, browser, generator):

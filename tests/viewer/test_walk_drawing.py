@@ -50,6 +50,16 @@ def test_many_small_gaussians(walk, canvas_size, tmp_path, generator):
     assert psnr(page.picture(), expected) > CLOSE - 6
 
 
+def test_opacities_make_up_for_the_blur_if_the_scene_was_fitted_so(walk, canvas_size, tmp_path, generator):
+    gaussians = scene_gaussians(generator, 8000, 1)
+    small = replace(gaussians, scales=0.015 * gaussians.scales)
+    page = walk(scene_of(small, canvas_size, filter="mip"))
+    camera, seen = camera_at(0, *canvas_size), stored(small, tmp_path)
+    mip, point = (render(seen, camera, BACKGROUND, filter=each).color.clamp(0, 1) for each in ("mip", "point"))
+    assert psnr(page.picture(), mip) > CLOSE - 6
+    assert psnr(page.picture(), point) < 30
+
+
 def dragged(page, across, down, **modifier):
     box = page.page.locator("canvas").bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2

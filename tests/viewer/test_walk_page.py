@@ -13,7 +13,7 @@ import torch
 from splatlearn.core.cameras import Camera
 from splatlearn.core.cameras.paths import middle_and_radius
 from splatlearn.core.errors import InputError
-from splatlearn.files import read_splats
+from splatlearn.files import read_splat_file, read_splats
 from splatlearn.rendering import render
 from splatlearn.viewer import ScenePhotograph, Snapshot, ViewedScene, write_scene_view
 from splatlearn.viewer.html import web_file
@@ -83,6 +83,17 @@ def test_what_is_kept_is_the_scene(kind, degree, walk, tmp_path, generator):
     for name, value in kept.tensors().items():
         atol = 1e-5 if name != "opacities" else 2e-4
         torch.testing.assert_close(value, expected.tensors()[name], atol=atol, rtol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("kind", ["ply", "sog"])
+def test_what_is_kept_says_how_it_was_fitted(kind, walk, tmp_path, generator):
+    for filter in ("point", "mip"):
+        page = walk(scene_of(scene_gaussians(generator, 20, 1), filter=filter))
+        with page.page.expect_download() as download:
+            page.page.locator(f"#keep-{kind}").click()
+        path = tmp_path / f"{filter}.{kind}"
+        download.value.save_as(path)
+        assert read_splat_file(path).filter == filter
 
 
 def test_a_browser_without_webgl_shows_a_photograph(walk, canvas_size, generator):

@@ -93,7 +93,7 @@ def _inspect_splats(file: Path, out: str | None, overwrite: bool) -> int:
         middle, radius = middle_and_radius(read.gaussians.means, read.gaussians.opacities)
         (camera,) = orbit(middle, radius, 1, *PICTURE_SIZE)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_png(path, render(read.gaussians, camera, "white", depth=False).color)
+        write_png(path, render(read.gaussians, camera, "white", depth=False, filter=read.filter).color)
         print(f"{path}: the scene from the front")
     return PROBLEMS if found.problems else 0
 

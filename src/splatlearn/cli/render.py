@@ -81,7 +81,8 @@ def render_command(
     note_unused({"background": sky is not None and background != "black"}, "before a sky")
     with outputs.writing() as folder, progress_bar() as told, torch.no_grad():
         for number, (name, camera) in enumerate(zip(names, cameras, strict=True)):
-            rendering = render(gaussians, _on(camera, on), background if sky is None else "black", depth=False)
+            behind = background if sky is None else "black"
+            rendering = render(gaussians, _on(camera, on), behind, depth=False, filter=read.filter)
             shown = (rendering.color if sky is None else sky.over(rendering, _on(camera, on))).clamp(0, 1)
             pixels = (shown * 255).round().byte().permute(1, 2, 0).cpu().numpy()
             with replacing(folder / name) as beside:

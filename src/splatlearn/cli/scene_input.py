@@ -29,6 +29,11 @@ class SceneInput:
     frame: str = "RDF"
 
     @property
+    def filter(self) -> str:
+        """The filter that it was fitted with, for `render`."""
+        return "mip" if self.antialiased else "point"
+
+    @property
     def up(self) -> tuple[float, float, float]:
         """The direction that is up: of the capture of a run; −y in splat files, as the cameras here have it."""
         if self.run is None:

@@ -27,7 +27,10 @@ def view_splats(source: str, out: Path) -> str:
     name = Path(source).resolve().name
     lead = "Drag to walk around, turn the wheel to go nearer; the keys are listed below."
     facts = [("Format", read.format), *([("Written by", read.writer)] if read.writer else [])]
-    scene = ViewedScene(Path(name).stem.removesuffix(".compressed") or "scene", gaussians, facts=facts)
+    if read.antialiased:
+        facts.append(("Filter", "antialiased"))
+    stem = Path(name).stem.removesuffix(".compressed") or "scene"
+    scene = ViewedScene(stem, gaussians, facts=facts, filter=read.filter)
     write_scene_view(out, name, lead, scene)
     said = f"{out}: {gaussians.count:,} Gaussians, {out.stat().st_size / 1e6:.1f} MB"
     return "; ".join([said, *notes])

@@ -17,7 +17,7 @@ class SplatFile:
     - `format`: the format of the content, whatever the file is called.
     - `frame`: where x, y and z point in the file, by letters of right, left, up, down, front, back.
     - `antialiased`: whether the file says that it was fitted with opacities that make up for the blur of small splats
-      (Mip-Splatting, Yu et al. 2024). `render` does not make up for it.
+      (Mip-Splatting, Yu et al. 2024); `filter` is what `render` takes for it.
     - `writer`: the program that wrote the file, as it names itself; None where it does not.
     - `dropped`: the number of Gaussians of the file that could not be used and were left out.
     """
@@ -28,6 +28,11 @@ class SplatFile:
     antialiased: bool = False
     writer: str | None = None
     dropped: int = 0
+
+    @property
+    def filter(self) -> str:
+        """The filter that the Gaussians were fitted with, for `render`: "mip" if `antialiased`, else "point"."""
+        return "mip" if self.antialiased else "point"
 
     @property
     def count(self) -> int:

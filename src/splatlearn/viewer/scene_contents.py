@@ -21,6 +21,7 @@ from splatlearn.core.checks import check_finite
 from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.files.sog.formats import bundle
+from splatlearn.rendering.choice import check_filter
 
 HIGHEST_DEGREE = 3
 """The degree of harmonics that the page's shaders evaluate."""
@@ -74,6 +75,7 @@ class ViewedScene:
     - `photographs`: in the order of the page.
     - `snapshots`: pictures of the fit, all from the camera of photograph `snapshot_from`.
     - `up`: the direction in the world that is up; a level horizon is at right angles to it.
+    - `filter`: that the Gaussians were fitted with, "point" or "mip"; the page draws with it.
     - `home`: the number of the photograph from which the page looks first; None: from outside of the scene.
 
     Raises InputError for a batch of sets, no Gaussians, more than the page draws, harmonics above degree 3, numbers
@@ -88,6 +90,7 @@ class ViewedScene:
     up: tuple[float, float, float] = (0.0, -1.0, 0.0)
     background: tuple[float, float, float] = (1.0, 1.0, 1.0)
     home: int | None = 0
+    filter: str = "point"
     facts: Sequence[tuple[str, str]] = field(default=())
 
     def __post_init__(self) -> None:
@@ -102,12 +105,16 @@ class ViewedScene:
                 f"use gaussians.with_degree({HIGHEST_DEGREE})"
             )
         check_finite(**self.gaussians.tensors())
+        check_filter(self.filter)
         if not (all(map(math.isfinite, self.up)) and math.hypot(*self.up) > 0):
             raise InputError(f"up: expected a direction of finite numbers, got {self.up}")
         for name, number in (("home", self.home if self.photographs else None), ("snapshot_from", self._from())):
             if number is not None and not 0 <= number < len(self.photographs):
                 got = f"{number} of {len(self.photographs)}"
                 raise InputError(f"{name}: expected the number of a photograph, got {got}")
+
+    def _bundle(self) -> bytes:
+        return bundle(self.gaussians.with_degree(self.gaussians.degree), antialiased=self.filter == "mip")
 
     def _from(self) -> int | None:
         return self.snapshot_from if self.snapshots else None
@@ -139,7 +146,8 @@ class ViewedScene:
             "pictures": pictures,
             "scene": {
                 "name": self.name,
-                "bundle": base64.b64encode(bundle(self.gaussians.with_degree(self.gaussians.degree))).decode("ascii"),
+                "bundle": base64.b64encode(self._bundle()).decode("ascii"),
+                "filter": self.filter,
                 "count": self.gaussians.count,
                 "background": list(self.background),
                 "up": up,

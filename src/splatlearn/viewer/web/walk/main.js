@@ -80,18 +80,26 @@ function lensOf(width, height) {
     const focal = free * height;
     const tangents = [width, height].map((side) => (data.formula.jacobianLimit * side) / 2 / focal);
     const grown = focal / scene.focal;
-    const eps2d = data.formula.eps2d * Math.max(1, grown * grown);
-    return { fx: focal, fy: focal, cx: width / 2, cy: height / 2, width, height, near, tangents, eps2d };
+    return { fx: focal, fy: focal, cx: width / 2, cy: height / 2, width, height, near, tangents, ...filterOf(grown) };
   }
   const camera = cameras[state.photo];
   const scale = Math.min(width / camera.width, height / camera.height);
   const [left, top] = [(width - scale * camera.width) / 2, (height - scale * camera.height) / 2].map(Math.round);
   return {
     fx: scale * camera.fx, fy: scale * camera.fy, cx: scale * camera.cx + left, cy: scale * camera.cy + top,
-    width, height, near, eps2d: data.formula.eps2d * Math.max(1, scale * scale),
+    width, height, near, ...filterOf(scale),
     tangents: [camera.width / camera.fx, camera.height / camera.fy].map((side) => (data.formula.jacobianLimit * side) / 2),
     frame: [left, top, scale * camera.width, scale * camera.height],
   };
+}
+
+/**
+ * The filter of a picture `grown` times as large as the photographs: splats stay as thick in it as in these, unless
+ * opacities make up for their thickness.
+ */
+function filterOf(grown) {
+  const compensates = scene.filter === "mip";
+  return { eps2d: data.formula.eps2d * (compensates ? 1 : Math.max(1, grown * grown)), compensates };
 }
 
 function redraw() {

@@ -135,7 +135,7 @@ class WalkPainter {
   }
 
   /**
-   * Draws a view: a pose, a lens (fx, fy, cx, cy, width, height of the canvas; tangents; eps2d), a background, and
+   * Draws a view: a pose, a lens (fx, fy, cx, cy, width, height of the canvas; tangents; eps2d, compensates), a background, and
    * `beside`: null, or the decoded photograph with its frame, the way of showing it, and where the wipe stands.
    */
   draw(pose, lens, { background, beside, hasLines, grown, discs }) {
@@ -152,6 +152,7 @@ class WalkPainter {
     gl.uniform2f(set("tangents"), ...lens.tangents);
     gl.uniform2f(set("limits"), this.formula.alphaMin, this.formula.alphaMax);
     gl.uniform1f(set("eps2d"), lens.eps2d);
+    gl.uniform1i(set("compensates"), lens.compensates ? 1 : 0);
     gl.uniform1f(set("grown"), grown);
     gl.uniform1i(set("discs"), discs ? 1 : 0);
     gl.enable(gl.BLEND);

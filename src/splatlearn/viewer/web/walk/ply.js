@@ -8,7 +8,9 @@ function plyOf(painter) {
   for (let rest = 0; rest < 3 * terms; rest++) names.push(`f_rest_${rest}`);
   names.push("opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3");
   const header =
-    `ply\nformat binary_little_endian 1.0\nelement vertex ${count}\n` +
+    "ply\nformat binary_little_endian 1.0\n" +
+    (meta.model === "antialiased" ? "comment SplatRenderMode: mip\n" : "") +
+    `element vertex ${count}\n` +
     names.map((name) => `property float ${name}\n`).join("") +
     "end_header\n";
   const part = Object.fromEntries(Object.keys(images).map((name) => [name, painter.bytesOf(name)]));

@@ -61,7 +61,7 @@ uniform vec3 shift;
 uniform vec4 lens;
 uniform vec2 size, tangents, limits;
 uniform float near, eps2d, grown;
-uniform bool discs;
+uniform bool discs, compensates;
 out vec2 offset;
 flat out vec4 ink;
 
@@ -105,6 +105,13 @@ void main() {
   float xx = dot(first, first) + eps2d;
   float yy = dot(second, second) + eps2d;
   float xy = dot(first, second);
+  if (compensates) {
+    // The filter "mip": a sum of positive terms, as in the renderer.
+    vec3 normal = cross(first, second);
+    float before = dot(normal, normal);
+    ink.a *= sqrt(before / (before + eps2d * (xx + yy - eps2d)));
+    if (!(ink.a >= limits.x)) return;
+  }
   float half_sum = 0.5 * (xx + yy);
   float half_gap = length(vec2(0.5 * (xx - yy), xy));
   vec2 major = half_gap > 1e-6 * half_sum ? normalize(vec2(xy, half_sum + half_gap - xx)) : vec2(1.0, 0.0);
