@@ -58,3 +58,18 @@ def test_wrong_silhouettes_may_be_outvoted() -> None:
         hull_points([], np.zeros(3), 1.0)
     with pytest.raises(InputError, match="cells: expected a whole number of at least 8"):
         HullOptions(cells=4)
+
+
+def test_panoramas_see_what_is_behind_their_axis() -> None:
+    """Their axes point away from the ball, which stands beside the seam."""
+    views = []
+    for view in around(30):
+        away = torch.diag(torch.tensor([-1.0, 1.0, -1.0, 1.0])) @ view.camera.viewmats
+        turn = torch.tensor([[0.8, 0.0, 0.6], [0.0, 1.0, 0.0], [-0.6, 0.0, 0.8]])
+        away[:3] = turn @ away[:3]
+        views.append(ball(Camera.panorama(256, 512, away)))
+    hull = hull_points(views, np.zeros(3), 1.0, HullOptions(cells=48))
+    distances = np.linalg.norm(hull.places, axis=1)
+    assert distances.min() > RADIUS - hull.cell and np.percentile(distances, 90) < RADIUS + 4 * hull.cell
+    wanted = 255 * (0.5 + 0.5 * hull.places / distances[:, None])
+    assert np.median(np.abs(hull.colors - wanted)) < 15

@@ -118,8 +118,10 @@ def _projected(camera: Camera, places: Float[Tensor, "N 3"]) -> tuple[Tensor, Te
     """Columns and rows of points, continuous, and their depths."""
     pose = camera.viewmats.detach().cpu().double()
     x, y, z = (places @ pose[:3, :3].T + pose[:3, 3]).unbind(-1)
-    u, v = camera.projection.project(x, y, z.clamp_min(1e-9), camera.to(torch.float64).lens(z))[:2]
-    return u, v, z
+    model = camera.projection
+    ahead = z if model.is_spherical else z.clamp_min(1e-9)
+    u, v = model.project(x, y, ahead, camera.to(torch.float64).lens(z))
+    return u, v, model.depth(x, y, z)
 
 
 def _look(view: Silhouette, places: Float[Tensor, "N 3"], cell: float) -> tuple[Bool[Tensor, " N"], Bool[Tensor, " N"]]:

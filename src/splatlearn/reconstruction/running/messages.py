@@ -43,6 +43,8 @@ def greeting(
         f"{len(training)} photographs to fit, {held}: {total:,} steps on {device}, at most {cap:,} Gaussians{begun} "
         f"{origin}"
     )
+    if any(view.lens.is_panorama for view in training.views):
+        yield "panoramas are fitted as they are; their pixels weigh by their solid angle, in the loss and in scores"
     if cap < wanted:
         yield f"memory had room for {cap:,} of --max-gaussians {wanted:,} when the run began"
 
