@@ -1,22 +1,38 @@
 """The demo's folder: a new one, or what an earlier demo wrote, and nothing else."""
 
+import json
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from cli.commands import run
+from splatlearn.captures.still_life import write as still_life
+from splatlearn.captures.still_life.tracing import Thing, pieces_of
 from splatlearn.cli import demo_run as demos
+from splatlearn.cli import demo_scene as scenes
 from splatlearn.cli import main
 from splatlearn.core.disk.outputs import MARKER, written_in
 from splatlearn.data import ImageList
 from splatlearn.models import presets
+from splatlearn.reconstruction.running import job
+from splatlearn.report.parts.page import render_page
 from splatlearn.runs.lock import HOLDER, LOCK, RunLock
 from splatlearn.training import Recipe, RunResult, pretrain
 from splatlearn.training.loop import engine
 from training.small_run import pictures, small_recipe
 from training.two_trainers import SMALL
+
+TINY = scenes.Size(views=9, picture=(32, 24), steps=12, gaussians=300, frames=3)
+"""A scene that takes no time; like the demo's own in everything else."""
+
+
+def lit_evenly(things: Sequence[Thing], *others: Any) -> None:
+    for piece in pieces_of(things):
+        piece.radiance = piece.albedo
 
 
 def demo(out: Path, *options: str) -> int:
@@ -41,13 +57,17 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         return {"masked_psnr_model": 1.0, "masked_psnr_mean": 2.0, "steps": result.steps, "steps_in_all": result.total}
 
     def write(out: Path, result: RunResult, *arguments: Any) -> None:
-        for name in demos.PAGES:
+        for name in ("report.html", "summary.json", "picture.png"):
             (out / name).write_text(f"{name} of {result}")
 
     monkeypatch.setattr(demos, "photo_crops", lambda *arguments, **options: pictures(2, demos.SIDE))
     monkeypatch.setattr(demos, "pretrain", train)
     monkeypatch.setattr(demos, "_summarise", summarise)
+    monkeypatch.setattr(demos, "_sections", lambda *arguments: [])
     monkeypatch.setattr(demos, "_write", write)
+    monkeypatch.setattr(scenes, "FULL", TINY)
+    # The light of the still life takes seconds; here it is what the textures are.
+    monkeypatch.setattr(still_life, "illuminate", lit_evenly)
 
 
 def test_an_earlier_demo_is_replaced_with_overwrite_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -55,7 +75,9 @@ def test_an_earlier_demo_is_replaced_with_overwrite_alone(tmp_path: Path, capsys
     assert demo(out) == 0
     files = snapshot(out).keys()
     assert {"report.html", "summary.json", "picture.png", "recipe.json", "log.jsonl"} < files
-    assert written_in(out) == files - {MARKER}
+    assert {"scene.html", "scene.webp", "scene/scene.ply", "scene/report.html", "still_life/transforms.json"} < files
+    # Locks are listed too, and go with the runs; the lock of the demo itself stays.
+    assert {each for each in written_in(out) if not each.endswith(LOCK)} == files - {MARKER}
     (out / "notes.txt").write_text("mine")
     (out / "seen").mkdir()
     (out / "seen" / "photo.png").write_text("mine too")
@@ -157,3 +179,32 @@ def test_one_that_was_killed_is_replaced_and_hides_no_other_run(
         (out / name).unlink()
     pretrain(small_recipe(out, stop_after=1), pictures())
     assert demo(out, "--overwrite") == 2 and (out / "recipe.json").exists()
+
+
+def test_the_scene_is_on_the_page_and_in_the_numbers(tmp_path: Path) -> None:
+    console = Console(stderr=True)
+    made = scenes.demo_scene(tmp_path, False, 0, "cpu", console)
+    assert made is not None and not made.interrupted
+    page = render_page("", "", made.sections)
+    assert [each.title for each in made.sections] == ["A scene", "The scene from held-out cameras"]
+    assert 'href="scene.html"' in page and 'href="scene/report.html"' in page and "data:image/webp" in page
+    assert "7 pictures and their cameras" in page and "did not see the 2 pictures" in page
+    assert made.summary["scene_steps"] == 12 and made.summary["scene_gaussians"] <= 300
+    scores = json.loads((tmp_path / "scene" / "scores.json").read_text())
+    assert made.summary["scene_psnr"] == scores["psnr"]
+    assert set(scenes.scene_names(False)) <= set(snapshot(tmp_path))
+
+
+def test_a_scene_that_is_interrupted_is_shown_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, step = tmp_path / "demo", job._Reconstruction._step
+
+    def hooked(self: Any) -> None:
+        if self.progress.step == 4:
+            signal.raise_signal(signal.SIGINT)
+        step(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(job._Reconstruction, "_step", hooked)
+        assert demo(out) == 130
+    assert (out / "scene.html").is_file() and not (out / "scene" / "scores.json").exists()
+    assert demo(out, "--overwrite") == 0 and (out / "scene" / "scores.json").exists()

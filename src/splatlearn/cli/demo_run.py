@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from splatlearn.cli import demo_scene as scenes
 from splatlearn.cli.stopped import INTERRUPTED
 from splatlearn.core.device import choose_device
 from splatlearn.core.disk.atomic import replacing, write_whole
@@ -30,6 +31,7 @@ from splatlearn.data import (
     sample_photos,
     split_photos,
 )
+from splatlearn.data.image_sets.photos import PHOTOS
 from splatlearn.evaluation import masked_psnr
 from splatlearn.models import GMAE, Mask, load_model, random_mask
 from splatlearn.models.folders.packaged import DEFAULT
@@ -41,8 +43,9 @@ from splatlearn.runs.folder import RECIPE, environment
 from splatlearn.runs.lock import HOLDER, LOCK, RunLock
 from splatlearn.training import DataOptions, OptimizerOptions, Recipe, RunOptions, RunResult, pretrain
 
-PAGES = ("report.html", "summary.json", "picture.png")
+PAGES = ("report.html", "summary.json", "picture.png", scenes.PAGE, scenes.FILM)
 """What the demo writes beside its run."""
+FOLDERS = (scenes.RUN, scenes.PHOTOGRAPHS)
 HIDDEN = (MARKER, LOCK, HOLDER)
 SIDE, PATCH = 64, 8
 """Pixels a side of a training crop and of its patches."""
@@ -67,7 +70,7 @@ def demo(
     scratch: bool = False,
     overwrite: bool = False,
 ) -> int:
-    """Show what the packaged GMAE sees, pre-train it further on a few sample photographs, and show what it learned.
+    """Show what the packaged GMAE sees, pre-train it further on a few sample photographs, and reconstruct a scene.
 
     The arguments are those of `splatlearn demo`. Returns the exit code.
     """
@@ -92,7 +95,7 @@ def demo(
             f"{before['masked_psnr_model']:.2f} dB; now it learns from the others",
             highlight=False,
         )
-    with _writing(outputs, overwrite):
+    with _writing(outputs, overwrite, scenes.scene_names(short)):
         result = pretrain(recipe, crops, claimed=True)
         if not result.steps:
             return INTERRUPTED
@@ -101,13 +104,28 @@ def demo(
             summary |= {"start": start, "masked_psnr_start": before["masked_psnr_model"]}
         if told := _told(summary):
             console.print(told, highlight=False)
-        _write(Path(out), result, unseen, summary, training + held_out)
+        sections = _sections(Path(out), result, unseen, summary)
+        _write(Path(out), result, unseen, summary, sections)
+        scene = None
+        if not result.interrupted:
+            scene = scenes.demo_scene(Path(out), short, seed, device, console)
+        if scene is not None:
+            summary |= {**scene.summary, "seconds": time.perf_counter() - began}
+            _write(Path(out), result, unseen, summary, sections, scene.sections)
+    took = time.perf_counter() - began
+    if scene is not None and "scene_psnr" in summary:
+        console.print(
+            f"held-out pictures of the scene: {summary['scene_psnr']:.2f} dB after {summary['scene_seconds']:.0f} s of "
+            f"fitting. Walk around in {Path(out) / scenes.PAGE}",
+            highlight=False,
+        )
     console.print(
         f"hidden pixels of unseen photos: {summary['masked_psnr_model']:.2f} dB, "
-        f"the mean of the visible ones {summary['masked_psnr_mean']:.2f} dB. See {Path(out) / 'report.html'}",
+        f"the mean of the visible ones {summary['masked_psnr_mean']:.2f} dB. All of it took {took:.0f} s. "
+        f"See {Path(out) / 'report.html'}",
         highlight=False,
     )
-    return INTERRUPTED if result.interrupted else 0
+    return INTERRUPTED if result.interrupted or scene is None or scene.interrupted else 0
 
 
 def demo_recipe(out: Path, short: bool, seed: int, device: str, start: str | None = None) -> Recipe:
@@ -158,16 +176,18 @@ def _outputs(out: Path, overwrite: bool) -> Outputs:
 
 
 @contextmanager
-def _writing(outputs: Outputs, overwrite: bool) -> Iterator[None]:
-    """Take an earlier demo away, and list what this one writes before it is written."""
+def _writing(outputs: Outputs, overwrite: bool, names: Sequence[str]) -> Iterator[None]:
+    """Take an earlier demo away, and list what this one writes before it is written, `names` among it."""
     out = outputs.folder
     if overwrite and out.is_dir():
         # Another process may be at work in it.
         with RunLock(out):
             record(out, _run_files(out))
-            remove_listed(out, [name for name in written_in(out) if name.split("/")[0] in {*PAGES, *RUN_NAMES}])
+            remove_listed(
+                out, [name for name in written_in(out) if name.split("/")[0] in {*PAGES, *RUN_NAMES, *FOLDERS}]
+            )
     with outputs.writing():
-        record(out, [name for name in RUN_NAMES if "." in name])
+        record(out, [*(name for name in RUN_NAMES if "." in name), *names])
         try:
             yield
         finally:
@@ -175,10 +195,10 @@ def _writing(outputs: Outputs, overwrite: bool) -> Iterator[None]:
 
 
 def _run_files(out: Path) -> list[str]:
-    """The names of a run's own files in a folder."""
+    """The names of the files of a demo's runs in its folder."""
     found = [
         file
-        for name in RUN_NAMES
+        for name in (*RUN_NAMES, *FOLDERS)
         for file in ((out / name).rglob("*") if (out / name).is_dir() else [out / name])
         if os.path.lexists(file) and not file.is_dir()
     ]
@@ -213,32 +233,53 @@ def _summarise(result: RunResult, unseen: UnseenSquares, began: float) -> dict[s
     }
 
 
-def _write(out: Path, result: RunResult, unseen: UnseenSquares, summary: dict, photos: list[Photo]) -> None:
-    write_whole(out / "summary.json", json.dumps(summary, indent=2) + "\n")
-    model = load_model(result.folder)
+def _shown(unseen: UnseenSquares) -> tuple[Tensor, Mask, list[str]]:
+    """Some of the squares for the page, with their masks and names."""
     shown = evenly_spaced(len(unseen.images), 6)
-    images, names = unseen.images[shown], [unseen.names[index] for index in shown]
     mask = Mask(unseen.mask.visible[shown], unseen.mask.hidden[shown], unseen.mask.grid)
+    return unseen.images[shown], mask, [unseen.names[index] for index in shown]
+
+
+def _sections(out: Path, result: RunResult, unseen: UnseenSquares, summary: dict) -> list[Section]:
+    """The sections about the model, which take their time."""
+    model = load_model(result.folder)
+    images, mask, names = _shown(unseen)
     facts = environment()
     assert isinstance(model, GMAE)
     start = summary.get("start")
-    sections = [
+    return [
         *([] if start is None else _as_it_comes(str(start), images, names)),
         *model_sections(model, images, mask, names),
         zero_shot_section(model, images, names),
         *run_sections(out, str(facts["command"]), facts["versions"]),
     ]
-    seen = sum(photo.name not in HELD_OUT_PHOTOS for photo in photos)
+
+
+def _write(
+    out: Path,
+    result: RunResult,
+    unseen: UnseenSquares,
+    summary: dict,
+    sections: Sequence[Section],
+    scene: Sequence[Section] = (),
+) -> None:
+    write_whole(out / "summary.json", json.dumps(summary, indent=2) + "\n")
+    model, start = load_model(result.folder), summary.get("start")
+    assert isinstance(model, GMAE)
+    images, mask, _ = _shown(unseen)
+    seen = len(PHOTOS) - len(HELD_OUT_PHOTOS)
     begun = "" if start is None else f" It began with the package's {start} at {summary['masked_psnr_start']:.2f} dB."
     lead = (
-        f"A {result.steps}-step pre-training run on {SIDE}-pixel crops of {seen} photographs. The pictures below are "
-        f"of two others that it never saw. On their hidden pixels it reaches "
+        f"A {result.steps}-step pre-training run on {SIDE}-pixel crops of {seen} photographs. Its pictures are of two "
+        f"others that it never saw. On their hidden pixels it reaches "
         f"{summary['masked_psnr_model']:.2f} dB, where the "
         f"mean of the visible pixels reaches {summary['masked_psnr_mean']:.2f} dB.{begun}"
     )
+    if scene:
+        lead += " The scene, which comes first, was reconstructed from pictures with known cameras, without a model."
     if told := _told(summary):
         lead = f"{told}. {lead}"
-    write_page(out / "report.html", "splatlearn demo", lead, sections)
+    write_page(out / "report.html", "splatlearn demo", lead, [*scene, *sections])
     picture: matplotlib.figure.Figure = demo_picture(
         model, images[:4], Mask(mask.visible[:4], mask.hidden[:4], mask.grid), _told(summary)
     )

@@ -30,7 +30,7 @@ GAP = 6
 ERROR_MOST = 0.25
 """Difference, the mean over channels, at which the map of errors ends; the page of the scene has the same."""
 QUALITY = 86
-FRAME_TIME = 80
+FRAME_TIME = 100
 """Milliseconds of a frame."""
 
 
@@ -97,7 +97,7 @@ def moving(gaussians: Gaussians, cameras: Sequence[Camera], background: Backgrou
             frames.append(Image.fromarray(_bytes(render(gaussians, at, background, depth=False).color)))
     stored = BytesIO()
     frames[0].save(
-        stored, "WEBP", save_all=True, append_images=frames[1:], duration=FRAME_TIME, loop=0, quality=72, method=4
+        stored, "WEBP", save_all=True, append_images=frames[1:], duration=FRAME_TIME, loop=0, quality=66, method=4
     )
     return stored.getvalue()
 
