@@ -1,7 +1,13 @@
+from .cameras.defocus import Widen as Widen
+from .cameras.defocus import WidenOptions as WidenOptions
 from .cameras.localisation import Localised as Localised
 from .cameras.localisation import localise as localise
 from .cameras.poses import PoseDeltas as PoseDeltas
 from .cameras.poses import PoseRates as PoseRates
+from .cameras.shake import Shake as Shake
+from .cameras.shake import ShakeOptions as ShakeOptions
+from .cameras.trajectories import Trajectory as Trajectory
+from .cameras.trajectories import expose as expose
 from .clamping import PictureError as PictureError
 from .clamping import clamping_error as clamping_error
 from .clamping import picture_error as picture_error

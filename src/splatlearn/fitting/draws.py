@@ -28,6 +28,7 @@ class Draw(IntEnum):
     COLORS = 7
     COLOR_GROWTH = 8
     GRID = 9
+    SHAKE = 20
 
 
 @dataclass(frozen=True)

@@ -169,7 +169,7 @@ def fitted(
 
 @pytest.mark.parametrize(
     ("count", "steps", "size", "better"),
-    [(4, 120, (32, 24), 1.0), pytest.param(8, 800, (64, 48), 4.0, marks=pytest.mark.large)],
+    [(4, 120, (32, 24), 1.0), pytest.param(8, 1500, (64, 48), 4.0, marks=pytest.mark.large)],
 )
 def test_wrong_poses_are_mended(
     count: int, steps: int, size: tuple[int, int], better: float, generator: torch.Generator

@@ -9,6 +9,7 @@ from splatlearn.runs.recipe import check_choices, check_range
 
 Poses = Literal["given", "refined"]
 Exposure = Literal["none", "affine", "grid"]
+Motion = Literal["none", "linear", "spline", "bezier"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,14 @@ class ViewOptions:
     transforms.json."""
     pose_rate: float = 1e-3
     """First learning rate of refined poses, in radians and in extents of the scene; it falls to a hundredth."""
+    shake: Motion = "none"
+    """The way of the camera during each exposure, fitted along with the scene if photographs are blurred by it: linear
+    (from one pose to another), spline (cubic B-spline) or bezier (of degree 3)."""
+    exposures: int = 5
+    """Number of instants of an exposure that are rendered with --shake; as many pictures are rendered in each step. For
+    n pixels by which photographs are smeared, n are enough. 1: no motion."""
+    defocus: bool = False
+    """Fit how far, and at which depth, each photograph is in focus: two numbers each."""
     exposure: Exposure = "none"
     """Colours of each photograph. none: all photographs show the scene's own. affine: an affine map of colours for
     each, for exposure and white balance that change. grid: a bilateral grid of such maps, for vignettes and tone curves
@@ -29,5 +38,5 @@ class ViewOptions:
 
     def check(self) -> None:
         """Raise InputError naming the first option outside of its range."""
-        check_choices(poses=(self.poses, Poses), exposure=(self.exposure, Exposure))
-        check_range("a number above 0", lambda value: value > 0, pose_rate=self.pose_rate)
+        check_choices(poses=(self.poses, Poses), shake=(self.shake, Motion), exposure=(self.exposure, Exposure))
+        check_range("a number above 0", lambda value: value > 0, pose_rate=self.pose_rate, exposures=self.exposures)

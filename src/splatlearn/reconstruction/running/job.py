@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from splatlearn.captures import Capture
 from splatlearn.core.device import choose_device
@@ -111,7 +111,7 @@ class _Reconstruction:
             resolved = replace(recipe, scene=scene, schedule_steps=steps).resolved()
         folder.check_recipe(resolved)
         strategy = strategy_of(resolved, progress.start, progress.cap)
-        self.corrections = ViewCorrections(resolved, self.training, self.device)
+        self.corrections = ViewCorrections(resolved, self.training, start.to(self.device))
         parts = strategy, schedule_of(resolved), terms_of(resolved), self.corrections.models
         self.fit = SceneFit(
             start.to(self.device), EXTENT, *parts, robust=robust_of(resolved), sky=sky_of(resolved, capture)
@@ -266,19 +266,26 @@ class _Reconstruction:
         Returns the scores, and those of the given poses where poses are refined.
         """
         self._write_scene()
+        findings = self.corrections.findings()
+        for each in messages.found(findings):
+            self.logbook.say(each)
         if not len(self.held_out):
             return None, None
-        gaussians, moves = self._gaussians(), self.corrections.moves()
+        gaussians = self._gaussians()
         scores, given = self.evaluator.all(gaussians), None
         if not scores.views:
             self.logbook.say("no held-out photograph can be read: there are no scores")
             return None, None
-        facts = {"step": self.progress.step, "gaussians": self.fit.optimizer.count, "seconds": self.progress.seconds}
-        if moves:
+        facts: dict[str, Any] = {
+            "step": self.progress.step,
+            "gaussians": self.fit.optimizer.count,
+            "seconds": self.progress.seconds,
+        }
+        facts = {**facts, **findings}
+        if "poses" in findings:
             self.evaluator.localise(gaussians)
             scores, given = self.evaluator.all(gaussians), scores
-            facts = {**facts, "poses": moves, "given_poses": given.means()}
-            self.logbook.say(messages.moved(moves))
+            facts["given_poses"] = given.means()
             self._write_scene()
         self._log_scores(scores)
         with self._told(SCORES):
@@ -288,7 +295,10 @@ class _Reconstruction:
     def _log_scores(self, scores: SceneScores) -> None:
         count, is_held_out = self.fit.optimizer.count, len(self.held_out) > 0
         entry = messages.score_entry(self.progress, scores, count, is_held_out)
-        self.logbook.write({**entry, **{f"pose_{name}": each for name, each in self.corrections.moves().items()}})
+        found = self.corrections.findings()
+        self.logbook.write(
+            {**entry, **{f"{model}_{name}": each for model, parts in found.items() for name, each in parts.items()}}
+        )
 
     def _gaussians(self) -> Gaussians:
         """The Gaussians in the frame of the given cameras."""

@@ -68,12 +68,24 @@ def removed(step: int, count: int) -> str:
     return f"step {step}: {count} Gaussians were not finite and were removed"
 
 
-def moved(moves: Mapping[str, float]) -> str:
-    """How far cameras moved, as `ViewCorrections.moves` has it."""
-    return (
-        f"refined cameras turned by {moves['degrees']:.2f}° on average (at most {moves['degrees_most']:.2f}°) and "
-        f"moved by {moves['extents']:.4f} (at most {moves['extents_most']:.4f}) of the extent of the cameras"
-    )
+def found(findings: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
+    """What view models found, as `ViewCorrections.findings` has it."""
+    if poses := findings.get("poses"):
+        yield (
+            f"refined cameras turned by {poses['degrees']:.2f}° on average (at most {poses['degrees_most']:.2f}°) and "
+            f"moved by {poses['extents']:.4f} (at most {poses['extents_most']:.4f}) of the extent of the cameras"
+        )
+    if shake := findings.get("shake"):
+        yield (
+            f"during exposures cameras turned by {shake['degrees']:.2f}° on average (at most "
+            f"{shake['degrees_most']:.2f}°) and moved by {shake['extents']:.4f} of the extent of the cameras"
+        )
+    if defocus := findings.get("defocus"):
+        yield (
+            f"photographs blur what is far away by {defocus['degrees']:.2f}° on average (at most "
+            f"{defocus['degrees_most']:.2f}°), a standard deviation, and are in focus at {defocus['focus']:.2f} of the "
+            "extent of the cameras"
+        )
 
 
 def note(gaussians: int, steps: int, seconds: float, psnr: float) -> str:

@@ -98,7 +98,7 @@ def step_seconds(recipe: SceneRecipe, photographs: Photographs, gaussians: Gauss
     strategy = strategy_of(recipe, gaussians.count, max(cap, gaussians.count))
     degree = recipe.scene.degree or 0
     device = gaussians.means.device
-    parts = strategy, schedule_of(recipe), terms_of(recipe), ViewCorrections(recipe, photographs, device).models
+    parts = strategy, schedule_of(recipe), terms_of(recipe), ViewCorrections(recipe, photographs, gaussians).models
     fit = SceneFit(gaussians.with_degree(degree), EXTENT, *parts, robust=robust_of(recipe), sky=sky_of(recipe))
     taken = []
     for number in range(len(photographs)):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 
 from splatlearn.captures import Photographs
 from splatlearn.core.gaussians import Gaussians
+from splatlearn.fitting.cameras.defocus import Widen
 from splatlearn.fitting.cameras.poses import PoseDeltas, PoseRates
+from splatlearn.fitting.cameras.shake import Shake, ShakeOptions
 from splatlearn.fitting.exposure.affine import AffineColors
 from splatlearn.fitting.exposure.bilateral import BilateralGrid
 from splatlearn.fitting.views.view_model import ViewModel
@@ -23,24 +25,29 @@ EXPOSURES = {"affine": AffineColors, "grid": BilateralGrid}
 class ViewCorrections:
     """The view models of a run, in the order from the scene to the photograph.
 
-    - `recipe`: resolved; `photographs`: that are fitted, in the frame of the run, one for each row of the models;
-      `device`: of the fit.
+    - `recipe`: resolved; `photographs`: that are fitted, in the frame of the run, one for each row of the models.
+    - `start`: the first Gaussians of the run or of its checkpoint, whose device the models get.
     """
 
-    def __init__(self, recipe: SceneRecipe, photographs: Photographs, device: torch.device) -> None:
-        options, models, views = recipe.views, list[ViewModel](), photographs.views
+    def __init__(self, recipe: SceneRecipe, photographs: Photographs, start: Gaussians) -> None:
+        options, views, seed = recipe.views, photographs.views, recipe.run.seed
         self.names = [view.name for view in views]
         self.poses: PoseDeltas | None = None
+        self.shake: Shake | None = None
+        self.widen: Widen | None = None
         if options.poses == "refined":
             given = photographs.frame.cameras(np.stack([view.world_to_camera for view in views]))
             rates = PoseRates(options.pose_rate, options.pose_rate)
             self.poses = PoseDeltas(torch.from_numpy(given), EXTENT, rates)
-            models.append(self.poses)
-        if options.exposure != "none":
-            models.append(EXPOSURES[options.exposure](len(views)))
-        for model in models:
-            model.to(device)
-        self.models: tuple[ViewModel, ...] = tuple(models)
+        if options.shake != "none" and options.exposures > 1:
+            self.shake = Shake(len(views), EXTENT, ShakeOptions(options.shake, options.exposures), seed)
+        if options.defocus:
+            self.widen = Widen(typical_depths(start, photographs))
+        colors = None if options.exposure == "none" else EXPOSURES[options.exposure](len(views))
+        models = self.poses, self.shake, self.widen, colors
+        self.models: tuple[ViewModel, ...] = tuple(each for each in models if each is not None)
+        for model in self.models:
+            model.to(start.means.device)
 
     def settled(self, gaussians: Gaussians) -> Gaussians:
         """Move the Gaussians of the fit into the frame of the given cameras, from which refined ones may drift."""
@@ -50,14 +57,46 @@ class ViewCorrections:
         """The refined poses in the frame of the given ones, by names of photographs; none if they are not refined."""
         return {} if self.poses is None else dict(zip(self.names, self.poses.settled(), strict=True))
 
-    def moves(self) -> dict[str, float]:
-        """How far cameras moved: means and largest values, degrees and extents; nothing if they are not refined."""
-        if self.poses is None:
-            return {}
-        degrees, extents = self.poses.moved()
-        return {
-            "degrees": float(degrees.mean()),
-            "degrees_most": float(degrees.max()),
-            "extents": float(extents.mean()) / EXTENT,
-            "extents_most": float(extents.max()) / EXTENT,
-        }
+    def findings(self) -> dict[str, dict[str, float]]:
+        """What the models found, means and largest values, by the names of models; nothing of those that are not there.
+
+        - poses: how far cameras moved from their given poses, degrees and extents.
+        - shake: how far cameras turned and moved during exposures, degrees and extents.
+        - defocus: standard deviations of the blur of what is far away, degrees, and depths in focus, extents.
+        """
+        found: dict[str, dict[str, float]] = {}
+        if self.poses is not None:
+            degrees, extents = (torch.from_numpy(each) for each in self.poses.moved())
+            found["poses"] = _summary(degrees=degrees, extents=extents / EXTENT)
+        if self.shake is not None:
+            degrees, extents = self.shake.lengths()
+            found["shake"] = _summary(degrees=degrees, extents=extents / EXTENT)
+        if self.widen is not None:
+            angles, depths = self.widen.found()
+            found["defocus"] = _summary(degrees=torch.rad2deg(angles), focus=depths / EXTENT)
+        return found
+
+
+def typical_depths(gaussians: Gaussians, photographs: Photographs) -> Float[torch.Tensor, " N"]:
+    """The median depth of the Gaussians that lie in each photograph's picture; of all in front where none does.
+
+    A camera with nothing in front of it gets the extent.
+    """
+    found, means = [], gaussians.means.detach().cpu()
+    for index in range(len(photographs)):
+        camera = photographs.camera(index)
+        x, y, z = (means @ camera.viewmats[:3, :3].T + camera.viewmats[:3, 3]).unbind(-1)
+        ahead = z > camera.near
+        u, v = camera.projection.project(x, y, z.clamp_min(camera.near), camera.lens(z))
+        inside = ahead & (u > 0) & (u < camera.width) & (v > 0) & (v < camera.height)
+        depths = z[inside] if bool(inside.any()) else z[ahead]
+        found.append(float(depths.median()) if len(depths) else EXTENT)
+    return torch.tensor(found)
+
+
+def _summary(**values: torch.Tensor) -> dict[str, float]:
+    """The mean and the largest of some numbers, by their names."""
+    found: dict[str, float] = {}
+    for name, each in values.items():
+        found[name], found[f"{name}_most"] = float(each.mean()), float(each.max())
+    return found
