@@ -164,13 +164,25 @@ def _steps(said: object) -> Steps:
     center = said["center"]
     if not isinstance(center, list) or len(center) != 3:
         raise Malformed(f"center: expected three numbers, got {str(center)[:60]}")
-    wholes = {name: _whole(said, name) for name in MOST_STEPS}
-    for name, value in wholes.items():
-        if not 1 <= value <= MOST_STEPS[name]:
-            raise Malformed(f"{name}: expected 1 to {MOST_STEPS[name]} steps, got {value}")
-    reals = {name: _real(said[name], name) for name in ("radius", "color", "harmonics")}
     first, second, third = (_real(each, "center") for each in center)
-    return Steps(center=(first, second, third), **wholes, **reals)
+    return Steps(
+        center=(first, second, third),
+        radius=_real(said["radius"], "radius"),
+        positions=_count(said, "positions"),
+        scales=_count(said, "scales"),
+        rotations=_count(said, "rotations"),
+        opacities=_count(said, "opacities"),
+        color=_real(said["color"], "color"),
+        harmonics=_real(said["harmonics"], "harmonics"),
+    )
+
+
+def _count(said: dict[str, Any], name: str) -> int:
+    """A number of steps."""
+    value = _whole(said, name)
+    if not 1 <= value <= MOST_STEPS[name]:
+        raise Malformed(f"{name}: expected 1 to {MOST_STEPS[name]} steps, got {value}")
+    return value
 
 
 def _whole(part: dict[str, Any], name: str) -> int:
@@ -181,8 +193,7 @@ def _whole(part: dict[str, Any], name: str) -> int:
 
 
 def _real(value: object, name: str) -> float:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not abs(value) < LARGEST_NUMBER:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < LARGEST_NUMBER:
         raise Malformed(f"{name}: expected a number within ±{LARGEST_NUMBER:.0e}, got {str(value)[:40]}")
     return float(value)
 
