@@ -67,7 +67,7 @@ def read_scene(path: str, stored_frame: str | None = None) -> SceneInput:
         from splatlearn.reconstruction.results.scene_run import SceneRun
 
         run = SceneRun(Path(path))
-        return SceneInput(run.folder.resolve().name, run.gaussians, run)
+        return SceneInput(run.folder.resolve().name, run.gaussians, run, antialiased=run.filter == "mip")
     if not is_splat_file(path):
         raise InputError(f"scene: expected a splat file or a run of splatlearn reconstruct, got {path}")
     from splatlearn.files import read_splat_file

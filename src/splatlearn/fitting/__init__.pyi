@@ -45,6 +45,8 @@ from .scene_fit import SceneSchedule as SceneSchedule
 from .scene_fit import StepResult as StepResult
 from .scene_rates import SceneRates as SceneRates
 from .skies.sky import Sky as Sky
+from .smoothing import Smoothing as Smoothing
+from .smoothing import smoothed as smoothed
 from .strategies.budget import Budget as Budget
 from .strategies.default import DefaultOptions as DefaultOptions
 from .strategies.default import DefaultStrategy as DefaultStrategy

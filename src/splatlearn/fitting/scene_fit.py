@@ -22,6 +22,7 @@ from splatlearn.fitting.optimizers.gaussian_adam import GaussianAdam
 from splatlearn.fitting.scene_parameters import scene_gaussians, scene_parameters
 from splatlearn.fitting.scene_rates import SceneRates
 from splatlearn.fitting.skies.sky import Sky
+from splatlearn.fitting.smoothing import Smoothing
 from splatlearn.fitting.strategies.strategy import Edits, Seen, Step, Strategy
 from splatlearn.fitting.terms.targets import DepthTargets
 from splatlearn.fitting.terms.term import Term, TermInputs, active, check_terms
@@ -127,6 +128,7 @@ class SceneFit:
       the pictures before it; where a model renders several instants of a view, the middle one.
     - `robust`: which pixels count less since something passed by; it belongs to this fit. None: all count alike.
     - `sky`: what lies behind the Gaussians, learned with them; it belongs to this fit. Backgrounds are then black.
+    - `smoothing`: the least widths of Gaussians, with the filter "mip"; it belongs to this fit. None: "point".
 
     A step is a function of the state, the pictures and the seed: a fit that goes on from `state_dict` makes the same
     steps, bit for bit on a CPU, for any number of threads. Before the first step `gaussians` returns the start up to
@@ -144,6 +146,7 @@ class SceneFit:
         view_models: Sequence[ViewModel] = (),
         robust: RobustWeights | None = None,
         sky: Sky | None = None,
+        smoothing: Smoothing | None = None,
     ) -> None:
         check_number("extent", extent, above=0)
         check_terms(terms)
@@ -153,7 +156,7 @@ class SceneFit:
                 "select some first, or raise the cap"
             )
         self.extent, self.strategy, self.schedule = float(extent), strategy, schedule or SceneSchedule()
-        self.terms, self.robust = {term.name: term for term in terms}, robust
+        self.terms, self.robust, self.smoothing = {term.name: term for term in terms}, robust, smoothing
         self.sky = None if sky is None else sky.to(start.means.device)
         self.view_models = ViewModels(view_models)
         self.done = 0
@@ -162,7 +165,8 @@ class SceneFit:
 
     def gaussians(self) -> Gaussians:
         """The Gaussians as they are, with gradients to the parameters."""
-        return scene_gaussians(self.optimizer.parameters)
+        made = scene_gaussians(self.optimizer.parameters)
+        return made if self.smoothing is None else self.smoothing.of(made)
 
     def step(
         self,
@@ -221,6 +225,8 @@ class SceneFit:
         draws = Draws(schedule.seed, number)
         done = Step(number, self.extent, position_rate, draws, tuple(found.seen), found.loss)
         edits = self.strategy.after_step(self.optimizer, done)
+        if self.smoothing is not None:
+            self.smoothing.after_step(number, edits != Edits())
         self.optimizer.zero_grad()
         return StepResult(found.loss, edits, removed, terms=found.terms)
 
@@ -263,8 +269,8 @@ class SceneFit:
         """Return named tensors with which, and with the arguments, a fit goes on: nothing is copied.
 
         `done`, and by prefix `parameters.`, `optimizer.` (moments and their steps), `strategy.`, `terms.NAME.`,
-        `views.NAME.`, `robust.` and `sky.`. Random numbers need no state, since they are a function of the seed and the
-        step.
+        `views.NAME.`, `robust.`, `sky.` and `smoothing.`. Random numbers need no state, since they are a function of
+        the seed and the step.
         """
         parts = {
             "parameters": {name: each.detach() for name, each in self.optimizer.parameters.items()},
@@ -276,6 +282,7 @@ class SceneFit:
             "views": self.view_models.state_dict(),
             "robust": {} if self.robust is None else self.robust.state_dict(),
             "sky": {} if self.sky is None else self.sky.state_dict(),
+            "smoothing": {} if self.smoothing is None else self.smoothing.state_dict(),
         }
         named = {f"{part}.{name}": each for part, tensors in parts.items() for name, each in tensors.items()}
         return {"done": torch.tensor(self.done), **named}
@@ -285,7 +292,7 @@ class SceneFit:
 
         Raises FormatError for missing and unknown names and for shapes that disagree.
         """
-        names = ("parameters", "optimizer", "strategy", "terms", "views", "robust", "sky")
+        names = ("parameters", "optimizer", "strategy", "terms", "views", "robust", "sky", "smoothing")
         parts: dict[str, dict[str, Tensor]] = {name: {} for name in names}
         for key, each in state.items():
             part, _, name = key.partition(".")
@@ -308,6 +315,8 @@ class SceneFit:
         self.view_models.load_state_dict(parts["views"])
         if self.robust is not None:
             self.robust.load_state_dict(parts["robust"])
+        if self.smoothing is not None:
+            self.smoothing.load_state_dict({name: each.to(like) for name, each in parts["smoothing"].items()})
         if self.sky is not None:
             self.sky.load_state_dict(parts["sky"])
         self.done = int(state["done"])
@@ -343,8 +352,9 @@ class SceneFit:
         cameras, shown = self.view_models.seen(seen, batch.cameras, gaussians)
         behind = spread_background(background, cameras.batch_shape[0])
         rendering = render(
-            shown, cameras, behind, schedule.backend, depth=needs_depth, check=False, info=info, grid=batch.grid
-        )
+            shown, cameras, behind, schedule.backend, needs_depth, False, info, batch.grid,
+            filter="point" if self.smoothing is None else self.smoothing.filter,
+        )  # fmt: skip
         if self.sky is not None:
             sky = batch.grid.of(self.sky.seen_by(cameras))
             rendering = replace(rendering, color=self.sky.behind(rendering, sky))

@@ -106,6 +106,7 @@ def score_views(
     known: Callable[[Photo], DepthTargets | None] = lambda photo: None,
     unit: float = 1.0,
     sky: Sky | None = None,
+    filter: str = "point",
 ) -> SceneScores:
     """Render each photograph's view and compare the two.
 
@@ -114,6 +115,7 @@ def score_views(
     - `seen`: called with each photograph and its rendering, colours cut to [0, 1].
     - `known`: returns what is known of the depths of a photograph; `unit`: units of the capture's world for one here.
     - `sky`: what lies behind the Gaussians, in place of the background.
+    - `filter`: that the Gaussians were fitted with; see `render`.
 
     Pixels of a panorama weigh by their solid angle in all scores (the PSNR is then WS-PSNR, Sun et al. 2017), so that
     the poles, which have a row of pixels each, count no more than other directions. Pixels that a mask leaves out do
@@ -124,7 +126,7 @@ def score_views(
     for photo in photographs:
         depths = known(photo)
         behind = background if sky is None else "black"
-        rendering = render(gaussians, photo.camera, behind, depth=depths is not None, check=False)
+        rendering = render(gaussians, photo.camera, behind, depth=depths is not None, check=False, filter=filter)
         color = (rendering.color if sky is None else sky.over(rendering, photo.camera)).clamp(0, 1)
         if seen is not None:
             seen(photo, color)

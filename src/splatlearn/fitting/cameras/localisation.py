@@ -56,6 +56,7 @@ def localise(
     background: Background = "black",
     scales: Sequence[int] = SCALES,
     steps: int = 50,
+    filter: str = "point",
 ) -> Localised:
     """Find the pose of a photograph in a known scene, from one near by.
 
@@ -65,6 +66,7 @@ def localise(
     - `mask` [H, W]: weights of pixels; pixels of weight 0 are ignored.
     - `background`: of the renderings.
     - `scales`: divisors of the photograph's sides, coarse to fine; `steps`: of Adam at each of them.
+    - `filter`: that the scene was fitted with; see `render`.
 
     The six numbers of the pose follow the loss of 3D Gaussian Splatting (L1 and SSIM) through the camera's gradient:
     three of a turn of the camera, and three of a way around and towards the point ahead of it at the median depth of
@@ -86,7 +88,7 @@ def localise(
     unit = _typical_depth(scene, start)
     found, best, before = torch.zeros(2, 3, device=scene.means.device), math.inf, math.inf
     for scale in scales:
-        search = _Search(scene, *_smaller(start, target, weights, scale), background, unit)
+        search = _Search(scene, *_smaller(start, target, weights, scale), background, unit, filter)
         found, best = search.run(found, steps)
         before = search.loss(torch.zeros_like(found))
     if best > before:
@@ -107,9 +109,10 @@ class _Search:
         weights: Tensor | None,
         background: Background,
         unit: float,
+        filter: str,
     ) -> None:
         self.scene, self.camera, self.target, self.weights = scene, camera, target, weights
-        self.background, self.unit = background, unit
+        self.background, self.unit, self.filter = background, unit, filter
 
     def run(self, start: Tensor, steps: int) -> tuple[Tensor, float]:
         """Return the best of the poses that Adam visits, and its loss."""
@@ -135,7 +138,7 @@ class _Search:
 
     def _compare(self, pose: Tensor) -> Tensor:
         camera = replace(self.camera, viewmats=_moved(self.camera, pose, self.unit)[None])
-        color = render(self.scene, camera, self.background, depth=False, check=False).color
+        color = render(self.scene, camera, self.background, depth=False, check=False, filter=self.filter).color
         return photometric_loss(color, self.target, self.background, self.weights)
 
 

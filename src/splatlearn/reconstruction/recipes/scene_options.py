@@ -10,6 +10,7 @@ from splatlearn.runs.recipe import check_choices, check_range
 
 StrategyName = Literal["mcmc", "default", "absgrad"]
 BackgroundName = Literal["auto", "random", "black", "white", "sky"]
+FilterName = Literal["point", "mip"]
 Start = Literal["auto", "points", "random", "hull"]
 
 
@@ -43,6 +44,10 @@ class SceneOptions:
     background: BackgroundName = "auto"
     """Background of the renderings. auto: a random colour in each step if photographs are transparent, else black; sky:
     a picture of all directions that is learned with the Gaussians, for captures outdoors."""
+    filter: FilterName = "point"
+    """What a pixel shows of Gaussians smaller than it. point: they are thickened to about a pixel. mip: their opacities
+    make up for it, and none is smaller than the photographs can tell, so that the scene looks right from nearer and
+    from farther away (Mip-Splatting)."""
     coarse: float | None = None
     """Fraction of the steps that see photographs at a quarter, then at half of their size. Default: 0.3; paper: 0."""
     ssim_weight: float = 0.2
@@ -65,6 +70,7 @@ class SceneOptions:
             strategy=(self.strategy, StrategyName),
             background=(self.background, BackgroundName),
             start=(self.start, Start),
+            filter=(self.filter, FilterName),
         )
         check_range(
             "a number above 0", lambda value: value > 0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -35,7 +36,7 @@ class Evaluator:
     - `unreadable`: reasons by name of the photographs that could not be read and are left out. `say` is called once
       with each name and reason.
     - `poses`: world-to-camera transforms, by names of photographs, that take the place of the given ones.
-    - `sky`: what lies behind the Gaussians.
+    - `sky`: what lies behind the Gaussians; `filter`: that they are fitted with.
     """
 
     photographs: Photographs
@@ -45,6 +46,7 @@ class Evaluator:
     unreadable: dict[str, str] = field(default_factory=dict)
     poses: dict[str, Float64[np.ndarray, "4 4"]] = field(default_factory=dict)
     sky: Sky | None = None
+    filter: str = "point"
 
     def localise(self, gaussians: Gaussians) -> None:
         """Find the pose of each photograph in the scene, from the one that it has now; see `fitting`'s `localise`."""
@@ -54,7 +56,7 @@ class Evaluator:
             mask = None if photo.mask is None else photo.mask.float() / 255
             found = localise(
                 gaussians, photo.pixels.permute(2, 0, 1), photo.camera, mask=mask, background=self.background,
-                scales=SCALES,
+                scales=SCALES, filter=self.filter,
             )  # fmt: skip
             self.poses[photo.name] = found.camera.viewmats.double().cpu().numpy()
 
@@ -72,17 +74,16 @@ class Evaluator:
         """Return the rendering of the first view."""
         camera = self._placed(self.photographs.views[0].name, self.photographs.camera(0))
         camera = on_device(camera, gaussians.means.device)
-        shown = render(gaussians, camera, "black" if self.sky else self.background, depth=False, check=False)
+        background = "black" if self.sky else self.background
+        shown = render(gaussians, camera, background, depth=False, check=False, filter=self.filter)
         return shown.color if self.sky is None else self.sky.over(shown, camera)
 
     def _score(self, gaussians: Gaussians, indices: Iterable[int]) -> SceneScores:
         wanted = list(dict.fromkeys(indices))
         self.photographs.prefetch(wanted)
         photos = self._readable(wanted, gaussians.means.device)
-        if self.depths is None:
-            return score_views(gaussians, photos, self.background, sky=self.sky)
-        known, unit = self.depths.of, 1.0 / self.depths.scale
-        return score_views(gaussians, photos, self.background, known=known, unit=unit, sky=self.sky)
+        compared = partial(score_views, gaussians, photos, self.background, sky=self.sky, filter=self.filter)
+        return compared() if self.depths is None else compared(known=self.depths.of, unit=1.0 / self.depths.scale)
 
     def _readable(self, indices: list[int], device: torch.device) -> Iterator[Photo]:
         for index in indices:

@@ -52,10 +52,10 @@ def rounding_of(to_unit: Similarity) -> float:
     return float(np.spacing(np.float32(middle))) * to_unit.scale
 
 
-def write_scene(run: Path, gaussians: Gaussians, to_unit: Similarity) -> Path:
-    """Write the Gaussians of a fit into its folder, in the capture's coordinates."""
+def write_scene(run: Path, gaussians: Gaussians, to_unit: Similarity, filter: str = "point") -> Path:
+    """Write the Gaussians of a fit into its folder, in the capture's coordinates, marked with their filter."""
     path = run / SCENE
-    write_splats(path, moved(gaussians.detach().to("cpu"), to_unit.inverse))
+    write_splats(path, moved(gaussians.detach().to("cpu"), to_unit.inverse), antialiased=filter == "mip")
     return path
 
 
@@ -148,6 +148,11 @@ class SceneRun:
         return KnownDepths(self.capture)
 
     @property
+    def filter(self) -> str:
+        """The filter that the Gaussians are fitted with, for `render`."""
+        return self.recipe.scene.filter
+
+    @property
     def scores(self) -> dict[str, Any] | None:
         """The scores of held-out views, None before the end of the run."""
         path = self.folder / SCORES
@@ -167,7 +172,7 @@ class SceneRun:
         size = self.recipe.capture.max_size
         with Photographs(views, size, frame=capture.to_unit, depth=True) as photographs:
             evaluator = Evaluator(photographs, shown_background(self.recipe, capture), self.known_depths)
-            evaluator.sky = self.sky
+            evaluator.sky, evaluator.filter = self.sky, self.filter
             scores = evaluator.all(gaussians)
         if not scores.views:
             name, reason = next(iter(evaluator.unreadable.items()), ("", "masks leave out all pixels"))

@@ -42,7 +42,7 @@ from splatlearn.reconstruction.results.sky_file import write_sky
 from splatlearn.reconstruction.running import messages
 from splatlearn.reconstruction.running.checkpoint import SceneProgress, frame_of, newest_scene, read_scene, save_scene
 from splatlearn.reconstruction.running.cleaning import remove_floaters, removes_floaters_after
-from splatlearn.reconstruction.running.photos import identity_of, open_photographs
+from splatlearn.reconstruction.running.photos import identity_of, open_photographs, smoothing_of
 from splatlearn.reconstruction.running.planning import expected_cost, fitting_cap, steps_in
 from splatlearn.reconstruction.running.starting import EXTENT, first_gaussians, gaussians_of
 from splatlearn.reconstruction.running.view_models import ViewCorrections
@@ -114,8 +114,9 @@ class _Reconstruction:
         self.corrections = ViewCorrections(resolved, self.training, start.to(self.device))
         parts = strategy, schedule_of(resolved), terms_of(resolved), self.corrections.models
         self.fit = SceneFit(
-            start.to(self.device), EXTENT, *parts, robust=robust_of(resolved), sky=sky_of(resolved, capture)
-        )
+            start.to(self.device), EXTENT, *parts, robust=robust_of(resolved), sky=sky_of(resolved, capture),
+            smoothing=smoothing_of(resolved, self.training),
+        )  # fmt: skip
         sees_whole = self.fit.terms or self.fit.view_models.models or self.training.camera(0).model == "panorama"
         if resolved.pace.stride > 1 and sees_whole:
             raise InputError(
@@ -134,7 +135,7 @@ class _Reconstruction:
         stack.callback(self.views.close)
         chosen = self.held_out if len(self.held_out) else self.training
         self.evaluator = Evaluator(chosen, shown_background(resolved, capture), depths, self._say_unreadable)
-        self.evaluator.sky = self.fit.sky
+        self.evaluator.sky, self.evaluator.filter = self.fit.sky, resolved.scene.filter
         assert resolved.scene.steps is not None and resolved.scene.degree is not None
         self.total = max(resolved.scene.steps, progress.step)
         numbers = 11 + 3 * (resolved.scene.degree + 1) ** 2
@@ -316,7 +317,7 @@ class _Reconstruction:
     def _write_scene(self) -> None:
         """Write the scene, and the cameras where they are refined."""
         with self._told(SCENE):
-            write_scene(self.folder.path, self._gaussians(), self.capture.to_unit)
+            write_scene(self.folder.path, self._gaussians(), self.capture.to_unit, self.recipe.scene.filter)
             if self.fit.sky is not None:
                 write_sky(self.folder.path, self.fit.sky)
         if cameras := self.corrections.cameras():

@@ -8,6 +8,7 @@ import json
 
 from splatlearn.captures import Capture, Photographs
 from splatlearn.core.memory import available_memory
+from splatlearn.fitting.smoothing import Smoothing
 from splatlearn.reconstruction.recipes.recipe import SceneRecipe
 from splatlearn.runs.data_identity import DataIdentity
 
@@ -34,6 +35,13 @@ def open_photographs(
 
     training = opened(capture.training, fitted, recipe.terms.depth_weight > 0)
     return training, opened(capture.held_out, room - fitted, True)
+
+
+def smoothing_of(recipe: SceneRecipe, photographs: Photographs) -> Smoothing | None:
+    """What the photographs that are fitted can tell, for the filter "mip"; None for the other one."""
+    if recipe.scene.filter != "mip":
+        return None
+    return Smoothing([photographs.camera(index) for index in range(len(photographs))])
 
 
 def identity_of(capture: Capture) -> DataIdentity:

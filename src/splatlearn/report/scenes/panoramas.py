@@ -39,7 +39,8 @@ def write_run_panoramas(run: SceneRun, path: Path) -> Path | None:
                 photo = photographs[index]
             except UnreadableImage:
                 continue
-            color = render(gaussians, photo.camera, background, depth=False, check=False).color.clamp(0, 1)
+            shown = render(gaussians, photo.camera, background, depth=False, check=False, filter=run.filter)
+            color = shown.color.clamp(0, 1)
             pixels = (color * 255).round().byte().permute(1, 2, 0).contiguous()
             taken, is_held_out = composed_over(photo, behind), view.split == "test"
             listed.append(ViewedPanorama(view.name, pixels, taken, quality.get(view.name), is_held_out))

@@ -43,11 +43,17 @@ class ComparedView:
 
 
 def compared_views(
-    gaussians: Gaussians, capture: Capture, indices: Sequence[int], size: int | None, background: Background
+    gaussians: Gaussians,
+    capture: Capture,
+    indices: Sequence[int],
+    size: int | None,
+    background: Background,
+    filter: str = "point",
 ) -> list[ComparedView]:
     """Render views of a capture and set them beside their photographs; those that cannot be read are left out.
 
-    - `gaussians`: in the capture's unit frame; `indices`: of its views; `size`: the longer side of photographs.
+    - `gaussians`: in the capture's unit frame; `indices`: of its views; `size`: the longer side of photographs;
+      `filter`: that the Gaussians were fitted with.
     """
     found = []
     with Photographs([capture.views[index] for index in indices], size, cache=False, frame=capture.to_unit) as opened:
@@ -57,7 +63,7 @@ def compared_views(
             except UnreadableImage:
                 continue
             with torch.no_grad():
-                shown = render(gaussians, photo.camera, background, depth=False).color.clamp(0, 1)
+                shown = render(gaussians, photo.camera, background, depth=False, filter=filter).color.clamp(0, 1)
             score = score_view(photo, shown, background)
             found.append(ComparedView(score, _row(composed(photo, background), shown)))
     return found
@@ -88,13 +94,14 @@ def strip(files: Sequence[Path]) -> bytes:
     return _jpeg(np.concatenate(rows))
 
 
-def moving(gaussians: Gaussians, cameras: Sequence[Camera], background: Background) -> bytes:
+def moving(gaussians: Gaussians, cameras: Sequence[Camera], background: Background, filter: str = "point") -> bytes:
     """Render a scene from cameras on a closed path, as a WebP that moves for ever."""
     frames = []
     for camera in cameras:
         at = replace(camera, viewmats=camera.viewmats.to(gaussians.means))
         with torch.no_grad():
-            frames.append(Image.fromarray(_bytes(render(gaussians, at, background, depth=False).color)))
+            shown = render(gaussians, at, background, depth=False, filter=filter).color
+            frames.append(Image.fromarray(_bytes(shown)))
     stored = BytesIO()
     frames[0].save(
         stored, "WEBP", save_all=True, append_images=frames[1:], duration=FRAME_TIME, loop=0, quality=66, method=4

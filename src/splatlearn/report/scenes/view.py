@@ -68,6 +68,7 @@ def run_scene(run: SceneRun) -> ViewedScene:
         up=up,
         background=colors,
         facts=_facts(run, capture, scores),
+        filter=run.filter,
     )
 
 
