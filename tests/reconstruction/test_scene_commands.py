@@ -100,6 +100,20 @@ def test_the_cameras_of_a_run(scene_run: Path, tmp_path: Path, capsys) -> None:
     assert len(list(out.glob("frame-*.png"))) == 9
 
 
+def test_the_background_follows_the_run(scene_run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(scene_run, copy)
+    recipe = json.loads((copy / "recipe.json").read_text())
+    recipe["scene"]["background"] = "white"
+    (copy / "recipe.json").write_text(json.dumps(recipe))
+    gaussians, camera = read_splats(copy / "scene.ply"), cameras_around(9)[8]
+    for chosen, color in (("auto", "white"), ("black", "black")):
+        out = tmp_path / chosen
+        assert run("render", str(copy), "--out", str(out), "--path", "held-out", "--background", chosen) == 0
+        expected = render(gaussians, camera, color).color.clamp(0, 1)
+        torch.testing.assert_close(pixels(out / "frame-0001.png"), expected, atol=2 / 255, rtol=0)
+
+
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
 def test_a_film_has_the_pictures_of_its_call(scene_run: Path, tmp_path: Path) -> None:
     arguments = ["render", str(scene_run), "--out", str(tmp_path / "film"), "--size", "33", "21", "--film"]

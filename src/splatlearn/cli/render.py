@@ -33,7 +33,7 @@ def render_command(
     path: Literal["orbit", "photographs", "held-out"] = "orbit",
     frames: int = FRAMES,
     size: tuple[int, int] = SIZE,
-    background: Literal["black", "white"] = "black",
+    background: Literal["auto", "black", "white"] = "auto",
     panorama: bool = False,
     film: bool = False,
     device: str = "auto",
@@ -48,7 +48,8 @@ def render_command(
             those that were held out.
         frames: Number of pictures of an orbit.
         size: Width and height of the pictures of an orbit, in pixels.
-        background: The colour of what no Gaussian covers.
+        background: The colour of what no Gaussian covers. auto: that of the scores of a run, which is white if its
+            photographs are transparent; black for a file.
         panorama: Render all directions from where each camera stands, as equirectangular pictures.
         film: Also write film.mp4, which needs the program ffmpeg.
         device: The device: auto, cpu, cuda or cuda:1.
@@ -78,10 +79,11 @@ def render_command(
     outputs = outputs_in(out, [*names, *([FILM] if film else [])], overwrite)
     gaussians = read.gaussians.to(on)
     sky = None if read.run is None or read.run.sky is None else read.run.sky.to(on)
-    note_unused({"background": sky is not None and background != "black"}, "before a sky")
+    note_unused({"background": sky is not None and background != "auto"}, "before a sky")
+    chosen = read.background if background == "auto" else background
     with outputs.writing() as folder, progress_bar() as told, torch.no_grad():
         for number, (name, camera) in enumerate(zip(names, cameras, strict=True)):
-            behind = background if sky is None else "black"
+            behind = chosen if sky is None else "black"
             rendering = render(gaussians, _on(camera, on), behind, depth=False, filter=read.filter)
             shown = (rendering.color if sky is None else sky.over(rendering, _on(camera, on))).clamp(0, 1)
             pixels = (shown * 255).round().byte().permute(1, 2, 0).cpu().numpy()

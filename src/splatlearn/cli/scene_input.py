@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from splatlearn.core.errors import InputError
 from splatlearn.files.choices import SPLAT_ENDINGS
@@ -32,6 +32,15 @@ class SceneInput:
     def filter(self) -> str:
         """The filter that it was fitted with, for `render`."""
         return "mip" if self.antialiased else "point"
+
+    @property
+    def background(self) -> Literal["black", "white"]:
+        """The background of a run's scores; black for a file, which says nothing of it."""
+        if self.run is None:
+            return "black"
+        from splatlearn.reconstruction.results.scene_run import shown_background
+
+        return shown_background(self.run.recipe, self.run.capture)
 
     @property
     def up(self) -> tuple[float, float, float]:

@@ -19,7 +19,8 @@ from splatlearn.captures import Capture, Photographs
 from splatlearn.captures.photographs import Photo
 from splatlearn.core.cameras import Camera
 from splatlearn.core.gaussians import Gaussians
-from splatlearn.evaluation.views.scores import ViewScore, score_view
+from splatlearn.evaluation.views.scores import ViewScore, score_views
+from splatlearn.fitting.skies.sky import Sky
 from splatlearn.images.errors import UnreadableImage
 from splatlearn.rendering import render
 from splatlearn.rendering.compositing import Background, background_colors
@@ -49,23 +50,28 @@ def compared_views(
     size: int | None,
     background: Background,
     filter: str = "point",
+    sky: Sky | None = None,
 ) -> list[ComparedView]:
     """Render views of a capture and set them beside their photographs; those that cannot be read are left out.
 
-    - `gaussians`: in the capture's unit frame; `indices`: of its views; `size`: the longer side of photographs;
-      `filter`: that the Gaussians were fitted with.
+    - `gaussians`: in the capture's unit frame; `indices`: of its views; `size`: the longer side of photographs.
+    - `background`, `filter`, `sky`: see `score_views`.
     """
-    found = []
+    found: list[ComparedView] = []
+    rows: list[bytes] = []
+
+    def seen(photo: Photo, shown: Float[Tensor, "3 H W"]) -> None:
+        rows.append(_row(composed(photo, background), shown))
+
     with Photographs([capture.views[index] for index in indices], size, cache=False, frame=capture.to_unit) as opened:
         for place in range(len(indices)):
             try:
                 photo = opened[place]
             except UnreadableImage:
                 continue
-            with torch.no_grad():
-                shown = render(gaussians, photo.camera, background, depth=False, filter=filter).color.clamp(0, 1)
-            score = score_view(photo, shown, background)
-            found.append(ComparedView(score, _row(composed(photo, background), shown)))
+            scores = score_views(gaussians, [photo], background, seen, filter=filter, sky=sky)
+            # A mask may leave out all pixels.
+            found += [ComparedView(each, rows[-1]) for each in scores.views]
     return found
 
 

@@ -104,9 +104,8 @@ def _views(run: SceneRun) -> list[Section]:
     inside = moved(gaussians, capture.to_unit)
     chosen, kind = _chosen(run, capture.held_out or capture.training), "held-out" if capture.held_out else "fitted"
     size, background = run.recipe.resolved().capture.max_size, shown_background(run.recipe, capture)
-    found = sorted(
-        compared_views(inside, capture, chosen, size, background, run.filter), key=lambda each: each.score.psnr
-    )
+    views = compared_views(inside, capture, chosen, size, background, run.filter, run.sky)
+    found = sorted(views, key=lambda each: each.score.psnr)
     if not found:
         return []
     blocks: list[Block] = [_figure(each) for each in found]
