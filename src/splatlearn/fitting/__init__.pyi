@@ -40,6 +40,15 @@ from .optimizers.gaussian_adam import GaussianAdam as GaussianAdam
 from .parameters import ColorRange as ColorRange
 from .parameters import LearningRates as LearningRates
 from .parameters import Parameters as Parameters
+from .priors.plane_sweep import SweepOptions as SweepOptions
+from .priors.plane_sweep import SweepView as SweepView
+from .priors.plane_sweep import SweptDepth as SweptDepth
+from .priors.plane_sweep import plane_sweep as plane_sweep
+from .priors.plane_sweep import sweep_points as sweep_points
+from .priors.prior import DepthPrior as DepthPrior
+from .priors.prior import FolderPrior as FolderPrior
+from .priors.prior import PriorMap as PriorMap
+from .priors.prior import aligned as aligned
 from .scene_fit import SceneFit as SceneFit
 from .scene_fit import SceneSchedule as SceneSchedule
 from .scene_fit import StepResult as StepResult

@@ -11,7 +11,7 @@ from splatlearn.runs.recipe import check_choices, check_range
 StrategyName = Literal["mcmc", "default", "absgrad"]
 BackgroundName = Literal["auto", "random", "black", "white", "sky"]
 FilterName = Literal["point", "mip"]
-Start = Literal["auto", "points", "random", "hull"]
+Start = Literal["auto", "points", "random", "hull", "planes"]
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,12 @@ class SceneOptions:
     degree: int | None = None
     """Degree of the spherical harmonics, 0 to 3: how colours change with the direction of view. Default: 3; fast: 2."""
     start: Start = "auto"
-    """The first Gaussians: the capture's points, random places, or the visual hull of an object on transparent or
-    masked photographs. auto: points, if the capture has at least 100, else random."""
+    """The first Gaussians: the capture's points, random places, the visual hull of an object on transparent or
+    masked photographs, or planes: places where windows of photographs agree. auto: points, if the capture has at
+    least 100, else random."""
     random_start: int | None = None
-    """Number of Gaussians of a random start, and largest number of a hull. Default: a fifth of --max-gaussians, at most
-    100000."""
+    """Number of Gaussians of a random start, and largest number of those of hull and planes. Default: a fifth of
+    --max-gaussians, at most 100000."""
     start_from: str | None = None
     """Splat file or run of reconstruct whose Gaussians are the first ones; they are in the capture's coordinates.
     Default: --start decides."""

@@ -22,6 +22,7 @@ from splatlearn.fitting.scene_parameters import scene_gaussians
 from splatlearn.images.errors import UnreadableImage
 from splatlearn.reconstruction.recipes.recipe import SceneRecipe
 from splatlearn.reconstruction.results.scene_run import SCENE, is_scene_run, moved
+from splatlearn.reconstruction.running.planes import swept_points
 
 FEWEST_POINTS = 100
 """Points below which a capture is taken to have none."""
@@ -44,6 +45,13 @@ def first_gaussians(recipe: SceneRecipe, capture: Capture, photographs: Photogra
     centers = torch.from_numpy(capture.to_unit.points(capture.centers))
     if scene.start == "hull":
         return _hull(recipe, photographs, centers, cap)
+    if scene.start == "planes":
+        assert scene.random_start is not None and scene.start_opacity is not None and scene.start_scale is not None
+        places, colors = swept_points(photographs, _cameras(photographs))
+        count = min(cap, scene.random_start)
+        options = PointOptions(cap=count, opacity=scene.start_opacity, scale=scene.start_scale, seed=seed)
+        made = point_gaussians(places, colors, centers, EXTENT, options).gaussians
+        return made, f"{made.count:,} of {len(places):,} points of a plane sweep"
     wants_points = scene.start == "points" or (scene.start == "auto" and len(capture.points) >= FEWEST_POINTS)
     assert scene.start_opacity is not None and scene.start_scale is not None
     if not wants_points:

@@ -1,0 +1,1 @@
+"""Depth maps from outside of a fit: of networks, in files, and of plane sweeps."""

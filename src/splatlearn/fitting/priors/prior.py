@@ -1,0 +1,118 @@
+"""Depth maps that another program made: what they are, where they lie, and how they come to a capture's scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from splatlearn.captures.photographs import Photo
+from splatlearn.captures.photographs.depths import decode_depth
+from splatlearn.core.errors import MissingError
+from splatlearn.fitting.terms.targets import DepthTargets
+
+PriorKind = Literal["inverse", "depth"]
+ENDINGS = (".npy", ".png")
+FEWEST = 8
+"""Known depths that an alignment needs."""
+ROUNDS = 20
+"""Of reweighted least squares."""
+
+
+@dataclass(frozen=True, eq=False)
+class PriorMap:
+    """What a prior says of one photograph, up to a scale and a shift.
+
+    - `values` [H, W]: of the photograph's size; 0 or less where it says nothing.
+    - `kind`: "inverse" for inverse depths (disparities), which most networks give, "depth" for depths.
+    - `confidence` [H, W]: at least 0; None: all count alike.
+    """
+
+    values: Float[Tensor, "H W"]
+    kind: PriorKind = "inverse"
+    confidence: Float[Tensor, "H W"] | None = None
+
+
+@runtime_checkable
+class DepthPrior(Protocol):
+    """Anything that is called with a photograph and returns a map of it, or None: a network, a folder, a sweep."""
+
+    def __call__(self, photo: Photo) -> PriorMap | None:
+        """Return what is known of a photograph."""
+        ...
+
+
+@dataclass(frozen=True)
+class FolderPrior:
+    """The maps in a folder, called as the photographs are: `x.npy` (numbers) or `x.png` (8 or 16 bits, grey).
+
+    A map may have any size; of the photograph's pixels each takes the nearest. Raises MissingError for a folder that is
+    not there, and UnreadableImage, when a map is asked for, for one that is damaged.
+    """
+
+    folder: Path
+    kind: PriorKind = "inverse"
+
+    def __post_init__(self) -> None:
+        if not self.folder.is_dir():
+            raise MissingError(f"folder: expected a folder of depth maps, found none at {self.folder}")
+
+    def __call__(self, photo: Photo) -> PriorMap | None:
+        """Return the map of a photograph, None where the folder has none."""
+        name = PurePosixPath(photo.name)
+        for ending in ENDINGS:
+            for path in (self.folder / name.with_suffix(ending), self.folder / f"{name.stem}{ending}"):
+                if path.is_file():
+                    size = (photo.camera.width, photo.camera.height)
+                    values = decode_depth(path.read_bytes(), f"the depth map {path.name}", 1.0, size, size)
+                    return PriorMap(torch.from_numpy(values), self.kind)
+        return None
+
+
+def aligned(prior: PriorMap, known: DepthTargets) -> DepthTargets | None:
+    """Return a prior as depths of the capture's scale, or None where too little is known to find it.
+
+    - `known`: depths of this view alone, such as those of triangulated points.
+
+    Inverse depths (or depths, as the prior is) are fitted by a scale above 0 and a shift: least squares whose weights
+    follow the residuals, so that single wrong points do not pull (Huber 1964). Weights of the result are confidences.
+    Values whose depth would be negative or infinite have none.
+    """
+    height, width = prior.values.shape
+    places = known.known((height, width))
+    here = prior.values[places.rows, places.columns].double()
+    counts = (here > 0) & (places.weights > 0)
+    if int(counts.sum()) < FEWEST:
+        return None
+    x, weights = here[counts], places.weights[counts].double()
+    depths = places.depths[counts].double()
+    y = 1.0 / depths if prior.kind == "inverse" else depths
+    scale, shift = _line(x, y, weights)
+    if not scale > 0:
+        return None
+    values = scale * prior.values.double() + shift
+    usable = (prior.values > 0) & (values > 1e-9)
+    depth = torch.where(usable, 1.0 / values.clamp_min(1e-9) if prior.kind == "inverse" else values, 0.0).float()
+    return DepthTargets(depth[None], None if prior.confidence is None else prior.confidence[None].float())
+
+
+def _line(x: Tensor, y: Tensor, weights: Tensor) -> tuple[float, float]:
+    """The scale and shift of y ≈ scale·x + shift with Huber's weights, their threshold at 1.345 robust deviations."""
+    share = weights.clone()
+    scale = shift = 0.0
+    for _ in range(ROUNDS):
+        total = share.sum()
+        mean_x, mean_y = (share @ x) / total, (share @ y) / total
+        spread = share @ (x - mean_x).square()
+        if not bool(spread > 0):
+            return 0.0, float(mean_y)
+        scale = float((share @ ((x - mean_x) * (y - mean_y))) / spread)
+        shift = float(mean_y - scale * mean_x)
+        residuals = (y - scale * x - shift).abs()
+        limit = 1.345 * 1.4826 * float(residuals.median())
+        share = weights * (limit / residuals.clamp_min(1e-12)).clamp_max(1.0) if limit > 0 else weights
+    return scale, shift
