@@ -110,6 +110,8 @@ def test_the_command_prints_both_scores(photos: Path, tmp_path: Path, capsys: An
 def test_given_poses_write_no_cameras(photos: Path, tmp_path: Path) -> None:
     result = reconstruct(photos, tmp_path / "run", **{**QUICK, "poses": "given"})
     assert not (tmp_path / "run" / "transforms.json").exists() and result.given_scores is None
+    with pytest.raises(InputError, match="poses, background: expected given poses with a sky"):
+        reconstruct(photos, tmp_path / "other", **QUICK, background="sky")
     with pytest.raises(InputError, match="pose_rate: expected a number above 0, got 0"):
         reconstruct(photos, tmp_path / "other", **QUICK, pose_rate=0.0)
     assert read_splats(tmp_path / "run" / "scene.ply").count == result.count

@@ -95,6 +95,8 @@ def check_recipe(recipe: SceneRecipe) -> None:
     check_range("a number above 0", lambda value: value > 0, schedule_steps=recipe.schedule_steps)
     for name in GROUPS:
         getattr(recipe, name).check()
+    if recipe.views.poses == "refined" and scene.background == "sky":
+        raise InputError("poses, background: expected given poses with a sky, whose directions are theirs, got refined")
     if scene.steps is not None and scene.minutes is not None and not run.resume and recipe.schedule_steps is None:
         raise InputError("steps, minutes: expected one of the two, got both")
     if scene.strategy == "mcmc":
