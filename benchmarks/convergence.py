@@ -3,9 +3,10 @@
     python -m benchmarks.convergence CAPTURE... [--arms fast views-2 stride-2] [--seeds 0 1 2] [--steps 1000]
         [--minutes 35] --json-file FILE
 
-The arms are those of `ARMS`. An arm makes as many steps as render the pixels of the first arm, "equal pixels". Where
-that takes another time by more than a twentieth, it is run once more with as many steps as take that time, "equal
-seconds": of its steps, or with `--clock cpu` of the processor in the whole run, for machines that do other work too.
+The arms are those of `ARMS`. With equal "pixels" an arm makes as many steps as render the pixels of the first arm, with
+equal "steps" as many as that, divided by the photographs of a step. Where that takes another time by more than a
+twentieth, "seconds" runs it once more with as many steps as take that time: of its steps, or with `--clock cpu` of the
+processor in the whole run, for machines that do other work too.
 Each run is a process of its own, and is stored as soon as it is done: the same command goes on with what is missing,
 and begins nothing after `--minutes`. `benchmarks.convergence_page` writes the tables of
 `docs/experiments/convergence.md`.
@@ -29,7 +30,7 @@ from splatlearn.reconstruction.running.views import downscale_at
 from splatlearn.runs.folder import environment
 
 Clock = Literal["wall", "cpu"]
-Budget = Literal["pixels", "seconds"]
+Budget = Literal["pixels", "steps", "seconds"]
 NEAR = 0.05
 """Share by which times may differ and still count as equal."""
 SAMPLES = 10_000
@@ -99,6 +100,8 @@ class Options:
     """Steps of the first arm. Default: those of its preset."""
     minutes: float = 35.0
     """Begin no run after this time."""
+    budgets: tuple[Budget, ...] = ("pixels", "seconds")
+    """What is equal. "seconds" needs another one before it, whose time is known then."""
     clock: Clock = "wall"
     """What seconds are: of the wall clock, or of the processor."""
 
@@ -110,7 +113,7 @@ def main(options: Options) -> None:
     for seed in options.seeds:
         for capture in options.captures:
             for name in options.arms:
-                for budget in ("pixels", "seconds"):
+                for budget in options.budgets:
                     if time.perf_counter() < end:
                         _add(content, options, capture, ARMS[name], seed, budget)
     print(shown(content))
@@ -136,13 +139,16 @@ def _add(content: dict[str, Any], options: Options, capture: str, arm: Arm, seed
     runs: list[dict[str, Any]] = content["runs"]
     here = Path(capture).name
 
-    def found(name: str, kind: Budget) -> dict[str, Any] | None:
-        same = (here, name, seed, kind, whole)
-        return next((each for each in runs if tuple(each[key] for key in KEYS) == same), None)
+    def found(name: str, *kinds: Budget) -> dict[str, Any] | None:
+        wanted = [(here, name, seed, kind, whole) for kind in kinds]
+        return next((each for each in runs if tuple(each[key] for key in KEYS) in wanted), None)
 
-    steps = equal_steps(arm, base, whole)
+    if budget == "steps":
+        steps = max(1, round(whole / arm.options.get("views_per_step", 1)))
+    else:
+        steps = equal_steps(arm, base, whole)
     if budget == "seconds":
-        first, own = found(base.name, "pixels"), found(arm.name, "pixels")
+        first, own = found(base.name, "pixels", "steps"), found(arm.name, "pixels", "steps")
         if first is None or own is None or abs(own["clock_seconds"] / first["clock_seconds"] - 1) <= NEAR:
             return
         steps = max(1, round(own["steps"] * first["clock_seconds"] / own["clock_seconds"]))

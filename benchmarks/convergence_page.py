@@ -13,8 +13,10 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "experiments" / "convergence.md"
-RESULTS = ROOT / "benchmarks" / "results" / "convergence.json"
+RESULTS = tuple(ROOT / "benchmarks" / "results" / f"{name}.json" for name in ("convergence", "convergence_short"))
+"""Files of runs, of which those that are there are shown."""
 BEGIN, END = "<!-- tables: benchmarks.convergence_page -->", "<!-- end of tables -->"
+SAID = {"pixels": ", equal pixels", "steps": ", equal steps", "seconds": ", equal seconds"}
 CLOCKS = {"wall": "seconds", "cpu": "seconds of the processor"}
 
 
@@ -26,7 +28,7 @@ def tables(content: dict[str, Any]) -> str:
     for capture, steps in groups:
         own = [run for run in runs if (run["capture"], run["of_steps"]) == (capture, steps)]
         seeds = sorted({run["seed"] for run in own})
-        head = f"**{capture}**, as many pixels as {steps:,} steps of `{content['base']}` render; seeds {_listed(seeds)}"
+        head = f"**{capture}**, beside {steps:,} steps of `{content['base']}`; seeds {_listed(seeds)}"
         clock, base = CLOCKS[content["clock"]], content["base"]
         columns = f"| arm | steps | {clock} | Gaussians | PSNR, dB | beside `{base}`, dB |"
         parts.append("\n".join([head, "", columns, "|---|---|---|---|---|---|", *_rows(content, own)]))
@@ -34,14 +36,14 @@ def tables(content: dict[str, Any]) -> str:
 
 
 def _rows(content: dict[str, Any], runs: list[dict[str, Any]]) -> Iterator[str]:
-    of_base = {run["seed"]: run["psnr"] for run in runs if run["arm"] == content["base"] and run["budget"] == "pixels"}
+    of_base = {run["seed"]: run["psnr"] for run in runs if run["arm"] == content["base"]}
     for arm in dict.fromkeys(run["arm"] for run in runs):
-        for budget in ("pixels", "seconds"):
+        for budget in SAID:
             own = [run for run in runs if (run["arm"], run["budget"]) == (arm, budget)]
             if not own:
                 continue
             differences = [run["psnr"] - of_base[run["seed"]] for run in own if run["seed"] in of_base]
-            said = content["said"][arm] + (", equal seconds" if budget == "seconds" else "")
+            said = content["said"][arm] + ("" if arm == content["base"] else SAID[budget])
             cells = (
                 said,
                 f"{statistics.fmean(run['steps'] for run in own):,.0f}",
@@ -63,17 +65,22 @@ def _listed(seeds: list[int]) -> str:
     return ", ".join(map(str, seeds))
 
 
-def page(text: str, content: dict[str, Any]) -> str:
+def stored() -> list[dict[str, Any]]:
+    """The contents of the files that are there."""
+    return [json.loads(path.read_text(encoding="utf-8")) for path in RESULTS if path.exists()]
+
+
+def page(text: str, contents: list[dict[str, Any]]) -> str:
     """The page with its tables replaced."""
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{tables(content)}\n\n{END}{after}"
+    shown = "\n\n".join(map(tables, contents))
+    return f"{before}{BEGIN}\n\n{shown}\n\n{END}{after}"
 
 
 def main() -> None:
     """Write the page."""
-    content = json.loads(RESULTS.read_text(encoding="utf-8"))
-    PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), content), encoding="utf-8")
+    PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), stored()), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@
         [--targets 25 29] [--json-file FILE]
 
 Each run is a process of its own. Seconds are those of the steps: start-up, evaluations and checkpoints are left out,
-and stated beside them. Options are those of `splatlearn reconstruct`, as NAME=VALUE with values of Python.
+and stated beside them. "waited" is the share of them in which steps waited for photographs. Options are those of
+`splatlearn reconstruct`, as NAME=VALUE with values of Python.
 """
 
 from __future__ import annotations
@@ -54,12 +55,12 @@ def main(options: Options) -> None:
     """Run the reconstructions, and print a table and JSON."""
     given = dict(_parsed(each) for each in options.options)
     runs = [
-        _apart(capture, options.preset, {**given, "seed": seed}, options.targets)
+        run_apart(capture, options.preset, {**given, "seed": seed}, options.targets)
         for capture in options.captures
         for seed in options.seeds
     ]
     result = {"environment": environment(), "preset": options.preset, "options": given, "runs": runs}
-    columns = ("capture", "seed", "Gaussians", "steps", "s", "CPU s", "dB", "SSIM", "MB")
+    columns = ("capture", "seed", "Gaussians", "steps", "s", "waited", "CPU s", "dB", "SSIM", "MB")
     rows = [
         (
             run["capture"],
@@ -67,6 +68,7 @@ def main(options: Options) -> None:
             f"{run['gaussians']:,}",
             str(run["steps"]),
             f"{run['seconds']:.1f}",
+            f"{100 * run['waited']:.1f} %",
             f"{run['cpu']:.0f}",
             f"{run['psnr']:.2f}",
             f"{run['ssim']:.4f}",
@@ -98,7 +100,11 @@ def seconds_to(scores: list[dict[str, float]], target: float) -> float | None:
     return next((each["seconds"] for each in scores if each["psnr"] >= target), None)
 
 
-def _apart(capture: str, preset: Preset, options: dict[str, Any], targets: tuple[float, ...]) -> dict[str, Any]:
+def run_apart(capture: str, preset: Preset, options: dict[str, Any], targets: tuple[float, ...]) -> dict[str, Any]:
+    """Reconstruct a capture in a process of its own, and return what there is to say of it.
+
+    `targets`: PSNRs in dB whose seconds are wanted.
+    """
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_run, (capture, preset, options, targets))
 
@@ -118,6 +124,7 @@ def _run(capture: str, preset: Preset, options: dict[str, Any], targets: tuple[f
             "gaussians": result.count,
             "steps": result.steps,
             "seconds": result.seconds,
+            "waited": result.waited / max(result.seconds, 1e-9),
             "wall": time.perf_counter() - begun,
             "cpu": time.process_time() - used,
             "psnr": result.scores.psnr,

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import convergence
 from benchmarks.convergence import ARMS, Arm, Options, equal_steps, main, pixels_of
-from benchmarks.convergence_page import PAGE, RESULTS, page, tables
+from benchmarks.convergence_page import PAGE, page, stored, tables
 from splatlearn.reconstruction.recipes.presets import PRESETS
 
 
@@ -56,6 +56,9 @@ def test_arms_are_made_equal_and_runs_are_kept(tmp_path: Path, monkeypatch: pyte
     assert [each["photographs"] for each in content["runs"][:3]] == pytest.approx(
         [600 * pixels_of("fast", {}), 600 * pixels_of("fast", {}), 400 * pixels_of("fast", {})]
     )
+    strided = Options(("a/lego",), tmp_path / "out.json", ("fast", "stride-2"), (0,), 600, budgets=("steps", "seconds"))
+    main(strided)
+    assert made[7:] == [(0, 600), (0, 600)], "the first arm's own steps are not those of equal pixels"
     with pytest.raises(ValueError, match="clock: expected wall"):
         main(Options(("a/lego",), tmp_path / "out.json", ("fast",), (0,), 600, clock="cpu"))
 
@@ -78,17 +81,16 @@ def test_tables_say_means_spreads_and_differences_of_the_same_seeds() -> None:
     said = {"fast": "the preset `fast`", "views-2": "2 photographs a step"}
     content = {"clock": "wall", "base": "fast", "said": said, "runs": runs}
     made = tables(content)
-    assert "**lego**, as many pixels as 600 steps of `fast` render; seeds 0, 1" in made
+    assert "**lego**, beside 600 steps of `fast`; seeds 0, 1" in made
     assert "| the preset `fast` | 600 | 30 | 100 | 21.00 ± 1.41 |  |" in made
-    assert "| 2 photographs a step | 300 | 30 | 100 | 21.30 ± 1.13 | +0.30 ± 0.28 |" in made
+    assert "| 2 photographs a step, equal pixels | 300 | 30 | 100 | 21.30 ± 1.13 | +0.30 ± 0.28 |" in made
     assert "| 2 photographs a step, equal seconds | 200 | 30 | 100 | 19.00 | −1.00 |" in made
 
 
 def test_the_page_has_the_numbers_of_the_stored_runs() -> None:
-    content = json.loads(RESULTS.read_text(encoding="utf-8"))
-    text = PAGE.read_text(encoding="utf-8")
-    assert page(text, content) == text, "python -m benchmarks.convergence_page writes the tables"
-    assert {run["arm"] for run in content["runs"]} <= {*content["said"]}
+    text, contents = PAGE.read_text(encoding="utf-8"), stored()
+    assert contents and page(text, contents) == text, "python -m benchmarks.convergence_page writes the tables"
+    assert all({run["arm"] for run in content["runs"]} <= {*content["said"]} for content in contents)
 
 
 def test_a_true_run_has_all_that_is_stored(
