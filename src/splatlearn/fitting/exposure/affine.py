@@ -30,7 +30,7 @@ class AffineColors(ViewModel):
     - `count`: N, the number of photographs.
 
     Maps start as the identity, and are stored as their difference from it. That all photographs change alike says
-    nothing of them: a penalty holds the mean of all differences at 0.
+    nothing of them: a penalty holds the mean of all differences near 0.
     """
 
     name = "affine"
