@@ -1,6 +1,8 @@
 from . import zero_shot as zero_shot
 from .captures import Capture as Capture
 from .captures import load_capture as load_capture
+from .compression import Compressed as Compressed
+from .compression import compress as compress
 from .core.cameras import Camera as Camera
 from .core.gaussians import Gaussians as Gaussians
 from .files import SplatFile as SplatFile

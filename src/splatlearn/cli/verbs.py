@@ -25,6 +25,7 @@ GROUPS = {
     "A scene": {
         "render": ("render", "render_command"),
         "convert": ("convert", "convert_command"),
+        "compress": ("compress", "compress_command"),
     },
     "Training images": {
         "pretrain": ("pretrain", "pretrain_command"),

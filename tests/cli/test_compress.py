@@ -1,0 +1,38 @@
+"""`splatlearn compress`: its file, its sentence, and what it refuses."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from cli.commands import run
+from files.clouds import random_cloud
+from splatlearn.files import read_splat_file, write_splats
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Path:
+    write_splats(tmp_path / "scene.ply", random_cloud(torch.Generator().manual_seed(0), 600, 2))
+    return tmp_path / "scene.ply"
+
+
+def test_a_budget(scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "new" / "small.sl3"
+    assert run("compress", scene, "--out", out, "--budget", "6kB", "--degree", 1) == 0
+    assert out.stat().st_size <= 6000
+    found = read_splat_file(out)
+    assert found.format == "sl3" and found.degree == 1
+    printed = capsys.readouterr().out
+    assert f"{found.count:,} of 600 Gaussians, 0.01 MB" in printed and "times smaller than float32" in printed
+
+
+def test_what_is_refused(scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, said in [
+        (("--out", tmp_path / "a.ply"), "out: expected a name that ends in .sl3"),
+        (("--out", tmp_path / "a.sl3", "--budget", "1MB", "--psnr", 30), "budget, psnr: expected one of the two"),
+        (("--out", tmp_path / "a.sl3", "--budget", "10"), "budget: expected at least the smallest file"),
+        (("--out", tmp_path / "a.sl3", "--degree", 7), "degree: expected 0 to 4, got 7"),
+    ]:
+        assert run("compress", scene, *arguments) == 2
+        assert said in " ".join(capsys.readouterr().err.split())
+    assert [each.name for each in tmp_path.iterdir()] == ["scene.ply"]
