@@ -7,7 +7,7 @@ import torch
 
 from files.clouds import random_cloud
 from splatlearn.compression import Compressed, compress, kept_share, significance, surrounding_cameras
-from splatlearn.compression.compress import bytes_in
+from splatlearn.compression.search import bytes_in
 from splatlearn.core.cameras import Camera
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.files import read_splat_file

@@ -1,5 +1,5 @@
-from .compress import Compressed as Compressed
-from .compress import compress as compress
-from .significance import kept_share as kept_share
-from .significance import significance as significance
+from .scores import kept_share as kept_share
+from .scores import significance as significance
+from .search import Compressed as Compressed
+from .search import compress as compress
 from .surrounding import surrounding_cameras as surrounding_cameras

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from splatlearn.compression.significance import kept_share, significance
+from splatlearn.compression.scores import kept_share, significance
 from splatlearn.compression.surrounding import surrounding_cameras
 from splatlearn.core.cameras import Camera
 from splatlearn.core.disk.atomic import replacing
