@@ -53,7 +53,7 @@ class Widen(ViewModel):
       it shows.
     - `options`: see `WidenOptions`.
 
-    A point at depth z is seen with a circle of confusion whose standard deviation is the angle a·|1/z − 1/z_f|·z_0:
+    A point at depth z has a circle of confusion whose standard deviation is the angle `a·|1/z − 1/z_f|·z_0`:
     z_f is the depth in focus and z_0 that of `depths`, which makes a the angle of what is far away. This is added in
     quadrature to each Gaussian as the camera sees it: scales become √(scales² + s²) for the width s that the angle has
     at its depth, which keeps axes and turns, since s²·I has the eigenvectors of every covariance. Opacities fall as the
