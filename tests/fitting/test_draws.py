@@ -33,8 +33,20 @@ def test_more_of_a_draw_begins_with_less_of_it() -> None:
 
 def test_purposes_keep_their_numbers() -> None:
     # They are part of every run, which resumes only as long as they stay.
-    names = ["SPLIT", "RELOCATION", "GROWTH", "NOISE", "BACKGROUND", "SUBSET", "PLACES", "COLORS"]
-    assert [(each.name, each.value) for each in Draw] == [(name, index) for index, name in enumerate(names)]
+    names = [
+        "SPLIT",
+        "RELOCATION",
+        "GROWTH",
+        "NOISE",
+        "BACKGROUND",
+        "SUBSET",
+        "PLACES",
+        "COLORS",
+        "COLOR_GROWTH",
+        "GRID",
+    ]
+    known = {name: index for index, name in enumerate(names)} | {"SHAKE": 20}
+    assert {each.name: each.value for each in Draw} == known
 
 
 def test_normals_are_normal() -> None:

@@ -38,6 +38,7 @@ def rasterization(
     render_mode: str = "RGB",
     absgrad: bool = False,
     camera_model: str = "pinhole",
+    rasterize_mode: str = "classic",
     *,
     release: str = "1.5",
     draws_last: bool = False,
@@ -54,7 +55,10 @@ def rasterization(
         opacity = opacities.reshape(-1, count)[one]
         matrix, lens = viewmats.reshape(-1, 4, 4)[index], Ks.reshape(-1, 3, 3)[index]
         means2d, covariance, depth = project(mean, quat, scale, matrix, lens, (width, height), camera_model)
+        sharp = torch.linalg.det(covariance)
         covariance = covariance + eps2d * torch.eye(2, dtype=means.dtype)
+        if rasterize_mode == "antialiased":
+            opacity = opacity * (sharp / torch.linalg.det(covariance)).clamp_min(0).sqrt()
         spread = torch.stack([covariance[:, 0, 0], covariance[:, 1, 1]], -1).sqrt()
         extent = (2 * (opacity / ALPHA_MIN).clamp_min(1e-9).log()).clamp_min(0).sqrt().clamp_max(EXTENT)
         radii = (extent[:, None] * spread).ceil().int()

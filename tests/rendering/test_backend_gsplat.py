@@ -124,6 +124,20 @@ def test_it_renders_what_the_specification_does(
         assert relative_error(found[name], expected[name]) < 2e-4, name
 
 
+def test_opacities_make_up_for_the_blur(calls: Calls) -> None:
+    gaussians, view = scene((), 1), camera((2,))
+    small = replace(gaussians, scales=(0.2 * gaussians.scales).detach().requires_grad_())
+    got, want = (render(small, view, "white", backend, filter="mip") for backend in ("gsplat", "torch"))
+    assert calls[0]["rasterize_mode"] == "antialiased"
+    plain = render(small, view, "white", "torch")
+    assert float((plain.alpha - want.alpha).detach().abs().max()) > 0.05
+    for name in ("color", "alpha"):
+        assert float((getattr(got, name) - getattr(want, name)).detach().abs().max()) < 5e-5, name
+    found, expected = gradients(got, small, view), gradients(want, small, view)
+    for name in expected:
+        assert relative_error(found[name], expected[name]) < 2e-4, name
+
+
 def test_what_gsplat_is_called_with(calls: Calls) -> None:
     view = replace(camera((2,)), near=0.5)
     render(scene(degree=1), view, "white", "gsplat", info=["absgrad"])
@@ -134,6 +148,7 @@ def test_what_gsplat_is_called_with(calls: Calls) -> None:
     assert (given["width"], given["height"]) == (48, 32)
     assert (given["near_plane"], given["far_plane"], given["eps2d"]) == (0.5, 1e10, 0.3)
     assert given["packed"] and given["absgrad"] and given["render_mode"] == "RGB+D"
+    assert given["rasterize_mode"] == "classic"
     render(scene((2,), degree=1), replace(camera((2,)), far=9.0), "black", "gsplat", depth=False)
     given = calls[-1]
     assert "sh_degree" not in given and given["colors"].shape == (2, 40, 3)

