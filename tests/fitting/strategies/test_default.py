@@ -219,6 +219,10 @@ def test_options_for_a_number_of_steps() -> None:
     short = DefaultOptions.for_steps(1_000)
     assert (short.start, short.stop, short.every) == (71, 500, 25)
     assert DefaultOptions.for_steps(7).every == 1
+    # Opacities are reset before `stop`, which fits below 5,000 steps reach without it.
+    for steps, is_reset in ((1_000, False), (2_000, False), (4_999, False), (5_000, True), (12_000, True)):
+        options = DefaultOptions.for_steps(steps)
+        assert (options.reset_every < options.stop) == is_reset, steps
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,8 @@ from splatlearn.fitting.strategies.budget import Budget, LossSlopes
 from splatlearn.fitting.strategies.sensitivity import removal_changes
 from splatlearn.fitting.strategies.strategy import PUBLISHED_STEPS, Edits, Seen, Step, calendar
 
+RESET_FROM = 5_000
+"""The number of steps of the shortest fits that reset opacities."""
 CHILDREN = 2
 """Gaussians that a split puts in the place of one."""
 SHRINK = 0.8 * CHILDREN
@@ -100,8 +102,9 @@ class DefaultOptions:
     def for_steps(cls, steps: int, cap: int | None = None, absgrad: bool = False) -> DefaultOptions:
         """Return the options for a fit of `steps` steps: the published ones, with fewer steps in fits below 30,000.
 
-        Opacities are reset no more often than every 1,000 steps, which they need to recover. With `absgrad`, absolute
-        gradients count from 6e-4 on, with which gsplat publishes its results of AbsGrad.
+        Opacities are reset no more often than every 1,000 steps, which they need to recover, and not at all in fits
+        below 5,000 steps, which are too short to gain from it. With `absgrad`, absolute gradients count from 6e-4 on,
+        with which gsplat publishes its results of AbsGrad.
         """
         share = min(1.0, steps / PUBLISHED_STEPS)
         start, every = calendar(steps)
@@ -112,7 +115,8 @@ class DefaultOptions:
             every=every,
             absgrad=absgrad,
             grow_gradient=6e-4 if absgrad else 2e-4,
-            reset_every=max(1_000, round(3_000 * share)),
+            # Nothing is reset after `stop`, which comes before the last step.
+            reset_every=max(1_000, round(3_000 * share)) if steps >= RESET_FROM else steps,
         )
 
 
