@@ -83,3 +83,38 @@ def test_numbers_beside_a_gltf_count(tmp_path: Path, cloud: Gaussians, capsys) -
     size = (tmp_path / "out.gltf").stat().st_size + (tmp_path / "out.bin").stat().st_size
     assert f"{size / 1e6:.2f} MB" in capsys.readouterr().out
     assert sh_of(read_splats(tmp_path / "out.gltf")).shape == (200, 9, 3)
+
+
+@pytest.mark.parametrize(("name", "beside"), [("out.gltf", "out.bin"), ("meta.json", "quats.webp")])
+def test_files_that_belong_to_the_output_are_not_replaced_unasked(
+    name: str, beside: str, tmp_path: Path, cloud: Gaussians, capsys
+) -> None:
+    folder = tmp_path / "new"
+    folder.mkdir()
+    (folder / beside).write_bytes(b"mine")
+    assert run("convert", tmp_path / "scene.ply", folder / name) == 2
+    assert f"{beside} exists; choose another with --out, or give --overwrite" in " ".join(
+        capsys.readouterr().err.split()
+    )
+    assert [each.name for each in folder.iterdir()] == [beside] and (folder / beside).read_bytes() == b"mine"
+    assert run("convert", tmp_path / "scene.ply", folder / name, "--overwrite") == 0
+    assert read_splats(folder / name).count == 200
+
+
+@pytest.mark.parametrize("name", ["scene.gltf", "meta.json"])
+def test_an_input_is_never_replaced(name: str, tmp_path: Path, cloud: Gaussians, capsys) -> None:
+    folder = tmp_path / "old"
+    folder.mkdir()
+    write_splats(folder / name, cloud)
+    before = {each.name: each.read_bytes() for each in folder.iterdir()}
+    for scene in {"scene.gltf": [folder / name], "meta.json": [folder / name, folder]}[name]:
+        assert run("convert", scene, folder / name, "--overwrite", "--degree", 0) == 2
+        assert "is an input of this command" in " ".join(capsys.readouterr().err.split())
+    assert {each.name: each.read_bytes() for each in folder.iterdir()} == before
+
+
+def test_all_images_of_a_scene_count(tmp_path: Path, cloud: Gaussians, capsys) -> None:
+    folder = tmp_path / "sog"
+    assert run("convert", tmp_path / "scene.ply", folder / "meta.json") == 0
+    size = sum(each.stat().st_size for each in folder.iterdir())
+    assert f"{size / 200:.1f} bytes each" in capsys.readouterr().out

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tyro
 
 from splatlearn.cli.notes import note
 from splatlearn.cli.progress import progress_bar
-from splatlearn.cli.scene_input import SceneInput, read_scene
-from splatlearn.core.disk.outputs import output_file
+from splatlearn.cli.scene_input import SceneInput, output_scene, read_scene
 from splatlearn.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -52,7 +50,7 @@ def compress_command(
         raise InputError("budget, psnr: expected one of the two, got both")
     if degree is not None and not 0 <= degree <= 4:
         raise InputError(f"degree: expected 0 to 4, got {degree}")
-    path = output_file(out, overwrite, inputs=[Path(scene)], example="scene.sl3")
+    path, *_ = output_scene(out, overwrite, [scene], "sl3")
     if path.suffix.lower() != ".sl3":
         raise InputError(f"out: expected a name that ends in .sl3, got {path.name}; convert writes other formats")
     read = read_scene(scene)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tyro
 
 from splatlearn.cli.notes import note
-from splatlearn.cli.scene_input import SceneInput, read_scene
-from splatlearn.core.disk.outputs import output_file
+from splatlearn.cli.scene_input import SceneInput, output_scene, read_scene
 from splatlearn.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -63,7 +61,7 @@ def convert_command(
         raise InputError(f"degree: expected 0 to 4, got {degree}")
     check_number("scale", scale, above=0)
     selection = Selection(crop, min_opacity, max_scale)
-    path = output_file(out, overwrite, inputs=[Path(each) for each in (scene, *merge)], example="scene.spz")
+    path, *beside = output_scene(out, overwrite, (scene, *merge))
     most = highest_degree(path)
     inputs = [read_scene(each, stored_frame) for each in (scene, *merge)]
     if lost := sum(each.dropped for each in inputs):
@@ -91,8 +89,7 @@ def convert_command(
         gaussians = gaussians.transformed(scale=scale)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_splats(path, gaussians, stored_frame=frame, antialiased=antialiased == {True}, coarseness=coarseness)
-    beside = [path.with_suffix(".bin")] if path.suffix.lower() == ".gltf" else []
-    size = sum(each.stat().st_size for each in [path, *beside])
+    size = sum(each.stat().st_size for each in [path, *beside] if each.is_file())
     each = size / gaussians.count
     print(
         f"{path}: {gaussians.count:,} Gaussians, degree {gaussians.degree}, {size / 1e6:.2f} MB, {each:.1f} bytes each"

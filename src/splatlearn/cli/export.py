@@ -9,7 +9,7 @@ import tyro
 from typing_extensions import TypeIs
 
 from splatlearn.cli.choices import ModelFormat
-from splatlearn.core.disk.outputs import output_file
+from splatlearn.cli.scene_input import output_scene
 from splatlearn.core.errors import InputError
 from splatlearn.files.choices import SplatFormat
 from splatlearn.models.exchange.choices import ExportTarget
@@ -83,7 +83,7 @@ def export_command(
         raise InputError(f"image: expected a photograph, whose Gaussians are written as {to}, got none")
     image = images[0]
     name = Path(image).stem + ENDINGS[to]
-    path = output_file(name if out is None else out, overwrite, inputs=[image], example=name)
+    path, *_ = output_scene(name if out is None else out, overwrite, [image], to)
     model = load_gmae(run)
     seen = central_box(model, Path(image))
     read = gaussians_of(model, seen)

@@ -9,7 +9,7 @@ import tyro
 
 from splatlearn.captures.choices import LOOKED_AT
 from splatlearn.cli.notes import note_unused
-from splatlearn.cli.scene_input import is_splat_file
+from splatlearn.cli.scene_input import is_splat_file, scene_files
 from splatlearn.core.disk.outputs import output_file
 from splatlearn.core.errors import InputError
 
@@ -79,7 +79,7 @@ def _inspect_splats(file: Path, out: str | None, overwrite: bool) -> int:
     from splatlearn.files import read_splat_file
     from splatlearn.files.inspection import inspect_splats
 
-    path = None if out is None else output_file(out, overwrite, inputs=[file], example="scene.png")
+    path = None if out is None else output_file(out, overwrite, inputs=scene_files(str(file)), example="scene.png")
     if path is not None and path.suffix.lower() != ".png":
         raise InputError(f"out: expected the name of a picture that ends in .png, got {path.name}")
     read = read_splat_file(file, drop_invalid=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from splatlearn.core.disk.outputs import output_file
 from splatlearn.core.errors import InputError
-from splatlearn.files.choices import SPLAT_ENDINGS
+from splatlearn.files.choices import SPLAT_ENDINGS, SplatFormat
 
 if TYPE_CHECKING:
     from splatlearn.core.gaussians import Gaussians
@@ -85,3 +87,29 @@ def read_scene(path: str, stored_frame: str | None = None) -> SceneInput:
     name = Path(path).resolve()
     stem = name.parent.name if name.name == "meta.json" else name.stem.removesuffix(".compressed")
     return SceneInput(stem or "scene", found.gaussians, None, found.dropped, found.antialiased, found.frame)
+
+
+def scene_files(scene: str) -> list[Path]:
+    """The files that make up an input: all of a folder, images beside a meta.json, numbers beside a .gltf file."""
+    path = Path(scene)
+    if path.is_dir():
+        return [each for each in path.iterdir() if each.is_file()]
+    if not is_splat_file(scene):
+        return [path]
+    from splatlearn.files.formats import files_beside
+
+    return [path, *files_beside(path)]
+
+
+def output_scene(
+    out: str, overwrite: bool, inputs: Sequence[str] = (), format: SplatFormat | None = None
+) -> list[Path]:
+    """Check that a command may write a splat file and all files that belong to it, and return them, `out` first.
+
+    Raises InputError as `output_file` does, and for an unknown ending without a format.
+    """
+    from splatlearn.files.formats import files_beside
+
+    read = [file for each in inputs for file in scene_files(each)]
+    path = output_file(out, overwrite, inputs=read, example="scene.spz")
+    return [path, *(output_file(each, overwrite, inputs=read) for each in files_beside(path, format))]

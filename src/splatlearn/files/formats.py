@@ -157,6 +157,18 @@ def write_splats(
     writer.write(_moved(seen, frame, stored_frame), request)
 
 
+def files_beside(path: str | PathLike[str], format: SplatFormat | None = None) -> list[Path]:
+    """The further files that belong to a splat file of this name, of which SOG may have fewer.
+
+    A name that only .ksplat files have stands alone. Raises InputError for an unknown ending without a format.
+    """
+    path = Path(path)
+    if format is None and path.name.lower().endswith(".ksplat"):
+        return []
+    writer = WRITERS[_format_of(path) if format is None else format]
+    return [path.with_name(name) for name in writer.beside(path.name)]
+
+
 def highest_degree(path: str | PathLike[str]) -> int:
     """The largest degree of harmonics that a file of this name holds; raises InputError for an unknown ending."""
     return WRITERS[_format_of(Path(path))].highest_degree

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from splatlearn.core.geometry.frames import LIBRARY_FRAME, frame_matrix
 from splatlearn.core.geometry.harmonics import coefficient_count
+from splatlearn.files.formats import files_beside
 from splatlearn.files.splat_file import SplatFile
 
 INVISIBLE = 1 / 255
@@ -107,10 +108,7 @@ def _in_words(frame: str) -> str:
 
 
 def _bytes_of(path: Path) -> int:
-    """The size of a file, or of all files of a folder (SOG); a .gltf file and its numbers."""
-    if path.is_dir() or path.name == "meta.json":
-        folder = path if path.is_dir() else path.parent
-        return sum(each.stat().st_size for each in folder.iterdir() if each.is_file())
-    beside = path.with_suffix(".bin")
-    numbers = beside.stat().st_size if path.suffix.lower() == ".gltf" and beside.is_file() else 0
-    return path.stat().st_size + numbers
+    """The size of a file and of those that belong to it; of a folder of SOG, of all its files."""
+    if path.is_dir():
+        return sum(each.stat().st_size for each in path.iterdir() if each.is_file())
+    return sum(each.stat().st_size for each in [path, *files_beside(path)] if each.is_file())

@@ -57,6 +57,7 @@ class Writer:
     - `content`: takes Gaussians [K] with `sh` in the frame of the file; returns the bytes of the file.
     - `highest_degree`: of the harmonics that it holds.
     - `shown_colors`: the smallest and the largest colour of degree 0 that files hold and viewers show.
+    - `beside`: the names of further files that belong to one of this name and are written with it.
     """
 
     name: SplatFormat
@@ -65,6 +66,7 @@ class Writer:
     content: Callable[[Gaussians, WriteRequest], bytes | Files]
     highest_degree: int = MAX_DEGREE
     shown_colors: tuple[float, float] = (0.0, math.inf)
+    beside: Callable[[str], tuple[str, ...]] = lambda name: ()
 
     def write(self, gaussians: Gaussians, request: WriteRequest) -> None:
         """Write Gaussians that are in the frame of the file; each file appears whole or not at all."""

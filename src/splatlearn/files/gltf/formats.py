@@ -72,11 +72,17 @@ def content(gaussians: Gaussians, request: WriteRequest) -> bytes | Files:
     document, binary = _document(arrays)
     if request.antialiased:
         document["asset"]["extras"] = {ANTIALIASED: True}
-    if not request.path.name.lower().endswith(TEXT_ENDING):
+    names = beside(request.path.name)
+    if not names:
         return glb_bytes(document, binary)
-    name = f"{request.path.stem}.bin"
+    (name,) = names
     document["buffers"][0]["uri"] = name
     return {name: binary, request.path.name: json.dumps(document, indent=1).encode()}
+
+
+def beside(name: str) -> tuple[str, ...]:
+    """The file of numbers that belongs to a .gltf file."""
+    return (f"{Path(name).stem}.bin",) if name.lower().endswith(TEXT_ENDING) else ()
 
 
 def _document(arrays: dict[str, np.ndarray]) -> tuple[dict[str, Any], bytes]:
@@ -121,7 +127,7 @@ def _document(arrays: dict[str, np.ndarray]) -> tuple[dict[str, Any], bytes]:
 GLTF = Container(
     lambda data, name: is_gltf(data),
     read,
-    (Writer("gltf", (".glb", TEXT_ENDING), FRAME, content, HIGHEST_DEGREE),),
+    (Writer("gltf", (".glb", TEXT_ENDING), FRAME, content, HIGHEST_DEGREE, beside=beside),),
     lambda path: path.name.lower().endswith(TEXT_ENDING),
     read_path,
 )

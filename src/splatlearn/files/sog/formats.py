@@ -10,7 +10,7 @@ from splatlearn.files.interface import Container, Files, ReadRequest, Writer, Wr
 from splatlearn.files.sog.meta import META_NAME
 from splatlearn.files.sog.reader import read_sog
 from splatlearn.files.sog.store import Bundle, Folder, SogStore
-from splatlearn.files.sog.writer import HIGHEST_DEGREE, sog_files
+from splatlearn.files.sog.writer import HIGHEST_DEGREE, IMAGES, sog_files
 from splatlearn.files.splat_file import SplatFile
 
 FRAME = "RDF"
@@ -34,6 +34,11 @@ def bundle(gaussians: Gaussians, antialiased: bool = False) -> bytes:
     return buffer.getvalue()
 
 
+def _beside(name: str) -> tuple[str, ...]:
+    """The images that belong to a meta.json."""
+    return IMAGES if name == META_NAME else ()
+
+
 def _read(store: SogStore, request: ReadRequest) -> SplatFile:
     return read_sog(store, request.frame or FRAME, request.limit, request.drop_invalid)
 
@@ -41,7 +46,7 @@ def _read(store: SogStore, request: ReadRequest) -> SplatFile:
 SOG = Container(
     lambda data, name: data.startswith(ZIP_MAGIC),
     lambda data, request: _read(Bundle(data), request),
-    (Writer("sog", (".sog", META_NAME), FRAME, content, HIGHEST_DEGREE),),
+    (Writer("sog", (".sog", META_NAME), FRAME, content, HIGHEST_DEGREE, beside=_beside),),
     lambda path: path.is_dir() or path.name == META_NAME,
     lambda path, request: _read(Folder(path if path.is_dir() else path.parent), request),
 )

@@ -22,6 +22,11 @@ CLUSTERS = 4096
 """Entries of the palette where there are more Gaussians than a palette can hold."""
 
 
+PALETTE_IMAGES = ("shN_centroids.webp", "shN_labels.webp")
+IMAGES = ("means_l.webp", "means_u.webp", "quats.webp", "scales.webp", "sh0.webp", *PALETTE_IMAGES)
+"""All images of a scene; those of the palette are written with harmonics above degree 0 alone."""
+
+
 def sog_files(gaussians: Gaussians, antialiased: bool) -> dict[str, bytes]:
     """The files of Gaussians [K] with `sh` of degree 3 at most by name, in the order of a Morton curve.
 
@@ -103,7 +108,7 @@ def _palette(stored: Stored, degree: int, side: tuple[int, int]) -> tuple[dict[s
     book, places = codebook(entries.astype(np.float32))
     size = degree * (degree + 2)
     shape = (math.ceil(len(entries) / PALETTE_COLUMNS), PALETTE_COLUMNS * size)
-    names = ["shN_centroids.webp", "shN_labels.webp"]
+    names = list(PALETTE_IMAGES)
     images = [
         _image(places.reshape(-1, 3), shape),
         _image(np.column_stack([labels & 255, labels >> 8, np.zeros_like(labels)]), side),
