@@ -59,6 +59,14 @@ def test_conditions(tmp_path: Path, cloud: Gaussians) -> None:
     assert not (tmp_path / "none.ply").exists()
 
 
+def test_floaters_are_left_out(tmp_path: Path, cloud: Gaussians) -> None:
+    alone = replace(cloud.select(slice(3)), means=torch.tensor([[40.0, 0, 0], [0, -50, 0], [0, 9, 60]]))
+    alone = replace(alone, scales=0.01 * torch.ones(3, 3))
+    write_splats(tmp_path / "dirty.ply", Gaussians.cat([cloud, alone]))
+    assert run("convert", tmp_path / "dirty.ply", tmp_path / "clean.ply", "--remove-floaters") == 0
+    assert_same(read_splats(tmp_path / "clean.ply"), cloud)
+
+
 def test_what_a_format_cannot_hold_is_said(tmp_path: Path, cloud: Gaussians, capsys) -> None:
     assert run("convert", tmp_path / "scene.ply", tmp_path / "out.splat") == 0
     assert "out.splat holds harmonics up to degree 0: those above it are left out" in capsys.readouterr().err

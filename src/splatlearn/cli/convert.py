@@ -23,6 +23,7 @@ def convert_command(
     degree: int | None = None,
     min_opacity: float = 0.0,
     max_scale: float | None = None,
+    remove_floaters: bool = False,
     crop: tuple[float, float, float, float, float, float] | None = None,
     scale: float = 1.0,
     coarseness: float = 1.0,
@@ -41,6 +42,7 @@ def convert_command(
         min_opacity: Leave out Gaussians whose opacity is below this value.
         max_scale: Leave out Gaussians whose largest standard deviation is above this value, in units of the scene.
             Default: none.
+        remove_floaters: Leave out Gaussians that hang in space by themselves, far from all others for their size.
         crop: Keep the Gaussians whose centres lie in the box X0 Y0 Z0 X1 Y1 Z1, in the coordinates of the input.
             Default: all.
         scale: Factor of all lengths, applied last, such as the metres of a unit of the scene.
@@ -66,7 +68,7 @@ def convert_command(
     inputs = [read_scene(each, stored_frame) for each in (scene, *merge)]
     if lost := sum(each.dropped for each in inputs):
         note(f"{lost:,} Gaussians that are not finite are left out")
-    parts = [_selected(each, selection) for each in inputs]
+    parts = [_selected(each, selection, remove_floaters) for each in inputs]
     for each in inputs:
         if each.run is not None and each.run.sky is not None:
             parts.append(sky_gaussians(each.run.sky, each.gaussians, each.run.capture.to_unit))
@@ -78,7 +80,9 @@ def convert_command(
     kept = together if degree is None else min(degree, together)
     gaussians = Gaussians.cat([part.with_degree(kept) for part in parts])
     if not gaussians.count:
-        raise InputError("crop, min_opacity, max_scale: expected at least one Gaussian to remain, got none")
+        raise InputError(
+            "crop, min_opacity, max_scale, remove_floaters: expected at least one Gaussian to remain, got none"
+        )
     before = sum(each.gaussians.count for each in inputs) + sum(part.count for part in parts[len(inputs) :])
     if gaussians.count < before:
         note(f"{before - gaussians.count:,} of {before:,} Gaussians are left out")
@@ -97,10 +101,14 @@ def convert_command(
     return 0
 
 
-def _selected(scene: SceneInput, selection: Selection) -> Gaussians:
+def _selected(scene: SceneInput, selection: Selection, remove_floaters: bool) -> Gaussians:
     """The Gaussians of an input that meet the conditions; the box is in the coordinates of the input."""
     from splatlearn.core.geometry.frames import LIBRARY_FRAME, frame_matrix
+    from splatlearn.fitting.cleaning.floaters import find_floaters
 
     gaussians = scene.gaussians
     means = gaussians.means @ frame_matrix(LIBRARY_FRAME, scene.frame).T.to(gaussians.means)
-    return gaussians.select(selection.kept(gaussians, means))
+    kept = selection.kept(gaussians, means)
+    if remove_floaters:
+        kept = kept & ~find_floaters(gaussians).alone
+    return gaussians.select(kept)

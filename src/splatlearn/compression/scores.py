@@ -19,11 +19,14 @@ LARGE = 0.9
 
 
 @torch.no_grad()
-def significance(gaussians: Gaussians, cameras: Sequence[Camera], volume_power: float = 0.0) -> Float[Tensor, " K"]:
+def significance(
+    gaussians: Gaussians, cameras: Sequence[Camera], volume_power: float = 0.0, filter: str = "point"
+) -> Float[Tensor, " K"]:
     """Return the sum of the blending weights T·α of each Gaussian [K] over all pixels of single cameras.
 
     - `volume_power`: β of the factor min(V/V₉₀, 1)^β, in which V is the product of the scales and V₉₀ its 90 % quantile
       (LightGaussian, Fan et al. 2024, with β = 0.1; weights with their falloff, as published). 0: no factor.
+    - `filter`: see `render`.
 
     The sums do not depend on the number of threads. Raises InputError without cameras, BackendError where no compiled
     renderer collects weights.
@@ -33,7 +36,7 @@ def significance(gaussians: Gaussians, cameras: Sequence[Camera], volume_power: 
         raise InputError("cameras: expected at least one, got none; surrounding_cameras makes some")
     total = torch.zeros_like(gaussians.opacities, dtype=torch.float64)
     for camera in cameras:
-        info = render(gaussians, camera, "black", depth=False, check=False, info=("weights",)).info
+        info = render(gaussians, camera, "black", depth=False, check=False, info=("weights",), filter=filter).info
         if info is None or info.weight_sums is None:
             raise BackendError("cameras: expected a compiled renderer that collects weights, found none for the device")
         total.index_add_(0, info.ids.long(), info.weight_sums.double())

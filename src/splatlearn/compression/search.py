@@ -29,7 +29,7 @@ SHARES = (1.0, 0.85, 0.7, 0.55, 0.4, 0.25)
 """Shares of the Gaussians that are tried, the most significant of them."""
 FINEST, COARSEST = 1 / 8, 16.0
 HALVINGS = 6
-"""Of the interval of coarseness, in octaves: it is found within a twelfth of itself."""
+"""Number of bisections of the interval of coarseness, in octaves; they find it within 8 %."""
 UNITS = {"": 1, "b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9}
 
 
@@ -75,7 +75,9 @@ def compress(
       of the two is given.
     - `cameras`: single ones whose pictures count; by default `surrounding_cameras`, which suit an object seen from
       outside.
-    - `background`: of the pictures; `antialiased`: mark the file so.
+    - `background`: of the pictures.
+    - `antialiased`: whether the scene was fitted with the filter "mip": its pictures are made with it, and the file is
+      marked.
     - `told` is called with the number of shares that were tried and their total.
 
     For each of several shares of the most significant Gaussians, the coarseness that meets the target is found by
@@ -97,9 +99,8 @@ def compress(
                 # With fewer Gaussians it is worse still.
                 break
             continue
-        if best is not None and _is_worse(found, best, by_size=size is None):
-            break
-        best = found
+        if best is None or not _is_worse(found, best, by_size=size is None):
+            best = found
     told(len(SHARES), len(SHARES))
     if best is None:
         if size is not None:
@@ -135,7 +136,8 @@ class _Search:
     ) -> None:
         self.gaussians, self.cameras, self.background = gaussians, cameras, background
         self.antialiased = antialiased
-        self.scores = significance(gaussians, cameras)
+        self.filter = "mip" if antialiased else "point"
+        self.scores = significance(gaussians, cameras, filter=self.filter)
         self.pictures = [self._picture(gaussians, camera) for camera in cameras]
 
     def within(self, share: float, size: int) -> Compressed | None:
@@ -189,4 +191,5 @@ class _Search:
 
     @torch.no_grad()
     def _picture(self, gaussians: Gaussians, camera: Camera) -> Float[Tensor, "3 H W"]:
-        return render(gaussians, camera, self.background, depth=False, check=False).color.clamp(0, 1)
+        made = render(gaussians, camera, self.background, depth=False, check=False, filter=self.filter)
+        return made.color.clamp(0, 1)

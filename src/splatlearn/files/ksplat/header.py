@@ -80,7 +80,7 @@ def parse_header(data: bytes, limit: int) -> Header:
     check_count(count, limit)
     start = HEADER_SIZE + room * SECTION_SIZE
     if used > room or start > len(data):
-        raise Malformed(f"expected headers of {room} sections within the file and at most as many used, got {used}")
+        raise Malformed(f"expected at most {room} used sections, whose headers lie within the file, got {used}")
     sections = []
     for number in range(room):
         section = _section(data, number, compression, start)
