@@ -17,7 +17,8 @@ from splatlearn.core.errors import FormatError, InputError
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.fitting import SceneRates, camera_extent, psnr, scattered_gaussians
 from splatlearn.fitting.draws import Draws
-from splatlearn.fitting.scene_fit import SceneFit, SceneSchedule
+from splatlearn.fitting.scene_fit import SceneFit
+from splatlearn.fitting.scene_schedule import SceneSchedule
 from splatlearn.fitting.strategies.default import DefaultOptions, DefaultStrategy
 from splatlearn.fitting.strategies.mcmc import MCMCOptions, MCMCStrategy
 from splatlearn.fitting.strategies.strategy import Edits, Strategy

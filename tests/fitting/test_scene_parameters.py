@@ -13,7 +13,7 @@ from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.geometry.harmonics import C0
 from splatlearn.fitting.scene_parameters import scene_gaussians, scene_parameters
-from splatlearn.fitting.scene_rates import SceneRates
+from splatlearn.fitting.scene_schedule import SceneRates
 from splatlearn.rendering import render
 
 

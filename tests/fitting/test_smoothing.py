@@ -13,7 +13,8 @@ from scenes import random_gaussians, random_sh
 from splatlearn.core.cameras import Camera
 from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import Gaussians
-from splatlearn.fitting.scene_fit import SceneFit, SceneSchedule
+from splatlearn.fitting.scene_fit import SceneFit
+from splatlearn.fitting.scene_schedule import SceneSchedule
 from splatlearn.fitting.smoothing import VARIANCE, Smoothing, smoothed
 from splatlearn.fitting.strategies.mcmc import MCMCOptions, MCMCStrategy
 from splatlearn.rendering import render

@@ -18,8 +18,9 @@ from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.fitting import ViewBatch, photometric_loss
 from splatlearn.fitting.optimizers.gaussian_adam import GaussianAdam
-from splatlearn.fitting.scene_fit import SceneFit, SceneSchedule
+from splatlearn.fitting.scene_fit import SceneFit
 from splatlearn.fitting.scene_parameters import scene_gaussians
+from splatlearn.fitting.scene_schedule import SceneSchedule
 from splatlearn.fitting.strategies.default import DefaultOptions, DefaultStrategy
 from splatlearn.fitting.strategies.mcmc import MCMCOptions, MCMCStrategy
 from splatlearn.fitting.strategies.strategy import Edits, Step

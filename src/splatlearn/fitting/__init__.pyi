@@ -50,9 +50,9 @@ from .priors.prior import FolderPrior as FolderPrior
 from .priors.prior import PriorMap as PriorMap
 from .priors.prior import aligned as aligned
 from .scene_fit import SceneFit as SceneFit
-from .scene_fit import SceneSchedule as SceneSchedule
 from .scene_fit import StepResult as StepResult
-from .scene_rates import SceneRates as SceneRates
+from .scene_schedule import SceneRates as SceneRates
+from .scene_schedule import SceneSchedule as SceneSchedule
 from .skies.sky import Sky as Sky
 from .smoothing import Smoothing as Smoothing
 from .smoothing import smoothed as smoothed

@@ -13,14 +13,14 @@ from torch import Tensor
 from splatlearn.core.cameras import WHOLE_PICTURE, Camera
 from splatlearn.core.errors import FormatError, InputError
 from splatlearn.core.gaussians import Gaussians
-from splatlearn.core.geometry.harmonics import MAX_DEGREE, coefficient_count
-from splatlearn.core.numbers import check_number, check_whole
+from splatlearn.core.geometry.harmonics import coefficient_count
+from splatlearn.core.numbers import check_number
 from splatlearn.fitting.draws import Draws
 from splatlearn.fitting.losses.photometric import photometric_loss
 from splatlearn.fitting.losses.robust import RobustWeights
 from splatlearn.fitting.optimizers.gaussian_adam import GaussianAdam
 from splatlearn.fitting.scene_parameters import scene_gaussians, scene_parameters
-from splatlearn.fitting.scene_rates import SceneRates
+from splatlearn.fitting.scene_schedule import SceneSchedule
 from splatlearn.fitting.skies.sky import Sky
 from splatlearn.fitting.smoothing import Smoothing
 from splatlearn.fitting.strategies.strategy import Edits, Seen, Step, Strategy
@@ -31,39 +31,6 @@ from splatlearn.fitting.views.view_batch import ViewBatch
 from splatlearn.fitting.views.view_model import SeenViews, ViewModel
 from splatlearn.rendering import Rendering, render
 from splatlearn.rendering.compositing import Background
-
-
-@dataclass(frozen=True)
-class SceneSchedule:
-    """What a step does as a function of its number; the defaults are those of 3D Gaussian Splatting.
-
-    - `steps`: after which means have their last rate; a fit may go on after them.
-    - `rates`: Adam's, see `SceneRates`.
-    - `degree`, `degree_every`: the degree of harmonics rises by one after each `degree_every` steps up to `degree`.
-      Harmonics of a start with a higher degree keep it.
-    - `ssim_weight`: λ of the loss (1 − λ)·L1 + λ·(1 − SSIM).
-    - `selective`: do not move Gaussians that no picture of a step sees (see `GaussianAdam`).
-    - `backend`: see `splatlearn.rendering`.
-    - `seed`: of all that is drawn, in [0, 2**64).
-
-    Raises InputError for numbers out of range.
-    """
-
-    steps: int = 30_000
-    rates: SceneRates = field(default_factory=SceneRates)
-    degree: int = 3
-    degree_every: int = 1_000
-    ssim_weight: float = 0.2
-    selective: bool = False
-    backend: str = "auto"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_whole("steps", self.steps, 1)
-        check_whole("degree", self.degree, 0, MAX_DEGREE)
-        check_whole("degree_every", self.degree_every, 1)
-        check_number("ssim_weight", self.ssim_weight, least=0, most=1)
-        check_whole("seed", self.seed, 0, 2**64 - 1)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.geometry.quaternions import quaternions_to_matrices
 from splatlearn.fitting import SceneRates, psnr
 from splatlearn.fitting.cameras.defocus import Widen, WidenOptions, widened
-from splatlearn.fitting.scene_fit import SceneFit, SceneSchedule
+from splatlearn.fitting.scene_fit import SceneFit
+from splatlearn.fitting.scene_schedule import SceneSchedule
 from splatlearn.fitting.strategies.default import DefaultOptions, DefaultStrategy
 from splatlearn.rendering import render
 

@@ -21,7 +21,8 @@ from splatlearn.fitting import SceneRates, SeenViews, psnr, scattered_gaussians
 from splatlearn.fitting.cameras.poses import PoseDeltas, PoseRates, aligning, pose_errors, rigid_motions
 from splatlearn.fitting.draws import Draws
 from splatlearn.fitting.losses.photometric import photometric_loss
-from splatlearn.fitting.scene_fit import SceneFit, SceneSchedule
+from splatlearn.fitting.scene_fit import SceneFit
+from splatlearn.fitting.scene_schedule import SceneSchedule
 from splatlearn.fitting.strategies.default import DefaultOptions, DefaultStrategy
 from splatlearn.rendering import render
 

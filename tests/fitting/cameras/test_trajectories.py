@@ -21,7 +21,8 @@ from splatlearn.fitting import SceneRates, psnr
 from splatlearn.fitting.cameras.light import from_light, to_light
 from splatlearn.fitting.cameras.shake import Shake, ShakeOptions
 from splatlearn.fitting.cameras.trajectories import KNOTS, Kind, Trajectory, expose, instants
-from splatlearn.fitting.scene_fit import SceneFit, SceneSchedule
+from splatlearn.fitting.scene_fit import SceneFit
+from splatlearn.fitting.scene_schedule import SceneSchedule
 from splatlearn.fitting.strategies.default import DefaultOptions, DefaultStrategy
 from splatlearn.rendering import render
 

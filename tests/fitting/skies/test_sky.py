@@ -15,7 +15,8 @@ from splatlearn.core.cameras import Camera
 from splatlearn.core.errors import FormatError, InputError
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.fitting import SceneRates, psnr
-from splatlearn.fitting.scene_fit import SceneFit, SceneSchedule
+from splatlearn.fitting.scene_fit import SceneFit
+from splatlearn.fitting.scene_schedule import SceneSchedule
 from splatlearn.fitting.skies.sky import Sky
 from splatlearn.rendering import render
 

@@ -16,8 +16,8 @@ from splatlearn.core.cameras import Camera
 from splatlearn.core.errors import FormatError, InputError
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.fitting.draws import Draws
-from splatlearn.fitting.scene_fit import SceneFit, SceneSchedule
-from splatlearn.fitting.scene_rates import SceneRates
+from splatlearn.fitting.scene_fit import SceneFit
+from splatlearn.fitting.scene_schedule import SceneRates, SceneSchedule
 from splatlearn.fitting.strategies.default import DefaultOptions, DefaultStrategy
 from splatlearn.fitting.terms.depth import DepthTerm
 from splatlearn.fitting.terms.moments import depth_moments

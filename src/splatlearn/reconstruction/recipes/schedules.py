@@ -7,8 +7,7 @@ from dataclasses import replace
 from splatlearn.captures import Capture
 from splatlearn.core.errors import InputError
 from splatlearn.fitting.losses.robust import RobustWeights
-from splatlearn.fitting.scene_fit import SceneSchedule
-from splatlearn.fitting.scene_rates import SceneRates
+from splatlearn.fitting.scene_schedule import SceneRates, SceneSchedule
 from splatlearn.fitting.skies.sky import Sky
 from splatlearn.fitting.strategies.budget import Budget
 from splatlearn.fitting.strategies.default import DefaultOptions, DefaultStrategy

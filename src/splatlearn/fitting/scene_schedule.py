@@ -1,16 +1,16 @@
-"""Learning rates of a scene's parameters as functions of the step."""
+"""The schedule of a scene's fit: learning rates and other choices as functions of the step."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 import torch
 from torch import Tensor
 
-from splatlearn.core.geometry.harmonics import C0
-from splatlearn.core.numbers import check_number
+from splatlearn.core.geometry.harmonics import C0, MAX_DEGREE
+from splatlearn.core.numbers import check_number, check_whole
 
 
 @dataclass(frozen=True)
@@ -67,3 +67,36 @@ class SceneRates:
             # A colour is C0 times the coefficient of degree 0.
             rates["colors"] = self.color * C0
         return rates
+
+
+@dataclass(frozen=True)
+class SceneSchedule:
+    """What a step does as a function of its number; the defaults are those of 3D Gaussian Splatting.
+
+    - `steps`: after which means have their last rate; a fit may go on after them.
+    - `rates`: Adam's, see `SceneRates`.
+    - `degree`, `degree_every`: the degree of harmonics rises by one after each `degree_every` steps up to `degree`.
+      Harmonics of a start with a higher degree keep it.
+    - `ssim_weight`: λ of the loss (1 − λ)·L1 + λ·(1 − SSIM).
+    - `selective`: do not move Gaussians that no picture of a step sees (see `GaussianAdam`).
+    - `backend`: see `splatlearn.rendering`.
+    - `seed`: of all that is drawn, in [0, 2**64).
+
+    Raises InputError for numbers out of range.
+    """
+
+    steps: int = 30_000
+    rates: SceneRates = field(default_factory=SceneRates)
+    degree: int = 3
+    degree_every: int = 1_000
+    ssim_weight: float = 0.2
+    selective: bool = False
+    backend: str = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_whole("steps", self.steps, 1)
+        check_whole("degree", self.degree, 0, MAX_DEGREE)
+        check_whole("degree_every", self.degree_every, 1)
+        check_number("ssim_weight", self.ssim_weight, least=0, most=1)
+        check_whole("seed", self.seed, 0, 2**64 - 1)
