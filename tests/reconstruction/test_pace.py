@@ -19,6 +19,8 @@ from splatlearn.fitting.strategies.default import DefaultStrategy
 from splatlearn.reconstruction import CaptureOptions, SceneOptions, SceneRecipe, SceneRunOptions, reconstruct
 from splatlearn.reconstruction.recipes.pace_options import PaceOptions
 from splatlearn.reconstruction.recipes.schedules import strategy_of
+from splatlearn.reconstruction.recipes.term_options import TermOptions
+from splatlearn.reconstruction.running.combinations import check_combinations
 from splatlearn.reconstruction.running.planning import _seconds_of
 from splatlearn.reconstruction.running.views import StepViews, batches_of, grid_at, order_of_epoch, target_of
 from splatlearn.runs.log import LOG
@@ -164,6 +166,39 @@ def test_a_recipe_of_an_earlier_version_has_one_view_a_step(photos: Path, tmp_pa
 
 
 @pytest.mark.parametrize(
+    ("scene", "pace", "message"),
+    [
+        (
+            SceneOptions(strategy="absgrad", filter="mip"),
+            PaceOptions(),
+            "filter: expected point with the strategy absgrad",
+        ),
+        (
+            SceneOptions(strategy="default"),
+            PaceOptions(stride=3),
+            "stride: expected 1 with the strategy default on cuda",
+        ),
+        (
+            SceneOptions(strategy="mcmc", filter="mip"),
+            PaceOptions(),
+            "remove_floaters: expected the filter point on cuda",
+        ),
+    ],
+)
+def test_a_gpu_refuses_what_it_cannot_report(
+    scene: SceneOptions, pace: PaceOptions, message: str, photos: Path
+) -> None:
+    capture, terms = load_capture(photos), TermOptions(remove_floaters=True)
+    made = replace(recipe(scene, pace), terms=terms)
+    plain = recipe(SceneOptions(strategy="mcmc"), PaceOptions(stride=3))
+    with Photographs(capture.views) as photographs:
+        check_combinations(made, photographs, CPU)
+        check_combinations(plain, photographs, torch.device("cuda"))
+        with pytest.raises(InputError, match=message):
+            check_combinations(made, photographs, torch.device("cuda"))
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"views_per_step": 0}, "views_per_step: expected a number above 0"),
@@ -171,6 +206,8 @@ def test_a_recipe_of_an_earlier_version_has_one_view_a_step(photos: Path, tmp_pa
         ({"prune": 1.0}, "prune: expected a number from 0, below 1"),
         ({"budget_adapts": True, "strategy": "default"}, "budget_adapts: expected a budget_exponent"),
         ({"budget_exponent": 1.0}, "budget_exponent: expected the strategy default or absgrad, got mcmc"),
+        ({"budget_exponent": 0.0}, "budget_exponent: expected the strategy default or absgrad, got mcmc"),
+        ({"stride": 2, "defocus": True}, "stride: expected 1 with panoramas, terms"),
         ({"stride": 2, "distortion": 0.1}, "stride: expected 1 with panoramas, terms"),
         ({"prune": 0.5, "preset": "quality"}, "prune: expected the strategy default or absgrad, got mcmc"),
     ],

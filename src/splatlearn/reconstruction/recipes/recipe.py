@@ -101,7 +101,7 @@ def check_recipe(recipe: SceneRecipe) -> None:
         raise InputError("steps, minutes: expected one of the two, got both")
     if scene.strategy == "mcmc":
         for name in ("budget_exponent", "budget_adapts", "color_growth", "prune"):
-            if getattr(recipe.pace, name):
+            if getattr(recipe.pace, name) != getattr(PaceOptions(), name):
                 raise InputError(
                     f"{name}: expected the strategy default or absgrad, got mcmc; it has a growth of its own"
                 )

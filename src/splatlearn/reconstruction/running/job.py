@@ -42,6 +42,7 @@ from splatlearn.reconstruction.results.sky_file import write_sky
 from splatlearn.reconstruction.running import messages
 from splatlearn.reconstruction.running.checkpoint import SceneProgress, frame_of, newest_scene, read_scene, save_scene
 from splatlearn.reconstruction.running.cleaning import remove_floaters, removes_floaters_after
+from splatlearn.reconstruction.running.combinations import check_combinations
 from splatlearn.reconstruction.running.photos import identity_of, open_photographs, smoothing_of
 from splatlearn.reconstruction.running.planning import expected_cost, fitting_cap, steps_in
 from splatlearn.reconstruction.running.starting import EXTENT, first_gaussians, gaussians_of
@@ -99,6 +100,7 @@ class _Reconstruction:
         resolved = recipe.resolved()
         assert resolved.scene.max_gaussians is not None and resolved.scene.degree is not None
         self.training, self.held_out = open_photographs(resolved, capture, stack)
+        check_combinations(resolved, self.training, self.device)
         if progress is None:
             cap = fitting_cap(resolved.scene.max_gaussians, resolved.scene.degree, self.training)
             start, self.origin = first_gaussians(resolved, capture, self.training, cap)
@@ -117,12 +119,6 @@ class _Reconstruction:
             start.to(self.device), EXTENT, *parts, robust=robust_of(resolved), sky=sky_of(resolved, capture),
             smoothing=smoothing_of(resolved, self.training),
         )  # fmt: skip
-        sees_whole = self.fit.terms or self.fit.view_models.models or self.training.camera(0).model == "panorama"
-        if resolved.pace.stride > 1 and sees_whole:
-            raise InputError(
-                "stride: expected 1 with panoramas, terms of the loss and models of views, which see whole pictures, "
-                f"got {resolved.pace.stride}"
-            )
         if checkpoint is not None:
             self.fit.load_state_dict(tensors)
         self.recipe, self.progress, self.started_at = resolved, progress, progress.step

@@ -1,0 +1,42 @@
+"""Options of a run that do not go together with its photographs or on its device."""
+
+from __future__ import annotations
+
+import torch
+
+from splatlearn.captures import Photographs
+from splatlearn.core.errors import InputError
+from splatlearn.reconstruction.recipes.recipe import SceneRecipe
+
+
+def check_combinations(recipe: SceneRecipe, photographs: Photographs, device: torch.device) -> None:
+    """Raise InputError naming the first option of a resolved recipe that cannot work with the others.
+
+    - `photographs`: that are fitted; `device`: of the fit.
+    """
+    views, terms, stride = recipe.views, recipe.terms, recipe.pace.stride
+    sees_whole = (
+        any(view.lens.is_panorama for view in photographs.views)
+        or any((terms.depth_weight, terms.smooth_depth, terms.distortion, terms.entropy))
+        or views.poses != "given"
+        or (views.shake != "none" and views.exposures > 1)
+        or views.defocus
+        or views.exposure != "none"
+    )
+    if stride > 1 and sees_whole:
+        raise InputError(
+            "stride: expected 1 with panoramas, terms of the loss and models of views, which see whole pictures, "
+            f"got {stride}"
+        )
+    if device.type == "cpu":
+        return
+    # There the renderer reports of whole pictures with the filter "point" alone what growth and cleaning need.
+    is_mip = recipe.scene.filter == "mip"
+    if recipe.scene.strategy != "mcmc" and (stride > 1 or is_mip):
+        name, wanted, got = ("filter", "point", "mip") if is_mip else ("stride", "1", stride)
+        raise InputError(
+            f"{name}: expected {wanted} with the strategy {recipe.scene.strategy} on {device.type}, got {got}; use "
+            "--strategy mcmc or --device cpu"
+        )
+    if terms.remove_floaters and is_mip:
+        raise InputError(f"remove_floaters: expected the filter point on {device.type}, got mip; use --device cpu")
