@@ -78,7 +78,7 @@ def test_floaters_are_removed_at_stated_steps(tmp_path: Path, monkeypatch: pytes
     assert [step for step in range(1, 3) if removes_floaters_after(step, 2)] == [1, 2]
     photos = write_capture(tmp_path / "photos", known_gaussians(), cameras_around(9), points=60)
 
-    def last_three(gaussians: Gaussians, cameras: object) -> Floaters:
+    def last_three(gaussians: Gaussians, cameras: object, filter: str) -> Floaters:
         flags = torch.zeros(gaussians.count, dtype=torch.bool)
         flags[-3:] = True
         return Floaters(flags, torch.zeros_like(flags))

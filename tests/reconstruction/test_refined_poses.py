@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,16 @@ import pytest
 import torch
 
 from reconstruction.small_captures import cameras_around, known_gaussians, write_capture
-from splatlearn.captures import load_capture
+from splatlearn.captures import Photographs, load_capture
 from splatlearn.cli import main
 from splatlearn.core.errors import InputError
 from splatlearn.files import read_splats
 from splatlearn.fitting.cameras.poses import aligning, pose_errors, rigid_motions
-from splatlearn.reconstruction import SceneRun, reconstruct
+from splatlearn.fitting.draws import Draws
+from splatlearn.fitting.views.view_model import SeenViews
+from splatlearn.reconstruction import CaptureOptions, SceneRecipe, SceneRun, SceneRunOptions, reconstruct
+from splatlearn.reconstruction.recipes.view_options import ViewOptions
+from splatlearn.reconstruction.running.view_models import ViewCorrections
 from splatlearn.runs.folder import RunFolderError
 from splatlearn.runs.log import LOG
 
@@ -54,6 +59,24 @@ def command(*arguments: str) -> int:
 def losses_of(folder: Path) -> list[float]:
     entries = (json.loads(line) for line in (folder / LOG).read_text().splitlines())
     return [entry["loss"] for entry in entries if "loss" in entry]
+
+
+def test_cleaning_sees_through_the_refined_cameras(photos: Path) -> None:
+    recipe = SceneRecipe(CaptureOptions(str(photos)), SceneRunOptions("run"), views=ViewOptions(poses="refined"))
+    capture = load_capture(photos)
+    with Photographs(capture.views, frame=capture.to_unit) as photographs:
+        given = [photographs.camera(index) for index in range(len(photographs))]
+        corrections = ViewCorrections(recipe.resolved(), photographs, known_gaussians())
+        assert corrections.poses is not None
+        with torch.no_grad():
+            for each in corrections.poses.rows.parameters.values():
+                each.normal_(0, 0.1, generator=torch.Generator().manual_seed(1))
+        for index, placed in enumerate(corrections.placed(given)):
+            seen = SeenViews(torch.tensor([index]), 1, Draws(0, 1))
+            batch = replace(given[index], viewmats=given[index].viewmats[None])
+            wanted = corrections.poses.cameras(seen, batch).viewmats[0].detach()
+            torch.testing.assert_close(placed.viewmats, wanted, rtol=0, atol=1e-5)
+            assert float((placed.viewmats - given[index].viewmats).abs().max()) > 1e-2
 
 
 def test_stopped_and_resumed_it_is_the_same_to_the_bit(photos: Path, tmp_path: Path) -> None:

@@ -130,6 +130,11 @@ class SceneFit:
         """Steps that were made."""
         self.optimizer = self._adam(scene_parameters(start))
 
+    @property
+    def filter(self) -> str:
+        """The filter of its pictures; see `render`."""
+        return "point" if self.smoothing is None else self.smoothing.filter
+
     def gaussians(self) -> Gaussians:
         """The Gaussians as they are, with gradients to the parameters."""
         made = scene_gaussians(self.optimizer.parameters)
@@ -319,9 +324,8 @@ class SceneFit:
         cameras, shown = self.view_models.seen(seen, batch.cameras, gaussians)
         behind = spread_background(background, cameras.batch_shape[0])
         rendering = render(
-            shown, cameras, behind, schedule.backend, needs_depth, False, info, batch.grid,
-            filter="point" if self.smoothing is None else self.smoothing.filter,
-        )  # fmt: skip
+            shown, cameras, behind, schedule.backend, needs_depth, False, info, batch.grid, filter=self.filter
+        )
         if self.sky is not None:
             sky = batch.grid.of(self.sky.seen_by(cameras))
             rendering = replace(rendering, color=self.sky.behind(rendering, sky))
@@ -334,7 +338,7 @@ class SceneFit:
         draws = Draws(schedule.seed, number)
         inputs = TermInputs(
             number, self.extent, gaussians, *middle_of_each(rendering, cameras, batch.count), targets, masks,
-            background, batch.depth, draws, schedule.backend,
+            background, batch.depth, draws, schedule.backend, self.filter,
         )  # fmt: skip
         found = ((term.name, term(inputs), weight) for term, weight in terms)
         weighted = {name: weight * each for name, each, weight in found if each is not None}

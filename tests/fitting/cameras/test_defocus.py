@@ -103,6 +103,25 @@ def test_a_circle_of_confusion_is_that_of_a_lens() -> None:
         assert float(shown.sum()) == pytest.approx(float(known.sum()), rel=0.05)
 
 
+@pytest.mark.parametrize("filter", ["point", "mip"])
+def test_a_blob_thinner_than_a_pixel_keeps_its_light_with_each_filter(filter: str) -> None:
+    camera = Camera.pinhole(48, 48, 40.0)
+    one, depth = replace(camera, viewmats=camera.viewmats[None]), 4.0
+    model = Widen(torch.tensor([3.0]), WidenOptions(filter=filter))
+    with torch.no_grad():
+        # A standard deviation of 0.8 pixels at this depth: wider ones have tails below what is drawn.
+        model.rows["log_blur"].fill_(math.log(0.8 / 40.0 / (3.0 * (1 / 3.0 - 1 / depth))))
+    blob = Gaussians(
+        torch.tensor([[0.0, 0.0, depth]]), torch.full((1, 3), 0.01 * depth), torch.eye(4)[:1], torch.tensor([0.9]),
+        colors=torch.ones(1, 3),
+    )  # fmt: skip
+    light = [
+        float(render(each, one, "black", depth=False, filter=filter).color[0, 0].detach().sum())
+        for each in (blob, model.gaussians(ids(0), one, blob))
+    ]
+    assert light[1] == pytest.approx(light[0], rel=0.03)
+
+
 @pytest.mark.parametrize(
     ("count", "steps", "size", "better", "off"),
     [(5, 80, (32, 24), 2.0, 0.5), pytest.param(8, 500, (64, 48), 6.0, 0.2, marks=pytest.mark.large)],
@@ -149,3 +168,5 @@ def test_what_cannot_be_is_named() -> None:
         Widen(torch.tensor([1.0, 0.0]))
     with pytest.raises(InputError, match="blur"):
         WidenOptions(blur=0.0)
+    with pytest.raises(InputError, match="filter: expected one of point, mip, got 'box'"):
+        WidenOptions(filter="box")

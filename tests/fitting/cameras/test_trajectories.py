@@ -120,6 +120,11 @@ def test_one_instant_and_a_camera_at_rest_are_the_sharp_picture_to_the_bit(gener
     torch.testing.assert_close(expose(scene, away, camera, 1), sharp, rtol=0, atol=1e-5)
     torch.testing.assert_close(expose(scene, rest, camera, 6), sharp, rtol=0, atol=1e-5)
     assert not torch.allclose(expose(scene, away, camera, 6), sharp, atol=0.02)
+    thin = replace(scene, scales=0.1 * scene.scales)
+    wanted = render(thin, camera, "black", depth=False, filter="mip").color
+    for n in (1, 6):
+        torch.testing.assert_close(expose(thin, rest, camera, n, filter="mip"), wanted, rtol=0, atol=1e-5)
+    assert not torch.allclose(wanted, render(thin, camera, "black", depth=False).color, atol=0.02)
 
 
 def test_light_adds_up_and_display_colours_do_not() -> None:

@@ -86,6 +86,22 @@ def test_what_no_camera_shows_is_unseen(generator: torch.Generator) -> None:
     torch.testing.assert_close(weights[::75], oracle[::75], atol=1e-5, rtol=1e-4)
 
 
+def test_weights_are_those_of_the_filter(generator: torch.Generator) -> None:
+    """Thin Gaussians, which are thickened to a pixel with the filter "point", show little with "mip"."""
+    thin, camera = replace(sphere(40, generator), scales=torch.full((40, 3), 0.004)), cameras()[0]
+    for filter in ("point", "mip"):
+        weights = largest_weights(thin, [camera], filter)
+        assert weights is not None
+        for index in range(0, 40, 9):
+            colors = torch.zeros(40, 1)
+            colors[index] = 1.0
+            picture = render(replace(thin, colors=colors), camera, (0.0,), depth=False, filter=filter).color
+            assert float(weights[index]) == pytest.approx(float(picture.max()), abs=1e-5)
+    options = FloaterOptions(least_weight=0.1)
+    assert not bool(find_floaters(thin, cameras(), options).unseen.any())
+    assert bool(find_floaters(thin, cameras(), options, filter="mip").unseen.all())
+
+
 def test_a_scene_of_floaters_alone_is_kept(generator: torch.Generator) -> None:
     gaussians = sphere(5, generator)
     away = Camera.look_at((0.0, 0.0, 50.0), (0.0, 0.0, 100.0), 8, 8, 20.0)

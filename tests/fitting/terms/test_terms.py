@@ -18,6 +18,7 @@ from splatlearn.core.gaussians import Gaussians
 from splatlearn.fitting.draws import Draws
 from splatlearn.fitting.scene_fit import SceneFit
 from splatlearn.fitting.scene_schedule import SceneRates, SceneSchedule
+from splatlearn.fitting.smoothing import Smoothing
 from splatlearn.fitting.strategies.default import DefaultOptions, DefaultStrategy
 from splatlearn.fitting.terms.depth import DepthTerm
 from splatlearn.fitting.terms.moments import depth_moments
@@ -238,6 +239,44 @@ def test_moments_are_those_of_a_sum_over_gaussians(generator: torch.Generator) -
         pairs = weights[:, None] * weights[None] * (inverse[:, None] - inverse[None]).square()
         torch.testing.assert_close(moments.first[view], (weights * inverse).sum(dim=0), rtol=1e-6, atol=1e-9)
         torch.testing.assert_close(moments.distortion[view], pairs.sum(dim=(0, 1)) / 2, rtol=1e-5, atol=1e-10)
+
+
+def test_moments_of_a_panorama_are_those_of_distances() -> None:
+    """One Gaussian behind the camera, and one to the side of it, where the depth along the axis is 0."""
+    for place in ((0.0, 0.0, -2.0), (2.0, 0.0, 0.0)):
+        one = Gaussians(
+            torch.tensor([place]), torch.full((1, 3), 0.3), torch.eye(4)[:1], torch.tensor([0.9]),
+            colors=torch.ones(1, 3),
+        )  # fmt: skip
+        moments = depth_moments(one, Camera.panorama(16, 32, torch.eye(4)[None]))
+        covered = moments.alpha > 0.2
+        assert bool(covered.any())
+        torch.testing.assert_close(moments.mean[covered], torch.full_like(moments.mean[covered], 0.5))
+
+
+@dataclass(eq=False)
+class Looking(Stateless):
+    """A term that keeps the alphas of pictures, of their moments, and of moments with the filter "point"."""
+
+    weight: Weight = field(default_factory=lambda: Weight(1.0))
+    name: str = "looking"
+    needs_depth: bool = False
+    seen: list[Tensor] = field(default_factory=list)
+
+    def __call__(self, inputs: TermInputs) -> None:
+        other = depth_moments(inputs.gaussians, inputs.cameras)
+        self.seen += [each.detach() for each in (inputs.rendering.alpha, inputs.moments.alpha, other.alpha)]
+
+
+def test_moments_have_the_filter_of_the_pictures(generator: torch.Generator) -> None:
+    cameras, truth = orbit(4), scene(generator)
+    thin = replace(truth, scales=0.1 * truth.scales)
+    looking, smoothing = Looking(), Smoothing([cameras[index] for index in range(4)])
+    fit = SceneFit(thin, 1.0, STRATEGIES["mcmc"](), SCHEDULE, (looking,), smoothing=smoothing)
+    fit.step(cameras, pictures_of(truth, cameras))
+    picture, moments, other = looking.seen
+    torch.testing.assert_close(moments, picture, rtol=0, atol=1e-5)
+    assert float((other - picture).abs().max()) > 0.01
 
 
 def test_depth_is_compared_where_it_is_known(generator: torch.Generator) -> None:

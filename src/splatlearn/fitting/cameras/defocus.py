@@ -20,6 +20,7 @@ from splatlearn.core.geometry.quaternions import quaternions_to_matrices
 from splatlearn.core.numbers import check_number
 from splatlearn.fitting.views.view_model import SeenViews, ViewModel
 from splatlearn.fitting.views.view_rows import Rate, ViewRows
+from splatlearn.rendering.choice import check_filter
 from splatlearn.rendering.formula import EPS2D
 
 BLUR, FOCUS, DEPTH = "log_blur", "log_focus", "depth"
@@ -34,16 +35,19 @@ class WidenOptions:
     - `blur`: the first angle of the circle of confusion far from the focus, radians: its standard deviation. It is
       above 0, and so is its gradient.
     - `rate`: first rate of both logarithms; it falls to a hundredth.
+    - `filter`: of the renderings; see `render`.
 
     Raises InputError for numbers out of range.
     """
 
     blur: float = 1e-2
     rate: float = 5e-2
+    filter: str = "point"
 
     def __post_init__(self) -> None:
         check_number("blur", self.blur, above=0)
         check_number("rate", self.rate, above=0)
+        check_filter(self.filter)
 
 
 class Widen(ViewModel):
@@ -69,6 +73,7 @@ class Widen(ViewModel):
         options = options or WidenOptions()
         if depths.ndim != 1 or not len(depths) or not bool((depths > 0).all() & depths.isfinite().all()):
             raise InputError(f"depths: expected numbers [N] above 0, got {list(depths.shape)}")
+        self.options = options
         start = depths.detach().float()
         rate = Rate(options.rate, options.rate / 100)
         super().__init__(
@@ -87,11 +92,13 @@ class Widen(ViewModel):
     def gaussians(self, seen: SeenViews, cameras: Camera, gaussians: Gaussians) -> Gaussians:
         """Return the Gaussians [W, K] as the cameras see them."""
         view = cameras.viewmats.to(gaussians.means)
-        z = (gaussians.means @ view[:, :3, :3].mT + view[:, None, :3, 3])[..., 2].clamp_min(cameras.near)
+        places = (gaussians.means @ view[:, :3, :3].mT + view[:, None, :3, 3]).unbind(-1)
+        z = cameras.projection.depth(*places).clamp_min(cameras.near)
         widths = z * self.angles(seen, z)
         focal = torch.stack([torch.as_tensor(each, dtype=z.dtype) for each in (cameras.fx, cameras.fy)]).mean(0).to(z)
-        # What the renderer adds to every splat, as a width in the world.
-        filtered = EPS2D * (z / (focal[:, None] if focal.ndim else focal)).square()
+        # The variance that the renderer adds to every splat, in the world; the filter "mip" makes up for it.
+        added = EPS2D if self.options.filter == "point" else 0.0
+        filtered = added * (z / (focal[:, None] if focal.ndim else focal)).square()
         return widened(gaussians, widths, cameras.directions(gaussians.means).to(z), filtered)
 
     def found(self) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:

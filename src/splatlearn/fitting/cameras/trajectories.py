@@ -100,6 +100,7 @@ def expose(
     rule: Rule = "midpoint",
     linear_light: bool = True,
     background: Background = "black",
+    filter: str = "point",
 ) -> Float[Tensor, "C H W"]:
     """Render what a camera that moves leaves in a photograph: the mean of n sharp pictures.
 
@@ -107,6 +108,7 @@ def expose(
     - `n`: of instants; as many as the pixels by which the picture moves are enough for details of a pixel. For n = 1
       the picture is the one in the middle of the exposure.
     - `linear_light`: average amounts of light, as a sensor does; otherwise display colours.
+    - `background`, `filter`: see `render`.
 
     Source: BAD-Gaussians (arXiv 2403.11831), equation 6, with mid-points and in linear light.
     """
@@ -114,10 +116,10 @@ def expose(
     if motions.ndim != 3 or camera.batch_shape:
         raise InputError("trajectory, camera: expected those of one camera, got a batch")
     viewmats = motions.to(camera.viewmats) @ camera.viewmats
+    cameras = replace(camera, viewmats=viewmats[0] if n == 1 else viewmats)
+    color = render(gaussians, cameras, background, depth=False, check=False, filter=filter).color
     if n == 1:
-        return render(gaussians, replace(camera, viewmats=viewmats[0]), background, depth=False, check=False).color
-    cameras = replace(camera, viewmats=viewmats)
-    color = render(gaussians, cameras, background, depth=False, check=False).color
+        return color
     return exposed(color, n, linear_light)[0]
 
 

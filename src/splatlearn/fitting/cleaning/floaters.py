@@ -68,11 +68,15 @@ class Floaters:
 
 
 def find_floaters(
-    gaussians: Gaussians, cameras: Iterable[Camera] = (), options: FloaterOptions | None = None
+    gaussians: Gaussians,
+    cameras: Iterable[Camera] = (),
+    options: FloaterOptions | None = None,
+    filter: str = "point",
 ) -> Floaters:
     """Find the Gaussians [K] of a scene that hang in space, and those that no camera sees.
 
     - `cameras`: single ones, of any sizes; without them nothing counts as unseen.
+    - `filter`: that the scene was fitted with; see `render`.
 
     A Gaussian is alone if its mean distance to its solid neighbours is far above that of the others, and its own size
     does not reach half as far: large Gaussians of a background stand apart but touch. `gaussians.select(found.kept)`
@@ -81,7 +85,7 @@ def find_floaters(
     options = options or FloaterOptions()
     with torch.no_grad():
         alone = _alone(gaussians, options)
-        weights = largest_weights(gaussians, cameras)
+        weights = largest_weights(gaussians, cameras, filter)
         unseen = torch.zeros_like(alone) if weights is None else weights < options.least_weight
     return Floaters(alone, unseen)
 
@@ -103,16 +107,21 @@ def neighbour_means(
     return np.where(own, 0.0, distances).sum(axis=1) / max(1, most - 1)
 
 
-def largest_weights(gaussians: Gaussians, cameras: Iterable[Camera]) -> Float[Tensor, " K"] | None:
+def largest_weights(
+    gaussians: Gaussians, cameras: Iterable[Camera], filter: str = "point"
+) -> Float[Tensor, " K"] | None:
     """Return the largest blending weight T·α of each Gaussian [K] over all pixels of the cameras; None without cameras.
 
     Raises BackendError where no compiled kernel collects weights.
     """
     largest: Tensor | None = None
     for camera in cameras:
-        if scene_backend(gaussians, camera) is None:
-            raise BackendError("cameras: expected a compiled renderer that collects weights, found none for the device")
-        info = render(gaussians, camera, "black", depth=False, check=False, info=("weights",)).info
+        if scene_backend(gaussians, camera, filter=filter) is None:
+            raise BackendError(
+                f"cameras: expected a compiled renderer that collects weights with the filter {filter!r}, found none "
+                f"for {gaussians.means.device.type}; move the Gaussians to the CPU"
+            )
+        info = render(gaussians, camera, "black", depth=False, check=False, info=("weights",), filter=filter).info
         assert info is not None and info.weight_maxima is not None
         largest = torch.zeros_like(gaussians.opacities) if largest is None else largest
         largest[info.ids] = torch.maximum(largest[info.ids], info.weight_maxima)

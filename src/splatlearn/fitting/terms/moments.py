@@ -39,22 +39,25 @@ class Moments:
         return (self.alpha * self.second - self.first.square()).clamp_min(0.0)
 
 
-def depth_moments(gaussians: Gaussians, cameras: Camera, backend: str = "auto") -> Moments:
+def depth_moments(gaussians: Gaussians, cameras: Camera, backend: str = "auto", filter: str = "point") -> Moments:
     """Render the moments for cameras [V], with gradients to all parameters but colours.
 
-    Inverse depths are those of means, as `Rendering.depth` has depths of means. Means at or behind a camera's near
-    plane are not drawn, whatever their inverse depth.
+    - `backend`, `filter`: see `render`; the filter is that of the pictures.
+
+    Inverse depths are those of means, as `Rendering.depth` has depths of means: of panoramas, distances. Means at or
+    behind a camera's near plane are not drawn; their inverse depths are cut there.
     """
     views = range(cameras.batch_shape[0])
-    shown = [_one(gaussians, cameras[view : view + 1], backend) for view in views]
+    shown = [_one(gaussians, cameras[view : view + 1], backend, filter) for view in views]
     alpha, first, second = (torch.cat(parts) for parts in zip(*shown, strict=True))
     return Moments(alpha, first, second)
 
 
-def _one(gaussians: Gaussians, camera: Camera, backend: str) -> tuple[Tensor, Tensor, Tensor]:
+def _one(gaussians: Gaussians, camera: Camera, backend: str, filter: str) -> tuple[Tensor, Tensor, Tensor]:
     """Alpha and both sums of one view: inverse depths are the Gaussians' colours, so that each view has its own."""
-    axis, shift = camera.viewmats[0, 2, :3].to(gaussians.means), camera.viewmats[0, 2, 3].to(gaussians.means)
-    inverse = 1.0 / (gaussians.means @ axis + shift).clamp_min(camera.near)
+    view = camera.viewmats[0].to(gaussians.means)
+    x, y, z = (gaussians.means @ view[:3, :3].T + view[:3, 3]).unbind(-1)
+    inverse = 1.0 / camera.projection.depth(x, y, z).clamp_min(camera.near)
     flat = replace(gaussians, sh=None, colors=torch.stack([inverse, inverse.square()], dim=-1))
-    rendering = render(flat, camera, (0.0, 0.0), backend, depth=False, check=False)
+    rendering = render(flat, camera, (0.0, 0.0), backend, depth=False, check=False, filter=filter)
     return rendering.alpha, rendering.color[:, 0], rendering.color[:, 1]

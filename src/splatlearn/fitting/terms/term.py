@@ -29,7 +29,7 @@ class TermInputs:
     - `gaussians` [K] and their `rendering`, with gradients. The rendering has a depth if a term asks for it.
     - `cameras` [V], `targets` [V, 3 or 4, H, W], `masks` [V, H, W] or None, `background`: as `SceneFit.step` has them.
     - `depth`: known depths of the views, None where there are none.
-    - `draws`: the random numbers of the step; `backend`: of further renderings.
+    - `draws`: the random numbers of the step; `backend`, `filter`: of further renderings.
     """
 
     number: int
@@ -43,11 +43,12 @@ class TermInputs:
     depth: DepthTargets | None
     draws: Draws
     backend: str = "auto"
+    filter: str = "point"
 
     @cached_property
     def moments(self) -> Moments:
         """Moments of inverse depths along each ray: one more rendering, made when it is first asked for."""
-        return depth_moments(self.gaussians, self.cameras, self.backend)
+        return depth_moments(self.gaussians, self.cameras, self.backend, self.filter)
 
 
 @runtime_checkable

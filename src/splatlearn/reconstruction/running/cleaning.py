@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
-import torch
-
-from splatlearn.captures import Photographs
 from splatlearn.core.cameras import Camera
 from splatlearn.fitting.cleaning.floaters import find_floaters
 from splatlearn.fitting.scene_fit import SceneFit
@@ -21,11 +18,8 @@ def removes_floaters_after(step: int, steps: int) -> bool:
     return step in {max(1, round(share * steps)) for share in REMOVED_AT}
 
 
-def remove_floaters(fit: SceneFit, photographs: Photographs) -> int:
-    """Remove the floaters of a fit, seen from all its photographs; returns how many."""
+def remove_floaters(fit: SceneFit, cameras: Iterable[Camera]) -> int:
+    """Remove the floaters of a fit, seen by the cameras of its photographs; returns how many."""
     gaussians = fit.gaussians().detach()
-    return fit.keep(find_floaters(gaussians, _cameras(photographs, gaussians.means.device)).kept)
-
-
-def _cameras(photographs: Photographs, device: torch.device) -> Iterator[Camera]:
-    return (on_device(photographs.camera(index), device) for index in range(len(photographs)))
+    here = (on_device(each, gaussians.means.device) for each in cameras)
+    return fit.keep(find_floaters(gaussians, here, filter=fit.filter).kept)

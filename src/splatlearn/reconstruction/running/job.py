@@ -214,7 +214,8 @@ class _Reconstruction:
         result = self.fit.step_on(batches_of(targets, self._background(progress.step), grid, self.device))
         cleaned = 0
         if self.recipe.terms.remove_floaters and removes_floaters_after(progress.step + 1, self.recipe.schedule_steps):
-            cleaned = remove_floaters(self.fit, self.training)
+            given = (self.training.camera(index) for index in range(len(self.training)))
+            cleaned = remove_floaters(self.fit, self.corrections.placed(given))
         self.progress = replace(
             progress,
             step=progress.step + 1,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
 import numpy as np
 import torch
 from jaxtyping import Float, Float64
 
 from splatlearn.captures import Photographs
+from splatlearn.core.cameras import Camera
 from splatlearn.core.gaussians import Gaussians
-from splatlearn.fitting.cameras.defocus import Widen
+from splatlearn.fitting.cameras.defocus import Widen, WidenOptions
 from splatlearn.fitting.cameras.poses import PoseDeltas, PoseRates
 from splatlearn.fitting.cameras.shake import Shake, ShakeOptions
 from splatlearn.fitting.exposure.affine import AffineColors
@@ -42,7 +46,7 @@ class ViewCorrections:
         if options.shake != "none" and options.exposures > 1:
             self.shake = Shake(len(views), EXTENT, ShakeOptions(options.shake, options.exposures), seed)
         if options.defocus:
-            self.widen = Widen(typical_depths(start, photographs))
+            self.widen = Widen(typical_depths(start, photographs), WidenOptions(filter=recipe.scene.filter))
         colors = None if options.exposure == "none" else EXPOSURES[options.exposure](len(views))
         models = self.poses, self.shake, self.widen, colors
         self.models: tuple[ViewModel, ...] = tuple(each for each in models if each is not None)
@@ -56,6 +60,12 @@ class ViewCorrections:
     def cameras(self) -> dict[str, Float64[np.ndarray, "4 4"]]:
         """The refined poses in the frame of the given ones, by names of photographs; none if they are not refined."""
         return {} if self.poses is None else dict(zip(self.names, self.poses.settled(), strict=True))
+
+    def placed(self, cameras: Iterable[Camera]) -> Iterator[Camera]:
+        """The cameras of all photographs, in order, where they are in the frame of the fit."""
+        fitted = None if self.poses is None else torch.from_numpy(self.poses.fitted())
+        for index, camera in enumerate(cameras):
+            yield camera if fitted is None else replace(camera, viewmats=fitted[index].to(camera.viewmats))
 
     def findings(self) -> dict[str, dict[str, float]]:
         """What the models found, means and largest values, by the names of models; nothing of those that are not there.
@@ -86,11 +96,12 @@ def typical_depths(gaussians: Gaussians, photographs: Photographs) -> Float[torc
     for index in range(len(photographs)):
         camera = photographs.camera(index)
         x, y, z = (means @ camera.viewmats[:3, :3].T + camera.viewmats[:3, 3]).unbind(-1)
-        ahead = z > camera.near
-        u, v = camera.projection.project(x, y, z.clamp_min(camera.near), camera.lens(z))
+        depths = camera.projection.depth(x, y, z)
+        ahead = depths > camera.near
+        u, v = camera.projection.project(x, y, torch.where(ahead, z, camera.near), camera.lens(z))
         inside = ahead & (u > 0) & (u < camera.width) & (v > 0) & (v < camera.height)
-        depths = z[inside] if bool(inside.any()) else z[ahead]
-        found.append(float(depths.median()) if len(depths) else EXTENT)
+        chosen = depths[inside] if bool(inside.any()) else depths[ahead]
+        found.append(float(chosen.median()) if len(chosen) else EXTENT)
     return torch.tensor(found)
 
 
