@@ -183,10 +183,10 @@ class SceneFit:
         if not found.is_finite and (removed := self._remove_broken()):
             found = self._descend(number, batches)
         self.done = number
-        if self.robust is not None:
-            self.robust.commit()
         if not found.is_finite:
             return StepResult(found.loss, Edits(), removed, skipped=True, terms=found.terms)
+        if self.robust is not None:
+            self.robust.commit()
         rates = schedule.rates
         self.optimizer.rates = rates.at(number, schedule.steps, self.extent, self.optimizer.parameters)
         self.optimizer.step()

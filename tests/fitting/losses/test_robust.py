@@ -18,6 +18,7 @@ from splatlearn.fitting.losses.robust import RobustOptions, RobustWeights
 from splatlearn.fitting.scene_fit import SceneFit
 from splatlearn.fitting.scene_schedule import SceneSchedule
 from splatlearn.fitting.strategies.default import DefaultOptions, DefaultStrategy
+from splatlearn.fitting.views.view_batch import ViewBatch
 from splatlearn.rendering import render
 
 
@@ -138,6 +139,17 @@ def test_photographs_without_passers_by_lose_little() -> None:
         fitted = fit_of(clean, robust, 480).gaussians().detach()
         scores.append(float(psnr(render(fitted, held_out, "black", depth=False).color, wanted).mean()))
     assert scores[1] >= scores[0] - 0.5, scores
+
+
+def test_a_step_without_an_update_leaves_no_residual() -> None:
+    """Its first batch is finite, its second is not."""
+    pictures, cameras = pictures_of(room(), orbit(9, 48)).float() / 255, orbit(9, 48)
+    robust = RobustWeights()
+    fit = fit_of(pictures, robust, 12, 2)
+    before = robust.typical
+    broken = torch.full_like(pictures[:1], torch.nan)
+    result = fit.step_on([ViewBatch(cameras[:1], 1 - pictures[:1]), ViewBatch(cameras[1:2], broken)])
+    assert result.skipped and before is not None and robust.typical == before
 
 
 def test_a_robust_fit_goes_on_with_the_same_bits() -> None:
