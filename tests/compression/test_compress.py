@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from files.clouds import random_cloud
-from splatlearn.compression import Compressed, compress, kept_share, significance, surrounding_cameras
+from splatlearn.compression import Compressed, compress, kept_share, search, significance, surrounding_cameras
 from splatlearn.compression.search import bytes_in
 from splatlearn.core.cameras import Camera
 from splatlearn.core.gaussians import Gaussians
@@ -69,15 +69,21 @@ def test_the_best_are_kept_in_their_order() -> None:
     assert kept_share(cloud, scores, 0.01).count == 1
 
 
+@pytest.fixture(autouse=True)
+def few_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer files are tried, which takes less time."""
+    monkeypatch.setattr(search, "SHARES", (1.0, 0.55))
+
+
 @pytest.fixture(scope="module")
 def scene() -> Gaussians:
-    return random_cloud(torch.Generator().manual_seed(0), 1500, 2)
+    return random_cloud(torch.Generator().manual_seed(0), 600, 1)
 
 
 def test_within_a_budget(scene: Gaussians, tmp_path: Path) -> None:
     cameras = small_cameras(scene)
     previous = 0.0
-    for budget in (8_000, 14_000, 22_000):
+    for budget in (3_500, 5_000, 8_000):
         found = compress(scene, budget, cameras=cameras, antialiased=True)
         assert 0.85 * budget < found.bytes <= budget
         assert found.psnr > previous
