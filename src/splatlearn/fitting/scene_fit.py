@@ -37,11 +37,11 @@ from splatlearn.rendering.compositing import Background
 class StepResult:
     """The result of a step.
 
-    - `loss`: of the pictures, before the step, without what the strategy and the terms add.
+    - `loss`: of the pictures, before the step, without the terms and the strategy's regularisers.
     - `edits`: of the strategy.
     - `removed`: the number of Gaussians that were removed since they were not finite.
     - `skipped`: whether nothing was moved since the loss, or a term, was not finite.
-    - `terms`: what each term adds to the loss, by name.
+    - `terms`: the weighted terms of the loss, by name.
     """
 
     loss: float
@@ -63,9 +63,9 @@ class _Comparison(NamedTuple):
 
 @dataclass
 class _Descent:
-    """What a step has found before it moves anything; the gradients are those of the parameters.
+    """Loss and terms of a step before anything is moved; the gradients are with the parameters.
 
-    - `loss`: the mean over views; `terms`: what is added to it, by name.
+    - `loss`: the mean over views; `terms`: the weighted terms, by name.
     - `is_finite`: whether all of them are.
     """
 
@@ -75,7 +75,7 @@ class _Descent:
     is_finite: bool = True
 
     def add(self, loss: Tensor, terms: Mapping[str, Tensor]) -> None:
-        """Add what a batch of views has found."""
+        """Add the loss and the terms of a batch of views."""
         self.loss += float(loss.detach())
         for name, each in terms.items():
             self.terms[name] = self.terms.get(name, 0.0) + float(each.detach())
@@ -90,11 +90,12 @@ class SceneFit:
       `camera_extent`.
     - `strategy`: when Gaussians are added, split, moved and removed; it belongs to this fit.
     - `schedule`: see `SceneSchedule`.
-    - `terms`: what is added to the loss of the pictures; see `Term`. They belong to this fit.
-    - `view_models`: what each photograph has of its own, from the scene to the photograph; see `ViewModel`. A term sees
+    - `terms`: further terms of the loss; see `Term`. They belong to this fit.
+    - `view_models`: models of single photographs, from the scene to the photograph; see `ViewModel`. A term sees
       the pictures before it; where a model renders several instants of a view, the middle one.
-    - `robust`: which pixels count less since something passed by; it belongs to this fit. None: all count alike.
-    - `sky`: what lies behind the Gaussians, learned with them; it belongs to this fit. Backgrounds are then black.
+    - `robust`: weights of pixels that discount passers-by; it belongs to this fit. None: all count alike.
+    - `sky`: the background by direction, learned with the Gaussians; it belongs to this fit. The backgrounds of batches
+      are then ignored.
     - `smoothing`: the least widths of Gaussians, with the filter "mip"; it belongs to this fit. None: "point".
 
     A step is a function of the state, the pictures and the seed: a fit that goes on from `state_dict` makes the same
@@ -168,8 +169,9 @@ class SceneFit:
     def step_on(self, batches: Sequence[ViewBatch]) -> StepResult:
         """Move the Gaussians by one step towards the pictures of all batches, which may differ in size.
 
-        The loss is the mean over all views, whatever their sizes, and so is its gradient. Batches are rendered one
-        after the other, and their gradients added in this order, so that there is never more than one beside the sum.
+        The loss is the mean over all views, each of which counts the same at any size, and so is its gradient. Batches
+        are rendered one after the other, and their gradients added in this order, so that there is never more than one
+        beside the sum.
         Raises as `step` does, and InputError for no batch, and for a grid in a fit with terms or view models.
         """
         self._check(batches)

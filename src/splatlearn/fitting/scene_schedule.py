@@ -71,7 +71,7 @@ class SceneRates:
 
 @dataclass(frozen=True)
 class SceneSchedule:
-    """What a step does as a function of its number; the defaults are those of 3D Gaussian Splatting.
+    """The choices of a step as functions of its number; the defaults are those of 3D Gaussian Splatting.
 
     - `steps`: after which means have their last rate; a fit may go on after them.
     - `rates`: Adam's, see `SceneRates`.
@@ -80,7 +80,7 @@ class SceneSchedule:
     - `ssim_weight`: λ of the loss (1 − λ)·L1 + λ·(1 − SSIM).
     - `selective`: do not move Gaussians that no picture of a step sees (see `GaussianAdam`).
     - `backend`: see `splatlearn.rendering`.
-    - `seed`: of all that is drawn, in [0, 2**64).
+    - `seed`: of all random numbers, in [0, 2**64).
 
     Raises InputError for numbers out of range.
     """

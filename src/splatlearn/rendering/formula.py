@@ -39,11 +39,11 @@ and f = √(fx · fy) pixels per radian, as by a pinhole camera that looks strai
     conic   = (M Mᵀ + EPS2D · I)⁻¹
     d       = f · (e₁ᵀr, e₂ᵀr) / mᵀr              for the direction r of a pixel's centre, where mᵀr > FACING
 
-Near, far and the order are by |t|. The filter is round in angle: the picture is a function on the sphere, whatever is
-up, and its values at the directions of pixels are what is drawn. (360-GS, Bai et al. 2024, section 3.2, and optimal
-projection, Huang et al. 2024. A Gaussian in the plane of the picture's pixels errs by the square of its angle: 1 % for
-10°, 4 % for 20°, and without bound at the poles. In its own tangent plane it errs no more than before a pinhole camera
-that looks at it, so no Gaussian need be split.)
+Near, far and the order are by |t|. The filter is round in angle: the picture is a function on the sphere,
+for any orientation of the camera, and its values at the directions of pixels are drawn. (360-GS, Bai et al. 2024,
+section 3.2, and optimal projection, Huang et al. 2024. A Gaussian in the plane of the picture's pixels errs by the
+square of its angle: 1 % for 10°, 4 % for 20°, and without bound at the poles. In its own tangent plane it errs no more
+than before a pinhole camera that looks at it, so no Gaussian need be split.)
 """
 
 ALPHA_MAX = 0.999
@@ -62,7 +62,7 @@ COMPENSATION_MIN = 1e-12
 """Lower clamp of the ratio of determinants by whose root the filter "mip" multiplies opacities; below it none shows."""
 
 FILTERS = ("point", "mip")
-"""What a pixel integrates: see above."""
+"""Names of the filters of pixels: see above."""
 
 JACOBIAN_LIMIT = 1.3
 """The Jacobian is taken at most this many half-images off the axis, as in 3D Gaussian splatting."""

@@ -49,9 +49,9 @@ class Rendering:
 
 
 INFO = ("weights", "absgrad")
-"""What `render` collects on request beside what costs nothing."""
+"""Quantities that `render` collects only on request, since they cost time."""
 STRIDED = ("cpu",)
-"""Backends whose way for scenes renders grids of pixels, but for panoramas, whose pixels are no affine picture."""
+"""Backends whose way for scenes renders grids of pixels; panoramas are excluded, since their lens is not affine."""
 
 
 def render(

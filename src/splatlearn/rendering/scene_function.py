@@ -21,7 +21,7 @@ WEIGHTS = 3
 
 @dataclass(eq=False)
 class SceneInfo:
-    """What is known of the N pairs of a view and a Gaussian that it sees, ordered by view and then by Gaussian.
+    """Quantities of the N pairs of a view and a Gaussian that it sees, ordered by view and then by Gaussian.
 
     - `ids` [N]: the place of the Gaussian in its set; `view_ids` [N]: the place of the picture, counted over all
       leading axes.
@@ -58,7 +58,7 @@ class Seen(NamedTuple):
 
 
 class Report:
-    """What a call collects beside its pictures; the backward pass adds to `info`.
+    """Quantities that a call collects beside its pictures; the backward pass adds to `info`.
 
     - `scene`: the module of the backend that renders; `wanted`: the names of what costs something, None for no `info`.
     - `stride`: pixels of the whole picture for one of the picture that is rendered; `info` counts in the former.

@@ -18,7 +18,7 @@ from splatlearn.core.cameras.models import CameraModel, Lens, Pixels, Points, re
 POLE = 1e-6
 """Sine of the angle to the vertical below which a direction has no east."""
 FULL_TURN = 1e-4
-"""By how much the pixels of a full turn may differ from the width of the picture, relative."""
+"""Relative tolerance between the pixels of a full turn and the width of the picture."""
 
 
 @register_camera_model
@@ -64,7 +64,7 @@ class Panorama(CameraModel):
         lens: Lens,
         limit: float = math.inf,
     ) -> tuple[Tensor, Tensor]:
-        """Return J M at the place itself, whatever the limit: pixels of longitude grow by 1/cos of the latitude."""
+        """Return J M at the place itself; `limit` is ignored. Pixels of longitude grow by 1/cos of the latitude."""
         level, forward = _level(x, y, z)
         distance = torch.stack([level, y], dim=-1).norm(dim=-1)
         frames = tangent_frames(torch.stack([x, y, forward], dim=-1))

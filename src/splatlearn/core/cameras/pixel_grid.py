@@ -21,8 +21,8 @@ Picture = TypeVar("Picture", Tensor, np.ndarray)
 class PixelGrid:
     """Every `stride`-th pixel of a picture in each direction, from column `left` and row `top` on.
 
-    The stride² grids of a picture, one for each offset, tile it. A pixel of a grid has the centre, and shows what it
-    shows in the whole picture: a Gaussian keeps its footprint and its filter (dilated rendering, Turbo-GS,
+    The stride² grids of a picture, one for each offset, tile it. A pixel of a grid has the centre and the
+    colour that it has in the whole picture: a Gaussian keeps its footprint and its filter (dilated rendering, Turbo-GS,
     arXiv 2412.13547). A smaller picture of the same view is something else: its pixels integrate more.
 
     Raises InputError for a stride below 1, and for offsets that are not in [0, stride).

@@ -14,7 +14,7 @@ from torch import Tensor
 ROUNDS = 5
 """A fit moves pixels out of the clipped ranges, and the next fit sees them."""
 CLIPPED = 0.5 / 255
-"""Colours that are this near to 0 or 1 say nothing of light, and are left out of a fit."""
+"""Colours that are this near to 0 or 1 may be clipped, and are left out of a fit."""
 
 
 @torch.no_grad()

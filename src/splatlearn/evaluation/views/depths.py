@@ -1,4 +1,4 @@
-"""How far rendered depths are from known ones."""
+"""Errors of rendered depths at places with known depths."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class DepthScore:
 def score_depth(
     rendering: Rendering, known: DepthTargets, unit: float = 1.0, mask: Float[Tensor, "H W"] | None = None
 ) -> DepthScore | None:
-    """Compare the depth map of one view, which was rendered without a batch axis, with what is known.
+    """Compare the depth map of one view, which was rendered without a batch axis, with known depths.
 
     - `known`: of this view alone.
     - `unit`: units of the capture's world for a unit of the rendering.

@@ -113,8 +113,8 @@ def score_views(
     - `gaussians` [K]: in the world of the photographs' cameras.
     - `background`: of the renderings, and of transparent photographs.
     - `seen`: called with each photograph and its rendering, colours cut to [0, 1].
-    - `known`: returns what is known of the depths of a photograph; `unit`: units of the capture's world for one here.
-    - `sky`: what lies behind the Gaussians, in place of the background.
+    - `known`: returns the known depths of a photograph; `unit`: units of the capture's world for one here.
+    - `sky`: the background by direction, in place of `background`.
     - `filter`: that the Gaussians were fitted with; see `render`.
 
     Pixels of a panorama weigh by their solid angle in all scores (the PSNR is then WS-PSNR, Sun et al. 2017), so that

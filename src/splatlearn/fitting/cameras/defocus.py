@@ -58,7 +58,7 @@ class Widen(ViewModel):
     - `options`: see `WidenOptions`.
 
     A point at depth z has a circle of confusion whose standard deviation is the angle `a·|1/z − 1/z_f|·z_0`:
-    z_f is the depth in focus and z_0 that of `depths`, which makes a the angle of what is far away. This is added in
+    z_f is the depth in focus and z_0 that of `depths`, which makes a the angle far from the focus. This is added in
     quadrature to each Gaussian as the camera sees it: scales become √(scales² + s²) for the width s that the angle has
     at its depth, which keeps axes and turns, since s²·I has the eigenvectors of every covariance. Opacities fall as the
     areas grow, so that a Gaussian gives as much light as before. Scenes are sharp as they are rendered without it.

@@ -26,7 +26,7 @@ SCALES = (8, 4, 2, 1)
 SMALLEST = 24
 """Pixels of the longer side below which no photograph is scaled down."""
 FIRST, LAST = 0.5, 0.02
-"""Adam's first and last step of each size, in pixels of that size by which a camera's turn moves the picture."""
+"""Adam's first and last rate at each size, in pixels of that size by which a camera's turn moves the picture."""
 COVERED = 0.5
 """Opacity of a pixel from which on its depth counts."""
 

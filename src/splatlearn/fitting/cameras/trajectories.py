@@ -1,4 +1,4 @@
-"""The way of a camera while its shutter is open, and the picture that it leaves.
+"""Trajectories of a camera while its shutter is open, and the picture of such an exposure.
 
 Letters in shapes: P knots, n instants.
 """
@@ -102,10 +102,10 @@ def expose(
     background: Background = "black",
     filter: str = "point",
 ) -> Float[Tensor, "C H W"]:
-    """Render what a camera that moves leaves in a photograph: the mean of n sharp pictures.
+    """Render the photograph of a moving camera: the mean of n sharp pictures.
 
     - `trajectory`: of one camera; `camera`: its pose before the motion.
-    - `n`: of instants; as many as the pixels by which the picture moves are enough for details of a pixel. For n = 1
+    - `n`: number of instants; one for each pixel by which the picture moves suffices for details of a pixel. For n = 1
       the picture is the one in the middle of the exposure.
     - `linear_light`: average amounts of light, as a sensor does; otherwise display colours.
     - `background`, `filter`: see `render`.

@@ -11,9 +11,9 @@ from splatlearn.fitting.views.view_rows import Rate, ViewRows
 
 MATRIX = "matrix"
 RATE = Rate(1e-2, 1e-3)
-"""Of Adam. A row moves in the steps of its own photograph alone, some tens of times in a fit."""
+"""Learning rate of maps, for Adam. A row moves only in the steps of its photograph, some tens of times in a fit."""
 HELD = 1.0
-"""Weight of the square of the mean change over all photographs, which no picture shows: the scene takes it."""
+"""Weight of the square of the mean change over all photographs, which the colours of the scene can take over."""
 
 
 def changed(color: Float[Tensor, "V 3 *P"], change: Float[Tensor, "V 3 4 *#P"]) -> Float[Tensor, "V 3 *P"]:
@@ -29,8 +29,8 @@ class AffineColors(ViewModel):
 
     - `count`: N, the number of photographs.
 
-    Maps start as the identity, and are stored as their difference from it. That all photographs change alike says
-    nothing of them: a penalty holds the mean of all differences near 0.
+    Maps start as the identity, and are stored as their difference from it. A change that all photographs share
+    belongs to the scene: a penalty holds the mean of all differences near 0.
     """
 
     name = "affine"

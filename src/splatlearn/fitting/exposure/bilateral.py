@@ -19,7 +19,7 @@ GRID = "grid"
 CELLS = (8, 16, 16)
 """Cells along brightness, down and across."""
 GRID_RATE = Rate(1e-3, 1e-4)
-"""Of Adam; a tenth of that of the map that a photograph has on the whole."""
+"""Learning rate of cells, for Adam: a tenth of that of the photograph's one affine map."""
 SMOOTH = 10.0
 """Weight of the total variation, as published."""
 LUMA = (0.299, 0.587, 0.114)
@@ -52,8 +52,8 @@ class BilateralGrid(ViewModel):
     """Affine maps of colours on a grid of 8 × 16 × 16 cells (brightness, down, across) for each photograph.
 
     For light that changes within a photograph, vignettes, and the tone curves of phones. A grid has 24,576 numbers, so
-    that neighbouring cells are held together by their total variation. What all cells of a photograph have in common is
-    one affine map beside the grid, which moves faster (`AffineColors`).
+    that neighbouring cells are held together by their total variation. A change that all cells of a photograph share
+    is one affine map beside the grid, with a higher rate (`AffineColors`).
 
     - `count`: N, the number of photographs; `rate`, `grid_rate`: of the maps and of the cells.
     - `smooth`: weight of the total variation of the grids that a step sees.

@@ -1,4 +1,4 @@
-"""What cameras say of a scene: its extent, its middle, and where Gaussians may start without points."""
+"""The extent and the middle of a scene from its cameras, and random first Gaussians in view of them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """First Gaussians of an object from its silhouettes: the visual hull, with the colours of the photographs.
 
-The hull is what no silhouette excludes (Laurentini 1994): a grid of points in a cube is carved by one view after the
-other, and the points at its surface remain.
+The hull is the set of points that no silhouette excludes (Laurentini 1994): a grid of points in a cube is carved by one
+view after the other, and the points at its surface remain.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from splatlearn.core.numbers import check_number, check_whole
 INSIDE = 0.5
 """Opacity of a pixel from which it belongs to the silhouette."""
 SEEN = 0.5
-"""Share of the views that must have a point in their pictures for it to stay: the others say nothing of it."""
+"""Share of the views that must have a point in their pictures for it to stay."""
 
 
 @dataclass(frozen=True, eq=False)
 class Silhouette:
-    """What one view knows of an object.
+    """The silhouette and the colours of an object in one view.
 
     - `camera`: one camera of H × W pixels.
     - `opacity` [H, W]: in [0, 1], of the object.

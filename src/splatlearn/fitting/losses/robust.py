@@ -1,4 +1,4 @@
-"""Weights of pixels for photographs in which something passed by: what stays far from the rendering counts less."""
+"""Weights of pixels for photographs with passers-by: pixels that stay far from the rendering count less."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class RobustWeights:
     """Weights (1 + (r / (s·t))²)⁻² of residuals r, t being the typical residual of the last steps and s its factor.
 
     They are those of a Geman-McClure loss with iteratively reweighted least squares, for residuals that are averaged
-    over squares, since what passes by covers many pixels. The scale follows the fit, so that coarse first renderings
+    over squares, since passers-by cover many pixels. The scale follows the fit, so that coarse first renderings
     leave out nothing, and photographs without passers-by hardly anything.
 
     Source: Geman and McClure 1987; Sabour et al. 2023 (RobustNeRF), section 4, for the smoothing of residuals over

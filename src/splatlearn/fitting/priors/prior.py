@@ -20,14 +20,14 @@ ENDINGS = (".npy", ".png")
 FEWEST = 8
 """Known depths that an alignment needs."""
 ROUNDS = 20
-"""Of reweighted least squares."""
+"""Number of iterations of reweighted least squares."""
 
 
 @dataclass(frozen=True, eq=False)
 class PriorMap:
-    """What a prior says of one photograph, up to a scale and a shift.
+    """Depths of one photograph from a prior, up to a scale and a shift.
 
-    - `values` [H, W]: of the photograph's size; 0 or less where it says nothing.
+    - `values` [H, W]: of the photograph's size; 0 or less where it has no depth.
     - `kind`: "inverse" for inverse depths (disparities), which most networks give, "depth" for depths.
     - `confidence` [H, W]: at least 0; None: all count alike.
     """
@@ -42,7 +42,7 @@ class DepthPrior(Protocol):
     """Anything that is called with a photograph and returns a map of it, or None: a network, a folder, a sweep."""
 
     def __call__(self, photo: Photo) -> PriorMap | None:
-        """Return what is known of a photograph."""
+        """Return the map of a photograph, or None if the prior has none."""
         ...
 
 

@@ -1,1 +1,1 @@
-"""What lies behind a scene, by direction: the sky of captures outdoors."""
+"""Backgrounds of a scene as functions of direction: the sky of outdoor captures."""

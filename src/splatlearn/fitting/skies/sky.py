@@ -24,9 +24,9 @@ from splatlearn.fitting.optimizers.gaussian_adam import GaussianAdam
 from splatlearn.rendering import Rendering
 
 ROWS = 64
-"""Of a sky; it has twice as many columns."""
+"""Number of rows of a sky's picture, which has two columns for each row."""
 RATE = 0.01
-"""Adam's, of colours."""
+"""Learning rate of colours, for Adam."""
 WIDTH = 0.75
 """Standard deviation of a far Gaussian in distances to its neighbours: wider ones blur, narrower ones leave gaps."""
 FIRST = 0.5
@@ -37,7 +37,7 @@ class Sky:
     """Colours by direction.
 
     - `picture` [3, R, 2R]: in [0, 1]; by default R rows of grey.
-    - `rate`: Adam's. Directions that no view of a step shows keep their colours and moments.
+    - `rate`: learning rate of Adam. Directions that no view of a step shows keep their colours and moments.
 
     Raises InputError for another shape.
     """
@@ -118,13 +118,13 @@ class Sky:
     def gaussians(
         self, middle: Float[np.ndarray, " 3"], radius: float, count: int = 8192, degree: int = 0
     ) -> Gaussians:
-        """Return the sky as far Gaussians [count] with `sh`, for what has no sky, such as splat files.
+        """Return the sky as distant Gaussians [count] with `sh`, for splat files and pages, which have no sky.
 
         - `middle`, `radius`: of a sphere on which they lie, world units; it should stand far beyond the scene.
         - `degree`: of the harmonics, which are 0 above degree 0.
 
-        They lie on a spiral of equal areas. A camera at the middle sees the
-        sky up to what lies between them; one that moves by a hundredth of the radius, turned by half a degree.
+        They lie on a spiral of equal areas. A camera at the middle sees the sky, interpolated between them; to a camera
+        that has moved by a hundredth of the radius it appears turned by half a degree.
         """
         check_number("radius", radius, above=0)
         check_whole("count", count, 16)

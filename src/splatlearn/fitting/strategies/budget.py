@@ -1,4 +1,4 @@
-"""How many Gaussians a fit has at a step: Turbo-GS's curve, and the exponent that follows the loss."""
+"""The number of Gaussians as a function of the step: Turbo-GS's curve, and an exponent that follows the loss."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ SPAN = 100.0
 SWING = 0.5
 """Largest change of the exponent by the loss."""
 WARM_UP = 100
-"""Steps before the loss counts, and the shortest span of what is recent."""
+"""Steps before the loss counts, and the shortest span of recent steps."""
 RECENT_SHARE = 0.25
-"""Span of what is recent, as a share of the steps so far."""
+"""Span of recent steps, as a share of the steps so far."""
 SUMS = 5
-"""Of a weighted linear regression: weights, x, y, x², x·y."""
+"""Number of sums of a weighted linear regression: weights, x, y, x², x·y."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class LossSlopes:
         self.sums += self.sums.new_tensor([1.0, x, y, x * x, x * y])
 
     def change(self) -> float:
-        """Return what the exponent of a budget changes by: ½·tanh(recent − whole), 0 before there is enough to tell."""
+        """Return the change of a budget's exponent, ½·tanh(recent − whole); 0 during the first `WARM_UP` losses."""
         if float(self.sums[0, 0]) < WARM_UP:
             return 0.0
         whole, recent = (_falling(each) for each in self.sums)

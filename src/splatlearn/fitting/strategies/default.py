@@ -123,8 +123,8 @@ class DefaultOptions:
 class DefaultStrategy:
     """The adaptive density control of 3D Gaussian Splatting (Kerbl et al. 2023), or of AbsGS (Ye et al. 2024).
 
-    Gradients of a view count in normalised device coordinates and for the loss of this view alone, whatever number of
-    views a step has. The rows that `after_step` leaves are the Gaussians that were not split, then the clones, then the
+    Gradients of a view count in normalised device coordinates and for the loss of this view alone, for any number of
+    views in a step. The rows that `after_step` leaves are the Gaussians that were not split, then the clones, then the
     first and the second children of those that were, less what was pruned; moments of new ones begin at 0. It needs the
     `info` of `render`, which the compiled kernels and gsplat collect, from float32 tensors.
     """

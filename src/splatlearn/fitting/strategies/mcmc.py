@@ -19,7 +19,7 @@ from splatlearn.fitting.strategies.relocation import relocated
 from splatlearn.fitting.strategies.strategy import PUBLISHED_STEPS, Edits, Step, calendar
 
 STEEPNESS = 100.0
-"""How fast noise fades as opacities rise above `min_opacity`."""
+"""Steepness of the sigmoid by which noise fades as opacities rise above `min_opacity`."""
 
 
 @dataclass(frozen=True)

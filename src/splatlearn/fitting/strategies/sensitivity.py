@@ -1,4 +1,4 @@
-"""How much the loss of a Gaussian would change the pictures."""
+"""Sensitivity of the pictures to the removal of a Gaussian."""
 
 from __future__ import annotations
 

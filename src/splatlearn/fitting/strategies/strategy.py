@@ -1,4 +1,4 @@
-"""What a strategy is: an object that edits the Gaussians of a fit after each step."""
+"""Strategies: objects that edit the Gaussians of a fit after each step."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from splatlearn.fitting.terms.term import Stateless, TermInputs
 from splatlearn.fitting.terms.weight import Weight
 
 COVERED = 0.1
-"""Alpha below which a pixel has no depth to speak of: it is the mean over what covers it."""
+"""Alpha below which a pixel's depth is not compared: it is the mean over the few Gaussians that cover it."""
 
 DepthKind = Literal["inverse", "depth"]
 

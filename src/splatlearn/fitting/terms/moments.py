@@ -26,12 +26,12 @@ class Moments:
 
     @property
     def mean(self) -> Float[Tensor, "V H W"]:
-        """Mean inverse depth of what covers a pixel; 0 where nothing does."""
+        """Mean inverse depth of the Gaussians that cover a pixel, by weight; 0 where none does."""
         return self.first / self.alpha.clamp_min(1e-6)
 
     @property
     def distortion(self) -> Float[Tensor, "V H W"]:
-        """Σᵢ Σⱼ wᵢ·wⱼ·(mᵢ − mⱼ)² / 2 = Σ w · Σ w·m² − (Σ w·m)²: how far what covers a pixel is spread along its ray.
+        """Σᵢ Σⱼ wᵢ·wⱼ·(mᵢ − mⱼ)² / 2 = Σ w · Σ w·m² − (Σ w·m)²: the spread of the weights along the ray.
 
         Source: Huang et al. 2024 (2D Gaussian Splatting), equation 13 and its sums in appendix A; Barron et al. 2022
         (Mip-NeRF 360) have |mᵢ − mⱼ|.

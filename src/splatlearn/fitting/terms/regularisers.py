@@ -1,4 +1,4 @@
-"""Terms that need no more than the rendering: smooth inverse depths, thin surfaces, decided opacities."""
+"""Terms that need only the rendering: smooth inverse depths, thin surfaces, decided opacities."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from splatlearn.fitting.terms.weight import Weight
 from splatlearn.rendering.compositing import background_colors
 
 EDGE = 10.0
-"""By how much a step of colour of 1 weakens the smoothness across it, as an exponent (Godard et al. 2017 with e⁻ˣ)."""
+"""Factor of a colour difference in the exponent of the edge weight e^(−EDGE·|ΔI|); Godard et al. 2017 have 1."""
 
 
 @dataclass(frozen=True, eq=False)
 class SmoothDepth(Stateless):
     """Total variation of inverse depth, weakened across edges of the photograph, times the extent.
 
-    Inverse depth of a flat surface changes evenly over a picture, whatever its slant; depth itself does not.
+    Inverse depth of a flat surface of any slant is linear over a picture; depth itself is not.
 
     Source: Godard et al. 2017 (Monodepth), the edge-aware smoothness of disparity.
     """
@@ -50,7 +50,7 @@ class SmoothDepth(Stateless):
 
 @dataclass(frozen=True, eq=False)
 class Distortion(Stateless):
-    """Mean spread of what covers a pixel along its ray, in inverse depths times the extent; see `Moments.distortion`.
+    """Mean spread of blending weights along rays, in inverse depths times the extent; see `Moments.distortion`.
 
     Source: Huang et al. 2024 (2D Gaussian Splatting), equation 13, after Barron et al. 2022 (Mip-NeRF 360).
     """

@@ -51,7 +51,7 @@ class Known(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class DepthTargets:
-    """What is known of the depths of V pictures of H × W pixels.
+    """Known depths of V pictures of H × W pixels.
 
     - `maps` [V, H, W]: depths along the camera's axis, world units; 0 where there is none. None: no maps.
     - `weights` [V, H, W]: of the maps' pixels, at least 0; None: all count 1.
@@ -71,7 +71,7 @@ class DepthTargets:
 
     @classmethod
     def cat(cls, parts: Sequence[DepthTargets]) -> DepthTargets:
-        """Join what is known of one picture each, in order: all of them have maps and weights, or none has."""
+        """Join the known depths of single pictures, in order: all of them have maps and weights, or none has."""
         maps = [each.maps for each in parts if each.maps is not None]
         weights = [each.weights for each in parts if each.weights is not None]
         points = [

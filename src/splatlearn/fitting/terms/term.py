@@ -1,4 +1,4 @@
-"""What a loss term is: an object that looks at a step's rendering and returns a number with gradients."""
+"""Loss terms: objects that take a step's rendering and return a number with gradients."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from splatlearn.rendering.compositing import Background
 
 @dataclass(frozen=True, eq=False)
 class TermInputs:
-    """What a term sees of a step of V views.
+    """The inputs of a term in a step of V views.
 
     - `number`: of the step, from 1; `extent`: of the scene, world units.
     - `gaussians` [K] and their `rendering`, with gradients. The rendering has a depth if a term asks for it.
@@ -79,7 +79,7 @@ class Term(Protocol):
         ...
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return what the term has learned or counted."""
+        """Return the state of the term as named tensors."""
         ...
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:

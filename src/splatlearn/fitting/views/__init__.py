@@ -1,1 +1,1 @@
-"""What each photograph has of its own in a fit: the joint between the scene and the pictures of a step."""
+"""Parameters of single photographs in a fit, applied between the scene and the pictures of a step."""

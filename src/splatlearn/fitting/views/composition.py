@@ -59,14 +59,14 @@ class ViewModels:
         return cameras, gaussians
 
     def picture(self, views: SeenViews | None, color: Float[Tensor, "W C H W2"]) -> Float[Tensor, "V C H W2"]:
-        """Return the pictures that are compared, of those that were rendered."""
+        """Return the pictures to compare, made from the rendered ones."""
         if views is not None:
             for model in self.models:
                 color = model.picture(views.spread(len(color)), color)
         return color
 
     def penalty(self, views: SeenViews | None) -> Float[Tensor, ""] | None:
-        """Return the sum of what the models add to the loss; None for nothing."""
+        """Return the sum of the penalties of the models, or None if none has one."""
         found = [] if views is None else [model.penalty(views) for model in self.models]
         added = [each for each in found if each is not None]
         return sum(added[1:], added[0]) if added else None

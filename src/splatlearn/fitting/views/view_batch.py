@@ -1,4 +1,4 @@
-"""Views that a step renders together, and what they are to look like."""
+"""Views that a step renders together, with their photographs."""
 
 from __future__ import annotations
 

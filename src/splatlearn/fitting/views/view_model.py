@@ -1,4 +1,4 @@
-"""A view model: what one photograph has of its own, between the scene and the picture that is compared with it.
+"""View models: parameters of single photographs, applied between the scene and the picture that is compared.
 
 A camera's pose may be wrong, the camera may have moved while it exposed, the lens may have been out of focus, and the
 exposure may differ from photograph to photograph. Each of these is one subclass of `ViewModel`, and `SceneFit` takes a
@@ -8,17 +8,17 @@ the photograph (poses, motion, focus, colours):
 1. `cameras`: the cameras to render, [V] or more. A model may return n cameras for each one, such as the instants of an
    exposure, side by side: camera v becomes the cameras n·v to n·v + n − 1.
 2. `gaussians`: the Gaussians that these cameras see, one set [K] for all, or one for each camera [W, K].
-3. `picture`: what is compared, of the rendered pictures [W, 3, H, W']. The model that returned n cameras for one also
-   takes their n pictures together here.
-4. `penalty`: what is added to the loss, such as the total variation of a grid.
+3. `picture`: the pictures to compare, made from the rendered pictures [W, 3, H, W']. The model that returned n cameras
+   for one also takes their n pictures together here.
+4. `penalty`: a term of the loss, such as the total variation of a grid.
 
 Models see the views as `SeenViews`: the rows of the photographs among those that are fitted, and the number of the
 step. A model before one that multiplies cameras has one camera a view in `cameras` and n in `picture`; `SeenViews` has
-as many rows as the argument beside it.
+one row for each row of the argument beside it.
 
-What a model learns are tensors with one row for each photograph, which `ViewRows` holds and moves, and which go into a
-checkpoint by name. All that is drawn is a function of the seed and the step, so that a fit goes on to the bit. To add a
-model, write a subclass with a `name` of its own and the methods that it needs.
+The parameters of a model are tensors with one row for each photograph, which `ViewRows` holds and moves, and which go
+into a checkpoint by name. Random numbers are functions of the seed and the step, so that a fit goes on to the bit. To
+add a model, write a subclass with a `name` of its own and the methods that it needs.
 
 Letters in shapes: V views of a step, W pictures that are rendered, N photographs of a fit, K Gaussians.
 """
@@ -58,7 +58,7 @@ class SeenViews:
 
 
 class ViewModel:
-    """What one photograph has of its own; this class changes nothing, and has the methods that a subclass overrides.
+    """Parameters of single photographs; this class changes nothing, and has the methods that a subclass overrides.
 
     - `name`: of the model, by which its tensors are stored.
     - `rows`: the parameters of the model, one row for each of the N photographs.
@@ -83,11 +83,11 @@ class ViewModel:
         return gaussians
 
     def picture(self, seen: SeenViews, color: Float[Tensor, "W C H W2"]) -> Float[Tensor, "V C H W2"]:
-        """Return the pictures that are compared, of those that were rendered."""
+        """Return the pictures to compare, made from the rendered ones."""
         return color
 
     def penalty(self, seen: SeenViews) -> Float[Tensor, ""] | None:
-        """Return what is added to the loss of the step; None for nothing."""
+        """Return a term of the step's loss, or None."""
         return None
 
     def move(self, seen: SeenViews, steps: int) -> None:

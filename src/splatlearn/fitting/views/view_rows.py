@@ -18,7 +18,7 @@ from splatlearn.core.numbers import check_number, check_whole
 
 BETAS = (0.9, 0.999)
 EPS = 1e-15
-"""Of Adam, as for Gaussians."""
+"""Decay rates and epsilon of Adam, as for Gaussians."""
 MOMENTS = ("exp_avg", "exp_avg_sq")
 STEPS = "steps"
 """Name of the tensor of the numbers of steps of rows."""

@@ -1,1 +1,1 @@
-"""What a reconstruction is told: options, presets, and what follows from them."""
+"""Recipes of a reconstruction: options, presets, and the parts of the fit that they choose."""

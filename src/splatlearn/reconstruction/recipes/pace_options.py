@@ -1,4 +1,4 @@
-"""Options of a reconstruction: what a step sees, and how the number of Gaussians follows the steps."""
+"""Options of a reconstruction: views and pixels of a step, and the number of Gaussians over the steps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from splatlearn.runs.recipe import check_range
 
 @dataclass(frozen=True)
 class PaceOptions:
-    """What a step sees, and how the number of Gaussians follows the steps."""
+    """Views and pixels of a step, and the number of Gaussians over the steps."""
 
     views_per_step: int = 1
     """Number of photographs in each step, whose gradients are averaged; a step takes as much longer."""

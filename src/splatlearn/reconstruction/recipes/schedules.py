@@ -22,7 +22,7 @@ from splatlearn.reconstruction.recipes.recipe import SceneRecipe
 GROWN = 0.4
 """Fraction of the steps after which MCMC's growth has reached the cap."""
 DEPTH_FALL = 10
-"""By which the weight of known depths is divided in the last step."""
+"""Divisor of the weight of known depths in the last step."""
 DEGREES = 0.15
 """Fraction of the steps after which the degree of harmonics rises by one, at most the published 1,000 steps."""
 

@@ -1,4 +1,4 @@
-"""Options of what is added to the loss of a reconstruction."""
+"""Options of a reconstruction: further terms of its loss, and robustness."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from splatlearn.runs.recipe import check_range
 
 @dataclass(frozen=True)
 class TermOptions:
-    """What is added to the comparison of pictures."""
+    """Further terms of the loss, and robustness."""
 
     depth_weight: float = 0.0
     """Weight of the difference between rendered inverse depths and those of a depth camera, or else of the capture's

@@ -1,4 +1,4 @@
-"""Options of a reconstruction: what each photograph has of its own."""
+"""Options of a reconstruction: pose, motion, focus and colours of single photographs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Motion = Literal["none", "linear", "spline", "bezier"]
 
 @dataclass(frozen=True)
 class ViewOptions:
-    """What each photograph has of its own."""
+    """Pose, motion, focus and colours of single photographs."""
 
     poses: Poses = "given"
     """given: cameras stay where the capture has them. refined: their poses are fitted along with the scene, held-out

@@ -1,1 +1,1 @@
-"""What a reconstruction leaves: scores, pictures, and the scene in its folder."""
+"""Results of a reconstruction: scores, pictures, and the scene in its folder."""

@@ -32,11 +32,11 @@ class Evaluator:
 
     - `photographs`: the held-out ones; the fitted ones for a capture without held-out photographs.
     - `background`: of the renderings, and of transparent photographs.
-    - `depths`: what is known of their depths, which is compared too.
+    - `depths`: known depths of the photographs, which are compared too.
     - `unreadable`: reasons by name of the photographs that could not be read and are left out. `say` is called once
       with each name and reason.
     - `poses`: world-to-camera transforms, by names of photographs, that take the place of the given ones.
-    - `sky`: what lies behind the Gaussians; `filter`: that they are fitted with.
+    - `sky`: the background by direction, in place of `background`; `filter`: that the Gaussians are fitted with.
     """
 
     photographs: Photographs

@@ -1,4 +1,4 @@
-"""What a capture knows of the depths of its photographs: maps of a sensor, else points that were triangulated."""
+"""Known depths of a capture's photographs: maps of a sensor, or else triangulated points."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from splatlearn.fitting.terms.targets import DepthPoints, DepthTargets
 class KnownDepths:
     """Depths by photograph, in the frame of a fit.
 
-    `source`: where they come from, "sensor" or "points"; None where nothing is known.
+    `source`: where they come from, "sensor" or "points"; None if no depths are known.
     """
 
     def __init__(self, capture: Capture) -> None:
@@ -25,7 +25,7 @@ class KnownDepths:
         self._points: dict[tuple[str, int, int], DepthPoints] = {}
 
     def of(self, photo: Photo) -> DepthTargets | None:
-        """Return what is known of a photograph, as a step with this view alone has it; None for nothing."""
+        """Return the known depths of a photograph, as targets of a step with this view alone, or None."""
         if photo.depth is not None:
             return DepthTargets(photo.depth[None])
         if self._tracks is None:

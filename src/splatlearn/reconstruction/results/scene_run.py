@@ -122,7 +122,7 @@ class SceneRun:
 
     @cached_property
     def sky(self) -> Sky | None:
-        """What lies behind the Gaussians, None for a run without a sky."""
+        """The sky of the run, None for a run without one."""
         return read_sky(self.folder)
 
     @cached_property
@@ -144,7 +144,7 @@ class SceneRun:
 
     @cached_property
     def known_depths(self) -> KnownDepths:
-        """What the capture knows of the depths of its photographs."""
+        """Known depths of the capture's photographs."""
         return KnownDepths(self.capture)
 
     @property
@@ -213,7 +213,7 @@ class SceneResult:
 
     @property
     def run(self) -> SceneRun:
-        """What the run left in its folder."""
+        """The results in the run's folder."""
         return SceneRun(self.folder)
 
     @property

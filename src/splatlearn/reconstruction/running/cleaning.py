@@ -1,4 +1,4 @@
-"""When a run removes floaters, and which."""
+"""Removal of floaters during a run."""
 
 from __future__ import annotations
 

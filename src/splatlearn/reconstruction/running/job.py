@@ -56,7 +56,7 @@ from splatlearn.runs.processes import Processes
 from splatlearn.runs.signals import ASKED_BY_SCHEDULER, StopRequest
 
 NUMBERS_OF_STATE = 3
-"""Of each parameter in a checkpoint: itself and Adam's two moments."""
+"""Numbers in a checkpoint for each parameter: itself and Adam's two moments."""
 
 
 class ReconstructionError(SplatlearnError):

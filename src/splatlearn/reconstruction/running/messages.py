@@ -1,4 +1,4 @@
-"""What a run says and logs: sentences for people, and lines of `log.jsonl`."""
+"""Messages of a run: sentences for people, and lines of `log.jsonl`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from splatlearn.reconstruction.results.scene_run import SCENE
 from splatlearn.reconstruction.running.checkpoint import SceneProgress
 
 COARSE = 1e-4
-"""Rounding of positions, in extents of the cameras, from which on a run says it."""
+"""Rounding of positions, in extents of the cameras, from which on a run reports it."""
 
 
 def greeting(
@@ -29,7 +29,7 @@ def greeting(
     device: torch.device,
     origin: str,
 ) -> Iterator[str]:
-    """What a run is about to do.
+    """Yield sentences about the photographs, the steps and the start of a run.
 
     - `photographs`: that are fitted, and that are held out; `total`: the last step; `origin`: a phrase that says where
       the Gaussians came from.
@@ -58,7 +58,7 @@ def far_away(rounding: float) -> str:
 
 
 def stopping(step: int, number: int) -> str:
-    """What happens after a signal during a step."""
+    """Say that a signal ends the run after step `step`."""
     again = "; Ctrl-C again stops at once, without one" if number == signal.SIGINT else ""
     return f"stopping: step {step} is being finished and a checkpoint written{again}"
 
@@ -69,7 +69,7 @@ def removed(step: int, count: int) -> str:
 
 
 def found(findings: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
-    """What view models found, as `ViewCorrections.findings` has it."""
+    """Yield sentences about the `findings` of `ViewCorrections`."""
     if poses := findings.get("poses"):
         yield (
             f"refined cameras turned by {poses['degrees']:.2f}° on average (at most {poses['degrees_most']:.2f}°) and "

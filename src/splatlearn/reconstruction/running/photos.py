@@ -38,7 +38,7 @@ def open_photographs(
 
 
 def smoothing_of(recipe: SceneRecipe, photographs: Photographs) -> Smoothing | None:
-    """What the photographs that are fitted can tell, for the filter "mip"; None for the other one."""
+    """The 3-D filter of a resolved recipe, from the cameras of the fitted photographs; None for the filter "point"."""
     if recipe.scene.filter != "mip":
         return None
     return Smoothing([photographs.camera(index) for index in range(len(photographs))])

@@ -22,13 +22,13 @@ from splatlearn.reconstruction.running.view_models import ViewCorrections
 from splatlearn.reconstruction.running.views import downscale_at, target_of
 
 COPIES = 5
-"""Of a Gaussian's parameters in a step: themselves, gradients, two moments, and what activations make of them."""
+"""Copies of a Gaussian's parameters in a step: themselves, gradients, two moments, and activated values."""
 RENDERER = 200
 """Bytes of the renderer for each Gaussian, and 40 for each pixel (`docs/performance.md`)."""
 PIXEL = 40 + 100
 """Bytes for each pixel: of the renderer, and of the picture, the loss and its gradient."""
 SHARE = 0.5
-"""Of the free memory that the Gaussians may take."""
+"""Share of the free memory that the Gaussians may take."""
 TRIED = 3
 """Number of timed steps; the fastest counts."""
 FEWEST_STEPS = 100

@@ -29,7 +29,7 @@ FEWEST_POINTS = 100
 SILHOUETTE = 256
 """Pixels of the longer side of silhouettes."""
 EXTENT = 1.0
-"""Of the scene, in the unit frame of a capture."""
+"""Extent of the scene in the unit frame of a capture."""
 
 
 def first_gaussians(recipe: SceneRecipe, capture: Capture, photographs: Photographs, cap: int) -> tuple[Gaussians, str]:
@@ -84,10 +84,10 @@ def _hull(recipe: SceneRecipe, photographs: Photographs, centers: Tensor, cap: i
 
 
 def silhouettes(photographs: Photographs) -> Iterator[Silhouette]:
-    """Yield what photographs know of an object, scaled down to `SILHOUETTE` pixels; unreadable ones are left out.
+    """Yield the silhouettes of an object in the readable photographs, scaled down to `SILHOUETTE` pixels.
 
-    The silhouette is what is opaque, or what a mask does not leave out. Raises InputError for a photograph that has
-    neither.
+    Opaque pixels, or those that a mask does not leave out, belong to the silhouette. Raises InputError for a photograph
+    that has neither transparency nor a mask.
     """
     photographs.prefetch(range(len(photographs)))
     for index in range(len(photographs)):

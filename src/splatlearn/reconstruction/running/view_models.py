@@ -1,4 +1,4 @@
-"""What each photograph has of its own in a run: the view models of its options, and the cameras that come of them."""
+"""The view models of a run's options, and the cameras and figures that they find."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class ViewCorrections:
             yield camera if fitted is None else replace(camera, viewmats=fitted[index].to(camera.viewmats))
 
     def findings(self) -> dict[str, dict[str, float]]:
-        """What the models found, means and largest values, by the names of models; nothing of those that are not there.
+        """Means and largest values of the models' parameters, by the names of models; absent models have no entry.
 
         - poses: how far cameras moved from their given poses, degrees and extents.
         - shake: how far cameras turned and moved during exposures, degrees and extents.

@@ -1,4 +1,4 @@
-"""Which photographs a step sees, and how large."""
+"""The photographs of each step, and their sizes."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class StepViews:
 
     - `photographs`: of the capture's training views; `seed`: of the order.
     - `unreadable`: what could not be read, by name; such photographs are left out from then on.
-    - `depths`: what is known of the photographs' depths, if targets are to have it.
+    - `depths`: known depths of the photographs, if targets are to have them.
 
     A target is a function of its photograph and the divisor alone. `close` ends the thread that scales.
     """
@@ -204,8 +204,8 @@ def _batch_of(targets: list[Target], background: Background, grid: PixelGrid, de
 def target_of(photo: Photo, downscale: int = 1, depth: DepthTargets | None = None) -> Target:
     """A photograph as a target, its sides divided by `downscale` but not below `SMALLEST` for the longer.
 
-    `depth`: what is known of its depths, of which single ones of a map are kept. Pixels of a panorama weigh by their
-    solid angle.
+    `depth`: its known depths; a smaller target takes single pixels of a map. Pixels of a panorama weigh by their solid
+    angle.
     """
     camera, pixels, mask = photo.camera, photo.pixels, photo.mask
     while downscale > 1 and max(camera.height, camera.width) // downscale < SMALLEST:

@@ -55,7 +55,7 @@ MOMENTS = tl.constexpr(8)
 COUNTS = tl.constexpr(2)
 """Counts of a program: Gaussians that are not finite, and those that are not valid."""
 SLACK = tl.constexpr(1e-3)
-"""What is added to the largest power at which a Gaussian is looked for, against rounding."""
+"""Margin of the largest power at which a Gaussian is looked for, against rounding."""
 LOG2_ALPHA_MIN = tl.constexpr(math.log2(ALPHA_MIN.value))
 TWO_LN_2 = tl.constexpr(2.0 * math.log(2.0))
 
