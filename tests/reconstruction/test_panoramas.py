@@ -20,6 +20,8 @@ from splatlearn.files import write_splats
 from splatlearn.reconstruction import SceneRun, reconstruct
 from splatlearn.reconstruction.running.views import target_of
 from splatlearn.rendering import render
+from splatlearn.report.scenes import panoramas as panoramas_page
+from splatlearn.viewer.panorama_page import ViewedPanorama
 
 HEIGHT, WIDTH = 24, 48
 QUICK = {"max_gaussians": 90, "evaluate_every": 1000, "degree": 0, "start": "points", "coarse": 0.0}
@@ -100,6 +102,26 @@ def test_panoramas_are_fitted(photos: Path, tmp_path: Path) -> None:
     page = tmp_path / "view.html"
     assert run_command("view", tmp_path / "run", "--out", page) == 0
     assert page.stat().st_size > 10_000 and "Panoramas of run" in (tmp_path / "view-panoramas.html").read_text()
+
+
+def test_pages_of_panoramas_show_the_sky_behind_the_scene(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before a red sky, the pictures of the page have the red that the transmittance lets through."""
+    reconstruct(photos, tmp_path / "run", steps=1, background="sky", **QUICK)
+    written: list[ViewedPanorama] = []
+    monkeypatch.setattr(
+        panoramas_page, "write_panorama_view", lambda path, name, lead, listed, facts: written.extend(listed)
+    )
+    Image.new("RGB", (8, 4), (255, 0, 0)).save(tmp_path / "run" / "sky.png")
+    run = SceneRun(tmp_path / "run")
+    panoramas_page.write_run_panoramas(run, tmp_path / "page.html")
+    with Photographs(run.capture.views) as photographs:
+        cameras = {view.name: photographs.camera(index) for index, view in enumerate(run.capture.views)}
+    for each in written:
+        want = render(run.gaussians, cameras[each.name], (1.0, 0.0, 0.0), depth=False).color.clamp(0, 1)
+        assert float((each.rendering.permute(2, 0, 1) / 255 - want).abs().max()) < 2.5 / 255
+    assert len(written) == 9
 
 
 def test_panoramas_start_from_random_places(photos: Path, tmp_path: Path) -> None:

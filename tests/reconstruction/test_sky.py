@@ -11,10 +11,12 @@ from PIL import Image
 
 from reconstruction.small_captures import cameras_around, known_gaussians, write_capture
 from splatlearn.cli import main
+from splatlearn.core.cameras import Camera
 from splatlearn.core.errors import FormatError, InputError
 from splatlearn.files import read_splats
 from splatlearn.reconstruction import SceneRun, reconstruct
 from splatlearn.reconstruction.results.sky_file import read_sky
+from splatlearn.rendering import render
 
 OPTIONS: dict[str, Any] = {"steps": 30, "degree": 0, "max_gaussians": 80, "start": "points", "background": "sky"}
 
@@ -68,6 +70,18 @@ def test_files_get_far_gaussians_and_renderings_the_sky(outdoors: Path, tmp_path
         corner = image.getpixel((0, 0))
     assert isinstance(corner, tuple) and corner[2] > corner[0] + 30
     assert run("view", str(outdoors / "run"), "--out", str(tmp_path / "page.html")) == 0
+
+
+def test_compressed_files_get_the_sky(outdoors: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("compress", str(outdoors / "run"), "--out", str(tmp_path / "scene.sl3"), "--budget", "30kB") == 0
+    said = capsys.readouterr()
+    assert "the sky of run becomes 1,024 far Gaussians: files of splats have none" in said.err
+    found, scene = SceneRun(outdoors / "run"), read_splats(tmp_path / "scene.sl3")
+    assert f"of {found.gaussians.count + 1024:,} Gaussians" in said.out
+    # Rays that miss the object would be black without the sky.
+    camera = Camera.pinhole(32, 32, 60.0, torch.from_numpy(found.capture.views[0].world_to_camera))
+    corner = render(scene, camera, "black", depth=False).color[:, :6, :6].mean(dim=(1, 2))
+    assert float(corner.min()) > 0.3 and float(corner[2]) > float(corner[0])
 
 
 def test_skies_are_refused_where_there_is_none(outdoors: Path, tmp_path: Path) -> None:

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from splatlearn.core.cameras import Camera
 
 MOST_CAMERAS = 12
-"""Of the photographs of a run, evenly chosen: more change little."""
+"""Approximate number of a run's photographs, evenly chosen, from whose cameras pictures are compared."""
 LONGER_SIDE = 640
-"""Pixels of a photograph's picture."""
+"""Largest width or height of these pictures, pixels."""
 USUAL_PSNR = 38.0
 """dB between pictures of the file and of the scene, where neither budget nor quality is given."""
 
@@ -45,6 +45,7 @@ def compress_command(
         overwrite: Replace the file if it exists.
     """
     from splatlearn.compression import compress
+    from splatlearn.core.gaussians import Gaussians
 
     if budget is not None and psnr is not None:
         raise InputError("budget, psnr: expected one of the two, got both")
@@ -56,7 +57,9 @@ def compress_command(
     read = read_scene(scene)
     if read.dropped:
         note(f"{read.dropped:,} Gaussians that are not finite are left out")
-    gaussians = read.gaussians if degree is None else read.gaussians.with_degree(min(degree, read.gaussians.degree))
+    sky = read.sky_for_file()
+    whole = read.gaussians if sky is None else Gaussians.cat([read.gaussians, sky])
+    gaussians = whole if degree is None else whole.with_degree(min(degree, whole.degree))
     quality = USUAL_PSNR if budget is None and psnr is None else psnr
     with progress_bar() as told:
         found = compress(

@@ -57,7 +57,6 @@ def convert_command(
     from splatlearn.files import write_splats
     from splatlearn.files.formats import highest_degree
     from splatlearn.files.selection import Selection
-    from splatlearn.reconstruction.results.sky_file import sky_gaussians
 
     if degree is not None and not 0 <= degree <= 4:
         raise InputError(f"degree: expected 0 to 4, got {degree}")
@@ -69,10 +68,7 @@ def convert_command(
     if lost := sum(each.dropped for each in inputs):
         note(f"{lost:,} Gaussians that are not finite are left out")
     parts = [_selected(each, selection, remove_floaters) for each in inputs]
-    for each in inputs:
-        if each.run is not None and each.run.sky is not None:
-            parts.append(sky_gaussians(each.run.sky, each.gaussians, each.run.capture.to_unit))
-            note(f"the sky of {each.name} becomes {parts[-1].count:,} far Gaussians: files of splats have none")
+    parts += [sky for each in inputs if (sky := each.sky_for_file()) is not None]
     together = max(part.degree for part in parts)
     if degree is None and most < together:
         note(f"{path.name} holds harmonics up to degree {most}: those above it are left out")

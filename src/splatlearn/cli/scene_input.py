@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from splatlearn.cli.notes import note
 from splatlearn.core.disk.outputs import output_file
 from splatlearn.core.errors import InputError
 from splatlearn.files.choices import SPLAT_ENDINGS, SplatFormat
@@ -51,6 +52,16 @@ class SceneInput:
             return (0.0, -1.0, 0.0)
         x, y, z = (float(value) for value in self.run.capture.up)
         return (x, y, z)
+
+    def sky_for_file(self) -> Gaussians | None:
+        """The sky of a run as far Gaussians, with a note about them; None without a sky."""
+        if self.run is None or self.run.sky is None:
+            return None
+        from splatlearn.reconstruction.results.sky_file import sky_gaussians
+
+        made = sky_gaussians(self.run.sky, self.gaussians, self.run.capture.to_unit)
+        note(f"the sky of {self.name} becomes {made.count:,} far Gaussians: files of splats have none")
+        return made
 
 
 def is_splat_file(path: str | None) -> bool:

@@ -29,7 +29,7 @@ def write_run_panoramas(run: SceneRun, path: Path) -> Path | None:
     views = [view for view in ordered if view.lens.is_panorama][:MOST]
     if not views:
         return None
-    gaussians, background = run.gaussians, shown_background(run.recipe, capture)
+    gaussians, background, sky = run.gaussians, shown_background(run.recipe, capture), run.sky
     behind = background_colors(background, torch.zeros(1, 1, 3))[0]
     listed = []
     with Photographs(views, SIZE) as photographs, torch.no_grad():
@@ -40,7 +40,7 @@ def write_run_panoramas(run: SceneRun, path: Path) -> Path | None:
             except UnreadableImage:
                 continue
             shown = render(gaussians, photo.camera, background, depth=False, check=False, filter=run.filter)
-            color = shown.color.clamp(0, 1)
+            color = (shown.color if sky is None else sky.over(shown, photo.camera)).clamp(0, 1)
             pixels = (color * 255).round().byte().permute(1, 2, 0).contiguous()
             taken, is_held_out = composed_over(photo, behind), view.split == "test"
             listed.append(ViewedPanorama(view.name, pixels, taken, quality.get(view.name), is_held_out))
