@@ -207,8 +207,11 @@ def test_a_gpu_refuses_what_it_cannot_report(
         ({"budget_adapts": True, "strategy": "default"}, "budget_adapts: expected a budget_exponent"),
         ({"budget_exponent": 1.0}, "budget_exponent: expected the strategy default or absgrad, got mcmc"),
         ({"budget_exponent": 0.0}, "budget_exponent: expected the strategy default or absgrad, got mcmc"),
-        ({"stride": 2, "defocus": True}, "stride: expected 1 with panoramas, terms"),
-        ({"stride": 2, "distortion": 0.1}, "stride: expected 1 with panoramas, terms"),
+        (
+            {"stride": 2, "distortion": 0.1},
+            "stride: expected 1 with distortion, for which whole pictures are needed, got 2; leave out",
+        ),
+        ({"stride": 2, "poses": "refined", "defocus": True}, "stride: expected 1 with poses refined, defocus, for"),
         ({"prune": 0.5, "preset": "quality"}, "prune: expected the strategy default or absgrad, got mcmc"),
     ],
 )

@@ -43,6 +43,11 @@ class Trackers(Protocol):
         """Close the trackers."""
 
 
+def note(text: str) -> None:
+    """Print a sentence for the person at the terminal before the run has a log."""
+    Console(stderr=True, soft_wrap=True).print(text, highlight=False, markup=False)
+
+
 class Logbook:
     """Writes one JSON object a line, mirrors numbers to trackers, and shows progress; only on the main process.
 

@@ -27,6 +27,10 @@ class TermOptions:
     """After a half, three quarters and nine tenths of the steps, remove Gaussians that hang in space by themselves or
     that no photograph's view shows."""
 
+    def of_whole_pictures(self) -> list[str]:
+        """The options in use whose terms compare neighbouring pixels or need every one."""
+        return [name for name in ("depth_weight", "smooth_depth", "distortion", "entropy") if getattr(self, name) > 0]
+
     def check(self) -> None:
         """Raise InputError naming the first option outside of its range."""
         check_range(

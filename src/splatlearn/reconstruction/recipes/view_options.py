@@ -36,6 +36,13 @@ class ViewOptions:
     of phones. The scene is what is left without them. Held-out photographs are also scored after an alignment of their
     colours."""
 
+    def in_use(self) -> list[str]:
+        """The options by which photographs have something of their own, with their values."""
+        found = [f"poses {self.poses}"] if self.poses != "given" else []
+        found += [f"shake {self.shake}"] if self.shake != "none" and self.exposures > 1 else []
+        found += ["defocus"] if self.defocus else []
+        return found + ([f"exposure {self.exposure}"] if self.exposure != "none" else [])
+
     def check(self) -> None:
         """Raise InputError naming the first option outside of its range."""
         check_choices(poses=(self.poses, Poses), shake=(self.shake, Motion), exposure=(self.exposure, Exposure))

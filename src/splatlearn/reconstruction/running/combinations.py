@@ -14,19 +14,13 @@ def check_combinations(recipe: SceneRecipe, photographs: Photographs, device: to
 
     - `photographs`: that are fitted; `device`: of the fit.
     """
-    views, terms, stride = recipe.views, recipe.terms, recipe.pace.stride
-    sees_whole = (
-        any(view.lens.is_panorama for view in photographs.views)
-        or any((terms.depth_weight, terms.smooth_depth, terms.distortion, terms.entropy))
-        or views.poses != "given"
-        or (views.shake != "none" and views.exposures > 1)
-        or views.defocus
-        or views.exposure != "none"
-    )
-    if stride > 1 and sees_whole:
+    terms, stride = recipe.terms, recipe.pace.stride
+    whole = ["panoramas"] if any(view.lens.is_panorama for view in photographs.views) else []
+    whole += [*terms.of_whole_pictures(), *recipe.views.in_use()]
+    if stride > 1 and whole:
         raise InputError(
-            "stride: expected 1 with panoramas, terms of the loss and models of views, which see whole pictures, "
-            f"got {stride}"
+            f"stride: expected 1 with {', '.join(whole)}, for which whole pictures are needed, got {stride}; leave out "
+            "one or the other"
         )
     if device.type == "cpu":
         return

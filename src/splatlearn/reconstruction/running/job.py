@@ -44,6 +44,7 @@ from splatlearn.reconstruction.running.checkpoint import SceneProgress, frame_of
 from splatlearn.reconstruction.running.cleaning import remove_floaters, removes_floaters_after
 from splatlearn.reconstruction.running.combinations import check_combinations
 from splatlearn.reconstruction.running.photos import identity_of, open_photographs, smoothing_of
+from splatlearn.reconstruction.running.planes import MOST_VIEWS
 from splatlearn.reconstruction.running.planning import expected_cost, fitting_cap, steps_in
 from splatlearn.reconstruction.running.starting import EXTENT, first_gaussians, gaussians_of
 from splatlearn.reconstruction.running.view_models import ViewCorrections
@@ -51,7 +52,7 @@ from splatlearn.reconstruction.running.views import StepViews, batches_of, downs
 from splatlearn.rendering.compositing import Background
 from splatlearn.runs.checkpoint_store import CheckpointError, set_aside
 from splatlearn.runs.folder import RECIPE, RunFolder, entered
-from splatlearn.runs.log import Logbook, restore
+from splatlearn.runs.log import Logbook, note, restore
 from splatlearn.runs.processes import Processes
 from splatlearn.runs.signals import ASKED_BY_SCHEDULER, StopRequest
 
@@ -102,6 +103,8 @@ class _Reconstruction:
         self.training, self.held_out = open_photographs(resolved, capture, stack)
         check_combinations(resolved, self.training, self.device)
         if progress is None:
+            if resolved.scene.start == "planes" and resolved.scene.start_from is None:
+                note(messages.sweeping(min(MOST_VIEWS, len(self.training))))
             cap = fitting_cap(resolved.scene.max_gaussians, resolved.scene.degree, self.training)
             start, self.origin = first_gaussians(resolved, capture, self.training, cap)
             progress = SceneProgress(0, start.count, cap, frame_of(capture.to_unit))
@@ -229,7 +232,7 @@ class _Reconstruction:
         if result.removed:
             self.logbook.say(messages.removed(self.progress.step, result.removed))
         if cleaned:
-            self.logbook.say(f"step {self.progress.step}: {cleaned:,} floaters were removed")
+            self.logbook.say(messages.cleaned(self.progress.step, cleaned))
         if self.progress.skipped >= self.recipe.run.max_skipped:
             self._give_up(f"the loss of {self.progress.skipped} steps in a row was not finite")
 

@@ -65,7 +65,20 @@ def stopping(step: int, number: int) -> str:
 
 def removed(step: int, count: int) -> str:
     """How many Gaussians a step had to remove."""
-    return f"step {step}: {count} Gaussians were not finite and were removed"
+    said = "1 Gaussian was not finite and was" if count == 1 else f"{count:,} Gaussians were not finite and were"
+    return f"step {step}: {said} removed"
+
+
+def cleaned(step: int, count: int) -> str:
+    """How many floaters were removed after a step."""
+    return f"step {step}: {'1 floater was' if count == 1 else f'{count:,} floaters were'} removed"
+
+
+def sweeping(views: int) -> str:
+    """What --start planes does before the first step."""
+    return (
+        f"comparing {views} photographs on many planes to find first points (--start planes): seconds for each of them"
+    )
 
 
 def found(findings: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
