@@ -160,7 +160,10 @@ def test_photographs_without_cameras_and_few_views(tmp_path: Path) -> None:
 
 def test_a_capture_without_points(tmp_path: Path) -> None:
     capture = replace(all_round(tmp_path), points=Points.none())
-    assert problems(capture).startswith("there are no points; a fit starts from random Gaussians")
+    said = "there are no points; a fit starts from random Gaussians, which needs more steps"
+    assert problems(capture).startswith(f"{said}; try --start planes")
+    transparent = replace(capture, views=tuple(replace(view, has_alpha=True) for view in capture.views))
+    assert problems(transparent).startswith(f"{said}; use --start hull")
 
 
 def test_only_some_photographs_are_looked_at(tmp_path: Path) -> None:

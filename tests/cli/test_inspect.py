@@ -47,7 +47,7 @@ def test_facts_and_problems_are_printed(capture: Path, capsys: pytest.CaptureFix
     printed = capsys.readouterr().out.splitlines()
     assert "photographs with a camera  12 of 12" in printed
     assert [line for line in printed if line.startswith("problem: ")] == [
-        "problem: there are no points; a fit starts from random Gaussians, which needs more steps"
+        "problem: there are no points; a fit starts from random Gaussians, which needs more steps; try --start planes"
     ]
 
 

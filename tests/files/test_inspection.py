@@ -58,6 +58,13 @@ def test_each_problem_is_a_sentence(tmp_path: Path, generator: torch.Generator) 
     assert said == "50 of 200 Gaussians have the position and the scales of another one"
 
 
+def test_coefficients_of_a_colour_are_counted(tmp_path: Path, generator: torch.Generator) -> None:
+    for degree, said in ((0, "degree 0, 1 coefficient of a colour"), (2, "degree 2, 9 coefficients of a colour")):
+        path = tmp_path / f"scene-{degree}.ply"
+        write_splats(path, random_cloud(generator, 20, degree))
+        assert inspect_splats(read_splat_file(path), path).facts["harmonics"] == said
+
+
 def test_what_cannot_be_used_is_counted(tmp_path: Path, generator: torch.Generator) -> None:
     path = tmp_path / "scene.ply"
     write_splats(path, random_cloud(generator, 200, 0))

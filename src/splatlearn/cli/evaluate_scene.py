@@ -20,7 +20,7 @@ def shown_depth(score: DepthScore | None) -> str:
     if score is None:
         return "–"
     open_share = 1.0 - score.covered
-    left = f", {open_share:.0%} not covered" if open_share >= 0.01 else ""
+    left = f", {100 * open_share:.0f} % not covered" if open_share >= 0.01 else ""
     return f"{score.median:.4g} ({100 * score.relative:.1f} %{left})"
 
 

@@ -42,7 +42,8 @@ def inspect_splats(found: SplatFile, path: Path) -> SplatInspection:
         "written by": found.writer or "a program that does not name itself",
         "size": f"{sizes / 1e6:.2f} MB, {sizes / (found.count + found.dropped):.1f} bytes each",
         "Gaussians": f"{found.count:,}" + (f", and {found.dropped:,} that cannot be used" if found.dropped else ""),
-        "harmonics": f"degree {found.degree}, {coefficient_count(found.degree)} coefficients of a colour",
+        "harmonics": f"degree {found.degree}, {coefficient_count(found.degree)} "
+        f"{'coefficient' if found.degree == 0 else 'coefficients'} of a colour",
         "axes": f"{found.frame}: x, y and z point {_in_words(found.frame)}",
         "antialiased": "yes: opacities make up for the blur of small splats" if found.antialiased else "not said to be",
         **{f"{axis} ({QUANTILES})": _range(means[:, k]) for k, axis in enumerate("xyz")},

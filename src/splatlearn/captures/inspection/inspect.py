@@ -164,7 +164,9 @@ def _geometry(capture: Capture, geometry: Geometry) -> list[str]:
     if geometry.near:
         found.append(f"{count(geometry.near, 'point')} within a hundredth of the extent of a camera, left out of a fit")
     if not len(capture.points):
-        found.append("there are no points; a fit starts from random Gaussians, which needs more steps")
+        found.append(
+            f"there are no points; a fit starts from random Gaussians, which needs more steps{_starts(capture)}"
+        )
     if geometry.gap is not None and HOLE[0] < geometry.gap <= HOLE[1]:
         found.append(
             f"no camera stands in {geometry.gap:.0f} of the 360 degrees round the scene; parts seen only from there "
@@ -198,6 +200,13 @@ def _photographs(capture: Capture, qualities: Qualities) -> list[str]:
             "exposure of the camera next time, or use --exposure affine"
         )
     return found
+
+
+def _starts(capture: Capture) -> str:
+    """Advice on a start without points; none for panoramas."""
+    if all(view.has_alpha or view.mask_path is not None for view in capture.views):
+        return "; use --start hull"
+    return "" if any(view.lens.is_panorama for view in capture.views) else "; try --start planes"
 
 
 def _light(spread: float | None) -> list[str]:
