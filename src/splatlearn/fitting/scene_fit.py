@@ -284,7 +284,8 @@ class SceneFit:
             {name: each.detach().to(like).clone() for name, each in parts["parameters"].items()}
         )
         self.optimizer.load_state_dict(parts["optimizer"])
-        self.strategy.load_state_dict({name: each.to(like) for name, each in parts["strategy"].items()})
+        # The slopes of the loss are float64 in every fit.
+        self.strategy.load_state_dict({name: each.to(like.device) for name, each in parts["strategy"].items()})
         self._load_terms({name: each.to(like.device) for name, each in parts["terms"].items()})
         self.view_models.load_state_dict(parts["views"])
         if self.robust is not None:

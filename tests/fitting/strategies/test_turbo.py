@@ -10,9 +10,11 @@ import torch
 from fitting.strategies import hand_made
 from fitting.strategies.hand_made import SIZE, optimizer, parameters, seen_once, step
 from fitting.strategies.test_default import SOON, by_hand, tags
+from fitting.test_scene_fit import scene
 from splatlearn.core.errors import InputError
 from splatlearn.fitting.draws import Draw, Draws
 from splatlearn.fitting.optimizers.gaussian_adam import GaussianAdam
+from splatlearn.fitting.scene_fit import SceneFit
 from splatlearn.fitting.strategies.budget import Budget
 from splatlearn.fitting.strategies.default import DefaultOptions, DefaultStrategy
 from splatlearn.fitting.strategies.sensitivity import removal_changes
@@ -51,6 +53,18 @@ def test_slopes_of_the_loss_are_part_of_the_state() -> None:
         for each in made:
             each.after_step(adam, step(number, info=seen_once([1e-5] * 6), loss=0.5))
     assert all(torch.equal(each, made[1].state_dict()[name]) for name, each in made[0].state_dict().items())
+
+
+def test_slopes_of_the_loss_keep_all_their_bits_in_the_state_of_a_fit(generator: torch.Generator) -> None:
+    start, options = scene(generator), DefaultOptions(budget=Budget(20, 60, adapts=True))
+    strategies = [DefaultStrategy(options) for _ in range(2)]
+    first, second = (SceneFit(start, 1.0, each) for each in strategies)
+    for number in range(101, 400):
+        strategies[0]._slopes.add(number, 1.0 / number)
+    second.load_state_dict(first.state_dict())
+    slopes = first.state_dict()["strategy.slopes"]
+    assert slopes.dtype == torch.float64 and bool(slopes.float().double().ne(slopes).any())
+    assert torch.equal(second.state_dict()["strategy.slopes"], slopes)
 
 
 def test_colors_make_gaussians_grow_in_a_share_of_the_edits() -> None:
