@@ -20,8 +20,9 @@ from splatlearn.reconstruction import CaptureOptions, SceneOptions, SceneRecipe,
 from splatlearn.reconstruction.recipes.pace_options import PaceOptions
 from splatlearn.reconstruction.recipes.schedules import strategy_of
 from splatlearn.reconstruction.recipes.term_options import TermOptions
+from splatlearn.reconstruction.recipes.view_options import ViewOptions
 from splatlearn.reconstruction.running.combinations import check_combinations
-from splatlearn.reconstruction.running.planning import _seconds_of
+from splatlearn.reconstruction.running.planning import _seconds_of, pixels_of_step
 from splatlearn.reconstruction.running.views import StepViews, batches_of, grid_at, order_of_epoch, target_of
 from splatlearn.runs.log import LOG
 
@@ -150,6 +151,14 @@ def test_the_expected_time_follows_the_pixels_of_a_step() -> None:
     assert _seconds_of(many, 50, 100, 1.0, 1.0) == pytest.approx(4 * _seconds_of(plain, 50, 100, 1.0, 1.0))
     assert _seconds_of(strided, 50, 100, 1.0, 1.0) == pytest.approx(0.5 + 0.5 / 4)
     assert _seconds_of(strided, 5, 100, 1.0, 1.0) == _seconds_of(plain, 5, 100, 1.0, 1.0)
+
+
+def test_the_pixels_of_a_step_are_those_of_all_views_and_instants(photos: Path) -> None:
+    made = recipe(SceneOptions(), PaceOptions(views_per_step=3))
+    with Photographs(load_capture(photos).views) as photographs:
+        assert pixels_of_step(made, photographs) == 3 * 32 * 40
+        blurred = replace(made, views=ViewOptions(shake="linear", exposures=5))
+        assert pixels_of_step(blurred, photographs) == 3 * 5 * 32 * 40
 
 
 def test_a_recipe_of_an_earlier_version_has_one_view_a_step(photos: Path, tmp_path: Path) -> None:

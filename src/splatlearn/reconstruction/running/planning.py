@@ -17,6 +17,7 @@ from splatlearn.fitting.scene_fit import SceneFit
 from splatlearn.images.errors import UnreadableImage
 from splatlearn.reconstruction.recipes.recipe import SceneRecipe
 from splatlearn.reconstruction.recipes.schedules import GROWN, robust_of, schedule_of, sky_of, strategy_of, terms_of
+from splatlearn.reconstruction.running.photos import smoothing_of
 from splatlearn.reconstruction.running.starting import EXTENT
 from splatlearn.reconstruction.running.view_models import ViewCorrections
 from splatlearn.reconstruction.running.views import downscale_at, target_of
@@ -73,11 +74,16 @@ def expected_cost(recipe: SceneRecipe, photographs: Photographs, fit: SceneFit, 
     degree = recipe.scene.degree or 0
     photos = min(photographs.budget, photographs.all_bytes)
     process = psutil.Process().memory_info().rss
-    pixels = recipe.pace.views_per_step * _pixels(photographs)
-    memory = process + bytes_per_gaussian(degree) * cap + PIXEL * pixels + photos
+    memory = process + bytes_per_gaussian(degree) * cap + PIXEL * pixels_of_step(recipe, photographs) + photos
     done = fit.done
     seconds = sum(_seconds_of(recipe, step, total, small, large) for step in range(done, total))
     return Expected(seconds, memory)
+
+
+def pixels_of_step(recipe: SceneRecipe, photographs: Photographs) -> int:
+    """The largest number of pixels that a step renders, in all instants of exposures and without a stride."""
+    exposures = 1 if recipe.views.shake == "none" else recipe.views.exposures
+    return recipe.pace.views_per_step * exposures * _pixels(photographs)
 
 
 def steps_in(
@@ -99,7 +105,10 @@ def step_seconds(recipe: SceneRecipe, photographs: Photographs, gaussians: Gauss
     degree = recipe.scene.degree or 0
     device = gaussians.means.device
     parts = strategy, schedule_of(recipe), terms_of(recipe), ViewCorrections(recipe, photographs, gaussians).models
-    fit = SceneFit(gaussians.with_degree(degree), EXTENT, *parts, robust=robust_of(recipe), sky=sky_of(recipe))
+    fit = SceneFit(
+        gaussians.with_degree(degree), EXTENT, *parts, robust=robust_of(recipe), sky=sky_of(recipe),
+        smoothing=smoothing_of(recipe, photographs),
+    )  # fmt: skip
     taken = []
     for number in range(len(photographs)):
         try:
