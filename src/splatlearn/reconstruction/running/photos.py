@@ -1,4 +1,4 @@
-"""The photographs of a run, opened and told apart from those of another run."""
+"""The photographs of a run: opened, scaled down, and told apart from those of another run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ import contextlib
 import hashlib
 import json
 
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
 from splatlearn.captures import Capture, Photographs
+from splatlearn.captures.photographs import Photo
+from splatlearn.core.cameras import Camera
 from splatlearn.core.memory import available_memory
 from splatlearn.fitting.smoothing import Smoothing
 from splatlearn.reconstruction.recipes.recipe import SceneRecipe
@@ -35,6 +41,24 @@ def open_photographs(
 
     training = opened(capture.training, fitted, recipe.terms.depth_weight > 0)
     return training, opened(capture.held_out, room - fitted, True)
+
+
+def reduced(photo: Photo, most: int) -> tuple[Camera, Float[Tensor, "h w 3"], Float[Tensor, "h w"]]:
+    """Return the camera, the colours in [0, 1] and the opacities of a photograph, scaled down by means over areas.
+
+    - `most`: pixels of the longer side; smaller photographs keep their size.
+
+    Opacities are multiplied by the mask; they are 1 in photographs with neither transparency nor a mask.
+    """
+    pixels = photo.pixels.permute(2, 0, 1).float() / 255
+    opacity = pixels[3] if len(pixels) == 4 else torch.ones_like(pixels[0])
+    opacity = opacity if photo.mask is None else opacity * (photo.mask.float() / 255)
+    ratio = min(1.0, most / max(opacity.shape))
+    height, width = (max(1, round(ratio * side)) for side in opacity.shape)
+    shown = torch.cat([pixels[:3], opacity[None]])[None]
+    if ratio < 1:
+        shown = torch.nn.functional.interpolate(shown, (height, width), mode="area")
+    return photo.camera.resized(height, width), shown[0, :3].permute(1, 2, 0), shown[0, 3]
 
 
 def smoothing_of(recipe: SceneRecipe, photographs: Photographs) -> Smoothing | None:

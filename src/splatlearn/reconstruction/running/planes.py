@@ -15,6 +15,7 @@ from splatlearn.core.numbers import evenly_spaced
 from splatlearn.fitting.initial.cameras import look_at_point
 from splatlearn.fitting.priors.plane_sweep import SweepView, plane_sweep, sweep_points
 from splatlearn.images.errors import UnreadableImage
+from splatlearn.reconstruction.running.photos import reduced
 
 MOST_VIEWS = 40
 """Photographs that are swept, evenly spread."""
@@ -65,12 +66,5 @@ def _views(photographs: Photographs) -> Iterator[SweepView]:
             continue
         if photo.camera.projection.is_spherical:
             raise InputError("start: expected photographs of pinhole cameras for 'planes', got panoramas")
-        pixels = photo.pixels.permute(2, 0, 1).float() / 255
-        opacity = pixels[3] if len(pixels) == 4 else torch.ones_like(pixels[0])
-        opacity = opacity if photo.mask is None else opacity * (photo.mask.float() / 255)
-        ratio = min(1.0, SIDE / max(opacity.shape))
-        size = tuple(max(1, round(ratio * side)) for side in opacity.shape)
-        both = torch.cat([pixels[:3], opacity[None]])[None]
-        shown = both if ratio == 1 else torch.nn.functional.interpolate(both, size, mode="area")
-        height, width = shown.shape[-2:]
-        yield SweepView(photo.camera.resized(height, width), shown[0, :3].permute(1, 2, 0), shown[0, 3] > 0.5)
+        camera, colors, opacity = reduced(photo, SIDE)
+        yield SweepView(camera, colors, opacity > 0.5)

@@ -22,6 +22,7 @@ from splatlearn.fitting.scene_parameters import scene_gaussians
 from splatlearn.images.errors import UnreadableImage
 from splatlearn.reconstruction.recipes.recipe import SceneRecipe
 from splatlearn.reconstruction.results.scene_run import SCENE, is_scene_run, moved
+from splatlearn.reconstruction.running.photos import reduced
 from splatlearn.reconstruction.running.planes import swept_points
 
 FEWEST_POINTS = 100
@@ -101,14 +102,8 @@ def silhouettes(photographs: Photographs) -> Iterator[Silhouette]:
                 f"start: expected photographs with transparency or masks, of which 'hull' takes silhouettes; "
                 f"{photo.name} has neither"
             )
-        pixels = photo.pixels.permute(2, 0, 1).float() / 255
-        opacity = pixels[3] if len(pixels) == 4 else torch.ones_like(pixels[0])
-        opacity = opacity if photo.mask is None else opacity * (photo.mask.float() / 255)
-        ratio = min(1.0, SILHOUETTE / max(opacity.shape))
-        size = tuple(max(1, round(ratio * side)) for side in opacity.shape)
-        both = torch.cat([pixels[:3], opacity[None]])[None]
-        shown = both if ratio == 1 else torch.nn.functional.interpolate(both, size, mode="area")
-        yield Silhouette(photo.camera.resized(*shown.shape[-2:]), shown[0, 3], shown[0, :3].permute(1, 2, 0))
+        camera, colors, opacity = reduced(photo, SILHOUETTE)
+        yield Silhouette(camera, opacity, colors)
 
 
 def gaussians_of(tensors: Mapping[str, Tensor]) -> Gaussians:
