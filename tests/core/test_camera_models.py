@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -73,10 +75,20 @@ def test_a_camera_shows_what_it_unprojects_at_its_pixel(name: str, generator: to
     depths = torch.rand(2, 6, generator=generator, dtype=torch.float64) + 1
     means = camera.unproject(pixels, depths)
     x, y, z = (means @ views[:, :3, :3].mT + views[:, None, :3, 3]).unbind(-1)
-    # The matrix was rounded to float32, so that it is orthonormal to seven digits.
-    torch.testing.assert_close(camera.projection.depth(x, y, z), depths, rtol=1e-6, atol=0)
-    found = torch.stack(camera.projection.project(x, y, z, camera.lens(z)), -1)
-    torch.testing.assert_close(found, pixels, rtol=0, atol=1e-4)
+    by_model = torch.stack(camera.projection.project(x, y, z, camera.lens(z)), -1), camera.projection.depth(x, y, z)
+    for found in (camera.project(means), by_model):
+        torch.testing.assert_close(found[0], pixels, rtol=0, atol=1e-4)
+        # The matrix was rounded to float32, so that it is orthonormal to seven digits.
+        torch.testing.assert_close(found[1], depths, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("name", camera_models())
+def test_points_behind_a_camera_have_finite_pixels_and_their_depths(name: str) -> None:
+    camera = camera_of(name, torch.eye(4).repeat(2, 1, 1))
+    pixels, depths = camera.project(torch.tensor([[0.3, -0.2, -2.0], [0.1, 0.1, 0.0], [0.0, 0.0, 0.0]]))
+    assert bool(pixels.isfinite().all())
+    wanted = [math.hypot(0.3, 0.2, 2.0), math.hypot(0.1, 0.1), 0.0] if name == "panorama" else [-2.0, 0.0, 0.0]
+    torch.testing.assert_close(depths, torch.tensor([wanted, wanted]))
 
 
 @pytest.mark.parametrize("name", camera_models())

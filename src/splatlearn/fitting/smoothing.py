@@ -76,14 +76,11 @@ class Smoothing:
         """
         widths = means.new_full(means.shape[:1], math.inf)
         for camera in self.cameras:
-            view = camera.viewmats.to(means)
-            x, y, z = (means @ view[:3, :3].mT + view[:3, 3]).unbind(-1)
-            model, lens = camera.projection, camera.lens(z)
-            depths = model.depth(x, y, z)
+            pixels, depths = camera.project(means)
+            model, lens = camera.projection, camera.lens(depths)
             seen = (depths >= camera.near) & (depths <= camera.far)
             if not model.is_spherical:
-                u, v = model.project(x, y, torch.where(seen, z, camera.near), lens)
-                for place, size in ((u, camera.width), (v, camera.height)):
+                for place, size in zip(pixels.unbind(-1), (camera.width, camera.height), strict=True):
                     seen &= (place >= -MARGIN * size) & (place <= (1 + MARGIN) * size)
             pixel = 1.0 / torch.maximum(torch.as_tensor(lens.fx), torch.as_tensor(lens.fy)).to(depths)
             here = depths * pixel if model.depth_shrinks_extents else pixel.expand_as(depths)

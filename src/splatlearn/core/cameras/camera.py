@@ -170,6 +170,19 @@ class Camera:
         here = replace(self, viewmats=self.viewmats.to(means))
         return self.projection.directions(means, here.centers, here.axes)
 
+    def project(self, points: Float[Tensor, "*B K 3"]) -> tuple[Float[Tensor, "*S K 2"], Float[Tensor, "*S K"]]:
+        """The pixels (u, v) of points in the world, inside and outside of the picture, and their depths.
+
+        Depths are those along the axis; of a panorama they are distances. Points nearer than `near` are not shown, and
+        have pixels as if they lay at this depth, which are finite. The batch axes of points and cameras are broadcast
+        to *S.
+        """
+        view, model = self.viewmats.to(points), self.projection
+        x, y, z = (points @ view[..., :3, :3].mT + view[..., None, :3, 3]).unbind(-1)
+        ahead = z if model.is_spherical else z.clamp_min(self.near)
+        pixels = torch.stack(model.project(x, y, ahead, self.lens(z)), dim=-1)
+        return pixels, model.depth(x, y, z)
+
     def unproject(self, pixels: Float[Tensor, "*B K 2"], depths: Float[Tensor, "*B K"]) -> Float[Tensor, "*B K 3"]:
         """The points in the world that the camera shows at pixels (u, v) for depths along its axis.
 

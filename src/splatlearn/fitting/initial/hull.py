@@ -114,20 +114,11 @@ def _places(ids: Int64[Tensor, " N"], ticks: Float[Tensor, " R"], corner: Float[
     return corner + torch.stack([ticks[ids // side**2], ticks[ids // side % side], ticks[ids % side]], dim=-1)
 
 
-def _projected(camera: Camera, places: Float[Tensor, "N 3"]) -> tuple[Tensor, Tensor, Tensor]:
-    """Columns and rows of points, continuous, and their depths."""
-    pose = camera.viewmats.detach().cpu().double()
-    x, y, z = (places @ pose[:3, :3].T + pose[:3, 3]).unbind(-1)
-    model = camera.projection
-    ahead = z if model.is_spherical else z.clamp_min(1e-9)
-    u, v = model.project(x, y, ahead, camera.to(torch.float64).lens(z))
-    return u, v, model.depth(x, y, z)
-
-
 def _look(view: Silhouette, places: Float[Tensor, "N 3"], cell: float) -> tuple[Bool[Tensor, " N"], Bool[Tensor, " N"]]:
     """Which points lie in a view's picture, and around which of them, as far as a cell reaches, is nothing."""
     camera = view.camera
-    u, v, z = _projected(camera, places)
+    pixels, z = camera.project(places)
+    u, v = pixels.unbind(-1)
     inside = (z > camera.near) & (u >= 0) & (u < camera.width) & (v >= 0) & (v < camera.height)
     focal = max(float(torch.as_tensor(each)) for each in (camera.fx, camera.fy))
     # Half the diagonal of a cell at the nearest point of the cube, in pixels.
@@ -157,7 +148,8 @@ def _colors(views: Sequence[Silhouette], places: Float[Tensor, "N 3"], cell: flo
     sums, counts = torch.zeros(len(places), 3), torch.zeros(len(places))
     for view in views:
         camera = view.camera
-        u, v, z = _projected(camera, places)
+        pixels, z = camera.project(places)
+        u, v = pixels.unbind(-1)
         inside = (z > camera.near) & (u >= 0) & (u < camera.width) & (v >= 0) & (v < camera.height)
         rows, columns = v.long().clamp(0, camera.height - 1), u.long().clamp(0, camera.width - 1)
         focal = max(float(torch.as_tensor(each)) for each in (camera.fx, camera.fy))

@@ -183,24 +183,18 @@ def _correlation(
     view: SweepView, grey: Tensor, points: Float[Tensor, "P 3"], own: tuple[Tensor, Tensor, Tensor], window: int
 ) -> Float[Tensor, "H W"]:
     """The correlation of windows with a photograph as it shows points, −1 where it does not show them."""
-    u, v, z = _projected(view.camera, points)
+    pixels, z = view.camera.project(points)
+    u, v = pixels.unbind(-1)
     height, width = grey.shape
     size = own[0].shape[-2:]
     places = torch.stack([2 * u / width - 1, 2 * v / height - 1], dim=-1).float().view(1, *size, 2)
-    seen = ((z > 0) & (u > 0) & (u < width) & (v > 0) & (v < height)).view(size)
+    seen = ((z > view.camera.near) & (u > 0) & (u < width) & (v > 0) & (v < height)).view(size)
     warped = F.grid_sample(grey[None, None], places, "bilinear", padding_mode="border", align_corners=False)
     _, mean, deviation = _normalised(warped, window)
     covariance = _mean(own[0] * warped, window) - own[1] * mean
     has_texture = (own[2] > TEXTURE) & (deviation > TEXTURE)
     found = torch.where(has_texture, covariance / (own[2] * deviation).clamp_min(TEXTURE**2), -1.0)[0, 0]
     return torch.where(seen, found.clamp(-1, 1), -1.0)
-
-
-def _projected(camera: Camera, points: Float[Tensor, "P 3"]) -> tuple[Tensor, Tensor, Tensor]:
-    pose = camera.viewmats.double()
-    x, y, z = (points @ pose[:3, :3].T + pose[:3, 3]).unbind(-1)
-    u, v = camera.projection.project(x, y, z.clamp_min(1e-9), camera.to(torch.float64).lens(z))
-    return u, v, z
 
 
 def _refined(scores: Float[Tensor, "D H W"], place: Tensor) -> Float[Tensor, "H W"]:
@@ -224,9 +218,10 @@ def _checked(views: Sequence[SweepView], raw: list[SweptDepth], index: int, opti
     for other, view in enumerate(views):
         if other == index:
             continue
-        u, v, z = _projected(view.camera, points)
+        pixels, z = view.camera.project(points)
+        u, v = pixels.unbind(-1)
         height, width = raw[other].depth.shape
-        inside = (z > 0) & (u >= 0) & (u < width) & (v >= 0) & (v < height)
+        inside = (z > view.camera.near) & (u >= 0) & (u < width) & (v >= 0) & (v < height)
         there = raw[other].depth[v.long().clamp(0, height - 1), u.long().clamp(0, width - 1)]
         votes += inside & (there > 0) & ((there - z).abs() <= options.tolerance * z)
     kept = torch.zeros_like(found.depth, dtype=torch.bool)

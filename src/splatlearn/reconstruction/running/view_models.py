@@ -95,10 +95,8 @@ def typical_depths(gaussians: Gaussians, photographs: Photographs) -> Float[torc
     found, means = [], gaussians.means.detach().cpu()
     for index in range(len(photographs)):
         camera = photographs.camera(index)
-        x, y, z = (means @ camera.viewmats[:3, :3].T + camera.viewmats[:3, 3]).unbind(-1)
-        depths = camera.projection.depth(x, y, z)
-        ahead = depths > camera.near
-        u, v = camera.projection.project(x, y, torch.where(ahead, z, camera.near), camera.lens(z))
+        pixels, depths = camera.project(means)
+        ahead, (u, v) = depths > camera.near, pixels.unbind(-1)
         inside = ahead & (u > 0) & (u < camera.width) & (v > 0) & (v < camera.height)
         chosen = depths[inside] if bool(inside.any()) else depths[ahead]
         found.append(float(chosen.median()) if len(chosen) else EXTENT)
