@@ -334,10 +334,12 @@ class SceneFit:
             rendering = replace(rendering, color=self.sky.behind(rendering, sky))
         color = self.view_models.picture(seen, rendering.color)
         targets, masks = batch.compared()
-        weights = masks
+        weights, goals = masks, targets
+        if seen is not None and targets.shape[1] == 4:
+            goals = self.view_models.composed(seen, targets.to(color.device), behind, cameras.batch_shape[0])
         if self.robust is not None:
-            weights = self.robust.weigh(number, color, targets, background, masks)
-        loss = photometric_loss(color, targets, background, weights, schedule.ssim_weight)
+            weights = self.robust.weigh(number, color, goals, background, masks)
+        loss = photometric_loss(color, goals, background, weights, schedule.ssim_weight)
         draws = Draws(schedule.seed, number)
         inputs = TermInputs(
             number, self.extent, gaussians, *middle_of_each(rendering, cameras, batch.count), targets, masks,

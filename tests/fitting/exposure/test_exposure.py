@@ -5,12 +5,19 @@ from __future__ import annotations
 import pytest
 import torch
 
+from fitting.test_scene_fit import scene
+from fitting.test_scene_parameters import orbit
 from splatlearn.core.errors import InputError
+from splatlearn.core.geometry.harmonics import MAX_DEGREE
 from splatlearn.fitting.draws import Draws
 from splatlearn.fitting.exposure.affine import MATRIX, AffineColors
 from splatlearn.fitting.exposure.bilateral import CELLS, GRID, LUMA, BilateralGrid, sliced, total_variation
+from splatlearn.fitting.scene_fit import SceneFit
+from splatlearn.fitting.scene_schedule import SceneSchedule
+from splatlearn.fitting.strategies.default import DefaultStrategy
 from splatlearn.fitting.views.view_model import SeenViews
 from splatlearn.fitting.views.view_rows import Rate
+from splatlearn.rendering import render
 
 MODELS = [AffineColors, BilateralGrid]
 
@@ -116,3 +123,24 @@ def test_known_changes_are_found_up_to_the_common_one(kind: type[AffineColors | 
     assert float(after) < most * float(before), (float(before), float(after))
     if kind is AffineColors:
         torch.testing.assert_close(model.rows[MATRIX].detach(), changes, rtol=0, atol=0.03)
+
+
+def test_the_background_of_transparent_photographs_tells_nothing_of_their_colours(generator: torch.Generator) -> None:
+    """Photographs of the scene itself, each changed by its map, have no loss before any background."""
+    truth, cameras = scene(generator), orbit(3)
+    rendering = render(truth, cameras, "black")
+    model = AffineColors(3)
+    with torch.no_grad():
+        model.rows[MATRIX].copy_(0.2 * torch.randn(3, 3, 4, generator=generator))
+    alpha = rendering.alpha.unsqueeze(1)
+    own = model.picture(seen_of(0, 1, 2), rendering.color / alpha.clamp_min(1e-6)).detach()
+    targets = torch.cat([torch.where(alpha > 0, own, 0.0), alpha], dim=1)
+    schedule = SceneSchedule(degree=MAX_DEGREE)
+    change = model.rows[MATRIX].detach().clone()
+    for background in (torch.zeros(3), torch.tensor([0.9, 0.2, 0.6]), torch.rand(3, 3, generator=generator)):
+        model = AffineColors(3)
+        with torch.no_grad():
+            model.rows[MATRIX].copy_(change)
+        fit = SceneFit(truth, 1.0, DefaultStrategy(), schedule, view_models=(model,))
+        result = fit.step(cameras, targets, background=background, views=torch.arange(3))
+        assert result.loss < 1e-4

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
 from splatlearn.core.cameras import Camera
@@ -14,7 +14,7 @@ from splatlearn.core.gaussians import Gaussians
 from splatlearn.fitting.draws import Draws
 from splatlearn.fitting.views.view_model import SeenViews, ViewModel
 from splatlearn.rendering import Rendering
-from splatlearn.rendering.compositing import Background
+from splatlearn.rendering.compositing import Background, background_colors
 
 
 class ViewModels:
@@ -64,6 +64,21 @@ class ViewModels:
             for model in self.models:
                 color = model.picture(views.spread(len(color)), color)
         return color
+
+    @torch.no_grad()
+    def composed(
+        self, views: SeenViews, targets: Shaped[Tensor, "V 4 H W2"], background: Background, count: int
+    ) -> Float[Tensor, "V 3 H W2"]:
+        """Compose transparent targets over the background as the models change it.
+
+        The models change whole pictures, the background of `count` renderings included. Where a target is transparent,
+        it shows the same, so that the background tells nothing about the colours of a photograph.
+        """
+        pixels = targets.float() / 255 if targets.dtype == torch.uint8 else targets
+        colors, alpha = pixels[:, :3], pixels[:, 3:]
+        plain = background_colors(background, pixels.new_empty(count, 1, 3))
+        shown = self.picture(views, plain[..., None, None].expand(-1, -1, *pixels.shape[2:]))
+        return alpha * colors + (1.0 - alpha) * shown
 
     def penalty(self, views: SeenViews | None) -> Float[Tensor, ""] | None:
         """Return the sum of the penalties of the models, or None if none has one."""
