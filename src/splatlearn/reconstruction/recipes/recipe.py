@@ -96,7 +96,10 @@ def check_recipe(recipe: SceneRecipe) -> None:
     for name in GROUPS:
         getattr(recipe, name).check()
     if recipe.views.poses == "refined" and scene.background == "sky":
-        raise InputError("poses, background: expected given poses with a sky, whose directions are theirs, got refined")
+        raise InputError(
+            "poses, background: expected given poses with a sky, whose directions are theirs, got refined; use --poses "
+            "given, or --background auto"
+        )
     if scene.steps is not None and scene.minutes is not None and not run.resume and recipe.schedule_steps is None:
         raise InputError("steps, minutes: expected one of the two, got both")
     if scene.strategy == "mcmc":
