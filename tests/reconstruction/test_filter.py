@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from reconstruction.small_captures import cameras_around, known_gaussians, write_capture
 from splatlearn.cli.scene_input import read_scene
 from splatlearn.core.gaussians import Gaussians
-from splatlearn.files import read_splat_file
+from splatlearn.files import read_splat_file, write_splats
 from splatlearn.reconstruction import SceneRun, reconstruct
 from splatlearn.rendering import render
 
@@ -34,6 +35,19 @@ def test_the_scene_of_a_run_is_fused_and_marked(tmp_path: Path) -> None:
     assert not read_splat_file(tmp_path / "point" / "scene.ply").antialiased
     assert float((picture(found.gaussians, "mip") - picture(point.gaussians, "point")).abs().max()) > 1e-3
     assert float(found.gaussians.scales.amin()) > 0.3 * 0.447 * 2.5 / camera.fx
+
+
+def test_a_start_of_another_filter_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photos = write_capture(tmp_path / "photos", known_gaussians(), cameras_around(9), points=60)
+    options = {"steps": 1, "max_gaussians": 90, "degree": 0}
+    for name, marked in (("mip", True), ("point", False)):
+        write_splats(tmp_path / f"{name}.ply", known_gaussians(), antialiased=marked)
+    for filter in ("point", "mip"):
+        for start in ("point", "mip"):
+            source = tmp_path / f"{start}.ply"
+            reconstruct(photos, tmp_path / f"{filter}-{start}", start_from=str(source), filter=filter, **options)
+            is_said = f"{source}, which were fitted with the filter {start}, not {filter}" in capsys.readouterr().err
+            assert is_said is (filter != start)
 
 
 def test_a_run_goes_on_with_its_filter(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from splatlearn.captures import Capture, Photographs
 from splatlearn.core.cameras import Camera
 from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import Gaussians
-from splatlearn.files import read_splats
+from splatlearn.files import read_splat_file
 from splatlearn.fitting.initial.cameras import scattered_gaussians, scene_cube
 from splatlearn.fitting.initial.hull import Silhouette, hull_points
 from splatlearn.fitting.initial.points import PointOptions, point_gaussians
@@ -42,7 +42,7 @@ def first_gaussians(recipe: SceneRecipe, capture: Capture, photographs: Photogra
     """
     scene, seed = recipe.scene, recipe.run.seed
     if scene.start_from is not None:
-        return _from_splats(scene.start_from, capture, cap, seed)
+        return _from_splats(scene.start_from, capture, cap, seed, scene.filter)
     centers = torch.from_numpy(capture.to_unit.points(capture.centers))
     if scene.start == "hull":
         return _hull(recipe, photographs, centers, cap)
@@ -112,14 +112,17 @@ def gaussians_of(tensors: Mapping[str, Tensor]) -> Gaussians:
     return scene_gaussians({name: each for part, _, name, each in parts if part == "parameters"})
 
 
-def _from_splats(source: str, capture: Capture, cap: int, seed: int) -> tuple[Gaussians, str]:
+def _from_splats(source: str, capture: Capture, cap: int, seed: int, filter: str) -> tuple[Gaussians, str]:
     path = Path(source)
     if path.is_dir() and is_scene_run(path):
         path = path / SCENE
-    found = splat_gaussians(moved(read_splats(path), capture.to_unit), cap, seed)
+    file = read_splat_file(path)
+    found = splat_gaussians(moved(file.gaussians, capture.to_unit), cap, seed)
     left = {"not finite": found.not_finite, "above the limit": found.over_cap}
     said = ", ".join(f"{count:,} {why}" for why, count in left.items() if count)
-    return found.gaussians, f"{found.gaussians.count:,} Gaussians of {path}{f' ({said} left out)' if said else ''}"
+    origin = f"{found.gaussians.count:,} Gaussians of {path}{f' ({said} left out)' if said else ''}"
+    other = "" if file.filter == filter else f", which were fitted with the filter {file.filter}, not {filter}"
+    return found.gaussians, origin + other
 
 
 def _cameras(photographs: Photographs) -> Camera:
