@@ -129,7 +129,7 @@ def test_panoramas_start_from_random_places(photos: Path, tmp_path: Path) -> Non
     assert result.count >= 40
 
 
-def test_render_writes_panoramas(photos: Path, tmp_path: Path) -> None:
+def test_render_writes_panoramas(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     reconstruct(photos, tmp_path / "run", steps=1, **QUICK)
     assert run_command("render", tmp_path / "run", "--path", "held-out", "--out", tmp_path / "pictures") == 0
     with Image.open(tmp_path / "pictures" / "frame-0000.png") as image:
@@ -138,5 +138,6 @@ def test_render_writes_panoramas(photos: Path, tmp_path: Path) -> None:
     write_splats(splats, known_gaussians())
     arguments = ("--frames", 1, "--size", 40, 20, "--panorama", "--out", tmp_path / "orbit")
     assert run_command("render", splats, *arguments) == 0
+    assert capsys.readouterr().out.endswith("orbit: 1 picture of 60 Gaussians\n")
     with Image.open(tmp_path / "orbit" / "frame-0000.png") as image:
         assert image.size == (40, 20)

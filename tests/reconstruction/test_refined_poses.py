@@ -119,7 +119,9 @@ def test_refined_cameras_are_nearer_and_go_with_the_run(photos: Path, tmp_path: 
     assert run.evaluate().psnr == pytest.approx(result.scores.psnr, abs=0.02)
     capsys.readouterr()
     assert command("evaluate", str(out)) == 0
-    assert f"{result.scores.psnr:.2f}" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"{result.scores.psnr:.2f}" in printed
+    assert f"localised them; at their given poses: {result.given_scores.psnr:.2f} dB" in printed
 
 
 def test_the_command_prints_both_scores(photos: Path, tmp_path: Path, capsys: Any) -> None:

@@ -46,6 +46,7 @@ def compress_command(
     """
     from splatlearn.compression import compress
     from splatlearn.core.gaussians import Gaussians
+    from splatlearn.core.memory import shown_bytes
 
     if budget is not None and psnr is not None:
         raise InputError("budget, psnr: expected one of the two, got both")
@@ -74,7 +75,7 @@ def compress_command(
     found.write(path)
     floats = 4 * sum(each[0].numel() for each in gaussians.tensors().values()) * gaussians.count
     print(
-        f"{path}: {found.gaussians.count:,} of {gaussians.count:,} Gaussians, {found.bytes / 1e6:.2f} MB, "
+        f"{path}: {found.gaussians.count:,} of {gaussians.count:,} Gaussians, {shown_bytes(found.bytes)}, "
         f"{floats / found.bytes:.1f} times smaller than float32; its pictures are {found.psnr:.1f} dB from the scene's"
     )
     return 0

@@ -53,6 +53,7 @@ def convert_command(
         overwrite: Replace the file if it exists.
     """
     from splatlearn.core.gaussians import Gaussians
+    from splatlearn.core.memory import shown_bytes
     from splatlearn.core.numbers import check_number
     from splatlearn.files import write_splats
     from splatlearn.files.formats import highest_degree
@@ -92,7 +93,7 @@ def convert_command(
     size = sum(each.stat().st_size for each in [path, *beside] if each.is_file())
     each = size / gaussians.count
     print(
-        f"{path}: {gaussians.count:,} Gaussians, degree {gaussians.degree}, {size / 1e6:.2f} MB, {each:.1f} bytes each"
+        f"{path}: {gaussians.count:,} Gaussians, degree {gaussians.degree}, {shown_bytes(size)}, {each:.1f} bytes each"
     )
     return 0
 

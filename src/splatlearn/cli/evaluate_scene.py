@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from splatlearn.evaluation.views.depths import DepthScore
+    from splatlearn.evaluation.views.scores import SceneScores
 
 WORST = 3
 """Views that are named."""
 FROM = {"sensor": "the depth camera", "points": "the capture's points"}
-"""What depths are compared with."""
+"""Names of the sources of known depths."""
 
 
 def shown_depth(score: DepthScore | None) -> str:
@@ -22,6 +23,20 @@ def shown_depth(score: DepthScore | None) -> str:
     open_share = 1.0 - score.covered
     left = f", {100 * open_share:.0f} % not covered" if open_share >= 0.01 else ""
     return f"{score.median:.4g} ({100 * score.relative:.1f} %{left})"
+
+
+def shown_alignment(scores: SceneScores, has_exposures: bool) -> str:
+    """A sentence on the scores after the alignment of colours; empty where it says nothing of the scene.
+
+    The alignment leaves clipped pixels out. Where these are most of a photograph, such as a white ground, it may lower
+    the scores, which matters only to a run whose photographs have exposures of their own.
+    """
+    if not math.isfinite(scores.aligned_psnr) or (not has_exposures and scores.aligned_psnr <= scores.psnr):
+        return ""
+    return (
+        f"after an affine alignment of each view's colours: {scores.aligned_psnr:.2f} dB, "
+        f"SSIM {scores.aligned_ssim:.3f}"
+    )
 
 
 def evaluate_scene(folder: str) -> int:
@@ -42,11 +57,11 @@ def evaluate_scene(folder: str) -> int:
     print(mean + (f"  {shown_depth(scores.depth)}" if has_depth else ""))
     if run.known_depths.source is not None and has_depth:
         print(f"depth error: median, in units of the capture, against {FROM[run.known_depths.source]}")
-    if math.isfinite(scores.aligned_psnr):
-        print(
-            f"after an affine alignment of each view's colours: {scores.aligned_psnr:.2f} dB, "
-            f"SSIM {scores.aligned_ssim:.3f}"
-        )
+    if aligned := shown_alignment(scores, run.recipe.views.exposure != "none"):
+        print(aligned)
+    given = (run.scores or {}).get("given_poses")
+    if given is not None:
+        print(f"held-out photographs stand where the run localised them; at their given poses: {given['psnr']:.2f} dB")
     worst = ", ".join(f"{each.name} ({each.psnr:.2f} dB)" for each in scores.worst(WORST))
     print(f"done: {path}; worst: {worst}")
     return 0

@@ -59,6 +59,7 @@ def render_command(
     import torch
     from PIL import Image
 
+    from splatlearn.captures.finding.names import count
     from splatlearn.core.cameras import Camera
     from splatlearn.core.device import choose_device
     from splatlearn.core.disk.atomic import replacing
@@ -92,7 +93,8 @@ def render_command(
             told("render", number + 1, len(names))
         if film:
             _write_film(folder, len(names))
-    print(f"{folder}: {len(names)} pictures{' and ' + FILM if film else ''} of {read.gaussians.count:,} Gaussians")
+    made = count(len(names), "picture")
+    print(f"{folder}: {made}{' and ' + FILM if film else ''} of {read.gaussians.count:,} Gaussians")
     return 0
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from splatlearn.core.geometry.frames import LIBRARY_FRAME, frame_matrix
 from splatlearn.core.geometry.harmonics import coefficient_count
+from splatlearn.core.memory import shown_bytes
 from splatlearn.files.formats import files_beside
 from splatlearn.files.splat_file import SplatFile
 
@@ -40,7 +41,7 @@ def inspect_splats(found: SplatFile, path: Path) -> SplatInspection:
     facts = {
         "format": found.format,
         "written by": found.writer or "a program that does not name itself",
-        "size": f"{sizes / 1e6:.2f} MB, {sizes / (found.count + found.dropped):.1f} bytes each",
+        "size": f"{shown_bytes(sizes)}, {sizes / (found.count + found.dropped):.1f} bytes each",
         "Gaussians": f"{found.count:,}" + (f", and {found.dropped:,} that cannot be used" if found.dropped else ""),
         "harmonics": f"degree {found.degree}, {coefficient_count(found.degree)} "
         f"{'coefficient' if found.degree == 0 else 'coefficients'} of a colour",
