@@ -1,4 +1,4 @@
-"""What observations of points say: how far from them a point is projected, and how deep each lies."""
+"""Reprojection errors and depths of points at their observations."""
 
 from __future__ import annotations
 

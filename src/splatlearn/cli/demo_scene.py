@@ -29,7 +29,7 @@ PHOTOGRAPHS, RUN = "still_life", "scene"
 """Folders beside the page: of the capture, and of the run."""
 PAGE, FILM = "scene.html", "scene.webp"
 MIDDLE, RADIUS = (0.0, 0.0, 0.12), 1.56
-"""Of the orbit, in the units of the still life, whose z axis points up."""
+"""Middle and radius of the orbit, in the units of the still life, whose z axis points up."""
 EVALUATIONS = 10
 INTRO = (
     "Not from a GMAE: a still life that this package ray-traces, with photographs of scikit-image on its blocks, and "
@@ -40,7 +40,7 @@ INTRO = (
 
 @dataclass(frozen=True)
 class DemoScene:
-    """What became of the scene: sections for the page, numbers for the summary, and whether it was interrupted."""
+    """Result of the scene: sections for the page, numbers for the summary, and whether it was interrupted."""
 
     sections: list[Section]
     summary: dict[str, float]
@@ -49,7 +49,7 @@ class DemoScene:
 
 @dataclass(frozen=True)
 class Size:
-    """How much is made: photographs, their width and height, steps, Gaussians, and frames of the orbit."""
+    """Numbers of photographs, steps, Gaussians and frames of the orbit, and the pictures' width and height."""
 
     views: int
     picture: tuple[int, int]
@@ -137,6 +137,6 @@ def _section(run: SceneRun, film: bytes) -> Section:
 
 
 def _chosen(run: SceneRun) -> list[Section]:
-    """Of the run's report, the views beside their pictures, the worst of them."""
+    """The sections of the run's report that compare views, cut to the three worst views."""
     found = [each for each in scene_sections(run) if "views" in each.title]
     return [Section("The scene from held-out cameras", each.intro, each.blocks[:3]) for each in found]

@@ -19,7 +19,7 @@ import tyro
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
 LONGEST_WORD = 64
-"""Letters of alternatives, which wider ones leave to the text of the option."""
+"""Largest number of letters of listed alternatives; longer lists are left to the text of the option."""
 WORDS = {
     "to": "FORMAT",
     "images": "IMAGE",

@@ -1,4 +1,4 @@
-"""What commands about scenes take: a splat file, or a run of reconstruct."""
+"""Input of commands about scenes: a splat file, or a run of reconstruct."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class SceneInput:
     """A scene: its Gaussians and a name for files.
 
-    `run`: the run that made it, if it is one; `frame`, `dropped`, `antialiased`: what `SplatFile` says of a file.
+    `run`: the run that made it, if it is one; `frame`, `dropped`, `antialiased`: see `SplatFile`.
     """
 
     name: str

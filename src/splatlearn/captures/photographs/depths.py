@@ -13,7 +13,7 @@ from splatlearn.core.errors import InputError
 from splatlearn.images.decoding import decoding, turned
 
 NOTHING = 65535
-"""What some depth cameras store, beside 0, where they saw nothing."""
+"""Value that some depth cameras store, besides 0, where they have no depth."""
 GREY = ("I;16", "I;16L", "I;16B", "I", "L")
 """Pillow's modes of pictures whose pixels are whole numbers."""
 MOST = 1 << 28

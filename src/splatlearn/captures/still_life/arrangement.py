@@ -1,4 +1,4 @@
-"""What stands where in the still life: toy blocks, balls, a moon on a column, and trees on a round plinth."""
+"""Arrangement of the still life: toy blocks, balls, a moon on a column, and trees on a round plinth."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from splatlearn.captures.still_life.textures import (
 from splatlearn.captures.still_life.tracing import Piece, Thing
 
 RADIUS = 1.25
-"""Of the plinth, whose top is at height 0."""
+"""Radius of the plinth, whose top is at height 0."""
 THICKNESS = 0.14
+"""Thickness of the plinth."""
 DENSITY = 220.0
-"""Texels of a texture for a unit of length."""
+"""Number of texels per unit of length."""
 RED, BLUE, YELLOW, GREEN = (0.80, 0.20, 0.17), (0.18, 0.38, 0.66), (0.93, 0.72, 0.20), (0.26, 0.52, 0.36)
 ROCKET, HUBBLE = "rocket.jpg", "hubble_deep_field.jpg"
 BLOCKS: tuple[tuple[Vector, float, float, Color, tuple[str, ...]], ...] = (
@@ -47,11 +48,11 @@ TREES = (
     (95, 1.02, 1.15), (128, 0.98, 0.8), (152, 1.05, 1.0), (200, 1.04, 0.7), (60, 1.06, 0.75), (20, 1.02, 0.9),
     (-52, 1.06, 0.62),
 )  # fmt: skip
-"""Direction in degrees, distance from the middle, and size."""
 """Direction from the middle in degrees, distance from it, and size of trees."""
 CROWNS = ((0.10, 0.30, 0.17), (0.24, 0.26, 0.135), (0.37, 0.24, 0.10))
 """Foot, height and radius of the three cones of a tree of size 1."""
 COLUMN = (0.36, 0.30)
+"""Place of the column."""
 
 
 def arrange() -> list[Thing]:

@@ -23,11 +23,11 @@ from splatlearn.captures.still_life.tracing import (
 )
 
 TEXELS = 30.0
-"""Points of a map of light for a unit of length; light changes more slowly than a texture."""
+"""Number of points of a map of light per unit of length; light changes more slowly than a texture."""
 FEWEST, MOST = 5, 88
-"""Points a side of a map of light."""
+"""Smallest and largest number of points along a side of a map of light."""
 SUN_RAYS, SKY_RAYS = 16, 160
-"""Directions of the disc of the sun, and of the whole sphere."""
+"""Number of directions on the disc of the sun, and on the whole sphere."""
 GOLDEN = math.pi * (3 - math.sqrt(5))
 
 

@@ -15,16 +15,18 @@ from splatlearn.captures.still_life.tracing import CHUNK, Sky, Thing, seen
 from splatlearn.core.cameras import Camera
 
 AIM = (0.0, 0.0, 0.13)
-"""Where all cameras look; the plinth's top is at height 0, and its radius is 1.25."""
+"""Point that all cameras look at; the plinth's top is at height 0, and its radius is 1.25."""
 AWAY = 3.75
+"""Distance of all cameras from that point."""
 FIELD_OF_VIEW = 40.0
-"""Vertical, degrees."""
+"""Vertical field of view, degrees."""
 LOWEST, HIGHEST = 8.0, 58.0
-"""Of the cameras above the horizon, degrees."""
+"""Smallest and largest elevation of a camera above the horizon, degrees."""
 GOLDEN = math.pi * (3 - math.sqrt(5))
 SAMPLES = 2
-"""Rays along each side of a pixel."""
+"""Number of rays along each side of a pixel."""
 EXPOSURE = 0.62
+"""Factor of light before it is stored."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +41,7 @@ class StillPhotograph:
 def camera_of(number: int, count: int, size: tuple[int, int]) -> Camera:
     """Return one of `count` cameras, which climb around the things in golden angles; z is up."""
     turn = GOLDEN * number
-    # As many cameras at each height as the sphere has room there.
+    # Equal steps of the sine of elevation spread cameras evenly over the sphere.
     low, high = (math.sin(math.radians(each)) for each in (LOWEST, HIGHEST))
     rise = low + (high - low) * (number + 0.5) / count
     flat = math.sqrt(1 - rise**2)

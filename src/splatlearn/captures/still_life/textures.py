@@ -13,7 +13,7 @@ from splatlearn.images.installed import installed_file
 
 Color = tuple[float, float, float]
 GAMMA = 2.2
-"""Between pictures as they are stored and light."""
+"""Exponent that turns stored values of a picture into light."""
 FRAME = 0.09
 """Width of the painted frame around a picture on a toy block, in sides of the block."""
 

@@ -11,7 +11,7 @@ import torch
 
 @contextmanager
 def one_thread_each() -> Iterator[ThreadPoolExecutor]:
-    """Yield as many threads as PyTorch has; inside, each operation runs on the thread that calls it."""
+    """Yield a pool with PyTorch's number of threads; inside, each operation runs on the thread that calls it."""
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(1)

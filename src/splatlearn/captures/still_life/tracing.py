@@ -13,11 +13,11 @@ from torch import Tensor
 from splatlearn.captures.still_life.surfaces import Surface, Vector, dot
 
 CHUNK = 1 << 15
-"""Rays that are traced at once: what they need stays in the caches."""
+"""Number of rays that are traced at once, few enough for the processor's caches."""
 COAT = 0.04
 """Reflectance of a glossy surface that is looked at straight."""
 SHARPNESS, STRENGTH = 90.0, 5.0
-"""Of the sun's highlight on a glossy surface."""
+"""Exponent and factor of the sun's highlight on a glossy surface."""
 OFF = 1e-3
 """Distance from a surface at which rays from it begin."""
 
@@ -57,7 +57,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Sky:
-    """Light from outside: of the zenith, the horizon and below, and a soft sun.
+    """Light from outside: colours of the zenith, the horizon and below it, and of a soft sun.
 
     `toward`: the direction of the sun; `spread`: the radius of its disc, radians.
     """
@@ -88,7 +88,7 @@ class Sky:
 
 @dataclass(frozen=True, eq=False)
 class Met:
-    """What rays meet: the distance, infinite for none; the number of the piece, -1 for none; and the place on it."""
+    """First intersections of rays: distances (infinite if none), pieces by number (−1 if none), coordinates on them."""
 
     distance: Float[Tensor, " N"]
     piece: Int64[Tensor, " N"]

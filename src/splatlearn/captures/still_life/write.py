@@ -21,10 +21,10 @@ from splatlearn.core.numbers import check_whole
 from splatlearn.core.ply.container import ply_bytes
 
 POINTS = 4000
-"""In all; each photograph adds the same number."""
+"""Number of points of the capture; each photograph adds the same share."""
 FILE, POINT_FILE, FOLDER = "transforms.json", "points.ply", "photographs"
 OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
-"""Between cameras that look along z with y down, and OpenGL's."""
+"""Map between cameras that look along z with y down and those of OpenGL, which look along −z with y up."""
 
 
 def still_life_files(views: int) -> list[str]:

@@ -15,7 +15,7 @@ from splatlearn.report.scenes.view import composed_over
 from splatlearn.viewer.panorama_page import ViewedPanorama, write_panorama_view
 
 MOST = 12
-"""Panoramas of the page, held-out ones first."""
+"""Largest number of panoramas of the page, held-out ones first."""
 SIZE = 1600
 """Longer side of their pictures, pixels."""
 LEAD = "Drag to look around, turn the wheel for a narrower view; compare each rendering with its photograph."

@@ -26,13 +26,14 @@ from splatlearn.rendering import render
 from splatlearn.rendering.compositing import Background, background_colors
 
 WIDTH = 400
-"""Pixels of each picture in a row, at most."""
+"""Largest width of each picture in a row, pixels."""
 GAP = 6
+"""Pixels between the pictures of a row."""
 ERROR_MOST = 0.25
 """Difference, the mean over channels, at which the map of errors ends; the page of the scene has the same."""
 QUALITY = 86
 FRAME_TIME = 100
-"""Milliseconds of a frame."""
+"""Duration of a frame, milliseconds."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,10 +26,11 @@ from splatlearn.report.scenes.pictures import ComparedView, compared_views, stri
 
 PAGE = "report.html"
 MOST_VIEWS = 6
-"""Views that are shown as pictures."""
+"""Largest number of views that are shown as pictures."""
 MOST_SNAPSHOTS = 9
+"""Largest number of snapshots that are shown."""
 BINS = 40
-"""Bars of the edits over a run."""
+"""Largest number of intervals of steps in which edits are counted."""
 EDITS = {"cloned": "cloned", "split": "split in two", "added": "added", "relocated": "relocated", "pruned": "pruned"}
 """Keys of the log, with the words to show."""
 VIEWS = "Photograph, rendering, and their difference: black for none, bright for a quarter of the range and more."
