@@ -10,6 +10,7 @@ from cli.commands import run
 from files.clouds import covariances, random_cloud, sh_of
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.geometry.frames import frame_matrix
+from splatlearn.core.memory import shown_bytes
 from splatlearn.files import read_splat_file, read_splats, write_splats
 
 
@@ -89,7 +90,7 @@ def test_the_mark_of_antialiasing(tmp_path: Path, cloud: Gaussians, capsys) -> N
 def test_numbers_beside_a_gltf_count(tmp_path: Path, cloud: Gaussians, capsys) -> None:
     assert run("convert", tmp_path / "scene.ply", tmp_path / "out.gltf") == 0
     size = (tmp_path / "out.gltf").stat().st_size + (tmp_path / "out.bin").stat().st_size
-    assert f"{size / 1e6:.2f} MB" in capsys.readouterr().out
+    assert shown_bytes(size) in capsys.readouterr().out
     assert sh_of(read_splats(tmp_path / "out.gltf")).shape == (200, 9, 3)
 
 
