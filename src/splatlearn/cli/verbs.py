@@ -24,6 +24,7 @@ GROUPS = {
     },
     "A scene": {
         "render": ("render", "render_command"),
+        "mesh": ("mesh", "mesh_command"),
         "convert": ("convert", "convert_command"),
         "compress": ("compress", "compress_command"),
     },

@@ -62,15 +62,34 @@ def columns(table: np.ndarray, names: list[str], element: str) -> np.ndarray:
 
 
 def ply_bytes(tables: dict[str, np.ndarray], comments: list[str]) -> bytes:
-    """A binary little-endian file of structured arrays."""
+    """A binary little-endian file of structured arrays; a column of several numbers a row becomes a list."""
     names = {kind: name for name, kind in reversed(TYPES.items())}
     lines = ["ply", "format binary_little_endian 1.0", *(f"comment {comment}" for comment in comments)]
     for name, table in tables.items():
         lines.append(f"element {name} {len(table)}")
         for column in table.dtype.names or ():
-            lines.append(f"property {names[table.dtype[column].str[1:]]} {column}")
+            kind = table.dtype[column]
+            listed = f"list {names['u1']} " if kind.shape else ""
+            lines.append(f"property {listed}{names[kind.base.str[1:]]} {column}")
     header = "\n".join([*lines, "end_header", ""]).encode("ascii")
-    return header + b"".join(table.tobytes() for table in tables.values())
+    return header + b"".join(_with_lengths(table).tobytes() for table in tables.values())
+
+
+def _with_lengths(table: np.ndarray) -> np.ndarray:
+    """The table with a byte in front of each column that is a list: how many numbers it has."""
+    kinds = [(name, table.dtype[name]) for name in table.dtype.names or ()]
+    if not any(kind.shape for _, kind in kinds):
+        return table
+    lengths = {name: kind.shape[0] for name, kind in kinds if kind.shape}
+    made = np.empty(
+        len(table),
+        [each for name, kind in kinds for each in ([(f"#{name}", "u1")] * (name in lengths) + [(name, kind)])],
+    )
+    for name, _ in kinds:
+        made[name] = table[name]
+        if name in lengths:
+            made[f"#{name}"] = lengths[name]
+    return made
 
 
 def _header_lines(data: bytes) -> tuple[list[str], int]:
