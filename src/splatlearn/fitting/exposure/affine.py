@@ -12,8 +12,6 @@ from splatlearn.fitting.views.view_rows import Rate, ViewRows
 MATRIX = "matrix"
 RATE = Rate(1e-2, 1e-3)
 """Learning rate of maps, for Adam. A row moves only in the steps of its photograph, some tens of times in a fit."""
-HELD = 1.0
-"""Weight of the square of the mean change over all photographs, which the colours of the scene can take over."""
 
 
 def changed(color: Float[Tensor, "V 3 *P"], change: Float[Tensor, "V 3 4 *#P"]) -> Float[Tensor, "V 3 *P"]:
@@ -24,13 +22,22 @@ def changed(color: Float[Tensor, "V 3 *P"], change: Float[Tensor, "V 3 4 *#P"]) 
     return color + shift
 
 
+@torch.no_grad()
+def centre(rows: ViewRows) -> None:
+    """Subtract from the maps of all photographs what they have in common: afterwards their mean is the identity."""
+    rows[MATRIX].sub_(rows[MATRIX].mean(dim=0))
+
+
 class AffineColors(ViewModel):
     """An affine map of colours, 3 × 4, for each photograph: exposure, white balance, and a black level.
 
     - `count`: N, the number of photographs.
 
-    Maps start as the identity, and are stored as their difference from it. A change that all photographs share
-    belongs to the scene: a penalty holds the mean of all differences near 0.
+    Maps start as the identity, and are stored as their difference from it.
+
+    Gauge: a change that all photographs share is one of the scene's colours, and no picture tells the two apart. It
+    belongs to the scene: after each step the mean map of all photographs is the identity, so that the scene has the
+    colours of the mean photograph.
     """
 
     name = "affine"
@@ -41,5 +48,6 @@ class AffineColors(ViewModel):
     def picture(self, seen: SeenViews, color: Float[Tensor, "V 3 H W"]) -> Float[Tensor, "V 3 H W"]:
         return changed(color, self.rows.of(MATRIX, seen.ids)[..., None, None])
 
-    def penalty(self, seen: SeenViews) -> Float[Tensor, ""]:
-        return HELD * self.rows[MATRIX].mean(dim=0).square().sum()
+    def move(self, seen: SeenViews, steps: int) -> None:
+        super().move(seen, steps)
+        centre(self.rows)

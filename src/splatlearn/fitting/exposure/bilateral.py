@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from splatlearn.core.numbers import check_number
-from splatlearn.fitting.exposure.affine import HELD, MATRIX, RATE, changed
+from splatlearn.fitting.exposure.affine import MATRIX, RATE, centre, changed
 from splatlearn.fitting.views.view_model import SeenViews, ViewModel
 from splatlearn.fitting.views.view_rows import Rate, ViewRows
 
@@ -48,6 +48,20 @@ def total_variation(grids: Float[Tensor, "V 12 L R Q"]) -> Float[Tensor, ""]:
     return torch.stack(parts).sum() if parts else grids.new_zeros(())
 
 
+def common_curves(grids: Float[Tensor, "N 12 L R Q"]) -> Float[Tensor, "12 L 1 1"]:
+    """Return the means of grids over photographs and places of the picture, for each brightness.
+
+    Between cells a map is linear, so that a cell on a side of the picture counts half.
+    """
+    found = grids.mean(dim=0)
+    for axis in (3, 2):
+        count = grids.shape[axis + 1]
+        weights = found.new_ones(count)
+        weights[[0, -1]] = 0.5 if count > 1 else 1.0
+        found = (found.movedim(axis, -1) @ (weights / weights.sum())).unsqueeze(axis)
+    return found
+
+
 class BilateralGrid(ViewModel):
     """Affine maps of colours on a grid of 8 × 16 × 16 cells (brightness, down, across) for each photograph.
 
@@ -58,8 +72,11 @@ class BilateralGrid(ViewModel):
     - `count`: N, the number of photographs; `rate`, `grid_rate`: of the maps and of the cells.
     - `smooth`: weight of the total variation of the grids that a step sees.
 
-    Both start as the identity, and are stored as their difference from it; the mean difference over all photographs is
-    held at 0.
+    Both start as the identity, and are stored as their difference from it.
+
+    Gauge: maps as in `AffineColors`; in the mean over photographs and places the cells of each brightness are the
+    identity too, since a tone curve that all photographs share is one of the scene's colours. What they share at one
+    place of the picture, such as a vignette, is theirs.
     """
 
     name = "grid"
@@ -75,6 +92,10 @@ class BilateralGrid(ViewModel):
         return changed(color, whole + sliced(self.rows.of(GRID, seen.ids), color))
 
     def penalty(self, seen: SeenViews) -> Float[Tensor, ""]:
-        cells = self.rows[GRID].mean(dim=(0, 2, 3, 4)).unflatten(0, (3, 4))
-        held = HELD * (self.rows[MATRIX].mean(dim=0) + cells).square().sum()
-        return held + self.smooth * total_variation(self.rows.of(GRID, seen.ids))
+        return self.smooth * total_variation(self.rows.of(GRID, seen.ids))
+
+    def move(self, seen: SeenViews, steps: int) -> None:
+        super().move(seen, steps)
+        centre(self.rows)
+        with torch.no_grad():
+            self.rows[GRID].sub_(common_curves(self.rows[GRID]))
