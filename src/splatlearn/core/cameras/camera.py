@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from splatlearn.core.cameras.fisheye import focal_length
 from splatlearn.core.cameras.models import CameraModel, Lens, camera_model
 from splatlearn.core.checks import check_floating, sees_values
 from splatlearn.core.errors import InputError
@@ -52,13 +53,16 @@ class Camera:
     - `fx`, `fy`: focal lengths in pixels (`"pinhole"`, `"gmae"`), or pixels per world unit (`"orthographic"`).
     - `cx`, `cy`: the principal point in pixels. Each of these four is one number for all views, or a tensor [*V].
     - `model`: the name of a registered camera model: `"pinhole"`, `"orthographic"`, `"panorama"` (all directions, see
-      `Camera.panorama`), or `"gmae"`, whose centres project orthographically while extents shrink with depth as in a
-      pinhole camera (what arXiv 2501.03229 trains with).
+      `Camera.panorama`), `"fisheye"` (see `Camera.fisheye`), or `"gmae"`, whose centres project orthographically while
+      extents shrink with depth as in a pinhole camera (what arXiv 2501.03229 trains with).
     - `viewmats`: rigid transforms from world to camera, [4, 4] or [*V, 4, 4].
     - `near`, `far`: Gaussians whose depth is below `near` or above `far` (world units) are not drawn. The depth is that
-      along the axis; of a panorama it is the distance from the camera.
+      along the axis; of a panorama and of a fisheye it is the distance from the camera.
+    - `distortion`: the coefficients of a model that has some, the same for all views: k1 to k4 of a fisheye. ():
+      all are 0.
 
-    Raises InputError for an unknown model, sizes or focal lengths that are not positive, or shapes that do not fit.
+    Raises InputError for an unknown model, sizes or focal lengths that are not positive, another number of
+    coefficients, or shapes that do not fit.
     """
 
     width: int
@@ -71,9 +75,10 @@ class Camera:
     viewmats: Float[Tensor, "*V 4 4"] = field(default_factory=_identity)
     near: float = 0.01
     far: float = math.inf
+    distortion: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        camera_model(self.model)
+        model = camera_model(self.model)
         _check_size(self.height, self.width)
         check_number("near", self.near, above=0)
         if self.far != math.inf:
@@ -83,7 +88,12 @@ class Camera:
             raise InputError(f"viewmats: expected shape [..., 4, 4], got {list(self.viewmats.shape)}")
         for name in INTRINSICS:
             self._check_intrinsic(name, getattr(self, name), 0.0 if name in ("fx", "fy") else None)
-        reason = self.projection.refusal(Lens(self.fx, self.fy, self.cx, self.cy, self.width, self.height))
+        if len(self.distortion) not in (0, model.coefficients):
+            wanted = f"{model.coefficients} coefficients, or none," if model.coefficients else "no coefficients"
+            raise InputError(f"distortion: expected {wanted} of the model {self.model}, got {len(self.distortion)}")
+        for value in self.distortion:
+            check_number("distortion", value)
+        reason = model.refusal(Lens(self.fx, self.fy, self.cx, self.cy, self.width, self.height, self.distortion))
         if reason is not None:
             raise InputError(reason)
 
@@ -159,7 +169,7 @@ class Camera:
         """The intrinsics for tensors [*V, K] such as `like`: numbers, or tensors [*V, 1] of its dtype and device."""
         values = (getattr(self, name) for name in INTRINSICS)
         fx, fy, cx, cy = (each.to(like).unsqueeze(-1) if isinstance(each, Tensor) else each for each in values)
-        return Lens(fx, fy, cx, cy, self.width, self.height)
+        return Lens(fx, fy, cx, cy, self.width, self.height, self.distortion)
 
     def directions(self, means: Float[Tensor, "*B K 3"]) -> Float[Tensor, "*S K 3"]:
         """Directions of view to points in the world, of any length, as harmonics take them.
@@ -173,20 +183,20 @@ class Camera:
     def project(self, points: Float[Tensor, "*B K 3"]) -> tuple[Float[Tensor, "*S K 2"], Float[Tensor, "*S K"]]:
         """The pixels (u, v) of points in the world, inside and outside of the picture, and their depths.
 
-        Depths are those along the axis; of a panorama they are distances. Points nearer than `near` are not shown, and
-        have pixels as if they lay at this depth, which are finite. The batch axes of points and cameras are broadcast
-        to *S.
+        Depths are those along the axis; of a panorama and of a fisheye they are distances. Points nearer than `near`
+        are not shown, and have pixels as if they lay at this depth, which are finite. The batch axes of points and
+        cameras are broadcast to *S.
         """
         view, model = self.viewmats.to(points), self.projection
         x, y, z = (points @ view[..., :3, :3].mT + view[..., None, :3, 3]).unbind(-1)
-        ahead = z if model.is_spherical else z.clamp_min(self.near)
+        ahead = z if model.measures_distance else z.clamp_min(self.near)
         pixels = torch.stack(model.project(x, y, ahead, self.lens(z)), dim=-1)
         return pixels, model.depth(x, y, z)
 
     def unproject(self, pixels: Float[Tensor, "*B K 2"], depths: Float[Tensor, "*B K"]) -> Float[Tensor, "*B K 3"]:
         """The points in the world that the camera shows at pixels (u, v) for depths along its axis.
 
-        Depths of a panorama are distances from the camera.
+        Depths of a panorama and of a fisheye are distances from the camera.
         """
         u, v = pixels.unbind(-1)
         points = torch.stack(self.projection.unproject(u, v, depths, self.lens(depths)), dim=-1)
@@ -273,6 +283,29 @@ class Camera:
         view = torch.eye(4) if viewmats is None else viewmats
         across, down = width / (2 * math.pi), height / math.pi
         return cls(width, height, across, down, width / 2, height / 2, "panorama", view)
+
+    @classmethod
+    def fisheye(
+        cls,
+        height: int,
+        width: int,
+        field_of_view: float = 180.0,
+        distortion: Sequence[float] = (),
+        viewmats: Float[Tensor, "*V 4 4"] | None = None,
+    ) -> Camera:
+        """A fisheye of Kannala and Brandt with square pixels, its principal point at the centre.
+
+        - `field_of_view`: horizontal, in degrees, above 0, at most 358 and what the lens shows.
+        - `distortion`: k1 to k4, as OpenCV and COLMAP have them; (): an equidistant lens.
+
+        Raises InputError for an angle that the lens does not show.
+        """
+        _check_size(height, width)
+        coefficients = tuple(float(each) for each in distortion)
+        focal = focal_length(width, field_of_view, coefficients)
+        view = torch.eye(4) if viewmats is None else viewmats
+        lens = focal, focal, width / 2, height / 2
+        return cls(width, height, *lens, "fisheye", view, distortion=coefficients)
 
     @classmethod
     def look_at(

@@ -27,7 +27,10 @@ Points = tuple[Tensor, Tensor, Tensor]
 
 
 class Lens(NamedTuple):
-    """The intrinsics of a camera for tensors [*B, K]: numbers, or tensors [*V, 1] with one value for each view."""
+    """The intrinsics of a camera for tensors [*B, K]: numbers, or tensors [*V, 1] with one value for each view.
+
+    `distortion`: the coefficients of the model, the same for all views; none where all are 0.
+    """
 
     fx: float | Tensor
     fy: float | Tensor
@@ -35,6 +38,7 @@ class Lens(NamedTuple):
     cy: float | Tensor
     width: int
     height: int
+    distortion: tuple[float, ...] = ()
 
 
 class CameraModel(ABC):
@@ -44,6 +48,8 @@ class CameraModel(ABC):
     - `depth_moves_centers`: whether the pixel of a point depends on its depth.
     - `depth_shrinks_extents`: whether the size of a Gaussian's picture depends on its depth.
     - `rays_are_parallel`: whether the direction of view is that of the camera's axis everywhere.
+    - `coefficients`: the number of coefficients that a lens of the model may have besides its intrinsics.
+    - `measures_distance`: whether the depth of a point is its distance from the camera, not that along the axis.
     - `is_spherical`: whether the picture shows all directions. Depth is then the distance from the camera, the left and
       the right side of the picture meet, and a Gaussian is evaluated in the tangent plane of its own direction (see
       `splatlearn.rendering.formula`).
@@ -53,6 +59,8 @@ class CameraModel(ABC):
     depth_moves_centers: ClassVar[bool] = True
     depth_shrinks_extents: ClassVar[bool] = True
     rays_are_parallel: ClassVar[bool] = False
+    coefficients: ClassVar[int] = 0
+    measures_distance: ClassVar[bool] = False
     is_spherical: ClassVar[bool] = False
 
     @abstractmethod
@@ -66,6 +74,10 @@ class CameraModel(ABC):
     def depth(self, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
         """Return the depths of points, by which they are sorted and compared with the near and the far plane."""
         return z
+
+    def shows(self, x: Tensor, y: Tensor, z: Tensor, lens: Lens) -> Tensor:
+        """Return which points the lens can show at all, whatever their depths and the size of the picture."""
+        return torch.ones_like(z, dtype=torch.bool)
 
     def refusal(self, lens: Lens) -> str | None:
         """Return what is wrong with the intrinsics of a camera, or None; the first word is the argument's name."""

@@ -30,6 +30,7 @@ class Panorama(CameraModel):
 
     name = "panorama"
     is_spherical = True
+    measures_distance = True
 
     def project(self, x: Tensor, y: Tensor, z: Tensor, lens: Lens) -> Pixels:
         level, forward = _level(x, y, z)

@@ -29,7 +29,9 @@ class Projected(NamedTuple):
 
 
 def project(gaussians: Gaussians, view: Float[Tensor, "*B 4 4"], camera: Camera, filter: str = "point") -> Projected:
-    """Project Gaussians [B, K] to splats in the same order, and cull those not between the near and the far plane.
+    """Project Gaussians [B, K] to splats in the same order, and cull those that the camera does not show.
+
+    Those are not between the near and the far plane, or where the lens shows nothing.
 
     - `view`: matrices from world to camera, for all sets or one for each; `camera`: its other numbers are used.
     - `filter`: what a pixel integrates, "point" or "mip".
@@ -38,7 +40,7 @@ def project(gaussians: Gaussians, view: Float[Tensor, "*B 4 4"], camera: Camera,
     x, y, z = (gaussians.means @ turn.mT + shift.unsqueeze(-2)).unbind(-1)
     model, lens = camera.projection, camera.lens(z)
     depths = model.depth(x, y, z)
-    drawn = depths >= camera.near
+    drawn = (depths >= camera.near) & model.shows(x, y, z, lens)
     if camera.far != math.inf:
         drawn = drawn & (depths <= camera.far)
     z_safe = torch.where(drawn, z, camera.near)
