@@ -181,6 +181,16 @@ def test_errors(data: bytes, message: str, tmp_path: Path) -> None:
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize("version", [3, 4])
+def test_harmonics_that_are_all_zero_take_a_few_bytes(
+    tmp_path: Path, generator: torch.Generator, version: SpzVersion
+) -> None:
+    cloud = random_cloud(generator, 4000, 0).with_degree(3)
+    write_splats(tmp_path / "scene.spz", cloud, spz_version=version)
+    found = sh_of(read_splats(tmp_path / "scene.spz"))
+    assert found.shape == (4000, 16, 3) and not found[:, 1:].any()
+
+
 def test_a_small_file_that_unpacks_to_a_large_one(tmp_path: Path) -> None:
     bomb = gzip.compress(head(3, count=1000, degree=0) + bytes(50_000_000))
     with pytest.raises(SplatFileError, match="expected 20000 bytes after the header, got more"):
