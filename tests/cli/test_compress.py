@@ -7,8 +7,16 @@ import torch
 
 from cli.commands import run
 from files.clouds import random_cloud
+from splatlearn.compression import search
 from splatlearn.core.memory import shown_bytes
 from splatlearn.files import read_splat_file, write_splats
+
+
+@pytest.fixture(autouse=True)
+def few_tries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer files are tried, which takes less time."""
+    monkeypatch.setattr(search, "SHARES", (1.0, 0.55))
+    monkeypatch.setattr(search, "TRIES", 3)
 
 
 @pytest.fixture
@@ -19,7 +27,7 @@ def scene(tmp_path: Path) -> Path:
 
 def test_a_budget(scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "new" / "small.sl3"
-    assert run("compress", scene, "--out", out, "--budget", "6kB", "--degree", 1) == 0
+    assert run("compress", scene, "--out", out, "--budget", "6kB", "--degree", 1, "--recover", 2) == 0
     assert out.stat().st_size <= 6000
     found = read_splat_file(out)
     assert found.format == "sl3" and found.degree == 1
@@ -36,6 +44,7 @@ def test_what_is_refused(scene: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         (("--out", tmp_path / "a.sl3", "--budget", "1MB", "--psnr", 30), "budget, psnr: expected one of the two"),
         (("--out", tmp_path / "a.sl3", "--budget", "10"), "budget: expected at least the smallest file"),
         (("--out", tmp_path / "a.sl3", "--degree", 7), "degree: expected 0 to 4, got 7"),
+        (("--out", tmp_path / "a.sl3", "--recover", -1), "recover: expected a number of steps from 0, got -1"),
     ]:
         assert run("compress", scene, *arguments) == 2
         assert said in " ".join(capsys.readouterr().err.split())

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from splatlearn.core import memory
+from splatlearn.core.memory import bytes_in
 
 
 @pytest.mark.parametrize(
@@ -28,3 +29,10 @@ def test_a_container_s_limit_counts_and_files_that_were_read_do_not(
     assert memory.available_memory() == 3100
     (place / limit).write_text("max\n")
     assert memory.available_memory() > 5000
+
+
+@pytest.mark.parametrize(
+    ("text", "count"), [("2MB", 2_000_000), ("1.5 kB", 1500), ("700", 700), (900, 900), ("3 b", 3)]
+)
+def test_budgets_in_words(text: str | int, count: int) -> None:
+    assert bytes_in(text) == count

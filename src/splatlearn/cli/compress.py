@@ -29,6 +29,7 @@ def compress_command(
     budget: str | None = None,
     psnr: float | None = None,
     degree: int | None = None,
+    recover: int = 0,
     overwrite: bool = False,
 ) -> int:
     """Write the best .sl3 file of a scene within a budget of bytes, or the smallest one of a quality.
@@ -42,6 +43,8 @@ def compress_command(
         budget: Largest size of the file, such as 2MB or 500kB. Default: --psnr decides.
         psnr: Least PSNR, in dB, between pictures of the file and of the scene. Default: 38, if --budget is not given.
         degree: Degree of the spherical harmonics to keep, 0 to 4. Default: all.
+        recover: Number of steps in which the Gaussians that are kept are fitted to the scene's own pictures, where some
+            are left out or harmonics are cut. 200 are worth their time for small files.
         overwrite: Replace the file if it exists.
     """
     from splatlearn.compression import compress
@@ -52,6 +55,8 @@ def compress_command(
         raise InputError("budget, psnr: expected one of the two, got both")
     if degree is not None and not 0 <= degree <= 4:
         raise InputError(f"degree: expected 0 to 4, got {degree}")
+    if recover < 0:
+        raise InputError(f"recover: expected a number of steps from 0, got {recover}")
     path, *_ = output_scene(out, overwrite, [scene], "sl3")
     if path.suffix.lower() != ".sl3":
         raise InputError(f"out: expected a name that ends in .sl3, got {path.name}; convert writes other formats")
@@ -60,22 +65,23 @@ def compress_command(
         note(f"{read.dropped:,} Gaussians that are not finite are left out")
     sky = read.sky_for_file()
     whole = read.gaussians if sky is None else Gaussians.cat([read.gaussians, sky])
-    gaussians = whole if degree is None else whole.with_degree(min(degree, whole.degree))
     quality = USUAL_PSNR if budget is None and psnr is None else psnr
     with progress_bar() as told:
         found = compress(
-            gaussians,
+            whole,
             budget,
             quality,
             cameras_of(read),
             antialiased=read.antialiased,
+            degree=degree,
+            recover=recover,
             told=lambda done, total: told("compress", done, total),
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     found.write(path)
-    floats = 4 * sum(each[0].numel() for each in gaussians.tensors().values()) * gaussians.count
+    floats = 4 * sum(each[0].numel() for each in whole.tensors().values()) * whole.count
     print(
-        f"{path}: {found.gaussians.count:,} of {gaussians.count:,} Gaussians, {shown_bytes(found.bytes)}, "
+        f"{path}: {found.gaussians.count:,} of {whole.count:,} Gaussians, {shown_bytes(found.bytes)}, "
         f"{floats / found.bytes:.1f} times smaller than float32; its pictures are {found.psnr:.1f} dB from the scene's"
     )
     return 0

@@ -1,3 +1,6 @@
+from .codebooks import ResidualCodes as ResidualCodes
+from .codebooks import residual_codes as residual_codes
+from .recovery import recover as recover
 from .scores import kept_share as kept_share
 from .scores import significance as significance
 from .search import Compressed as Compressed

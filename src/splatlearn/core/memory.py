@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import sys
 from pathlib import Path
 
 import psutil
 
+from splatlearn.core.errors import InputError
+
 CGROUP = Path("/sys/fs/cgroup")
 UNITS = ("bytes", "kB", "MB", "GB", "TB")
+FACTORS = {"": 1, "b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9}
+"""Factors of units in which sizes are given, in small letters."""
 
 
 def available_memory() -> int:
@@ -66,3 +71,18 @@ def shown_bytes(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "bytes" or count >= 100 else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} {UNITS[-1]}"
+
+
+def bytes_in(size: int | str, name: str = "budget") -> int:
+    """Return the number of bytes of a size such as 2000000, "2MB" or "1.5 kB".
+
+    `name`: of the argument, for the InputError that another text raises, and a size below one byte.
+    """
+    if isinstance(size, str):
+        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", size)
+        if found is None or found[2].lower() not in FACTORS:
+            raise InputError(f"{name}: expected bytes, such as 2000000, 2MB or 500kB, got {size!r}")
+        size = round(float(found[1]) * FACTORS[found[2].lower()])
+    if size < 1:
+        raise InputError(f"{name}: expected at least one byte, got {size}")
+    return size
