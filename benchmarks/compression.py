@@ -1,0 +1,266 @@
+"""Bytes of splat files against the quality of their pictures: every format that is written, and .sl3 at many points.
+
+    python -m benchmarks.compression DATA [--runs runs/compression] [--scenes plush koala ...]
+        [--again sl3 ...] [--json-file benchmarks/results/compression.json] [--markdown FILE]
+
+Pictures of what a file holds are compared with those of the Gaussians before, from cameras around an object, or from
+those of photographs that a reconstruction held out: PSNR over all pixels, mean SSIM, and mean FLIP (Andersson et al.
+2020) if the package `flip-evaluator` is installed. For reconstructions the PSNR against these photographs is stated
+too. Seconds are processor time, of encoding with the file written and of decoding from it.
+
+Results are written after each scene, and those that the JSON file has are not made again, but for the arms that
+`--again` names by how they begin. Reconstructions are made once, with the preset `fast`, in the folder `--runs`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import tyro
+from torch import Tensor
+
+from benchmarks.common import table
+from benchmarks.compression_scenes import SOURCES, Scene, opened
+from benchmarks.compression_tables import markdown
+from splatlearn.compression import compress
+from splatlearn.core.cameras import Camera
+from splatlearn.core.disk.atomic import write_whole
+from splatlearn.core.gaussians import Gaussians
+from splatlearn.files import read_splats, write_splats
+from splatlearn.files.formats import WRITERS, files_beside
+from splatlearn.fitting.losses.metrics import ssim
+from splatlearn.rendering import render
+from splatlearn.runs.folder import environment
+
+FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
+    "ply": (".ply", {}),
+    "compressed-ply": (".compressed.ply", {}),
+    "spz2": (".spz", {"spz_version": 2}),
+    "spz3": (".spz", {"spz_version": 3}),
+    "spz4": (".spz", {"spz_version": 4}),
+    "sog": (".sog", {}),
+    "splat": (".splat", {}),
+    "gltf": (".glb", {}),
+}
+"""Endings of files and options of `write_splats` by the names of arms."""
+COARSENESS = (0.5, 1.0, 2.0, 4.0)
+"""Of .sl3 with all Gaussians; an arm each."""
+SMALLER = 20
+"""The file of `compress` that is asked for is this many times smaller than float32 PLY."""
+HALVINGS = 4
+"""Steps of the search for the coarseness at which .sl3 is as good as SOG."""
+WIDEST = 6.0
+"""Octaves of coarseness that are searched, to both sides of 1."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is compressed."""
+
+    data: Annotated[Path, tyro.conf.Positional]
+    """Folder of the data; see `compression_scenes`."""
+    runs: Path = Path("runs/compression")
+    """Folder of the reconstructions."""
+    scenes: tuple[str, ...] = tuple(source.name for source in SOURCES)
+    """Names of scenes."""
+    again: tuple[str, ...] = ()
+    """Arms that are measured although the JSON file has them."""
+    steps: int | None = None
+    """Steps of the reconstructions. Default: those of the preset."""
+    gaussians: int | None = None
+    """Largest number of Gaussians of the reconstructions. Default: that of the preset."""
+    json_file: Path = Path("benchmarks/results/compression.json")
+    """File for the results, and of those that are there."""
+    markdown: Path | None = None
+    """File for the tables of the page of documentation."""
+
+
+def main(options: Options) -> None:
+    """Measure what is missing, and print a table."""
+    sources = {source.name: source for source in SOURCES}
+    if unknown := [name for name in options.scenes if name not in sources]:
+        raise SystemExit(f"scenes: expected some of {', '.join(sources)}, got {unknown[0]}")
+    result = {"environment": environment(), "scenes": {}}
+    if options.json_file.is_file():
+        result["scenes"] = json.loads(options.json_file.read_text())["scenes"]
+    # Paths of this machine say nothing to others.
+    result["environment"]["command"] = "benchmarks.compression DATA"
+    for name in options.scenes:
+        found = result["scenes"].setdefault(name, {"arms": {}})
+        found["arms"] = {arm: each for arm, each in found["arms"].items() if not arm.startswith(options.again or "\0")}
+        if not (missing := [arm for arm in ARMS if arm not in found["arms"]]):
+            continue
+        scene = opened(sources[name], options.data, options.runs, options.steps, options.gaussians)
+        judge = Judge(scene)
+        found |= _described(scene)
+        for arm in missing:
+            if (made := ARMS[arm](scene, judge, found["arms"])) is not None:
+                found["arms"][arm] = made
+                print(f"{name} {arm}: {made.get('bytes', 0):,} bytes, {made.get('psnr', math.nan):.2f} dB", flush=True)
+        write_whole(options.json_file, json.dumps(result, indent=1) + "\n")
+    chosen = {name: result["scenes"][name] for name in options.scenes}
+    print(_shown(chosen))
+    if options.markdown is not None:
+        options.markdown.write_text(markdown(chosen))
+
+
+class Judge:
+    """Pictures of a scene, with which those of a file are compared."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        self.pictures = [self.picture(scene.gaussians, camera) for camera in scene.cameras]
+
+    @torch.no_grad()
+    def picture(self, gaussians: Gaussians, camera: Camera) -> Tensor:
+        """The picture [3, H, W] of a camera."""
+        background, filter = self.scene.background, self.scene.filter
+        return render(gaussians, camera, background, depth=False, check=False, filter=filter).color.clamp(0, 1)
+
+    def psnr(self, gaussians: Gaussians) -> float:
+        """dB over all pixels of all views; equal pictures have 120."""
+        made = [self.picture(gaussians, camera) for camera in self.scene.cameras]
+        return _psnr(made, self.pictures)
+
+    def scores(self, gaussians: Gaussians) -> dict[str, float | None]:
+        """PSNR, SSIM and FLIP, and PSNR and SSIM against photographs where there are some."""
+        made = [self.picture(gaussians, camera) for camera in self.scene.cameras]
+        pairs = list(zip(made, self.pictures, strict=True))
+        similar = [float(ssim(one[None], two[None])) for one, two in pairs]
+        found = {"psnr": _psnr(made, self.pictures), "ssim": sum(similar) / len(similar), "flip": _flip(pairs)}
+        if self.scene.held_out is not None:
+            found["photo_psnr"], found["photo_ssim"] = self.scene.held_out(gaussians)
+        return found
+
+
+def _psnr(made: list[Tensor], wanted: list[Tensor]) -> float:
+    errors = torch.cat([(one - two).double().flatten() for one, two in zip(made, wanted, strict=True)])
+    return -10 * math.log10(max(float(errors.square().mean()), 1e-12))
+
+
+def _flip(pairs: list[tuple[Tensor, Tensor]]) -> float | None:
+    """The mean error over views, None without the package."""
+    try:
+        import flip_evaluator
+    except ImportError:
+        return None
+    total = 0.0
+    for one, two in pairs:
+        test, reference = (each.permute(1, 2, 0).contiguous().numpy() for each in (one, two))
+        total += float(flip_evaluator.evaluate(reference, test, "LDR")[1])
+    return total / len(pairs)
+
+
+def _described(scene: Scene) -> dict[str, Any]:
+    """What is said of a scene beside its arms."""
+    source, gaussians = scene.source, scene.gaussians
+    about = {"maker": source.maker, "licence": source.licence, "file": source.path, "grids": list(source.grids)}
+    about |= {"count": gaussians.count, "degree": gaussians.degree, "is_fitted": source.is_capture}
+    if scene.held_out is not None:
+        about["photo_psnr"], about["photo_ssim"] = scene.held_out(gaussians)
+    return about
+
+
+Arm = Callable[[Scene, Judge, dict[str, Any]], dict[str, Any] | None]
+"""Measures one way to store a scene, with what is known of the arms before; None where it does not apply."""
+
+
+def _stored(ending: str, options: dict[str, Any], scene: Scene, judge: Judge, known: dict[str, Any]) -> dict[str, Any]:
+    """A file of `write_splats`."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"scene{ending}"
+        # What a format cannot hold is left out.
+        highest = next(each.highest_degree for each in WRITERS.values() if ending in each.endings)
+        begun = time.process_time()
+        kept = scene.gaussians.with_degree(min(highest, scene.gaussians.degree))
+        write_splats(path, kept, antialiased=scene.filter == "mip", **options)
+        written = time.process_time()
+        found = read_splats(path)
+        read = time.process_time()
+        size = sum(each.stat().st_size for each in (path, *files_beside(path)) if each.exists())
+    return {"bytes": size, **judge.scores(found), "encode": written - begun, "decode": read - written}
+
+
+def _as_good_as(other: str, scene: Scene, judge: Judge, known: dict[str, Any]) -> dict[str, Any] | None:
+    """The coarsest .sl3 with all Gaussians whose PSNR is at least that of another arm."""
+    if other in scene.source.grids:
+        return None
+    wanted, low, high = known[other]["psnr"], -WIDEST, WIDEST
+    measured = [(math.log2(each), known[f"sl3 {each:g}"]["psnr"]) for each in COARSENESS]
+    low = max((each for each, psnr in measured if psnr >= wanted), default=low)
+    high = min((each for each, psnr in measured if psnr < wanted), default=high)
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        if _coarse_psnr(scene, judge, 2**middle) >= wanted:
+            low = middle
+        else:
+            high = middle
+    return {**_stored(".sl3", {"coarseness": 2**low}, scene, judge, known), "coarseness": 2**low}
+
+
+def _coarse_psnr(scene: Scene, judge: Judge, coarseness: float) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "scene.sl3"
+        write_splats(path, scene.gaussians, antialiased=scene.filter == "mip", coarseness=coarseness)
+        return judge.psnr(read_splats(path))
+
+
+def _compressed(scene: Scene, judge: Judge, known: dict[str, Any]) -> dict[str, Any] | None:
+    """The file of `compress` that is `SMALLER` times smaller than PLY; for reconstructions, with cameras fitted to."""
+    if not scene.source.is_capture:
+        return None
+    begun = time.process_time()
+    found = compress(
+        scene.gaussians, known["ply"]["bytes"] // SMALLER, cameras=scene.known, background=scene.background,
+        antialiased=scene.filter == "mip",
+    )  # fmt: skip
+    seconds = time.process_time() - begun
+    return {
+        "bytes": found.bytes,
+        **judge.scores(found.gaussians),
+        "encode": seconds,
+        "share": found.share,
+        "coarseness": found.coarseness,
+    }
+
+
+ARMS: dict[str, Arm] = {
+    **{name: partial(_stored, *each) for name, each in FORMATS.items()},
+    **{f"sl3 {each:g}": partial(_stored, ".sl3", {"coarseness": each}) for each in COARSENESS},
+    "sl3 as sog": partial(_as_good_as, "sog"),
+    "sl3 compress": _compressed,
+}
+
+
+def _shown(scenes: dict[str, Any]) -> str:
+    """All numbers as a table."""
+    columns = ("scene", "arm", "bytes each", "dB", "SSIM", "FLIP", "photo dB", "encode s", "decode s")
+    rows: list[tuple[str, ...]] = []
+    for name, scene in scenes.items():
+        for arm, made in scene["arms"].items():
+            numbers = [
+                "-" if made.get(key) is None else f"{made[key]:.{digits}f}"
+                for key, digits in (
+                    ("psnr", 2),
+                    ("ssim", 4),
+                    ("flip", 4),
+                    ("photo_psnr", 2),
+                    ("encode", 2),
+                    ("decode", 2),
+                )  # fmt: skip
+            ]
+            rows.append((name, arm, f"{made['bytes'] / scene['count']:.2f}", *numbers))
+    return table(columns, rows)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))

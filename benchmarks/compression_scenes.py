@@ -1,0 +1,128 @@
+"""Scenes of the benchmark of compression: splat files of several makers, and reconstructions made for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from splatlearn.captures import Photographs, View
+from splatlearn.compression import surrounding_cameras
+from splatlearn.core.cameras import Camera
+from splatlearn.core.gaussians import Gaussians
+from splatlearn.core.numbers import evenly_spaced
+from splatlearn.files import read_splat_file
+from splatlearn.reconstruction import reconstruct
+from splatlearn.reconstruction.results.evaluator import Evaluator
+from splatlearn.reconstruction.results.scene_run import SceneRun, is_scene_run, moved, shown_background
+
+VIEWS, KNOWN = 8, 12
+"""Largest number of views of which pictures are compared, and that an encoder may look from."""
+LONGER_SIDE = 400
+"""Largest width or height of these pictures, pixels."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a scene comes from.
+
+    - `path`: in the folder of data: of a splat file, or of a capture that is reconstructed.
+    - `grids`: formats whose steps the numbers of a file lie on already, since it was one of them before: a second
+      encoding loses nothing, or less than a first one.
+    """
+
+    name: str
+    path: str
+    maker: str
+    licence: str
+    grids: tuple[str, ...] = ()
+    is_capture: bool = False
+
+
+SOURCES = (
+    Source("plush", "scenes3d/plush_multiview", "noname0310, photographs", "MIT", is_capture=True),
+    Source("bonsai", "bonsai360", "Mip-NeRF 360, photographs", "none stated (research)", is_capture=True),
+    Source("lego", "scenes3d/nerf_lego200", "NeRF synthetic, pictures", "CC-BY-NC (model)", is_capture=True),
+    Source("inria", "splat_files/inria_7000_sh3.ply", "INRIA's trainer, kacytran1122", "INRIA/MPII (research)"),
+    Source("figure", "splat_files/misnamed_scene.compressed.ply", "pavel-around", "MIT"),
+    Source("babylon", "splat_files/spz_v2_sh3.spz", "amaebi-dm, Babylon.js", "MIT", ("spz2", "spz3", "spz4")),
+    Source("rope", "splat_files/gs_dynamics_rope.splat", "gs-dynamics, robo-alex", "MIT", ("splat",)),
+    Source("airplane", "splat_files/radegs_airplane.splat", "RaDe-GS, haakongarfjell", "none stated", ("splat",)),
+    Source("lucy", "splat_files/mesh2splat_lucy_10k.splat", "mesh2splat, Stanford", "Stanford (source)", ("splat",)),
+    Source("logo", "splat_files/sog_v1_logo", "PlayCanvas", "MIT", ("sog",)),
+    Source("guitar", "scenes3d/gaussians/guitar.ply", "PlayCanvas", "MIT", ("compressed-ply",)),
+    Source("biker", "scenes3d/gaussians/biker.compressed.ply", "PlayCanvas", "MIT", ("compressed-ply", "spz4")),
+    Source("playbot", "scenes3d/gaussians/playbot/sog_31k", "Stephane Agullo", "CC-BY-4.0", ("sog",)),
+    Source("koala", "splat_objects/koala_100k.splat", "YahooJAPAN, odedstein-meshes", "CC-BY-3.0", ("splat",)),
+    Source("boat", "splat_objects/boat_100k.splat", "Stein, odedstein-meshes", "CC-BY-4.0", ("splat",)),
+    Source("spot", "splat_objects/spot_10k.splat", "Keenan Crane", "CC0-1.0", ("splat",)),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A scene to compress.
+
+    - `cameras`: single ones whose pictures are compared; `background`: of the pictures; `filter`: see `render`.
+    - `known`: single cameras that an encoder may look from, of photographs that a reconstruction was fitted to.
+    - `held_out`: PSNR and SSIM of given Gaussians against photographs that the scene was not fitted to; None for files.
+    """
+
+    source: Source
+    gaussians: Gaussians
+    cameras: list[Camera]
+    known: list[Camera]
+    background: Literal["black", "white"] = "black"
+    filter: str = "point"
+    held_out: Callable[[Gaussians], tuple[float, float]] | None = None
+
+
+def opened(source: Source, data: Path, runs: Path, steps: int | None = None, max_gaussians: int | None = None) -> Scene:
+    """Read a scene, or reconstruct it into the folder `runs` where it is not there yet, with the preset `fast`.
+
+    `steps`, `max_gaussians`: of the reconstruction, None for those of the preset.
+    """
+    if not source.is_capture:
+        found = read_splat_file(data / source.path, drop_invalid=True)
+        cameras = [_sized(each) for each in surrounding_cameras(found.gaussians, VIEWS)]
+        return Scene(source, found.gaussians, cameras, cameras, filter="mip" if found.antialiased else "point")
+    folder = runs / source.name
+    if not is_scene_run(folder) or SceneRun(folder).scores is None:
+        more = {name: each for name, each in (("steps", steps), ("max_gaussians", max_gaussians)) if each is not None}
+        reconstruct(data / source.path, folder, preset="fast", resume=is_scene_run(folder), **more)
+    return _of_run(source, SceneRun(folder))
+
+
+def _of_run(source: Source, run: SceneRun) -> Scene:
+    capture = run.capture
+    views = [capture.views[index] for index in capture.held_out]
+    background = shown_background(run.recipe, capture)
+    fitted = [capture.views[index] for index in capture.training]
+
+    def held_out(gaussians: Gaussians) -> tuple[float, float]:
+        size = run.recipe.capture.max_size
+        with Photographs(views, size, frame=capture.to_unit) as photographs:
+            evaluator = Evaluator(photographs, background)
+            evaluator.filter = run.filter
+            scores = evaluator.all(moved(gaussians, capture.to_unit))
+        return scores.psnr, scores.ssim
+
+    cameras, known = _some_cameras(views, VIEWS), _some_cameras(fitted, KNOWN)
+    return Scene(source, run.gaussians, cameras, known, background, run.filter, held_out)
+
+
+def _some_cameras(views: Sequence[View], most: int) -> list[Camera]:
+    """Cameras of some photographs, evenly chosen, in the capture's own coordinates."""
+    chosen = [views[place] for place in evenly_spaced(len(views), min(most, len(views)))]
+    with Photographs(chosen, LONGER_SIDE) as photographs:
+        return [photographs.camera(index) for index in range(len(photographs))]
+
+
+def _sized(camera: Camera) -> Camera:
+    """The camera with pictures of `LONGER_SIDE`."""
+    share = LONGER_SIDE / max(camera.height, camera.width)
+    camera = camera.resized(round(share * camera.height), round(share * camera.width))
+    return replace(camera, viewmats=camera.viewmats.to(torch.float32))
