@@ -119,7 +119,7 @@ def contenders(scene: Scene, device: str, sets: int) -> dict[str, tuple[list[Cal
         gaussians, camera = gaussians_of(scene, seed, device)
         with torch.no_grad():
             placed = project(gaussians, camera)
-        splats = Splats(**{name: tensor.detach().requires_grad_() for name, tensor in vars(placed).items()})
+        splats = placed.map(lambda tensor: tensor.detach().requires_grad_())
         leaves = list(gaussians.tensors().values())
         of_splats = [splats.means2d, splats.conics, splats.colors, splats.opacities]
         upstream = torch.randn(scene.images, 3, scene.height, scene.width, device=device)

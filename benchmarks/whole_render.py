@@ -7,7 +7,7 @@ from torch import Tensor
 
 from splatlearn.core.cameras import GMAE_DISTANCE, Camera
 from splatlearn.core.gaussians import Gaussians
-from splatlearn.rendering import Splats, composite, project, render
+from splatlearn.rendering import composite, project, render
 
 from .common import SPREAD, Scene, Task, interleave
 
@@ -38,7 +38,7 @@ def time_render(scene: Scene, rounds: int) -> dict[str, list[float]]:
     gaussians = scene_gaussians(scene)
     leaves = tuple(gaussians.tensors().values())
     projected = project(gaussians.detach(), camera)
-    splats = Splats(**{name: tensor.requires_grad_() for name, tensor in vars(projected).items()})
+    splats = projected.map(lambda tensor: tensor.requires_grad_())
     splat_leaves = (splats.means2d, splats.conics, splats.colors, splats.opacities)
     generator = torch.Generator().manual_seed(scene.seed)
 

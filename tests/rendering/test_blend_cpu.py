@@ -111,7 +111,7 @@ def test_the_operation_is_one_node_with_consistent_registrations(generator: torc
     background = torch.rand(2, 3, generator=generator)
     inputs = (splats.means2d, splats.conics, splats.opacities, splats.colors, background)
     leaves = [each.requires_grad_() for each in inputs]
-    torch.library.opcheck(torch.ops.splatlearn.composite.default, (*leaves, 9, 20, "cpu", [1, 0, 0]))
+    torch.library.opcheck(torch.ops.splatlearn.composite.default, (*leaves, 9, 20, "cpu", [1, 0, 0], "gaussian"))
 
 
 def test_gradients_reach_what_autograd_asks_for(generator: torch.Generator) -> None:

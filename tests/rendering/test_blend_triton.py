@@ -142,7 +142,7 @@ def test_the_operation_is_one_node_with_consistent_registrations(kernels: None, 
     splats = random_splats(generator, (5, 7), count=2, dtype=torch.float32)
     tensors = (splats.means2d, splats.conics, splats.opacities, splats.colors, torch.rand(2, 3, generator=generator))
     inputs = tuple(tensor.to(gpu.DEVICE).requires_grad_() for tensor in tensors)
-    torch.library.opcheck(torch.ops.splatlearn.composite.default, (*inputs, 5, 7, "triton", [1, 0, 0]))
+    torch.library.opcheck(torch.ops.splatlearn.composite.default, (*inputs, 5, 7, "triton", [1, 0, 0], "gaussian"))
 
 
 class TestChoice:

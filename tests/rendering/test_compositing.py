@@ -144,7 +144,7 @@ def test_few_splats_and_other_channels(generator: torch.Generator, count: int, c
 def test_the_operation_is_one_node_with_consistent_registrations(generator: torch.Generator) -> None:
     splats = random_splats(generator, (5, 4), count=3)
     inputs = tuple(t.clone().requires_grad_() for t in (*tensors(splats), torch.zeros(2, 3, dtype=torch.float64)))
-    torch.library.opcheck(torch.ops.splatlearn.composite.default, (*inputs, 5, 4, "torch", [2, 1, 0]))
+    torch.library.opcheck(torch.ops.splatlearn.composite.default, (*inputs, 5, 4, "torch", [2, 1, 0], "gaussian"))
 
 
 @pytest.mark.usefixtures("no_shape_checks")

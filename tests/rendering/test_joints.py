@@ -8,7 +8,8 @@ import torch
 from scenes import random_gaussians
 from splatlearn.core.cameras import Camera
 from splatlearn.rendering.backends.torch import bin as torch_bin
-from splatlearn.rendering.backends.torch import blend, primitive
+from splatlearn.rendering.backends.torch import blend
+from splatlearn.rendering.backends.torch.gaussian import Gaussian
 from splatlearn.rendering.backends.torch.project import project
 from splatlearn.rendering.formula import ALPHA_MIN
 
@@ -47,7 +48,7 @@ def test_lists_miss_no_splat_that_colours_a_pixel(dtype: torch.dtype, seed: int)
     rows, columns = torch.meshgrid(torch.arange(size[0]), torch.arange(size[1]), indexing="ij")
     pixels = torch.stack([columns, rows], dim=-1).reshape(-1, 2).to(dtype) + 0.5
     seen = lists.at(pixels)
-    at = primitive.alpha_at(means2d, conics, opacities, pixels)
+    at = Gaussian().alpha_at(means2d, conics, opacities, pixels)
     assert not (at.alpha[~seen] > 0).any()
     assert 0.05 < float((~seen).float().mean()), "lists that leave nothing out are of no use"
     colors, background = torch.rand(2, count, 3, generator=made, dtype=dtype), torch.zeros(2, 3, dtype=dtype)
@@ -59,7 +60,7 @@ def test_lists_miss_no_splat_that_colours_a_pixel(dtype: torch.dtype, seed: int)
 def test_bounds_are_tight_and_safe() -> None:
     conics = torch.tensor([[[0.25, 0.0, 1.0], [1.0, 2.0, 1.0], [0.5, 0.1, 0.5]]])
     opacities = torch.tensor([[1.0, 1.0, ALPHA_MIN / 2]])
-    half = primitive.bounds(conics, opacities)[0]
+    half = Gaussian().bounds(conics, opacities)[0]
     exact = (2 * torch.log(torch.tensor(1 / ALPHA_MIN)) * torch.tensor([4.0, 1.0])).sqrt()
     assert ((half[0] > exact) & (half[0] < 1.02 * exact)).all()
     assert (half[1] == torch.inf).all() and (half[2] == -torch.inf).all()
@@ -71,9 +72,9 @@ def test_the_gradient_of_alpha_is_that_of_autograd(generator: torch.Generator) -
     opacities = torch.rand(1, 4, generator=generator, dtype=torch.float64) * 0.9
     leaves = [each.requires_grad_() for each in (means2d, conics, opacities)]
     pixels = torch.rand(7, 2, generator=generator, dtype=torch.float64) * 6
-    at = primitive.alpha_at(means2d, conics, opacities, pixels)
+    at = Gaussian().alpha_at(means2d, conics, opacities, pixels)
     upstream = torch.rand(at.alpha.shape, generator=generator, dtype=torch.float64)
     expected = torch.autograd.grad((at.alpha * upstream).sum(), leaves)
-    found = primitive.alpha_gradients(conics, at, torch.where(at.alpha > 0, upstream, 0.0))
+    found = Gaussian().alpha_gradients(conics, at, torch.where(at.alpha > 0, upstream, 0.0))
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other)

@@ -18,7 +18,7 @@ from splatlearn.core.gaussians import Gaussians
 from splatlearn.rendering import formula, project, render
 from splatlearn.rendering.backends.cpu import support as cpu_support
 from splatlearn.rendering.backends.torch import sphere
-from splatlearn.rendering.backends.torch.primitive import alpha_off
+from splatlearn.rendering.backends.torch.gaussian import Gaussian
 
 BACKGROUND = (0.3, 0.6, 0.9)
 needs_kernels = pytest.mark.skipif(cpu_support.status() != "ok", reason=cpu_support.status())
@@ -66,7 +66,7 @@ def clear_pixels(gaussians: Gaussians, camera: Camera, band: float = 1e-3) -> Te
     east, down, ahead = torch.einsum("kij,pj->ikp", frames[0], rays)
     faces = ahead > formula.FACING
     scale = sphere.focal(camera) / torch.where(faces, ahead, 1.0)
-    at = alpha_off((east * scale)[None], (down * scale)[None], splats.conics, splats.opacities)
+    at = Gaussian().alpha_off((east * scale)[None], (down * scale)[None], splats.conics, splats.opacities)
     alpha = torch.where(faces, at.alpha[0], 0.0)
     left = (1.0 - alpha).cumprod(0)
     close = [

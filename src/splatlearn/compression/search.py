@@ -19,7 +19,7 @@ from splatlearn.compression.surrounding import surrounding_cameras
 from splatlearn.core.cameras import Camera
 from splatlearn.core.disk.atomic import replacing
 from splatlearn.core.errors import InputError
-from splatlearn.core.gaussians import Gaussians
+from splatlearn.core.gaussians import GAUSSIAN, Gaussians
 from splatlearn.core.geometry.harmonics import MAX_DEGREE
 from splatlearn.core.memory import bytes_in
 from splatlearn.core.numbers import check_number, check_whole
@@ -93,7 +93,8 @@ def compress(
     - `told` is called with the number of shares that were tried and their total.
 
     For each of several shares of the most significant Gaussians, the coarseness that meets the target is searched for;
-    the best of these files is returned. Raises InputError for targets that cannot be met.
+    the best of these files is returned. Raises InputError for targets that cannot be met, and for other primitives than
+    Gaussians.
     """
     if (budget is None) == (psnr is None):
         raise InputError(f"budget, psnr: expected one of the two, got {'neither' if budget is None else 'both'}")
@@ -103,6 +104,10 @@ def compress(
     check_whole("recover", recover, 0)
     if degree is not None:
         check_whole("degree", degree, 0, MAX_DEGREE)
+    if gaussians.primitive != GAUSSIAN:
+        raise InputError(
+            f"gaussians: expected plain Gaussians, which .sl3 holds, got the primitive {gaussians.primitive!r}"
+        )
     chosen = surrounding_cameras(gaussians) if cameras is None else list(cameras)
     search = _Search(gaussians.detach(), chosen, background, antialiased, degree, recover)
     best: Compressed | None = None

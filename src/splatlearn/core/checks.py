@@ -94,7 +94,7 @@ def check_gaussians(means: Tensor, scales: Tensor, quaternions: Tensor, opacitie
     """Raise InputError for values that no Gaussian has, naming the tensor: NaN, infinity, negative scales, opacities
     outside of [0, 1], and quaternions of zeros.
 
-    - `seen`: `colors` or `sh`.
+    - `seen`: `colors` or `sh`, and `shapes` if there are some.
     """
     check_finite(means=means, scales=scales, quaternions=quaternions, opacities=opacities, **seen)
     if not means.numel():

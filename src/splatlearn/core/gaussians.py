@@ -1,4 +1,4 @@
-"""The container of 3D Gaussians."""
+"""The container of 3D Gaussians, and of other primitives that are Gaussians with further numbers."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ from splatlearn.core.numbers import check_number, check_whole
 
 ORTHOGONAL = 1e-4
 """Largest entry of R Rᵀ − 1 in a matrix R that counts as orthogonal."""
-SEEN = ("means", "colors", "sh")
+SEEN = ("means", "colors", "sh", "shapes")
 """What a message says of Gaussians."""
+GAUSSIAN = "gaussian"
+"""The primitive that is drawn unless another one is named."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,9 +43,14 @@ class Gaussians:
     - `colors` [*B, K, C]: colours in [0, 1], or any other C features, which are the same in every view.
     - `sh` [*B, K, M, 3]: coefficients of spherical harmonics for red, green and blue, M = (degree + 1)² for degrees 0
       to 4. The colour in a direction of view is max(0, SH + ½) (Kerbl et al. 2023).
+    - `primitive`: the name of what each of them is drawn as; see `splatlearn.rendering.register_primitive`. Whatever
+      copies, joins, moves or stores Gaussians keeps it.
+    - `shapes` [*B, K, S]: the further numbers of a primitive that has some, such as an exponent. They have no unit and
+      no direction, so `transformed` leaves them as they are.
 
-    `colors` and `sh` are given by keyword. Raises InputError unless exactly one of them is given, and for shapes or
-    devices that disagree; TypeError for tensors that are not floating-point.
+    All but the first four are given by keyword. Raises InputError unless exactly one of `colors` and `sh` is given, for
+    `shapes` of plain Gaussians, and for shapes or devices that disagree; TypeError for tensors that are not
+    floating-point.
     """
 
     means: Float[Tensor, "*B K 3"]
@@ -52,11 +59,17 @@ class Gaussians:
     opacities: Float[Tensor, "*B K"]
     colors: Float[Tensor, "*B K C"] | None = field(default=None, kw_only=True)
     sh: Float[Tensor, "*B K M 3"] | None = field(default=None, kw_only=True)
+    shapes: Float[Tensor, "*B K S"] | None = field(default=None, kw_only=True)
+    primitive: str = field(default=GAUSSIAN, kw_only=True)
 
     def __post_init__(self) -> None:
         if (self.colors is None) == (self.sh is None):
             got = "neither" if self.sh is None else "both"
             raise InputError(f"colors, sh: expected one of the two, got {got}")
+        if self.primitive == GAUSSIAN and self.shapes is not None:
+            raise InputError(
+                "shapes: expected none for the primitive 'gaussian'; name the primitive that they belong to"
+            )
         tensors = self.tensors()
         for name, value in tensors.items():
             check_floating(name, value)
@@ -74,11 +87,13 @@ class Gaussians:
             if degree_of(self.sh.shape[-2]) is None:
                 counts = ", ".join(str(coefficient_count(degree)) for degree in range(MAX_DEGREE + 1))
                 raise InputError(f"sh: expected one of {counts} coefficients, got {self.sh.shape[-2]}")
+        if self.shapes is not None:
+            check_shape("shapes", self.shapes, ("S",), leading)
         check_same_device("means", tensors.pop("means"), **tensors)
 
     def tensors(self) -> dict[str, Tensor]:
-        """The tensors by name, without the one of `colors` and `sh` that is None."""
-        values = ((each.name, getattr(self, each.name)) for each in fields(self))
+        """The tensors by name, without those of `colors`, `sh` and `shapes` that are None."""
+        values = ((each.name, getattr(self, each.name)) for each in fields(self) if each.name != "primitive")
         return {name: value for name, value in values if value is not None}
 
     @property
@@ -100,7 +115,7 @@ class Gaussians:
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Gaussians:
         """Apply a function to every tensor; all results must agree in their leading shape."""
-        return Gaussians(**{name: function(tensor) for name, tensor in self.tensors().items()})
+        return replace(self, **{name: function(tensor) for name, tensor in self.tensors().items()})
 
     def to(self, target: torch.device | str | torch.dtype) -> Gaussians:
         """Move to a device or convert to a dtype."""
@@ -130,8 +145,8 @@ class Gaussians:
     def cat(cls, parts: Sequence[Gaussians]) -> Gaussians:
         """Join sets of the same batch shape along K, the Gaussians of each part one after the other.
 
-        Raises InputError for no parts, other batch shapes, and parts that do not all have `colors` of the same number
-        of channels or `sh` of the same degree.
+        Raises InputError for no parts, other batch shapes, other primitives, and parts that do not all have `colors` of
+        the same number of channels or `sh` of the same degree.
         """
         check_kind("parts", parts, Sequence)
         if not parts:
@@ -139,6 +154,12 @@ class Gaussians:
         for part in parts:
             check_kind("parts", part, cls)
         axis = len(parts[0].batch_shape)
+        primitives = [*dict.fromkeys(part.primitive for part in parts)]
+        if len(primitives) > 1:
+            raise InputError(
+                f"parts: expected sets of one primitive, got {' and '.join(primitives)}; "
+                "splatlearn.rendering.as_primitive makes others of plain Gaussians"
+            )
         kinds = [part._shapes_without(axis) for part in parts]
         if any(kind != kinds[0] for kind in kinds):
             got = " and ".join(dict.fromkeys(part._described() for part in parts))
@@ -146,7 +167,8 @@ class Gaussians:
                 f"parts: expected sets that differ only in K, got {got}; with_degree converts sh to one degree"
             )
         tensors = [part.tensors() for part in parts]
-        return cls(**{name: torch.cat([each[name] for each in tensors], dim=axis) for name in kinds[0]})
+        joined = {name: torch.cat([each[name] for each in tensors], dim=axis) for name in kinds[0]}
+        return replace(parts[0], **joined)
 
     def transformed(
         self,
@@ -164,7 +186,7 @@ class Gaussians:
         quaternion of zeros, and numbers that are not finite.
         """
         check_number("scale", scale, above=0)
-        changed = self.tensors()
+        changed: dict[str, Tensor] = {}
         if rotation is not None:
             matrix = _checked_rotation(rotation)
             changed["means"] = self.means @ matrix.to(self.means).T
@@ -172,11 +194,11 @@ class Gaussians:
             if self.sh is not None:
                 changed["sh"] = rotate_harmonics(self.sh, matrix, self.degree)
         if scale != 1.0:
-            changed["means"], changed["scales"] = changed["means"] * scale, self.scales * scale
+            changed["means"], changed["scales"] = changed.get("means", self.means) * scale, self.scales * scale
         if translation is not None:
             _check_numbers("translation", translation, ((3,),))
-            changed["means"] = changed["means"] + translation.detach().to(self.means)
-        return Gaussians(**changed)
+            changed["means"] = changed.get("means", self.means) + translation.detach().to(self.means)
+        return replace(self, **changed)
 
     def with_degree(self, degree: int) -> Gaussians:
         """The Gaussians with `sh` of this degree: cut off above it, or filled up to it with zeros.

@@ -10,7 +10,7 @@ from typing import get_args
 import numpy as np
 
 from splatlearn.core.errors import InputError, Malformed, MissingError
-from splatlearn.core.gaussians import Gaussians
+from splatlearn.core.gaussians import GAUSSIAN, Gaussians
 from splatlearn.core.geometry.frames import LIBRARY_FRAME, check_frame, frame_matrix
 from splatlearn.core.kinds import check_kind, check_path
 from splatlearn.core.numbers import check_number
@@ -127,10 +127,11 @@ def write_splats(
     .sl3, which only this library reads, rounds all numbers to steps that suit the scene: positions to a fifth of the
     median scale, doubling far from the middle, scales to a twelfth of an octave, rotations and opacities to 1/100 and
     1/80, harmonics to 0.03 in degree 0 and 0.04 above. Compressed PLY, SOG, .splat and .sl3 change the order of the
-    Gaussians.
+    Gaussians. Other primitives than Gaussians are in PLY alone: a comment names them, and their further numbers are
+    properties `shape_0` and so on. Other programs show Gaussians in their place.
 
-    Raises InputError for a batch of sets, other numbers of colours than three, names of no known ending, numbers that
-    are not finite or out of range, and degrees above 3 where the format ends there.
+    Raises InputError for other primitives in other formats, a batch of sets, other numbers of colours than three, names
+    of no known ending, numbers that are not finite or out of range, and degrees above 3 where the format ends there.
     """
     check_path("path", path)
     check_kind("gaussians", gaussians, Gaussians)
@@ -150,6 +151,11 @@ def write_splats(
         raise InputError(
             f"gaussians: expected harmonics of degree {writer.highest_degree} at most for {chosen}, got "
             f"{gaussians.degree}; write gaussians.with_degree({writer.highest_degree}), or PLY or SPZ"
+        )
+    if gaussians.primitive != GAUSSIAN and not writer.holds_primitives:
+        raise InputError(
+            f"gaussians: expected plain Gaussians for {chosen}, which holds no {gaussians.primitive!r}; write PLY, or "
+            "replace(gaussians, primitive='gaussian', shapes=None), which look different"
         )
     seen = gaussians.with_degree(gaussians.degree)
     stored_frame = stored_frame or writer.frame

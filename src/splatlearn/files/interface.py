@@ -57,6 +57,7 @@ class Writer:
     - `content`: takes Gaussians [K] with `sh` in the frame of the file; returns the bytes of the file.
     - `highest_degree`: of the harmonics that it holds.
     - `shown_colors`: the smallest and the largest colour of degree 0 that files hold and viewers show.
+    - `holds_primitives`: whether it holds other primitives than Gaussians, and their further numbers.
     - `beside`: the names of further files that belong to one of this name and are written with it.
     """
 
@@ -66,6 +67,7 @@ class Writer:
     content: Callable[[Gaussians, WriteRequest], bytes | Files]
     highest_degree: int = MAX_DEGREE
     shown_colors: tuple[float, float] = (0.0, math.inf)
+    holds_primitives: bool = False
     beside: Callable[[str], tuple[str, ...]] = lambda name: ()
 
     def write(self, gaussians: Gaussians, request: WriteRequest) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from jaxtyping import Float
 
 from splatlearn.core.checks import check_finite
 from splatlearn.core.errors import InputError, Malformed
-from splatlearn.core.gaussians import Gaussians
+from splatlearn.core.gaussians import GAUSSIAN, Gaussians
 from splatlearn.core.geometry.quaternions import unit_quaternion_arrays
 
 SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
@@ -27,6 +28,7 @@ class Stored:
 
     - `means` [K, 3]; `log_scales` [K, 3]; `quaternions` [K, 4], w first, any length; `opacities` [K] in [0, 1];
       `sh` [K, M, 3].
+    - `shapes` [K, S]: the further numbers of a primitive, None if it has none; `primitive`: its name.
     """
 
     means: Float[np.ndarray, "K 3"]
@@ -34,10 +36,19 @@ class Stored:
     quaternions: Float[np.ndarray, "K 4"]
     opacities: Float[np.ndarray, " K"]
     sh: Float[np.ndarray, "K M 3"]
+    shapes: Float[np.ndarray, "K S"] | None = None
+    primitive: str = GAUSSIAN
+
+    @classmethod
+    def joined(cls, parts: Sequence[Stored]) -> Stored:
+        """The plain Gaussians of all parts, one part after the other."""
+        names = ("means", "log_scales", "quaternions", "opacities", "sh")
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
     def reordered(self, order: np.ndarray) -> Stored:
         """The Gaussians in another order, given as indices [K]."""
-        return Stored(**{name: values[order] for name, values in vars(self).items()})
+        arrays = {name: values[order] for name, values in vars(self).items() if isinstance(values, np.ndarray)}
+        return replace(self, **arrays)
 
 
 def from_stored(stored: Stored, drop_invalid: bool) -> tuple[Gaussians, int]:
@@ -57,6 +68,8 @@ def from_stored(stored: Stored, drop_invalid: bool) -> tuple[Gaussians, int]:
         quaternions=_tensor(unit_quaternion_arrays(stored.quaternions)),
         opacities=_tensor(stored.opacities.clip(0.0, 1.0)),
         sh=_tensor(stored.sh),
+        shapes=None if stored.shapes is None else _tensor(stored.shapes),
+        primitive=stored.primitive,
     )
     return gaussians, len(valid) - len(scales)
 
@@ -72,6 +85,8 @@ def _valid_rows(stored: Stored, scales: np.ndarray, drop_invalid: bool) -> np.nd
         "with NaN opacities": np.isnan(stored.opacities),
         "with NaN or infinite colours": ~_finite(stored.sh),
     }
+    if stored.shapes is not None:
+        faults["with NaN or infinite shapes"] = ~_finite(stored.shapes)
     invalid = np.zeros(len(scales), dtype=bool)
     for rows in faults.values():
         invalid |= rows
@@ -112,6 +127,8 @@ def to_stored(gaussians: Gaussians) -> Stored:
         quaternions=unit_quaternion_arrays(arrays["quaternions"]),
         opacities=arrays["opacities"],
         sh=arrays["sh"],
+        shapes=arrays.get("shapes"),
+        primitive=gaussians.primitive,
     )
 
 

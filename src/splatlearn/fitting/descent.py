@@ -13,13 +13,13 @@ from torch import Tensor
 from splatlearn.core.cameras import Camera
 from splatlearn.core.checks import check_gaussians, check_images, unchecked_values
 from splatlearn.core.errors import InputError
-from splatlearn.core.gaussians import Gaussians
+from splatlearn.core.gaussians import GAUSSIAN, Gaussians
 from splatlearn.core.kinds import check_kind
 from splatlearn.core.numbers import check_number, check_whole, half_cosine
 from splatlearn.fitting.adding import join_state, new_gaussians
 from splatlearn.fitting.initial.images import check_not_empty, initial_gaussians
 from splatlearn.fitting.parameters import ColorRange, LearningRates, Parameters
-from splatlearn.rendering import Rendering, render
+from splatlearn.rendering import Rendering, as_primitive, render
 from splatlearn.rendering.compositing import Background
 
 Watcher = Callable[[int, Tensor], None]
@@ -36,6 +36,7 @@ class FitOptions:
     - `color`: `"bounded"` keeps colours in [0, 1], `"linear"` lets them be anything, as those of a GMAE with linear
       colours are; `"auto"` bounds those of each image whose colours all start in [0, 1].
     - `background`, `backend`: see `splatlearn.rendering`.
+    - `primitive`: what Gaussians are drawn as, which those of a start that are plain ones become; see `as_primitive`.
     - `seed`: of the places where Gaussians start or are added.
     - `check`: look at the values of images and Gaussians first, once for a fit.
 
@@ -49,6 +50,7 @@ class FitOptions:
     color: ColorRange = "auto"
     background: Background = "white"
     backend: str = "auto"
+    primitive: str = GAUSSIAN
     seed: int = 0
     check: bool = True
 
@@ -108,6 +110,8 @@ def fit(
             f"start: expected {images.shape[0]} sets of Gaussians with 3 colours, one for each image, "
             f"got means {list(gaussians.means.shape)} and colors {list(colors.shape)}"
         )
+    if options.primitive != GAUSSIAN:
+        gaussians = as_primitive(gaussians, options.primitive)
     with torch.enable_grad():
         return _descend(gaussians, images, steps, options, camera, watch)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from splatlearn.core.cameras import Camera
 from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import Gaussians
+from splatlearn.rendering.backends.torch.registry import as_primitive, check_primitive, primitive_of
 from splatlearn.rendering.leading import flat_camera
 from splatlearn.rendering.splats import working_dtype
 
@@ -26,6 +27,7 @@ class LearningRates:
     - `position`: across the image, in mean distances between neighbouring Gaussians, an image's side over √K.
     - `depth`: along the camera's axis, likewise; 0 leaves the order alone, of which the loss has no gradient.
     - `scale`: of the logarithm; `rotation`: of the quaternion's numbers; `color`: of colours; `opacity`: of the logits.
+    - `shape`: of the further numbers of a primitive that has some.
     """
 
     position: float = 0.08
@@ -34,6 +36,7 @@ class LearningRates:
     rotation: float = 0.1
     color: float = 0.045
     opacity: float = 0.15
+    shape: float = 0.1
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -57,6 +60,7 @@ class Parameters:
     - `across`, `depth`: how far means have moved over the image and along the camera's axis, in units.
     - `growth`: logarithms of what scales are multiplied by.
     - `quaternions`, `colors`: themselves; `opacity_logits`: of opacities, finite to the last digit below 1.
+    - `numbers` [B, K, S]: unbounded ones of which the primitive makes its `shapes`; none for most.
     """
 
     start: Gaussians
@@ -71,6 +75,7 @@ class Parameters:
     quaternions: Float[Tensor, "B K 4"]
     colors: Float[Tensor, "B K C"]
     opacity_logits: Float[Tensor, "B K"]
+    numbers: Float[Tensor, "B K S"]
 
     @classmethod
     def of(cls, gaussians: Gaussians, camera: Camera, color: ColorRange = "auto") -> Parameters:
@@ -85,6 +90,11 @@ class Parameters:
         tiny, near = torch.finfo(start.means.dtype).tiny, 1.0 - torch.finfo(start.means.dtype).eps / 2
         camera = flat_camera(camera, start.batch_shape)
         camera = replace(camera, viewmats=camera.viewmats.detach())
+        shapes = start.shapes
+        if shapes is None:
+            numbers = start.opacities.new_zeros(*start.opacities.shape, 0)
+        else:
+            numbers = check_primitive(start, has_values=True).free(shapes)
         return cls(
             start=start,
             camera=camera,
@@ -98,6 +108,7 @@ class Parameters:
             quaternions=torch.nn.functional.normalize(start.quaternions, dim=-1),
             colors=start.fixed_colors().clone(),
             opacity_logits=start.opacities.clamp(tiny, near).logit(),
+            numbers=numbers,
         )
 
     def gaussians(self) -> Gaussians:
@@ -109,6 +120,8 @@ class Parameters:
             quaternions=self.quaternions,
             colors=self.colors,
             opacities=self.opacity_logits.sigmoid(),
+            shapes=None if self.start.shapes is None else primitive_of(self.start.primitive).bound(self.numbers),
+            primitive=self.start.primitive,
         )
 
     @torch.no_grad()
@@ -118,7 +131,7 @@ class Parameters:
 
     def join(self, others: Gaussians) -> Parameters:
         """These and those of other Gaussians, one after the other along K; leaves of the autograd graph."""
-        more = Parameters.of(others, self.camera, "linear")
+        more = Parameters.of(as_primitive(others, self.start.primitive), self.camera, "linear")
         longer = {
             name: torch.cat([getattr(self, name), getattr(more, name)], 1).detach() for name in (*LEAVES, "units")
         }
@@ -134,6 +147,7 @@ class Parameters:
             "quaternions": rates.rotation,
             "colors": rates.color,
             "opacity_logits": rates.opacity,
+            "numbers": rates.shape if self.numbers.shape[-1] else 0.0,
         }
         groups = [
             {"params": [getattr(self, name).requires_grad_()], "lr": step, "full_lr": step, "name": name}
@@ -146,7 +160,7 @@ class Parameters:
         return torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-12)
 
 
-LEAVES = ("across", "depth", "growth", "quaternions", "colors", "opacity_logits")
+LEAVES = ("across", "depth", "growth", "quaternions", "colors", "opacity_logits", "numbers")
 """What an optimiser moves."""
 
 

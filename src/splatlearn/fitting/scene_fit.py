@@ -85,7 +85,8 @@ class _Descent:
 class SceneFit:
     """A scene that is fitted to pictures, step by step.
 
-    - `start`: Gaussians [K], with `sh` or 3 `colors`, in world units in which float32 can tell neighbours apart.
+    - `start`: Gaussians [K] of any primitive, with `sh` or 3 `colors`, in world units in which float32 can tell
+      neighbours apart.
     - `extent`: of the scene, world units, by which rates of means and thresholds of scales are multiplied; see
       `camera_extent`.
     - `strategy`: when Gaussians are added, split, moved and removed; it belongs to this fit.
@@ -129,6 +130,7 @@ class SceneFit:
         self.view_models = ViewModels(view_models)
         self.done = 0
         """Steps that were made."""
+        self.primitive = start.primitive
         self.optimizer = self._adam(scene_parameters(start))
 
     @property
@@ -138,7 +140,7 @@ class SceneFit:
 
     def gaussians(self) -> Gaussians:
         """The Gaussians as they are, with gradients to the parameters."""
-        made = scene_gaussians(self.optimizer.parameters)
+        made = scene_gaussians(self.optimizer.parameters, self.primitive)
         return made if self.smoothing is None else self.smoothing.of(made)
 
     def step(

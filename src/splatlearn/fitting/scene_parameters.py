@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from splatlearn.core.errors import InputError
-from splatlearn.core.gaussians import Gaussians
+from splatlearn.core.gaussians import GAUSSIAN, Gaussians
 from splatlearn.core.geometry.quaternions import unit_quaternions
+from splatlearn.rendering.backends.torch.registry import check_primitive, primitive_of
 from splatlearn.rendering.splats import working_dtype
 
 
@@ -23,6 +24,7 @@ def scene_parameters(gaussians: Gaussians) -> dict[str, Tensor]:
       first, normalised where they are used.
     - `logits` [K]: of opacities.
     - `sh` [K, M, 3] or `colors` [K, 3], as the Gaussians have them: themselves, so that no colour is clipped.
+    - `shapes` [K, S]: unbounded numbers of which their primitive makes its own, if it has some.
 
     `scene_gaussians` returns the Gaussians up to rounding, which opacities of 0 and 1 and scales of 0 leave by no more
     than a float32 can show: their parameters are the nearest that are finite. Raises InputError for a batch of sets,
@@ -40,6 +42,8 @@ def scene_parameters(gaussians: Gaussians) -> dict[str, Tensor]:
         "quaternions": unit_quaternions(start.quaternions),
         "logits": opacity_logits(start.opacities),
     }
+    if start.shapes is not None:
+        found["shapes"] = check_primitive(start, has_values=True).free(start.shapes)
     seen = {"sh": start.sh} if start.colors is None else {"colors": start.colors}
     return {
         name: each.contiguous()
@@ -47,8 +51,12 @@ def scene_parameters(gaussians: Gaussians) -> dict[str, Tensor]:
     }
 
 
-def scene_gaussians(parameters: Mapping[str, Tensor]) -> Gaussians:
-    """Return the Gaussians [K] of `scene_parameters`, with gradients to these."""
+def scene_gaussians(parameters: Mapping[str, Tensor], primitive: str = GAUSSIAN) -> Gaussians:
+    """Return the Gaussians [K] of `scene_parameters`, with gradients to these.
+
+    - `primitive`: the name of what they are drawn as, which is no number.
+    """
+    numbers = parameters.get("shapes")
     return Gaussians(
         means=parameters["means"],
         scales=parameters["log_scales"].exp(),
@@ -56,6 +64,8 @@ def scene_gaussians(parameters: Mapping[str, Tensor]) -> Gaussians:
         opacities=parameters["logits"].sigmoid(),
         colors=parameters.get("colors"),
         sh=parameters.get("sh"),
+        shapes=None if numbers is None else primitive_of(primitive).bound(numbers),
+        primitive=primitive,
     )
 
 

@@ -21,6 +21,7 @@ class SceneRates:
     - `color`: of harmonics of degree 0; `rest_share`: that of all higher degrees, as a share of it.
     - `opacity`: of logits. The first releases of 3DGS have 0.05, the current one 0.025.
     - `scale`: of logarithms; `rotation`: of a quaternion's numbers.
+    - `shape`: of the further numbers of a primitive that has some.
 
     Raises InputError for numbers out of range.
     """
@@ -32,6 +33,7 @@ class SceneRates:
     opacity: float = 0.05
     scale: float = 5e-3
     rotation: float = 1e-3
+    shape: float = 5e-3
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -59,6 +61,8 @@ class SceneRates:
             "quaternions": self.rotation,
             "logits": self.opacity,
         }
+        if "shapes" in parameters:
+            rates["shapes"] = self.shape
         if "sh" in parameters:
             each = torch.full((parameters["sh"].shape[1], 1), self.color * self.rest_share, dtype=torch.float64)
             each[0] = self.color

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from splatlearn.core.errors import BackendError, InputError, SlowBackendWarning
+from splatlearn.core.gaussians import GAUSSIAN
 from splatlearn.rendering.backends.cpu import blend as cpu_blend
 from splatlearn.rendering.backends.cpu import project as cpu_project
 from splatlearn.rendering.backends.cpu import scene as cpu_scene
@@ -30,9 +31,9 @@ class Backend(NamedTuple):
     """The modules of a backend, each with the same functions as in every other.
 
     - `support`: `status()`, `refusal(means2d, channels)`.
-    - `project`: compiled backends have `project` and `project_backward`, and the names of camera models and filters
-      that they know, `MODELS` and `FILTERS`; the specification has `project` alone.
-    - `blend`: `forward`, `backward`.
+    - `project`: compiled backends have `project` and `project_backward`, the names of camera models that they know,
+      `MODELS`, and those of filters for each primitive, `DRAWN`; the specification has `project` alone.
+    - `blend`: `forward`, `backward`. Those of compiled backends draw Gaussians alone.
     - `scene`: compiled backends have `forward`, `backward` and more (see `backends/scene_views.py`); None for the
       specification.
     """
@@ -75,11 +76,14 @@ def check_filter(name: str) -> None:
         raise InputError(f"filter: expected one of {', '.join(FILTERS)}, got {name!r}")
 
 
-def choose_backend(name: str, means2d: Tensor, channels: int, transformed: bool = False) -> str:
+def choose_backend(
+    name: str, means2d: Tensor, channels: int, transformed: bool = False, primitive: str = GAUSSIAN
+) -> str:
     """Return the name of the backend for these inputs: `name`, or for "auto" the fastest that supports them.
 
     - `transformed`: whether forward-mode derivatives or function transforms act on the inputs. Only the specification
       supports these.
+    - `primitive`: the formula of the splats.
 
     Warns with SlowBackendWarning if "auto" chooses the specification for float32 inputs that are not transformed.
     Raises InputError for an unknown name, and BackendError if the named backend does not support the inputs.
@@ -91,25 +95,30 @@ def choose_backend(name: str, means2d: Tensor, channels: int, transformed: bool 
         raise BackendError(f"backend: {name!r} cannot be used here: {FIRST_ONLY}")
     if name == "auto":
         fastest_first = PREFERENCE.get(means2d.device.type, ("torch",))
-        chosen = next(each for each in fastest_first if _reason_against(each, means2d, channels) is None)
+        chosen = next(each for each in fastest_first if _reason_against(each, means2d, channels, primitive) is None)
         if chosen == "torch" and means2d.dtype == torch.float32 and not torch.compiler.is_compiling():
-            _say_slow(fastest_first[0], means2d, channels)
+            _say_slow(fastest_first[0], means2d, channels, primitive)
         return chosen
-    reason = _reason_against(name, means2d, channels)
+    reason = _reason_against(name, means2d, channels, primitive)
     if reason is not None:
         raise BackendError(f"backend: {name!r} cannot be used here: {reason}; use backend='auto'")
     return name
 
 
-def _say_slow(fastest: str, means2d: Tensor, channels: int) -> None:
+def _say_slow(fastest: str, means2d: Tensor, channels: int, primitive: str) -> None:
     """Warn that "auto" chose the specification; Python shows a warning once."""
     device = means2d.device.type
-    reason = f"none was written for {device}" if fastest == "torch" else _reason_against(fastest, means2d, channels)
+    has_none = fastest == "torch"
+    reason = f"none was written for {device}" if has_none else _reason_against(fastest, means2d, channels, primitive)
     message = f"rendering is hundreds of times slower than with a compiled backend on this {device} device: {reason}"
     warnings.warn(message, SlowBackendWarning, stacklevel=2)
 
 
-def _reason_against(name: str, means2d: Tensor, channels: int) -> str | None:
+def _reason_against(name: str, means2d: Tensor, channels: int, primitive: str) -> str | None:
     support = BACKENDS[name].support
     state = support.status()
-    return support.refusal(means2d, channels) if state == "ok" else state
+    if state != "ok":
+        return state
+    if name != "torch" and primitive != GAUSSIAN:
+        return f"it composites Gaussians alone, got the primitive {primitive!r}"
+    return support.refusal(means2d, channels)

@@ -35,6 +35,7 @@ def composite(
 ) -> tuple[Float[Tensor, "B C H W"], Float[Tensor, "B H W"]]:
     """Composite splats near to far over a background (the formula stands in `splatlearn.rendering.formula`).
 
+    - `splats`: their primitive says what α is.
     - `height`, `width`: pixels H and W of the whole picture.
     - `background`: "white", "black", C numbers, or a tensor [C] or [B, C].
     - `backend`: "auto" or a name of `available_backends()`.
@@ -56,21 +57,28 @@ def composite(
     dtype = working_dtype(splats.means2d.dtype)
     colors = splats.colors.to(dtype)
     behind = background_colors(background, colors)
-    inputs = (splats.means2d.to(dtype), splats.conics.to(dtype), splats.opacities.to(dtype), colors, behind)
+    inputs = (splats.means2d.to(dtype), splats.packed.to(dtype), splats.opacities.to(dtype), colors, behind)
     transformed = is_transformed(*inputs)
     if check and inputs[0].device.type == "cpu" and not transformed and not torch.compiler.is_compiling():
-        names = ("means2d", "conics", "opacities", "colors", "background")
+        names = (
+            "means2d",
+            "conics and shapes" if splats.shapes is not None else "conics",
+            "opacities",
+            "colors",
+            "background",
+        )
         check_finite(**dict(zip(names, inputs, strict=True)))
-    chosen = choose_backend(backend, inputs[0], colors.shape[-1], transformed)
+    drawn = splats.primitive
+    chosen = choose_backend(backend, inputs[0], colors.shape[-1], transformed, drawn)
     size = grid.size(height, width)
     if transformed:
         with torch.autocast(inputs[0].device.type, enabled=False):
-            return torch_blend.forward(*inputs, size, grid)
+            return torch_blend.forward(*inputs, size, grid, drawn)
     if chosen != "torch" and grid != WHOLE_PICTURE:
         # The kernels render whole pictures: the grid is the whole picture of splats in its pixels.
         means2d, conics = grid.splats(*inputs[:2])
         inputs, grid = (means2d, conics, *inputs[2:]), WHOLE_PICTURE
-    return torch.ops.splatlearn.composite(*inputs, *size, chosen, [grid.stride, grid.left, grid.top])
+    return torch.ops.splatlearn.composite(*inputs, *size, chosen, [grid.stride, grid.left, grid.top], drawn)
 
 
 def background_colors(background: Background, colors: Float[Tensor, "B K C"]) -> Float[Tensor, "B C"]:
@@ -97,7 +105,7 @@ def background_colors(background: Background, colors: Float[Tensor, "B K C"]) ->
 
 def _composite(
     means2d: torch.Tensor,
-    conics: torch.Tensor,
+    packed: torch.Tensor,
     opacities: torch.Tensor,
     colors: torch.Tensor,
     background: torch.Tensor,
@@ -105,20 +113,20 @@ def _composite(
     width: int,
     backend: str,
     grid: list[int],
+    primitive: str,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     with torch.autocast(means2d.device.type, enabled=False):
         return BACKENDS[backend].blend.forward(
-            means2d, conics, opacities, colors, background, (height, width), *_grid_of(grid)
+            means2d, packed, opacities, colors, background, (height, width), *_more(backend, grid, primitive)
         )
 
 
-def _grid_of(numbers: list[int]) -> list[PixelGrid]:
-    """The last argument of the specification; the kernels, which render whole pictures, have none."""
-    grid = PixelGrid(*numbers)
-    return [] if grid == WHOLE_PICTURE else [grid]
+def _more(backend: str, grid: list[int], primitive: str) -> list[PixelGrid | str]:
+    """The last arguments of the specification; the kernels, which render whole pictures of Gaussians, have none."""
+    return [PixelGrid(*grid), primitive] if backend == "torch" else []
 
 
-def _empty_outputs(means2d, conics, opacities, colors, background, height, width, backend, grid):
+def _empty_outputs(means2d, packed, opacities, colors, background, height, width, backend, grid, primitive):
     batch, channels = colors.shape[0], colors.shape[-1]
     return colors.new_empty(batch, channels, height, width), colors.new_empty(batch, height, width)
 
@@ -129,37 +137,41 @@ def _composite_backward(
     gradients: list[torch.Tensor],
     backend: str,
     grid: list[int],
+    primitive: str,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     with torch.autocast(inputs[0].device.type, enabled=False):
-        return BACKENDS[backend].blend.backward(tuple(inputs), tuple(outputs), tuple(gradients), *_grid_of(grid))
+        return BACKENDS[backend].blend.backward(
+            tuple(inputs), tuple(outputs), tuple(gradients), *_more(backend, grid, primitive)
+        )
 
 
-def _empty_gradients(inputs, outputs, gradients, backend, grid):
+def _empty_gradients(inputs, outputs, gradients, backend, grid, primitive):
     return tuple(torch.empty_like(tensor, memory_format=torch.contiguous_format) for tensor in inputs)
 
 
 def _setup_context(ctx, inputs, output):
-    *tensors, _, _, backend, grid = inputs
+    *tensors, _, _, backend, grid, primitive = inputs
     ctx.save_for_backward(*tensors, *output)
-    ctx.backend, ctx.grid = backend, grid
+    ctx.arguments = backend, grid, primitive
 
 
 def _backward(ctx, color_gradient, transmittance_gradient):
     *inputs, color, transmittance = ctx.saved_tensors
     outputs, upstream = [color, transmittance], [color_gradient, transmittance_gradient]
-    refuse_transforms("composite", ctx.backend != "torch", *upstream)
-    if ctx.backend == "torch" and (torch.is_grad_enabled() or is_transformed(*upstream)):
+    is_specification = ctx.arguments[0] == "torch"
+    refuse_transforms("composite", not is_specification, *upstream)
+    if is_specification and (torch.is_grad_enabled() or is_transformed(*upstream)):
         # Not as one node: what PyTorch records of the specification has derivatives of every order.
-        gradients = _composite_backward(inputs, outputs, upstream, ctx.backend, ctx.grid)
+        gradients = _composite_backward(inputs, outputs, upstream, *ctx.arguments)
     else:
-        gradients = torch.ops.splatlearn.composite_backward(inputs, outputs, upstream, ctx.backend, ctx.grid)
-    return *gradients, None, None, None, None
+        gradients = torch.ops.splatlearn.composite_backward(inputs, outputs, upstream, *ctx.arguments)
+    return *gradients, None, None, None, None, None
 
 
 operation(
     "composite",
-    "(Tensor means2d, Tensor conics, Tensor opacities, Tensor colors, Tensor background, "
-    "int height, int width, str backend, int[] grid) -> (Tensor, Tensor)",
+    "(Tensor means2d, Tensor packed, Tensor opacities, Tensor colors, Tensor background, "
+    "int height, int width, str backend, int[] grid, str primitive) -> (Tensor, Tensor)",
     _composite,
     _empty_outputs,
     _setup_context,
@@ -167,7 +179,7 @@ operation(
 )
 operation(
     "composite_backward",
-    "(Tensor[] inputs, Tensor[] outputs, Tensor[] gradients, str backend, int[] grid) "
+    "(Tensor[] inputs, Tensor[] outputs, Tensor[] gradients, str backend, int[] grid, str primitive) "
     "-> (Tensor, Tensor, Tensor, Tensor, Tensor)",
     _composite_backward,
     _empty_gradients,

@@ -20,6 +20,7 @@ from splatlearn.core.operation import is_transformed
 from splatlearn.rendering.backends.gsplat import rasterize as gsplat_rasterize
 from splatlearn.rendering.backends.gsplat import support as gsplat_support
 from splatlearn.rendering.backends.torch import sphere
+from splatlearn.rendering.backends.torch.registry import as_primitive, check_primitive
 from splatlearn.rendering.choice import WHOLE, check_filter, choose_backend
 from splatlearn.rendering.compositing import Background, background_colors, composite
 from splatlearn.rendering.derivatives import FIRST_ONLY
@@ -64,6 +65,7 @@ def render(
     info: bool | Collection[str] = False,
     grid: PixelGrid = WHOLE_PICTURE,
     filter: str = "point",
+    primitive: str | None = None,
 ) -> Rendering:
     """Render sets of Gaussians, with gradients to every attribute and to the camera.
 
@@ -91,6 +93,8 @@ def render(
       thinner. "mip": their opacities make up for it, so that pictures of every resolution show as much of each
       (Mip-Splatting; gsplat's "antialiased"). A splat file says which of the two it was fitted for
       (`SplatFile.filter`). Without `info`, and with projection by the specification, on a GPU.
+    - `primitive`: draw plain Gaussians as another primitive; the default is what `gaussians.primitive` names (see
+      `as_primitive`). Backends that do not know it leave it to the specification.
 
     Sets of thousands of Gaussians, and on a CPU several views of a set, are rendered in one step, without copies of the
     set for each view; the formula is the same. Raises InputError, which names the argument, for wrong shapes and
@@ -98,6 +102,8 @@ def render(
     """
     check_kind("gaussians", gaussians, Gaussians)
     check_kind("camera", camera, Camera)
+    if primitive is not None:
+        gaussians = as_primitive(gaussians, primitive)
     tensors = gaussians.tensors()
     asked = _asked(info)
     check_filter(filter)
@@ -105,6 +111,7 @@ def render(
         raise InputError(f"check: expected True, False or 'drop', got {check!r}")
     is_dropping = check == "drop"
     check = check is True and sees_values(*tensors.values()) and not is_transformed(*tensors.values())
+    check_primitive(gaussians, filter, has_values=check)
     if check:
         with torch.no_grad():
             check_finite("look at how the camera was made", viewmats=camera.viewmats)
@@ -147,7 +154,7 @@ def render(
     if depth:
         colors = torch.cat([colors, splats.depths.unsqueeze(-1)], dim=-1)
         behind = torch.cat([behind, behind.new_zeros(behind.shape[0], 1)], dim=-1)
-        splats = Splats(splats.means2d, splats.conics, splats.depths, colors, splats.opacities)
+        splats = replace(splats, colors=colors)
     if placed is None:
         image, transmittance = composite(splats, camera.height, camera.width, behind, backend, check=False, grid=grid)
     else:
@@ -241,7 +248,7 @@ def _finite_alone(gaussians: Gaussians) -> Gaussians:
     tensors, shape = gaussians.tensors(), gaussians.opacities.shape
     with torch.no_grad():
         finite = torch.stack([each.isfinite().reshape(*shape, -1).all(-1) for each in tensors.values()]).all(0)
-    rest = dict.fromkeys(tensors, 0.0) | {"quaternions": 1.0}
+    rest = dict.fromkeys(tensors, 0.0) | {"quaternions": 1.0, "shapes": 1.0}
     return replace(
         gaussians,
         **{
@@ -253,21 +260,23 @@ def _finite_alone(gaussians: Gaussians) -> Gaussians:
 
 def _drawable(splats: Splats) -> Splats:
     """Return the splats with those whose projection is not finite replaced by ones that show nowhere."""
-    geometry = torch.cat([splats.means2d, splats.conics, splats.depths.unsqueeze(-1)], -1)
+    geometry = torch.cat([splats.means2d, splats.packed, splats.depths.unsqueeze(-1)], -1)
     finite = geometry.detach().isfinite().all(dim=-1)
-    return Splats(
-        torch.where(finite.unsqueeze(-1), splats.means2d, 0.0),
-        torch.where(finite.unsqueeze(-1), splats.conics, splats.conics.new_tensor((1.0, 0.0, 1.0))),
-        torch.where(finite, splats.depths, 0.0),
-        splats.colors,
-        torch.where(finite, splats.opacities, 0.0),
+    shapes = splats.shapes
+    return replace(
+        splats,
+        means2d=torch.where(finite.unsqueeze(-1), splats.means2d, 0.0),
+        conics=torch.where(finite.unsqueeze(-1), splats.conics, splats.conics.new_tensor((1.0, 0.0, 1.0))),
+        depths=torch.where(finite, splats.depths, 0.0),
+        opacities=torch.where(finite, splats.opacities, 0.0),
+        shapes=None if shapes is None else torch.where(finite.unsqueeze(-1), shapes, 1.0),
     )
 
 
 def _check_projected(splats: Splats, gaussians: Gaussians) -> None:
     """Raise InputError if the projection of finite Gaussians overflows."""
     with torch.no_grad():
-        finite = torch.cat([splats.means2d, splats.conics, splats.depths.unsqueeze(-1)], -1).isfinite().all(dim=-1)
+        finite = torch.cat([splats.means2d, splats.packed, splats.depths.unsqueeze(-1)], -1).isfinite().all(dim=-1)
         if bool(finite.all()):
             return
         mean, scale = (float(each.abs().max()) for each in (gaussians.means, gaussians.scales))

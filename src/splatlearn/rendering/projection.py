@@ -17,6 +17,7 @@ from splatlearn.core.kinds import check_kind
 from splatlearn.core.operation import is_transformed, operation
 from splatlearn.rendering.backends.torch import bin as torch_bin
 from splatlearn.rendering.backends.torch import project as torch_project
+from splatlearn.rendering.backends.torch.registry import check_primitive
 from splatlearn.rendering.choice import BACKENDS, COMPILED, check_backend, check_filter
 from splatlearn.rendering.derivatives import has_no_second_derivative, refuse_transforms
 from splatlearn.rendering.formula import EPS2D, JACOBIAN_LIMIT
@@ -40,13 +41,14 @@ def project(gaussians: Gaussians, camera: Camera, backend: str = "auto", filter:
       kernel if it supports device, dtype, camera and filter (see `takes_compiled`), and the specification otherwise.
     - `filter`: "point", or "mip" for opacities that make up for the blur of small splats.
 
-    Raises InputError for an unknown backend or filter, Gaussians without exactly one batch axis, or a camera of another
-    batch; BackendError for second derivatives of a compiled kernel.
+    Raises InputError for an unknown backend, a filter that the primitive does not know, Gaussians without exactly one
+    batch axis, or a camera of another batch; BackendError for second derivatives of a compiled kernel.
     """
     check_backend(backend)
     check_filter(filter)
     check_kind("gaussians", gaussians, Gaussians)
     check_kind("camera", camera, Camera)
+    check_primitive(gaussians, filter)
     if len(gaussians.batch_shape) != 1:
         raise InputError(f"gaussians: expected means of shape [B, K, 3], got {list(gaussians.means.shape)}")
     dtype = working_dtype(gaussians.means.dtype)
@@ -74,7 +76,7 @@ def takes_compiled(gaussians: Gaussians, camera: Camera, filter: str = "point") 
         and BACKENDS[name].support.status() == "ok"
         and all(tensor.dtype == torch.float32 for tensor in gaussians.tensors().values())
         and camera.model in BACKENDS[name].project.MODELS
-        and filter in BACKENDS[name].project.FILTERS
+        and filter in BACKENDS[name].project.DRAWN.get(gaussians.primitive, ())
         and not camera.has_own_intrinsics
         and camera.far == math.inf
         and not camera.viewmats.requires_grad

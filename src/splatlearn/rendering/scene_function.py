@@ -15,6 +15,8 @@ from splatlearn.core.errors import BackendError
 from splatlearn.rendering.backends.scene_views import CAMERA_SUMS, SceneInputs, SceneLens, SceneResults, SceneView
 from splatlearn.rendering.derivatives import FIRST_ONLY, refuse_transforms
 
+GAUSSIANS = 7
+"""Tensors of a set, whichever of them are None; those of cameras follow."""
 WEIGHTS = 3
 """Numbers of a Gaussian's blending weights: their sum and maximum, and the pixels in which it is visible."""
 
@@ -120,6 +122,7 @@ class RenderScene(torch.autograd.Function):
         opacities: Tensor,
         colors: Tensor | None,
         sh: Tensor | None,
+        shapes: Tensor | None,
         views: Tensor,
         origins: Tensor,
         background: Tensor,
@@ -128,7 +131,7 @@ class RenderScene(torch.autograd.Function):
         depth: bool,
         report: Report,
     ) -> tuple[Tensor, Tensor]:
-        tensors = [_contiguous(each) for each in (means, scales, quaternions, opacities, colors, sh)]
+        tensors = [_contiguous(each) for each in (means, scales, quaternions, opacities, colors, sh, shapes)]
         views, origins, background = (each.detach().contiguous() for each in (views, origins, background))
         sets, count = background.shape[:2]
         color = means.new_empty(sets, count, background.shape[-1], *size)
@@ -155,7 +158,7 @@ class RenderScene(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         refuse_transforms("render", True, *gradients)
         saved = [*ctx.saved_tensors]
-        results = _RenderSceneBackward.apply(ctx, saved[:6], saved[6:], *gradients)
+        results = _RenderSceneBackward.apply(ctx, saved[:GAUSSIANS], saved[GAUSSIANS:], *gradients)
         return *results, None, None, None, None
 
 
@@ -174,7 +177,7 @@ class _RenderSceneBackward(torch.autograd.Function):
         fresh = report.scene.empty_like if count else torch.zeros_like
         results = [None if each is None else fresh(each) for each in tensors]
         by_background = torch.empty_like(background)
-        of_camera = outer.needs_input_grad[6] or outer.needs_input_grad[7]
+        of_camera = any(outer.needs_input_grad[GAUSSIANS : GAUSSIANS + 2])
         by_camera = views.new_empty(sets, count, CAMERA_SUMS, dtype=torch.float64) if of_camera else None
         # Each begins with no rows, for calls without views.
         means2d = [views.new_empty(0, 2)], [views.new_empty(0, 2)]

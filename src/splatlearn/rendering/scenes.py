@@ -62,7 +62,7 @@ def scene_backend(gaussians: Gaussians, camera: Camera, backend: str = "auto", f
         and chosen.support.refusal(gaussians.means, 1) is None
         and all(each.dtype == torch.float32 for each in tensors)
         and camera.model in chosen.scene.MODELS
-        and filter in chosen.scene.FILTERS
+        and filter in chosen.scene.DRAWN.get(gaussians.primitive, ())
         and (camera.viewmats.device.type == "cpu" or camera.viewmats.device == gaussians.means.device)
         and not any(each.requires_grad for each in intrinsics)
         and not is_transformed(*tensors, camera.viewmats)
@@ -134,12 +134,12 @@ def render_scene(
     here = camera.map(lambda each: each.to(flat.means))
     is_parallel = camera.projection.rays_are_parallel
     color, transmittance = RenderScene.apply(
-        *(flat.means, flat.scales, flat.quaternions, flat.opacities, flat.colors, flat.sh),
+        *(flat.means, flat.scales, flat.quaternions, flat.opacities, flat.colors, flat.sh, flat.shapes),
         here.viewmats,
         here.axes if is_parallel else here.centers,
         behind.unflatten(0, (sets, count)),
         grid.size(camera.height, camera.width),
-        _lenses(camera, is_parallel, grid, filter),
+        _lenses(camera, is_parallel, grid, filter, flat.primitive),
         depth,
         report,
     )
@@ -157,7 +157,7 @@ def render_scene(
     return color.reshape(*shape, *color.shape[2:]), transmittance.reshape(*shape, *transmittance.shape[2:]), report.info
 
 
-def _lenses(camera: Camera, is_parallel: bool, grid: PixelGrid, filter: str) -> list[SceneLens]:
+def _lenses(camera: Camera, is_parallel: bool, grid: PixelGrid, filter: str, primitive: str) -> list[SceneLens]:
     """One lens for each view, in order, in pixels of the grid."""
     count = math.prod(camera.batch_shape)
     columns = []
@@ -174,6 +174,7 @@ def _lenses(camera: Camera, is_parallel: bool, grid: PixelGrid, filter: str) -> 
             is_parallel,
             EPS2D / grid.stride**2,
             filter == "mip",
+            primitive,
         )
         for fx, fy, cx, cy in zip(*columns, strict=True)
     ]

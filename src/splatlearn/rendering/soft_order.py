@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from splatlearn.core.errors import InputError
-from splatlearn.rendering.backends.torch.primitive import alpha_at
+from splatlearn.rendering.backends.torch.registry import formula
 from splatlearn.rendering.compositing import Background, background_colors
 from splatlearn.rendering.splats import Splats
 
@@ -33,7 +33,8 @@ def composite_softly(
         raise InputError(f"softness: expected a positive number, got {softness}")
     # Powers of numbers near 0 and a softmax over them: half precision would round them all to the same.
     with torch.autocast(splats.means2d.device.type, enabled=False):
-        alpha = alpha_at(splats.means2d, splats.conics, splats.opacities, pixels.to(splats.means2d)).alpha
+        drawn, at = formula(splats.primitive), pixels.to(splats.means2d)
+        alpha = drawn.alpha_at(splats.means2d, splats.packed, splats.opacities, at).alpha
         passed = torch.log1p(-alpha)
         behind = splats.depths.unsqueeze(-1) - splats.depths.unsqueeze(-2)
         front = torch.sigmoid(behind / softness)

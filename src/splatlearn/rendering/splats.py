@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from splatlearn.core.checks import check_floating, check_same_device, check_shape
+from splatlearn.core.gaussians import GAUSSIAN
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,6 +22,8 @@ class Splats:
     - `depths` [B, K]: z in camera space, world units, ascending.
     - `colors` [B, K, C]: colours or other features.
     - `opacities` [B, K].
+    - `primitive`: the name of the formula of α, and `shapes` [B, K, P]: its parameters beside means2d, conics and
+      opacities; None if it has none, as a Gaussian.
 
     Raises TypeError or ValueError naming the tensor whose type, shape or device is wrong. The order is not checked:
     `project` sorts, and `composite` takes the order as given.
@@ -30,24 +34,36 @@ class Splats:
     depths: Float[Tensor, "B K"]
     colors: Float[Tensor, "B K C"]
     opacities: Float[Tensor, "B K"]
+    shapes: Float[Tensor, "B K P"] | None = None
+    primitive: str = GAUSSIAN
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            check_floating(field.name, getattr(self, field.name))
+        tensors = self.tensors()
+        for name, each in tensors.items():
+            check_floating(name, each)
         check_shape("means2d", self.means2d, ("B", "K", 2))
         leading = tuple(self.means2d.shape[:2])
         check_shape("conics", self.conics, (3,), leading)
         check_shape("depths", self.depths, (), leading)
         check_shape("colors", self.colors, ("C",), leading)
         check_shape("opacities", self.opacities, (), leading)
-        check_same_device(
-            "means2d",
-            self.means2d,
-            conics=self.conics,
-            depths=self.depths,
-            colors=self.colors,
-            opacities=self.opacities,
-        )
+        if self.shapes is not None:
+            check_shape("shapes", self.shapes, ("P",), leading)
+        check_same_device("means2d", tensors.pop("means2d"), **tensors)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors by name, without `shapes` if they are None."""
+        values = ((each.name, getattr(self, each.name)) for each in fields(self) if each.name != "primitive")
+        return {name: value for name, value in values if value is not None}
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Splats:
+        """Apply a function to every tensor; all results must agree in their leading shape."""
+        return replace(self, **{name: function(tensor) for name, tensor in self.tensors().items()})
+
+    @property
+    def packed(self) -> Tensor:
+        """The parameters of α beside means2d and opacities [B, K, P]: conics, and after them `shapes`."""
+        return self.conics if self.shapes is None else torch.cat([self.conics, self.shapes], dim=-1)
 
     @property
     def count(self) -> int:
@@ -56,7 +72,7 @@ class Splats:
 
     def select(self, index: slice | Tensor) -> Splats:
         """Keep the splats at these ranks of the depth order in every image; `slice(64)` keeps the nearest 64."""
-        return Splats(**{field.name: getattr(self, field.name)[:, index] for field in fields(self)})
+        return self.map(lambda tensor: tensor[:, index])
 
 
 def working_dtype(dtype: torch.dtype) -> torch.dtype:

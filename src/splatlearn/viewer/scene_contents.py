@@ -19,12 +19,14 @@ from splatlearn.core.cameras import Camera
 from splatlearn.core.cameras.paths import AWAY, FIELD_OF_VIEW, middle_and_radius, outside_view
 from splatlearn.core.checks import check_finite
 from splatlearn.core.errors import InputError
-from splatlearn.core.gaussians import Gaussians
+from splatlearn.core.gaussians import GAUSSIAN, Gaussians
 from splatlearn.files.sog.formats import bundle
 from splatlearn.rendering.choice import check_filter
 
 HIGHEST_DEGREE = 3
 """The degree of harmonics that the page's shaders evaluate."""
+DRAWN = (GAUSSIAN,)
+"""The primitives that the page's shaders draw."""
 MOST_GAUSSIANS = 1_000_000
 """Largest number of Gaussians of a page."""
 PICTURE_BYTES = 60_000
@@ -103,6 +105,11 @@ class ViewedScene:
             raise InputError(
                 f"gaussians: expected harmonics of degree {HIGHEST_DEGREE} at most, got {self.gaussians.degree}; "
                 f"use gaussians.with_degree({HIGHEST_DEGREE})"
+            )
+        if self.gaussians.primitive not in DRAWN:
+            raise InputError(
+                f"gaussians: expected a primitive that the page draws ({', '.join(DRAWN)}), got "
+                f"{self.gaussians.primitive!r}"
             )
         check_finite(**self.gaussians.tensors())
         check_filter(self.filter)

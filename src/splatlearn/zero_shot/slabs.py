@@ -88,8 +88,8 @@ def cut_slabs(splats: Splats, index: Int64[Tensor, "B K"], count: int, size: tup
 
     # Slabs are scenes of their own to the renderer, filled up with splats that are not there.
     opacities = gather(splats.opacities) * inside.reshape(batch * count, longest)
-    padded = Splats(*(gather(value) for value in vars(splats).values()))
-    color, transmittance = composite(replace(padded, opacities=opacities), *size, "black")
+    padded = replace(splats.map(gather), opacities=opacities)
+    color, transmittance = composite(padded, *size, "black")
     return Slabs(color.unflatten(0, (batch, count)), transmittance.unflatten(0, (batch, count)))
 
 

@@ -20,7 +20,7 @@ def read(data: bytes, request: ReadRequest) -> SplatFile:
     header = parse_header(data, request.limit)
     degree = max(section.degree for section in header.sections)
     parts = [_read_section(data, header, section, degree) for section in header.sections]
-    stored = Stored(**{name: np.concatenate([vars(part)[name] for part in parts]) for name in vars(parts[0])})
+    stored = Stored.joined(parts)
     gaussians, dropped = from_stored(stored, request.drop_invalid)
     return SplatFile(gaussians, "ksplat", request.frame or FRAME, dropped=dropped)
 

@@ -29,6 +29,12 @@ PLY = Container(
             lambda gaussians, request: compressed_ply_bytes(gaussians, request.antialiased),
             HIGHEST_DEGREE,
         ),
-        Writer("ply", (".ply",), FRAME, lambda gaussians, request: gaussian_ply_bytes(gaussians, request.antialiased)),
+        Writer(
+            "ply",
+            (".ply",),
+            FRAME,
+            lambda gaussians, request: gaussian_ply_bytes(gaussians, request.antialiased),
+            holds_primitives=True,
+        ),
     ),
 )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 
 from splatlearn.core.errors import Malformed
-from splatlearn.core.gaussians import Gaussians
+from splatlearn.core.gaussians import GAUSSIAN, Gaussians
 from splatlearn.core.geometry.harmonics import C0, degree_of
 from splatlearn.core.ply.container import Ply, columns, ply_bytes
 from splatlearn.files.errors import check_count
@@ -24,6 +25,8 @@ ROTATIONS = [f"rot_{number}" for number in range(4)]
 # How Brush and Postshot mark Gaussians that were fitted with antialiasing.
 ANTIALIASED = {"splatrendermode: mip": True, "splatrendermode: default": False, "antialiased 1": True}
 MARK = "SplatRenderMode: mip"
+PRIMITIVE, SHAPE = "Primitive: ", "shape_"
+"""How a file names what its Gaussians are drawn as, and the properties of its further numbers."""
 WRITTEN_BY = re.compile(r"(?:generated|exported|created|written) (?:by|from|with|using)\s+(\S.*)", re.IGNORECASE)
 """How programs name themselves in a comment: "Exported from Brush"."""
 
@@ -48,6 +51,7 @@ def read_gaussian_ply(ply: Ply, frame: str, limit: int, drop_invalid: bool) -> S
         quaternions=columns(table, ROTATIONS, "vertex"),
         opacities=sigmoids(columns(table, ["opacity"], "vertex")[:, 0]),
         sh=_harmonics(table),
+        **_primitive(ply.comments, table),
     )
     gaussians, dropped = from_stored(stored, drop_invalid)
     return SplatFile(gaussians, "ply", frame, is_antialiased(ply.comments), writer_of(ply.comments), dropped)
@@ -57,7 +61,14 @@ def gaussian_ply_bytes(gaussians: Gaussians, antialiased: bool) -> bytes:
     """The file of Gaussians [K] with `sh`, with normals of zero as the original code writes them."""
     stored = to_stored(gaussians)
     rest = stored.sh[:, 1:].transpose(0, 2, 1).reshape(gaussians.count, -1)
-    names = [*MEANS, *NORMALS, *DIRECT, *rest_names(rest.shape[1]), "opacity", *SCALES, *ROTATIONS]
+    shapes = np.empty((gaussians.count, 0)) if stored.shapes is None else stored.shapes
+    names = [
+        *(*MEANS, *NORMALS, *DIRECT, *rest_names(rest.shape[1]), "opacity", *SCALES, *ROTATIONS),
+        *(f"{SHAPE}{number}" for number in range(shapes.shape[1])),
+    ]
+    comments = [MARK] if antialiased else []
+    if stored.primitive != GAUSSIAN:
+        comments.append(f"{PRIMITIVE}{stored.primitive}")
     numbers = np.concatenate(
         [
             stored.means,
@@ -67,11 +78,12 @@ def gaussian_ply_bytes(gaussians: Gaussians, antialiased: bool) -> bytes:
             logits(stored.opacities)[:, None],
             stored.log_scales,
             stored.quaternions,
+            shapes,
         ],
         axis=1,
     ).astype("<f4")
     table = numbers.view(np.dtype([(name, "<f4") for name in names]))[:, 0]
-    return ply_bytes({"vertex": table}, [MARK] if antialiased else [])
+    return ply_bytes({"vertex": table}, comments)
 
 
 def rest_names(count: int) -> list[str]:
@@ -121,6 +133,18 @@ def _direct(table: np.ndarray) -> np.ndarray:
         return columns(table, DIRECT, "vertex")
     whole = np.array([table.dtype[name].kind in "iu" for name in COLORS])
     return (columns(table, COLORS, "vertex") / np.where(whole, np.float32(255), 1) - np.float32(0.5)) / np.float32(C0)
+
+
+def _primitive(comments: list[str], table: np.ndarray) -> dict[str, Any]:
+    """The last primitive that a comment names, and its numbers; nothing of a file of Gaussians."""
+    named = [comment.removeprefix(PRIMITIVE).strip() for comment in comments if comment.startswith(PRIMITIVE)]
+    if not named or named[-1] == GAUSSIAN:
+        return {}
+    count = sum(name.startswith(SHAPE) for name in table.dtype.names or ())
+    if not count:
+        return {"primitive": named[-1]}
+    shapes = columns(table, [f"{SHAPE}{number}" for number in range(count)], "vertex")
+    return {"primitive": named[-1], "shapes": shapes}
 
 
 def _log_scales(table: np.ndarray) -> np.ndarray:

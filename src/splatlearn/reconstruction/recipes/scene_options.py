@@ -11,6 +11,7 @@ from splatlearn.runs.recipe import check_choices, check_range
 StrategyName = Literal["mcmc", "default", "absgrad"]
 BackgroundName = Literal["auto", "random", "black", "white", "sky"]
 FilterName = Literal["point", "mip"]
+PrimitiveName = Literal["gaussian", "ges"]
 Start = Literal["auto", "points", "random", "hull", "planes"]
 
 
@@ -49,6 +50,9 @@ class SceneOptions:
     """What a pixel shows of Gaussians smaller than it. point: they are thickened to about a pixel. mip: their opacities
     make up for it, and none is smaller than the photographs can tell, so that the scene looks right from nearer and
     from farther away (Mip-Splatting)."""
+    primitive: PrimitiveName = "gaussian"
+    """What each Gaussian is drawn as. ges: a generalised exponential, whose exponent is fitted too: from peaked to flat
+    with sharp edges. Its files are read by this library alone."""
     coarse: float | None = None
     """Fraction of the steps that see photographs at a quarter, then at half of their size. Default: 0.3; paper: 0."""
     ssim_weight: float = 0.2
@@ -72,6 +76,7 @@ class SceneOptions:
             background=(self.background, BackgroundName),
             start=(self.start, Start),
             filter=(self.filter, FilterName),
+            primitive=(self.primitive, PrimitiveName),
         )
         check_range(
             "a number above 0", lambda value: value > 0,

@@ -14,6 +14,7 @@ from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.geometry.similarity import Similarity
 from splatlearn.fitting.skies.sky import Sky
 from splatlearn.images.decoding import decode
+from splatlearn.rendering import as_primitive
 
 SKY = "sky.png"
 """Equirectangular, about the y axis of the capture's own coordinates, −y above."""
@@ -49,9 +50,10 @@ def read_sky(run: Path) -> Sky | None:
 def sky_gaussians(sky: Sky, scene: Gaussians, to_unit: Similarity) -> Gaussians:
     """Return the sky as far Gaussians in the coordinates of a capture.
 
-    - `scene`: that it belongs to, whose number of Gaussians and degree of harmonics decide those of the sky.
+    - `scene`: that it belongs to, whose number of Gaussians, degree of harmonics and primitive decide those of the sky.
     - `to_unit`: of the capture.
     """
     count = min(MOST, max(FEWEST, scene.count // SHARE))
     back = to_unit.inverse
-    return sky.gaussians(back.translation, DISTANCE * back.scale, count, scene.degree)
+    made = sky.gaussians(back.translation, DISTANCE * back.scale, count, scene.degree)
+    return as_primitive(made, scene.primitive)

@@ -109,7 +109,7 @@ class _Reconstruction:
             start, self.origin = first_gaussians(resolved, capture, self.training, cap)
             progress = SceneProgress(0, start.count, cap, frame_of(capture.to_unit))
         else:
-            start, self.origin = gaussians_of(tensors), f"step {progress.step}"
+            start, self.origin = gaussians_of(tensors, resolved.scene.primitive), f"step {progress.step}"
         if recipe.scene.minutes is not None and recipe.scene.steps is None:
             steps = steps_in(recipe.scene.minutes * 60, resolved, self.training, start, progress.cap, self.device)
             scene = replace(recipe.scene, steps=steps)

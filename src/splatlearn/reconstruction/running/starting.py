@@ -24,6 +24,7 @@ from splatlearn.reconstruction.recipes.recipe import SceneRecipe
 from splatlearn.reconstruction.results.scene_run import SCENE, is_scene_run, moved
 from splatlearn.reconstruction.running.photos import reduced
 from splatlearn.reconstruction.running.planes import swept_points
+from splatlearn.rendering import as_primitive
 
 FEWEST_POINTS = 100
 """Points below which a capture is taken to have none."""
@@ -36,10 +37,19 @@ EXTENT = 1.0
 def first_gaussians(recipe: SceneRecipe, capture: Capture, photographs: Photographs, cap: int) -> tuple[Gaussians, str]:
     """Return the first Gaussians in the capture's unit frame, and a phrase that says where they came from.
 
+    They are of the recipe's primitive. A start from a file that has another one with further numbers is refused.
+
     - `photographs`: of the views that are fitted; `cap`: the largest number of Gaussians.
 
     Raises InputError where there is nothing to start from.
     """
+    made, origin = _found_gaussians(recipe, capture, photographs, cap)
+    return as_primitive(made, recipe.scene.primitive), origin
+
+
+def _found_gaussians(
+    recipe: SceneRecipe, capture: Capture, photographs: Photographs, cap: int
+) -> tuple[Gaussians, str]:
     scene, seed = recipe.scene, recipe.run.seed
     if scene.start_from is not None:
         return _from_splats(scene.start_from, capture, cap, seed, scene.filter)
@@ -106,10 +116,10 @@ def silhouettes(photographs: Photographs) -> Iterator[Silhouette]:
         yield Silhouette(camera, opacity, colors)
 
 
-def gaussians_of(tensors: Mapping[str, Tensor]) -> Gaussians:
-    """The Gaussians of a checkpoint of a fit."""
+def gaussians_of(tensors: Mapping[str, Tensor], primitive: str) -> Gaussians:
+    """The Gaussians of a checkpoint of a fit, which draws them as `primitive`."""
     parts = ((*name.partition("."), each) for name, each in tensors.items())
-    return scene_gaussians({name: each for part, _, name, each in parts if part == "parameters"})
+    return scene_gaussians({name: each for part, _, name, each in parts if part == "parameters"}, primitive)
 
 
 def _from_splats(source: str, capture: Capture, cap: int, seed: int, filter: str) -> tuple[Gaussians, str]:

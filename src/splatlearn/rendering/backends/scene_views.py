@@ -1,6 +1,7 @@
 """What the `scene` module of a backend takes and fills: one set of Gaussians, one view of it, and their gradients.
 
-Such a module names the camera models and filters that it knows, `MODELS` and `FILTERS`, and has these functions:
+Such a module names the camera models that it knows, `MODELS`, and the filters that it knows for each primitive,
+`DRAWN`, and has these functions:
 
 - `forward(inputs, view, outputs, weights)` fills colour [C, H, W], with a last channel of depths if the view has it,
   and transmittance [H, W]; and `weights` [K, 3], unless it is None, with the sum and the maximum of each Gaussian's
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from splatlearn.core.gaussians import GAUSSIAN
 from splatlearn.rendering.formula import EPS2D
 
 CAMERA_SUMS = 15
@@ -31,6 +33,7 @@ class SceneLens:
     - `model`: the name of the camera model; `numbers`: fx, fy, cx, cy, near, and the limits of the Jacobian's slopes.
     - `far`: the far plane; `is_parallel`: whether all directions of view are the same.
     - `eps2d`: the variance of the filter, px² of the picture; `compensates`: whether opacities make up for it.
+    - `primitive`: the name of what is drawn.
     """
 
     model: str
@@ -39,6 +42,7 @@ class SceneLens:
     is_parallel: bool
     eps2d: float = EPS2D
     compensates: bool = False
+    primitive: str = GAUSSIAN
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class SceneView:
 
 @dataclass(frozen=True)
 class SceneInputs:
-    """Contiguous float32 tensors: one set of K Gaussians with `colors` [K, C] or `sh` [K, M, 3]."""
+    """Contiguous float32 tensors: one set of K Gaussians with `colors` [K, C] or `sh` [K, M, 3], and their `shapes`."""
 
     means: Tensor
     scales: Tensor
@@ -67,6 +71,7 @@ class SceneInputs:
     opacities: Tensor
     colors: Tensor | None
     sh: Tensor | None
+    shapes: Tensor | None = None
 
     def tensors(self) -> list[Tensor | None]:
         """The tensors in the order of the fields."""

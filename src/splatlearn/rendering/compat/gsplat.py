@@ -221,6 +221,7 @@ def _gaussians(
         if colors.ndim == 3:
             colors = colors.expand(*batch, *colors.shape)
     has_own = _has_own_colors(colors, (*batch, views, count), sh_degree)
+    seen: dict[str, Any]
     if sh_degree is None:
         seen = {"colors": colors}
     else:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from splatlearn.core.gaussians import GAUSSIAN
 from splatlearn.rendering.backends.cpu.support import arrays, kernels
 
 MODELS = ("pinhole", "orthographic", "gmae")
 """The camera models that the kernels know, by name."""
 FILTERS = ("point", "mip")
-"""The filters that the kernels know, by name."""
+"""The filters of Gaussians that the kernels know, by name."""
+DRAWN = {GAUSSIAN: FILTERS}
+"""The filters that the kernels know, by the name of the primitive."""
 COMPENSATED = 9
 """Numbers of a lens whose filter compensates."""
 

@@ -15,8 +15,11 @@ from splatlearn.rendering.formula import EPS2D
 
 MODELS = (*project.MODELS, "panorama")
 """The camera models that the kernels of scenes know, by name."""
-FILTERS = project.FILTERS
-"""The filters that the kernels of scenes know, by name."""
+DRAWN = project.DRAWN
+"""The filters that the kernels of scenes know, by the name of the primitive."""
+
+KERNEL_TENSORS = 6
+"""Tensors of `SceneInputs` that the kernels take, the first ones."""
 
 
 def empty_like(tensor: Tensor) -> Tensor:
@@ -30,7 +33,7 @@ def empty_like(tensor: Tensor) -> Tensor:
 def forward(inputs: SceneInputs, view: SceneView, outputs: tuple[Tensor, Tensor], weights: Tensor | None) -> Any:
     """Fill the outputs and weights of a view, and return its state (see `scene_views`)."""
     return kernels().scene_forward(
-        *_arrays(*inputs.tensors()),
+        *_arrays(*inputs.tensors()[:KERNEL_TENSORS]),
         *_arguments(view),
         *_arrays(*outputs, weights),
         torch.get_num_threads(),
@@ -56,10 +59,10 @@ def backward(
     """Write the gradients of a view to `results`, from the outputs of `forward` and their gradients."""
     kernels().scene_backward(
         state,
-        *_arrays(*inputs.tensors()),
+        *_arrays(*inputs.tensors()[:KERNEL_TENSORS]),
         *_arguments(view),
         *_arrays(*outputs, *gradients),
-        *_arrays(*results.gaussians.tensors()),
+        *_arrays(*results.gaussians.tensors()[:KERNEL_TENSORS]),
         *_arrays(results.background, results.camera, results.means2d, results.absolute),
         is_first_view,
         torch.get_num_threads(),

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from splatlearn.core.cameras import Camera
 from splatlearn.core.cameras.camera import INTRINSICS
-from splatlearn.core.gaussians import Gaussians
+from splatlearn.core.gaussians import GAUSSIAN, Gaussians
 
 MODELS = {"pinhole": "pinhole", "orthographic": "ortho"}
 """Names of camera models here and there."""
@@ -29,6 +29,8 @@ def refusal(gaussians: Gaussians, camera: Camera) -> str | None:
     device = gaussians.means.device.type
     if device not in DEVICES:
         return f"it takes CUDA tensors, got {device}"
+    if gaussians.primitive != GAUSSIAN:
+        return f"it draws Gaussians, got the primitive {gaussians.primitive!r}"
     if any(each.dtype != torch.float32 for each in tensors):
         return f"it computes in float32, got {', '.join(sorted({str(each.dtype) for each in tensors}))}"
     if camera.model not in MODELS:

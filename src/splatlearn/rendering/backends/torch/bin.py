@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from splatlearn.rendering.backends.torch.primitive import bounds
+from splatlearn.core.gaussians import GAUSSIAN
 from splatlearn.rendering.backends.torch.project import Projected
-from splatlearn.rendering.splats import Splats
+from splatlearn.rendering.backends.torch.registry import formula
 
 TILE = 16
 """Pixels of a tile's side."""
@@ -26,14 +26,7 @@ def sort_near_to_far(projected: Projected) -> Projected:
             return values.gather(1, order)
         return values.gather(1, order.unsqueeze(-1).expand(-1, -1, values.shape[-1]))
 
-    ordered = Splats(
-        means2d=gather(splats.means2d),
-        conics=gather(splats.conics),
-        depths=gather(splats.depths),
-        colors=gather(splats.colors),
-        opacities=gather(splats.opacities),
-    )
-    return Projected(ordered, gather(projected.ids))
+    return Projected(splats.map(gather), gather(projected.ids))
 
 
 class TileLists(NamedTuple):
@@ -54,15 +47,18 @@ class TileLists(NamedTuple):
 @torch.no_grad()
 def tile_lists(
     means2d: Float[Tensor, "B K 2"],
-    conics: Float[Tensor, "B K 3"],
+    packed: Float[Tensor, "B K P"],
     opacities: Float[Tensor, "B K"],
     size: tuple[int, int],
+    primitive: str = GAUSSIAN,
 ) -> TileLists:
     """Return the lists of the tiles of an image of `size` (height, width), near to far as the splats are.
 
+    - `packed`: conics, and further parameters of the primitive, which is named by its formula.
+
     No splat that colours a pixel is missing. A NaN leaves a splat in every list.
     """
-    half = bounds(conics, opacities)
+    half = formula(primitive).bounds(packed, opacities)
 
     def met(axis: int, length: int) -> Tensor:
         first = torch.arange(0, length, TILE, device=means2d.device, dtype=means2d.dtype)

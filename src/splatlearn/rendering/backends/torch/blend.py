@@ -13,8 +13,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from splatlearn.core.cameras.pixel_grid import WHOLE_PICTURE, PixelGrid
+from splatlearn.core.gaussians import GAUSSIAN
 from splatlearn.rendering.backends.torch.bin import tile_lists
-from splatlearn.rendering.backends.torch.primitive import Alpha, alpha_at, alpha_gradients
+from splatlearn.rendering.backends.torch.primitive import Alpha
+from splatlearn.rendering.backends.torch.registry import formula
 from splatlearn.rendering.formula import ALPHA_MAX, TRANSMITTANCE_MIN
 
 CHUNK_ELEMENTS = {"cpu": 2**20, "cuda": 2**24}
@@ -32,18 +34,20 @@ def _composited(at: Alpha, seen: Bool[Tensor, "B K P"] | None) -> tuple[Float[Te
 
 def blend_pixels(
     means2d: Float[Tensor, "B K 2"],
-    conics: Float[Tensor, "B K 3"],
+    packed: Float[Tensor, "B K N"],
     opacities: Float[Tensor, "B K"],
     colors: Float[Tensor, "B K C"],
     background: Float[Tensor, "B C"],
     pixels: Float[Tensor, "P 2"],
     seen: Bool[Tensor, "B K P"] | None = None,
+    primitive: str = GAUSSIAN,
 ) -> tuple[Float[Tensor, "B C P"], Float[Tensor, "B P"]]:
     """Colour and transmittance at P pixel centres (x, y), differentiable; see `formula` for the equations.
 
-    `seen`: which splats are in the list of a pixel's tile; all by default.
+    - `packed`: conics, and further parameters of the primitive, which is named by its formula.
+    - `seen`: which splats are in the list of a pixel's tile; all by default.
     """
-    return composite_alpha(alpha_at(means2d, conics, opacities, pixels), colors, background, seen)
+    return composite_alpha(formula(primitive).alpha_at(means2d, packed, opacities, pixels), colors, background, seen)
 
 
 def composite_alpha(
@@ -69,13 +73,15 @@ def pixel_gradients(
     color_gradient: Float[Tensor, "B C P"],
     transmittance_gradient: Float[Tensor, "B P"],
     seen: Bool[Tensor, "B K P"] | None = None,
+    primitive: str = GAUSSIAN,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of the five inputs of `blend_pixels`, written out as every kernel computes them.
 
     ∂L/∂α_k = T_k (g·color_k) − 1/(1 − α_k) · [Σ_{j>k} T_j α_j (g·color_j) + T_end (g·background + g_T)]
     """
-    means2d, conics, opacities, colors, background = inputs
-    at = alpha_at(means2d, conics, opacities, pixels)
+    means2d, packed, opacities, colors, background = inputs
+    drawn = formula(primitive)
+    at = drawn.alpha_at(means2d, packed, opacities, pixels)
     alpha, before = _composited(at, seen)
     weights = before * alpha
     transmittance = (1.0 - alpha).prod(dim=1)
@@ -87,7 +93,7 @@ def pixel_gradients(
     from_alpha = before * toward - (nearer_than + last.unsqueeze(1)) / (1.0 - alpha)
     from_alpha = torch.where((alpha > 0) & (at.raw <= ALPHA_MAX), from_alpha, 0.0)
     return (
-        *alpha_gradients(conics, at, from_alpha),
+        *drawn.alpha_gradients(packed, at, from_alpha),
         torch.einsum("bcp,bkp->bkc", color_gradient, weights),
         torch.einsum("bcp,bp->bc", color_gradient, transmittance),
     )
@@ -95,17 +101,21 @@ def pixel_gradients(
 
 def forward(
     means2d: Float[Tensor, "B K 2"],
-    conics: Float[Tensor, "B K 3"],
+    packed: Float[Tensor, "B K P"],
     opacities: Float[Tensor, "B K"],
     colors: Float[Tensor, "B K C"],
     background: Float[Tensor, "B C"],
     size: tuple[int, int],
     grid: PixelGrid = WHOLE_PICTURE,
+    primitive: str = GAUSSIAN,
 ) -> tuple[Float[Tensor, "B C H W"], Float[Tensor, "B H W"]]:
     """Composite splats over images of `size` (height, width), whose pixels are those of a grid."""
-    splats = (means2d, conics, opacities, colors, background)
-    lists = tile_lists(means2d, conics, opacities, _reached(size, grid))
-    parts = [blend_pixels(*splats, pixels, lists.at(pixels)) for _, pixels in chunks_of_pixels(means2d, size, grid)]
+    splats = (means2d, packed, opacities, colors, background)
+    lists = tile_lists(means2d, packed, opacities, _reached(size, grid), primitive)
+    parts = [
+        blend_pixels(*splats, pixels, lists.at(pixels), primitive)
+        for _, pixels in chunks_of_pixels(means2d, size, grid)
+    ]
     color = torch.cat([part[0] for part in parts], dim=-1)
     transmittance = torch.cat([part[1] for part in parts], dim=-1)
     return color.unflatten(-1, size), transmittance.unflatten(-1, size)
@@ -116,15 +126,17 @@ def backward(
     outputs: tuple[Float[Tensor, "B C H W"], Float[Tensor, "B H W"]],
     gradients: tuple[Float[Tensor, "B C H W"], Float[Tensor, "B H W"]],
     grid: PixelGrid = WHOLE_PICTURE,
+    primitive: str = GAUSSIAN,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of (means2d, conics, opacities, colors, background) from those of (color, transmittance)."""
+    """Gradients of (means2d, packed, opacities, colors, background) from those of (color, transmittance)."""
     size = (int(outputs[1].shape[-2]), int(outputs[1].shape[-1]))
     color_gradient, transmittance_gradient = (gradients[0].flatten(-2), gradients[1].flatten(-2))
     totals = [torch.zeros_like(tensor) for tensor in inputs]
-    lists = tile_lists(*inputs[:3], _reached(size, grid))
+    lists = tile_lists(*inputs[:3], _reached(size, grid), primitive)
     for chunk, pixels in chunks_of_pixels(inputs[0], size, grid):
         seen = lists.at(pixels)
-        parts = pixel_gradients(inputs, pixels, color_gradient[..., chunk], transmittance_gradient[..., chunk], seen)
+        upstream = color_gradient[..., chunk], transmittance_gradient[..., chunk]
+        parts = pixel_gradients(inputs, pixels, *upstream, seen, primitive)
         totals = [total + part for total, part in zip(totals, parts, strict=True)]
     return totals[0], totals[1], totals[2], totals[3], totals[4]
 

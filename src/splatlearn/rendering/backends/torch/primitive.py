@@ -1,24 +1,26 @@
-"""The primitive that is drawn: an elliptic Gaussian on the image. α of the specification is computed here alone.
+"""What a primitive is: the interface of the specification. α is computed by primitives alone.
 
-A primitive consists of
+A primitive draws a Gaussian, or a Gaussian with further numbers (`Gaussians.shapes`), as a splat. It consists of
 
-- its packed parameters: `means2d` [B, K, 2] in pixels, `conics` [B, K, 3] in px⁻², `opacities` [B, K];
+- its packed parameters (`pack`): [B, K, P], of which the first three are a conic in px⁻², and an opacity, beside the
+  place of the mean on the image, `means2d` [B, K, 2] in pixels;
 - the bound of its picture (`bounds`);
 - α at a pixel (`alpha_at`) and its derivatives (`alpha_gradients`).
 
-The filter says what a pixel integrates: the Gaussian convolved with one of variance EPS2D (`filtered_conics`), and with
-"mip" the opacity that keeps its sum (`compensations`).
+The filter says what a pixel integrates; a primitive names those that it knows. Many primitives have α = opacity · f of
+the Gaussian's power: they are short subclasses of `gaussian.Elliptic`. `registry.register_primitive` makes a primitive
+known by its name; compiled code knows those that it draws by theirs.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from abc import ABC, abstractmethod
+from typing import ClassVar, NamedTuple
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from splatlearn.rendering.formula import ALPHA_MAX, ALPHA_MIN, COMPENSATION_MIN, EPS2D
+from splatlearn.core.cameras.models import CameraModel, Lens, Points
 
 
 class Alpha(NamedTuple):
@@ -26,108 +28,116 @@ class Alpha(NamedTuple):
 
     dx: Tensor
     dy: Tensor
+    power: Tensor
+    """The Gaussian's: negative by rounding, or because the conic is not positive definite."""
     falloff: Tensor
-    """exp(−power), 1 where the power is negative, by rounding or because the conic is not positive definite."""
-    moves: Tensor
-    """Whether the power is not negative, so that α depends on centre and conic."""
+    """α of an opacity of 1, before clamp and cut-off."""
     raw: Tensor
     """opacity · falloff, before clamp and cut-off."""
     alpha: Tensor
     """α after clamp and cut-off."""
+    more: tuple[Tensor, ...] = ()
+    """What a primitive keeps for its derivatives beside it."""
 
 
-def alpha_at(
-    means2d: Float[Tensor, "B K 2"],
-    conics: Float[Tensor, "B K 3"],
-    opacities: Float[Tensor, "B K"],
-    pixels: Float[Tensor, "P 2"],
-) -> Alpha:
-    """Return α at pixel centres (x, y)."""
-    return alpha_off(pixels[:, 0] - means2d[..., 0:1], pixels[:, 1] - means2d[..., 1:2], conics, opacities)
+class Placed(NamedTuple):
+    """Gaussians [B, K] before a camera.
 
-
-def alpha_off(
-    dx: Float[Tensor, "B K P"],
-    dy: Float[Tensor, "B K P"],
-    conics: Float[Tensor, "B K 3"],
-    opacities: Float[Tensor, "B K"],
-) -> Alpha:
-    """Return α at offsets from the centres, in pixels."""
-    a, b, c = (conics[..., i : i + 1] for i in range(3))
-    power = 0.5 * (a * dx * dx + c * dy * dy) + b * dx * dy
-    falloff = torch.exp(-power.clamp_min(0.0))
-    raw = opacities.unsqueeze(-1) * falloff
-    alpha = raw.clamp_max(ALPHA_MAX)
-    return Alpha(dx, dy, falloff, power >= 0, raw, torch.where(alpha >= ALPHA_MIN, alpha, 0.0))
-
-
-def alpha_gradients(
-    conics: Float[Tensor, "B K 3"], at: Alpha, alpha_gradient: Float[Tensor, "B K P"]
-) -> tuple[Float[Tensor, "B K 2"], Float[Tensor, "B K 3"], Float[Tensor, "B K"]]:
-    """Return the gradients of means2d, conics and opacities, summed over pixels, from that of α.
-
-    `alpha_gradient` must be 0 where α was clamped, cut off or not composited.
+    - `points`: the means in camera space; those that are not drawn have a depth of `near`.
+    - `axes` [B, K, 3, 3]: W R S, whose columns are the Gaussian's axes in camera space, as long as its scales.
+    - `on_image`: the two rows of J W R S [B, K, 3], in pixels.
+    - `opacities` [B, K], `shapes` [B, K, S] or None; `filter`: what a pixel integrates.
+    - `model`, `lens`: of the camera. Before a panorama, x and y are those of a tangent plane, and both are None.
     """
-    # ∂L/∂power; the gradients of centre and conic are its moments.
-    by_power = torch.where(at.moves, -alpha_gradient * at.raw, 0.0)
-    x, y = by_power * at.dx, by_power * at.dy
-    moment_x, moment_y = x.sum(-1), y.sum(-1)
-    a, b, c = conics.unbind(-1)
-    return (
-        -torch.stack([a * moment_x + b * moment_y, b * moment_x + c * moment_y], dim=-1),
-        torch.stack([0.5 * (x * at.dx).sum(-1), (x * at.dy).sum(-1), 0.5 * (y * at.dy).sum(-1)], dim=-1),
-        (alpha_gradient * at.falloff).sum(-1),
-    )
+
+    points: Points
+    axes: Float[Tensor, "B K 3 3"]
+    on_image: tuple[Float[Tensor, "B K 3"], Float[Tensor, "B K 3"]]
+    opacities: Float[Tensor, "B K"]
+    shapes: Float[Tensor, "B K S"] | None
+    filter: str
+    model: CameraModel | None
+    lens: Lens | None
 
 
-def bounds(conics: Float[Tensor, "B K 3"], opacities: Float[Tensor, "B K"]) -> Float[Tensor, "B K 2"]:
-    """Return half the sides of a box around each centre outside of which α is 0, in pixels along x and y.
+class Packed(NamedTuple):
+    """Parameters of α beside means2d: `parameters` [B, K, P], of which the first three are a conic, and `opacities`."""
 
-    The bound is infinite for a conic that is not an ellipse's or too thin to tell, and −∞ for an opacity below
-    ALPHA_MIN. It has a margin for rounding.
+    parameters: Float[Tensor, "B K P"]
+    opacities: Float[Tensor, "B K"]
+
+
+Gradients = tuple[Float[Tensor, "B K 2"], Float[Tensor, "B K N"], Float[Tensor, "B K"]]
+"""Of means2d, packed parameters and opacities."""
+
+
+class Primitive(ABC):
+    """What is drawn of a Gaussian.
+
+    - `name`: that of the primitive in `Gaussians`, in files and in compiled code; `formula`: that of its α in `Splats`,
+      the same unless several classes draw one primitive for different filters.
+    - `filters`: the names of the filters that it knows.
+    - `parameters`: the names of its numbers in `Gaussians.shapes`; `neutral`: their values with which it is most like a
+      Gaussian, with which plain Gaussians become it.
+    - `draws_panoramas`: whether `alpha_off` evaluates it in tangent planes.
     """
-    a, b, c = conics.unbind(-1)
-    determinant = a * c - b * b
-    is_ellipse = (a > 0) & (c > 0) & (determinant > 1e-4 * a * c)
-    largest_power = torch.log(opacities / ALPHA_MIN) + 1e-3
-    variances = torch.stack([c, a], dim=-1) / determinant.unsqueeze(-1)
-    half = 1.01 * torch.sqrt(2.0 * largest_power.unsqueeze(-1) * variances) + 0.01
-    half = torch.where(is_ellipse.unsqueeze(-1), half, torch.inf)
-    return torch.where((opacities < ALPHA_MIN).unsqueeze(-1), -torch.inf, half)
 
+    name: ClassVar[str]
+    formula: ClassVar[str] = ""
+    filters: ClassVar[tuple[str, ...]] = ("point", "mip")
+    parameters: ClassVar[tuple[str, ...]] = ()
+    neutral: ClassVar[tuple[float, ...]] = ()
+    draws_panoramas: ClassVar[bool] = True
 
-def filtered_conics(rows: tuple[Float[Tensor, "B K 3"], Float[Tensor, "B K 3"]]) -> Float[Tensor, "B K 3"]:
-    """Return the inverse of M Mᵀ + EPS2D·I for the 2×3 matrix M of the given rows.
+    @abstractmethod
+    def pack(self, placed: Placed) -> Packed:
+        """Return the parameters of α on the image."""
 
-    The determinant is written as |m₁ × m₂|² + EPS2D (|m₁|² + |m₂|²) + EPS2D², a sum of positive terms: the usual
-    difference of products loses thin tilted Gaussians in float32.
-    """
-    first, second = rows
-    xx = (first * first).sum(-1)
-    yy = (second * second).sum(-1)
-    xy = (first * second).sum(-1)
-    _, determinant = _determinants(rows)
-    return torch.stack([yy + EPS2D, -xy, xx + EPS2D], dim=-1) / determinant.unsqueeze(-1)
+    @abstractmethod
+    def bounds(self, packed: Float[Tensor, "B K P"], opacities: Float[Tensor, "B K"]) -> Float[Tensor, "B K 2"]:
+        """Return half the sides of a box around each mean outside of which α is 0, in pixels along x and y.
 
+        The bound is infinite where there is none, and −∞ for an opacity below ALPHA_MIN. It has a margin for rounding.
+        """
 
-def compensations(rows: tuple[Float[Tensor, "B K 3"], Float[Tensor, "B K 3"]]) -> Float[Tensor, "B K"]:
-    """Return √(det M Mᵀ / det (M Mᵀ + EPS2D·I)), by which the filter "mip" multiplies opacities.
+    @abstractmethod
+    def alpha_off(
+        self,
+        dx: Float[Tensor, "B K P"],
+        dy: Float[Tensor, "B K P"],
+        packed: Float[Tensor, "B K N"],
+        opacities: Float[Tensor, "B K"],
+    ) -> Alpha:
+        """Return α at offsets from the means, in pixels."""
 
-    It is at least √COMPENSATION_MIN, without a gradient there, and 1 where the determinant overflows.
-    """
-    before, after = _determinants(rows)
-    is_finite = after.isfinite()
-    ratio = torch.where(is_finite, before, 1.0) / torch.where(is_finite, after, 1.0)
-    return ratio.clamp_min(COMPENSATION_MIN).sqrt()
+    def alpha_at(
+        self,
+        means2d: Float[Tensor, "B K 2"],
+        packed: Float[Tensor, "B K N"],
+        opacities: Float[Tensor, "B K"],
+        pixels: Float[Tensor, "P 2"],
+    ) -> Alpha:
+        """Return α at pixel centres (x, y)."""
+        dx, dy = (pixels[:, axis] - means2d[..., axis : axis + 1] for axis in range(2))
+        return self.alpha_off(dx, dy, packed, opacities)
 
+    @abstractmethod
+    def alpha_gradients(
+        self, packed: Float[Tensor, "B K N"], at: Alpha, alpha_gradient: Float[Tensor, "B K P"]
+    ) -> Gradients:
+        """Return the gradients of means2d, packed parameters and opacities, summed over pixels, from that of α.
 
-def _determinants(
-    rows: tuple[Float[Tensor, "B K 3"], Float[Tensor, "B K 3"]],
-) -> tuple[Float[Tensor, "B K"], Float[Tensor, "B K"]]:
-    """Return the determinants of M Mᵀ and of M Mᵀ + EPS2D·I."""
-    first, second = rows
-    xx = (first * first).sum(-1)
-    yy = (second * second).sum(-1)
-    cross = torch.linalg.cross(first, second)
-    before = (cross * cross).sum(-1)
-    return before, before + EPS2D * (xx + yy) + EPS2D * EPS2D
+        `alpha_gradient` is 0 where α was clamped, cut off or not composited.
+        """
+
+    def refusal(self, shapes: Float[Tensor, "*B K S"]) -> str | None:
+        """Return what is wrong with the values of `shapes`, or None."""
+        return None
+
+    def free(self, shapes: Float[Tensor, "*B K S"]) -> Float[Tensor, "*B K S"]:
+        """Return unbounded numbers for an optimiser, of which `bound` makes the shapes again."""
+        return shapes
+
+    def bound(self, numbers: Float[Tensor, "*B K S"]) -> Float[Tensor, "*B K S"]:
+        """Return the shapes of unbounded numbers: the inverse of `free`."""
+        return numbers

@@ -12,7 +12,8 @@ from torch import Tensor
 from splatlearn.core.cameras import Camera
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.geometry.quaternions import quaternions_to_matrices
-from splatlearn.rendering.backends.torch.primitive import compensations, filtered_conics
+from splatlearn.rendering.backends.torch.primitive import Placed
+from splatlearn.rendering.backends.torch.registry import formula_of, primitive_of
 from splatlearn.rendering.formula import JACOBIAN_LIMIT
 from splatlearn.rendering.splats import Splats
 
@@ -34,7 +35,7 @@ def project(gaussians: Gaussians, view: Float[Tensor, "*B 4 4"], camera: Camera,
     Those are not between the near and the far plane, or where the lens shows nothing.
 
     - `view`: matrices from world to camera, for all sets or one for each; `camera`: its other numbers are used.
-    - `filter`: what a pixel integrates, "point" or "mip".
+    - `filter`: what a pixel integrates; their primitive must know it.
     """
     turn, shift = view[..., :3, :3], view[..., :3, 3]
     x, y, z = (gaussians.means @ turn.mT + shift.unsqueeze(-2)).unbind(-1)
@@ -50,15 +51,18 @@ def project(gaussians: Gaussians, view: Float[Tensor, "*B 4 4"], camera: Camera,
     across, down, along = rows.unbind(-2)
     # The rows of J W R S: what a unit sphere in the Gaussian's own axes becomes on the image.
     on_image = model.pushforward(x, y, z_safe, (across, down, along), lens, JACOBIAN_LIMIT)
-    opacities = gaussians.opacities
-    if filter == "mip":
-        opacities = opacities * compensations(on_image)
+    primitive = primitive_of(gaussians.primitive, filter)
+    packed, opacities = primitive.pack(
+        Placed((x, y, z_safe), rows, on_image, gaussians.opacities, gaussians.shapes, filter, model, lens)
+    )
     splats = Splats(
         means2d=torch.stack(model.project(x, y, z_safe, lens), dim=-1),
-        conics=filtered_conics(on_image),
+        conics=packed[..., :3],
         depths=depths,
         colors=gaussians.fixed_colors(),
         opacities=_only_where(drawn, opacities),
+        shapes=packed[..., 3:] if packed.shape[-1] > 3 else None,
+        primitive=formula_of(primitive),
     )
     ids = torch.arange(gaussians.count, device=z.device).expand(z.shape)
     return Projected(splats, torch.where(drawn, ids, -1))

@@ -14,12 +14,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from splatlearn.core.cameras import WHOLE_PICTURE, Camera, PixelGrid, tangent_frames
+from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.geometry.quaternions import quaternions_to_matrices
 from splatlearn.rendering.backends.torch.bin import sort_near_to_far
 from splatlearn.rendering.backends.torch.blend import chunks_of_pixels, composite_alpha
-from splatlearn.rendering.backends.torch.primitive import alpha_off, compensations, filtered_conics
+from splatlearn.rendering.backends.torch.primitive import Placed
 from splatlearn.rendering.backends.torch.project import Projected
+from splatlearn.rendering.backends.torch.registry import formula, formula_of, primitive_of
 from splatlearn.rendering.formula import FACING
 from splatlearn.rendering.splats import Splats
 
@@ -44,8 +46,13 @@ def project(gaussians: Gaussians, view: Float[Tensor, "*B 4 4"], camera: Camera,
     """Place Gaussians [B, K] on the sphere around a camera; those not between `near` and `far` get opacity 0.
 
     - `view`: matrices from world to camera, for all sets or one for each; `camera`: its other numbers are used.
-    - `filter`: what a pixel integrates, "point" or "mip".
+    - `filter`: what a pixel integrates; their primitive must know it.
+
+    Raises InputError for a primitive that has no picture in tangent planes.
     """
+    primitive = primitive_of(gaussians.primitive, filter)
+    if not primitive.draws_panoramas:
+        raise InputError(f"camera: expected one without a panorama's model for the primitive {primitive.name!r}")
     turn, shift = view[..., :3, :3], view[..., :3, 3]
     points = gaussians.means @ turn.mT + shift.unsqueeze(-2)
     depths = points.norm(dim=-1)
@@ -56,16 +63,18 @@ def project(gaussians: Gaussians, view: Float[Tensor, "*B 4 4"], camera: Camera,
     axes = turn.unsqueeze(-3) @ quaternions_to_matrices(gaussians.quaternions) * gaussians.scales.unsqueeze(-2)
     rows = (frames @ axes) * (focal(camera) / points.norm(dim=-1))[..., None, None]
     on_plane = rows[..., 0, :], rows[..., 1, :]
-    opacities = gaussians.opacities
-    if filter == "mip":
-        opacities = opacities * compensations(on_plane)
     x, y, z = points.unbind(-1)
+    packed, opacities = primitive.pack(
+        Placed((x, y, z), axes, on_plane, gaussians.opacities, gaussians.shapes, filter, None, None)
+    )
     splats = Splats(
         means2d=torch.stack(camera.projection.project(x, y, z, camera.lens(z)), dim=-1),
-        conics=filtered_conics(on_plane),
+        conics=packed[..., :3],
         depths=depths,
         colors=gaussians.fixed_colors(),
         opacities=torch.where(drawn, opacities, 0.0),
+        shapes=packed[..., 3:] if packed.shape[-1] > 3 else None,
+        primitive=formula_of(primitive),
     )
     places = torch.arange(gaussians.count, device=depths.device).expand(depths.shape)
     ordered = sort_near_to_far(Projected(splats, places))
@@ -84,6 +93,7 @@ def blend(
 ) -> tuple[Float[Tensor, "B C H W"], Float[Tensor, "B H W"]]:
     """Return colours and transmittances of the pixels of a grid."""
     splats, size = placed.splats, grid.size(camera.height, camera.width)
+    drawn, packed = formula(splats.primitive), splats.packed
     parts = []
     for _, pixels in chunks_of_pixels(splats.means2d, size, grid):
         right, down, ahead = rays(pixels, camera).unbind(-1)
@@ -93,7 +103,7 @@ def blend(
         )
         faces = facing > FACING
         scale = focal(camera) / torch.where(faces, facing, 1.0)
-        at = alpha_off(across * scale, along * scale, splats.conics, splats.opacities)
+        at = drawn.alpha_off(across * scale, along * scale, packed, splats.opacities)
         parts.append(composite_alpha(at, splats.colors, background, faces))
     color, transmittance = (torch.cat(each, dim=-1) for each in zip(*parts, strict=True))
     return color.unflatten(-1, size), transmittance.unflatten(-1, size)

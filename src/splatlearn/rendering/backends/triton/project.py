@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from splatlearn.core.errors import InputError
+from splatlearn.core.gaussians import GAUSSIAN
 from splatlearn.rendering.backends.triton.support import on_device
 
 BLOCK = 128
@@ -15,7 +16,9 @@ BLOCK = 128
 MODELS = ("pinhole", "orthographic", "gmae")
 """The camera models that the kernels know, by name."""
 FILTERS = ("point",)
-"""The filters that the kernels know, by name."""
+"""The filters of Gaussians that the kernels know, by name."""
+DRAWN = {GAUSSIAN: FILTERS}
+"""The filters that the kernels know, by the name of the primitive."""
 
 
 def project(inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], model: str, lens: list[float]) -> None:

@@ -27,8 +27,8 @@ from splatlearn.rendering.formula import MAX_CHANNELS
 
 MODELS = (*project.MODELS, "panorama")
 """The camera models that the kernels of scenes know, by name."""
-FILTERS = project.FILTERS
-"""The filters that the kernels of scenes know, by name."""
+DRAWN = project.DRAWN
+"""The filters that the kernels of scenes know, by the name of the primitive."""
 SPHERE = "panorama"
 TILE = 16
 """Pixels of a tile's side."""
@@ -297,7 +297,7 @@ def _padded(channels: int) -> int:
 
 def _sources(gaussians: SceneInputs) -> list[Tensor | None]:
     """The parameters as the kernels take them: means, scales, quaternions, opacities, and colours or harmonics."""
-    *shapes, colors, sh = gaussians.tensors()
+    *shapes, colors, sh = gaussians.tensors()[:6]
     return [*shapes, colors if sh is None else sh]
 
 
