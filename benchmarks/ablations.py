@@ -243,7 +243,8 @@ def table(found: Mapping[str, Mapping[int, Mapping[str, float]]]) -> str:
         lines.append(f"| {name} | {speed:.0f} | " + " | ".join(cells) + " |")
     lines.append("")
     lines.append(
-        "In brackets: difference from the base, paired by seed; \\*: its 95 % interval by Student's t leaves 0 out."
+        "Differences from the base, paired by seed, are in brackets; \\* marks those whose 95 % interval by Student's "
+        "t excludes 0."
     )
     return "\n".join(lines)
 

@@ -260,7 +260,8 @@ def table(found: Mapping[str, Mapping[int, Mapping[str, float]]]) -> str:
         lines.append("| " + " | ".join(cells) + " |")
         base = base or runs
     note = (
-        "\nTop-1 in %. In brackets: difference from the first row, paired by seed; \\*: its 95 % interval leaves 0 out."
+        "\nTop-1 in %. Differences from the first row, paired by seed, are in brackets; \\* marks those whose 95 % "
+        "interval excludes 0."
     )
     return "\n".join(lines) + "\n" + note
 

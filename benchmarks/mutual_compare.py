@@ -239,7 +239,7 @@ def _finetuned(folder: Path, data: Labelled, seed: int, options: CompareOptions)
 
 def summary(found: list[dict]) -> str:
     """Tables in Markdown for each kind of model: mean ± sd over seeds, and the difference from `CONTROL`, paired by
-    seed; a star where its 95 % interval by Student's t leaves 0 out."""
+    seed, with a star if its 95 % interval by Student's t excludes 0."""
     blocks = []
     for kind in dict.fromkeys(facts["kind"] for facts in found):
         mine = [facts for facts in found if facts["kind"] == kind]

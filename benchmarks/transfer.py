@@ -117,7 +117,7 @@ def table(found: dict[str, dict[int, dict[str, float]]]) -> str:
             + (" \\*" if len(pair[0]) > 1 and paired_difference(*pair).exceeds_noise else "")
         )
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", "\\*: the 95 % interval by Student's t leaves 0 out."])
+    return "\n".join([*lines, "", "\\* marks those whose 95 % interval by Student's t excludes 0."])
 
 
 def main(given: Options) -> None:
