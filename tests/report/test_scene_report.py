@@ -10,12 +10,14 @@ import torch
 from PIL import Image, ImageSequence
 
 from cli.commands import run
+from evaluation.test_perceptual import weights_of, written
 from reconstruction.small_captures import cameras_around, known_gaussians, write_capture
 from report.test_page import Outline
 from splatlearn.cli import scene_reports
 from splatlearn.reconstruction.results.scene_run import SceneRun
 from splatlearn.report.scenes.pictures import error_map, moving
 from splatlearn.report.scenes.report import scene_sections, write_scene_report
+from splatlearn.report.scenes.view import run_scene
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +130,27 @@ def test_errors_are_black_where_there_are_none() -> None:
     second[:, 0, 0], second[:, 1, 1] = 0.25, 1.0
     shown = error_map(first, second)
     assert shown[0, 1].max() < 5 and shown[0, 0].sum() > 600 and np.array_equal(shown[0, 0], shown[1, 1])
+
+
+def test_evaluate_has_lpips_with_given_weights(
+    finished: Path, tmp_path: Path, generator: torch.Generator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(finished, tmp_path / "run")
+    trunk, linear = written(tmp_path, *weights_of("alexnet", generator))
+    capsys.readouterr()
+    assert run("evaluate", folder, "--lpips-trunk", trunk, "--lpips-linear", linear) == 0
+    scores = json.loads((folder / "scores.json").read_text())
+    distances = [each["lpips"] for each in scores["views"]]
+    assert scores["lpips"] == pytest.approx(sum(distances) / 2) and min(distances) > 0
+    assert scores["lpips_network"] == "alexnet"
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].endswith("L1   LPIPS") and said[3].endswith(f"  {scores['lpips']:.4f}")
+    assert ("Held out: LPIPS", f"{scores['lpips']:.3f}") in run_scene(SceneRun(folder)).facts
+    # Without weights the scores have none, and none of an earlier call.
+    assert run("evaluate", folder) == 0
+    assert "lpips" not in json.loads((folder / "scores.json").read_text())
+    assert run("evaluate", folder, "--lpips-trunk", trunk) == 2
+    assert "lpips_linear: LPIPS needs the files of --lpips-trunk and" in " ".join(capsys.readouterr().err.split())
 
 
 def test_an_orbit_moves(finished: Path) -> None:

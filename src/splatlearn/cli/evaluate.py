@@ -38,11 +38,22 @@ class EvaluationInput:
     """Folder in which extracted features are cached. Default: "features" in the folder of the results."""
 
 
+@dataclass(frozen=True)
+class PerceptualInput:
+    """Weights of the perceptual distance LPIPS, for reconstructions; the package has none of them."""
+
+    lpips_trunk: str | None = None
+    """File with the state dict of torchvision's alexnet or vgg16 (.pth or .safetensors); needs --lpips-linear."""
+    lpips_linear: str | None = None
+    """File with the linear layers of LPIPS for this network, such as weights/v0.1/alex.pth of the package lpips."""
+
+
 def evaluate_command(
     run: tyro.conf.Positional[str],
     data: Annotated[EvaluationInput, tyro.conf.arg(name="")] = EvaluationInput(),
     options: Annotated[EvaluationOptions, tyro.conf.arg(name="")] = EvaluationOptions(),  # noqa: B008
     machine: Annotated[Machine, tyro.conf.arg(name="")] = Machine(),  # noqa: B008
+    perceptual: Annotated[PerceptualInput, tyro.conf.arg(name="")] = PerceptualInput(),
 ) -> int:
     """Probe a pre-trained model's features with labelled images; or score a reconstruction on held-out photographs.
 
@@ -56,7 +67,8 @@ def evaluate_command(
 
         given = {name: value for part in (data, options, machine) for name, value in _changed(part).items()}
         note_unused(given, "on a reconstruction, which is scored on its own photographs")
-        return evaluate_scene(run)
+        return evaluate_scene(run, perceptual.lpips_trunk, perceptual.lpips_linear)
+    note_unused(_changed(perceptual), "on a model: it is a distance of a reconstruction's pictures")
     from splatlearn.cli.evaluating import evaluations, extraction_on, print_evaluation, results_folder, write_report
     from splatlearn.cli.progress import progress_bar
     from splatlearn.cli.which_model import described

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from splatlearn.core.errors import InputError
 
 if TYPE_CHECKING:
     from splatlearn.evaluation.views.depths import DepthScore
+    from splatlearn.evaluation.views.perceptual import Lpips
     from splatlearn.evaluation.views.scores import SceneScores
 
 WORST = 3
@@ -39,23 +42,32 @@ def shown_alignment(scores: SceneScores, has_exposures: bool) -> str:
     )
 
 
-def evaluate_scene(folder: str) -> int:
-    """Render the held-out photographs of a run anew, print their scores, and write scores.json."""
+def evaluate_scene(folder: str, lpips_trunk: str | None = None, lpips_linear: str | None = None) -> int:
+    """Render the held-out photographs of a run anew, print their scores, and write scores.json.
+
+    `lpips_trunk`, `lpips_linear`: files with the weights of LPIPS; both or neither.
+    """
     from splatlearn.reconstruction.results.scene_run import SceneRun, shown_background, write_scores
 
     run = SceneRun(Path(folder))
-    scores = run.evaluate()
-    facts = {"gaussians": run.gaussians.count, "background": shown_background(run.recipe, run.capture)}
-    path = write_scores(run.folder, {**(run.scores or {}), **facts, **scores.as_dict()})
+    lpips = _lpips(lpips_trunk, lpips_linear)
+    scores = run.evaluate(lpips)
+    facts: dict[str, Any] = {
+        "gaussians": run.gaussians.count,
+        "background": shown_background(run.recipe, run.capture),
+    }
+    if lpips is not None:
+        facts["lpips_network"] = lpips.network
+    before = {name: value for name, value in (run.scores or {}).items() if name not in ("lpips", "lpips_network")}
+    path = write_scores(run.folder, {**before, **facts, **scores.as_dict()})
     longest = max(len(each.name) for each in scores.views)
-    has_depth = scores.depth is not None
-    print(f"{'photograph'.ljust(longest)}   PSNR   SSIM     L1{'  depth error' if has_depth else ''}")
-    for each in scores.views:
-        row = f"{each.name.ljust(longest)}  {each.psnr:5.2f}  {each.ssim:.3f}  {each.l1:.4f}"
-        print(row + (f"  {shown_depth(each.depth)}" if has_depth else ""))
-    mean = f"{'mean'.ljust(longest)}  {scores.psnr:5.2f}  {scores.ssim:.3f}  {scores.l1:.4f}"
-    print(mean + (f"  {shown_depth(scores.depth)}" if has_depth else ""))
-    if run.known_depths.source is not None and has_depth:
+    print(_row(f"{'photograph'.ljust(longest)}   PSNR   SSIM     L1", scores, " LPIPS", "depth error"))
+    for name, each in [*((each.name, each) for each in scores.views), ("mean", scores)]:
+        first = f"{name.ljust(longest)}  {each.psnr:5.2f}  {each.ssim:.3f}  {each.l1:.4f}"
+        print(_row(first, scores, "–" if each.lpips is None else f"{each.lpips:.4f}", shown_depth(each.depth)))
+    if lpips is not None:
+        print(f"LPIPS 0.1 of {lpips.network}")
+    if run.known_depths.source is not None and scores.depth is not None:
         print(f"depth error: median, in units of the capture, against {FROM[run.known_depths.source]}")
     if aligned := shown_alignment(scores, run.recipe.views.exposure != "none"):
         print(aligned)
@@ -65,3 +77,20 @@ def evaluate_scene(folder: str) -> int:
     worst = ", ".join(f"{each.name} ({each.psnr:.2f} dB)" for each in scores.worst(WORST))
     print(f"done: {path}; worst: {worst}")
     return 0
+
+
+def _lpips(trunk: str | None, linear: str | None) -> Lpips | None:
+    if trunk is None and linear is None:
+        return None
+    if trunk is None or linear is None:
+        missing = "lpips_trunk" if trunk is None else "lpips_linear"
+        raise InputError(f"{missing}: LPIPS needs the files of --lpips-trunk and --lpips-linear, got one of them")
+    from splatlearn.evaluation.views.perceptual import read_lpips
+
+    return read_lpips(Path(trunk), Path(linear))
+
+
+def _row(first: str, scores: SceneScores, lpips: str, depth: str) -> str:
+    """A row of the table: its first columns, and those of the further scores that there are."""
+    has = scores.lpips is not None, scores.depth is not None
+    return "  ".join([first, *(column for column, is_there in zip((lpips, depth), has, strict=True) if is_there)])

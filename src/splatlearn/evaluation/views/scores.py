@@ -1,4 +1,4 @@
-"""PSNR and SSIM of a scene's renderings against photographs, view by view."""
+"""PSNR, SSIM and, with weights of the caller, LPIPS of a scene's renderings against photographs, view by view."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from splatlearn.core.cameras import solid_angles
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.evaluation.views.alignment import color_aligned
 from splatlearn.evaluation.views.depths import DepthScore, mean_depth_score, score_depth
+from splatlearn.evaluation.views.perceptual import Lpips
 from splatlearn.fitting.losses.metrics import psnr, ssim
 from splatlearn.fitting.losses.photometric import photometric_loss
 from splatlearn.fitting.losses.pictures import pictures_of
@@ -35,6 +36,7 @@ class ViewScore:
     - `aligned_psnr`, `aligned_ssim`: after an affine map of the rendering's colours that is fitted to the view (see
       `alignment`): what counts where the light of photographs changes.
     - `depth`: of the rendered depth map, None for a view whose depths are not known.
+    - `lpips`: the perceptual distance, None without weights for it (see `perceptual`).
     """
 
     name: str
@@ -44,6 +46,7 @@ class ViewScore:
     aligned_psnr: float = math.nan
     aligned_ssim: float = math.nan
     depth: DepthScore | None = None
+    lpips: float | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,12 @@ class SceneScores:
         """The means over the views whose depths are known; None without such views."""
         return mean_depth_score([each.depth for each in self.views if each.depth is not None])
 
+    @property
+    def lpips(self) -> float | None:
+        """The mean over views; None without weights for it."""
+        found = [each.lpips for each in self.views if each.lpips is not None]
+        return _mean(found) if found else None
+
     def worst(self, count: int) -> Sequence[ViewScore]:
         """The views of the lowest PSNR, lowest first."""
         return sorted(self.views, key=lambda each: each.psnr)[:count]
@@ -93,8 +102,9 @@ class SceneScores:
         return {**self.means(), **depth, "views": views}
 
     def means(self) -> dict[str, float]:
-        """Return the means over views by name."""
-        return {name: getattr(self, name) for name in ("psnr", "ssim", "l1", "aligned_psnr", "aligned_ssim")}
+        """Return the means over views by name; without LPIPS where it was not computed."""
+        names = ("psnr", "ssim", "l1", "aligned_psnr", "aligned_ssim", "lpips")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
 @torch.no_grad()
@@ -107,6 +117,7 @@ def score_views(
     unit: float = 1.0,
     sky: Sky | None = None,
     filter: str = "point",
+    lpips: Lpips | None = None,
 ) -> SceneScores:
     """Render each photograph's view and compare the two.
 
@@ -116,9 +127,11 @@ def score_views(
     - `known`: returns the known depths of a photograph; `unit`: units of the capture's world for one here.
     - `sky`: the background by direction, in place of `background`.
     - `filter`: that the Gaussians were fitted with; see `render`.
+    - `lpips`: the perceptual distance, which is not computed by default.
 
     Pixels of a panorama weigh by their solid angle in all scores (the PSNR is then WS-PSNR, Sun et al. 2017), so that
-    the poles, which have a row of pixels each, count no more than other directions. Pixels that a mask leaves out do
+    the poles, which have a row of pixels each, count no more than other directions; LPIPS takes them for flat pictures.
+    Pixels that a mask leaves out do
     not count, and a photograph whose mask leaves out everything is left out itself.
     Infinite PSNRs of equal pictures count as 100 dB.
     """
@@ -132,7 +145,7 @@ def score_views(
             seen(photo, color)
         if photo.mask is not None and not bool(photo.mask.any()):
             continue
-        score = score_view(photo, color, background)
+        score = score_view(photo, color, background, lpips)
         if depths is not None:
             weights = None if photo.mask is None else photo.mask.to(color) / 255
             score = replace(score, depth=score_depth(rendering, depths.to(color.device), unit, weights))
@@ -140,11 +153,14 @@ def score_views(
     return SceneScores(tuple(scores))
 
 
-def score_view(photo: Photo, color: Float[Tensor, "3 H W"], background: Background = "black") -> ViewScore:
+def score_view(
+    photo: Photo, color: Float[Tensor, "3 H W"], background: Background = "black", lpips: Lpips | None = None
+) -> ViewScore:
     """Compare a rendering with its photograph; see `score_views`."""
     picture = color[None]
     target = photo.pixels.permute(2, 0, 1)[None].to(color.device)
     weights = None if photo.mask is None else (photo.mask[None].to(color) / 255)
+    shown = None if weights is None else weights[0]
     if photo.camera.projection.is_spherical:
         shares = solid_angles(photo.camera.height).to(color)[None, :, None].expand(1, *color.shape[1:])
         weights = shares if weights is None else weights * shares
@@ -158,6 +174,7 @@ def score_view(photo: Photo, color: Float[Tensor, "3 H W"], background: Backgrou
         _l1(picture, target, background, weights),
         _capped(float(psnr(aligned, target, background, weights))),
         float(ssim(aligned, target, background, weights)),
+        lpips=None if lpips is None else lpips(color.clamp(0, 1), goal.clamp(0, 1), shown),
     )
 
 

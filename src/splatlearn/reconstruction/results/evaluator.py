@@ -14,6 +14,7 @@ from torch import Tensor
 from splatlearn.captures.photographs import Photo, Photographs
 from splatlearn.core.cameras import Camera
 from splatlearn.core.gaussians import Gaussians
+from splatlearn.evaluation.views.perceptual import Lpips
 from splatlearn.evaluation.views.scores import SceneScores, score_views
 from splatlearn.fitting.cameras.localisation import localise
 from splatlearn.fitting.skies.sky import Sky
@@ -37,6 +38,7 @@ class Evaluator:
       with each name and reason.
     - `poses`: world-to-camera transforms, by names of photographs, that take the place of the given ones.
     - `sky`: the background by direction, in place of `background`; `filter`: that the Gaussians are fitted with.
+    - `lpips`: the perceptual distance, which is not computed by default.
     """
 
     photographs: Photographs
@@ -47,6 +49,7 @@ class Evaluator:
     poses: dict[str, Float64[np.ndarray, "4 4"]] = field(default_factory=dict)
     sky: Sky | None = None
     filter: str = "point"
+    lpips: Lpips | None = None
 
     def localise(self, gaussians: Gaussians) -> None:
         """Find the pose of each photograph in the scene, from the one that it has now; see `fitting`'s `localise`."""
@@ -82,7 +85,9 @@ class Evaluator:
         wanted = list(dict.fromkeys(indices))
         self.photographs.prefetch(wanted)
         photos = self._readable(wanted, gaussians.means.device)
-        compared = partial(score_views, gaussians, photos, self.background, sky=self.sky, filter=self.filter)
+        compared = partial(
+            score_views, gaussians, photos, self.background, sky=self.sky, filter=self.filter, lpips=self.lpips
+        )
         return compared() if self.depths is None else compared(known=self.depths.of, unit=1.0 / self.depths.scale)
 
     def _readable(self, indices: list[int], device: torch.device) -> Iterator[Photo]:

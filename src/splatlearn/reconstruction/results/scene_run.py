@@ -20,6 +20,7 @@ from splatlearn.core.disk.atomic import read_object, replacing, write_whole
 from splatlearn.core.errors import InputError, MissingError
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.geometry.similarity import Similarity
+from splatlearn.evaluation.views.perceptual import Lpips
 from splatlearn.evaluation.views.scores import SceneScores
 from splatlearn.files import read_splats, write_splats
 from splatlearn.fitting.skies.sky import Sky
@@ -158,8 +159,10 @@ class SceneRun:
         path = self.folder / SCORES
         return read_object(path) if path.is_file() else None
 
-    def evaluate(self) -> SceneScores:
+    def evaluate(self, lpips: Lpips | None = None) -> SceneScores:
         """Render the held-out photographs' views anew and compare them; see `score_views`.
+
+        `lpips`: the perceptual distance (`splatlearn.evaluation.views.perceptual.read_lpips`), by default not computed.
 
         Photographs that cannot be read any more are left out. Raises InputError for a capture that holds none out, and
         where none of them can be read.
@@ -172,7 +175,7 @@ class SceneRun:
         size = self.recipe.capture.max_size
         with Photographs(views, size, frame=capture.to_unit, depth=True) as photographs:
             evaluator = Evaluator(photographs, shown_background(self.recipe, capture), self.known_depths)
-            evaluator.sky, evaluator.filter = self.sky, self.filter
+            evaluator.sky, evaluator.filter, evaluator.lpips = self.sky, self.filter, lpips
             scores = evaluator.all(gaussians)
         if not scores.views:
             name, reason = next(iter(evaluator.unreadable.items()), ("", "masks leave out all pixels"))

@@ -140,6 +140,7 @@ def _facts(run: SceneRun, capture: Capture, scores: Mapping[str, Any]) -> list[t
             ("Held out: PSNR", f"{scores['psnr']:.2f} dB"),
             ("Held out: SSIM", f"{scores['ssim']:.3f}"),
             *_aligned(run, scores),
+            *([("Held out: LPIPS", f"{scores['lpips']:.3f}")] if "lpips" in scores else []),
             *_depth(scores),
         ]
     return facts
