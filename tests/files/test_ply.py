@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from files.clouds import picture, psnr, random_cloud, sh_of
-from splatlearn.core.errors import Malformed
+from splatlearn.core.errors import InputError, Malformed
 from splatlearn.core.ply.container import parse_ply, ply_bytes
 from splatlearn.files import SplatFileError, read_splat_file, read_splats, write_splats
 
@@ -292,3 +292,29 @@ def test_antialiasing_is_read_from_comments(tmp_path: Path) -> None:
         path = tmp_path / "scene.ply"
         path.write_bytes(good.replace(b"made by hand", comment))
         assert read_splat_file(path).antialiased == expected
+
+
+def test_a_comment_says_what_positions_are_relative_to(tmp_path: Path, generator: torch.Generator) -> None:
+    path, offset = tmp_path / "far.ply", (451_200.125, -5_412_345.6789, 300.0)
+    write_splats(path, random_cloud(generator, 5, 0), offset=offset)
+    assert read_splat_file(path).offset == offset
+    # In the axes that are asked for: y and z are flipped.
+    assert read_splat_file(path, frame="RUB").offset == (offset[0], -offset[1], -offset[2])
+    write_splats(path, random_cloud(generator, 5, 0), offset=offset, frame="RUB", stored_frame="RFU")
+    assert b"comment world offset 451200.125 -300 -5412345.6" in path.read_bytes()
+    write_splats(path, random_cloud(generator, 5, 0))
+    assert b"offset" not in path.read_bytes() and read_splat_file(path).offset == (0, 0, 0)
+
+
+@pytest.mark.parametrize("words", ["1 2", "1 2 x", "1 2 nan"])
+def test_an_offset_without_three_numbers_is_refused(words: str, tmp_path: Path) -> None:
+    path = tmp_path / "odd.ply"
+    path.write_bytes(header("ascii").replace("made by hand", f"world offset {words}").encode() + b"1 " * 14)
+    with pytest.raises(SplatFileError, match="comment world offset: expected"):
+        read_splat_file(path)
+
+
+def test_formats_without_a_place_for_an_offset_refuse_one(tmp_path: Path, generator: torch.Generator) -> None:
+    with pytest.raises(InputError, match="offset: expected finite numbers and one of the formats compressed-ply, ply"):
+        write_splats(tmp_path / "far.spz", random_cloud(generator, 5, 0), offset=(1.0, 0.0, 0.0))
+    assert not (tmp_path / "far.spz").exists()

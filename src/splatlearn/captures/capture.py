@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -46,6 +46,12 @@ class View:
     def center(self) -> Float64[np.ndarray, " 3"]:
         """Where the camera stands in the capture's world."""
         return -self.world_to_camera[:3, :3].T @ self.world_to_camera[:3, 3]
+
+    def around(self, origin: Float64[np.ndarray, " 3"]) -> View:
+        """Return the view in a world whose origin is a point of the capture's world."""
+        pose = self.world_to_camera.copy()
+        pose[:3, 3] += pose[:3, :3] @ origin
+        return replace(self, world_to_camera=pose)
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,3 +150,12 @@ class Capture:
     def centers(self) -> Float64[np.ndarray, "V 3"]:
         """Where the cameras stand in the capture's world."""
         return np.stack([view.center for view in self.views])
+
+    def around(self, origin: Float64[np.ndarray, " 3"]) -> Capture:
+        """Return the capture in a world whose origin is a point of its own world; axes and unit stay."""
+        return replace(
+            self,
+            views=tuple(view.around(origin) for view in self.views),
+            points=replace(self.points, xyz=self.points.xyz - origin),
+            to_unit=self.to_unit.around(origin),
+        )

@@ -8,7 +8,7 @@ import tyro
 
 from splatlearn.cli.notes import note
 from splatlearn.cli.progress import progress_bar
-from splatlearn.cli.scene_input import SceneInput, output_scene, read_scene
+from splatlearn.cli.scene_input import SceneInput, note_offset, output_scene, read_scene
 from splatlearn.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ def compress_command(
         f"{path}: {found.gaussians.count:,} of {whole.count:,} Gaussians, {shown_bytes(found.bytes)}, "
         f"{floats / found.bytes:.1f} times smaller than float32; its pictures are {found.psnr:.1f} dB from the scene's"
     )
+    note_offset(path, read.offset)
     return 0
 
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import tyro
 
 from splatlearn.cli.notes import note
-from splatlearn.cli.scene_input import SceneInput, output_scene, read_scene
+from splatlearn.cli.scene_input import SceneInput, note_offset, output_scene, read_scene
 from splatlearn.core.errors import InputError
+from splatlearn.files.offset import NO_OFFSET, Offset
 
 if TYPE_CHECKING:
     from splatlearn.core.gaussians import Gaussians
@@ -43,8 +44,8 @@ def convert_command(
         max_scale: Leave out Gaussians whose largest standard deviation is above this value, in units of the scene.
             Default: none.
         remove_floaters: Leave out Gaussians that hang in space by themselves, far from all others for their size.
-        crop: Keep the Gaussians whose centres lie in the box X0 Y0 Z0 X1 Y1 Z1, in the coordinates of the input.
-            Default: all.
+        crop: Keep the Gaussians whose centres lie in the box X0 Y0 Z0 X1 Y1 Z1, in the coordinates of the input, to
+            which the offset that it states is added. Default: all.
         scale: Factor of all lengths, applied last, such as the metres of a unit of the scene.
         coarseness: Factor of the steps to which .sl3 rounds numbers; a larger one makes a smaller file.
         stored_frame: Directions of x, y and z in the input, such as RFU (right, front, up) where z points up. Default:
@@ -56,7 +57,7 @@ def convert_command(
     from splatlearn.core.memory import shown_bytes
     from splatlearn.core.numbers import check_number
     from splatlearn.files import write_splats
-    from splatlearn.files.formats import highest_degree
+    from splatlearn.files.formats import highest_degree, holds_offset
     from splatlearn.files.selection import Selection
 
     if degree is not None and not 0 <= degree <= 4:
@@ -68,8 +69,9 @@ def convert_command(
     inputs = [read_scene(each, stored_frame) for each in (scene, *merge)]
     if lost := sum(each.dropped for each in inputs):
         note(f"{lost:,} Gaussians that are not finite are left out")
-    parts = [_selected(each, selection, remove_floaters) for each in inputs]
-    parts += [sky for each in inputs if (sky := each.sky_for_file()) is not None]
+    offset = inputs[0].offset
+    parts = [_around(_selected(each, selection, remove_floaters), each, offset) for each in inputs]
+    parts += [_around(sky, each, offset) for each in inputs if (sky := each.sky_for_file()) is not None]
     together = max(part.degree for part in parts)
     if degree is None and most < together:
         note(f"{path.name} holds harmonics up to degree {most}: those above it are left out")
@@ -88,24 +90,44 @@ def convert_command(
         note("some inputs are antialiased and others are not: the file is not marked")
     if scale != 1:
         gaussians = gaussians.transformed(scale=scale)
+        offset = (scale * offset[0], scale * offset[1], scale * offset[2])
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_splats(path, gaussians, stored_frame=frame, antialiased=antialiased == {True}, coarseness=coarseness)
+    write_splats(
+        path, gaussians, stored_frame=frame, antialiased=antialiased == {True}, coarseness=coarseness,
+        offset=offset if holds_offset(path) else NO_OFFSET,
+    )  # fmt: skip
     size = sum(each.stat().st_size for each in [path, *beside] if each.is_file())
     each = size / gaussians.count
     print(
         f"{path}: {gaussians.count:,} Gaussians, degree {gaussians.degree}, {shown_bytes(size)}, {each:.1f} bytes each"
     )
+    note_offset(path, offset, frame)
     return 0
 
 
 def _selected(scene: SceneInput, selection: Selection, remove_floaters: bool) -> Gaussians:
-    """The Gaussians of an input that meet the conditions; the box is in the coordinates of the input."""
+    """The Gaussians of an input that meet the conditions; the box is in its coordinates, with the offset added."""
+    import torch
+
     from splatlearn.core.geometry.frames import LIBRARY_FRAME, frame_matrix
     from splatlearn.fitting.cleaning.floaters import find_floaters
 
     gaussians = scene.gaussians
-    means = gaussians.means @ frame_matrix(LIBRARY_FRAME, scene.frame).T.to(gaussians.means)
+    means = gaussians.means
+    if scene.offset != NO_OFFSET:
+        means = means.double() + torch.tensor(scene.offset, dtype=torch.float64)
+    means = means @ frame_matrix(LIBRARY_FRAME, scene.frame).T.to(means)
     kept = selection.kept(gaussians, means)
     if remove_floaters:
         kept = kept & ~find_floaters(gaussians).alone
     return gaussians.select(kept)
+
+
+def _around(gaussians: Gaussians, scene: SceneInput, offset: Offset) -> Gaussians:
+    """Gaussians of an input relative to another offset."""
+    import torch
+
+    if scene.offset == offset:
+        return gaussians
+    shift = torch.tensor(scene.offset, dtype=torch.float64) - torch.tensor(offset, dtype=torch.float64)
+    return gaussians.to(torch.float64).transformed(None, shift).to(gaussians.means.dtype)

@@ -11,6 +11,7 @@ from splatlearn.cli.progress import progress_bar
 from splatlearn.cli.scene_input import is_reconstruction
 from splatlearn.core.disk.outputs import output_file
 from splatlearn.core.errors import InputError
+from splatlearn.files.offset import NO_OFFSET, shown_offset
 
 if TYPE_CHECKING:
     from splatlearn.core.cameras import Camera
@@ -73,6 +74,8 @@ def mesh_command(
     write_mesh(path, mesh)
     if read.sky is not None:
         note("the sky of the run has no surface, and is no part of the mesh")
+    if read.offset != NO_OFFSET:
+        note(f"vertices in {path.name} are relative to {shown_offset(read.offset)}, which the file has no place for")
     side, farthest = fused.grid.voxel / to_unit.scale, fused.farthest / to_unit.scale
     print(
         f"{path}: {len(mesh.faces):,} faces, {len(mesh.vertices):,} vertices, {shown_bytes(path.stat().st_size)}; "

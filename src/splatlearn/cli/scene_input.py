@@ -11,6 +11,7 @@ from splatlearn.cli.notes import note
 from splatlearn.core.disk.outputs import output_file
 from splatlearn.core.errors import InputError
 from splatlearn.files.choices import SPLAT_ENDINGS, SplatFormat
+from splatlearn.files.offset import NO_OFFSET, Offset, shown_offset
 
 if TYPE_CHECKING:
     from splatlearn.core.gaussians import Gaussians
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 class SceneInput:
     """A scene: its Gaussians and a name for files.
 
-    `run`: the run that made it, if it is one; `frame`, `dropped`, `antialiased`: see `SplatFile`.
+    `run`: the run that made it, if it is one; `frame`, `dropped`, `antialiased`, `offset`: see `SplatFile`.
     """
 
     name: str
@@ -30,6 +31,7 @@ class SceneInput:
     dropped: int = 0
     antialiased: bool = False
     frame: str = "RDF"
+    offset: Offset = NO_OFFSET
 
     @property
     def filter(self) -> str:
@@ -89,7 +91,8 @@ def read_scene(path: str, stored_frame: str | None = None) -> SceneInput:
         from splatlearn.reconstruction.results.scene_run import SceneRun
 
         run = SceneRun(Path(path))
-        return SceneInput(run.folder.resolve().name, run.gaussians, run, antialiased=run.filter == "mip")
+        name, gaussians = run.folder.resolve().name, run.gaussians
+        return SceneInput(name, gaussians, run, antialiased=run.filter == "mip", offset=run.offset)
     if not is_splat_file(path):
         raise InputError(f"scene: expected a splat file or a run of splatlearn reconstruct, got {path}")
     from splatlearn.files import read_splat_file
@@ -97,7 +100,21 @@ def read_scene(path: str, stored_frame: str | None = None) -> SceneInput:
     found = read_splat_file(path, stored_frame=stored_frame, drop_invalid=True)
     name = Path(path).resolve()
     stem = name.parent.name if name.name == "meta.json" else name.stem.removesuffix(".compressed")
-    return SceneInput(stem or "scene", found.gaussians, None, found.dropped, found.antialiased, found.frame)
+    said = found.dropped, found.antialiased, found.frame, found.offset
+    return SceneInput(stem or "scene", found.gaussians, None, *said)
+
+
+def note_offset(path: Path, offset: Offset, frame: str | None = None) -> None:
+    """Say what the positions in a file are relative to, in its own axes, and whether the file says it.
+
+    `frame`: the axes that were asked for. Nothing is said of positions that are relative to nothing.
+    """
+    from splatlearn.files.formats import holds_offset, offset_in
+
+    if offset == NO_OFFSET:
+        return
+    said = "which the file says too" if holds_offset(path) else "which the file has no place for: note it elsewhere"
+    note(f"positions in {path.name} are relative to {shown_offset(offset_in(path, offset, frame))}, {said}")
 
 
 def scene_files(scene: str) -> list[Path]:

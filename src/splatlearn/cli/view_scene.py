@@ -6,6 +6,7 @@ from pathlib import Path
 
 from splatlearn.core.disk.outputs import output_file
 from splatlearn.core.errors import InputError
+from splatlearn.files.offset import NO_OFFSET, shown_offset
 
 
 def view_splats(source: str, out: Path) -> str:
@@ -29,6 +30,8 @@ def view_splats(source: str, out: Path) -> str:
     facts = [("Format", read.format), *([("Written by", read.writer)] if read.writer else [])]
     if read.antialiased:
         facts.append(("Filter", "antialiased"))
+    if read.offset != NO_OFFSET:
+        facts.append(("Positions relative to", shown_offset(read.offset)))
     stem = Path(name).stem.removesuffix(".compressed") or "scene"
     scene = ViewedScene(stem, gaussians, facts=facts, filter=read.filter)
     write_scene_view(out, name, lead, scene)

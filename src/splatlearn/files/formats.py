@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -20,6 +21,7 @@ from splatlearn.files.foreign import kind_of
 from splatlearn.files.gltf.formats import GLTF
 from splatlearn.files.interface import ReadRequest, Writer, WriteRequest
 from splatlearn.files.ksplat.formats import KSPLAT
+from splatlearn.files.offset import NO_OFFSET, Offset
 from splatlearn.files.ply.formats import PLY
 from splatlearn.files.sl3.formats import SL3
 from splatlearn.files.sog.formats import SOG
@@ -93,7 +95,8 @@ def read_splat_file(
         raise SplatFileError(path, str(error)) from None
     except MemoryError:
         raise SplatFileError(path, "not enough memory for what the file holds") from None
-    return replace(found, gaussians=_moved(found.gaussians, found.frame, frame))
+    offset = _turned(found.offset, found.frame, frame)
+    return replace(found, gaussians=_moved(found.gaussians, found.frame, frame), offset=offset)
 
 
 def write_splats(
@@ -106,6 +109,7 @@ def write_splats(
     antialiased: bool = False,
     spz_version: SpzVersion = 3,
     coarseness: float = 1.0,
+    offset: Offset = NO_OFFSET,
 ) -> None:
     """Write Gaussians to a splat file; it appears whole or not at all, and replaces an earlier one.
 
@@ -116,6 +120,8 @@ def write_splats(
     - `stored_frame`: the frame to write in, by default the format's usual one; readers take SPZ to be "RUB".
     - `antialiased`: mark the file as fitted with opacities that make up for the blur of small splats.
     - `coarseness`: factor of the steps of .sl3. A larger one makes a smaller file.
+    - `offset`: the point of the world, in `frame`, that the positions are relative to. PLY and compressed PLY say it in
+      a comment, `world offset X Y Z`; it is for scenes so far from the origin that float32 is too coarse there.
     - `spz_version`: 3 is what most viewers read; 4 is its successor, 2 has coarser rotations.
 
     What is lost: nothing beyond float32 in PLY and glTF. Compressed PLY rounds positions and logarithms of scales to
@@ -131,7 +137,8 @@ def write_splats(
     properties `shape_0` and so on. Other programs show Gaussians in their place.
 
     Raises InputError for other primitives in other formats, a batch of sets, other numbers of colours than three, names
-    of no known ending, numbers that are not finite or out of range, and degrees above 3 where the format ends there.
+    of no known ending, numbers that are not finite or out of range, degrees above 3 where the format ends there, and an
+    offset where the format has no place for it.
     """
     check_path("path", path)
     check_kind("gaussians", gaussians, Gaussians)
@@ -157,9 +164,13 @@ def write_splats(
             f"gaussians: expected plain Gaussians for {chosen}, which holds no {gaussians.primitive!r}; write PLY, or "
             "replace(gaussians, primitive='gaussian', shapes=None), which look different"
         )
+    if offset != NO_OFFSET and not (writer.holds_offset and all(map(math.isfinite, offset))):
+        able = ", ".join(name for name, each in WRITERS.items() if each.holds_offset)
+        raise InputError(f"offset: expected finite numbers and one of the formats {able}, got {offset} and {chosen}")
     seen = gaussians.with_degree(gaussians.degree)
     stored_frame = stored_frame or writer.frame
-    request = WriteRequest(path, antialiased, stored_frame, spz_version, coarseness)
+    turned = _turned(offset, frame, stored_frame)
+    request = WriteRequest(path, antialiased, stored_frame, spz_version, coarseness, turned)
     writer.write(_moved(seen, frame, stored_frame), request)
 
 
@@ -180,9 +191,29 @@ def highest_degree(path: str | PathLike[str]) -> int:
     return WRITERS[_format_of(Path(path))].highest_degree
 
 
+def holds_offset(path: str | PathLike[str]) -> bool:
+    """Whether a file of this name says what its positions are relative to; raises InputError for an unknown ending."""
+    return WRITERS[_format_of(Path(path))].holds_offset
+
+
+def offset_in(path: str | PathLike[str], offset: Offset, stored_frame: str | None = None) -> Offset:
+    """An offset of the library's frame in the axes of a file of this name; raises InputError for an unknown ending.
+
+    `stored_frame`: as in `write_splats`.
+    """
+    return _turned(offset, LIBRARY_FRAME, stored_frame or WRITERS[_format_of(Path(path))].frame)
+
+
 def _moved(gaussians: Gaussians, source: str, target: str) -> Gaussians:
     """Gaussians of one frame in another."""
     return gaussians if source == target else gaussians.transformed(frame_matrix(source, target))
+
+
+def _turned(offset: Offset, source: str, target: str) -> Offset:
+    """An offset of one frame in another."""
+    # Adding 0 makes 0 of −0.
+    x, y, z = (float(each) + 0.0 for each in frame_matrix(source, target).double().numpy() @ np.array(offset))
+    return x, y, z
 
 
 def _read(path: Path, request: ReadRequest) -> SplatFile:

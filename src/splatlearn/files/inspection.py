@@ -12,6 +12,7 @@ from splatlearn.core.geometry.frames import LIBRARY_FRAME, frame_matrix
 from splatlearn.core.geometry.harmonics import coefficient_count
 from splatlearn.core.memory import shown_bytes
 from splatlearn.files.formats import files_beside
+from splatlearn.files.offset import NO_OFFSET, shown_offset
 from splatlearn.files.splat_file import SplatFile
 
 INVISIBLE = 1 / 255
@@ -47,6 +48,7 @@ def inspect_splats(found: SplatFile, path: Path) -> SplatInspection:
         f"{'coefficient' if found.degree == 0 else 'coefficients'} of a colour",
         "axes": f"{found.frame}: x, y and z point {_in_words(found.frame)}",
         "antialiased": "yes: opacities make up for the blur of small splats" if found.antialiased else "not said to be",
+        **({} if found.offset == NO_OFFSET else {"positions": f"relative to {shown_offset(found.offset)}"}),
         **{f"{axis} ({QUANTILES})": _range(means[:, k]) for k, axis in enumerate("xyz")},
         f"scales ({QUANTILES})": _range(gaussians.scales.flatten()),
         f"opacities ({QUANTILES})": _range(gaussians.opacities),

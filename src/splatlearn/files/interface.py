@@ -11,6 +11,7 @@ from splatlearn.core.disk.atomic import replacing
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.geometry.harmonics import MAX_DEGREE
 from splatlearn.files.choices import SplatFormat
+from splatlearn.files.offset import NO_OFFSET, Offset
 from splatlearn.files.splat_file import SplatFile
 
 Files = dict[str, bytes]
@@ -39,6 +40,7 @@ class WriteRequest:
     - `antialiased`: mark it as fitted with antialiasing.
     - `frame`: the frame that the Gaussians are in.
     - `spz_version`: the version of SPZ; `coarseness`: of .sl3.
+    - `offset`: what positions are relative to, in the frame of the file; zeros but for formats that hold it.
     """
 
     path: Path
@@ -46,6 +48,7 @@ class WriteRequest:
     frame: str
     spz_version: int
     coarseness: float
+    offset: Offset = NO_OFFSET
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class Writer:
     - `frame`: the frame that its files are in by convention.
     - `content`: takes Gaussians [K] with `sh` in the frame of the file; returns the bytes of the file.
     - `highest_degree`: of the harmonics that it holds.
+    - `holds_offset`: whether its files say what positions are relative to.
     - `shown_colors`: the smallest and the largest colour of degree 0 that files hold and viewers show.
     - `holds_primitives`: whether it holds other primitives than Gaussians, and their further numbers.
     - `beside`: the names of further files that belong to one of this name and are written with it.
@@ -66,6 +70,7 @@ class Writer:
     frame: str
     content: Callable[[Gaussians, WriteRequest], bytes | Files]
     highest_degree: int = MAX_DEGREE
+    holds_offset: bool = False
     shown_colors: tuple[float, float] = (0.0, math.inf)
     holds_primitives: bool = False
     beside: Callable[[str], tuple[str, ...]] = lambda name: ()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.files.choices import StoredFormat
+from splatlearn.files.offset import NO_OFFSET, Offset
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,6 +21,8 @@ class SplatFile:
       (Mip-Splatting, Yu et al. 2024); `filter` is what `render` takes for it.
     - `writer`: the program that wrote the file, as it names itself; None where it does not.
     - `dropped`: the number of Gaussians of the file that could not be used and were left out.
+    - `offset`: what positions are relative to, in the world of the photographs and in the frame that was asked for:
+      zeros but for files of scenes far from their origin, where float32 would be too coarse (see `write_splats`).
     """
 
     gaussians: Gaussians
@@ -28,6 +31,7 @@ class SplatFile:
     antialiased: bool = False
     writer: str | None = None
     dropped: int = 0
+    offset: Offset = NO_OFFSET
 
     @property
     def filter(self) -> str:

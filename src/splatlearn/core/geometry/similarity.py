@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float64
@@ -53,6 +53,10 @@ class Similarity:
         """The map back."""
         turn = np.ascontiguousarray(self.rotation.T)
         return Similarity(1.0 / self.scale, turn, -(turn @ self.translation) / self.scale)
+
+    def around(self, origin: Float64[np.ndarray, " 3"]) -> Similarity:
+        """Return the same map from a first world whose origin is a point of this one's."""
+        return replace(self, translation=self.points(origin))
 
     def points(self, xyz: Float64[np.ndarray, "*B 3"]) -> Float64[np.ndarray, "*B 3"]:
         """Move points."""

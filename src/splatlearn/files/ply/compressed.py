@@ -11,7 +11,16 @@ from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.geometry.harmonics import C0
 from splatlearn.core.ply.container import Ply, columns, ply_bytes
 from splatlearn.files.errors import check_count
-from splatlearn.files.ply.gaussians import MARK, is_antialiased, rest_degree, rest_names, split_rest, writer_of
+from splatlearn.files.offset import NO_OFFSET, Offset
+from splatlearn.files.ply.gaussians import (
+    is_antialiased,
+    marks,
+    offset_of,
+    rest_degree,
+    rest_names,
+    split_rest,
+    writer_of,
+)
 from splatlearn.files.splat_file import SplatFile
 from splatlearn.files.stored import (
     Stored,
@@ -65,10 +74,11 @@ def read_compressed_ply(ply: Ply, frame: str, limit: int, drop_invalid: bool) ->
     )
     gaussians, dropped = from_stored(stored, drop_invalid)
     comments = ply.comments
-    return SplatFile(gaussians, "compressed-ply", frame, is_antialiased(comments), writer_of(comments), dropped)
+    said = is_antialiased(comments), writer_of(comments), dropped, offset_of(comments)
+    return SplatFile(gaussians, "compressed-ply", frame, *said)
 
 
-def compressed_ply_bytes(gaussians: Gaussians, antialiased: bool) -> bytes:
+def compressed_ply_bytes(gaussians: Gaussians, antialiased: bool, offset: Offset = NO_OFFSET) -> bytes:
     """The file of Gaussians [K] with `sh` of degree 3 at most, those of each chunk close together."""
     stored = to_stored(gaussians)
     stored = stored.reordered(_chunk_order(stored.means))
@@ -99,7 +109,7 @@ def compressed_ply_bytes(gaussians: Gaussians, antialiased: bool) -> bytes:
         rest = stored.sh[:, 1:].transpose(0, 2, 1).reshape(count, -1)
         steps = np.floor((rest / HARMONIC_RANGE + 0.5) * 256).clip(0, 255).astype(np.uint8)
         tables["sh"] = steps.view(np.dtype([(name, "u1") for name in rest_names(steps.shape[1])]))[:, 0]
-    return ply_bytes(tables, [MARK] if antialiased else [])
+    return ply_bytes(tables, marks(antialiased, offset))
 
 
 def _chunk_order(means: np.ndarray) -> np.ndarray:

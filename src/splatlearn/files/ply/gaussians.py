@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -12,6 +13,7 @@ from splatlearn.core.gaussians import GAUSSIAN, Gaussians
 from splatlearn.core.geometry.harmonics import C0, degree_of
 from splatlearn.core.ply.container import Ply, columns, ply_bytes
 from splatlearn.files.errors import check_count
+from splatlearn.files.offset import NO_OFFSET, Offset
 from splatlearn.files.splat_file import SplatFile
 from splatlearn.files.stored import Stored, from_stored, logits, sigmoids, to_stored
 
@@ -27,6 +29,8 @@ ANTIALIASED = {"splatrendermode: mip": True, "splatrendermode: default": False, 
 MARK = "SplatRenderMode: mip"
 PRIMITIVE, SHAPE = "Primitive: ", "shape_"
 """How a file names what its Gaussians are drawn as, and the properties of its further numbers."""
+OFFSET = "world offset"
+"""Begins the comment with the point of the world that positions are relative to."""
 WRITTEN_BY = re.compile(r"(?:generated|exported|created|written) (?:by|from|with|using)\s+(\S.*)", re.IGNORECASE)
 """How programs name themselves in a comment: "Exported from Brush"."""
 
@@ -54,10 +58,11 @@ def read_gaussian_ply(ply: Ply, frame: str, limit: int, drop_invalid: bool) -> S
         **_primitive(ply.comments, table),
     )
     gaussians, dropped = from_stored(stored, drop_invalid)
-    return SplatFile(gaussians, "ply", frame, is_antialiased(ply.comments), writer_of(ply.comments), dropped)
+    said = is_antialiased(ply.comments), writer_of(ply.comments), dropped, offset_of(ply.comments)
+    return SplatFile(gaussians, "ply", frame, *said)
 
 
-def gaussian_ply_bytes(gaussians: Gaussians, antialiased: bool) -> bytes:
+def gaussian_ply_bytes(gaussians: Gaussians, antialiased: bool, offset: Offset = NO_OFFSET) -> bytes:
     """The file of Gaussians [K] with `sh`, with normals of zero as the original code writes them."""
     stored = to_stored(gaussians)
     rest = stored.sh[:, 1:].transpose(0, 2, 1).reshape(gaussians.count, -1)
@@ -66,7 +71,7 @@ def gaussian_ply_bytes(gaussians: Gaussians, antialiased: bool) -> bytes:
         *(*MEANS, *NORMALS, *DIRECT, *rest_names(rest.shape[1]), "opacity", *SCALES, *ROTATIONS),
         *(f"{SHAPE}{number}" for number in range(shapes.shape[1])),
     ]
-    comments = [MARK] if antialiased else []
+    comments = marks(antialiased, offset)
     if stored.primitive != GAUSSIAN:
         comments.append(f"{PRIMITIVE}{stored.primitive}")
     numbers = np.concatenate(
@@ -89,6 +94,28 @@ def gaussian_ply_bytes(gaussians: Gaussians, antialiased: bool) -> bytes:
 def rest_names(count: int) -> list[str]:
     """The properties of the harmonics above degree 0, channel after channel."""
     return [f"f_rest_{number}" for number in range(count)]
+
+
+def marks(antialiased: bool, offset: Offset) -> list[str]:
+    """The comments by which a file says that it is antialiased, and what its positions are relative to."""
+    found = [MARK] if antialiased else []
+    return found if offset == NO_OFFSET else [*found, f"{OFFSET} {' '.join(f'{each:.17g}' for each in offset)}"]
+
+
+def offset_of(comments: list[str]) -> Offset:
+    """What positions are relative to, by the last comment that says it; raises Malformed for one without numbers."""
+    found = NO_OFFSET
+    for comment in comments:
+        if comment.startswith(f"{OFFSET} "):
+            words = comment.removeprefix(OFFSET).split()
+            try:
+                x, y, z = (float(word) for word in words)
+            except ValueError:
+                raise Malformed(f"comment {OFFSET}: expected three numbers, got {' '.join(words)[:60]!r}") from None
+            if not all(map(math.isfinite, (x, y, z))):
+                raise Malformed(f"comment {OFFSET}: expected finite numbers, got {x} {y} {z}")
+            found = (x, y, z)
+    return found
 
 
 def is_antialiased(comments: list[str]) -> bool:

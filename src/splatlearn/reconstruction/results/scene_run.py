@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from splatlearn.captures import Capture, Photographs, load_capture
+from splatlearn.captures.poses import rigid
 from splatlearn.captures.transforms.writer import Poses, read_poses, write_transforms
 from splatlearn.core.disk.atomic import read_object, replacing, write_whole
 from splatlearn.core.errors import InputError, MissingError
@@ -22,7 +24,9 @@ from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.geometry.similarity import Similarity
 from splatlearn.evaluation.views.perceptual import Lpips
 from splatlearn.evaluation.views.scores import SceneScores
-from splatlearn.files import read_splats, write_splats
+from splatlearn.files import read_splat_file, write_splats
+from splatlearn.files.offset import NO_OFFSET, Offset
+from splatlearn.files.splat_file import SplatFile
 from splatlearn.fitting.skies.sky import Sky
 from splatlearn.reconstruction.recipes.recipe import SceneRecipe
 from splatlearn.reconstruction.results.evaluator import Evaluator
@@ -31,7 +35,9 @@ from splatlearn.reconstruction.results.sky_file import read_sky, sky_gaussians
 from splatlearn.runs.folder import RECIPE
 
 SCENE = "scene.ply"
-"""The Gaussians in the capture's own coordinates."""
+"""The Gaussians in the capture's own coordinates, relative to an offset that the file says if these are large."""
+COARSE = 1e-5
+"""Rounding of positions, in extents of the cameras, from which on they are relative to an offset."""
 SCORES = "scores.json"
 CAMERAS = "transforms.json"
 """The cameras of a run that refined their poses, in the capture's own coordinates."""
@@ -53,10 +59,24 @@ def rounding_of(to_unit: Similarity) -> float:
     return float(np.spacing(np.float32(middle))) * to_unit.scale
 
 
+def offset_of(to_unit: Similarity) -> Offset:
+    """Return what positions of a scene's file are relative to, in the capture's coordinates.
+
+    Zeros unless float32 is too coarse there; else the middle of the cameras, rounded to a power of ten that is no less
+    than their extent, so that people can read it.
+    """
+    if rounding_of(to_unit) <= COARSE:
+        return NO_OFFSET
+    decimals = math.floor(math.log10(to_unit.scale))
+    x, y, z = (float(each) for each in np.round(to_unit.inverse.translation, decimals))
+    return x, y, z
+
+
 def write_scene(run: Path, gaussians: Gaussians, to_unit: Similarity, filter: str = "point") -> Path:
-    """Write the Gaussians of a fit into its folder, in the capture's coordinates, marked with their filter."""
-    path = run / SCENE
-    write_splats(path, moved(gaussians.detach().to("cpu"), to_unit.inverse), antialiased=filter == "mip")
+    """Write the Gaussians of a fit into its folder, marked with their filter and their offset (see `offset_of`)."""
+    path, offset = run / SCENE, offset_of(to_unit)
+    placed = moved(gaussians.detach().to("cpu"), to_unit.around(np.array(offset)).inverse)
+    write_splats(path, placed, antialiased=filter == "mip", offset=offset)
     return path
 
 
@@ -66,7 +86,9 @@ def write_cameras(run: Path, capture: Capture, poses: Poses) -> Path:
     `poses`: world-to-camera transforms in the frame of the fit, by names of photographs.
     """
     back = capture.to_unit.inverse
-    return write_transforms(run / CAMERAS, capture, {name: back.cameras(each) for name, each in poses.items()})
+    # Rotations that are fitted in float32 are orthogonal to that alone; far from the origin, centres would be off.
+    found = {name: back.cameras(rigid(each)) for name, each in poses.items()}
+    return write_transforms(run / CAMERAS, capture, found)
 
 
 def write_scores(run: Path, scores: dict[str, Any]) -> Path:
@@ -97,6 +119,8 @@ def snapshots(run: Path) -> list[tuple[int, Path]]:
 class SceneRun:
     """A reconstruction on disk, finished or not.
 
+    Its Gaussians and its capture are in the world of the photographs, relative to `offset`.
+
     Raises MissingError where the folder holds none, or no scene yet.
     """
 
@@ -111,15 +135,27 @@ class SceneRun:
         """The recipe of the run."""
         return SceneRecipe.read(self.folder / RECIPE)
 
-    @cached_property
+    @property
     def gaussians(self) -> Gaussians:
-        """The Gaussians in the capture's coordinates, as the run left them last."""
+        """The Gaussians relative to `offset`, as the run left them last."""
+        return self._scene.gaussians
+
+    @property
+    def offset(self) -> Offset:
+        """The point of the photographs' world that positions are relative to.
+
+        Zeros, except for captures so far from their origin that float32 is coarse there.
+        """
+        return self._scene.offset if (self.folder / SCENE).is_file() else NO_OFFSET
+
+    @cached_property
+    def _scene(self) -> SplatFile:
         path = self.folder / SCENE
         if not path.is_file():
             raise MissingError(
                 f"{path}: expected the scene of the run, found none; --resume the run until a checkpoint"
             )
-        return read_splats(path)
+        return read_splat_file(path)
 
     @cached_property
     def sky(self) -> Sky | None:
@@ -137,11 +173,13 @@ class SceneRun:
     def capture(self) -> Capture:
         """The capture, read anew from where the run found it, with the poses that the run refined."""
         capture, path = open_capture(self.recipe), self.folder / CAMERAS
-        if self.recipe.views.poses == "given" or not path.is_file():
-            return capture
-        poses = read_poses(path)
-        views = [replace(view, world_to_camera=poses.get(view.name, view.world_to_camera)) for view in capture.views]
-        return replace(capture, views=tuple(views))
+        if self.recipe.views.poses != "given" and path.is_file():
+            poses = read_poses(path)
+            views = (
+                replace(view, world_to_camera=poses.get(view.name, view.world_to_camera)) for view in capture.views
+            )
+            capture = replace(capture, views=tuple(views))
+        return capture if self.offset == NO_OFFSET else capture.around(np.array(self.offset))
 
     @cached_property
     def known_depths(self) -> KnownDepths:
@@ -221,7 +259,7 @@ class SceneResult:
 
     @property
     def gaussians(self) -> Gaussians:
-        """The Gaussians in the capture's coordinates."""
+        """The Gaussians in the capture's coordinates, relative to the `offset` of the run."""
         return self.run.gaussians
 
 

@@ -16,6 +16,7 @@ from splatlearn.core.disk.atomic import write_whole
 from splatlearn.core.errors import InputError, SplatlearnError
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.evaluation.views.scores import SceneScores
+from splatlearn.files.offset import NO_OFFSET
 from splatlearn.fitting.draws import Draws
 from splatlearn.fitting.scene_fit import SceneFit
 from splatlearn.images.errors import UnreadableImage
@@ -30,8 +31,8 @@ from splatlearn.reconstruction.results.scene_run import (
     SceneResult,
     SceneRun,
     is_random_background,
+    offset_of,
     open_capture,
-    rounding_of,
     shown_background,
     write_cameras,
     write_scene,
@@ -363,8 +364,8 @@ class _Reconstruction:
         photographs = self.training, self.held_out
         for each in messages.greeting(self.recipe, self.progress, photographs, self.total, self.device, self.origin):
             self.logbook.say(each)
-        if (rounding := rounding_of(self.capture.to_unit)) > messages.COARSE:
-            self.logbook.say(messages.far_away(rounding))
+        if (offset := offset_of(self.capture.to_unit)) != NO_OFFSET:
+            self.logbook.say(messages.far_away(offset))
         if self.progress.step < self.total:
             expected = expected_cost(self.recipe, self.training, self.fit, self.progress.cap, self.total)
             self.logbook.say(str(expected))

@@ -12,13 +12,11 @@ import torch
 from splatlearn.captures import Photographs
 from splatlearn.core.memory import peak_memory
 from splatlearn.evaluation.views.scores import SceneScores
+from splatlearn.files.offset import Offset, shown_offset
 from splatlearn.fitting.scene_fit import StepResult
 from splatlearn.reconstruction.recipes.recipe import SceneRecipe
 from splatlearn.reconstruction.results.scene_run import SCENE
 from splatlearn.reconstruction.running.checkpoint import SceneProgress
-
-COARSE = 1e-4
-"""Rounding of positions, in extents of the cameras, from which on a run reports it."""
 
 
 def greeting(
@@ -49,11 +47,11 @@ def greeting(
         yield f"memory had room for {cap:,} of --max-gaussians {wanted:,} when the run began"
 
 
-def far_away(rounding: float) -> str:
-    """How coarse the scene's file is, in extents of the cameras."""
+def far_away(offset: Offset) -> str:
+    """What the positions of the scene's file are relative to."""
     return (
-        f"the capture lies far from its origin: {SCENE} is rounded to {rounding:.1g} of the extent of the cameras, as "
-        "float32 is there. Move the capture to its origin first if that is too coarse"
+        f"the capture lies far from its origin, where float32 is coarse: positions in {SCENE} are relative to "
+        f"{shown_offset(offset)}, which the file says too"
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -127,7 +128,7 @@ def _from_splats(source: str, capture: Capture, cap: int, seed: int, filter: str
     if path.is_dir() and is_scene_run(path):
         path = path / SCENE
     file = read_splat_file(path)
-    found = splat_gaussians(moved(file.gaussians, capture.to_unit), cap, seed)
+    found = splat_gaussians(moved(file.gaussians, capture.to_unit.around(np.array(file.offset))), cap, seed)
     left = {"not finite": found.not_finite, "above the limit": found.over_cap}
     said = ", ".join(f"{count:,} {why}" for why, count in left.items() if count)
     origin = f"{found.gaussians.count:,} Gaussians of {path}{f' ({said} left out)' if said else ''}"

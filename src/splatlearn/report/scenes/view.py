@@ -13,6 +13,7 @@ from PIL import Image
 from splatlearn.captures import Capture, Photographs, View
 from splatlearn.captures.photographs import Photo
 from splatlearn.core.cameras import Camera
+from splatlearn.files.offset import NO_OFFSET, shown_offset
 from splatlearn.images.errors import UnreadableImage
 from splatlearn.reconstruction.results.scene_run import SceneRun, shown_background, snapshots
 from splatlearn.rendering.compositing import background_colors
@@ -133,6 +134,8 @@ def _aligned(run: SceneRun, scores: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _facts(run: SceneRun, capture: Capture, scores: Mapping[str, Any]) -> list[tuple[str, str]]:
     facts = [("Photographs", f"{len(capture.training)} fitted, {len(capture.held_out)} held out")]
+    if run.offset != NO_OFFSET:
+        facts.append(("Positions relative to", shown_offset(run.offset)))
     if "step" in scores and "seconds" in scores:
         facts.append(("Steps", f"{scores['step']:,} in {scores['seconds']:.0f} s"))
     if "psnr" in scores:
