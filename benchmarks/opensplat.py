@@ -7,8 +7,8 @@ OpenSplat (AGPL) is a program of its own, built elsewhere; nothing of it is need
 Both programs begin with the same Gaussians, see the same photographs (transparent ones over black, the background that
 OpenSplat has) at their full size, and wait for work without spinning. Every figure is of a process of its own.
 
-"steps" compares whole steps at a capture's start, before Gaussians are added: the time between two steps of one
-process of OpenSplat, and for ours the difference of two processes that stop after two numbers of steps.
+"steps" compares whole steps at a capture's start, before Gaussians are added: the difference of two processes that
+make two numbers of steps.
 "targets" compares the time to a held-out PSNR. OpenSplat has its own options and writes its Gaussians now and then; our
 renderer scores them, as it scores ours. Start-up, scores and files are left out on both sides, but for the files that
 OpenSplat writes.
@@ -17,7 +17,6 @@ OpenSplat writes.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import math
 import multiprocessing
@@ -25,9 +24,10 @@ import os
 import re
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -60,8 +60,10 @@ from splatlearn.runs.log import LOG
 RANDOM_START = 10_000
 """Gaussians of both programs at the start where a capture has no points."""
 BACKGROUND = "black"
-STEP = re.compile(r"Step (\d+):")
+STEP = re.compile(rb"Step (\d+):")
 """What OpenSplat prints in each step, after its backward pass."""
+CHUNK = 1 << 16
+"""Bytes of its output that are read at once."""
 NEVER = 1_000_000_000
 """Steps between scores where none are wanted."""
 
@@ -83,11 +85,13 @@ class Options:
     rounds: int = 3
     """Turns of ours and theirs for "steps"."""
     lengths: tuple[int, int] = (40, 240)
-    """Our numbers of steps, between which a step is timed."""
+    """Our two numbers of steps: the difference of their times is that of the steps between them."""
     their_lengths: tuple[int, int] = (5, 25)
     """OpenSplat's."""
     every: int = 50
     """OpenSplat's steps between two scores; ours too."""
+    our_last: int | None = None
+    """Our step after which no PSNR is looked for. Default: the preset's last."""
     seconds: float = 600.0
     """Processor seconds after which a fit of OpenSplat is ended."""
     json_file: Path | None = None
@@ -152,13 +156,11 @@ def compare_steps(folder: str, options: Options) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as place:
         count = write_project(load_capture(folder), Path(place))
         ours, theirs = [], []
-        short, long = options.lengths
+        # At full size from the first step on, as OpenSplat; nothing is added in these steps.
+        given = {"coarse": 0.0, "max_gaussians": max(100_000, count)}
         for _ in range(options.rounds):
-            # At full size from the first step on, as OpenSplat; nothing is added in these steps.
-            given = {"coarse": 0.0, "max_gaussians": max(100_000, count)}
-            spent = [our_time(folder, "default", {**given, "stop_after": steps}) for steps in (short, long)]
-            ours.append((spent[1] - spent[0]) / (long - short))
-            theirs.append(_their_step(Path(place), options))
+            ours.append(a_step(lambda n: our_time(folder, "default", {**given, "stop_after": n}), options.lengths))
+            theirs.append(a_step(lambda n: their_time(options.program, Path(place), n), options.their_lengths))
     return {
         "capture": Path(folder).name,
         "gaussians": count,
@@ -168,12 +170,11 @@ def compare_steps(folder: str, options: Options) -> dict[str, Any]:
     }
 
 
-def _their_step(project: Path, options: Options) -> Used:
-    short, long = options.their_lengths
-    # Its own number of steps: in a run of few, it would leave out its optimiser in most of them.
-    with contextlib.closing(their_steps(options.program, project)) as steps:
-        seen = dict(itertools.islice(steps, long))
-    return (seen[long] - seen[short]) / (long - short)
+def a_step(timed: Callable[[int], Used], lengths: tuple[int, int]) -> Used:
+    """What one step takes, from the times of two numbers of steps."""
+    short, long = lengths
+    begun = timed(short)
+    return (timed(long) - begun) / (long - short)
 
 
 def _median(found: list[Used]) -> dict[str, float]:
@@ -183,7 +184,8 @@ def _median(found: list[Used]) -> dict[str, float]:
 def compare_targets(folder: str, options: Options) -> dict[str, Any]:
     """Fit a capture with both until the targets are reached; ours is timed before and after theirs."""
     every = {"background": BACKGROUND, "random_start": RANDOM_START}
-    scores = our_curve(folder, options.preset, {**every, "evaluate_every": options.every, "evaluate_views": NEVER})
+    scored = {"evaluate_every": options.every, "evaluate_views": NEVER, "stop_after": options.our_last}
+    scores = our_curve(folder, options.preset, {**every, **scored})
     firsts = {target: next((each for each in scores if each["psnr"] >= target), None) for target in options.psnr}
     ours: dict[float, list[Used]] = {target: [] for target in options.psnr}
 
@@ -218,42 +220,65 @@ def their_fit(folder: str, options: Options) -> Iterator[Reached]:
         photographs = stack.enter_context(Photographs(held_out, None, frame=capture.to_unit))
         write_project(capture, project)
         evaluator = Evaluator(photographs, BACKGROUND)
-        begun = before = Used(0.0, 0.0)
+        begun: Used | None = None
+        before = Used(0.0, 0.0)
         steps = stack.enter_context(
             contextlib.closing(their_steps(options.program, project, "--save-every", str(options.every)))
         )
         for step, used in steps:
-            if step == 1:
-                begun = used
+            begun = begun or used
             written = project / f"scene_{step - 1}.ply"
-            if written.exists():
+            if written.exists() and begun is not None:
                 # The file of the step before is whole, and this step has begun.
                 gaussians = read_splats(written)
                 written.unlink()
                 found = Reached(step - 1, evaluator.all(gaussians).psnr, gaussians.count, before - begun)
+                print(f"{capture.folder.name}: {found}", file=sys.stderr, flush=True)
                 yield found
                 if found.psnr >= options.psnr[-1] or found.used.cpu >= options.seconds:
                     return
-            before = used
+            # The last time that is known: never more than the step took.
+            before = used or before
 
 
-def their_steps(program: Path, project: Path, *arguments: str) -> Generator[tuple[int, Used], None, None]:
+def their_time(program: Path, project: Path, steps: int) -> Used:
+    """What a process of OpenSplat takes in all for a number of steps."""
+    # In a run of few steps it would leave out its optimiser in most of them, unless it believes that it is to densify.
+    given = ("--num-iters", str(steps), "--densify-until", "15000")
+    command, begun = _command(program, project, *given), time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return Used(usage.ru_utime + usage.ru_stime, time.perf_counter() - begun)
+
+
+def their_steps(program: Path, project: Path, *arguments: str) -> Generator[tuple[int, Used | None], None, None]:
     """Run OpenSplat, and yield each step and what it has used by then. Closing the generator ends the program.
 
-    Raises CalledProcessError if the program fails.
+    That is None for a step of which this process heard only when a later one had begun. Raises CalledProcessError if
+    the program fails.
     """
-    command = [str(program.resolve()), str(project), "--cpu", "--output", str(project / "scene.ply"), *arguments]
-    begun = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    command, begun = _command(program, project, *arguments), time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         try:
-            for line in process.stdout:
-                if (found := STEP.match(line)) is not None:
-                    yield int(found[1]), Used(processor_seconds(process.pid), time.perf_counter() - begun)
+            rest = b""
+            while chunk := os.read(process.stdout.fileno(), CHUNK):
+                *lines, rest = (rest + chunk).split(b"\n")
+                used = Used(processor_seconds(process.pid), time.perf_counter() - begun)
+                steps = [int(found[1]) for line in lines if (found := STEP.match(line))]
+                for step in steps:
+                    yield step, used if step == steps[-1] else None
             if process.wait():
                 raise subprocess.CalledProcessError(process.returncode, command)
         finally:
             process.terminate()
+
+
+def _command(program: Path, project: Path, *arguments: str) -> list[str]:
+    return [str(program.resolve()), str(project), "--cpu", "--output", str(project / "scene.ply"), *arguments]
 
 
 def processor_seconds(pid: int) -> float:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from benchmarks import opensplat
-from benchmarks.opensplat import Options, Used, main, our_run, their_steps, write_project
+from benchmarks.opensplat import Options, Used, main, our_run, their_steps, their_time, write_project
 from reconstruction.small_captures import cameras_around, known_gaussians, write_capture
 from splatlearn.captures import load_capture
 from splatlearn.files import write_splats
@@ -30,7 +30,7 @@ if not (project / "transforms.json").is_file() or words[1] != "--cpu":
     sys.exit("no project")
 out = pathlib.Path(named["--output"])
 print("Using CPU")
-for step in range(1, 30_001):
+for step in range(1, int(named.get("--num-iters", 30000)) + 1):
     sum(range(200_000))
     print(f"Step {{step}}: 0.5 [0%]", flush=True)
     if step % int(named.get("--save-every", 10**9)) == 0:
@@ -121,6 +121,8 @@ def test_both_are_timed_and_scored(
 def test_a_program_that_fails_is_no_measurement(program: Path, tmp_path: Path) -> None:
     with pytest.raises(subprocess.CalledProcessError):
         list(their_steps(program, tmp_path))
+    with pytest.raises(subprocess.CalledProcessError):
+        their_time(program, tmp_path, 3)
 
 
 def test_our_runs_have_times_and_scores(photos: Path) -> None:
