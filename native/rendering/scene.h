@@ -23,8 +23,18 @@ struct Source {
     const float* opacities;    // [count]
     const float* colors;       // [count, features]
     const float* sh;           // [count, (degree + 1)², 3]
+    const float* shapes;       // [count, numbers of the formula]; null if it has none
     int count, features, degree;
 };
+
+// How α follows from a splat: the names of splatlearn/rendering/backends/torch/registry.py.
+enum class Formula {
+    GAUSSIAN,
+    EXPONENTIAL,  // "ges": exp(−½ q^(β/2)), with the exponent β in `shapes`
+};
+
+// Numbers of a Gaussian in `shapes`, and of its sums beside those of all formulas.
+inline int numbers_of(Formula formula) { return formula == Formula::EXPONENTIAL ? 1 : 0; }
 
 struct View {
     const float* matrix;  // [4, 4]
@@ -32,6 +42,7 @@ struct View {
     Lens lens;
     float far;
     bool is_parallel, has_depth;  // has_depth: a last channel for the depths
+    Formula formula;
     int height, width;
 };
 
@@ -39,12 +50,14 @@ constexpr int BLOCK_WIDTH = 64, BLOCK_HEIGHT = 64;  // pixels
 constexpr int RECORD = 16;       // numbers of a record: 64 bytes, a line of the cache
 constexpr int CHUNK = 256;       // splats of a block's list that are at hand at a time
 
-// The numbers of a record; as in `Prepared`, but for depth. Path and rows between restarts follow from the flatness.
+// The numbers of a record; as in `Prepared`, but for depth. Path and rows between restarts follow from the flatness. A formula without
+// a recurrence has a number of its own in place of the step.
 enum Field { X, Y, U, V, W, LEVEL, REACH, EXTENT_X, EXTENT_Y, SLOPE_X, PEAK, STEP, NARROWING, FLATNESS, DEPTH, RADIUS };
 
 // The numbers of a panorama's record: east and down of the tangent plane times its focal length; the power in log2 units as the sum
 // of squares (u·x + v·y)² + w·y² of pixels there; and the box on the picture.
 enum SphereField { EAST, DOWN = 3, SPHERE_U = 6, SPHERE_V, SPHERE_W, SPHERE_LEVEL, BOX_X, BOX_Y, BOX_WIDE, BOX_HIGH };
+constexpr int BEND = STEP;  // of an exponential: β/2 − 1
 static_assert(static_cast<int>(BOX_HIGH) < static_cast<int>(DEPTH), "the radius stands in one place for all");
 
 // Blocks of pixels that a splat's box meets: [first, last] each way. Beyond the last column of a panorama follows the first.
@@ -92,7 +105,7 @@ struct ImageGradients {
 };
 
 struct SourceGradients {
-    float *means, *scales, *quaternions, *opacities, *colors, *sh;  // written by the first view, added to by others
+    float *means, *scales, *quaternions, *opacities, *colors, *sh, *shapes;  // written by the first view, added to by others
     float *means2d, *absolute;                                      // [count, 2], or null; written
 };
 
@@ -111,7 +124,8 @@ struct SceneKernel {
     void (*project)(const Source&, const View&, const Shown&, int first, int last, Visible&);
     // weights [length, WEIGHTS] are written, or null.
     void (*forward)(const Shown&, const View&, const Block&, const Pass&, const Images&, float* weights);
-    // Writes moments [length, MOMENTS + channels of the pass + ABSOLUTES if asked for] and background_gradient [channels].
+    // Writes moments [length, MOMENTS + channels of the pass + numbers of the formula + ABSOLUTES if asked for] and
+    // background_gradient [channels].
     void (*backward)(const Shown&, const View&, const Block&, const Pass&, const ImageGradients&, bool absolute, float* moments,
                      float* background_gradient);
     // sums [count, width] of Gaussians `ids`, in the order of the moments with all channels; camera: CAMERA_SUMS numbers, or null.

@@ -167,7 +167,8 @@ void SceneView::backward(const SceneKernel& kernel, const Source& source, const 
     const size_t pixels = static_cast<size_t>(view.height) * view.width;
     Clock clock;
     const bool absolute = out.absolute;
-    const int width = MOMENTS + shown.channels + (absolute ? ABSOLUTES : 0);
+    const int more = numbers_of(view.formula), last = more + (absolute ? ABSOLUTES : 0);
+    const int width = MOMENTS + shown.channels + last;
     const auto sums = take_room<float>(static_cast<size_t>(count) * width);
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (size_t i = 0; i < seen; ++i) std::fill_n(sums.get() + static_cast<size_t>(ids[i]) * width, width, 0.0f);
@@ -182,7 +183,7 @@ void SceneView::backward(const SceneKernel& kernel, const Source& source, const 
         if (index + 1 == blocks() || (length >= seen / 2 && index + 1 - waves.back() >= FEWEST_BLOCKS))
             waves.push_back(index + 1);
     }
-    const int widest = MOMENTS + std::min(MAX_CHANNELS, shown.channels) + (absolute ? ABSOLUTES : 0);
+    const int widest = MOMENTS + std::min(MAX_CHANNELS, shown.channels) + last;
     const auto moments = take_room<float>(most * widest);
     const auto backgrounds = take_room<float>(static_cast<size_t>(blocks()) * MAX_CHANNELS);
     const size_t counted_once = shown.channels > MAX_CHANNELS ? pixels : 0;
@@ -191,7 +192,7 @@ void SceneView::backward(const SceneKernel& kernel, const Source& source, const 
     Caught caught;
     for (int first = 0; first < shown.channels; first += MAX_CHANNELS) {
         const Pass pass{first, std::min(MAX_CHANNELS, shown.channels - first), background + first};
-        const int own = MOMENTS + pass.channels + (absolute ? ABSOLUTES : 0);
+        const int own = MOMENTS + pass.channels + last;
         const ImageGradients part{images.color + first * pixels, images.transmittance, images.by_color + first * pixels,
                                   first == 0 ? images.by_transmittance : nothing.get()};
         for (size_t wave = 0; wave + 1 < waves.size(); ++wave) {
@@ -209,8 +210,7 @@ void SceneView::backward(const SceneKernel& kernel, const Source& source, const 
                 float* to = sums.get() + static_cast<size_t>(id) * width;
                 for (int i = 0; i < MOMENTS; ++i) to[i] += from[i];
                 for (int c = 0; c < pass.channels; ++c) to[MOMENTS + first + c] += from[MOMENTS + c];
-                if (absolute)
-                    for (int i = 0; i < ABSOLUTES; ++i) to[width - ABSOLUTES + i] += from[own - ABSOLUTES + i];
+                for (int i = 0; i < last; ++i) to[width - last + i] += from[own - last + i];
             });
         }
         for (int index = 0; index < blocks(); ++index)

@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import torch
 
+from splatlearn.rendering.backends.torch.registry import formula
 from splatlearn.rendering.formula import ALPHA_MAX, ALPHA_MIN, TRANSMITTANCE_MIN
 
 
 def clear_of_thresholds(
     means2d: torch.Tensor,
-    conics: torch.Tensor,
+    packed: torch.Tensor,
     opacities: torch.Tensor,
     size: tuple[int, int],
     alpha_band: float = 1e-4,
+    primitive: str = "gaussian",
 ) -> torch.Tensor:
     """Pixels [B, H, W] where no α or transmittance lies within rounding of a threshold of the formula.
 
-    `means2d` [B, K, 2], `conics` [B, K, 3] and `opacities` [B, K] in float64. α counts as near the skip threshold or
-    the clamp (where the gradient jumps) within a relative `alpha_band`, and the transmittance as near the stop
-    threshold within ten times that. A splat behind an opaque pixel decides nothing there.
+    `means2d` [B, K, 2], `packed` [B, K, P] (conics, of Gaussians) and `opacities` [B, K] in float64. α counts as near
+    the skip threshold or the clamp (where the gradient jumps) within a relative `alpha_band`, and the transmittance as
+    near the stop threshold within ten times that. A splat behind an opaque pixel decides nothing there.
     """
     height, width = size
     rows, columns = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
-    pixels = torch.stack([columns, rows], dim=-1).reshape(1, 1, -1, 2).double()
-    dx, dy = (pixels - means2d[:, :, None]).unbind(-1)
-    a, b, c = conics.unsqueeze(2).unbind(-1)
-    power = ((a * dx * dx + c * dy * dy) / 2 + b * dx * dy).clamp_min(0.0)
-    alpha = opacities.unsqueeze(-1) * torch.exp(-power)
+    pixels = torch.stack([columns, rows], dim=-1).reshape(-1, 2).double()
+    if primitive == "gaussian":
+        dx, dy = (pixels - means2d[:, :, None]).unbind(-1)
+        a, b, c = packed.unsqueeze(2).unbind(-1)
+        power = ((a * dx * dx + c * dy * dy) / 2 + b * dx * dy).clamp_min(0.0)
+        alpha = opacities.unsqueeze(-1) * torch.exp(-power)
+    else:
+        alpha = formula(primitive).alpha_at(means2d, packed, opacities, pixels).raw
     jumps = ((alpha / ALPHA_MIN - 1).abs() < alpha_band) | ((alpha / ALPHA_MAX - 1).abs() < alpha_band)
     kept = torch.where(alpha >= ALPHA_MIN, alpha.clamp_max(ALPHA_MAX), 0.0)
     behind = torch.cumprod(1 - kept, dim=1)

@@ -98,9 +98,10 @@ inline void walk(const Prepared& splats, Visit visit, vfloat dx, float top, Colu
 // α before the clamp, row by row of rows in which no recurrence has to start anew: the two paths of ellipses, for loops that hold
 // everything in registers.
 struct RecurrentAlpha {
+    static constexpr int NUMBERS = 0;  // of a splat beside those of a Gaussian
     vfloat raw, growth, step, ratio;
 
-    RecurrentAlpha(const Prepared& splats, int i, const Column& column, vfloat, float)
+    RecurrentAlpha(const Prepared& splats, int i, const Column& column, vfloat, float, int)
         : raw(column.raw), growth(column.growth), step(spread(splats.step[i])), ratio(spread(1.0f + splats.step[i])) {}
     vfloat here() const { return raw; }
     void go_down() {
@@ -110,9 +111,10 @@ struct RecurrentAlpha {
 };
 
 struct DirectAlpha {
+    static constexpr int NUMBERS = 0;
     vfloat across, dy, v, w, level;
 
-    DirectAlpha(const Prepared& splats, int i, const Column&, vfloat dx, float first_dy)
+    DirectAlpha(const Prepared& splats, int i, const Column&, vfloat dx, float first_dy, int)
         : across(splats.u[i] * dx), dy(spread(first_dy)), v(spread(splats.v[i])), w(spread(splats.w[i])),
           level(spread(splats.level[i])) {}
     vfloat here() const {

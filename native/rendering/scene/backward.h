@@ -2,6 +2,7 @@
 #pragma once
 
 #include "../kernel/backward.h"
+#include "formulas.h"
 #include "pixels.h"
 
 namespace splat {
@@ -11,8 +12,8 @@ namespace {
 template <int C>
 using BackwardPixels = Pixels<C, 2>;
 
-template <int C, bool ABSOLUTE>
-constexpr int SCENE_SUMS = MOMENTS + (C ? C : MAX_CHANNELS) + (ABSOLUTE ? ABSOLUTES : 0);
+template <int C, bool ABSOLUTE, int NUMBERS>
+constexpr int SCENE_SUMS = MOMENTS + (C ? C : MAX_CHANNELS) + NUMBERS + (ABSOLUTE ? ABSOLUTES : 0);
 
 // `sums_of`: the same additions, in fewer instructions.
 #if defined(__AVX2__) && LANES == 8
@@ -62,7 +63,8 @@ inline vfloat unblend_planes(vfloat* planes, int channels, vfloat raw, const Col
 }
 
 // Adds to the sums of the strip's splat, over the rows of the strip and then over its columns: moments about the splat's centre, 1,
-// x, y, xx, xy, yy, of v = α ∂L/∂α; the colours' gradients; and, if ABSOLUTE, the absolute gradients of the centre. Not inlined, like
+// x, y, xx, xy, yy, of v = α ∂L/∂α; the colours' gradients; those of the formula's own numbers; and, if ABSOLUTE, the absolute
+// gradients of the centre. All moments but the first are of v times the slope of the power that the formula takes. Not inlined, like
 // `forward_strip`.
 template <int C, bool CLAMPED, bool ABSOLUTE, typename Alpha>
 [[gnu::noinline]] void backward_strip(const Nearby& nearby, int n, vfloat* at, float left, float top, int channels, float* out) {
@@ -74,13 +76,18 @@ template <int C, bool CLAMPED, bool ABSOLUTE, typename Alpha>
     const vfloat dx = lane_distances(splats, i, left), zero = spread(0.0f);
     vfloat by_color[C ? C : MAX_CHANNELS];
     for (int c = 0; c < own; ++c) by_color[c] = zero;
+    vfloat plain = zero, number = zero;
     vfloat one = zero, y = zero, yy = zero, absolute_x = zero, absolute_y = zero, dy = spread(first_dy);
     // The gradient of the centre is v·(u·t, v·t + w·dy) / HALF, with t = u·dx + v·dy.
     const vfloat u = spread(splats.u[i]), slant = spread(splats.v[i]);
     const vfloat across = u * dx, slanted = slant * across, down = slant * slant + splats.w[i];
-    Alpha alphas(splats, i, nearby.columns[n], dx, first_dy);
+    Alpha alphas(splats, i, nearby.columns[n], dx, first_dy, strip.last - strip.first);
     for (int rows = strip.last - strip.first; rows; --rows, at += 2 + own) {
-        const vfloat v = unblend_planes<C, CLAMPED>(at, own, alphas.here(), color, by_color);
+        vfloat v = unblend_planes<C, CLAMPED>(at, own, alphas.here(), color, by_color);
+        if constexpr (Alpha::NUMBERS != 0) {
+            plain += v, number += v * alphas.number();
+            v *= alphas.factor();
+        }
         const vfloat v_y = v * dy;
         one += v, y += v_y, yy += v_y * dy;
         if constexpr (ABSOLUTE) {
@@ -91,27 +98,39 @@ template <int C, bool CLAMPED, bool ABSOLUTE, typename Alpha>
         dy += 1.0f;
         alphas.go_down();
     }
-    constexpr int COUNT = SCENE_SUMS<C, ABSOLUTE>;
+    constexpr int COUNT = SCENE_SUMS<C, ABSOLUTE, Alpha::NUMBERS>;
+    if constexpr (Alpha::NUMBERS != 0) {
+        const float slope = alphas.slope();
+        one *= slope, y *= slope, yy *= slope, absolute_x *= slope, absolute_y *= slope, number *= alphas.per_number();
+    }
     vfloat sums[COUNT];
     const vfloat x = dx * one;
-    sums[0] = one, sums[1] = x, sums[2] = y, sums[3] = dx * x, sums[4] = dx * y, sums[5] = yy;
+    sums[0] = Alpha::NUMBERS ? plain : one, sums[1] = x, sums[2] = y, sums[3] = dx * x, sums[4] = dx * y, sums[5] = yy;
     for (int c = 0; c < own; ++c) sums[MOMENTS + c] = by_color[c];
-    if constexpr (ABSOLUTE) sums[MOMENTS + own] = absolute_x * (u / HALF), sums[MOMENTS + own + 1] = absolute_y / HALF;
+    if constexpr (Alpha::NUMBERS != 0) sums[MOMENTS + own] = number;
+    constexpr int NUMBERS = Alpha::NUMBERS;
+    if constexpr (ABSOLUTE) {
+        sums[MOMENTS + own + NUMBERS] = absolute_x * (u / HALF);
+        sums[MOMENTS + own + NUMBERS + 1] = absolute_y / HALF;
+    }
     if constexpr (C != 0) {
         add_sums<COUNT>(sums, out);
     } else {
-        for (int k = 0; k < MOMENTS + own + (ABSOLUTE ? ABSOLUTES : 0); ++k) out[k] += sum(sums[k]);
+        for (int k = 0; k < MOMENTS + own + NUMBERS + (ABSOLUTE ? ABSOLUTES : 0); ++k) out[k] += sum(sums[k]);
     }
 }
 
-template <int C, bool ABSOLUTE>
+template <int C, bool ABSOLUTE, typename Drawn>
 inline void backward_column(const BackwardPixels<C>& pixels, const Nearby& nearby, int column, int n, float left, float top,
                             int channels, float* moments) {
     const Strip& strip = nearby.strips[n];
     vfloat* at = pixels.row(column, strip.first);
-    float* out = moments + static_cast<size_t>(strip.splat) * (MOMENTS + (C ? C : channels) + (ABSOLUTE ? ABSOLUTES : 0));
+    const int width = MOMENTS + (C ? C : channels) + Drawn::NUMBERS + (ABSOLUTE ? ABSOLUTES : 0);
+    float* out = moments + static_cast<size_t>(strip.splat) * width;
     left += column * LANES;
-    if (nearby.splats.path[strip.splat] != RECURRENCE) {
+    if constexpr (!Drawn::RECURS) {
+        backward_strip<C, true, ABSOLUTE, Drawn>(nearby, n, at, left, top, channels, out);
+    } else if (nearby.splats.path[strip.splat] != RECURRENCE) {
         backward_strip<C, true, ABSOLUTE, DirectAlpha>(nearby, n, at, left, top, channels, out);
     } else if (nearby.splats.level[strip.splat] > CLAMP_LEVEL) {
         backward_strip<C, true, ABSOLUTE, RecurrentAlpha>(nearby, n, at, left, top, channels, out);
@@ -143,33 +162,41 @@ void begin_backward(const BackwardPixels<C>& pixels, const View& view, const Blo
     for (int c = 0; c < pass.channels; ++c) background_gradient[c] = sum(background[c]);
 }
 
-template <int C>
+template <int C, typename Drawn>
 void backward_block(const Shown& shown, const View& view, const Block& block, const Pass& pass, const ImageGradients& images,
                     bool absolute, float* moments, float* background_gradient) {
     Nearby nearby;
     const BackwardPixels<C> pixels(pass.channels);
-    const int width = MOMENTS + pass.channels + (absolute ? ABSOLUTES : 0);
+    const int width = MOMENTS + pass.channels + Drawn::NUMBERS + (absolute ? ABSOLUTES : 0);
     const float left = block.left + 0.5f, top = block.top + 0.5f;
     std::fill_n(moments, block.length * width, 0.0f);
     begin_backward<C>(pixels, view, block, pass, images, background_gradient);
     if (absolute) {
-        walk_list<C>(shown, block, pass, pixels, nearby, [&](int column, size_t from, int n) {
-            backward_column<C, true>(pixels, nearby, column, n, left, top, pass.channels, moments + from * width);
+        walk_list<C, Drawn::RECURS>(shown, block, pass, pixels, nearby, [&](int column, size_t from, int n) {
+            backward_column<C, true, Drawn>(pixels, nearby, column, n, left, top, pass.channels, moments + from * width);
         });
     } else {
-        walk_list<C>(shown, block, pass, pixels, nearby, [&](int column, size_t from, int n) {
-            backward_column<C, false>(pixels, nearby, column, n, left, top, pass.channels, moments + from * width);
+        walk_list<C, Drawn::RECURS>(shown, block, pass, pixels, nearby, [&](int column, size_t from, int n) {
+            backward_column<C, false, Drawn>(pixels, nearby, column, n, left, top, pass.channels, moments + from * width);
         });
+    }
+}
+
+template <typename Drawn>
+void backward_drawn(const Shown& shown, const View& view, const Block& block, const Pass& pass, const ImageGradients& images,
+                    bool absolute, float* moments, float* background_gradient) {
+    switch (pass.channels) {
+        case 3: return backward_block<3, Drawn>(shown, view, block, pass, images, absolute, moments, background_gradient);
+        case 4: return backward_block<4, Drawn>(shown, view, block, pass, images, absolute, moments, background_gradient);
+        default: return backward_block<0, Drawn>(shown, view, block, pass, images, absolute, moments, background_gradient);
     }
 }
 
 void backward_plane(const Shown& shown, const View& view, const Block& block, const Pass& pass, const ImageGradients& images,
                     bool absolute, float* moments, float* background_gradient) {
-    switch (pass.channels) {
-        case 3: return backward_block<3>(shown, view, block, pass, images, absolute, moments, background_gradient);
-        case 4: return backward_block<4>(shown, view, block, pass, images, absolute, moments, background_gradient);
-        default: return backward_block<0>(shown, view, block, pass, images, absolute, moments, background_gradient);
-    }
+    const bool is_gaussian = view.formula == Formula::GAUSSIAN;
+    (is_gaussian ? backward_drawn<Gaussian> : backward_drawn<Exponential<true>>)(shown, view, block, pass, images, absolute,
+                                                                                 moments, background_gradient);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // Colours and transmittances of a block.
 #pragma once
 
+#include "formulas.h"
 #include "pixels.h"
 
 namespace splat {
@@ -20,7 +21,7 @@ template <int C, bool CLAMPED, bool WEIGHED, typename Alpha>
     vfloat total = spread(0.0f), most = spread(0.0f);
     vint seen_pixels = {};
     Alpha alphas(nearby.splats, strip.splat, nearby.columns[n], lane_distances(nearby.splats, strip.splat, left),
-                 top - nearby.splats.y[strip.splat] + strip.first);
+                 top - nearby.splats.y[strip.splat] + strip.first, strip.last - strip.first);
     for (int rows = strip.last - strip.first; rows; --rows) {
         const vfloat raw = alphas.here(), t = *at, alpha = seen_alpha<CLAMPED>(raw, t), weight = t * alpha;
         *at++ = pass_on(t, alpha);
@@ -37,14 +38,16 @@ template <int C, bool CLAMPED, bool WEIGHED, typename Alpha>
     }
 }
 
-template <int C, bool WEIGHED>
+template <int C, bool WEIGHED, typename Drawn>
 inline void forward_column(const ForwardPixels<C>& pixels, const Nearby& nearby, int column, int n, float left, float top,
                            int channels, float* weights) {
     const Strip& strip = nearby.strips[n];
     vfloat* at = pixels.row(column, strip.first);
     left += column * LANES;
     if constexpr (WEIGHED) weights += strip.splat * WEIGHTS;
-    if (nearby.splats.path[strip.splat] != RECURRENCE) {
+    if constexpr (!Drawn::RECURS) {
+        forward_strip<C, true, WEIGHED, Drawn>(nearby, n, at, left, top, channels, weights);
+    } else if (nearby.splats.path[strip.splat] != RECURRENCE) {
         forward_strip<C, true, WEIGHED, DirectAlpha>(nearby, n, at, left, top, channels, weights);
     } else if (nearby.splats.level[strip.splat] > CLAMP_LEVEL) {
         forward_strip<C, true, WEIGHED, RecurrentAlpha>(nearby, n, at, left, top, channels, weights);
@@ -76,7 +79,7 @@ void write_pixels(const ForwardPixels<C>& pixels, const View& view, const Block&
     });
 }
 
-template <int C>
+template <int C, typename Drawn>
 void forward_block(const Shown& shown, const View& view, const Block& block, const Pass& pass, const Images& images,
                    float* weights) {
     Nearby nearby;
@@ -85,24 +88,31 @@ void forward_block(const Shown& shown, const View& view, const Block& block, con
     clear_pixels<C>(pixels, view, block, pass);
     if (weights) {
         std::fill_n(weights, block.length * WEIGHTS, 0.0f);
-        walk_list<C>(shown, block, pass, pixels, nearby, [&](int column, size_t from, int n) {
-            forward_column<C, true>(pixels, nearby, column, n, left, top, pass.channels, weights + from * WEIGHTS);
+        walk_list<C, Drawn::RECURS>(shown, block, pass, pixels, nearby, [&](int column, size_t from, int n) {
+            forward_column<C, true, Drawn>(pixels, nearby, column, n, left, top, pass.channels, weights + from * WEIGHTS);
         });
     } else {
-        walk_list<C>(shown, block, pass, pixels, nearby, [&](int column, size_t, int n) {
-            forward_column<C, false>(pixels, nearby, column, n, left, top, pass.channels, nullptr);
+        walk_list<C, Drawn::RECURS>(shown, block, pass, pixels, nearby, [&](int column, size_t, int n) {
+            forward_column<C, false, Drawn>(pixels, nearby, column, n, left, top, pass.channels, nullptr);
         });
     }
     write_pixels<C>(pixels, view, block, pass, images);
 }
 
-void forward_plane(const Shown& shown, const View& view, const Block& block, const Pass& pass, const Images& images,
+template <typename Drawn>
+void forward_drawn(const Shown& shown, const View& view, const Block& block, const Pass& pass, const Images& images,
                    float* weights) {
     switch (pass.channels) {
-        case 3: return forward_block<3>(shown, view, block, pass, images, weights);
-        case 4: return forward_block<4>(shown, view, block, pass, images, weights);
-        default: return forward_block<0>(shown, view, block, pass, images, weights);
+        case 3: return forward_block<3, Drawn>(shown, view, block, pass, images, weights);
+        case 4: return forward_block<4, Drawn>(shown, view, block, pass, images, weights);
+        default: return forward_block<0, Drawn>(shown, view, block, pass, images, weights);
     }
+}
+
+void forward_plane(const Shown& shown, const View& view, const Block& block, const Pass& pass, const Images& images,
+                   float* weights) {
+    const bool is_gaussian = view.formula == Formula::GAUSSIAN;
+    (is_gaussian ? forward_drawn<Gaussian> : forward_drawn<Exponential<false>>)(shown, view, block, pass, images, weights);
 }
 
 }  // namespace

@@ -50,8 +50,8 @@ struct Nearby {
 
     Nearby() { splats.allocate(CHUNK); }
 
-    // C: channels of the pass if known. `left` entries of the list follow, which are prefetched.
-    template <int C>
+    // C: channels of the pass if known. RECURS: whether α has a recurrence. `left` entries of the list follow, which are prefetched.
+    template <int C, bool RECURS>
     void take(const Shown& shown, const int32_t* list, int count, size_t left, const Pass& pass) {
         const int channels = C ? C : pass.channels;
         const auto arrays = splats.arrays();
@@ -70,7 +70,7 @@ struct Nearby {
             for (int part = 0; part < RECORD; part += LANES) turn(fields + part);
             for (size_t j = 0; j < arrays.size(); ++j) store(arrays[j] + i, fields[j]);
             const vfloat curvature = 1.0f / fields[FLATNESS];
-            const vint path = path_of(curvature);
+            const vint path = RECURS ? path_of(curvature) : spread_whole(DIRECT);
             const vint is_recurrent = path == spread_whole(RECURRENCE);
             const vint longest = choose(is_recurrent, rows_between_restarts(curvature), spread_whole(BLOCK_HEIGHT));
             std::memcpy(&splats.path[i], &path, sizeof path);
@@ -85,7 +85,7 @@ struct Nearby {
     // Finds the strips of a column of pixels, near to far, and calls use() with some of them at a time in `strips`. `left` and `top`
     // are the centre of the column's first pixel. Bits of `open` are cells that are not opaque. use() returns these anew, and 0 ends
     // the search; the function returns them as they are then.
-    template <typename Use>
+    template <bool RECURS, typename Use>
     uint32_t each_strip(float left, float top, int height, uint32_t open, Use use) {
         const int count = find_seen(left, top, height);
         for (int k = 0; k < count; ++k) {
@@ -106,10 +106,10 @@ struct Nearby {
             add();
             while (row < end) add();
             if (length < STRIPS) continue;
-            open = finish(left, top, use);
+            open = finish<RECURS>(left, top, use);
             if (!open) return 0;
         }
-        return length ? finish(left, top, use) : open;
+        return length ? finish<RECURS>(left, top, use) : open;
     }
 
   private:
@@ -134,9 +134,9 @@ struct Nearby {
     }
 
     // Starts the strips together: several exponentials are under way at once, and none waits for the end of a walk.
-    template <typename Use>
+    template <bool RECURS, typename Use>
     uint32_t finish(float left, float top, Use use) {
-        for (int n = 0; n < length; ++n) {
+        for (int n = 0; RECURS && n < length; ++n) {
             const int i = strips[n].splat;
             columns[n] = column_at(splats, i, lane_distances(splats, i, left), top - splats.y[i] + strips[n].first);
         }

@@ -61,8 +61,8 @@ inline Color<C> spread_colors(const float* colors, int channels) {
 }
 
 // Calls blend(column, place in the list of the splats at hand, number of a strip) for the strips of a block's splats, near to far
-// in each column, until all is opaque.
-template <int C, int OTHERS, typename Blend>
+// in each column, until all is opaque. RECURS: whether α has a recurrence.
+template <int C, bool RECURS, int OTHERS, typename Blend>
 void walk_list(const Shown& shown, const Block& block, const Pass& pass, const Pixels<C, OTHERS>& pixels, Nearby& nearby,
                Blend blend) {
     uint32_t open[COLUMNS];
@@ -72,10 +72,10 @@ void walk_list(const Shown& shown, const Block& block, const Pass& pass, const P
     for (size_t from = 0; from < block.length && std::any_of(open, open + columns, [](uint32_t cells) { return cells != 0; });
          from += CHUNK) {
         const size_t left = block.length - from;
-        nearby.take<C>(shown, block.list + from, static_cast<int>(std::min<size_t>(CHUNK, left)), left, pass);
+        nearby.take<C, RECURS>(shown, block.list + from, static_cast<int>(std::min<size_t>(CHUNK, left)), left, pass);
         for (int column = 0; column < columns; ++column) {
             if (!open[column]) continue;
-            open[column] = nearby.each_strip(block.left + column * LANES + 0.5f, block.top + 0.5f, block.height, open[column], [&] {
+            open[column] = nearby.each_strip<RECURS>(block.left + column * LANES + 0.5f, block.top + 0.5f, block.height, open[column], [&] {
                 for (int n = 0; n < nearby.length; ++n) {
                     blend(column, from, n);
                     unseen[column] += nearby.strips[n].last - nearby.strips[n].first;

@@ -15,6 +15,8 @@ namespace {
 
 static_assert(RECORD % LANES == 0, "a record is whole vectors");
 
+constexpr float LARGEST_REACH = 60.0f;  // log₂ of the largest square of a distance, in standard deviations, at which a splat is seen
+
 // LANES Gaussians by their places in the set.
 struct Places {
     int32_t id[LANES];
@@ -151,8 +153,8 @@ void project_plane(const Source& source, const View& view, const Shown& shown, i
         if (!visible) continue;
         const Vector<vfloat> scales = places.vector(source.scales);
         const Quaternion<vfloat> q = places.quaternion(source.quaternions);
-        const vint odd = (smaller(smaller(scales.x, scales.y), scales.z) < 0.0f) | (opacity > 1.0f) |
-                         (q.w * q.w + q.x * q.x + q.y * q.y + q.z * q.z == 0.0f);
+        vint odd = (smaller(smaller(scales.x, scales.y), scales.z) < 0.0f) | (opacity > 1.0f) |
+                   (q.w * q.w + q.x * q.x + q.y * q.y + q.z * q.z == 0.0f);
         const Placed<vfloat> placed(point, scales, q, pose, view.lens);
         const Conic<vfloat> conic(placed.m1, placed.m2, view.lens.eps2d);
         const vfloat xx = conic.xx + conic.eps2d, yy = conic.yy + conic.eps2d, xy = conic.xy;
@@ -163,10 +165,18 @@ void project_plane(const Source& source, const View& view, const Shown& shown, i
             visible &= lane_bits(!(seen < ALPHA_MIN));
             if (!visible) continue;
         }
-        const vfloat level = log2_of(seen), reach = level - static_cast<float>(std::log2(ALPHA_MIN)) + CULL_SLACK;
+        const vfloat level = log2_of(seen);
+        vfloat reach = level - static_cast<float>(std::log2(ALPHA_MIN)) + CULL_SLACK, bend = zero;
+        if (view.formula == Formula::EXPONENTIAL) {
+            const vfloat exponent = places.load(source.shapes, 1, 0);
+            bend = 0.5f * exponent - 1.0f;
+            odd |= !(exponent > 0.0f);
+            reach = HALF * exp2_in_range(smaller(larger(2.0f / exponent * log2_of(reach / HALF), spread(-126.0f)),
+                                                  spread(LARGEST_REACH)));
+        }
         const vfloat extent_x = root(reach / HALF * xx), extent_y = root(reach / HALF * yy);
         const vfloat x = placed.mean_x(view.lens), y = placed.mean_y(view.lens);
-        const vint finite = (x + y + u + v + curvature + extent_x + extent_y + conic.determinant) * 0.0f == 0.0f;
+        const vint finite = (x + y + u + v + curvature + extent_x + extent_y + conic.determinant + bend) * 0.0f == 0.0f;
         const unsigned known = lane_bits(finite);
         not_finite += __builtin_popcount(visible & ~known);
         const Span across(x, extent_x, view.width), down(y, extent_y, view.height);
@@ -178,6 +188,7 @@ void project_plane(const Source& source, const View& view, const Shown& shown, i
         fields[LEVEL] = level, fields[REACH] = reach, fields[EXTENT_X] = extent_x, fields[EXTENT_Y] = extent_y;
         fields[SLOPE_X] = xy / xx, fields[PEAK] = xy / yy * extent_y;
         fields[STEP] = exp2_less_1_in_range(larger(-2.0f * curvature, spread(-126.0f)));
+        if (view.formula == Formula::EXPONENTIAL) fields[BEND] = bend;
         fields[NARROWING] = HALF / xx, fields[FLATNESS] = 1.0f / curvature;
         fields[DEPTH] = point.z, fields[RADIUS] = larger(extent_x, extent_y) + zero;
         write_record(shown, places, visible, fields);
@@ -288,12 +299,12 @@ struct CameraSums {
 };
 
 // The gradients of the Gaussians [first, last), which the first view does not see.
-void clear_gradients(const Source& source, const SourceGradients& out, size_t first, size_t last) {
+void clear_gradients(const Source& source, const SourceGradients& out, size_t numbers, size_t first, size_t last) {
     const auto clear = [&](float* from, size_t width) {
         if (from) std::fill(from + first * width, from + last * width, 0.0f);
     };
     clear(out.means, 3), clear(out.scales, 3), clear(out.quaternions, 4), clear(out.opacities, 1);
-    clear(out.colors, source.features), clear(out.sh, 3 * (source.degree + 1) * (source.degree + 1));
+    clear(out.shapes, numbers), clear(out.colors, source.features), clear(out.sh, 3 * (source.degree + 1) * (source.degree + 1));
 }
 
 template <bool FRESH>
@@ -301,6 +312,7 @@ void project_some_backward(const Source& source, const View& view, const Shown& 
                            const float* sums, int width, bool absolute, const SourceGradients& out, double* camera) {
     const Pose pose(view.matrix);
     const vfloat zero = spread(0.0f);
+    const int numbers = numbers_of(view.formula);
     CameraSums of_camera;
     for (int i = 0; i < length; i += LANES) {
         Places places;
@@ -340,10 +352,9 @@ void project_some_backward(const Source& source, const View& view, const Shown& 
             put<FRESH>(quaternion_out[2], by_quaternion.y[lane]), put<FRESH>(quaternion_out[3], by_quaternion.z[lane]);
             put<FRESH>(out.opacities[id], by_opacity[lane]);
             if (out.means2d) out.means2d[2 * id] = by_x[lane], out.means2d[2 * id + 1] = by_y[lane];
-            if (absolute) {
-                out.absolute[2 * id] = sums[id * width + MOMENTS + shown.channels];
-                out.absolute[2 * id + 1] = sums[id * width + MOMENTS + shown.channels + 1];
-            }
+            const float* last = sums + id * width + MOMENTS + shown.channels;
+            for (int number = 0; number < numbers; ++number) put<FRESH>(out.shapes[id * numbers + number], *last++);
+            if (absolute) out.absolute[2 * id] = last[0], out.absolute[2 * id + 1] = last[1];
         }
         if (camera) {
             vint lanes;
@@ -359,12 +370,13 @@ void project_scene_backward(const Source& source, const View& view, const Shown&
                             double* camera) {
     if (!unseen.is_first_view)
         return project_some_backward<false>(source, view, shown, ids, length, sums, width, absolute, out, camera);
+    const size_t numbers = numbers_of(view.formula);
     int32_t next = unseen.first;
     for (int i = 0; i < length; ++i) {
-        if (ids[i] > next) clear_gradients(source, out, next, ids[i]);
+        if (ids[i] > next) clear_gradients(source, out, numbers, next, ids[i]);
         next = ids[i] + 1;
     }
-    if (unseen.last > next) clear_gradients(source, out, next, unseen.last);
+    if (unseen.last > next) clear_gradients(source, out, numbers, next, unseen.last);
     project_some_backward<true>(source, view, shown, ids, length, sums, width, absolute, out, camera);
 }
 

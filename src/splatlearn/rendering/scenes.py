@@ -19,7 +19,7 @@ from splatlearn.core.cameras.camera import INTRINSICS
 from splatlearn.core.cameras.pixel_grid import WHOLE_PICTURE, PixelGrid
 from splatlearn.core.checks import check_finite, check_gaussians
 from splatlearn.core.errors import InputError
-from splatlearn.core.gaussians import Gaussians
+from splatlearn.core.gaussians import GAUSSIAN, Gaussians
 from splatlearn.core.operation import is_transformed
 from splatlearn.rendering.backends.scene_views import SceneLens
 from splatlearn.rendering.choice import BACKENDS, COMPILED
@@ -63,6 +63,7 @@ def scene_backend(gaussians: Gaussians, camera: Camera, backend: str = "auto", f
         and all(each.dtype == torch.float32 for each in tensors)
         and camera.model in chosen.scene.MODELS
         and filter in chosen.scene.DRAWN.get(gaussians.primitive, ())
+        and (gaussians.primitive == GAUSSIAN or not camera.projection.is_spherical)
         and (camera.viewmats.device.type == "cpu" or camera.viewmats.device == gaussians.means.device)
         and not any(each.requires_grad for each in intrinsics)
         and not is_transformed(*tensors, camera.viewmats)

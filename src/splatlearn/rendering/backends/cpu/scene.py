@@ -15,11 +15,8 @@ from splatlearn.rendering.formula import EPS2D
 
 MODELS = (*project.MODELS, "panorama")
 """The camera models that the kernels of scenes know, by name."""
-DRAWN = project.DRAWN
-"""The filters that the kernels of scenes know, by the name of the primitive."""
-
-KERNEL_TENSORS = 6
-"""Tensors of `SceneInputs` that the kernels take, the first ones."""
+DRAWN = {**project.DRAWN, "ges": ("point", "mip")}
+"""The filters that the kernels of scenes know, by the name of the primitive; panoramas are of Gaussians alone."""
 
 
 def empty_like(tensor: Tensor) -> Tensor:
@@ -33,7 +30,7 @@ def empty_like(tensor: Tensor) -> Tensor:
 def forward(inputs: SceneInputs, view: SceneView, outputs: tuple[Tensor, Tensor], weights: Tensor | None) -> Any:
     """Fill the outputs and weights of a view, and return its state (see `scene_views`)."""
     return kernels().scene_forward(
-        *_arrays(*inputs.tensors()[:KERNEL_TENSORS]),
+        *_arrays(*inputs.tensors()),
         *_arguments(view),
         *_arrays(*outputs, weights),
         torch.get_num_threads(),
@@ -59,10 +56,10 @@ def backward(
     """Write the gradients of a view to `results`, from the outputs of `forward` and their gradients."""
     kernels().scene_backward(
         state,
-        *_arrays(*inputs.tensors()[:KERNEL_TENSORS]),
+        *_arrays(*inputs.tensors()),
         *_arguments(view),
         *_arrays(*outputs, *gradients),
-        *_arrays(*results.gaussians.tensors()[:KERNEL_TENSORS]),
+        *_arrays(*results.gaussians.tensors()),
         *_arrays(results.background, results.camera, results.means2d, results.absolute),
         is_first_view,
         torch.get_num_threads(),
@@ -82,4 +79,5 @@ def _arguments(view: SceneView) -> list[Any]:
         numbers = [*numbers, lens.eps2d, 1.0]
     elif lens.eps2d != EPS2D:
         numbers = [*numbers, lens.eps2d]
-    return [matrix, origin, lens.model, numbers, lens.far, lens.is_parallel, view.has_depth, background]
+    shown = lens.far, lens.is_parallel, view.has_depth
+    return [matrix, origin, lens.model, numbers, *shown, lens.primitive, background]
