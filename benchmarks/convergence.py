@@ -6,7 +6,9 @@
 The arms are those of `ARMS`. With equal "pixels" an arm makes as many steps as render the pixels of the first arm, with
 equal "steps" as many as that, divided by the photographs of a step. Where that takes another time by more than a
 twentieth, "seconds" runs it once more with as many steps as take that time: of its steps, or with `--clock cpu` of the
-processor in the whole run, for machines that do other work too.
+processor in the whole run, for machines that do other work too. Times are those of the first seed, and the others make
+the same numbers of steps: a picture's quality after a number of steps depends on no clock, so that the first seed needs
+an idle machine, and the others do not.
 Each run is a process of its own, and is stored as soon as it is done: the same command goes on with what is missing,
 and begins nothing after `--minutes`. `benchmarks.convergence_page` writes the tables of
 `docs/experiments/convergence.md`.
@@ -95,7 +97,7 @@ class Options:
     arms: tuple[str, ...] = FIRST
     """Names of arms; the first is the one that the others are compared with."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """Runs of each arm."""
+    """Runs of each arm; those of the first one are timed."""
     steps: int | None = None
     """Steps of the first arm. Default: those of its preset."""
     minutes: float = 35.0
@@ -139,7 +141,7 @@ def _add(content: dict[str, Any], options: Options, capture: str, arm: Arm, seed
     runs: list[dict[str, Any]] = content["runs"]
     here = Path(capture).name
 
-    def found(name: str, *kinds: Budget) -> dict[str, Any] | None:
+    def found(name: str, seed: int, *kinds: Budget) -> dict[str, Any] | None:
         wanted = [(here, name, seed, kind, whole) for kind in kinds]
         return next((each for each in runs if tuple(each[key] for key in KEYS) in wanted), None)
 
@@ -148,11 +150,12 @@ def _add(content: dict[str, Any], options: Options, capture: str, arm: Arm, seed
     else:
         steps = equal_steps(arm, base, whole)
     if budget == "seconds":
-        first, own = found(base.name, "pixels", "steps"), found(arm.name, "pixels", "steps")
+        timed = options.seeds[0]
+        first, own = (found(each.name, timed, "pixels", "steps") for each in (base, arm))
         if first is None or own is None or abs(own["clock_seconds"] / first["clock_seconds"] - 1) <= NEAR:
             return
         steps = max(1, round(own["steps"] * first["clock_seconds"] / own["clock_seconds"]))
-    if found(arm.name, budget) is not None:
+    if found(arm.name, seed, budget) is not None:
         return
     # Scores on the way would count in the time of the processor.
     quiet = {"evaluate_every": steps} if options.clock == "cpu" else {}
