@@ -67,6 +67,8 @@ ARMS = {
         Arm("views-2-rates", "2 photographs a step, rates × √2", _views(2, 2**0.5)),
         Arm("views-4-rates", "4 photographs a step, rates × 2", _views(4, 2.0)),
         Arm("stride-2", "every second pixel each way", {"stride": 2}),
+        Arm("settle", "rates fall in the last tenth", {"settle": 0.1}),
+        Arm("settle-long", "rates fall in the last third", {"settle": 0.33}),
         Arm("budget-early", "budget of Gaussians, exponent −1", {"budget_exponent": -1.0}),
         Arm("budget-log", "budget of Gaussians, exponent 0", {"budget_exponent": 0.0}),
         Arm("budget-even", "budget of Gaussians, exponent 1", {"budget_exponent": 1.0}),
@@ -173,8 +175,8 @@ KEYS = ("capture", "arm", "seed", "budget", "of_steps")
 
 def _stored(options: Options) -> dict[str, Any]:
     """What is in the file, or a new content; raises ValueError for runs under another clock."""
+    arms = {name: arm.said for name, arm in ARMS.items()}
     if not options.json_file.exists():
-        arms = {name: arm.said for name, arm in ARMS.items()}
         return {"environment": environment(), "clock": options.clock, "base": options.arms[0], "said": arms, "runs": []}
     content = json.loads(options.json_file.read_text(encoding="utf-8"))
     for name, value in (("clock", options.clock), ("base", options.arms[0])):
@@ -182,7 +184,7 @@ def _stored(options: Options) -> dict[str, Any]:
             raise ValueError(
                 f"{name}: expected {content[name]} as in {options.json_file}, got {value}; take another file"
             )
-    return content
+    return {**content, "said": content["said"] | arms}
 
 
 def shown(content: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.geometry.harmonics import C0
 from splatlearn.fitting.scene_parameters import scene_gaussians, scene_parameters
-from splatlearn.fitting.scene_schedule import SceneRates
+from splatlearn.fitting.scene_schedule import SceneRates, SceneSchedule
 from splatlearn.rendering import render
 
 
@@ -99,6 +99,22 @@ def test_rates_are_those_of_3dgs() -> None:
     assert rates.position_at(30_000, 30_000, 1.0) == pytest.approx(1.6e-6)
     assert rates.position_at(90_000, 30_000, 1.0) == pytest.approx(1.6e-6)
     assert rates.position_at(1, 30_000, 1.0) == pytest.approx(1.6e-4 * 0.01 ** (1 / 30_000))
+
+
+def test_rates_settle_at_the_end(generator: torch.Generator) -> None:
+    parameters = scene_parameters(random_sh(generator, 2, (), 5))
+    settling, plain = (SceneSchedule(steps=200, settle=share) for share in (0.25, 0.0))
+
+    def shares(number: int) -> dict[str, float]:
+        """Each rate beside that of a fit that does not settle; the same for all coefficients."""
+        found, usual = (each.rates_at(number, 2.0, parameters) for each in (settling, plain))
+        both = {name: torch.as_tensor(found[name]) / torch.as_tensor(rate) for name, rate in usual.items()}
+        assert all(float(each.std(correction=0)) < 1e-12 for each in both.values())
+        return {name: float(each.mean()) for name, each in both.items()}
+
+    assert set(shares(150).values()) == {1.0}
+    for number, share in ((175, 0.55), (200, 0.1), (500, 0.1)):
+        assert shares(number) == pytest.approx({name: 1.0 if name == "means" else share for name in parameters})
 
 
 def test_colors_move_as_far_as_harmonics_of_degree_0_take_them() -> None:

@@ -191,13 +191,12 @@ class SceneFit:
             return StepResult(found.loss, Edits(), removed, skipped=True, terms=found.terms)
         if self.robust is not None:
             self.robust.commit()
-        rates = schedule.rates
-        self.optimizer.rates = rates.at(number, schedule.steps, self.extent, self.optimizer.parameters)
+        self.optimizer.rates = schedule.rates_at(number, self.extent, self.optimizer.parameters)
         self.optimizer.step()
         models.move(seen, schedule.steps)
         if self.sky is not None:
             self.sky.move()
-        position_rate = rates.position_at(number, schedule.steps, self.extent)
+        position_rate = schedule.rates.position_at(number, schedule.steps, self.extent)
         draws = Draws(schedule.seed, number)
         done = Step(number, self.extent, position_rate, draws, tuple(found.seen), found.loss)
         edits = self.strategy.after_step(self.optimizer, done)
@@ -311,7 +310,7 @@ class SceneFit:
 
     def _adam(self, parameters: dict[str, Tensor]) -> GaussianAdam:
         schedule = self.schedule
-        rates = schedule.rates.at(1, schedule.steps, self.extent, parameters)
+        rates = schedule.rates_at(1, self.extent, parameters)
         return GaussianAdam(parameters, rates, selective=schedule.selective)
 
     def _raise_degree(self, number: int) -> None:

@@ -1,4 +1,4 @@
-"""Options of a reconstruction: views and pixels of a step, and the number of Gaussians over the steps."""
+"""Options of a reconstruction: views, pixels and rates of a step, and the number of Gaussians over the steps."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from splatlearn.runs.recipe import check_range
 
 @dataclass(frozen=True)
 class PaceOptions:
-    """Views and pixels of a step, and the number of Gaussians over the steps."""
+    """Views, pixels and rates of a step, and the number of Gaussians over the steps."""
 
     views_per_step: int = 1
     """Number of photographs in each step, whose gradients are averaged; a step takes as much longer."""
     stride: int = 1
     """After the coarse steps, render every n-th pixel in each direction, from another one in each step: n² times fewer
     pixels, each as in the whole photograph."""
+    settle: float = 0.0
+    """Share of the steps, at the end, in which all learning rates but those of positions fall to a tenth."""
     budget_exponent: float | None = None
     """Let the number of Gaussians follow Turbo-GS's curve with this exponent up to --max-gaussians: below 1 early, at 1
     evenly, above 1 late. For the strategies default and absgrad. Default: add those whose gradients are large."""
@@ -33,7 +35,8 @@ class PaceOptions:
         """Raise InputError naming the first option outside of its range."""
         check_range("a number above 0", lambda value: value > 0, views_per_step=self.views_per_step, stride=self.stride)
         check_range("a number from -10 to 10", lambda value: -10 <= value <= 10, budget_exponent=self.budget_exponent)
-        check_range("a number from 0 to 1", lambda value: 0 <= value <= 1, color_growth=self.color_growth)
+        shares = {"color_growth": self.color_growth, "settle": self.settle}
+        check_range("a number from 0 to 1", lambda value: 0 <= value <= 1, **shares)
         check_range("a number from 0, below 1", lambda value: 0 <= value < 1, prune=self.prune)
         if self.budget_adapts and self.budget_exponent is None:
             raise InputError("budget_adapts: expected a budget_exponent that it changes, got none")

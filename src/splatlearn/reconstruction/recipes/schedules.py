@@ -44,6 +44,7 @@ def schedule_of(recipe: SceneRecipe) -> SceneSchedule:
     return SceneSchedule(
         steps=steps,
         rates=rates,
+        settle=recipe.pace.settle,
         degree=scene.degree,
         degree_every=1_000 if recipe.preset == "paper" else max(1, min(1_000, round(DEGREES * steps))),
         ssim_weight=scene.ssim_weight,
