@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -30,11 +30,13 @@ class PriorMap:
     - `values` [H, W]: of the photograph's size; 0 or less where it has no depth.
     - `kind`: "inverse" for inverse depths (disparities), which most networks give, "depth" for depths.
     - `confidence` [H, W]: at least 0; None: all count alike.
+    - `is_scaled`: whether the depths are those of the camera's world already, with neither scale nor shift to find.
     """
 
     values: Float[Tensor, "H W"]
     kind: PriorKind = "inverse"
     confidence: Float[Tensor, "H W"] | None = None
+    is_scaled: bool = False
 
 
 @runtime_checkable
@@ -63,25 +65,58 @@ class FolderPrior:
 
     def __call__(self, photo: Photo) -> PriorMap | None:
         """Return the map of a photograph, None where the folder has none."""
-        name = PurePosixPath(photo.name)
+        if (path := self.path_of(photo.name)) is None:
+            return None
+        size = (photo.camera.width, photo.camera.height)
+        values = decode_depth(path.read_bytes(), f"the depth map {path.name}", 1.0, size, size)
+        return PriorMap(torch.from_numpy(values), self.kind)
+
+    def path_of(self, name: str) -> Path | None:
+        """Return the file of a photograph of this name, None where the folder has none."""
+        called = PurePosixPath(name)
         for ending in ENDINGS:
-            for path in (self.folder / name.with_suffix(ending), self.folder / f"{name.stem}{ending}"):
+            for path in (self.folder / called.with_suffix(ending), self.folder / f"{called.stem}{ending}"):
                 if path.is_file():
-                    size = (photo.camera.width, photo.camera.height)
-                    values = decode_depth(path.read_bytes(), f"the depth map {path.name}", 1.0, size, size)
-                    return PriorMap(torch.from_numpy(values), self.kind)
+                    return path
         return None
 
 
-def aligned(prior: PriorMap, known: DepthTargets) -> DepthTargets | None:
-    """Return a prior as depths of the capture's scale, or None where too little is known to find it.
+class Alignment(NamedTuple):
+    """The line from the values of a prior to inverse depths, or to depths, of the camera's world."""
+
+    scale: float = 1.0
+    shift: float = 0.0
+
+    def depths(self, prior: PriorMap) -> DepthTargets:
+        """Return the depths of a prior; values that would be negative or infinite have none."""
+        values = self.scale * prior.values.double() + self.shift
+        usable = (prior.values > 0) & (values > 1e-9)
+        depth = torch.where(usable, 1.0 / values.clamp_min(1e-9) if prior.kind == "inverse" else values, 0.0).float()
+        return DepthTargets(depth[None], None if prior.confidence is None else prior.confidence[None].float())
+
+
+def aligned(prior: PriorMap, known: DepthTargets | None) -> DepthTargets | None:
+    """Return a prior as depths of the camera's world, or None where too little is known to find its scale.
 
     - `known`: depths of this view alone, such as those of triangulated points.
 
-    Inverse depths (or depths, as the prior is) are fitted by a scale above 0 and a shift: least squares whose weights
-    follow the residuals, so that single wrong points do not pull (Huber 1964). Weights of the result are confidences.
-    Values whose depth would be negative or infinite have none.
+    See `alignment_of`. Weights of the result are confidences. Values whose depth would be negative or infinite have
+    none.
     """
+    found = alignment_of(prior, known)
+    return None if found is None else found.depths(prior)
+
+
+def alignment_of(prior: PriorMap, known: DepthTargets | None) -> Alignment | None:
+    """Return the scale and the shift of a prior, or None where too little is known of them.
+
+    Inverse depths (or depths, as the prior is) are fitted by a scale above 0 and a shift: least squares whose weights
+    follow the residuals, so that single wrong points do not pull (Huber 1964).
+    """
+    if prior.is_scaled:
+        return Alignment()
+    if known is None:
+        return None
     height, width = prior.values.shape
     places = known.known((height, width))
     here = prior.values[places.rows, places.columns].double()
@@ -90,14 +125,8 @@ def aligned(prior: PriorMap, known: DepthTargets) -> DepthTargets | None:
         return None
     x, weights = here[counts], places.weights[counts].double()
     depths = places.depths[counts].double()
-    y = 1.0 / depths if prior.kind == "inverse" else depths
-    scale, shift = _line(x, y, weights)
-    if not scale > 0:
-        return None
-    values = scale * prior.values.double() + shift
-    usable = (prior.values > 0) & (values > 1e-9)
-    depth = torch.where(usable, 1.0 / values.clamp_min(1e-9) if prior.kind == "inverse" else values, 0.0).float()
-    return DepthTargets(depth[None], None if prior.confidence is None else prior.confidence[None].float())
+    found = Alignment(*_line(x, 1.0 / depths if prior.kind == "inverse" else depths, weights))
+    return found if found.scale > 0 else None
 
 
 def _line(x: Tensor, y: Tensor, weights: Tensor) -> tuple[float, float]:

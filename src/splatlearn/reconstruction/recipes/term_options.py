@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-from splatlearn.runs.recipe import check_range
+from splatlearn.core.errors import InputError
+from splatlearn.runs.recipe import check_choices, check_range
+
+SWEEP = "sweep"
+"""The prior that needs no files."""
+MapKind = Literal["inverse", "depth"]
 
 
 @dataclass(frozen=True)
@@ -14,6 +20,13 @@ class TermOptions:
     depth_weight: float = 0.0
     """Weight of the difference between rendered inverse depths and those of a depth camera, or else of the capture's
     points; it falls to a tenth over the run. 0.2 suits depth cameras, 0.05 points. 0: no supervision of depth."""
+    depth_prior: str | None = None
+    """Depth maps from elsewhere for --depth-weight: a folder with x.npy or x.png for photographs called x, of any
+    network, or sweep: plane sweeps over the photographs. The maps of a folder are brought to the capture's scale by its
+    points. Default: what the capture knows of depths."""
+    depth_prior_kind: MapKind = "inverse"
+    """Numbers in the files of --depth-prior: inverse depths (disparities), which most networks give, or depths; up to a
+    scale and a shift."""
     smooth_depth: float = 0.0
     """Weight of the total variation of inverse depth, weakened across edges of photographs. For few photographs."""
     distortion: float = 0.0
@@ -38,3 +51,6 @@ class TermOptions:
             depth_weight=self.depth_weight, smooth_depth=self.smooth_depth, distortion=self.distortion,
             entropy=self.entropy,
         )  # fmt: skip
+        check_choices(depth_prior_kind=(self.depth_prior_kind, MapKind))
+        if self.depth_prior is not None and self.depth_weight == 0:
+            raise InputError("depth_prior: expected a depth_weight above 0, with which maps count, got 0; 0.1 is usual")

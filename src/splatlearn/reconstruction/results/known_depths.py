@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Protocol, runtime_checkable
+
 import torch
 
 from splatlearn.captures import Capture, Lens, Photo
 from splatlearn.captures.observations import TrackDepths
 from splatlearn.core.cameras import Camera
 from splatlearn.fitting.terms.targets import DepthPoints, DepthTargets
+
+
+@runtime_checkable
+class Depths(Protocol):
+    """Anything that knows depths of photographs."""
+
+    def of(self, photo: Photo) -> DepthTargets | None:
+        """Return the known depths of a photograph, as targets of a step with this view alone, or None."""
+        ...
 
 
 class KnownDepths:

@@ -44,6 +44,7 @@ from splatlearn.reconstruction.running import messages
 from splatlearn.reconstruction.running.checkpoint import SceneProgress, frame_of, newest_scene, read_scene, save_scene
 from splatlearn.reconstruction.running.cleaning import remove_floaters, removes_floaters_after
 from splatlearn.reconstruction.running.combinations import check_combinations
+from splatlearn.reconstruction.running.depth_prior import supervising_depths
 from splatlearn.reconstruction.running.photos import identity_of, open_photographs, smoothing_of
 from splatlearn.reconstruction.running.planes import MOST_VIEWS
 from splatlearn.reconstruction.running.planning import expected_cost, fitting_cap, steps_in
@@ -105,7 +106,8 @@ class _Reconstruction:
         check_combinations(resolved, self.training, self.device)
         if progress is None:
             if resolved.scene.start == "planes" and resolved.scene.start_from is None:
-                note(messages.sweeping(min(MOST_VIEWS, len(self.training))))
+                chosen = min(MOST_VIEWS, len(self.training))
+                note(messages.sweeping(chosen, "find first points (--start planes)"))
             cap = fitting_cap(resolved.scene.max_gaussians, resolved.scene.degree, self.training)
             start, self.origin = first_gaussians(resolved, capture, self.training, cap)
             progress = SceneProgress(0, start.count, cap, frame_of(capture.to_unit))
@@ -128,10 +130,8 @@ class _Reconstruction:
         self.recipe, self.progress, self.started_at = resolved, progress, progress.step
         self.seconds_before = progress.seconds
         depths = KnownDepths(capture)
-        is_supervised = resolved.terms.depth_weight > 0
-        self.views = StepViews(
-            self.training, resolved.run.seed, self._still_unreadable(), depths if is_supervised else None
-        )
+        supervising = supervising_depths(resolved, depths, self.training)
+        self.views = StepViews(self.training, resolved.run.seed, self._still_unreadable(), supervising)
         stack.callback(self.views.close)
         chosen = self.held_out if len(self.held_out) else self.training
         self.evaluator = Evaluator(chosen, shown_background(resolved, capture), depths, self._say_unreadable)

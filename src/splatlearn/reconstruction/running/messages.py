@@ -72,11 +72,9 @@ def cleaned(step: int, count: int) -> str:
     return f"step {step}: {'1 floater was' if count == 1 else f'{count:,} floaters were'} removed"
 
 
-def sweeping(views: int) -> str:
-    """What --start planes does before the first step."""
-    return (
-        f"comparing {views} photographs on many planes to find first points (--start planes): seconds for each of them"
-    )
+def sweeping(views: int, purpose: str) -> str:
+    """What a plane sweep does before the first step, such as to "find first points (--start planes)"."""
+    return f"comparing {views} photographs on many planes to {purpose}: seconds for each of them"
 
 
 def found(findings: Mapping[str, Mapping[str, float]]) -> Iterator[str]:

@@ -5,17 +5,23 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from splatlearn.captures import Capture, Photographs
+from splatlearn.captures import Capture, Photographs, View
 from splatlearn.captures.photographs import Photo
 from splatlearn.core.cameras import Camera
+from splatlearn.core.errors import InputError
 from splatlearn.core.memory import available_memory
+from splatlearn.fitting.priors.prior import FolderPrior
 from splatlearn.fitting.smoothing import Smoothing
 from splatlearn.reconstruction.recipes.recipe import SceneRecipe
+from splatlearn.reconstruction.recipes.term_options import SWEEP
 from splatlearn.runs.data_identity import DataIdentity
 
 GIGABYTE = 1_000_000_000
@@ -34,13 +40,34 @@ def open_photographs(
     room = available_memory() // PHOTO_SHARE if given is None else round(given * GIGABYTE)
     fitted = round(room * len(capture.training) / (len(capture.training) + len(capture.held_out)))
 
-    def opened(indices: tuple[int, ...], budget: int, depth: bool) -> Photographs:
-        views = [capture.views[index] for index in indices]
+    def opened(views: list[View], budget: int, depth: bool) -> Photographs:
         made = Photographs(views, recipe.capture.max_size, budget, frame=capture.to_unit, depth=depth)
         return stack.enter_context(made)
 
-    training = opened(capture.training, fitted, recipe.terms.depth_weight > 0)
-    return training, opened(capture.held_out, room - fitted, True)
+    fitted_views, scored_views = (
+        [capture.views[index] for index in indices] for indices in (capture.training, capture.held_out)
+    )
+    training = opened(with_prior_maps(recipe, fitted_views), fitted, recipe.terms.depth_weight > 0)
+    return training, opened(scored_views, room - fitted, True)
+
+
+def with_prior_maps(recipe: SceneRecipe, views: Sequence[View]) -> list[View]:
+    """Return views that are read with the depth maps of the recipe's folder in place of their own.
+
+    Raises MissingError for a folder that is not there, and InputError for one with a map of no view.
+    """
+    folder = recipe.terms.depth_prior
+    if folder is None or folder == SWEEP:
+        return [*views]
+    prior = FolderPrior(Path(folder))
+    found = [replace(view, depth_path=prior.path_of(view.name), depth_unit=1.0) for view in views]
+    if all(view.depth_path is None for view in found):
+        wanted = f"{Path(views[0].name).stem}.npy or .png" if views else "x.npy"
+        raise InputError(
+            f"depth_prior: expected depth maps that are called as photographs are, such as {wanted}, got none of "
+            f"{len(views)} in {folder}"
+        )
+    return found
 
 
 def reduced(photo: Photo, most: int) -> tuple[Camera, Float[Tensor, "h w 3"], Float[Tensor, "h w"]]:

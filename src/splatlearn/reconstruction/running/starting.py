@@ -59,7 +59,7 @@ def _found_gaussians(
         return _hull(recipe, photographs, centers, cap)
     if scene.start == "planes":
         assert scene.random_start is not None and scene.start_opacity is not None and scene.start_scale is not None
-        places, colors = swept_points(photographs, _cameras(photographs))
+        places, colors = swept_points(photographs, cameras_of(photographs))
         count = min(cap, scene.random_start)
         options = PointOptions(cap=count, opacity=scene.start_opacity, scale=scene.start_scale, seed=seed)
         made = point_gaussians(places, colors, centers, EXTENT, options).gaussians
@@ -69,7 +69,7 @@ def _found_gaussians(
     if not wants_points:
         assert scene.random_start is not None
         count = min(scene.random_start, cap)
-        made = scattered_gaussians(_cameras(photographs), count, seed, scene.start_opacity, scene.start_scale)
+        made = scattered_gaussians(cameras_of(photographs), count, seed, scene.start_opacity, scene.start_scale)
         return made, f"{count:,} random Gaussians"
     if not len(capture.points):
         raise InputError("start: expected a capture with points, got one without; use --start random")
@@ -87,7 +87,7 @@ def _found_gaussians(
 def _hull(recipe: SceneRecipe, photographs: Photographs, centers: Tensor, cap: int) -> tuple[Gaussians, str]:
     scene = recipe.scene
     assert scene.start_opacity is not None and scene.start_scale is not None
-    hull = hull_points([*silhouettes(photographs)], *scene_cube(_cameras(photographs)))
+    hull = hull_points([*silhouettes(photographs)], *scene_cube(cameras_of(photographs)))
     assert scene.random_start is not None
     count = min(cap, scene.random_start)
     options = PointOptions(cap=count, opacity=scene.start_opacity, scale=scene.start_scale, seed=recipe.run.seed)
@@ -136,7 +136,7 @@ def _from_splats(source: str, capture: Capture, cap: int, seed: int, filter: str
     return found.gaussians, origin + other
 
 
-def _cameras(photographs: Photographs) -> Camera:
+def cameras_of(photographs: Photographs) -> Camera:
     """The cameras of photographs as one batch; they differ in size, which a start does not look at.
 
     A panorama among them makes panoramas of all, which look at no common point.

@@ -18,7 +18,7 @@ from splatlearn.fitting.draws import Draw, Draws
 from splatlearn.fitting.terms.targets import DepthTargets
 from splatlearn.images.errors import UnreadableImage
 from splatlearn.reconstruction.results.evaluator import on_device
-from splatlearn.reconstruction.results.known_depths import KnownDepths
+from splatlearn.reconstruction.results.known_depths import Depths
 from splatlearn.rendering.compositing import Background
 
 DOWNSCALES = (4, 2)
@@ -86,7 +86,7 @@ class StepViews:
         photographs: Photographs,
         seed: int,
         unreadable: dict[str, str] | None = None,
-        depths: KnownDepths | None = None,
+        depths: Depths | None = None,
     ) -> None:
         self.photographs, self.seed, self.depths = photographs, seed, depths
         self.unreadable = dict(unreadable or {})
