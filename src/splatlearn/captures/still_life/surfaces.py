@@ -78,8 +78,8 @@ class Quad:
 
 
 @dataclass(frozen=True)
-class Disc:
-    """A level disc seen from above."""
+class _Round:
+    """A piece around a middle."""
 
     middle: Vector
     radius: float
@@ -88,6 +88,11 @@ class Disc:
     def bound(self) -> tuple[Vector, float]:
         """The middle and the radius of a ball around it."""
         return self.middle, self.radius
+
+
+@dataclass(frozen=True)
+class Disc(_Round):
+    """A level disc seen from above."""
 
     def hit(self, origins: Float[Tensor, "3 N"], directions: Float[Tensor, "3 M"]) -> Hit:
         """Return where rays meet the piece; M is N or 1."""
@@ -151,16 +156,8 @@ class Tube:
 
 
 @dataclass(frozen=True)
-class Ball:
+class Ball(_Round):
     """A ball; the columns of its texture go around it, the rows down."""
-
-    middle: Vector
-    radius: float
-
-    @property
-    def bound(self) -> tuple[Vector, float]:
-        """The middle and the radius of the ball."""
-        return self.middle, self.radius
 
     def hit(self, origins: Float[Tensor, "3 N"], directions: Float[Tensor, "3 M"]) -> Hit:
         """Return where rays meet the piece; M is N or 1."""

@@ -85,7 +85,7 @@ def localise(
     target = target.to(scene.means)[None]
     weights = None if mask is None else mask.to(target)[None]
     start = guess.map(lambda each: each.to(scene.means.device))
-    unit = _typical_depth(scene, start)
+    unit = _typical_depth(scene, start, filter)
     found, best, before = torch.zeros(2, 3, device=scene.means.device), math.inf, math.inf
     for scale in scales:
         search = _Search(scene, *_smaller(start, target, weights, scale), background, unit, filter)
@@ -158,10 +158,10 @@ def _moved(camera: Camera, pose: Float[Tensor, "2 3"], unit: float) -> Float[Ten
 
 
 @torch.no_grad()
-def _typical_depth(scene: Gaussians, camera: Camera) -> float:
+def _typical_depth(scene: Gaussians, camera: Camera, filter: str) -> float:
     """The median depth of what a camera sees; the distance to the scene's middle if it sees nothing."""
     small, _, _ = _smaller(camera, None, None, max(1, max(camera.height, camera.width) // 64))
-    rendering = render(scene, small, "black", check=False)
+    rendering = render(scene, small, "black", check=False, filter=filter)
     assert rendering.depth is not None
     depths = rendering.depth[rendering.alpha > COVERED]
     if not len(depths):
