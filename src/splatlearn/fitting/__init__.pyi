@@ -50,7 +50,6 @@ from .priors.prior import FolderPrior as FolderPrior
 from .priors.prior import PriorMap as PriorMap
 from .priors.prior import aligned as aligned
 from .scene_fit import SceneFit as SceneFit
-from .scene_fit import StepResult as StepResult
 from .scene_schedule import SceneRates as SceneRates
 from .scene_schedule import SceneSchedule as SceneSchedule
 from .skies.sky import Sky as Sky
@@ -74,6 +73,7 @@ from .terms.targets import DepthTargets as DepthTargets
 from .terms.term import Term as Term
 from .terms.term import TermInputs as TermInputs
 from .terms.weight import Weight as Weight
+from .views.step import StepResult as StepResult
 from .views.view_batch import ViewBatch as ViewBatch
 from .views.view_model import SeenViews as SeenViews
 from .views.view_model import ViewModel as ViewModel

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from dataclasses import replace
 
 import torch
-from jaxtyping import Bool, Float, Int64, Shaped
+from jaxtyping import Bool, Int64, Shaped
 from torch import Tensor
 
 from splatlearn.core.cameras import WHOLE_PICTURE, Camera
@@ -27,59 +26,11 @@ from splatlearn.fitting.strategies.strategy import Edits, Seen, Step, Strategy
 from splatlearn.fitting.terms.targets import DepthTargets
 from splatlearn.fitting.terms.term import Term, TermInputs, active, check_terms
 from splatlearn.fitting.views.composition import ViewModels, middle_of_each, spread_background
+from splatlearn.fitting.views.step import Comparison, Descent, StepResult
 from splatlearn.fitting.views.view_batch import ViewBatch
 from splatlearn.fitting.views.view_model import SeenViews, ViewModel
-from splatlearn.rendering import Rendering, render
+from splatlearn.rendering import render
 from splatlearn.rendering.compositing import Background
-
-
-@dataclass(frozen=True)
-class StepResult:
-    """The result of a step.
-
-    - `loss`: of the pictures, before the step, without the terms and the strategy's regularisers.
-    - `edits`: of the strategy.
-    - `removed`: the number of Gaussians that were removed since they were not finite.
-    - `skipped`: whether nothing was moved since the loss, or a term, was not finite.
-    - `terms`: the weighted terms of the loss, by name.
-    """
-
-    loss: float
-    edits: Edits
-    removed: int = 0
-    skipped: bool = False
-    terms: dict[str, float] = field(default_factory=dict)
-
-
-class _Comparison(NamedTuple):
-    """The pictures of a batch beside the photographs, with gradients, and the weighted terms by name."""
-
-    gaussians: Gaussians
-    cameras: Camera
-    rendering: Rendering
-    loss: Float[Tensor, ""]
-    terms: dict[str, Float[Tensor, ""]]
-
-
-@dataclass
-class _Descent:
-    """Loss and terms of a step before anything is moved; the gradients are with the parameters.
-
-    - `loss`: the mean over views; `terms`: the weighted terms, by name.
-    - `is_finite`: whether all of them are.
-    """
-
-    loss: float = 0.0
-    terms: dict[str, float] = field(default_factory=dict)
-    seen: list[Seen] = field(default_factory=list)
-    is_finite: bool = True
-
-    def add(self, loss: Tensor, terms: Mapping[str, Tensor]) -> None:
-        """Add the loss and the terms of a batch of views."""
-        self.loss += float(loss.detach())
-        for name, each in terms.items():
-            self.terms[name] = self.terms.get(name, 0.0) + float(each.detach())
-        self.is_finite &= all(bool(each.isfinite()) for each in (loss, *terms.values()))
 
 
 class SceneFit:
@@ -212,9 +163,9 @@ class SceneFit:
         if has_more and any(batch.grid != WHOLE_PICTURE for batch in batches):
             raise InputError("grid: expected whole pictures in a fit with terms or view models; use a stride of 1")
 
-    def _descend(self, number: int, batches: Sequence[ViewBatch]) -> _Descent:
+    def _descend(self, number: int, batches: Sequence[ViewBatch]) -> Descent:
         """Compare all batches and add their gradients; those of a loss that is not finite are dropped."""
-        found, total = _Descent(), sum(batch.count for batch in batches)
+        found, total = Descent(), sum(batch.count for batch in batches)
         if self.robust is not None:
             self.robust.drop()
         for batch in batches:
@@ -320,7 +271,7 @@ class SceneFit:
         if sh is not None and sh.shape[1] < coefficient_count(degree):
             self.optimizer.widen("sh", coefficient_count(degree))
 
-    def _compare(self, number: int, batch: ViewBatch, seen: SeenViews | None) -> _Comparison:
+    def _compare(self, number: int, batch: ViewBatch, seen: SeenViews | None) -> Comparison:
         gaussians, schedule = self.gaussians(), self.schedule
         terms = active([*self.terms.values()], number)
         needs_depth = any(term.needs_depth for term, _ in terms)
@@ -348,7 +299,7 @@ class SceneFit:
         )  # fmt: skip
         found = ((term.name, term(inputs), weight) for term, weight in terms)
         weighted = {name: weight * each for name, each, weight in found if each is not None}
-        return _Comparison(gaussians, cameras, rendering, loss, weighted)
+        return Comparison(gaussians, cameras, rendering, loss, weighted)
 
     def keep(self, kept: Bool[Tensor, " K"]) -> int:
         """Remove all Gaussians but these between two steps; returns how many. At least one must be kept."""

@@ -14,8 +14,9 @@ from scenes import random_sh
 from splatlearn.core.cameras import Camera
 from splatlearn.core.errors import FormatError, InputError
 from splatlearn.core.gaussians import Gaussians
-from splatlearn.fitting.scene_fit import SceneFit, StepResult
+from splatlearn.fitting.scene_fit import SceneFit
 from splatlearn.fitting.strategies.default import DefaultOptions, DefaultStrategy
+from splatlearn.fitting.views.step import StepResult
 from splatlearn.fitting.views.view_model import SeenViews, ViewModel
 from splatlearn.fitting.views.view_rows import Rate, ViewRows
 from splatlearn.runs.tensor_files import TensorFiles, write_tensors

@@ -13,7 +13,7 @@ from splatlearn.captures import Photographs
 from splatlearn.core.memory import peak_memory
 from splatlearn.evaluation.views.scores import SceneScores
 from splatlearn.files.offset import Offset, shown_offset
-from splatlearn.fitting.scene_fit import StepResult
+from splatlearn.fitting.views.step import StepResult
 from splatlearn.reconstruction.recipes.recipe import SceneRecipe
 from splatlearn.reconstruction.results.scene_run import SCENE
 from splatlearn.reconstruction.running.checkpoint import SceneProgress
