@@ -7,9 +7,9 @@ the table has the largest error of the mean of n sharp lines over all pixels, in
 in the middles of n equal spans and for n instants with both ends, the rule of BAD-Gaussians (arXiv 2403.11831).
 
 Defocus: a splat is fitted to a picture that a lens has blurred, by Adam, from no blur. The table has the variance that
-was added, as a share of the right one, for `widened` and for the factor of Deblurring 3D Gaussian Splatting (arXiv
-2401.00834): clamp(λδ + 1 − λ, 1, 1.1) of an output δ of its network, with λ = 0.01, from its start (δ = 0) and from
-beyond the range in which it has no gradient (δ = 1.5).
+was added, as a share of the right one, for `widened`, for a width of the splat's own (`OwnWidths`), and for the factor
+of Deblurring 3D Gaussian Splatting (arXiv 2401.00834): clamp(λδ + 1 − λ, 1, 1.1) of an output δ of its network, with
+λ = 0.01, from its start (δ = 0) and from beyond the range in which it has no gradient (δ = 1.5).
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ from torch import Tensor
 from benchmarks.common import table
 from splatlearn.core.cameras import Camera
 from splatlearn.core.gaussians import Gaussians
-from splatlearn.fitting.cameras.defocus import widened
+from splatlearn.fitting.cameras.defocus import WIDTH, OwnWidths, widened
 from splatlearn.fitting.cameras.trajectories import Rule, instants
+from splatlearn.fitting.draws import Draws
+from splatlearn.fitting.views.view_model import SeenViews
 from splatlearn.rendering import render
 from splatlearn.runs.folder import environment
 
@@ -39,7 +41,7 @@ BLURS = (0.25, 0.5, 1.0, 2.0)
 """Standard deviations of the lens's blur, in those of the splat."""
 LAMBDA, MOST = 0.01, 1.1
 """Constants of the published factor."""
-DEPTH, WIDTH, STEPS = 2.0, 0.1, 400
+DEPTH, WIDTH_OF_SPLAT, STEPS = 2.0, 0.1, 400
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def splat() -> tuple[Gaussians, Camera]:
     """A round splat in the middle of a picture, and the camera."""
     camera = Camera.pinhole(64, 64, 30.0)
     made = Gaussians(
-        torch.tensor([[0.0, 0.0, DEPTH]]), torch.full((1, 3), WIDTH), torch.eye(4)[:1], torch.tensor([0.9]),
+        torch.tensor([[0.0, 0.0, DEPTH]]), torch.full((1, 3), WIDTH_OF_SPLAT), torch.eye(4)[:1], torch.tensor([0.9]),
         colors=torch.ones(1, 3),
     )  # fmt: skip
     return made, replace(camera, viewmats=camera.viewmats[None])
@@ -77,6 +79,13 @@ def blurred(scene: Gaussians, camera: Camera, width: Tensor) -> Tensor:
     """The picture of a splat whose covariance has width² added."""
     seen = widened(scene, width.expand(1, 1), torch.tensor([[[0.0, 0.0, 1.0]]]))
     return render(seen, camera, "black", depth=False, check=False).color
+
+
+def own(scene: Gaussians, camera: Camera, log_width: Tensor) -> Tensor:
+    """The picture of a splat with a width of its own, by the view model of a fit."""
+    seen = SeenViews(torch.tensor([0]), 1, Draws(0, 1), {WIDTH: log_width.expand(1)})
+    shown = OwnWidths(torch.tensor([DEPTH])).gaussians(seen, camera, scene)
+    return render(shown, camera, "black", depth=False, check=False).color
 
 
 def published(scene: Gaussians, camera: Camera, output: Tensor) -> Tensor:
@@ -104,10 +113,14 @@ def defocus(blur: float) -> dict[str, Any]:
     """Variances that the parametrisations add, as shares of the right one, and gradients at their starts."""
     scene, camera = splat()
     with torch.no_grad():
-        target = blurred(scene, camera, torch.tensor(blur * WIDTH))
+        target = blurred(scene, camera, torch.tensor(blur * WIDTH_OF_SPLAT))
     found: dict[str, Any] = {"blur": blur}
-    gradient, width = fitted(lambda each: blurred(scene, camera, each.exp()), math.log(0.05 * WIDTH), target, 0.05)
-    found["widened"] = {"gradient": gradient, "variance": (math.exp(width) / (blur * WIDTH)) ** 2}
+    gradient, width = fitted(
+        lambda each: blurred(scene, camera, each.exp()), math.log(0.05 * WIDTH_OF_SPLAT), target, 0.05
+    )
+    found["widened"] = {"gradient": gradient, "variance": (math.exp(width) / (blur * WIDTH_OF_SPLAT)) ** 2}
+    gradient, width = fitted(lambda each: own(scene, camera, each), math.log(0.05 * WIDTH_OF_SPLAT), target, 0.05)
+    found["width of its own"] = {"gradient": gradient, "variance": (math.exp(width) / (blur * WIDTH_OF_SPLAT)) ** 2}
     for name, start in (("published", 0.0), ("published, beyond its dead range", 1.5)):
         gradient, output = fitted(lambda each: published(scene, camera, each), start, target, 0.05)
         factor = min(max(LAMBDA * output + 1 - LAMBDA, 1), MOST)

@@ -35,8 +35,13 @@ def losses_of(folder: Path) -> list[float]:
 
 @pytest.mark.parametrize(
     "options",
-    [{"shake": "spline", "exposures": 3}, {"defocus": True}, {"shake": "linear", "exposures": 2, "poses": "refined"}],
-    ids=["spline", "defocus", "both"],
+    [
+        {"shake": "spline", "exposures": 3},
+        {"defocus": True, "filter": "mip"},
+        {"defocus": True, "defocus_by": "gaussians", "strategy": "default"},
+        {"shake": "linear", "exposures": 2, "poses": "refined"},
+    ],
+    ids=["spline", "defocus", "widths", "both"],
 )
 def test_stopped_and_resumed_it_is_the_same_to_the_bit(options: dict, photos: Path, tmp_path: Path, capsys) -> None:
     reconstruct(photos, tmp_path / "whole", **QUICK, **options)
@@ -51,6 +56,9 @@ def test_stopped_and_resumed_it_is_the_same_to_the_bit(options: dict, photos: Pa
         assert scores["shake"]["degrees_most"] >= scores["shake"]["degrees"] > 0
         with pytest.raises(RunFolderError, match="views.exposures"):
             reconstruct(photos, tmp_path / "parts", resume=True, exposures=9)
+    elif "defocus_by" in options:
+        assert "photographs are blurred by widths of the Gaussians times" in said
+        assert scores["own_widths"]["factor_most"] >= scores["own_widths"]["factor"] > 0
     else:
         assert "photographs blur what is far away by" in said
         assert scores["defocus"]["focus"] > 0

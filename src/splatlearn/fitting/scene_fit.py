@@ -82,7 +82,8 @@ class SceneFit:
         self.done = 0
         """Steps that were made."""
         self.primitive = start.primitive
-        self.optimizer = self._adam(scene_parameters(start))
+        parameters = scene_parameters(start)
+        self.optimizer = self._adam(parameters | self.view_models.first_numbers(scene_gaussians(parameters)))
 
     @property
     def filter(self) -> str:
@@ -142,7 +143,7 @@ class SceneFit:
             return StepResult(found.loss, Edits(), removed, skipped=True, terms=found.terms)
         if self.robust is not None:
             self.robust.commit()
-        self.optimizer.rates = schedule.rates_at(number, self.extent, self.optimizer.parameters)
+        self.optimizer.rates = self._rates(number, self.optimizer.parameters)
         self.optimizer.step()
         models.move(seen, schedule.steps)
         if self.sky is not None:
@@ -170,7 +171,8 @@ class SceneFit:
             self.robust.drop()
         for batch in batches:
             share = batch.count / total
-            seen = self.view_models.views(batch.views, batch.count, number, self.schedule.seed)
+            own = self.optimizer.parameters
+            seen = self.view_models.views(batch.views, batch.count, number, self.schedule.seed, own)
             gaussians, cameras, rendering, loss, terms = self._compare(number, batch, seen)
             loss, terms = share * loss, {name: share * each for name, each in terms.items()}
             is_first = not found.seen
@@ -260,9 +262,13 @@ class SceneFit:
             self.terms[term].load_state_dict(tensors)
 
     def _adam(self, parameters: dict[str, Tensor]) -> GaussianAdam:
+        return GaussianAdam(parameters, self._rates(1, parameters), selective=self.schedule.selective)
+
+    def _rates(self, number: int, parameters: Mapping[str, Tensor]) -> dict[str, float | Tensor]:
+        """Adam's rates in step `number`, by the names of parameters."""
         schedule = self.schedule
-        rates = schedule.rates_at(1, self.extent, parameters)
-        return GaussianAdam(parameters, rates, selective=schedule.selective)
+        usual = schedule.rates_at(number, self.extent, parameters)
+        return {**usual, **self.view_models.own_rates(number, schedule.steps)}
 
     def _raise_degree(self, number: int) -> None:
         """Give harmonics the degree of this step: coefficients of higher degrees do not exist before."""

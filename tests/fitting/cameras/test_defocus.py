@@ -16,7 +16,7 @@ from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.geometry.quaternions import quaternions_to_matrices
 from splatlearn.fitting import SceneRates, psnr
-from splatlearn.fitting.cameras.defocus import Widen, WidenOptions, widened
+from splatlearn.fitting.cameras.defocus import WIDTH, OwnWidths, Widen, WidenOptions, widened
 from splatlearn.fitting.scene_fit import SceneFit
 from splatlearn.fitting.scene_schedule import SceneSchedule
 from splatlearn.fitting.strategies.default import DefaultOptions, DefaultStrategy
@@ -161,6 +161,78 @@ def test_known_lenses_are_found_and_the_scene_is_sharp(
 
     ratio = variances(angle * depth, depth) / variances(aperture, focus)
     assert float((ratio - 1).abs().mean()) < off
+
+
+def test_widths_of_gaussians_add_their_squares_times_those_of_photographs() -> None:
+    cameras, model = batch_of(cameras_around(3, 32, 24)), OwnWidths(torch.tensor([2.0, 3.0, 5.0]))
+    scene = known_gaussians(count=12)
+    widths = torch.linspace(0.01, 0.2, 12).requires_grad_()
+    with torch.no_grad():
+        model.rows["log_factor"].copy_(torch.tensor([0.5, 1.0, 2.0]).log())
+    seen = replace(ids(2), own={WIDTH: widths.log()})
+    found = model.gaussians(seen, cameras[2:3], scene)
+    torch.testing.assert_close(
+        found.scales[0].square() - scene.scales.square(), (2 * widths)[:, None].square().expand(12, 3)
+    )
+    render(found, cameras[2:3], "black", depth=False).color.square().mean().backward()
+    assert widths.grad is not None and bool((widths.grad != 0).any())
+    rows = model.rows["log_factor"].grad
+    assert rows is not None and float(rows[2]) != 0 and not rows[:2].any()
+    # At the first depth in the middle, the first width is the angle of the options.
+    assert math.exp(model.own[WIDTH].first) == pytest.approx(3.0 * WidenOptions().blur)
+
+
+def test_widths_of_gaussians_follow_edits_and_make_the_scene_sharp(generator: torch.Generator) -> None:
+    """Photographs of several blurs, fitted with Gaussians that are cloned and split on the way."""
+    count = 6
+    truth, cameras = known_gaussians(count=150), batch_of(cameras_around(count, 32, 24))
+    truth = replace(truth, scales=0.4 * truth.scales)
+    factors = torch.linspace(0.0, 1.0, count)
+    widths = (0.14 * factors)[:, None].expand(count, 150)
+    seen_through = widened(truth, widths, cameras.directions(truth.means))
+    blurred, sharp = (render(each, cameras, "black", depth=False).color.detach() for each in (seen_through, truth))
+    start = replace(truth, means=truth.means + 0.03 * torch.randn(150, 3, generator=generator))
+    quality, model = [], OwnWidths(torch.full((count,), DISTANCE), WidenOptions(rate=0.1))
+    for models in ((), (model,)):
+        schedule = SceneSchedule(steps=120, degree=0, rates=SceneRates(position=8e-4, position_last=8e-6))
+        strategy = DefaultStrategy(DefaultOptions(cap=200, start=5, every=10, stop=40, grow_gradient=1e-5))
+        fit = SceneFit(start, DISTANCE, strategy, schedule, view_models=models)
+        for _ in range(120):
+            fit.step(cameras, blurred, views=torch.arange(count))
+        color = render(fit.gaussians().detach(), cameras, "black", depth=False).color
+        quality.append(float(psnr(color, sharp).mean()))
+    own = fit.optimizer.parameters[WIDTH]
+    assert len(own) == fit.optimizer.count > 150
+    assert quality[1] > quality[0] + 2.0
+    # Of two photographs in which most is wide, one is half as blurred as the other.
+    found = model.found()
+    assert float(found[2:].diff().min()) > 0 and float(found[0]) < 0.5 * float(found[-1])
+    again = SceneFit(
+        start,
+        DISTANCE,
+        DefaultStrategy(strategy.options),
+        schedule,
+        view_models=(OwnWidths(torch.full((count,), DISTANCE)),),
+    )
+    again.load_state_dict(fit.state_dict())
+    assert torch.equal(again.optimizer.parameters[WIDTH], own)
+
+
+@pytest.mark.parametrize("filter", ["point", "mip"])
+def test_widths_of_gaussians_keep_the_light_of_thin_ones_with_each_filter(filter: str) -> None:
+    camera = Camera.pinhole(48, 48, 40.0)
+    one, depth = replace(camera, viewmats=camera.viewmats[None]), 4.0
+    model = OwnWidths(torch.tensor([3.0]), WidenOptions(filter=filter))
+    blob = Gaussians(
+        torch.tensor([[0.0, 0.0, depth]]), torch.full((1, 3), 0.01 * depth), torch.eye(4)[:1], torch.tensor([0.9]),
+        colors=torch.ones(1, 3),
+    )  # fmt: skip
+    seen = replace(ids(0), own={WIDTH: torch.tensor([math.log(0.8 * depth / float(camera.fx))])})
+    light = [
+        float(render(each, one, "black", depth=False, filter=filter).color[0, 0].detach().sum())
+        for each in (blob, model.gaussians(seen, one, blob))
+    ]
+    assert light[1] == pytest.approx(light[0], rel=0.03)
 
 
 def test_what_cannot_be_is_named() -> None:

@@ -18,7 +18,7 @@ from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.geometry.quaternions import quaternions_to_matrices
 from splatlearn.core.numbers import check_number
-from splatlearn.fitting.views.view_model import SeenViews, ViewModel
+from splatlearn.fitting.views.view_model import OwnNumber, SeenViews, ViewModel
 from splatlearn.fitting.views.view_rows import Rate, ViewRows
 from splatlearn.rendering.choice import check_filter
 from splatlearn.rendering.formula import EPS2D
@@ -26,6 +26,9 @@ from splatlearn.rendering.formula import EPS2D
 BLUR, FOCUS, DEPTH = "log_blur", "log_focus", "depth"
 """Names of the parameters [N]: logarithms of an angle in radians and of a depth in world units, and the depth at which
 the focus began, which stays."""
+FACTOR, WIDTH = "log_factor", "log_width"
+"""Names of a parameter [N] of photographs and of a number of each Gaussian: logarithms of a factor and of world
+units."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,7 @@ class Widen(ViewModel):
 
     def __init__(self, depths: Float[Tensor, " N"], options: WidenOptions | None = None) -> None:
         options = options or WidenOptions()
-        if depths.ndim != 1 or not len(depths) or not bool((depths > 0).all() & depths.isfinite().all()):
-            raise InputError(f"depths: expected numbers [N] above 0, got {list(depths.shape)}")
+        _check_depths(depths)
         self.options = options
         start = depths.detach().float()
         rate = Rate(options.rate, options.rate / 100)
@@ -91,20 +93,73 @@ class Widen(ViewModel):
 
     def gaussians(self, seen: SeenViews, cameras: Camera, gaussians: Gaussians) -> Gaussians:
         """Return the Gaussians [W, K] as the cameras see them."""
-        view = cameras.viewmats.to(gaussians.means)
-        places = (gaussians.means @ view[:, :3, :3].mT + view[:, None, :3, 3]).unbind(-1)
-        z = cameras.projection.depth(*places).clamp_min(cameras.near)
-        widths = z * self.angles(seen, z)
-        focal = torch.stack([torch.as_tensor(each, dtype=z.dtype) for each in (cameras.fx, cameras.fy)]).mean(0).to(z)
-        # The variance that the renderer adds to every splat, in the world; the filter "mip" makes up for it.
-        added = EPS2D if self.options.filter == "point" else 0.0
-        filtered = added * (z / (focal[:, None] if focal.ndim else focal)).square()
-        return widened(gaussians, widths, cameras.directions(gaussians.means).to(z), filtered)
+        z = _depths(cameras, gaussians)
+        filtered = _filter_variances(cameras, z, self.options.filter)
+        return widened(gaussians, z * self.angles(seen, z), cameras.directions(gaussians.means).to(z), filtered)
 
     def found(self) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
         """The angle of each photograph's blur far from its focus, radians, and the depth in focus, world units."""
         blur, focus = (self.rows[name].detach().exp() for name in (BLUR, FOCUS))
         return blur * self.rows[DEPTH].detach() / focus, focus
+
+
+class OwnWidths(ViewModel):
+    """Defocus of each photograph by a width of each Gaussian and a factor of each photograph.
+
+    - `depths` [N]: a typical depth for each photograph, world units, at which `options.blur` makes the first width.
+    - `options`: see `WidenOptions`.
+
+    A photograph sees a Gaussian with (f·s)²·I added to its covariance: s is the Gaussian's own width, world units, and
+    f the photograph's factor, which is 1 at first. No lens is assumed, so it can explain any blur of a place that all
+    photographs share up to their factors, and not one that depends on the distance. Scenes are sharp as they are
+    rendered without it.
+
+    Source: the per-Gaussian widths of Deblurring 3D Gaussian Splatting (arXiv 2401.00834), as free numbers in place of
+    its network, and without its range from 1 to 1.1 times a Gaussian's scales.
+    """
+
+    name: ClassVar[str] = "own_widths"
+
+    def __init__(self, depths: Float[Tensor, " N"], options: WidenOptions | None = None) -> None:
+        options = options or WidenOptions()
+        _check_depths(depths)
+        self.options = options
+        rate = Rate(options.rate, options.rate / 100)
+        first = math.log(options.blur * float(depths.median()))
+        super().__init__(
+            ViewRows({FACTOR: torch.zeros_like(depths.detach().float())}, {FACTOR: rate}),
+            {WIDTH: OwnNumber(first, rate)},
+        )
+
+    def gaussians(self, seen: SeenViews, cameras: Camera, gaussians: Gaussians) -> Gaussians:
+        """Return the Gaussians [W, K] as the cameras see them."""
+        z = _depths(cameras, gaussians)
+        widths = (self.rows.of(FACTOR, seen.ids)[:, None] + seen.own[WIDTH]).exp()
+        filtered = _filter_variances(cameras, z, self.options.filter)
+        return widened(gaussians, widths, cameras.directions(gaussians.means).to(z), filtered)
+
+    def found(self) -> Float[Tensor, " N"]:
+        """The factor of each photograph."""
+        return self.rows[FACTOR].detach().exp()
+
+
+def _check_depths(depths: Tensor) -> None:
+    if depths.ndim != 1 or not len(depths) or not bool((depths > 0).all() & depths.isfinite().all()):
+        raise InputError(f"depths: expected numbers [N] above 0, got {list(depths.shape)}")
+
+
+def _depths(cameras: Camera, gaussians: Gaussians) -> Float[Tensor, "W K"]:
+    """The depths of Gaussians before cameras [W], at least those of their near planes."""
+    view = cameras.viewmats.to(gaussians.means)
+    places = (gaussians.means @ view[:, :3, :3].mT + view[:, None, :3, 3]).unbind(-1)
+    return cameras.projection.depth(*places).clamp_min(cameras.near)
+
+
+def _filter_variances(cameras: Camera, z: Float[Tensor, "W K"], filter: str) -> Float[Tensor, "W K"]:
+    """The variance that the renderer adds to every splat, in the world; the filter "mip" makes up for it."""
+    focal = torch.stack([torch.as_tensor(each, dtype=z.dtype) for each in (cameras.fx, cameras.fy)]).mean(0).to(z)
+    added = EPS2D if filter == "point" else 0.0
+    return added * (z / (focal[:, None] if focal.ndim else focal)).square()
 
 
 def widened(

@@ -30,9 +30,28 @@ class ViewModels:
         if len(counts := {each.count for each in models}) > 1:
             raise InputError(f"view_models: expected rows for the same photographs, got {sorted(counts)} of them")
         self.models = tuple(models)
+        self.own = {name: number for model in models for name, number in model.own.items()}
+        """The numbers that models give each Gaussian, by name."""
 
-    def views(self, ids: Int64[Tensor, " V"] | None, count: int, number: int, seed: int) -> SeenViews | None:
+    def first_numbers(self, gaussians: Gaussians) -> dict[str, Float[Tensor, " K"]]:
+        """Return the first values of the numbers of single Gaussians."""
+        return {name: torch.full_like(gaussians.opacities, each.first) for name, each in self.own.items()}
+
+    def own_rates(self, number: int, steps: int) -> dict[str, float]:
+        """Return the rates of these numbers in step `number` of `steps`, counted from 1."""
+        return {name: each.rate.at(number, steps) for name, each in self.own.items()}
+
+    def views(
+        self,
+        ids: Int64[Tensor, " V"] | None,
+        count: int,
+        number: int,
+        seed: int,
+        parameters: Mapping[str, Tensor] | None = None,
+    ) -> SeenViews | None:
         """The `count` views of a step as the models see them; None without models.
+
+        - `parameters`: of the Gaussians, by name.
 
         Raises InputError for ids that are missing, too few or too many, or no rows of the models.
         """
@@ -46,7 +65,7 @@ class ViewModels:
         rows, most = ids.cpu(), self.models[0].count
         if int(rows.min()) < 0 or int(rows.max()) >= most:
             raise InputError(f"views: expected rows from 0 to {most - 1}, got {int(rows.min())} to {int(rows.max())}")
-        return SeenViews(rows, number, Draws(seed, number))
+        return SeenViews(rows, number, Draws(seed, number), parameters or {})
 
     def seen(self, views: SeenViews | None, cameras: Camera, gaussians: Gaussians) -> tuple[Camera, Gaussians]:
         """Return the cameras [W] to render and the Gaussians that they see."""

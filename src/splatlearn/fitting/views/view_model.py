@@ -17,8 +17,10 @@ step. A model before one that multiplies cameras has one camera a view in `camer
 one row for each row of the argument beside it.
 
 The parameters of a model are tensors with one row for each photograph, which `ViewRows` holds and moves, and which go
-into a checkpoint by name. Random numbers are functions of the seed and the step, so that a fit goes on to the bit. To
-add a model, write a subclass with a `name` of its own and the methods that it needs.
+into a checkpoint by name. A model may also give each Gaussian a number of its own (`own`), which the fit moves and
+stores along with the Gaussian's other parameters, so that it follows their edits. Random numbers are functions of the
+seed and the step, so that a fit goes on to the bit. To add a model, write a subclass with a `name` of its own and the
+methods that it needs.
 
 Letters in shapes: V views of a step, W pictures that are rendered, N photographs of a fit, K Gaussians.
 """
@@ -26,8 +28,8 @@ Letters in shapes: V views of a step, W pictures that are rendered, N photograph
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
@@ -36,7 +38,7 @@ from torch import Tensor
 from splatlearn.core.cameras import Camera
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.fitting.draws import Draws
-from splatlearn.fitting.views.view_rows import ViewRows
+from splatlearn.fitting.views.view_rows import Rate, ViewRows
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +47,13 @@ class SeenViews:
 
     - `ids` [V]: the rows of the photographs, on the CPU.
     - `number`: of the step, from 1; `draws`: the random numbers of this step.
+    - `own`: the parameters [K] of the Gaussians, by name, with gradients; those of `ViewModel.own` are among them.
     """
 
     ids: Int64[Tensor, " V"]
     number: int
     draws: Draws
+    own: Mapping[str, Tensor] = field(default_factory=dict)
 
     def spread(self, count: int) -> SeenViews:
         """The same views for `count` pictures, which are a multiple of them."""
@@ -57,17 +61,25 @@ class SeenViews:
         return self if times == 1 else replace(self, ids=self.ids.repeat_interleave(times))
 
 
+class OwnNumber(NamedTuple):
+    """A number that each Gaussian of a fit has for a view model: its first value, and Adam's rate."""
+
+    first: float
+    rate: Rate
+
+
 class ViewModel:
     """Parameters of single photographs; this class changes nothing, and has the methods that a subclass overrides.
 
     - `name`: of the model, by which its tensors are stored.
     - `rows`: the parameters of the model, one row for each of the N photographs.
+    - `own`: numbers of single Gaussians, by names that no other parameter of a scene has.
     """
 
     name: ClassVar[str] = "none"
 
-    def __init__(self, rows: ViewRows) -> None:
-        self.rows = rows
+    def __init__(self, rows: ViewRows, own: Mapping[str, OwnNumber] | None = None) -> None:
+        self.rows, self.own = rows, dict(own or {})
 
     @property
     def count(self) -> int:

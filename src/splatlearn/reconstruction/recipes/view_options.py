@@ -10,6 +10,7 @@ from splatlearn.runs.recipe import check_choices, check_range
 Poses = Literal["given", "refined"]
 Exposure = Literal["none", "affine", "grid"]
 Motion = Literal["none", "linear", "spline", "bezier"]
+DefocusBy = Literal["lens", "gaussians"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,10 @@ class ViewOptions:
     """Number of instants of an exposure that are rendered with --shake; as many pictures are rendered in each step. For
     n pixels by which photographs are smeared, n are enough. 1: no motion."""
     defocus: bool = False
-    """Fit how far, and at which depth, each photograph is in focus: two numbers each."""
+    """Fit how each photograph is out of focus; see --defocus-by."""
+    defocus_by: DefocusBy = "lens"
+    """With --defocus: lens (how large the blur of each photograph is, and at which depth it is sharp: two numbers
+    each), or gaussians (a width of each Gaussian, and a factor of each photograph, whatever the lens)."""
     exposure: Exposure = "none"
     """Colours of each photograph. none: all photographs show the scene's own. affine: an affine map of colours for
     each, for exposure and white balance that change. grid: a bilateral grid of such maps, for vignettes and tone curves
@@ -45,5 +49,10 @@ class ViewOptions:
 
     def check(self) -> None:
         """Raise InputError naming the first option outside of its range."""
-        check_choices(poses=(self.poses, Poses), shake=(self.shake, Motion), exposure=(self.exposure, Exposure))
+        check_choices(
+            poses=(self.poses, Poses),
+            shake=(self.shake, Motion),
+            exposure=(self.exposure, Exposure),
+            defocus_by=(self.defocus_by, DefocusBy),
+        )
         check_range("a number above 0", lambda value: value > 0, pose_rate=self.pose_rate, exposures=self.exposures)

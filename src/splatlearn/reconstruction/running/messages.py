@@ -89,6 +89,11 @@ def found(findings: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
             f"during exposures cameras turned by {shake['degrees']:.2f}° on average (at most "
             f"{shake['degrees_most']:.2f}°) and moved by {shake['extents']:.4f} of the extent of the cameras"
         )
+    if widths := findings.get("own_widths"):
+        yield (
+            f"photographs are blurred by widths of the Gaussians times {widths['factor']:.2f} on average (at most "
+            f"{widths['factor_most']:.2f})"
+        )
     if defocus := findings.get("defocus"):
         yield (
             f"photographs blur what is far away by {defocus['degrees']:.2f}° on average (at most "

@@ -12,7 +12,7 @@ from jaxtyping import Float, Float64
 from splatlearn.captures import Photographs
 from splatlearn.core.cameras import Camera
 from splatlearn.core.gaussians import Gaussians
-from splatlearn.fitting.cameras.defocus import Widen, WidenOptions
+from splatlearn.fitting.cameras.defocus import OwnWidths, Widen, WidenOptions
 from splatlearn.fitting.cameras.poses import PoseDeltas, PoseRates
 from splatlearn.fitting.cameras.shake import Shake, ShakeOptions
 from splatlearn.fitting.exposure.affine import AffineColors
@@ -38,7 +38,7 @@ class ViewCorrections:
         self.names = [view.name for view in views]
         self.poses: PoseDeltas | None = None
         self.shake: Shake | None = None
-        self.widen: Widen | None = None
+        self.widen: Widen | OwnWidths | None = None
         if options.poses == "refined":
             given = photographs.frame.cameras(np.stack([view.world_to_camera for view in views]))
             rates = PoseRates(options.pose_rate, options.pose_rate)
@@ -46,7 +46,8 @@ class ViewCorrections:
         if options.shake != "none" and options.exposures > 1:
             self.shake = Shake(len(views), EXTENT, ShakeOptions(options.shake, options.exposures), seed)
         if options.defocus:
-            self.widen = Widen(typical_depths(start, photographs), WidenOptions(filter=recipe.scene.filter))
+            kind = Widen if options.defocus_by == "lens" else OwnWidths
+            self.widen = kind(typical_depths(start, photographs), WidenOptions(filter=recipe.scene.filter))
         colors = None if options.exposure == "none" else EXPOSURES[options.exposure](len(views))
         models = self.poses, self.shake, self.widen, colors
         self.models: tuple[ViewModel, ...] = tuple(each for each in models if each is not None)
@@ -72,6 +73,7 @@ class ViewCorrections:
 
         - poses: how far cameras moved from their given poses, degrees and extents.
         - shake: how far cameras turned and moved during exposures, degrees and extents.
+        - own_widths: factors of the Gaussians' own widths.
         - defocus: standard deviations of the blur of what is far away, degrees, and depths in focus, extents.
         """
         found: dict[str, dict[str, float]] = {}
@@ -81,7 +83,9 @@ class ViewCorrections:
         if self.shake is not None:
             degrees, extents = self.shake.lengths()
             found["shake"] = _summary(degrees=degrees, extents=extents / EXTENT)
-        if self.widen is not None:
+        if isinstance(self.widen, OwnWidths):
+            found["own_widths"] = _summary(factor=self.widen.found())
+        elif self.widen is not None:
             angles, depths = self.widen.found()
             found["defocus"] = _summary(degrees=torch.rad2deg(angles), focus=depths / EXTENT)
         return found
