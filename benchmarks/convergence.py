@@ -66,6 +66,8 @@ ARMS = {
         Arm("views-2", "2 photographs a step", {"views_per_step": 2}),
         Arm("views-2-rates", "2 photographs a step, rates × √2", _views(2, 2**0.5)),
         Arm("views-4-rates", "4 photographs a step, rates × 2", _views(4, 2.0)),
+        Arm("cross-rays-2", "2 photographs a step, rates × √2, cross rays", {**_views(2, 2**0.5), "cross_rays": True}),
+        Arm("cross-rays-4", "4 photographs a step, rates × 2, cross rays", {**_views(4, 2.0), "cross_rays": True}),
         Arm("stride-2", "every second pixel each way", {"stride": 2}),
         Arm("settle", "rates fall in the last tenth", {"settle": 0.1}),
         Arm("settle-long", "rates fall in the last third", {"settle": 0.33}),

@@ -16,13 +16,14 @@ from splatlearn.core.geometry.harmonics import coefficient_count
 from splatlearn.core.numbers import check_number
 from splatlearn.fitting.draws import Draws
 from splatlearn.fitting.losses.photometric import photometric_loss
+from splatlearn.fitting.losses.residuals import residuals
 from splatlearn.fitting.losses.robust import RobustWeights
 from splatlearn.fitting.optimizers.gaussian_adam import GaussianAdam
 from splatlearn.fitting.scene_parameters import scene_gaussians, scene_parameters
 from splatlearn.fitting.scene_schedule import SceneSchedule
 from splatlearn.fitting.skies.sky import Sky
 from splatlearn.fitting.smoothing import Smoothing
-from splatlearn.fitting.strategies.strategy import Edits, Seen, Step, Strategy
+from splatlearn.fitting.strategies.strategy import Edits, Errors, Seen, Step, Strategy
 from splatlearn.fitting.terms.targets import DepthTargets
 from splatlearn.fitting.terms.term import Term, TermInputs, active, check_terms
 from splatlearn.fitting.views.composition import ViewModels, middle_of_each, spread_background
@@ -83,7 +84,7 @@ class SceneFit:
         """Steps that were made."""
         self.primitive = start.primitive
         parameters = scene_parameters(start)
-        self.optimizer = self._adam(parameters | self.view_models.first_numbers(scene_gaussians(parameters)))
+        self.optimizer = self._adam(parameters | self.view_models.first_numbers(parameters["logits"]))
 
     @property
     def filter(self) -> str:
@@ -173,7 +174,7 @@ class SceneFit:
             share = batch.count / total
             own = self.optimizer.parameters
             seen = self.view_models.views(batch.views, batch.count, number, self.schedule.seed, own)
-            gaussians, cameras, rendering, loss, terms = self._compare(number, batch, seen)
+            gaussians, cameras, rendering, errors, loss, terms = self._compare(number, batch, seen)
             loss, terms = share * loss, {name: share * each for name, each in terms.items()}
             is_first = not found.seen
             found.add(loss, terms)
@@ -190,7 +191,7 @@ class SceneFit:
             for each in terms.values():
                 loss = loss + each
             loss.backward()
-            found.seen.append(Seen((cameras.height, cameras.width), cameras.batch_shape[0], rendering.info))
+            found.seen.append(Seen((cameras.height, cameras.width), cameras.batch_shape[0], rendering.info, errors))
         return found
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -298,14 +299,18 @@ class SceneFit:
         if self.robust is not None:
             weights = self.robust.weigh(number, color, goals, background, masks)
         loss = photometric_loss(color, goals, background, weights, schedule.ssim_weight)
-        draws = Draws(schedule.seed, number)
+        draws, middle = Draws(schedule.seed, number), middle_of_each(rendering, cameras, batch.count)
         inputs = TermInputs(
-            number, self.extent, gaussians, *middle_of_each(rendering, cameras, batch.count), targets, masks,
-            background, batch.depth, draws, schedule.backend, self.filter,
+            number, self.extent, gaussians, *middle, targets, masks, background, batch.depth, draws, schedule.backend,
+            self.filter,
         )  # fmt: skip
+        errors = None
+        if self.strategy.wants_errors(number):
+            values = residuals(color, goals, background, masks)
+            errors = Errors(middle[1], values if masks is None else values * masks, batch.grid)
         found = ((term.name, term(inputs), weight) for term, weight in terms)
         weighted = {name: weight * each for name, each, weight in found if each is not None}
-        return Comparison(gaussians, cameras, rendering, loss, weighted)
+        return Comparison(gaussians, cameras, rendering, errors, loss, weighted)
 
     def keep(self, kept: Bool[Tensor, " K"]) -> int:
         """Remove all Gaussians but these between two steps; returns how many. At least one must be kept."""

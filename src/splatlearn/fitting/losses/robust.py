@@ -12,8 +12,7 @@ from torch import Tensor
 
 from splatlearn.core.errors import FormatError
 from splatlearn.core.numbers import check_number, check_whole
-from splatlearn.fitting.losses.pictures import pictures_of
-from splatlearn.fitting.losses.specification import composed
+from splatlearn.fitting.losses.residuals import residuals
 from splatlearn.rendering.compositing import Background
 
 
@@ -76,13 +75,11 @@ class RobustWeights:
         Pixels that are masked out are no part of their neighbours' residuals. Pictures that are not finite keep the
         masks that they have. `commit` takes the residuals over.
         """
-        pictures = pictures_of(images.detach(), targets, background, masks)
-        wanted = composed(pictures.targets, pictures.background, pictures.images.dtype)
-        residuals = (pictures.images - wanted).abs().mean(dim=1, keepdim=True)
-        if not bool(residuals.isfinite().all()):
+        found = residuals(images, targets, background, masks).unsqueeze(1)
+        if not bool(found.isfinite().all()):
             return masks
-        counts = torch.ones_like(residuals) if masks is None else (masks > 0).to(residuals).unsqueeze(1)
-        smooth = self._smoothed(residuals, counts)
+        counts = torch.ones_like(found) if masks is None else (masks > 0).to(found).unsqueeze(1)
+        smooth = self._smoothed(found, counts)
         known = smooth[counts > 0]
         if not len(known):
             return masks
@@ -108,14 +105,14 @@ class RobustWeights:
         """Forget the residuals of a step that is made again or not at all."""
         self._seen = []
 
-    def _smoothed(self, residuals: Float[Tensor, "V 1 H W"], counts: Float[Tensor, "V 1 H W"]) -> Tensor:
+    def _smoothed(self, values: Float[Tensor, "V 1 H W"], counts: Float[Tensor, "V 1 H W"]) -> Tensor:
         """Means over squares around each pixel, of the pixels that count."""
-        side = max(1, min(self.options.block, min(residuals.shape[-2:]) // 4)) // 2 * 2 + 1
+        side = max(1, min(self.options.block, min(values.shape[-2:]) // 4)) // 2 * 2 + 1
 
-        def mean(values: Tensor) -> Tensor:
-            return F.avg_pool2d(values, side, stride=1, padding=side // 2)
+        def mean(each: Tensor) -> Tensor:
+            return F.avg_pool2d(each, side, stride=1, padding=side // 2)
 
-        return mean(residuals * counts) / mean(counts).clamp_min(1e-6)
+        return mean(values * counts) / mean(counts).clamp_min(1e-6)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the typical residual, as it is after the last step."""

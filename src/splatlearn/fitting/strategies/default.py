@@ -19,6 +19,7 @@ from splatlearn.fitting.draws import Draw
 from splatlearn.fitting.optimizers.gaussian_adam import GaussianAdam
 from splatlearn.fitting.scene_parameters import opacity_logits
 from splatlearn.fitting.strategies.budget import Budget, LossSlopes
+from splatlearn.fitting.strategies.cross_rays import crossed
 from splatlearn.fitting.strategies.sensitivity import removal_changes
 from splatlearn.fitting.strategies.strategy import PUBLISHED_STEPS, Edits, Seen, Step, calendar
 
@@ -59,6 +60,8 @@ class DefaultOptions:
       grown, whether these reach `grow_gradient` or not. None: all that reach it.
     - `color_share`: the share of the edits, drawn at random, in which Gaussians are also grown for the gradient of
       their colour (Turbo-GS has 0.2).
+    - `cross_rays`: also grow Gaussians where rays of two views of a step cross whose pictures are worst there
+      (`cross_rays.py`); a step with one view grows none by it.
     - `prune_share`: the share of the Gaussians that is removed in step `stop`: those whose removal would change the
       pictures least (`sensitivity.py`).
 
@@ -80,6 +83,7 @@ class DefaultOptions:
     revised_opacity: bool = False
     budget: Budget | None = None
     color_share: float = 0.0
+    cross_rays: bool = False
     prune_share: float = 0.0
 
     def __post_init__(self) -> None:
@@ -140,6 +144,10 @@ class DefaultStrategy:
             return False
         return ("absgrad",) if self.options.absgrad else True
 
+    def wants_errors(self, number: int) -> bool:
+        """Return whether rays are crossed after step `number`."""
+        return self.options.cross_rays and self._is_edit(number)
+
     @property
     def cap(self) -> int | None:
         """The number of Gaussians that is never exceeded."""
@@ -160,7 +168,7 @@ class DefaultStrategy:
         if options.budget is not None and options.budget.adapts:
             self._slopes.add(step.number, step.loss)
         edits = {}
-        if step.number > options.start and step.number % options.every == 0:
+        if self._is_edit(step.number):
             edits = self._refine(optimizer, step)
             self._seen = {}
         is_reset = step.number % options.reset_every == 0
@@ -219,10 +227,14 @@ class DefaultStrategy:
             views[ids] += 1
             radii[ids] = torch.maximum(radii[ids], radius)
 
+    def _is_edit(self, number: int) -> bool:
+        options = self.options
+        return options.start < number < options.stop and number % options.every == 0
+
     def _refine(self, optimizer: GaussianAdam, step: Step) -> dict[str, int]:
         """Clone, split and prune; returns how many of each."""
         options, parameters = self.options, optimizer.parameters
-        gradients = self._wishes(step)
+        gradients = self._wishes(step, parameters["means"])
         largest = parameters["log_scales"].exp().amax(dim=1)
         grows = self._within(self._room(optimizer.count, step), gradients)
         is_split = grows & (largest > options.split_scale * step.extent)
@@ -244,12 +256,15 @@ class DefaultStrategy:
             optimizer.gather(kept)
         return {"cloned": len(clones), "split": len(parents), "pruned": pruned if pruned < len(kept) else 0}
 
-    def _wishes(self, step: Step) -> Float[Tensor, " K"]:
+    def _wishes(self, step: Step, means: Float[Tensor, "K 3"]) -> Float[Tensor, " K"]:
         """How much each Gaussian is to be grown: the mean over views of its gradient, or what counts like one."""
         views = self._seen["views"].clamp_min(1)
         wishes = self._seen["gradient_sums"] / views
         if COLORS in self._seen and float(step.draws.uniforms(Draw.COLOR_GROWTH, 1)) < self.options.color_share:
             wishes = torch.maximum(wishes, self._seen[COLORS] / views / COLOR_THRESHOLD)
+        if self.options.cross_rays:
+            errors = [each.errors for each in step.seen if each.errors is not None]
+            wishes = torch.where(crossed(means, errors), wishes.clamp_min(self.options.grow_gradient), wishes)
         return wishes
 
     def _room(self, count: int, step: Step) -> int | None:

@@ -83,6 +83,10 @@ class MCMCStrategy:
         """Return False: this strategy needs no `info`."""
         return False
 
+    def wants_errors(self, number: int) -> bool:
+        """Return False: this strategy looks at no pictures."""
+        return False
+
     @property
     def cap(self) -> int | None:
         """The number of Gaussians that is never exceeded."""

@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from splatlearn.core.cameras import WHOLE_PICTURE, Camera, PixelGrid
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.fitting.draws import Draws
 from splatlearn.fitting.optimizers.gaussian_adam import GaussianAdam
@@ -29,16 +30,31 @@ def calendar(steps: int) -> tuple[int, int]:
 
 
 @dataclass(frozen=True, eq=False)
+class Errors:
+    """How far the pictures of V views are from their photographs.
+
+    - `cameras` [V]; `values` [V, h, w]: mean absolute differences of colours, weighted as the photographs' pixels are,
+      of the pixels on `grid`.
+    """
+
+    cameras: Camera
+    values: Float[Tensor, "V h w"]
+    grid: PixelGrid = WHOLE_PICTURE
+
+
+@dataclass(frozen=True, eq=False)
 class Seen:
     """Views of one size that were rendered together.
 
     - `size`: height and width of the pictures; `views`: their number.
     - `info`: what `render` collected, filled by the backward pass; None unless the strategy wants it.
+    - `errors`: of the pictures; None unless the strategy wants them.
     """
 
     size: tuple[int, int]
     views: int
     info: SceneInfo | None = None
+    errors: Errors | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +103,10 @@ class Strategy(Protocol):
 
     def info(self, number: int) -> bool | tuple[str, ...]:
         """Return what `render` is to collect in step `number`, counted from 1."""
+        ...
+
+    def wants_errors(self, number: int) -> bool:
+        """Return whether it looks at the errors of pictures after step `number`."""
         ...
 
     @property

@@ -33,9 +33,9 @@ class ViewModels:
         self.own = {name: number for model in models for name, number in model.own.items()}
         """The numbers that models give each Gaussian, by name."""
 
-    def first_numbers(self, gaussians: Gaussians) -> dict[str, Float[Tensor, " K"]]:
-        """Return the first values of the numbers of single Gaussians."""
-        return {name: torch.full_like(gaussians.opacities, each.first) for name, each in self.own.items()}
+    def first_numbers(self, like: Float[Tensor, " K"]) -> dict[str, Float[Tensor, " K"]]:
+        """Return the first values of the numbers of single Gaussians, of the dtype and device of a tensor."""
+        return {name: torch.full_like(like, each.first) for name, each in self.own.items()}
 
     def own_rates(self, number: int, steps: int) -> dict[str, float]:
         """Return the rates of these numbers in step `number` of `steps`, counted from 1."""

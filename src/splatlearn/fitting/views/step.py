@@ -11,7 +11,7 @@ from torch import Tensor
 
 from splatlearn.core.cameras import Camera
 from splatlearn.core.gaussians import Gaussians
-from splatlearn.fitting.strategies.strategy import Edits, Seen
+from splatlearn.fitting.strategies.strategy import Edits, Errors, Seen
 from splatlearn.rendering import Rendering
 
 
@@ -34,11 +34,15 @@ class StepResult:
 
 
 class Comparison(NamedTuple):
-    """The pictures of a batch beside the photographs, with gradients, and the weighted terms by name."""
+    """The pictures of a batch beside the photographs, with gradients, and the weighted terms by name.
+
+    `errors`: of the pictures, if the strategy wants them.
+    """
 
     gaussians: Gaussians
     cameras: Camera
     rendering: Rendering
+    errors: Errors | None
     loss: Float[Tensor, ""]
     terms: dict[str, Float[Tensor, ""]]
 

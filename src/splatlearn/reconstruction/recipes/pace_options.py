@@ -27,6 +27,9 @@ class PaceOptions:
     color_growth: float = 0.0
     """Share of the edits in which Gaussians are also added where colours are pulled; Turbo-GS has 0.2. For the
     strategies default and absgrad."""
+    cross_rays: bool = False
+    """With --views-per-step 2 or more: also add Gaussians where rays of two photographs cross in whose windows of
+    largest error both are worst, as MVGS does. For the strategies default and absgrad."""
     prune: float = 0.0
     """Share of the Gaussians to remove once no more are added: those that the photographs miss least; Turbo-GS removes
     0.6. For the strategies default and absgrad."""
@@ -38,5 +41,7 @@ class PaceOptions:
         shares = {"color_growth": self.color_growth, "settle": self.settle}
         check_range("a number from 0 to 1", lambda value: 0 <= value <= 1, **shares)
         check_range("a number from 0, below 1", lambda value: 0 <= value < 1, prune=self.prune)
+        if self.cross_rays and self.views_per_step < 2:
+            raise InputError(f"cross_rays: expected a views_per_step of 2 or more, got {self.views_per_step}")
         if self.budget_adapts and self.budget_exponent is None:
             raise InputError("budget_adapts: expected a budget_exponent that it changes, got none")

@@ -103,7 +103,7 @@ def check_recipe(recipe: SceneRecipe) -> None:
     if scene.steps is not None and scene.minutes is not None and not run.resume and recipe.schedule_steps is None:
         raise InputError("steps, minutes: expected one of the two, got both")
     if scene.strategy == "mcmc":
-        for name in ("budget_exponent", "budget_adapts", "color_growth", "prune"):
+        for name in ("budget_exponent", "budget_adapts", "color_growth", "cross_rays", "prune"):
             if getattr(recipe.pace, name) != getattr(PaceOptions(), name):
                 raise InputError(
                     f"{name}: expected the strategy default or absgrad, got mcmc; it has a growth of its own"

@@ -67,7 +67,8 @@ def strategy_of(recipe: SceneRecipe, start: int, cap: int) -> Strategy:
         usual = DefaultOptions.for_steps(steps, cap, absgrad=name == "absgrad")
         exponent = pace.budget_exponent
         budget = None if exponent is None else Budget(start, max(start, cap), exponent, pace.budget_adapts)
-        return DefaultStrategy(replace(usual, budget=budget, color_share=pace.color_growth, prune_share=pace.prune))
+        more = {"color_share": pace.color_growth, "cross_rays": pace.cross_rays, "prune_share": pace.prune}
+        return DefaultStrategy(replace(usual, budget=budget, **more))
     options = MCMCOptions.for_steps(steps, cap)
     if recipe.preset == "paper":
         return MCMCStrategy(options)
