@@ -82,7 +82,7 @@ def scene() -> Gaussians:
 def test_within_a_budget(scene: Gaussians, tmp_path: Path) -> None:
     cameras = small_cameras(scene)
     previous = 0.0
-    for budget in (3_500, 5_000, 8_000):
+    for budget in (4_000, 8_000):
         found = compress(scene, budget, cameras=cameras, antialiased=True)
         assert 0.85 * budget < found.bytes <= budget
         assert found.psnr > previous
@@ -104,6 +104,8 @@ def test_within_a_budget(scene: Gaussians, tmp_path: Path) -> None:
 def test_recovery_makes_more_of_a_budget(scene: Gaussians) -> None:
     cameras = small_cameras(scene)[:2]
     plain, recovered = (compress(scene, 2_500, cameras=cameras, degree=0, recover=steps) for steps in (0, 25))
+    # Lower harmonics cost quality, not the scale by which it is measured.
+    assert plain.gaussians.degree == recovered.gaussians.degree == 0
     assert recovered.bytes <= 2_500 and recovered.psnr > plain.psnr + 0.5
 
 
@@ -115,8 +117,6 @@ def test_of_a_quality(scene: Gaussians) -> None:
         assert psnr <= found.psnr < psnr + 4
         sizes.append(found.bytes)
     assert sizes[0] < sizes[1]
-    # Lower harmonics cost quality, not the scale by which it is measured.
-    assert compress(scene, psnr=28.0, cameras=cameras, degree=0).gaussians.degree == 0
     # Gaussians that no camera sees cost nothing: half of these are behind it.
     behind = Gaussians.cat([scene, scene.transformed(translation=torch.tensor([0.0, 0.0, -90.0]))])
     again = compress(behind, psnr=28.0, cameras=cameras[:1])

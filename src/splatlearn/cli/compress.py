@@ -14,10 +14,6 @@ from splatlearn.core.errors import InputError
 if TYPE_CHECKING:
     from splatlearn.core.cameras import Camera
 
-MOST_CAMERAS = 12
-"""Approximate number of a run's photographs, evenly chosen, from whose cameras pictures are compared."""
-LONGER_SIDE = 640
-"""Largest width or height of these pictures, pixels."""
 USUAL_PSNR = 38.0
 """dB between pictures of the file and of the scene, where neither budget nor quality is given."""
 
@@ -89,12 +85,9 @@ def compress_command(
 
 
 def cameras_of(read: SceneInput) -> list[Camera] | None:
-    """Cameras of a run's photographs, whose pictures are at most LONGER_SIDE wide or high; None for a splat file."""
+    """Cameras of a run's photographs; None for a splat file."""
     if read.run is None:
         return None
-    from splatlearn.captures import Photographs
+    from splatlearn.reconstruction.results.small_file import cameras_of_views
 
-    views = read.run.capture.views
-    chosen = views[:: max(1, len(views) // MOST_CAMERAS)]
-    with Photographs(chosen, LONGER_SIDE) as photographs:
-        return [photographs.camera(index) for index in range(len(photographs))]
+    return cameras_of_views(read.run.capture.views)

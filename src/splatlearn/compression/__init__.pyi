@@ -6,3 +6,4 @@ from .scores import significance as significance
 from .search import Compressed as Compressed
 from .search import compress as compress
 from .surrounding import surrounding_cameras as surrounding_cameras
+from .worth import sensitivities as sensitivities

@@ -45,8 +45,8 @@ class ResidualCodes:
         size = 2 * self.codebooks.numel()
         for stage in labels.T:
             counts = np.bincount(stage, minlength=self.codebooks.shape[1])
-            model = coder.fitted_model(stage[:, None], np.zeros(len(counts), np.uint8))
-            size += len(coder.encode(stage[:, None], model)) + 2 * len(counts)
+            model = coder.fitted_model(stage[:, None], np.zeros(len(counts), np.uint8), [1])
+            size += len(coder.encode(stage[:, None], model)) + len(counts)
         return size
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from splatlearn.compression.recovery import recover
 from splatlearn.compression.scores import kept_share, significance
 from splatlearn.compression.surrounding import surrounding_cameras
+from splatlearn.compression.worth import sensitivities
 from splatlearn.core.cameras import Camera
 from splatlearn.core.disk.atomic import replacing
 from splatlearn.core.errors import InputError
@@ -92,9 +93,10 @@ def compress(
       are left out or harmonics are; see the function `recover`.
     - `told` is called with the number of shares that were tried and their total.
 
-    For each of several shares of the most significant Gaussians, the coarseness that meets the target is searched for;
-    the best of these files is returned. Raises InputError for targets that cannot be met, and for other primitives than
-    Gaussians.
+    The steps of each Gaussian's numbers follow from how much the pictures change with them (`sensitivities`). For each
+    of several shares of the most significant Gaussians, the coarseness that meets the target is searched for; the best
+    of these files is returned. Raises InputError for targets that cannot be met, and for
+    other primitives than Gaussians.
     """
     if (budget is None) == (psnr is None):
         raise InputError(f"budget, psnr: expected one of the two, got {'neither' if budget is None else 'both'}")
@@ -160,10 +162,10 @@ class _Search:
 
     def within(self, share: float, size: int) -> Compressed | None:
         """The finest file of at most `size` bytes; None if the coarsest is larger."""
-        kept = self._kept(share)
+        made = self._maker(share)
 
         def tried(octave: float) -> tuple[bytes, float]:
-            content = sl3_bytes(kept, self.antialiased, 2**octave)
+            content = made(2**octave)
             return content, math.log(size / len(content))
 
         found = _crossing(tried, 0.0, -math.log(NEAR_SIZE), is_rising=True)
@@ -171,14 +173,20 @@ class _Search:
 
     def as_good_as(self, share: float, psnr: float) -> Compressed | None:
         """The coarsest file of at least this quality; None if the finest is worse."""
-        kept = self._kept(share)
+        made = self._maker(share)
 
         def tried(octave: float) -> tuple[Compressed, float]:
-            found = self._judged(sl3_bytes(kept, self.antialiased, 2**octave), 2**octave, share)
+            found = self._judged(made(2**octave), 2**octave, share)
             return found, found.psnr - psnr
 
         found = _crossing(tried, 0.0, NEAR_QUALITY, is_rising=False)
         return None if found is None else found[0]
+
+    def _maker(self, share: float) -> Callable[[float], bytes]:
+        """Makes the file of a coarseness of the most significant Gaussians, with steps that suit the cameras."""
+        kept = self._kept(share)
+        known = sensitivities(kept, self.cameras, self.filter)
+        return lambda coarseness: sl3_bytes(kept, self.antialiased, coarseness, known=known)
 
     def _kept(self, share: float) -> Gaussians:
         kept = self.gaussians if share == 1 else kept_share(self.gaussians, self.scores, share)

@@ -8,7 +8,7 @@ from splatlearn.core.cameras import Camera
 from splatlearn.core.cameras.paths import middle_and_radius, orbit
 from splatlearn.core.gaussians import Gaussians
 
-CAMERAS = 8
+CAMERAS = 12
 HEIGHT, WIDTH = 300, 400
 NEAR = 0.6
 """Radius of the nearer circle, in radii of the scene's own."""

@@ -130,9 +130,10 @@ def write_splats(
     5.9, rotations to 9 bits and a sign, the rest to 8, and cuts harmonics to ±3.3 in degree 0 and ±1 above. SOG rounds
     positions to 16 bits, rotations to 8, scales and colours to codebooks of 256. .splat rounds rotations, opacities and
     colours to 8 bits, cuts colours to [0, 1], and holds neither harmonics above degree 0 nor the mark of antialiasing.
-    .sl3, which only this library reads, rounds all numbers to steps that suit the scene: positions to a fifth of the
-    median scale, doubling far from the middle, scales to a twelfth of an octave, rotations and opacities to 1/100 and
-    1/80, harmonics to 0.03 in degree 0 and 0.04 above. Compressed PLY, SOG, .splat and .sl3 change the order of the
+    .sl3, which only this library reads, rounds all numbers to steps that suit the scene: positions to 0.15 of the
+    median scale, doubling far from the middle, scales to a twelfth of an octave, rotations to 1/160 for what is long
+    and thin and up to eight times as coarsely for what is round, opacities to 1/80, harmonics to 0.02 in degree 0 and
+    0.03 above; `compress` chooses them by pictures. Compressed PLY, SOG, .splat and .sl3 change the order of the
     Gaussians. Other primitives than Gaussians are in PLY alone: a comment names them, and their further numbers are
     properties `shape_0` and so on. Other programs show Gaussians in their place.
 

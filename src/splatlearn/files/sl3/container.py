@@ -4,7 +4,8 @@ The file begins with "SL3" and the version as a byte, and the size of the header
 count, degree, frame, mark of antialiasing, steps, which columns hold differences from the row above in their lane, and
 for each section its size and its CRC-32:
 
-1. `model`: frequencies of tokens as little-endian u16 [C, X, S], deflated by zlib;
+1. `model`: the map of harmonics as little-endian i2 [N, N], then of the coder thresholds [C, X - 1] and places of
+   frequencies [C, X, S] as bytes, all deflated by zlib;
 2. `tokens`: the stream of `coder`;
 3. `bits`: what tokens leave open, packed.
 """
@@ -18,20 +19,30 @@ from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
 
 from splatlearn.core.errors import InputError, Malformed
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.geometry.frames import check_frame
-from splatlearn.core.geometry.harmonics import MAX_DEGREE
+from splatlearn.core.geometry.harmonics import MAX_DEGREE, coefficient_count
 from splatlearn.files.errors import check_count, check_ratio
 from splatlearn.files.sl3 import coder, tokens
-from splatlearn.files.sl3.numbers import LARGEST, Steps, columns_of, from_table, steps_for, to_table
+from splatlearn.files.sl3.numbers import (
+    FEATURES,
+    LARGEST,
+    LARGEST_FACTOR,
+    SHIFTED,
+    Features,
+    Steps,
+    from_units,
+    parts_of,
+)
+from splatlearn.files.sl3.quantising import Sensitivities, quantised
 from splatlearn.files.splat_file import SplatFile
 from splatlearn.files.stored import morton_order, to_stored
 
 MAGIC = b"SL3"
-VERSION = 1
+VERSION = 2
 FRAME = "RDF"
 HEAD = struct.Struct("<3sBI")
 LARGEST_HEADER = 1 << 20
@@ -43,31 +54,39 @@ LARGEST_NUMBER = 1e20
 """Bound of centre, radius and units, which keeps what they multiply finite in float32."""
 
 
-def sl3_bytes(gaussians: Gaussians, antialiased: bool = False, coarseness: float = 1.0, frame: str = FRAME) -> bytes:
+def sl3_bytes(
+    gaussians: Gaussians,
+    antialiased: bool = False,
+    coarseness: float = 1.0,
+    frame: str = FRAME,
+    known: Sensitivities | None = None,
+) -> bytes:
     """A file of Gaussians [K] with `sh`, which are in `frame`; they are put into the order of a Morton curve.
 
-    `coarseness` multiplies all steps, see `Steps`. Raises InputError as `to_stored` does.
+    - `coarseness`: multiplies all steps.
+    - `known`: how much pictures change with the numbers of each Gaussian; steps then follow from it.
+
+    Raises InputError as `to_stored` does.
     """
     stored = to_stored(gaussians)
-    stored = stored.reordered(morton_order(stored.means))
-    steps = steps_for(stored, coarseness)
-    table = to_table(stored, steps)
-    differences = _differences(table)
-    chosen = _bits_of(differences) < _bits_of(table)
-    found, bits = tokens.tokens_of(tokens.folded(np.where(chosen, differences, table)))
-    model = coder.fitted_model(found, tokens.CLASSES)
-    sections = {
-        "model": zlib.compress(model.frequencies.astype("<u2").tobytes(), 9),
-        "tokens": coder.encode(found, model),
-        "bits": bits,
-    }
+    order = morton_order(stored.means)
+    table = quantised(stored.reordered(order), coarseness, None if known is None else known.reordered(order))
+    numbers = np.concatenate([*table.numbers.values()], axis=1)
+    lanes = coder.lanes_for(*numbers.shape)
+    predicted = [_predicted(each, table.features.shifts(part), lanes) for part, each in table.numbers.items()]
+    differences = numbers - np.concatenate(predicted, axis=1)
+    chosen = _bits_of(differences) < _bits_of(numbers)
+    found, bits = tokens.tokens_of(tokens.folded(np.where(chosen, differences, numbers)))
+    model = coder.fitted_model(found, tokens.SIZES, [*parts_of(gaussians.degree).values()])
+    content = table.basis.astype("<i2").tobytes() + model.thresholds.tobytes() + model.places.tobytes()
+    sections = {"model": zlib.compress(content, 9), "tokens": coder.encode(found, model), "bits": bits}
     header = {
         "count": gaussians.count,
         "degree": gaussians.degree,
         "frame": frame,
         "antialiased": antialiased,
         "writer": "splatlearn",
-        "steps": asdict(steps),
+        "steps": asdict(table.features.steps),
         "differences": "".join("01"[int(each)] for each in chosen),
         "sections": {name: [len(each), zlib.crc32(each)] for name, each in sections.items()},
     }
@@ -82,18 +101,18 @@ def read_sl3(data: bytes, frame: str | None, limit: int) -> SplatFile:
     check_count(count, limit)
     if degree > MAX_DEGREE:
         raise Malformed(f"expected harmonics of degree 0 to {MAX_DEGREE}, got {degree}")
-    columns = columns_of(degree)
+    parts = parts_of(degree)
+    columns = sum(parts.values())
     check_ratio("sl3", count * columns, len(data))
     said = header.get("differences")
     if not isinstance(said, str) or len(said) != columns or set(said) - {"0", "1"}:
         raise Malformed(f"differences: expected {columns} digits of 0 and 1, got {str(said)[:60]!r}")
-    model = _model(sections["model"], columns)
+    steps = _steps(header.get("steps"))
+    model, basis = _model(sections["model"], parts, coefficient_count(degree) - 1)
     found = coder.decode(sections["tokens"], count, model)
-    table = tokens.unfolded(tokens.numbers_of(found, sections["bits"]))
-    table = np.where(np.array(list(said)) == "1", _summed(table), table)
-    if int(np.abs(table).max()) > LARGEST:
-        raise Malformed(f"expected numbers within ±{LARGEST}, got {int(np.abs(table).max())}")
-    gaussians = from_table(table, _steps(header.get("steps")))
+    numbers = tokens.unfolded(tokens.numbers_of(found, sections["bits"]))
+    units = _units(numbers, np.array(list(said)) == "1", parts, steps)
+    gaussians = from_units(units, steps, basis)
     if not all(bool(each.isfinite().all()) for each in gaussians.tensors().values()):
         raise Malformed("expected finite numbers, got steps that are too large for them")
     writer = header.get("writer")
@@ -117,7 +136,8 @@ def _opened(data: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
         raise Malformed(f"expected a head of {HEAD.size} bytes, got {len(data)}")
     _, version, size = HEAD.unpack_from(data)
     if version != VERSION:
-        raise Malformed(f"expected .sl3 of version {VERSION}, got version {version}; a newer splatlearn may read it")
+        way = "a newer splatlearn may read it" if version > VERSION else "it was never released; write the file anew"
+        raise Malformed(f"expected .sl3 of version {VERSION}, got version {version}; {way}")
     if size > min(LARGEST_HEADER, len(data) - HEAD.size):
         raise Malformed(f"expected a header of {size} bytes, got {len(data) - HEAD.size}; the file is cut off")
     try:
@@ -142,10 +162,11 @@ def _opened(data: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
     return header, sections
 
 
-def _model(data: bytes, columns: int) -> coder.Model:
-    """The frequencies of tokens."""
-    kinds = int(tokens.CLASSES.max()) + 1
-    wanted = 2 * columns * kinds * tokens.SYMBOLS
+def _model(data: bytes, parts: dict[str, int], rest: int) -> tuple[coder.Model, Int64[np.ndarray, "N N"]]:
+    """What the coder expects of tokens, and the map of harmonics of `rest` coefficients."""
+    columns = sum(parts.values())
+    thresholds, places = columns * (coder.CONTEXTS - 1), columns * coder.CONTEXTS * tokens.SYMBOLS
+    wanted = 2 * rest**2 + thresholds + places
     unpacker = zlib.decompressobj()
     try:
         content = unpacker.decompress(data, wanted + 1)
@@ -153,8 +174,39 @@ def _model(data: bytes, columns: int) -> coder.Model:
         raise Malformed(f"model: {error}") from None
     if len(content) != wanted or not unpacker.eof:
         raise Malformed(f"model: expected {wanted} bytes, got {len(content)}")
-    frequencies = np.frombuffer(content, "<u2").astype(np.int64)
-    return coder.Model(frequencies.reshape(columns, kinds, tokens.SYMBOLS), tokens.CLASSES)
+    basis = np.frombuffer(content, "<i2", rest**2).astype(np.int64).reshape(rest, rest)
+    bytes_left = np.frombuffer(content, np.uint8, offset=2 * rest**2)
+    model = coder.Model(
+        bytes_left[thresholds:].reshape(columns, coder.CONTEXTS, tokens.SYMBOLS),
+        bytes_left[:thresholds].reshape(columns, coder.CONTEXTS - 1),
+        tokens.SIZES,
+        [*parts.values()],
+    )
+    return model, basis
+
+
+def _units(
+    numbers: Int64[np.ndarray, "K C"], is_difference: Bool[np.ndarray, " C"], parts: dict[str, int], steps: Steps
+) -> dict[str, Int64[np.ndarray, "K P"]]:
+    """The numbers of each part in units of the file."""
+    lanes = coder.lanes_for(*numbers.shape)
+    found: dict[str, Int64[np.ndarray, "K P"]] = {}
+    shifts, at = np.zeros(len(numbers), np.int64), 0
+    features: Features | None = None
+    for part, width in parts.items():
+        if features is not None:
+            shifts = features.shifts(part)
+        columns = slice(at, at + width)
+        each = _restored(numbers[:, columns], is_difference[columns], shifts, lanes)
+        if int(np.abs(each).max(initial=0)) > LARGEST:
+            raise Malformed(f"{part}: expected numbers within ±{LARGEST}, got {int(np.abs(each).max())}")
+        found[part] = each << shifts[:, None]
+        if part == "opacities":
+            features = Features(found["worth"][:, 0], found["opacities"][:, 0], steps)
+        elif part == "scales" and features is not None:
+            features.add_scales(found["scales"])
+        at += width
+    return found
 
 
 def _steps(said: object) -> Steps:
@@ -174,7 +226,19 @@ def _steps(said: object) -> Steps:
         opacities=_count(said, "opacities"),
         color=_real(said["color"], "color"),
         harmonics=_real(said["harmonics"], "harmonics"),
+        shifts=_shifts(said["shifts"]),
     )
+
+
+def _shifts(said: object) -> dict[str, list[int]]:
+    """The factors of features."""
+    if not isinstance(said, dict) or set(said) != set(SHIFTED):
+        raise Malformed(f"shifts: expected {', '.join(SHIFTED)}, got {str(said)[:60]}")
+    for name, each in said.items():
+        is_whole = isinstance(each, list) and all(type(one) is int and abs(one) <= LARGEST_FACTOR for one in each)
+        if not is_whole or len(each) != FEATURES:
+            raise Malformed(f"shifts: expected {FEATURES} whole numbers for {name}, got {str(each)[:60]}")
+    return said
 
 
 def _count(said: dict[str, Any], name: str) -> int:
@@ -206,27 +270,37 @@ def _frame(said: object) -> str:
     return str(said)
 
 
-def _differences(table: Int64[np.ndarray, "K C"]) -> Int64[np.ndarray, "K C"]:
-    """Each number less the one above it in its lane."""
-    differences = table.copy()
-    differences[1:] -= table[:-1]
-    starts = _lane_starts(*table.shape)
-    differences[starts] = table[starts]
-    return differences
+def _predicted(
+    numbers: Int64[np.ndarray, "K P"], shifts: Int64[np.ndarray, " K"], lanes: int
+) -> Int64[np.ndarray, "K P"]:
+    """The number above each one in its lane, in the steps of its own row; 0 in the first row of a lane."""
+    found = np.zeros_like(numbers)
+    found[1:] = _in_steps(numbers[:-1] << shifts[:-1, None], shifts[1:])
+    found[:: -(-len(numbers) // lanes)] = 0
+    return found
 
 
-def _summed(differences: Int64[np.ndarray, "K C"]) -> Int64[np.ndarray, "K C"]:
-    """The inverse of `_differences`."""
-    sums = np.cumsum(differences, axis=0)
-    starts = _lane_starts(*differences.shape)
-    lengths = np.diff([*starts, len(differences)])
-    before = np.where(starts[:, None] > 0, sums[np.maximum(starts - 1, 0)], 0)
-    return sums - np.repeat(before, lengths, axis=0)
+def _restored(
+    numbers: Int64[np.ndarray, "K P"],
+    is_difference: Bool[np.ndarray, " P"],
+    shifts: Int64[np.ndarray, " K"],
+    lanes: int,
+) -> Int64[np.ndarray, "K P"]:
+    """Numbers of those that are differences from what `_predicted` finds."""
+    rows, found = len(numbers), numbers.copy()
+    chosen = np.flatnonzero(is_difference)
+    length = -(-rows // lanes)
+    for step in range(1, length if len(chosen) else 1):
+        row = np.arange(step, rows, length)[:, None]
+        above = found[row - 1, chosen] << shifts[row - 1]
+        found[row, chosen] += _in_steps(above, shifts[row[:, 0]])
+    return found
 
 
-def _lane_starts(rows: int, columns: int) -> Int64[np.ndarray, " L"]:
-    length = -(-rows // coder.lanes_for(rows, columns))
-    return np.arange(0, rows, length)
+def _in_steps(units: Int64[np.ndarray, "K P"], shifts: Int64[np.ndarray, " K"]) -> Int64[np.ndarray, "K P"]:
+    """The nearest numbers of steps of 2 to the power of the shifts."""
+    halves = (1 << shifts) >> 1
+    return ((units + halves[:, None]) >> shifts[:, None]).clip(-LARGEST, LARGEST)
 
 
 def _bits_of(table: Int64[np.ndarray, "K C"]) -> Int64[np.ndarray, " C"]:

@@ -17,8 +17,11 @@ LARGEST = (1 << 24) - 1
 """Folded numbers may not be larger."""
 SYMBOLS = DIRECT + 2 * (24 - DIRECT_BITS)
 """The number of different tokens."""
-CLASSES = np.array([0, 1, 1, 2, 2, *[2] * 4, *[3] * (SYMBOLS - 9)], np.uint8)
-"""What a token says of the size of the number below it: zero, one, a few, or many."""
+SIZES = np.array(
+    [*((token + 1) // 2 for token in range(DIRECT)), *(min(8 + 4 * over, 60) for over in range(SYMBOLS - DIRECT))],
+    np.uint8,
+)
+"""About how large the number of a token is, for what is coded after it; large ones grow by their number of bits."""
 
 
 def folded(numbers: Int64[np.ndarray, ...]) -> Int64[np.ndarray, ...]:

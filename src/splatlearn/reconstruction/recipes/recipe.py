@@ -30,7 +30,7 @@ class SceneRecipe(StoredRecipe):
         f"run.{name}"
         for name in (
             "out", "device", "evaluate_every", "evaluate_views", "checkpoint_every", "keep_checkpoints", "log_every",
-            "resume", "stop_after", "allow_other_data", "max_skipped",
+            "target_size", "resume", "stop_after", "allow_other_data", "max_skipped",
         )
     ) | {"capture.photos", "capture.photo_memory", "capture.max_unreadable", "scene.minutes"}  # fmt: skip
     judged = frozenset({"scene.steps"})

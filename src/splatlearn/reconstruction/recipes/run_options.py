@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from splatlearn.core.memory import bytes_in
 from splatlearn.runs.recipe import check_range
 
 
@@ -27,6 +28,9 @@ class SceneRunOptions:
     """Number of the newest checkpoints to keep."""
     log_every: int = 10
     """Number of steps between writes of the log, which has one line per step."""
+    target_size: str | None = None
+    """Largest size of a compressed copy of the scene, scene.sl3, such as 5MB, which is written at the end. Its pictures
+    from the cameras of fitted photographs decide what is rounded and left out. Default: no such file."""
     resume: bool = False
     """Resume from the run's newest checkpoint."""
     allow_other_data: bool = False
@@ -45,4 +49,6 @@ class SceneRunOptions:
             max_skipped=self.max_skipped,
         )  # fmt: skip
         check_range("a number ≥ 0", lambda value: value >= 0, seed=self.seed, stop_after=self.stop_after)
+        if self.target_size is not None:
+            bytes_in(self.target_size, "target_size")
         check_range("a number below 2^64", lambda value: value < 2**64, seed=self.seed)

@@ -10,11 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
+
 from splatlearn.captures import Capture
 from splatlearn.core.device import choose_device
 from splatlearn.core.disk.atomic import write_whole
 from splatlearn.core.errors import InputError, SplatlearnError
 from splatlearn.core.gaussians import Gaussians
+from splatlearn.core.memory import bytes_in
 from splatlearn.evaluation.views.scores import SceneScores
 from splatlearn.files.offset import NO_OFFSET
 from splatlearn.fitting.draws import Draws
@@ -31,6 +34,7 @@ from splatlearn.reconstruction.results.scene_run import (
     SceneResult,
     SceneRun,
     is_random_background,
+    moved,
     offset_of,
     open_capture,
     shown_background,
@@ -39,7 +43,8 @@ from splatlearn.reconstruction.results.scene_run import (
     write_scores,
     write_snapshot,
 )
-from splatlearn.reconstruction.results.sky_file import write_sky
+from splatlearn.reconstruction.results.sky_file import sky_gaussians, write_sky
+from splatlearn.reconstruction.results.small_file import SMALL, write_small
 from splatlearn.reconstruction.running import messages
 from splatlearn.reconstruction.running.checkpoint import SceneProgress, frame_of, newest_scene, read_scene, save_scene
 from splatlearn.reconstruction.running.cleaning import remove_floaters, removes_floaters_after
@@ -189,6 +194,8 @@ class _Reconstruction:
                 self._save()
             if self.progress.step >= self.total and not self._is_finished():
                 scores, given = self._finish()
+            if self.progress.step >= self.total and run.target_size is not None:
+                self._write_small(bytes_in(run.target_size))
         return SceneResult(
             folder=self.folder.path,
             steps=self.progress.step,
@@ -335,6 +342,27 @@ class _Reconstruction:
                 f"out: cannot write {self.folder.path / name}: {error.strerror or error}; the checkpoint of step "
                 f"{self.progress.step} is whole. Make room, or let the folder be written, and --resume"
             ) from error
+
+    def _write_small(self, size: int) -> None:
+        """Write the compressed copy of the scene, unless it is there already."""
+        path = self.folder.path / SMALL
+        if self.progress.step == self.started_at and path.is_file() and path.stat().st_size <= size:
+            return
+        offset = offset_of(self.capture.to_unit)
+        capture = self.capture if offset == NO_OFFSET else self.capture.around(np.array(offset))
+        scene = moved(self._gaussians().to("cpu"), capture.to_unit.inverse)
+        if self.fit.sky is not None:
+            scene = Gaussians.cat([scene, sky_gaussians(self.fit.sky, scene, capture.to_unit)])
+        views = [capture.views[index] for index in capture.training]
+        background = shown_background(self.recipe, self.capture)
+        self.logbook.say(messages.compressing(size))
+        try:
+            with self._told(SMALL):
+                found = write_small(self.folder.path, scene, views, size, background, self.recipe.scene.filter)
+        except InputError as error:
+            self.logbook.say(f"{SMALL} is left out: {error}")
+        else:
+            self.logbook.say(messages.compressed(scene.count, found))
 
     def _give_up(self, why: str) -> NoReturn:
         """End with a checkpoint of what there is."""

@@ -5,18 +5,22 @@ from __future__ import annotations
 import math
 import signal
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from splatlearn.captures import Photographs
-from splatlearn.core.memory import peak_memory
+from splatlearn.core.memory import peak_memory, shown_bytes
 from splatlearn.evaluation.views.scores import SceneScores
 from splatlearn.files.offset import Offset, shown_offset
 from splatlearn.fitting.views.step import StepResult
 from splatlearn.reconstruction.recipes.recipe import SceneRecipe
 from splatlearn.reconstruction.results.scene_run import SCENE
+from splatlearn.reconstruction.results.small_file import SMALL
 from splatlearn.reconstruction.running.checkpoint import SceneProgress
+
+if TYPE_CHECKING:
+    from splatlearn.compression import Compressed
 
 
 def greeting(
@@ -100,6 +104,19 @@ def found(findings: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
             f"{defocus['degrees_most']:.2f}°), a standard deviation, and are in focus at {defocus['focus']:.2f} of the "
             "extent of the cameras"
         )
+
+
+def compressing(size: int) -> str:
+    """That a compressed copy is being made."""
+    return f"compressing the scene to at most {shown_bytes(size)}"
+
+
+def compressed(gaussians: int, found: Compressed) -> str:
+    """How a compressed copy of a scene of `gaussians` came out."""
+    return (
+        f"{SMALL}: {found.gaussians.count:,} of {gaussians:,} Gaussians in {shown_bytes(found.bytes)}, whose pictures "
+        f"are {found.psnr:.1f} dB from the scene's"
+    )
 
 
 def note(gaussians: int, steps: int, seconds: float, psnr: float) -> str:
