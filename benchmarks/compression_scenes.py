@@ -19,7 +19,7 @@ from splatlearn.reconstruction import reconstruct
 from splatlearn.reconstruction.results.evaluator import Evaluator
 from splatlearn.reconstruction.results.scene_run import SceneRun, is_scene_run, moved, shown_background
 
-VIEWS, KNOWN = 8, 12
+VIEWS, KNOWN = 8, 24
 """Largest number of views of which pictures are compared, and that an encoder may look from."""
 LONGER_SIDE = 400
 """Largest width or height of these pictures, pixels."""
@@ -44,21 +44,19 @@ class Source:
 
 SOURCES = (
     Source("plush", "scenes3d/plush_multiview", "noname0310, photographs", "MIT", is_capture=True),
-    Source("bonsai", "bonsai360", "Mip-NeRF 360, photographs", "none stated (research)", is_capture=True),
     Source("lego", "scenes3d/nerf_lego200", "NeRF synthetic, pictures", "CC-BY-NC (model)", is_capture=True),
+    Source("bonsai", "bonsai360", "Mip-NeRF 360, photographs", "none stated (research)", is_capture=True),
     Source("inria", "splat_files/inria_7000_sh3.ply", "INRIA's trainer, kacytran1122", "INRIA/MPII (research)"),
     Source("figure", "splat_files/misnamed_scene.compressed.ply", "pavel-around", "MIT"),
+    Source("playbot", "scenes3d/gaussians/playbot/sog_31k", "Stephane Agullo", "CC-BY-4.0", ("sog",)),
     Source("babylon", "splat_files/spz_v2_sh3.spz", "amaebi-dm, Babylon.js", "MIT", ("spz2", "spz3", "spz4")),
     Source("rope", "splat_files/gs_dynamics_rope.splat", "gs-dynamics, robo-alex", "MIT", ("splat",)),
     Source("airplane", "splat_files/radegs_airplane.splat", "RaDe-GS, haakongarfjell", "none stated", ("splat",)),
     Source("lucy", "splat_files/mesh2splat_lucy_10k.splat", "mesh2splat, Stanford", "Stanford (source)", ("splat",)),
-    Source("logo", "splat_files/sog_v1_logo", "PlayCanvas", "MIT", ("sog",)),
-    Source("guitar", "scenes3d/gaussians/guitar.ply", "PlayCanvas", "MIT", ("compressed-ply",)),
-    Source("biker", "scenes3d/gaussians/biker.compressed.ply", "PlayCanvas", "MIT", ("compressed-ply", "spz4")),
-    Source("playbot", "scenes3d/gaussians/playbot/sog_31k", "Stephane Agullo", "CC-BY-4.0", ("sog",)),
-    Source("koala", "splat_objects/koala_100k.splat", "YahooJAPAN, odedstein-meshes", "CC-BY-3.0", ("splat",)),
-    Source("boat", "splat_objects/boat_100k.splat", "Stein, odedstein-meshes", "CC-BY-4.0", ("splat",)),
+    Source("koala", "splat_objects/koala_10k.splat", "YahooJAPAN, odedstein-meshes", "CC-BY-3.0", ("splat",)),
+    Source("boat", "splat_objects/boat_10k.splat", "Stein, odedstein-meshes", "CC-BY-4.0", ("splat",)),
     Source("spot", "splat_objects/spot_10k.splat", "Keenan Crane", "CC0-1.0", ("splat",)),
+    Source("guitar", "scenes3d/gaussians/guitar.ply", "PlayCanvas", "MIT", ("compressed-ply",)),
 )
 
 
@@ -87,8 +85,11 @@ def opened(source: Source, data: Path, runs: Path, steps: int | None = None, max
     """
     if not source.is_capture:
         found = read_splat_file(data / source.path, drop_invalid=True)
-        cameras = [_sized(each) for each in surrounding_cameras(found.gaussians, VIEWS)]
-        return Scene(source, found.gaussians, cameras, cameras, filter="mip" if found.antialiased else "point")
+        # An encoder sees it from other sides.
+        cameras, known = (
+            [_sized(each) for each in surrounding_cameras(found.gaussians, count)] for count in (VIEWS, VIEWS + 5)
+        )
+        return Scene(source, found.gaussians, cameras, known, filter="mip" if found.antialiased else "point")
     folder = runs / source.name
     if not is_scene_run(folder) or SceneRun(folder).scores is None:
         more = {name: each for name, each in (("steps", steps), ("max_gaussians", max_gaussians)) if each is not None}
