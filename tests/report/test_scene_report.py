@@ -112,6 +112,9 @@ def test_while_it_runs_reports_come_now_and_then(
     write = scene_reports.reports_on_the_way()
     write(tmp_path / "run")
     assert "Curves" in text_of(page) and "Held-out views" not in text_of(page)
+    # A browser follows the run, until its last report.
+    assert '<meta http-equiv="refresh" content="30">' in page.read_text(encoding="utf-8")
+    assert "refresh" not in (finished / "report.html").read_text(encoding="utf-8")
     page.unlink()
     now[0] += 10
     write(tmp_path / "run")

@@ -149,18 +149,22 @@ class Section:
     blocks: Sequence[Block] = field(default_factory=tuple)
 
 
-def write_page(path: str | Path, title: str, lead: str, sections: Sequence[Section]) -> Path:
+def write_page(
+    path: str | Path, title: str, lead: str, sections: Sequence[Section], reload_every: float | None = None
+) -> Path:
     """Write a self-contained HTML page and return its path.
 
     The page has no scripts and loads nothing; all text is escaped. It is written beside and renamed, so that a reader
     never meets half of it. Missing folders are made.
+
+    `reload_every`: seconds after which a browser loads the page anew, for one that is rewritten; by default never.
     """
     target = Path(path)
-    write_whole(target, render_page(title, lead, sections))
+    write_whole(target, render_page(title, lead, sections, reload_every))
     return target
 
 
-def render_page(title: str, lead: str, sections: Sequence[Section]) -> str:
+def render_page(title: str, lead: str, sections: Sequence[Section], reload_every: float | None = None) -> str:
     """The HTML of a page (see `write_page`)."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("splatlearn.report"),
@@ -171,7 +175,8 @@ def render_page(title: str, lead: str, sections: Sequence[Section]) -> str:
     )
     environment.filters["cell"] = format_value
     environment.tests["figures"] = _is_figures
-    return environment.get_template("report.html.j2").render(title=title, lead=lead, sections=sections)
+    template = environment.get_template("report.html.j2")
+    return template.render(title=title, lead=lead, sections=sections, reload_every=reload_every)
 
 
 def format_value(value: object) -> str:

@@ -37,17 +37,21 @@ VIEWS = "Photograph, rendering, and their difference: black for none, bright for
 Curve = tuple[Sequence[float], Sequence[float]]
 
 
-def write_scene_report(folder: Path, out: Path | None = None, with_views: bool = True) -> Path:
+def write_scene_report(
+    folder: Path, out: Path | None = None, with_views: bool = True, reload_every: float | None = None
+) -> Path:
     """Write the report of a run from what lies in its folder, also while it goes on, and return its path.
 
     - `out`: the page, by default `report.html` in the folder.
     - `with_views`: whether views are rendered and set beside their photographs, which needs these.
+    - `reload_every`: seconds after which a browser loads the page anew, while the run goes on; by default never.
 
     The page is self-contained and written whole. Raises MissingError for a folder that holds no run.
     """
     run = SceneRun(folder)
     page = folder / PAGE if out is None else out
-    return write_page(page, f"Reconstruction {folder.resolve().name}", _lead(run), scene_sections(run, with_views))
+    title = f"Reconstruction {folder.resolve().name}"
+    return write_page(page, title, _lead(run), scene_sections(run, with_views), reload_every)
 
 
 def scene_sections(run: SceneRun, with_views: bool = True) -> list[Section]:
