@@ -3,6 +3,7 @@
 import os
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator
+from typing import Any
 
 # Threads that wait for others sleep: spinning, they would take a processor from other tests. OpenMP reads this once.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -11,14 +12,14 @@ import jaxtyping
 import matplotlib
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 import shape_checks
 
 matplotlib.use("Agg")
 shape_checks.install("splatlearn")
 # Machines differ in speed; nothing in the tests is timed.
-settings.register_profile("untimed", deadline=None)
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 if "OMP_NUM_THREADS" in os.environ:
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
@@ -85,6 +86,14 @@ SPENT = pytest.StashKey[dict[tuple[str, ...], list[float]]]()
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[SPENT] = defaultdict(lambda: [0.0, 0.0])
     config.pluginmanager.register(_Seconds(config.stash[SPENT]))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give all tests of a file to one worker, so that its browser, its runs and its models are made once."""
+    from xdist.scheduler import LoadFileScheduling
+
+    return LoadFileScheduling(config, log)
 
 
 class _Seconds:

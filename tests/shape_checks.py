@@ -8,21 +8,28 @@ them twice. Functions inside functions, which would be decorated anew at every c
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
 import functools
 import inspect
+import marshal
+import os
 import sys
 import types
 import typing
 from collections.abc import Callable, Iterator, Sequence
+from hashlib import sha256
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from importlib.util import cache_from_source
+from pathlib import Path
 from typing import Any
 
 import jaxtyping
 from beartype import BeartypeConf, beartype
 from jaxtyping import AbstractArray, jaxtyped
 
+_THESE_CHECKS = sha256(Path(__file__).read_bytes()).digest()
 CHECK = beartype(conf=BeartypeConf(is_pep484_tower=True))
 """Accepts int where float is annotated (PEP 484)."""
 
@@ -123,9 +130,22 @@ def _decorator(node: ast.AST) -> ast.expr:
 
 class _Loader(SourceFileLoader):
     def get_code(self, fullname: str) -> types.CodeType:
-        # Compiled here, so that bytecode with and without checks is not mixed up.
+        # Bytecode with checks has a name of its own; it is that of this source, in this place, and of these checks.
         path = self.get_filename(fullname)
-        return self.source_to_code(self.get_data(path), path)
+        source = self.get_data(path)
+        stored = Path(cache_from_source(path, optimization="checked"))
+        key = sha256(_THESE_CHECKS + path.encode() + source).digest()
+        with contextlib.suppress(OSError, ValueError, EOFError, TypeError):
+            found = stored.read_bytes()
+            if found.startswith(key):
+                return marshal.loads(found[len(key) :])
+        code = self.source_to_code(source, path)
+        with contextlib.suppress(OSError):
+            stored.parent.mkdir(exist_ok=True)
+            beside = stored.with_name(f"{stored.name}.{os.getpid()}")
+            beside.write_bytes(key + marshal.dumps(code))
+            beside.replace(stored)
+        return code
 
     def source_to_code(self, data: Any, path: Any, *, _optimize: int = -1) -> types.CodeType:  # pyright: ignore[reportIncompatibleMethodOverride]
         tree = ast.fix_missing_locations(_Decorated().visit(ast.parse(data, path)))

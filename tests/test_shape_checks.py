@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import jaxtyping
@@ -130,3 +131,17 @@ def test_the_package_is_checked() -> None:
 def test_it_comes_before_the_import() -> None:
     with pytest.raises(RuntimeError, match="expected to be imported after"):
         shape_checks.install("splatlearn")
+
+
+def test_bytecode_is_kept_for_its_source_alone(tmp_path: Path) -> None:
+    path = tmp_path / "kept.py"
+    path.write_text("def one(x: int) -> int:\n    return x\n")
+    loader = shape_checks._Loader("kept", str(path))
+    first = loader.get_code("kept")
+    (stored,) = (tmp_path / "__pycache__").iterdir()
+    assert loader.get_code("kept") == first and "checked" in stored.name
+    path.write_text("def other(x: int) -> int:\n    return x\n")
+    assert "other" in loader.get_code("kept").co_names
+    # What cannot be read is made again.
+    stored.write_bytes(stored.read_bytes()[:50])
+    assert "other" in loader.get_code("kept").co_names and len(list(stored.parent.iterdir())) == 1

@@ -7,16 +7,18 @@ import torch
 
 from cli.commands import run
 from files.clouds import random_cloud
-from splatlearn.compression import search
+from splatlearn.compression import search, surrounding
 from splatlearn.core.memory import shown_bytes
 from splatlearn.files import read_splat_file, write_splats
 
 
 @pytest.fixture(autouse=True)
 def few_tries(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fewer files are tried, which takes less time."""
+    """Fewer files are tried, by smaller pictures, which takes less time."""
     monkeypatch.setattr(search, "SHARES", (1.0, 0.55))
     monkeypatch.setattr(search, "TRIES", 3)
+    monkeypatch.setattr(surrounding, "HEIGHT", 60)
+    monkeypatch.setattr(surrounding, "WIDTH", 80)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The demo's folder: a new one, or what an earlier demo wrote, and nothing else."""
 
+import io
 import json
 import signal
 from collections.abc import Sequence
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from cli.commands import run
@@ -66,10 +68,28 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demos, "_sections", lambda *arguments: [])
     monkeypatch.setattr(demos, "_write", write)
     monkeypatch.setattr(scenes, "FULL", TINY)
+    monkeypatch.setattr(scenes, "EVALUATIONS", 2)
     # The light of the still life takes seconds; here it is what the textures are.
     monkeypatch.setattr(still_life, "illuminate", lit_evenly)
 
 
+@pytest.fixture
+def plain_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pages of the scene and its film are a line each, for what is said of their files alone."""
+
+    def line(path: Path) -> Path:
+        path.write_text(f"{path.name} of a scene")
+        return path
+
+    monkeypatch.setattr(scenes, "write_run_view", lambda run, path: line(path))
+    monkeypatch.setattr(scenes, "write_scene_report", lambda folder: line(folder / "report.html"))
+    film = io.BytesIO()
+    Image.new("RGB", (4, 3)).save(film, "WEBP")
+    monkeypatch.setattr(scenes, "moving", lambda *arguments: film.getvalue())
+    monkeypatch.setattr(scenes, "_chosen", lambda run: [])
+
+
+@pytest.mark.usefixtures("plain_pages")
 def test_an_earlier_demo_is_replaced_with_overwrite_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "demo"
     assert demo(out) == 0
@@ -142,6 +162,7 @@ def interrupted(out: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> int:
         return demo(out)
 
 
+@pytest.mark.usefixtures("plain_pages")
 def test_an_interrupted_one_shows_what_it_has_and_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "demo"
     assert interrupted(out, monkeypatch, 4) == 130
@@ -152,6 +173,7 @@ def test_an_interrupted_one_shows_what_it_has_and_is_replaced(tmp_path: Path, mo
     assert demo(out, "--overwrite") == 0
 
 
+@pytest.mark.usefixtures("plain_pages")
 def test_one_that_was_killed_is_replaced_and_hides_no_other_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

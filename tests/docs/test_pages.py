@@ -13,12 +13,17 @@ from sybil import Example, Sybil
 from sybil.parsers.myst import CodeBlockParser, PythonCodeBlockParser
 
 from splatlearn.cli import main
+from splatlearn.compression import search, surrounding
 from splatlearn.models import presets
 from training.two_trainers import SMALL
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(path for path in (ROOT / "docs").rglob("*.md") if "experiments" not in path.parts)
-SHORTER = {"pretrain": ["--stop-after", "2", "--device", "cpu"], "evaluate": ["--device", "cpu", "--draws", "1"]}
+SHORTER = {
+    "pretrain": ["--stop-after", "2", "--device", "cpu"],
+    # One probe of each evaluation: the tests of the command have the others.
+    "evaluate": ["--device", "cpu", "--draws", "1", "--probes", "knn", "--no-diagnostics"],
+}
 """What is added to a command, so that a page does not take as long as for its reader."""
 
 
@@ -43,8 +48,11 @@ BLOCKS = Sybil(
 @pytest.mark.filterwarnings("default")
 def test_every_code_block_of_the_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    # Models that are trained there are smaller than they say.
+    # Models that are trained there are smaller than they say, and files are judged by small pictures.
     monkeypatch.setitem(presets.ENCODERS, "tiny", SMALL)
+    monkeypatch.setattr(search, "SHARES", (1.0, 0.55))
+    monkeypatch.setattr(surrounding, "HEIGHT", 60)
+    monkeypatch.setattr(surrounding, "WIDTH", 80)
     # A block that fails raises; one that no parser took would not be seen to run.
     text = page.read_text(encoding="utf-8")
     ran = 0
