@@ -23,6 +23,10 @@ class StillStrategy:
         """Return False: nothing is collected."""
         return False
 
+    def wants_errors(self, number: int) -> bool:
+        """Return False: errors change nothing."""
+        return False
+
     def before_backward(self, gaussians: Gaussians, extent: float) -> None:
         """Return None: nothing is added to the loss."""
 
