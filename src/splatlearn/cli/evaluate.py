@@ -43,9 +43,11 @@ class PerceptualInput:
     """Weights of the perceptual distance LPIPS, for reconstructions; the package has none of them."""
 
     lpips_trunk: str | None = None
-    """File with the state dict of torchvision's alexnet or vgg16 (.pth or .safetensors); needs --lpips-linear."""
+    """File with the state dict of torchvision's alexnet or vgg16 (.pth or .safetensors), with --lpips-linear.
+    Default: none."""
     lpips_linear: str | None = None
-    """File with the linear layers of LPIPS for this network, such as weights/v0.1/alex.pth of the package lpips."""
+    """File with the linear layers of LPIPS for this network, such as weights/v0.1/alex.pth of the package lpips.
+    Default: none."""
 
 
 def evaluate_command(

@@ -32,6 +32,8 @@ WORDS = {
     "label_column": "COLUMN",
     "cache": "FOLDER",
     "segmentation": "FOLDER",
+    "lpips_trunk": "FILE",
+    "lpips_linear": "FILE",
     "trackers": "TRACKER",
 }
 """What stands for the text of an option; others have their own name in capitals."""
