@@ -10,6 +10,8 @@ import torch
 from splatlearn.core.cameras import Camera
 from splatlearn.core.cameras.paths import middle_and_radius
 from splatlearn.core.gaussians import Gaussians
+from splatlearn.files import read_splats
+from splatlearn.files.sog.writer import image_order
 from splatlearn.rendering import render
 from splatlearn.viewer import ScenePhotograph, ViewedScene
 from viewer.pictured import psnr
@@ -58,6 +60,25 @@ def test_opacities_make_up_for_the_blur_if_the_scene_was_fitted_so(walk, canvas_
     mip, point = (render(seen, camera, BACKGROUND, filter=each).color.clamp(0, 1) for each in ("mip", "point"))
     assert psnr(page.picture(), mip) > CLOSE - 6
     assert psnr(page.picture(), point) < 30
+
+
+def test_generalised_exponentials_are_drawn_and_kept_with_their_exponents(walk, canvas_size, tmp_path, generator):
+    plain = scene_gaussians(generator, 200, 1)
+    bent = replace(plain, primitive="ges", shapes=8.0 ** torch.rand(200, 1, generator=generator))
+    page = walk(scene_of(bent, canvas_size))
+    order = torch.from_numpy(image_order(plain))
+    seen = replace(stored(plain, tmp_path), primitive="ges", shapes=bent.shapes[order])
+    camera = camera_at(0, *canvas_size)
+    expected = render(seen, camera, BACKGROUND).color.clamp(0, 1)
+    assert psnr(page.picture(), expected) > CLOSE - 4
+    assert psnr(page.picture(), render(stored(plain, tmp_path), camera, BACKGROUND).color.clamp(0, 1)) < 30
+    assert page.page.locator("#keep-sog").is_hidden()
+    with page.page.expect_download() as download:
+        page.page.locator("#keep-ply").click()
+    download.value.save_as(tmp_path / "kept.ply")
+    kept = read_splats(tmp_path / "kept.ply")
+    assert kept.primitive == "ges"
+    torch.testing.assert_close(kept.shapes, seen.shapes)
 
 
 def dragged(page, across, down, **modifier):

@@ -31,6 +31,14 @@ with the same opacity in the middle, so a splat thinner than a pixel shows more 
 for the opacity, so that the splat's sum over pixels stays the same (Mip-Splatting, Yu et al. 2024, eq. 10). gsplat and
 splat files call it antialiased, and it has their variance; Mip-Splatting's own code takes 0.1.
 
+The filter "analytic" integrates over the pixel's square instead of sampling its centre, and adds no variance:
+
+    α = min(ALPHA_MAX, opacity · 2πσ₁σ₂ · [S((u + ½)/σ₁) − S((u − ½)/σ₁)] · [S((v + ½)/σ₂) − S((v − ½)/σ₂)])
+    S(x) = 1 / (1 + exp(−(1.6·x + 0.07·x³)))
+
+with d = (u, v) along the axes of the splat and its standard deviations σ₁, σ₂ there, at least √VARIANCE_MIN. The square
+is turned to these axes; S is within 4e-4 of the normal distribution's (Analytic-Splatting, Liang et al. 2024, eq. 9).
+
 **Panoramas.** There is no plane of which a Gaussian's picture is a part: it may cross the seam, or surround a pole. So
 it is taken in the plane that touches the unit sphere at the direction m of its mean t, with orthonormal e₁, e₂ there
 and f = √(fx · fy) pixels per radian, as by a pinhole camera that looks straight at it:
@@ -61,7 +69,17 @@ EPS2D = 0.3
 COMPENSATION_MIN = 1e-12
 """Lower clamp of the ratio of determinants by whose root the filter "mip" multiplies opacities; below it none shows."""
 
-FILTERS = ("point", "mip")
+LOGISTIC = (1.6, 0.07)
+"""Coefficients of x and x³ in the logistic function that stands for the normal distribution's."""
+
+VARIANCE_MIN = 1e-4
+"""Least variance along an axis that the filter "analytic" takes, px²."""
+
+ROUND = 0.01
+"""The filter "analytic" takes splats along the axes of pixels whose variances differ by at most this share of their
+sum: their own axes have no limit."""
+
+FILTERS = ("point", "mip", "analytic")
 """Names of the filters of pixels: see above."""
 
 JACOBIAN_LIMIT = 1.3

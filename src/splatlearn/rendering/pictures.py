@@ -91,7 +91,8 @@ def render(
       whole picture, but for weights, which are summed over the grid.
     - `filter`: what a pixel integrates. "point": splats are at least about a pixel wide, which thickens those that are
       thinner. "mip": their opacities make up for it, so that pictures of every resolution show as much of each
-      (Mip-Splatting; gsplat's "antialiased"). A splat file says which of the two it was fitted for
+      (Mip-Splatting; gsplat's "antialiased"). "analytic": a pixel is the integral over its square, and nothing is
+      thickened (Analytic-Splatting). A splat file says which of the two it was fitted for
       (`SplatFile.filter`). Without `info`, and with projection by the specification, on a GPU.
     - `primitive`: draw plain Gaussians as another primitive; the default is what `gaussians.primitive` names (see
       `as_primitive`). Backends that do not know it leave it to the specification.
@@ -116,7 +117,8 @@ def render(
         with torch.no_grad():
             check_finite("look at how the camera was made", viewmats=camera.viewmats)
     chosen = scene_backend(gaussians, camera, backend, filter)
-    if grid != WHOLE_PICTURE and (chosen not in STRIDED or camera.model == "panorama"):
+    has_squares = filter == "analytic"
+    if grid != WHOLE_PICTURE and (chosen not in STRIDED or camera.model == "panorama" or has_squares):
         chosen = None
     if chosen is not None and (asked is not None or is_scene(gaussians, camera, chosen, filter)):
         color, transmittance, collected = render_scene(
@@ -189,6 +191,8 @@ def _by_gsplat(
     """Render by gsplat, and have the backward pass fill what it knows of `means2d`."""
     reason = gsplat_support.status()
     reason = gsplat_support.refusal(gaussians, camera) if reason == "ok" else reason
+    if reason is None and filter not in gsplat_rasterize.MODES:
+        reason = f"it knows the filters {', '.join(gsplat_rasterize.MODES)}, got {filter!r}"
     if reason is None and is_transformed(*gaussians.tensors().values(), camera.viewmats):
         reason = FIRST_ONLY
     if reason is not None:

@@ -22,6 +22,7 @@ from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import GAUSSIAN, Gaussians
 from splatlearn.core.operation import is_transformed
 from splatlearn.rendering.backends.scene_views import SceneLens
+from splatlearn.rendering.backends.torch.registry import formula_of, primitive_of
 from splatlearn.rendering.choice import BACKENDS, COMPILED
 from splatlearn.rendering.compositing import Background, background_colors
 from splatlearn.rendering.formula import EPS2D, JACOBIAN_LIMIT, MAX_CHANNELS
@@ -63,7 +64,7 @@ def scene_backend(gaussians: Gaussians, camera: Camera, backend: str = "auto", f
         and all(each.dtype == torch.float32 for each in tensors)
         and camera.model in chosen.scene.MODELS
         and filter in chosen.scene.DRAWN.get(gaussians.primitive, ())
-        and (gaussians.primitive == GAUSSIAN or not camera.projection.is_spherical)
+        and not (camera.projection.is_spherical and (gaussians.primitive != GAUSSIAN or filter == "analytic"))
         and (camera.viewmats.device.type == "cpu" or camera.viewmats.device == gaussians.means.device)
         and not any(each.requires_grad for each in intrinsics)
         and not is_transformed(*tensors, camera.viewmats)
@@ -140,7 +141,7 @@ def render_scene(
         here.axes if is_parallel else here.centers,
         behind.unflatten(0, (sets, count)),
         grid.size(camera.height, camera.width),
-        _lenses(camera, is_parallel, grid, filter, flat.primitive),
+        _lenses(camera, is_parallel, grid, filter, formula_of(primitive_of(flat.primitive, filter))),
         depth,
         report,
     )
@@ -158,7 +159,7 @@ def render_scene(
     return color.reshape(*shape, *color.shape[2:]), transmittance.reshape(*shape, *transmittance.shape[2:]), report.info
 
 
-def _lenses(camera: Camera, is_parallel: bool, grid: PixelGrid, filter: str, primitive: str) -> list[SceneLens]:
+def _lenses(camera: Camera, is_parallel: bool, grid: PixelGrid, filter: str, formula: str) -> list[SceneLens]:
     """One lens for each view, in order, in pixels of the grid."""
     count = math.prod(camera.batch_shape)
     columns = []
@@ -175,7 +176,7 @@ def _lenses(camera: Camera, is_parallel: bool, grid: PixelGrid, filter: str, pri
             is_parallel,
             EPS2D / grid.stride**2,
             filter == "mip",
-            primitive,
+            formula,
         )
         for fx, fy, cx, cy in zip(*columns, strict=True)
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from typing import Any
 
@@ -21,11 +21,14 @@ from splatlearn.core.checks import check_finite
 from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import GAUSSIAN, Gaussians
 from splatlearn.files.sog.formats import bundle
+from splatlearn.files.sog.writer import image_order, image_size
 from splatlearn.rendering.choice import check_filter
 
 HIGHEST_DEGREE = 3
 """The degree of harmonics that the page's shaders evaluate."""
-DRAWN = (GAUSSIAN,)
+FILTERS = ("point", "mip")
+"""The filters that the page's shaders draw with."""
+DRAWN = (GAUSSIAN, "ges")
 """The primitives that the page's shaders draw."""
 MOST_GAUSSIANS = 1_000_000
 """Largest number of Gaussians of a page."""
@@ -113,6 +116,8 @@ class ViewedScene:
             )
         check_finite(**self.gaussians.tensors())
         check_filter(self.filter)
+        if self.filter not in FILTERS:
+            raise InputError(f"filter: expected one that the page draws ({', '.join(FILTERS)}), got {self.filter!r}")
         if not (all(map(math.isfinite, self.up)) and math.hypot(*self.up) > 0):
             raise InputError(f"up: expected a direction of finite numbers, got {self.up}")
         for name, number in (("home", self.home if self.photographs else None), ("snapshot_from", self._from())):
@@ -121,7 +126,21 @@ class ViewedScene:
                 raise InputError(f"{name}: expected the number of a photograph, got {got}")
 
     def _bundle(self) -> bytes:
-        return bundle(self.gaussians.with_degree(self.gaussians.degree), antialiased=self.filter == "mip")
+        return bundle(self._plain(), antialiased=self.filter == "mip")
+
+    def _plain(self) -> Gaussians:
+        """The Gaussians without what SOG does not hold."""
+        return replace(self.gaussians.with_degree(self.gaussians.degree), primitive=GAUSSIAN, shapes=None)
+
+    def _exponents(self) -> str | None:
+        """The exponents of generalised exponentials, float32 in the pixels of the bundle's images, as base64."""
+        shapes = self.gaussians.shapes
+        if shapes is None:
+            return None
+        rows, columns = image_size(self.gaussians.count)
+        padded = np.full(rows * columns, 2.0, dtype="<f4")
+        padded[: self.gaussians.count] = shapes[image_order(self._plain()), 0].detach().cpu().numpy()
+        return base64.b64encode(padded.tobytes()).decode("ascii")
 
     def _from(self) -> int | None:
         return self.snapshot_from if self.snapshots else None
@@ -155,6 +174,7 @@ class ViewedScene:
                 "name": self.name,
                 "bundle": base64.b64encode(self._bundle()).decode("ascii"),
                 "filter": self.filter,
+                "exponents": self._exponents(),
                 "count": self.gaussians.count,
                 "background": list(self.background),
                 "up": up,

@@ -32,9 +32,8 @@ def sog_files(gaussians: Gaussians, antialiased: bool) -> dict[str, bytes]:
 
     Up to 65536 Gaussians keep harmonics of their own; of more, the harmonics are clustered.
     """
-    stored = to_stored(gaussians)
-    stored = stored.reordered(morton_order(stored.means))
-    side = _side(gaussians.count)
+    stored = to_stored(gaussians).reordered(image_order(gaussians))
+    side = image_size(gaussians.count)
     files: dict[str, bytes] = {}
     logs = np.sign(stored.means) * np.log1p(np.abs(stored.means.astype(np.float64)))
     low, span = logs.min(axis=0), np.ptp(logs, axis=0)
@@ -117,7 +116,12 @@ def _palette(stored: Stored, degree: int, side: tuple[int, int]) -> tuple[dict[s
     return part, dict(zip(names, images, strict=True))
 
 
-def _side(count: int) -> tuple[int, int]:
+def image_order(gaussians: Gaussians) -> np.ndarray:
+    """Indices [K] of the Gaussians in the order of the pixels of a scene's images."""
+    return morton_order(gaussians.means.detach().float().cpu().numpy())
+
+
+def image_size(count: int) -> tuple[int, int]:
     """Rows and columns of an image with a pixel for each Gaussian, multiples of 4."""
     columns = 4 * math.ceil(math.sqrt(count) / 4)
     return 4 * math.ceil(count / columns / 4), columns

@@ -33,7 +33,7 @@ class SceneLens:
     - `model`: the name of the camera model; `numbers`: fx, fy, cx, cy, near, and the limits of the Jacobian's slopes.
     - `far`: the far plane; `is_parallel`: whether all directions of view are the same.
     - `eps2d`: the variance of the filter, px² of the picture; `compensates`: whether opacities make up for it.
-    - `primitive`: the name of what is drawn.
+    - `formula`: the name of the formula of α; see the registry of primitives.
     """
 
     model: str
@@ -42,7 +42,7 @@ class SceneLens:
     is_parallel: bool
     eps2d: float = EPS2D
     compensates: bool = False
-    primitive: str = GAUSSIAN
+    formula: str = GAUSSIAN
 
 
 @dataclass(frozen=True)

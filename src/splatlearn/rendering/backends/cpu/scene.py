@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from splatlearn.core.gaussians import GAUSSIAN
 from splatlearn.rendering.backends.cpu import project
 from splatlearn.rendering.backends.cpu.support import kernels
 from splatlearn.rendering.backends.scene_views import SceneInputs, SceneResults, SceneView
@@ -15,7 +16,7 @@ from splatlearn.rendering.formula import EPS2D
 
 MODELS = (*project.MODELS, "panorama")
 """The camera models that the kernels of scenes know, by name."""
-DRAWN = {**project.DRAWN, "ges": ("point", "mip")}
+DRAWN = {GAUSSIAN: project.FILTERS, "ges": project.FILTERS}
 """The filters that the kernels of scenes know, by the name of the primitive; panoramas are of Gaussians alone."""
 
 
@@ -80,4 +81,4 @@ def _arguments(view: SceneView) -> list[Any]:
     elif lens.eps2d != EPS2D:
         numbers = [*numbers, lens.eps2d]
     shown = lens.far, lens.is_parallel, view.has_depth
-    return [matrix, origin, lens.model, numbers, *shown, lens.primitive, background]
+    return [matrix, origin, lens.model, numbers, *shown, lens.formula, background]

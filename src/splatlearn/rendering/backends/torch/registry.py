@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import GAUSSIAN, Gaussians
+from splatlearn.rendering.backends.torch.analytic import AnalyticGaussian
 from splatlearn.rendering.backends.torch.gaussian import Gaussian
 from splatlearn.rendering.backends.torch.ges import GeneralisedExponential
 from splatlearn.rendering.backends.torch.primitive import Primitive
@@ -101,5 +102,5 @@ def check_primitive(gaussians: Gaussians, filter: str | None = None, *, has_valu
     return primitive
 
 
-for _each in (Gaussian, GeneralisedExponential):
+for _each in (Gaussian, AnalyticGaussian, GeneralisedExponential):
     register_primitive(_each)

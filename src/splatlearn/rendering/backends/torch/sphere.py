@@ -52,7 +52,7 @@ def project(gaussians: Gaussians, view: Float[Tensor, "*B 4 4"], camera: Camera,
     """
     primitive = primitive_of(gaussians.primitive, filter)
     if not primitive.draws_panoramas:
-        raise InputError(f"camera: expected one without a panorama's model for the primitive {primitive.name!r}")
+        raise InputError(f"camera: expected one without a panorama's model for {formula_of(primitive)!r}")
     turn, shift = view[..., :3, :3], view[..., :3, 3]
     points = gaussians.means @ turn.mT + shift.unsqueeze(-2)
     depths = points.norm(dim=-1)

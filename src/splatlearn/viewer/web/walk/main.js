@@ -252,6 +252,9 @@ function listen() {
 async function start() {
   try {
     const bundle = await openBundle(bundleBytes);
+    bundle.exponents = scene.exponents ? new Float32Array(bytesOf(scene.exponents).buffer) : null;
+    // SOG holds no exponents.
+    element("keep-sog").hidden = bundle.exponents !== null;
     painter = new WalkPainter(stage.canvas, bundle, data.formula, data.ramp);
     sorter = new Sorter(painter.means, (order, line) => {
       painter.arrange(order);

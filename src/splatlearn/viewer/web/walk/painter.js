@@ -42,6 +42,9 @@ class WalkPainter {
     // What has no harmonics has nothing in their place, but a sampler needs a texture.
     for (const part of ["centroids", "labels"]) this.textures[part] ??= this.textures.sh0;
     this.textures.codebooks = this.codebooksOf(meta);
+    const { exponents } = this.bundle;
+    const { width, height } = images.meansLow;
+    this.textures.exponents = exponents ? this.floats(gl.R32F, gl.RED, width, height, exponents) : this.textures.codebooks;
     this.textures.ramp = this.rampOf(this.ramp);
     this.photographs = new Map();
     this.target = null;
@@ -147,12 +150,13 @@ class WalkPainter {
     gl.viewport(0, 0, lens.width, lens.height);
     gl.clearColor(...background, 1);
     gl.clear(gl.COLOR_BUFFER_BIT);
-    const set = this.use(this.splatting, ["means", "scales", "quats", "codebooks"], { colors: this.colors.texture });
+    const set = this.use(this.splatting, ["means", "scales", "quats", "codebooks", "exponents"], { colors: this.colors.texture });
     this.place(set, pose, lens);
     gl.uniform2f(set("tangents"), ...lens.tangents);
     gl.uniform2f(set("limits"), this.formula.alphaMin, this.formula.alphaMax);
     gl.uniform1f(set("eps2d"), lens.eps2d);
     gl.uniform1i(set("compensates"), lens.compensates ? 1 : 0);
+    gl.uniform1i(set("bent"), this.bundle.exponents ? 1 : 0);
     gl.uniform1f(set("grown"), grown);
     gl.uniform1i(set("discs"), discs ? 1 : 0);
     gl.enable(gl.BLEND);

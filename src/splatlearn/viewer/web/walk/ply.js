@@ -7,9 +7,12 @@ function plyOf(painter) {
   const names = ["x", "y", "z", "f_dc_0", "f_dc_1", "f_dc_2"];
   for (let rest = 0; rest < 3 * terms; rest++) names.push(`f_rest_${rest}`);
   names.push("opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3");
+  const { exponents } = painter.bundle;
+  if (exponents) names.push("shape_0");
   const header =
     "ply\nformat binary_little_endian 1.0\n" +
     (meta.model === "antialiased" ? "comment SplatRenderMode: mip\n" : "") +
+    (exponents ? "comment Primitive: ges\n" : "") +
     `element vertex ${count}\n` +
     names.map((name) => `property float ${name}\n`).join("") +
     "end_header\n";
@@ -29,6 +32,7 @@ function plyOf(painter) {
     values[place++] = logit(part.sh0[at + 3] / 255);
     for (let axis = 0; axis < 3; axis++) values[place++] = meta.scales.codebook[part.scales[at + axis]];
     values.set(quaternionOf(part.quats, at), place);
+    if (exponents) values[place + 4] = exponents[index];
   }
   return new Blob([header, values], { type: "application/octet-stream" });
 }

@@ -55,15 +55,16 @@ const SPLAT_VERTEX = `#version 300 es
 precision highp float;
 precision highp sampler2D;
 layout(location = 0) in uint index;
-uniform sampler2D means, scales, quats, colors, codebooks;
+uniform sampler2D means, scales, quats, colors, codebooks, exponents;
 uniform mat3 turn;
 uniform vec3 shift;
 uniform vec4 lens;
 uniform vec2 size, tangents, limits;
 uniform float near, eps2d, grown;
-uniform bool discs, compensates;
+uniform bool discs, compensates, bent;
 out vec2 offset;
 flat out vec4 ink;
+flat out float exponent;
 
 mat3 rotation(vec4 bytes) {
   int largest = int(bytes.a * 255.0 + 0.5) - 252;
@@ -118,7 +119,9 @@ void main() {
   if (half_gap > 1e-6 * half_sum && abs(xy) < 1e-9 * half_sum) major = xx >= yy ? vec2(1.0, 0.0) : vec2(0.0, 1.0);
   float long_variance = half_sum + half_gap;
   float short_variance = max(((xx * yy) - xy * xy) / long_variance, 1e-12);
-  float reach = discs ? 1.0 : sqrt(2.0 * log(ink.a / limits.x));
+  exponent = bent ? texelFetch(exponents, at, 0).r : 2.0;
+  float fall = 2.0 * log(ink.a / limits.x);
+  float reach = discs ? 1.0 : bent ? pow(max(fall, 0.0), 1.0 / exponent) : sqrt(fall);
   vec2 corner = vec2(gl_VertexID & 1, gl_VertexID >> 1) * 2.0 - 1.0;
   vec2 center = lens.xy * p.xy / p.z + lens.zw;
   vec2 extent = reach * sqrt(vec2(xx, yy));
@@ -132,12 +135,14 @@ const SPLAT_FRAGMENT = `#version 300 es
 precision highp float;
 in vec2 offset;
 flat in vec4 ink;
+flat in float exponent;
 uniform vec2 limits;
-uniform bool discs;
+uniform bool discs, bent;
 out vec4 color;
 void main() {
-  float power = 0.5 * dot(offset, offset);
-  float alpha = min(limits.y, ink.a * (discs ? step(power, 0.5) : exp(-power)));
+  float form = dot(offset, offset);
+  float power = 0.5 * (bent ? pow(form, 0.5 * exponent) : form);
+  float alpha = min(limits.y, ink.a * (discs ? step(form, 1.0) : exp(-power)));
   if (alpha < limits.x) discard;
   color = vec4(ink.rgb * alpha, alpha);
 }`;
