@@ -116,6 +116,9 @@ def test_both_are_timed_and_scored(
     assert targets["their_curve"][1]["psnr"] > 40 and targets["their_curve"][1]["gaussians"] == 60
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["photos", "24", "dB", "0.030"] in [row[:4] for row in rows]
+    main(Options(program, targets=(one,), psnr=(24.0, 99.0), every=2, seconds=0.0))
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["photos", "24", "dB", "0.030", ">"] in [row[:5] for row in rows], "it was ended before"
 
 
 def test_a_program_that_fails_is_no_measurement(program: Path, tmp_path: Path) -> None:
