@@ -40,6 +40,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "entropy": {"entropy": 0.01},
     "floaters": {"remove_floaters": True},
     "depth of points": {"depth_weight": 0.05},
+    "depth of a sweep": {"depth_weight": 0.05, "depth_prior": "sweep"},
     "hull, smooth depth": {"start": "hull", "smooth_depth": 0.01},
     "hull, distortion": {"start": "hull", "distortion": 0.1},
 }
@@ -127,7 +128,7 @@ def applies(arm: str, capture: Capture) -> bool:
     if options.get("background") == "random":
         # It is what transparent photographs have anyway.
         return not has_outline
-    return "depth_weight" not in options or capture.points.tracks is not None
+    return "depth_weight" not in options or "depth_prior" in options or capture.points.tracks is not None
 
 
 def _run(capture: Capture, given: dict[str, Any], options: Options) -> dict[str, Any]:

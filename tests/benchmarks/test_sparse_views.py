@@ -47,4 +47,9 @@ def test_points_stay_that_two_of_the_views_observe(tmp_path: Path) -> None:
         seen = whole.points.tracks.points == before
         for view, pixel in zip(tracks.views[here], tracks.pixels[here], strict=True):
             assert (np.abs(whole.points.tracks.pixels[seen & (whole.points.tracks.views == view)] - pixel) < 1e-9).all()
-    assert applies("depth of points", few) and not applies("hull", few) and applies("random background", few)
+    assert (
+        applies("depth of points", few)
+        and applies("depth of a sweep", few)
+        and not applies("hull", few)
+        and applies("random background", few)
+    )
