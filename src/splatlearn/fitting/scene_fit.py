@@ -147,6 +147,7 @@ class SceneFit:
         self.optimizer.rates = self._rates(number, self.optimizer.parameters)
         self.optimizer.step()
         models.move(seen, schedule.steps)
+        models.settle(self.optimizer.parameters)
         if self.sky is not None:
             self.sky.move()
         position_rate = schedule.rates.position_at(number, schedule.steps, self.extent)

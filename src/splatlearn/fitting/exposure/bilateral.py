@@ -5,6 +5,8 @@ Wang et al. 2024 (Bilateral Guided Radiance Field Processing, section 3.1); Chen
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -94,8 +96,7 @@ class BilateralGrid(ViewModel):
     def penalty(self, seen: SeenViews) -> Float[Tensor, ""]:
         return self.smooth * total_variation(self.rows.of(GRID, seen.ids))
 
-    def move(self, seen: SeenViews, steps: int) -> None:
-        super().move(seen, steps)
-        centre(self.rows)
+    def settle(self, parameters: Mapping[str, Tensor]) -> None:
+        centre(self.rows, parameters)
         with torch.no_grad():
             self.rows[GRID].sub_(common_curves(self.rows[GRID]))

@@ -111,6 +111,11 @@ class ViewModels:
             for model in self.models:
                 model.move(views, steps)
 
+    def settle(self, parameters: Mapping[str, Tensor]) -> None:
+        """Move what all photographs share to the parameters of the Gaussians, in place."""
+        for model in self.models:
+            model.settle(parameters)
+
     def zero_grad(self) -> None:
         """Remove the gradients of all models."""
         for model in self.models:

@@ -109,6 +109,12 @@ class ViewModel:
         """
         self.rows.step(seen.ids, seen.number, steps)
 
+    def settle(self, parameters: Mapping[str, Tensor]) -> None:
+        """Move what all photographs share to the Gaussians, after a step.
+
+        - `parameters`: of the Gaussians, by name (`scene_parameters`), which are changed in place.
+        """
+
     def to(self, device: torch.device | str) -> None:
         """Move the parameters to a device."""
         self.rows.to(device)
