@@ -12,8 +12,14 @@ from PIL import Image
 
 from cli.commands import run as run_command
 from reconstruction.small_captures import cameras_around, known_gaussians, write_capture
+from splatlearn.captures import Photographs, load_capture
 from splatlearn.evaluation.views.alignment import color_aligned
-from splatlearn.reconstruction import SceneResult, SceneRun, reconstruct
+from splatlearn.fitting.exposure.affine import MATRIX
+from splatlearn.reconstruction import SceneRecipe, SceneResult, SceneRun, reconstruct
+from splatlearn.reconstruction.recipes.capture_options import CaptureOptions
+from splatlearn.reconstruction.recipes.run_options import SceneRunOptions
+from splatlearn.reconstruction.recipes.view_options import Exposure, ViewOptions
+from splatlearn.reconstruction.running.view_models import ViewCorrections
 
 OPTIONS = {"max_gaussians": 90, "evaluate_every": 10_000, "degree": 0, "start": "points", "coarse": 0.0}
 
@@ -56,6 +62,9 @@ def test_photographs_of_changing_light_give_a_better_scene(
         stored = json.loads((result.folder / "scores.json").read_text())
         assert stored["aligned_psnr"] == pytest.approx(result.scores.aligned_psnr)
         assert all({"aligned_psnr", "aligned_ssim"} <= set(each) for each in stored["views"])
+    assert plain.neighbours is None and own.neighbours is not None
+    stored = json.loads((own.folder / "scores.json").read_text())
+    assert stored["neighbours"]["psnr"] == pytest.approx(own.neighbours.psnr) != own.scores.psnr
 
 
 def test_a_run_with_exposures_goes_on_to_the_bit(photos: Path, tmp_path: Path) -> None:
@@ -75,10 +84,31 @@ def test_commands_print_both_scores(photos: Path, tmp_path: Path, capsys: pytest
     said = capsys.readouterr().out
     assert f"{scores['psnr']:.2f} dB, SSIM {scores['ssim']:.3f}" in said
     assert f"{scores['aligned_psnr']:.2f} dB after the alignment of each view's colours" in said
+    assert f"{scores['neighbours']['psnr']:.2f} dB in the light of the photographs before and after" in said
     assert run_command("evaluate", run) == 0
     assert (
         f"after an affine alignment of each view's colours: {scores['aligned_psnr']:.2f} dB" in capsys.readouterr().out
     )
+
+
+@pytest.mark.parametrize("exposure", ["affine", "grid"])
+def test_a_picture_in_the_light_of_its_neighbours_has_the_mean_of_their_maps(exposure: Exposure, photos: Path) -> None:
+    capture = load_capture(photos)
+    views = [capture.views[index] for index in capture.training]
+    views = [views[index] for index in (3, 0, 2, 1)]
+    recipe = SceneRecipe(CaptureOptions(str(photos)), SceneRunOptions("run"), views=ViewOptions(exposure=exposure))
+    with Photographs(views, None, frame=capture.to_unit, cache=False) as photographs:
+        found = ViewCorrections(recipe.resolved(), photographs, known_gaussians())
+    names = sorted(view.name for view in views)
+    assert found.colors is not None
+    with torch.no_grad():
+        for row, view in enumerate(views):
+            found.colors.rows[MATRIX][row, 0, 3] = 0.1 * names.index(view.name)
+    color = torch.full((3, 6, 8), 0.25)
+    for name, shift in ((names[1] + "0", 0.15), ("", 0.0), ("z", 0.3)):
+        shown = found.in_light(name, color)
+        torch.testing.assert_close(shown[0], color[0] + shift)
+        torch.testing.assert_close(shown[1:], color[1:])
 
 
 def test_an_affine_change_of_colours_is_undone(generator: torch.Generator) -> None:

@@ -55,6 +55,8 @@ def reconstruct_command(arguments: Sequence[str]) -> Callable[..., int]:
                 quality += f" where they were localised, {result.given_scores.psnr:.2f} dB at their given poses"
             if recipe.views.exposure != "none":
                 quality += f", {result.scores.aligned_psnr:.2f} dB after the alignment of each view's colours"
+                if result.neighbours is not None:
+                    quality += f", {result.neighbours.psnr:.2f} dB in the light of the photographs before and after"
             if result.scores.depth is not None:
                 quality += f", depth off by {shown_depth(result.scores.depth)}"
         print(f"done: {result.count:,} Gaussians, {result.total:,} steps in {result.seconds:.0f} s{quality}")

@@ -15,7 +15,7 @@ from splatlearn.captures.photographs import Photo, Photographs
 from splatlearn.core.cameras import Camera
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.evaluation.views.perceptual import Lpips
-from splatlearn.evaluation.views.scores import SceneScores, score_views
+from splatlearn.evaluation.views.scores import SceneScores, ViewScore, score_view, score_views
 from splatlearn.fitting.cameras.localisation import localise
 from splatlearn.fitting.skies.sky import Sky
 from splatlearn.images.errors import UnreadableImage
@@ -37,6 +37,8 @@ class Evaluator:
     - `unreadable`: reasons by name of the photographs that could not be read and are left out. `say` is called once
       with each name and reason.
     - `poses`: world-to-camera transforms, by names of photographs, that take the place of the given ones.
+    - `in_light`: returns a rendering in the light of the fitted photographs before and after the one of a name, if each
+      has colours of its own; `neighbours`: the scores of such renderings, of the last call of `all`.
     - `sky`: the background by direction, in place of `background`; `filter`: that the Gaussians are fitted with.
     - `lpips`: the perceptual distance, which is not computed by default.
     """
@@ -49,6 +51,8 @@ class Evaluator:
     poses: dict[str, Float64[np.ndarray, "4 4"]] = field(default_factory=dict)
     sky: Sky | None = None
     filter: str = "point"
+    in_light: Callable[[str, Float[Tensor, "3 H W"]], Float[Tensor, "3 H W"]] | None = None
+    neighbours: SceneScores | None = None
     lpips: Lpips | None = None
 
     def localise(self, gaussians: Gaussians) -> None:
@@ -70,7 +74,18 @@ class Evaluator:
 
     def all(self, gaussians: Gaussians) -> SceneScores:
         """Score all views."""
-        return self._score(gaussians, range(len(self.photographs)))
+        every = range(len(self.photographs))
+        if (in_light := self.in_light) is None:
+            return self._score(gaussians, every)
+        found: list[ViewScore] = []
+
+        def look(photo: Photo, color: Float[Tensor, "3 H W"]) -> None:
+            if photo.mask is None or bool(photo.mask.any()):
+                found.append(score_view(photo, in_light(photo.name, color), self.background))
+
+        scores = self._score(gaussians, every, look)
+        self.neighbours = SceneScores(tuple(found))
+        return scores
 
     @torch.no_grad()
     def picture(self, gaussians: Gaussians) -> Float[Tensor, "3 H W"]:
@@ -81,12 +96,17 @@ class Evaluator:
         shown = render(gaussians, camera, background, depth=False, check=False, filter=self.filter)
         return shown.color if self.sky is None else self.sky.over(shown, camera)
 
-    def _score(self, gaussians: Gaussians, indices: Iterable[int]) -> SceneScores:
+    def _score(
+        self,
+        gaussians: Gaussians,
+        indices: Iterable[int],
+        seen: Callable[[Photo, Float[Tensor, "3 H W"]], None] | None = None,
+    ) -> SceneScores:
         wanted = list(dict.fromkeys(indices))
         self.photographs.prefetch(wanted)
         photos = self._readable(wanted, gaussians.means.device)
         compared = partial(
-            score_views, gaussians, photos, self.background, sky=self.sky, filter=self.filter, lpips=self.lpips
+            score_views, gaussians, photos, self.background, seen, sky=self.sky, filter=self.filter, lpips=self.lpips
         )
         return compared() if self.depths is None else compared(known=self.depths.of, unit=1.0 / self.depths.scale)
 

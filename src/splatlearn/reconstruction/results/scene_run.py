@@ -231,6 +231,8 @@ class SceneResult:
     - `folder`: of the run; `steps`, `total`: steps done in all, and those of the recipe; `done`: of this call.
     - `scores`: of held-out views at the end, None for an interrupted run or a capture that holds none out; of their
       localised poses if the run refined poses, and `given_scores` are then those of the given poses.
+    - `neighbours`: in the light of the fitted photographs before and after each held-out one, if photographs have
+      colours of their own.
     - `count`: the number of Gaussians; `seconds`: spent in all steps of the run;
       `waited`: those of them in which this call waited for photographs to be decoded and scaled.
     - `requeue`: whether it stopped because SIGTERM or SIGUSR1 asked it to.
@@ -245,6 +247,7 @@ class SceneResult:
     waited: float = 0.0
     scores: SceneScores | None = None
     given_scores: SceneScores | None = None
+    neighbours: SceneScores | None = None
     requeue: bool = False
 
     @property

@@ -141,6 +141,7 @@ class _Reconstruction:
         chosen = self.held_out if len(self.held_out) else self.training
         self.evaluator = Evaluator(chosen, shown_background(resolved, capture), depths, self._say_unreadable)
         self.evaluator.sky, self.evaluator.filter = self.fit.sky, resolved.scene.filter
+        self.evaluator.in_light = None if self.corrections.colors is None else self.corrections.in_light
         assert resolved.scene.steps is not None and resolved.scene.degree is not None
         self.total = max(resolved.scene.steps, progress.step)
         numbers = 11 + 3 * (resolved.scene.degree + 1) ** 2
@@ -206,6 +207,7 @@ class _Reconstruction:
             waited=self.waited,
             scores=scores,
             given_scores=given,
+            neighbours=self.evaluator.neighbours,
             requeue=heard in ASKED_BY_SCHEDULER,
         )
 
@@ -296,6 +298,8 @@ class _Reconstruction:
             scores, given = self.evaluator.all(gaussians), scores
             facts["given_poses"] = given.means()
             self._write_scene()
+        if (neighbours := self.evaluator.neighbours) is not None:
+            facts["neighbours"] = neighbours.means()
         self._log_scores(scores)
         with self._told(SCORES):
             write_scores(self.folder.path, {**facts, "background": self.evaluator.background, **scores.as_dict()})

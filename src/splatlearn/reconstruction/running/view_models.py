@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
@@ -15,9 +16,10 @@ from splatlearn.core.gaussians import Gaussians
 from splatlearn.fitting.cameras.defocus import OwnWidths, Widen, WidenOptions
 from splatlearn.fitting.cameras.poses import PoseDeltas, PoseRates
 from splatlearn.fitting.cameras.shake import Shake, ShakeOptions
+from splatlearn.fitting.draws import Draws
 from splatlearn.fitting.exposure.affine import AffineColors
 from splatlearn.fitting.exposure.bilateral import BilateralGrid
-from splatlearn.fitting.views.view_model import ViewModel
+from splatlearn.fitting.views.view_model import SeenViews, ViewModel
 from splatlearn.reconstruction.recipes.recipe import SceneRecipe
 from splatlearn.reconstruction.results.scene_run import moved
 from splatlearn.reconstruction.running.starting import EXTENT
@@ -48,8 +50,8 @@ class ViewCorrections:
         if options.defocus:
             kind = Widen if options.defocus_by == "lens" else OwnWidths
             self.widen = kind(typical_depths(start, photographs), WidenOptions(filter=recipe.scene.filter))
-        colors = None if options.exposure == "none" else EXPOSURES[options.exposure](len(views))
-        models = self.poses, self.shake, self.widen, colors
+        self.colors = None if options.exposure == "none" else EXPOSURES[options.exposure](len(views))
+        models = self.poses, self.shake, self.widen, self.colors
         self.models: tuple[ViewModel, ...] = tuple(each for each in models if each is not None)
         for model in self.models:
             model.to(start.means.device)
@@ -61,6 +63,20 @@ class ViewCorrections:
     def cameras(self) -> dict[str, Float64[np.ndarray, "4 4"]]:
         """The refined poses in the frame of the given ones, by names of photographs; none if they are not refined."""
         return {} if self.poses is None else dict(zip(self.names, self.poses.settled(), strict=True))
+
+    @torch.no_grad()
+    def in_light(self, name: str, color: Float[torch.Tensor, "3 H W"]) -> Float[torch.Tensor, "3 H W"]:
+        """Return a picture in the light of the fitted photographs before and after one of this name: their mean.
+
+        Photographs follow each other by their names. Without models of colours the picture stays as it is.
+        """
+        if self.colors is None:
+            return color
+        order = sorted(range(len(self.names)), key=lambda index: self.names[index])
+        place = bisect_left([self.names[index] for index in order], name)
+        rows = torch.tensor(order[max(0, place - 1) : place + 1])
+        shown = self.colors.picture(SeenViews(rows, 1, Draws(0, 1)), color.expand(len(rows), *color.shape))
+        return shown.mean(dim=0).clamp(0, 1)
 
     def placed(self, cameras: Iterable[Camera]) -> Iterator[Camera]:
         """The cameras of all photographs, in order, where they are in the frame of the fit."""
