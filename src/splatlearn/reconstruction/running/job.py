@@ -51,7 +51,6 @@ from splatlearn.reconstruction.running.cleaning import remove_floaters, removes_
 from splatlearn.reconstruction.running.combinations import check_combinations
 from splatlearn.reconstruction.running.depth_prior import supervising_depths
 from splatlearn.reconstruction.running.photos import identity_of, open_photographs, smoothing_of
-from splatlearn.reconstruction.running.planes import MOST_VIEWS
 from splatlearn.reconstruction.running.planning import expected_cost, fitting_cap, steps_in
 from splatlearn.reconstruction.running.starting import EXTENT, first_gaussians, gaussians_of
 from splatlearn.reconstruction.running.view_models import ViewCorrections
@@ -59,7 +58,7 @@ from splatlearn.reconstruction.running.views import StepViews, batches_of, downs
 from splatlearn.rendering.compositing import Background
 from splatlearn.runs.checkpoint_store import CheckpointError, set_aside
 from splatlearn.runs.folder import RECIPE, RunFolder, entered
-from splatlearn.runs.log import Logbook, note, restore
+from splatlearn.runs.log import Logbook, restore
 from splatlearn.runs.processes import Processes
 from splatlearn.runs.signals import ASKED_BY_SCHEDULER, StopRequest
 
@@ -110,9 +109,6 @@ class _Reconstruction:
         self.training, self.held_out = open_photographs(resolved, capture, stack)
         check_combinations(resolved, self.training, self.device)
         if progress is None:
-            if resolved.scene.start == "planes" and resolved.scene.start_from is None:
-                chosen = min(MOST_VIEWS, len(self.training))
-                note(messages.sweeping(chosen, "find first points (--start planes)"))
             cap = fitting_cap(resolved.scene.max_gaussians, resolved.scene.degree, self.training)
             start, self.origin = first_gaussians(resolved, capture, self.training, cap)
             progress = SceneProgress(0, start.count, cap, frame_of(capture.to_unit))

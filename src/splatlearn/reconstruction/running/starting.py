@@ -23,9 +23,11 @@ from splatlearn.fitting.scene_parameters import scene_gaussians
 from splatlearn.images.errors import UnreadableImage
 from splatlearn.reconstruction.recipes.recipe import SceneRecipe
 from splatlearn.reconstruction.results.scene_run import SCENE, is_scene_run, moved
+from splatlearn.reconstruction.running import messages
 from splatlearn.reconstruction.running.photos import reduced
-from splatlearn.reconstruction.running.planes import swept_points
+from splatlearn.reconstruction.running.planes import MOST_VIEWS, swept_points
 from splatlearn.rendering import as_primitive
+from splatlearn.runs.log import note
 
 FEWEST_POINTS = 100
 """Points below which a capture is taken to have none."""
@@ -59,6 +61,7 @@ def _found_gaussians(
         return _hull(recipe, photographs, centers, cap)
     if scene.start == "planes":
         assert scene.random_start is not None and scene.start_opacity is not None and scene.start_scale is not None
+        note(messages.sweeping(min(MOST_VIEWS, len(photographs)), "find first points (--start planes)"))
         places, colors = swept_points(photographs, cameras_of(photographs))
         count = min(cap, scene.random_start)
         options = PointOptions(cap=count, opacity=scene.start_opacity, scale=scene.start_scale, seed=seed)
