@@ -168,7 +168,7 @@ def test_a_recipe_of_an_earlier_version_has_one_view_a_step(photos: Path, tmp_pa
     content = json.loads(stored.read_text())
     assert content.pop("pace") == {
         "views_per_step": 1, "stride": 1, "settle": 0.0, "budget_exponent": None, "budget_adapts": False,
-        "color_growth": 0.0, "prune": 0.0,
+        "color_growth": 0.0, "cross_rays": False, "prune": 0.0,
     }  # fmt: skip
     stored.write_text(json.dumps(content))
     assert reconstruct(photos, tmp_path / "run", resume=True).steps == 6
