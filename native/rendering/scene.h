@@ -31,6 +31,7 @@ struct Source {
 enum class Formula {
     GAUSSIAN,
     EXPONENTIAL,  // "ges": exp(−½ q^(β/2)), with the exponent β in `shapes`
+    SURFEL,       // a disc of the first two axes, met by rays: see scene/surfel.h
 };
 
 // Numbers of a Gaussian in `shapes`, and of its sums beside those of all formulas.
@@ -41,7 +42,8 @@ struct View {
     const float* origin;  // [3]: where directions of view begin, or the one direction of all if they are parallel
     Lens lens;
     float far;
-    bool is_parallel, has_depth;  // has_depth: a last channel for the depths
+    bool is_parallel;
+    int depth_channels;  // the last ones: 0; 1 for the depth; 2 for the inverse depth and its square
     Formula formula;
     int height, width;
 };
@@ -59,6 +61,15 @@ enum Field { X, Y, U, V, W, LEVEL, REACH, EXTENT_X, EXTENT_Y, SLOPE_X, PEAK, STE
 enum SphereField { EAST, DOWN = 3, SPHERE_U = 6, SPHERE_V, SPHERE_W, SPHERE_LEVEL, BOX_X, BOX_Y, BOX_WIDE, BOX_HIGH };
 constexpr int BEND = STEP;  // of an exponential: β/2 − 1
 static_assert(static_cast<int>(BOX_HIGH) < static_cast<int>(DEPTH), "the radius stands in one place for all");
+
+// The numbers of a surfel's record: see scene/surfel.h. The ellipse around its disc has the middle, the half sides of its box, and the
+// slope of the line on which columns have their middles.
+enum SurfelField { DISC_X, DISC_Y, ACROSS, DOWNWARD = 4, LEAN = 6, DISC_LEVEL = 8, MIDDLE_X, MIDDLE_Y, WIDE, HIGH, SLOPE };
+static_assert(static_cast<int>(SLOPE) < static_cast<int>(DEPTH), "depth and radius stand in one place for all");
+
+// Sums of a surfel: of v = α ∂L/∂α, and of the gradients of the centre's picture, A, B, n (see scene/surfel.h) and the depth.
+constexpr int SURFEL_MOMENTS = 10;
+inline int moments_of(Formula formula) { return formula == Formula::SURFEL ? SURFEL_MOMENTS : MOMENTS; }
 
 // Blocks of pixels that a splat's box meets: [first, last] each way. Beyond the last column of a panorama follows the first.
 struct Range {
@@ -124,13 +135,15 @@ struct SceneKernel {
     void (*project)(const Source&, const View&, const Shown&, int first, int last, Visible&);
     // weights [length, WEIGHTS] are written, or null.
     void (*forward)(const Shown&, const View&, const Block&, const Pass&, const Images&, float* weights);
-    // Writes moments [length, MOMENTS + channels of the pass + numbers of the formula + ABSOLUTES if asked for] and
+    // Writes moments [length, moments of the formula + channels of the pass + numbers of the formula + ABSOLUTES if asked for] and
     // background_gradient [channels].
     void (*backward)(const Shown&, const View&, const Block&, const Pass&, const ImageGradients&, bool absolute, float* moments,
                      float* background_gradient);
     // sums [count, width] of Gaussians `ids`, in the order of the moments with all channels; camera: CAMERA_SUMS numbers, or null.
     void (*project_backward)(const Source&, const View&, const Shown&, const int32_t* ids, int length, const float* sums, int width,
                              bool absolute, const Unseen&, const SourceGradients&, double* camera);
+    // Writes a block of median depths [H, W] of a view with one channel of depths.
+    void (*median)(const Shown&, const View&, const Block&, float* out);
 };
 
 DECLARE_TABLES(SceneKernel, _scenes);

@@ -41,12 +41,17 @@ Source source_of(const Input<2>& means, const Input<2>& scales, const Input<2>& 
 Formula formula_of(const std::string& name) {
     if (name == "gaussian") return Formula::GAUSSIAN;
     if (name == "ges") return Formula::EXPONENTIAL;
-    throw nb::value_error(("formula: the compiled kernels know gaussian and ges, got " + name).c_str());
+    if (name == "surfel") return Formula::SURFEL;
+    throw nb::value_error(("formula: the compiled kernels know gaussian, ges and surfel, got " + name).c_str());
 }
 
 View view_of(const Input<2>& matrix, const Input<1>& origin, const std::string& model, const std::vector<float>& lens, float far,
-             bool is_parallel, bool has_depth, const std::string& formula, int height, int width) {
-    return {matrix.data(), origin.data(), lens_of(model, lens), far, is_parallel, has_depth, formula_of(formula), height, width};
+             bool is_parallel, int depth_channels, const std::string& formula, int height, int width) {
+    const View view{matrix.data(), origin.data(), lens_of(model, lens), far, is_parallel, depth_channels, formula_of(formula), height,
+                    width};
+    if (view.formula == Formula::SURFEL && view.lens.model != Model::PINHOLE)
+        throw nb::value_error("camera: surfels are drawn before pinhole cameras alone");
+    return view;
 }
 
 }  // namespace
@@ -84,11 +89,11 @@ void bind_scenes(nb::module_& m, const InstructionSets<Kernel>& active) {
         "scene_forward",
         [&active](Input<2> means, Input<2> scales, Input<2> quaternions, Input<1> opacities, std::optional<Input<2>> colors,
                   std::optional<Input<3>> sh, std::optional<Input<2>> shapes, Input<2> matrix, Input<1> origin, const std::string& model,
-                  const std::vector<float>& lens, float far, bool is_parallel, bool has_depth, const std::string& formula,
+                  const std::vector<float>& lens, float far, bool is_parallel, int depth_channels, const std::string& formula,
                   Input<1> background,
                   Output<3> color_out, Output<2> transmittance_out, std::optional<Output<2>> weights_out, int threads) {
             const Source source = source_of(means, scales, quaternions, opacities, colors, sh, shapes);
-            const View view = view_of(matrix, origin, model, lens, far, is_parallel, has_depth, formula,
+            const View view = view_of(matrix, origin, model, lens, far, is_parallel, depth_channels, formula,
                                       static_cast<int>(color_out.shape(1)), static_cast<int>(color_out.shape(2)));
             const SceneKernel& kernel = *active->scenes;
             nb::gil_scoped_release unlocked;
@@ -100,23 +105,31 @@ void bind_scenes(nb::module_& m, const InstructionSets<Kernel>& active) {
         nb::arg("opacities").noconvert(), nb::arg("colors").noconvert().none(), nb::arg("sh").noconvert().none(),
         nb::arg("shapes").noconvert().none(),
         nb::arg("matrix").noconvert(), nb::arg("origin").noconvert(), nb::arg("model"), nb::arg("lens"), nb::arg("far"),
-        nb::arg("is_parallel"), nb::arg("has_depth"), nb::arg("formula"), nb::arg("background").noconvert(),
+        nb::arg("is_parallel"), nb::arg("depth_channels"), nb::arg("formula"), nb::arg("background").noconvert(),
         nb::arg("color_out").noconvert(), nb::arg("transmittance_out").noconvert(), nb::arg("weights_out").noconvert().none(), nb::arg("threads"),
         nb::rv_policy::take_ownership);
+
+    m.def(
+        "scene_median",
+        [&active](const SceneView& made, Output<2> median_out, int threads) {
+            nb::gil_scoped_release unlocked;
+            made.median(*active->scenes, median_out.data(), threads);
+        },
+        nb::arg("made"), nb::arg("median_out").noconvert(), nb::arg("threads"));
 
     m.def(
         "scene_backward",
         [&active](const SceneView& made, Input<2> means, Input<2> scales, Input<2> quaternions, Input<1> opacities,
                   std::optional<Input<2>> colors, std::optional<Input<3>> sh, std::optional<Input<2>> shapes, Input<2> matrix,
                   Input<1> origin, const std::string& model, const std::vector<float>& lens, float far, bool is_parallel,
-                  bool has_depth, const std::string& formula, Input<1> background, Input<3> color, Input<2> transmittance, Input<3> by_color, Input<2> by_transmittance,
+                  int depth_channels, const std::string& formula, Input<1> background, Input<3> color, Input<2> transmittance, Input<3> by_color, Input<2> by_transmittance,
                   Output<2> means_out, Output<2> scales_out, Output<2> quaternions_out, Output<1> opacities_out,
                   std::optional<Output<2>> colors_out, std::optional<Output<3>> sh_out, std::optional<Output<2>> shapes_out,
                   Output<1> background_out,
                   std::optional<nb::ndarray<double, nb::ndim<1>, nb::c_contig, nb::device::cpu>> camera_out,
                   std::optional<Output<2>> means2d_out, std::optional<Output<2>> absolute_out, bool is_first_view, int threads) {
             const Source source = source_of(means, scales, quaternions, opacities, colors, sh, shapes);
-            const View view = view_of(matrix, origin, model, lens, far, is_parallel, has_depth, formula,
+            const View view = view_of(matrix, origin, model, lens, far, is_parallel, depth_channels, formula,
                                       static_cast<int>(color.shape(1)), static_cast<int>(color.shape(2)));
             const SourceGradients out{means_out.data(), scales_out.data(), quaternions_out.data(), opacities_out.data(),
                                       data_of(colors_out), data_of(sh_out), data_of(shapes_out), data_of(means2d_out),
@@ -130,7 +143,7 @@ void bind_scenes(nb::module_& m, const InstructionSets<Kernel>& active) {
         nb::arg("opacities").noconvert(), nb::arg("colors").noconvert().none(), nb::arg("sh").noconvert().none(),
         nb::arg("shapes").noconvert().none(),
         nb::arg("matrix").noconvert(), nb::arg("origin").noconvert(), nb::arg("model"), nb::arg("lens"), nb::arg("far"),
-        nb::arg("is_parallel"), nb::arg("has_depth"), nb::arg("formula"), nb::arg("background").noconvert(),
+        nb::arg("is_parallel"), nb::arg("depth_channels"), nb::arg("formula"), nb::arg("background").noconvert(),
         nb::arg("color").noconvert(), nb::arg("transmittance").noconvert(), nb::arg("by_color").noconvert(), nb::arg("by_transmittance").noconvert(),
         nb::arg("means_out").noconvert(), nb::arg("scales_out").noconvert(), nb::arg("quaternions_out").noconvert(),
         nb::arg("opacities_out").noconvert(), nb::arg("colors_out").noconvert().none(), nb::arg("sh_out").noconvert().none(),

@@ -39,7 +39,7 @@ int tasks_of(size_t count) { return static_cast<int>((count + PROJECTED - 1) / P
 
 SceneView::SceneView(const SceneKernel& kernel, const Source& source, const View& given, int threads)
     : view(given), count(source.count), records(take_room<float>(static_cast<size_t>(source.count) * RECORD)) {
-    const int channels = (source.sh ? 3 : source.features) + view.has_depth;
+    const int channels = (source.sh ? 3 : source.features) + view.depth_channels;
     colors = take_room<float>(static_cast<size_t>(count) * channels);
     ranges = take_room<Range>(count);
     shown = {records.get(), colors.get(), ranges.get(), channels};
@@ -161,6 +161,13 @@ void SceneView::forward(const SceneKernel& kernel, const float* background, floa
     });
 }
 
+void SceneView::median(const SceneKernel& kernel, float* out, int threads) const {
+    Caught caught;
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (int index = 0; index < blocks(); ++index) caught.run([&] { kernel.median(shown, view, block(index), out); });
+    caught.rethrow();
+}
+
 void SceneView::backward(const SceneKernel& kernel, const Source& source, const View& given, const float* background,
                          const ImageGradients& images, const SourceGradients& out, bool is_first_view, float* background_gradient,
                          double* camera, int threads) const {
@@ -168,7 +175,7 @@ void SceneView::backward(const SceneKernel& kernel, const Source& source, const 
     Clock clock;
     const bool absolute = out.absolute;
     const int more = numbers_of(view.formula), last = more + (absolute ? ABSOLUTES : 0);
-    const int width = MOMENTS + shown.channels + last;
+    const int moment_count = moments_of(view.formula), width = moment_count + shown.channels + last;
     const auto sums = take_room<float>(static_cast<size_t>(count) * width);
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (size_t i = 0; i < seen; ++i) std::fill_n(sums.get() + static_cast<size_t>(ids[i]) * width, width, 0.0f);
@@ -183,7 +190,7 @@ void SceneView::backward(const SceneKernel& kernel, const Source& source, const 
         if (index + 1 == blocks() || (length >= seen / 2 && index + 1 - waves.back() >= FEWEST_BLOCKS))
             waves.push_back(index + 1);
     }
-    const int widest = MOMENTS + std::min(MAX_CHANNELS, shown.channels) + last;
+    const int widest = moment_count + std::min(MAX_CHANNELS, shown.channels) + last;
     const auto moments = take_room<float>(most * widest);
     const auto backgrounds = take_room<float>(static_cast<size_t>(blocks()) * MAX_CHANNELS);
     const size_t counted_once = shown.channels > MAX_CHANNELS ? pixels : 0;
@@ -192,7 +199,7 @@ void SceneView::backward(const SceneKernel& kernel, const Source& source, const 
     Caught caught;
     for (int first = 0; first < shown.channels; first += MAX_CHANNELS) {
         const Pass pass{first, std::min(MAX_CHANNELS, shown.channels - first), background + first};
-        const int own = MOMENTS + pass.channels + last;
+        const int own = moment_count + pass.channels + last;
         const ImageGradients part{images.color + first * pixels, images.transmittance, images.by_color + first * pixels,
                                   first == 0 ? images.by_transmittance : nothing.get()};
         for (size_t wave = 0; wave + 1 < waves.size(); ++wave) {
@@ -208,8 +215,8 @@ void SceneView::backward(const SceneKernel& kernel, const Source& source, const 
             flush(begin, end, threads, prefetch, [&](int32_t id, size_t place) {
                 const float* from = moments.get() + (place - begin) * own;
                 float* to = sums.get() + static_cast<size_t>(id) * width;
-                for (int i = 0; i < MOMENTS; ++i) to[i] += from[i];
-                for (int c = 0; c < pass.channels; ++c) to[MOMENTS + first + c] += from[MOMENTS + c];
+                for (int i = 0; i < moment_count; ++i) to[i] += from[i];
+                for (int c = 0; c < pass.channels; ++c) to[moment_count + first + c] += from[moment_count + c];
                 for (int i = 0; i < last; ++i) to[width - last + i] += from[own - last + i];
             });
         }

@@ -24,6 +24,9 @@ class SceneView {
     void forward(const SceneKernel& kernel, const float* background, float* color, float* transmittance, float* weights,
                  int threads) const;
 
+    // median [H, W]: depths at which half of the light is left, 0 where more is; of a view with one channel of depths.
+    void median(const SceneKernel& kernel, float* out, int threads) const;
+
     // Writes the gradients if this is the first view, and adds to them if it is not; background_gradient [channels] and
     // camera [CAMERA_SUMS], or null, are written.
     void backward(const SceneKernel& kernel, const Source& source, const View& view, const float* background,

@@ -77,7 +77,7 @@ def step(channels: int | None, degree: int | None, model: str, info: bool, is_fi
 
     shown = 1 + (channels or 3)
     lens = SceneLens(model, [30.0, 30.0, 20.0, 10.0, 0.01, 1.0, 1.0], float("inf"), model == "orthographic")
-    view = SceneView(tensor(4, 4), tensor(3), lens, tensor(shown), has_depth=True)
+    view = SceneView(tensor(4, 4), tensor(3), lens, tensor(shown), depth_channels=1)
     inputs, outputs, gradients = (
         gaussians(),
         (tensor(shown, *SIZE), tensor(*SIZE)),

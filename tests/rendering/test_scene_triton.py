@@ -279,7 +279,7 @@ def test_lists_hold_each_pair_once_near_to_far(
     lens = SceneLens("pinhole", [view.fx, view.fy, view.cx, view.cy, view.near, 1.0, 1.0], float("inf"), False)  # pyright: ignore[reportArgumentType]
     inputs = SceneInputs(**gaussians.tensors(), colors=None)
     matrix, origin = view.viewmats.to(gpu.DEVICE), torch.zeros(3, device=gpu.DEVICE)
-    state = triton_scene._bin(inputs, SceneView(matrix, origin, lens, background=origin, has_depth=False), size)
+    state = triton_scene._bin(inputs, SceneView(matrix, origin, lens, background=origin, depth_channels=0), size)
     lists, rows, counts = state.lists.long(), state.rows.long(), state.tile_counts.long()
     tiles = torch.repeat_interleave(torch.arange(len(state.offsets) - 1, device=gpu.DEVICE), state.offsets.diff())
     assert len(state.offsets) - 1 == -(-size[0] // 16) * -(-size[1] // 16) and state.intersections > count

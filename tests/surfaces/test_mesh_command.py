@@ -49,7 +49,7 @@ def test_the_mesh_of_a_run_lies_in_the_world_of_its_cameras(ball_run: Path, tmp_
     vertices = np.stack([table[name] for name in "xyz"], axis=-1)
     away = np.linalg.norm(vertices, axis=1) - 0.5
     # Blobs of 0.05 on the ball are seen from a little outside of it.
-    assert np.median(np.abs(away)) < 0.06
+    assert np.median(np.abs(away)) < 0.08
     assert np.ptp(vertices[:, 0]) == pytest.approx(1.0, abs=0.15)
     colors = np.stack([table[name] for name in ("red", "green", "blue")], axis=-1) / 255
     assert np.abs(colors - (0.5 + vertices)).mean() < 0.1

@@ -117,13 +117,27 @@ void write_record(const Shown& shown, const Places& places, unsigned visible, vf
     }
 }
 
-// Writes depths as the last channel if the view has it, and keys of the visible whose colours are finite; returns the count of keys.
+void write_ranges(const Shown& shown, const Places& places, unsigned visible, const Span& across, const Span& down) {
+    for (; visible; visible &= visible - 1) {
+        const int lane = __builtin_ctz(visible);
+        shown.ranges[places.id[lane]] = {static_cast<uint16_t>(across.first[lane] / BLOCK_WIDTH),
+                                         static_cast<uint16_t>(across.last[lane] / BLOCK_WIDTH),
+                                         static_cast<uint16_t>(down.first[lane] / BLOCK_HEIGHT),
+                                         static_cast<uint16_t>(down.last[lane] / BLOCK_HEIGHT)};
+    }
+}
+
+// Writes the view's channels of depths, and keys of the visible whose colours are finite; returns the count of keys.
 int add_visible(const View& view, const Shown& shown, const Places& places, vfloat depths, unsigned visible, uint64_t* keys,
                 int count, int& not_finite) {
     for (; visible; visible &= visible - 1) {
         const int lane = __builtin_ctz(visible);
         float* color = shown.colors + static_cast<size_t>(places.id[lane]) * shown.channels;
-        if (view.has_depth) color[shown.channels - 1] = depths[lane];
+        if (view.depth_channels == 1) color[shown.channels - 1] = depths[lane];
+        if (view.depth_channels == 2) {
+            const float inverse = 1.0f / depths[lane];
+            color[shown.channels - 2] = inverse, color[shown.channels - 1] = inverse * inverse;
+        }
         float checked = 0.0f;
         for (int c = 0; c < shown.channels; ++c) checked += color[c] * 0.0f;
         if (checked != 0.0f) {
@@ -193,13 +207,7 @@ void project_plane(const Source& source, const View& view, const Shown& shown, i
         fields[DEPTH] = point.z, fields[RADIUS] = larger(extent_x, extent_y) + zero;
         write_record(shown, places, visible, fields);
         colors_of(source, view, shown, places, mean, visible);
-        for (unsigned rest = visible; rest; rest &= rest - 1) {
-            const int lane = __builtin_ctz(rest);
-            shown.ranges[places.id[lane]] = {static_cast<uint16_t>(across.first[lane] / BLOCK_WIDTH),
-                                             static_cast<uint16_t>(across.last[lane] / BLOCK_WIDTH),
-                                             static_cast<uint16_t>(down.first[lane] / BLOCK_HEIGHT),
-                                             static_cast<uint16_t>(down.last[lane] / BLOCK_HEIGHT)};
-        }
+        write_ranges(shown, places, visible, across, down);
         count = add_visible(view, shown, places, point.z, visible, out.keys, count, not_finite);
     }
     out.count = count;
@@ -307,11 +315,44 @@ void clear_gradients(const Source& source, const SourceGradients& out, size_t nu
     clear(out.shapes, numbers), clear(out.colors, source.features), clear(out.sh, 3 * (source.degree + 1) * (source.degree + 1));
 }
 
-template <bool FRESH>
+// From the sums of Gaussians to their gradients before the camera. `by_x` and `by_y` are those of means2d.
+struct GaussianWay {
+    static constexpr int SUMS = MOMENTS;
+    Placed<vfloat> placed;
+    PlacedGradients<vfloat> by;
+    vfloat by_x, by_y, by_opacity;
+
+    GaussianWay(const Source& source, const View& view, const Shown& shown, const Places& places, Vector<vfloat> mean, const Pose& pose,
+                const float* sums, int width)
+        : placed(pose.apply(mean), places.vector(source.scales), places.quaternion(source.quaternions), pose, view.lens) {
+        const Conic<vfloat> conic(placed.m1, placed.m2, view.lens.eps2d);
+        vfloat moments[MOMENTS];
+        for (int j = 0; j < MOMENTS; ++j) moments[j] = places.load(sums, width, j);
+        // In the plane of a picture all pixels have the same conic; on a sphere it is in the sums.
+        const bool is_sphere = view.lens.model == Model::PANORAMA;
+        by_x = is_sphere ? moments[1] : conic.a * moments[1] + conic.b * moments[2];
+        by_y = is_sphere ? moments[2] : conic.b * moments[1] + conic.c * moments[2];
+        // The sum is that of α's gradient times α, so the gradient of the opacity's logarithm and the compensation's.
+        by_opacity = select(moments[0] == 0.0f, spread(0.0f), moments[0] / places.load(source.opacities, 1, 0));
+        by = backward_of(placed, view.lens, by_x, by_y, {-0.5f * moments[3], -moments[4], -0.5f * moments[5]},
+                         by_depth(view, shown, places, sums, width), view.lens.compensates ? &moments[0] : nullptr);
+    }
+
+  private:
+    vfloat by_depth(const View& view, const Shown& shown, const Places& places, const float* sums, int width) const {
+        if (!view.depth_channels) return spread(0.0f);
+        const vfloat last = places.load(sums, width, MOMENTS + shown.channels - 1);
+        if (view.depth_channels == 1) return last;
+        // Of the inverse depth and its square.
+        const vfloat inverse = 1.0f / placed.point.z, first = places.load(sums, width, MOMENTS + shown.channels - 2);
+        return -inverse * inverse * (first + 2.0f * inverse * last);
+    }
+};
+
+template <bool FRESH, typename Way>
 void project_some_backward(const Source& source, const View& view, const Shown& shown, const int32_t* ids, int length,
                            const float* sums, int width, bool absolute, const SourceGradients& out, double* camera) {
     const Pose pose(view.matrix);
-    const vfloat zero = spread(0.0f);
     const int numbers = numbers_of(view.formula);
     CameraSums of_camera;
     for (int i = 0; i < length; i += LANES) {
@@ -320,27 +361,15 @@ void project_some_backward(const Source& source, const View& view, const Shown& 
         for (int lane = 0; lane < LANES; ++lane) places.id[lane] = ids[i + std::min(lane, here - 1)];
         const unsigned real = ~0u >> (32 - here);
         const Vector<vfloat> mean = places.vector(source.means);
-        const Placed<vfloat> placed(pose.apply(mean), places.vector(source.scales), places.quaternion(source.quaternions), pose,
-                                    view.lens);
-        const Conic<vfloat> conic(placed.m1, placed.m2, view.lens.eps2d);
-        vfloat moments[MOMENTS];
-        for (int j = 0; j < MOMENTS; ++j) moments[j] = places.load(sums, width, j);
-        // In the plane of a picture all pixels have the same conic; on a sphere it is in the sums.
-        const bool is_sphere = view.lens.model == Model::PANORAMA;
-        const vfloat by_x = is_sphere ? moments[1] : conic.a * moments[1] + conic.b * moments[2];
-        const vfloat by_y = is_sphere ? moments[2] : conic.b * moments[1] + conic.c * moments[2];
-        const vfloat by_depth = view.has_depth ? places.load(sums, width, MOMENTS + shown.channels - 1) : zero;
-        const vfloat opacity = places.load(source.opacities, 1, 0);
-        // The sum is that of α's gradient times α, so the gradient of the opacity's logarithm and the compensation's.
-        const vfloat by_opacity = select(moments[0] == 0.0f, zero, moments[0] / opacity);
-        const PlacedGradients<vfloat> by =
-            backward_of(placed, view.lens, by_x, by_y, {-0.5f * moments[3], -moments[4], -0.5f * moments[5]}, by_depth,
-                        view.lens.compensates ? &moments[0] : nullptr);
-        const Direction by_direction = colors_backward<FRESH>(source, view, shown, places, real, mean, sums, width, out);
+        const Way way(source, view, shown, places, mean, pose, sums, width);
+        const PlacedGradients<vfloat>& by = way.by;
+        // The colours' sums follow those of the way.
+        const float* of_colors = sums + (Way::SUMS - MOMENTS);
+        const Direction by_direction = colors_backward<FRESH>(source, view, shown, places, real, mean, of_colors, width, out);
         Vector<vfloat> by_mean = pose.back(by.point);
         if (!view.is_parallel)
             by_mean = by_mean + Vector<vfloat>{by_direction.x, by_direction.y, by_direction.z};
-        const Quaternion<vfloat> by_quaternion = placed.rotation.backward(pose.back(by.axes));
+        const Quaternion<vfloat> by_quaternion = way.placed.rotation.backward(pose.back(by.axes));
         for (int lane = 0; lane < here; ++lane) {
             const size_t id = places.id[lane];
             float *mean_out = out.means + 3 * id, *scales_out = out.scales + 3 * id, *quaternion_out = out.quaternions + 4 * id;
@@ -350,26 +379,27 @@ void project_some_backward(const Source& source, const View& view, const Shown& 
             put<FRESH>(scales_out[2], by.scales.z[lane]);
             put<FRESH>(quaternion_out[0], by_quaternion.w[lane]), put<FRESH>(quaternion_out[1], by_quaternion.x[lane]);
             put<FRESH>(quaternion_out[2], by_quaternion.y[lane]), put<FRESH>(quaternion_out[3], by_quaternion.z[lane]);
-            put<FRESH>(out.opacities[id], by_opacity[lane]);
-            if (out.means2d) out.means2d[2 * id] = by_x[lane], out.means2d[2 * id + 1] = by_y[lane];
-            const float* last = sums + id * width + MOMENTS + shown.channels;
+            put<FRESH>(out.opacities[id], way.by_opacity[lane]);
+            if (out.means2d) out.means2d[2 * id] = way.by_x[lane], out.means2d[2 * id + 1] = way.by_y[lane];
+            const float* last = sums + id * width + Way::SUMS + shown.channels;
             for (int number = 0; number < numbers; ++number) put<FRESH>(out.shapes[id * numbers + number], *last++);
             if (absolute) out.absolute[2 * id] = last[0], out.absolute[2 * id + 1] = last[1];
         }
         if (camera) {
             vint lanes;
             for (int lane = 0; lane < LANES; ++lane) lanes[lane] = lane < here ? -1 : 0;
-            of_camera.add(by, mean, placed.rotation.matrix, by_direction, view.is_parallel ? 1.0f : -1.0f, lanes);
+            of_camera.add(by, mean, way.placed.rotation.matrix, by_direction, view.is_parallel ? 1.0f : -1.0f, lanes);
         }
     }
     if (camera) of_camera.store(camera);
 }
 
-void project_scene_backward(const Source& source, const View& view, const Shown& shown, const int32_t* ids, int length,
-                            const float* sums, int width, bool absolute, const Unseen& unseen, const SourceGradients& out,
-                            double* camera) {
+template <typename Way>
+void project_all_backward(const Source& source, const View& view, const Shown& shown, const int32_t* ids, int length,
+                          const float* sums, int width, bool absolute, const Unseen& unseen, const SourceGradients& out,
+                          double* camera) {
     if (!unseen.is_first_view)
-        return project_some_backward<false>(source, view, shown, ids, length, sums, width, absolute, out, camera);
+        return project_some_backward<false, Way>(source, view, shown, ids, length, sums, width, absolute, out, camera);
     const size_t numbers = numbers_of(view.formula);
     int32_t next = unseen.first;
     for (int i = 0; i < length; ++i) {
@@ -377,7 +407,7 @@ void project_scene_backward(const Source& source, const View& view, const Shown&
         next = ids[i] + 1;
     }
     if (unseen.last > next) clear_gradients(source, out, numbers, next, unseen.last);
-    project_some_backward<true>(source, view, shown, ids, length, sums, width, absolute, out, camera);
+    project_some_backward<true, Way>(source, view, shown, ids, length, sums, width, absolute, out, camera);
 }
 
 }  // namespace

@@ -44,7 +44,7 @@ def compress_command(
         overwrite: Replace the file if it exists.
     """
     from splatlearn.compression import compress
-    from splatlearn.core.gaussians import Gaussians
+    from splatlearn.core.gaussians import SURFEL, Gaussians
     from splatlearn.core.memory import shown_bytes
 
     if budget is not None and psnr is not None:
@@ -61,6 +61,9 @@ def compress_command(
         note(f"{read.dropped:,} Gaussians that are not finite are left out")
     sky = read.sky_for_file()
     whole = read.gaussians if sky is None else Gaussians.cat([read.gaussians, sky])
+    if whole.primitive == SURFEL:
+        note("surfels are stored as flat Gaussians, which the file holds")
+        whole = whole.flattened()
     quality = USUAL_PSNR if budget is None and psnr is None else psnr
     with progress_bar() as told:
         found = compress(

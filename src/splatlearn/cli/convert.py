@@ -53,7 +53,7 @@ def convert_command(
         frame: Directions of x, y and z to write. Default: the usual ones of the format.
         overwrite: Replace the file if it exists.
     """
-    from splatlearn.core.gaussians import Gaussians
+    from splatlearn.core.gaussians import SURFEL, Gaussians
     from splatlearn.core.memory import shown_bytes
     from splatlearn.core.numbers import check_number
     from splatlearn.files import write_splats
@@ -88,6 +88,9 @@ def convert_command(
     antialiased = {each.antialiased for each in inputs}
     if len(antialiased) > 1:
         note("some inputs are antialiased and others are not: the file is not marked")
+    is_ply = path.suffix.lower() == ".ply" and not path.name.lower().endswith(".compressed.ply")
+    if gaussians.primitive == SURFEL and not is_ply:
+        note(f"{path.name} holds no surfels: they become flat Gaussians")
     if scale != 1:
         gaussians = gaussians.transformed(scale=scale)
         offset = (scale * offset[0], scale * offset[1], scale * offset[2])

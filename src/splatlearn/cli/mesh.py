@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
@@ -26,6 +26,7 @@ def mesh_command(
     voxel: float | None = None,
     truncation: float | None = None,
     max_depth: float | None = None,
+    depth: Literal["median", "mean"] = "median",
     min_views: int = 3,
     parts: int = 50,
     overwrite: bool = False,
@@ -42,6 +43,8 @@ def mesh_command(
         truncation: Distance from a surface within which depth maps count; thinner things than this blur. Default: five
             voxels.
         max_depth: Largest depth that is fused. Default: three times the median depth.
+        depth: Depth of a pixel: median is that at which half of the light is left; mean is that of all that covers it,
+            by weight, which lies between things at their edges.
         min_views: Number of cameras that must see a place for it to get a surface.
         parts: Number of connected parts that are kept, the largest ones.
         overwrite: Replace the file if it exists.
@@ -61,7 +64,7 @@ def mesh_command(
     to_unit = read.capture.to_unit
     options = _options(voxel, truncation, max_depth, min_views, parts, to_unit.scale)
     gaussians = moved(read.gaussians, to_unit)
-    views = depth_views(gaussians, _cameras(read), read.filter)
+    views = depth_views(gaussians, _cameras(read), depth, read.filter)
     with progress_bar() as told:
         fused = fuse(views, options, lambda done, count: told("fuse", done, count))
     mesh = fused.mesh.transformed(to_unit.inverse)

@@ -17,11 +17,16 @@ from splatlearn.core.errors import InputError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from torch import Tensor
+
     from splatlearn.core.cameras import Camera
+    from splatlearn.rendering import Rendering
 
 FRAMES = 60
 SIZE = (800, 600)
 FILM = "film.mp4"
+COVERED = 0.5
+"""Alpha of a pixel from which it has a depth and a normal."""
 RATE = 30
 """Frames a second of a film."""
 
@@ -36,6 +41,7 @@ def render_command(
     background: Literal["auto", "black", "white"] = "auto",
     panorama: bool = False,
     film: bool = False,
+    maps: bool = False,
     device: str = "auto",
     overwrite: bool = False,
 ) -> int:
@@ -51,6 +57,8 @@ def render_command(
         background: The colour of what no Gaussian covers. auto: that of the scores of a run, which is white if its
             photographs are transparent; black for a file.
         panorama: Render all directions from where each camera stands, as equirectangular pictures.
+        maps: Also write depth-0000.npy for each picture, depths along the camera's axis in units of the scene (float32,
+            0 where nothing is), and normals-0000.png, directions toward the camera as colours.
         film: Also write film.mp4, which needs the program ffmpeg.
         device: The device: auto, cpu, cuda or cuda:1.
         overwrite: Replace files that an earlier call wrote to the folder.
@@ -64,6 +72,7 @@ def render_command(
     from splatlearn.core.device import choose_device
     from splatlearn.core.disk.atomic import replacing
     from splatlearn.rendering import render
+    from splatlearn.rendering.normals import normal_map
 
     if frames < 1 or min(size) < 1:
         raise InputError(f"frames, size: expected numbers above 0, got {frames} and {size[0]} {size[1]}")
@@ -77,7 +86,10 @@ def render_command(
     if panorama:
         cameras = [Camera.panorama(camera.height, camera.width, camera.viewmats) for camera in cameras]
     names = [f"frame-{number:04d}.png" for number in range(len(cameras))]
-    outputs = outputs_in(out, [*names, *([FILM] if film else [])], overwrite)
+    if maps and any(camera.projection.is_spherical for camera in cameras):
+        raise InputError("maps: expected pinhole cameras, got panoramas; leave --maps out")
+    of_maps = [each for number in range(len(names)) for each in _map_names(number)] if maps else []
+    outputs = outputs_in(out, [*names, *of_maps, *([FILM] if film else [])], overwrite)
     gaussians = read.gaussians.to(on)
     sky = None if read.run is None or read.run.sky is None else read.run.sky.to(on)
     note_unused({"background": sky is not None and background != "auto"}, "before a sky")
@@ -85,8 +97,11 @@ def render_command(
     with outputs.writing() as folder, progress_bar() as told, torch.no_grad():
         for number, (name, camera) in enumerate(zip(names, cameras, strict=True)):
             behind = chosen if sky is None else "black"
-            rendering = render(gaussians, _on(camera, on), behind, depth=False, filter=read.filter)
-            shown = (rendering.color if sky is None else sky.over(rendering, _on(camera, on))).clamp(0, 1)
+            here = _on(camera, on)
+            rendering = render(gaussians, here, behind, depth=maps, filter=read.filter)
+            if maps:
+                _write_maps(folder, number, rendering, normal_map(gaussians, here, filter=read.filter))
+            shown = (rendering.color if sky is None else sky.over(rendering, here)).clamp(0, 1)
             pixels = (shown * 255).round().byte().permute(1, 2, 0).cpu().numpy()
             with replacing(folder / name) as beside:
                 Image.fromarray(np.ascontiguousarray(pixels)).save(beside, "PNG")
@@ -114,6 +129,26 @@ def _cameras(read: SceneInput, path: str, frames: int, size: tuple[int, int]) ->
         raise InputError("path: expected photographs that were held out, got a capture without any")
     with Photographs([capture.views[index] for index in chosen], read.run.recipe.capture.max_size) as photographs:
         return [photographs.camera(index) for index in range(len(photographs))]
+
+
+def _map_names(number: int) -> tuple[str, str]:
+    return f"depth-{number:04d}.npy", f"normals-{number:04d}.png"
+
+
+def _write_maps(folder: Path, number: int, rendering: Rendering, normals: Tensor) -> None:
+    """Write the depths and the normals of a picture; red is right, green up and blue toward the camera."""
+    import numpy as np
+
+    from splatlearn.cli.pictures import write_png
+    from splatlearn.core.disk.atomic import replacing
+
+    assert rendering.depth is not None
+    depths, shown = _map_names(number)
+    covered = rendering.alpha > COVERED
+    with replacing(folder / depths) as beside, beside.open("wb") as file:
+        np.save(file, (rendering.depth * covered).cpu().numpy())
+    outwards = normals * normals.new_tensor([1.0, -1.0, -1.0])[:, None, None]
+    write_png(folder / shown, (0.5 + 0.5 * outwards) * covered)
 
 
 def _on(camera: Camera, device: object) -> Camera:

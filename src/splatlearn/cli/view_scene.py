@@ -11,6 +11,7 @@ from splatlearn.files.offset import NO_OFFSET, shown_offset
 
 def view_splats(source: str, out: Path) -> str:
     """Write the page of a splat file, and return what a command says of it."""
+    from splatlearn.core.gaussians import SURFEL
     from splatlearn.files import read_splat_file
     from splatlearn.viewer import ViewedScene, write_scene_view
     from splatlearn.viewer.scene_contents import HIGHEST_DEGREE, MOST_GAUSSIANS
@@ -20,6 +21,9 @@ def view_splats(source: str, out: Path) -> str:
     if gaussians.count > MOST_GAUSSIANS:
         raise InputError(f"{source}: expected at most {MOST_GAUSSIANS} Gaussians for a page, got {gaussians.count}")
     notes = []
+    if gaussians.primitive == SURFEL:
+        notes.append("surfels are drawn as flat Gaussians")
+        gaussians = gaussians.flattened()
     if gaussians.degree > HIGHEST_DEGREE:
         notes.append(f"harmonics above degree {HIGHEST_DEGREE} are left out")
         gaussians = gaussians.with_degree(HIGHEST_DEGREE)

@@ -134,8 +134,9 @@ def write_splats(
     median scale, doubling far from the middle, scales to a twelfth of an octave, rotations to 1/160 for what is long
     and thin and up to eight times as coarsely for what is round, opacities to 1/80, harmonics to 0.02 in degree 0 and
     0.03 above; `compress` chooses them by pictures. Compressed PLY, SOG, .splat and .sl3 change the order of the
-    Gaussians. Other primitives than Gaussians are in PLY alone: a comment names them, and their further numbers are
-    properties `shape_0` and so on. Other programs show Gaussians in their place.
+    Gaussians. Surfels become flat Gaussians but in PLY, where they have two scales. Other primitives than Gaussians are
+    in PLY alone: a comment names them, and their further numbers are properties `shape_0` and so on. Other programs
+    show Gaussians in their place.
 
     Raises InputError for other primitives in other formats, a batch of sets, other numbers of colours than three, names
     of no known ending, numbers that are not finite or out of range, degrees above 3 where the format ends there, and an
@@ -160,6 +161,8 @@ def write_splats(
             f"gaussians: expected harmonics of degree {writer.highest_degree} at most for {chosen}, got "
             f"{gaussians.degree}; write gaussians.with_degree({writer.highest_degree}), or PLY or SPZ"
         )
+    if not writer.holds_primitives:
+        gaussians = gaussians.flattened()
     if gaussians.primitive != GAUSSIAN and not writer.holds_primitives:
         raise InputError(
             f"gaussians: expected plain Gaussians for {chosen}, which holds no {gaussians.primitive!r}; write PLY, or "

@@ -29,6 +29,7 @@ class Draw(IntEnum):
     COLOR_GROWTH = 8
     GRID = 9
     SHAKE = 20
+    DISCS = 21
 
 
 @dataclass(frozen=True)

@@ -88,5 +88,18 @@ JACOBIAN_LIMIT = 1.3
 MAX_CHANNELS = 16
 """Channels of one composite call that every compiled backend must take."""
 
+SURFEL_FLOOR = 0.5
+"""Variance in px² of the Gaussian around a surfel's centre than which the surfel is nowhere thinner."""
+
+EDGE_ON = 1e-3
+"""Cosine of the angle between a surfel's normal and the ray of its centre up to which its floor alone is drawn; and the
+least ratio of the depth of its centre to that at which a ray meets it."""
+
+THINNEST = 1e-6
+"""Standard deviation in pixels below which a surfel is drawn by its floor alone."""
+
+NOWHERE = 1e15
+"""Rows A and B of a surfel that is drawn by its floor alone, per pixel: all but its centre is far outside."""
+
 FACING = 1e-3
 """A panorama draws a Gaussian where the cosine of the angle to its centre is above this: within 89.9°."""

@@ -14,11 +14,12 @@ from splatlearn.core.cameras import Camera
 from splatlearn.core.cameras.pixel_grid import WHOLE_PICTURE, PixelGrid
 from splatlearn.core.checks import check_finite, check_gaussians, sees_values
 from splatlearn.core.errors import BackendError, InputError
-from splatlearn.core.gaussians import Gaussians
+from splatlearn.core.gaussians import SURFEL, Gaussians
 from splatlearn.core.kinds import check_kind
 from splatlearn.core.operation import is_transformed
 from splatlearn.rendering.backends.gsplat import rasterize as gsplat_rasterize
 from splatlearn.rendering.backends.gsplat import support as gsplat_support
+from splatlearn.rendering.backends.torch import depths as torch_depths
 from splatlearn.rendering.backends.torch import sphere
 from splatlearn.rendering.backends.torch.registry import as_primitive, check_primitive
 from splatlearn.rendering.choice import WHOLE, check_filter, choose_backend
@@ -27,7 +28,7 @@ from splatlearn.rendering.derivatives import FIRST_ONLY
 from splatlearn.rendering.leading import flat_pictures, flat_views, has_views
 from splatlearn.rendering.projection import project
 from splatlearn.rendering.scene_function import SceneInfo
-from splatlearn.rendering.scenes import is_scene, render_scene, scene_backend
+from splatlearn.rendering.scenes import depth_channels, is_scene, render_scene, scene_backend
 from splatlearn.rendering.splats import Splats, working_dtype
 from splatlearn.rendering.view_colors import seen_by
 
@@ -39,7 +40,9 @@ class Rendering:
     - `color` [*S, C, H, W], over the background.
     - `alpha` [*S, H, W] in [0, 1]: how much of the background is covered.
     - `depth` [*S, H, W], world units along the camera's axis: the mean depth of what covers a pixel, weighted as its
-      colour is; 0 where nothing does. None if `render` was called with `depth=False`.
+      colour is; 0 where nothing does. With `depth="median"` the depth at which half of the light is left, without
+      gradients, and 0 where more is. None if `render` was called with `depth=False`.
+    - `moments` [*S, 2, H, W]: sums by weight of inverse depths, and of their squares; None unless `depth="moments"`.
     - `info`: which Gaussians each view sees, and more; None unless `render` was called with `info`.
     """
 
@@ -47,8 +50,11 @@ class Rendering:
     alpha: Float[Tensor, "*S H W"]
     depth: Float[Tensor, "*S H W"] | None
     info: SceneInfo | None = None
+    moments: Float[Tensor, "*S 2 H W"] | None = None
 
 
+DEPTHS = ("mean", "median", "moments")
+"""Kinds of depths that `render` knows."""
 INFO = ("weights", "absgrad")
 """Quantities that `render` collects only on request, since they cost time."""
 STRIDED = ("cpu",)
@@ -60,7 +66,7 @@ def render(
     camera: Camera,
     background: Background = "white",
     backend: str = "auto",
-    depth: bool = True,
+    depth: bool | str = True,
     check: bool | str = True,
     info: bool | Collection[str] = False,
     grid: PixelGrid = WHOLE_PICTURE,
@@ -77,7 +83,8 @@ def render(
     - `backend`: "auto" or a name of `available_backends()`; "torch" is the specification for every step, and has second
       derivatives, forward mode and function transforms (see `composite`). "gsplat" is the package of that name, where
       it is installed and the tensors are on CUDA; "auto" does not choose it.
-    - `depth`: composite a depth map too (one more channel).
+    - `depth`: composite a depth map too (one more channel): True or "mean", or "median"; or "moments" (two channels).
+      Of Gaussians these are depths of their means, of surfels those at which rays meet them. See `Rendering`.
     - `check`: raise for NaN and infinity, negative scales, opacities outside of [0, 1], zero quaternions, and a
       projection that is not finite; of thousands of Gaussians, only those that a camera sees are looked at. This is
       skipped on GPUs, where it would wait for the GPU. False: what is not finite makes the whole picture of a compiled
@@ -106,7 +113,7 @@ def render(
     if primitive is not None:
         gaussians = as_primitive(gaussians, primitive)
     tensors = gaussians.tensors()
-    asked = _asked(info)
+    asked, kind = _asked(info), _depth_kind(depth)
     check_filter(filter)
     if check not in (True, False, "drop"):
         raise InputError(f"check: expected True, False or 'drop', got {check!r}")
@@ -116,15 +123,16 @@ def render(
     if check:
         with torch.no_grad():
             check_finite("look at how the camera was made", viewmats=camera.viewmats)
-    chosen = scene_backend(gaussians, camera, backend, filter)
+    chosen = scene_backend(gaussians, camera, backend, filter, kind)
     has_squares = filter == "analytic"
     if grid != WHOLE_PICTURE and (chosen not in STRIDED or camera.model == "panorama" or has_squares):
         chosen = None
-    if chosen is not None and (asked is not None or is_scene(gaussians, camera, chosen, filter)):
-        color, transmittance, collected = render_scene(
-            gaussians, camera, background, depth, "drop" if is_dropping else check, asked, chosen, grid, filter
+    is_plain = kind in (None, "mean") and gaussians.primitive != SURFEL
+    if chosen is not None and (asked is not None or not is_plain or is_scene(gaussians, camera, chosen, filter)):
+        color, transmittance, medians, collected = render_scene(
+            gaussians, camera, background, kind, "drop" if is_dropping else check, asked, chosen, grid, filter
         )
-        return _rendering(color, transmittance, collected, depth)
+        return _rendering(color, transmittance, collected, kind, medians)
     if asked is not None and backend not in WHOLE:
         raise BackendError(
             "info: only the compiled kernels collect it, from float32 tensors; "
@@ -138,7 +146,9 @@ def render(
     if backend in WHOLE:
         if grid != WHOLE_PICTURE:
             raise BackendError(f"grid: {backend} renders whole pictures alone; use backend='auto'")
-        return _by_gsplat(gaussians, camera, background, depth, asked, filter)
+        if kind not in (None, "mean"):
+            raise BackendError(f"depth: {backend} renders mean depths alone, got {kind!r}; use backend='auto'")
+        return _by_gsplat(gaussians, camera, background, kind is not None, asked, filter)
     flat, camera, shape = flat_views(seen_by(gaussians, camera), camera)
     channels = flat.fixed_colors().shape[-1]
     is_flat = len(shape) == 1
@@ -153,21 +163,42 @@ def render(
     behind = background_colors(background, colors)
     if check:
         check_finite("look at how it was made", background=behind)
-    if depth:
+    medians = None
+    if placed is None and kind is not None and not is_plain:
+        size = grid.size(camera.height, camera.width)
+        splats = replace(splats, colors=colors)
+        with torch.autocast(behind.device.type, enabled=False):
+            image, transmittance, medians = torch_depths.blend(splats, behind, kind, size, grid)
+    elif placed is not None and kind not in (None, "mean"):
+        raise BackendError(f"depth: only the compiled kernels render {kind!r} of panoramas, from float32 tensors")
+    else:
+        image, transmittance = _with_mean_depths(splats, colors, behind, kind, placed, camera, backend, grid)
+    if not is_flat:
+        image, transmittance, medians = (
+            None if each is None else each.reshape(*shape, *each.shape[1:]) for each in (image, transmittance, medians)
+        )
+    return _rendering(image, transmittance, None, kind, medians)
+
+
+def _with_mean_depths(
+    splats: Splats,
+    colors: Tensor,
+    behind: Tensor,
+    kind: str | None,
+    placed: sphere.OnSphere | None,
+    camera: Camera,
+    backend: str,
+    grid: PixelGrid,
+) -> tuple[Tensor, Tensor]:
+    """Composite splats, with their depths as a last channel unless `kind` is None."""
+    if kind is not None:
         colors = torch.cat([colors, splats.depths.unsqueeze(-1)], dim=-1)
         behind = torch.cat([behind, behind.new_zeros(behind.shape[0], 1)], dim=-1)
         splats = replace(splats, colors=colors)
     if placed is None:
-        image, transmittance = composite(splats, camera.height, camera.width, behind, backend, check=False, grid=grid)
-    else:
-        with torch.autocast(behind.device.type, enabled=False):
-            image, transmittance = sphere.blend(sphere.OnSphere(splats, placed.frames), camera, behind, grid)
-    if not is_flat:
-        image, transmittance = (
-            image.reshape(*shape, *image.shape[1:]),
-            transmittance.reshape(*shape, *transmittance.shape[1:]),
-        )
-    return _rendering(image, transmittance, None, depth)
+        return composite(splats, camera.height, camera.width, behind, backend, check=False, grid=grid)
+    with torch.autocast(behind.device.type, enabled=False):
+        return sphere.blend(sphere.OnSphere(splats, placed.frames), camera, behind, grid)
 
 
 def _on_sphere(gaussians: Gaussians, camera: Camera, backend: str, filter: str) -> sphere.OnSphere:
@@ -214,7 +245,7 @@ def _by_gsplat(
         gaussians, camera, behind.reshape(*shape, channels), depth, has_absgrad, filter
     )
     if asked is None:
-        return _rendering(color, transmittance, None, depth)
+        return _rendering(color, transmittance, None, "mean" if depth else None)
     info = SceneInfo(pairs.ids, pairs.view_ids, pairs.radii, None, None, None, 0, pairs.intersections)
 
     def fill(gradient: Tensor) -> None:
@@ -223,17 +254,33 @@ def _by_gsplat(
 
     if pairs.means2d.requires_grad:
         pairs.means2d.register_hook(fill)
-    return _rendering(color, transmittance, info, depth)
+    return _rendering(color, transmittance, info, "mean" if depth else None)
 
 
-def _rendering(image: Tensor, transmittance: Tensor, info: SceneInfo | None, has_depth: bool) -> Rendering:
-    """Return the result from colours, whose last channel is the sum of depths if `has_depth`, and transmittances."""
+def _rendering(
+    image: Tensor, transmittance: Tensor, info: SceneInfo | None, kind: str | None, medians: Tensor | None = None
+) -> Rendering:
+    """Return the result from colours, whose last channels are the sums that `kind` names, and transmittances."""
     alpha = 1.0 - transmittance
-    if not has_depth:
+    if kind is None:
         return Rendering(image, alpha, None, info)
     # One node for autograd: each slice would write its gradient into an image of zeros of its own.
-    image, summed = image.split([image.shape[-3] - 1, 1], dim=-3)
+    last = depth_channels(kind)
+    image, summed = image.split([image.shape[-3] - last, last], dim=-3)
+    if kind == "moments":
+        return Rendering(image, alpha, None, info, summed)
+    if kind == "median":
+        return Rendering(image, alpha, medians, info)
     return Rendering(image, alpha, summed.squeeze(-3) / alpha.clamp_min(torch.finfo(alpha.dtype).eps), info)
+
+
+def _depth_kind(depth: bool | str) -> str | None:
+    """Return the kind of depths, None for none; raises InputError for an unknown one."""
+    if isinstance(depth, bool):
+        return "mean" if depth else None
+    if depth not in DEPTHS:
+        raise InputError(f"depth: expected True, False or one of {', '.join(DEPTHS)}, got {depth!r}")
+    return depth
 
 
 def _asked(info: bool | Collection[str]) -> tuple[str, ...] | None:

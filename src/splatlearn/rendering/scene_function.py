@@ -64,10 +64,14 @@ class Report:
 
     - `scene`: the module of the backend that renders; `wanted`: the names of what costs something, None for no `info`.
     - `stride`: pixels of the whole picture for one of the picture that is rendered; `info` counts in the former.
+    - `takes_medians`: whether median depths are taken; `medians` [sets, views, H, W] has them after the forward pass.
     """
 
-    def __init__(self, scene: ModuleType, wanted: Sequence[str] | None, stride: int = 1) -> None:
-        self.scene, self.stride = scene, stride
+    def __init__(
+        self, scene: ModuleType, wanted: Sequence[str] | None, stride: int = 1, takes_medians: bool = False
+    ) -> None:
+        self.scene, self.stride, self.takes_medians = scene, stride, takes_medians
+        self.medians: Tensor | None = None
         self.wanted = wanted
         self.info: SceneInfo | None = None
         self.seen = Seen(0, 0)
@@ -128,7 +132,7 @@ class RenderScene(torch.autograd.Function):
         background: Tensor,
         size: tuple[int, int],
         lenses: list[SceneLens],
-        depth: bool,
+        depth_channels: int,
         report: Report,
     ) -> tuple[Tensor, Tensor]:
         tensors = [_contiguous(each) for each in (means, scales, quaternions, opacities, colors, sh, shapes)]
@@ -143,15 +147,29 @@ class RenderScene(torch.autograd.Function):
                 report.scene.forward(
                     _one_of(tensors, one),
                     SceneView(
-                        views[one, view], origins[one, view], lenses[one * count + view], background[one, view], depth
+                        views[one, view],
+                        origins[one, view],
+                        lenses[one * count + view],
+                        background[one, view],
+                        depth_channels,
                     ),
                     (color[one, view], transmittance[one, view]),
                     weights[-1],
                 )
             )
         report.collect(states, weights, means)
+        if report.takes_medians:
+            report.medians = means.new_empty(sets, count, *size)
+            for state, median in zip(states, report.medians.flatten(0, 1), strict=True):
+                report.scene.median(state, median)
         ctx.save_for_backward(*tensors, views, origins, background, color, transmittance)
-        ctx.states, ctx.lenses, ctx.depth, ctx.report, ctx.count = states, lenses, depth, report, means.shape[1]
+        ctx.states, ctx.lenses, ctx.depth_channels, ctx.report, ctx.count = (
+            states,
+            lenses,
+            depth_channels,
+            report,
+            means.shape[1],
+        )
         return color, transmittance
 
     @staticmethod
@@ -190,7 +208,11 @@ class _RenderSceneBackward(torch.autograd.Function):
                 outer.states[index],
                 _one_of(tensors, one),
                 SceneView(
-                    views[one, view], origins[one, view], outer.lenses[index], background[one, view], outer.depth
+                    views[one, view],
+                    origins[one, view],
+                    outer.lenses[index],
+                    background[one, view],
+                    outer.depth_channels,
                 ),
                 (color[one, view], transmittance[one, view]),
                 (by_color[one, view], by_transmittance[one, view]),

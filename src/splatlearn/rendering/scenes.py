@@ -19,13 +19,13 @@ from splatlearn.core.cameras.camera import INTRINSICS
 from splatlearn.core.cameras.pixel_grid import WHOLE_PICTURE, PixelGrid
 from splatlearn.core.checks import check_finite, check_gaussians
 from splatlearn.core.errors import InputError
-from splatlearn.core.gaussians import GAUSSIAN, Gaussians
+from splatlearn.core.gaussians import GAUSSIAN, SURFEL, Gaussians
 from splatlearn.core.operation import is_transformed
 from splatlearn.rendering.backends.scene_views import SceneLens
 from splatlearn.rendering.backends.torch.registry import formula_of, primitive_of
 from splatlearn.rendering.choice import BACKENDS, COMPILED
 from splatlearn.rendering.compositing import Background, background_colors
-from splatlearn.rendering.formula import EPS2D, JACOBIAN_LIMIT, MAX_CHANNELS
+from splatlearn.rendering.formula import EPS2D, JACOBIAN_LIMIT, MAX_CHANNELS, SURFEL_FLOOR
 from splatlearn.rendering.leading import flat_pictures, has_views
 from splatlearn.rendering.projection import takes_compiled
 from splatlearn.rendering.scene_function import RenderScene, Report, SceneInfo
@@ -43,7 +43,9 @@ An estimate: here the backward pass of the way for few has hundreds of programs 
 """
 
 
-def scene_backend(gaussians: Gaussians, camera: Camera, backend: str = "auto", filter: str = "point") -> str | None:
+def scene_backend(
+    gaussians: Gaussians, camera: Camera, backend: str = "auto", filter: str = "point", depth: str | None = None
+) -> str | None:
     """Return the backend whose way for scenes supports these inputs, however many Gaussians there are, or None.
 
     It is `backend`, or for "auto" the compiled one of the device. It supports float32, intrinsics of each view, a far
@@ -65,6 +67,8 @@ def scene_backend(gaussians: Gaussians, camera: Camera, backend: str = "auto", f
         and camera.model in chosen.scene.MODELS
         and filter in chosen.scene.DRAWN.get(gaussians.primitive, ())
         and not (camera.projection.is_spherical and (gaussians.primitive != GAUSSIAN or filter == "analytic"))
+        and (depth in (None, "mean") or chosen.scene.HAS_MEDIANS)
+        and (gaussians.primitive != SURFEL or camera.model == "pinhole")
         and (camera.viewmats.device.type == "cpu" or camera.viewmats.device == gaussians.means.device)
         and not any(each.requires_grad for each in intrinsics)
         and not is_transformed(*tensors, camera.viewmats)
@@ -90,23 +94,24 @@ def render_scene(
     gaussians: Gaussians,
     camera: Camera,
     background: Background,
-    depth: bool,
+    depth: str | None,
     check: bool | str,
     info: tuple[str, ...] | None,
     backend: str,
     grid: PixelGrid = WHOLE_PICTURE,
     filter: str = "point",
-) -> tuple[Float[Tensor, "*S C H W"], Float[Tensor, "*S H W"], SceneInfo | None]:
+) -> tuple[Float[Tensor, "*S C H W"], Float[Tensor, "*S H W"], Float[Tensor, "*S H W"] | None, SceneInfo | None]:
     """Render views of sets of Gaussians [*B, K], with gradients to Gaussians, matrices and background.
 
     `scene_backend` says what is supported; the arguments are those of `render`.
 
+    - `depth`: None, "mean", "median" or "moments"; see `depth_channels`.
     - `info`: None, or what to collect beside what costs nothing: "weights", "absgrad".
     - `backend`: what `scene_backend` returned; `grid`: the pixels that are rendered; `filter`: what one integrates.
 
-    Returns colours, with the weighted sum of depths as the last channel if `depth`; transmittances; and what `info`
-    requests. Raises InputError for values that are not valid if `check` is True, and for "absgrad" of more channels
-    than are blended at once.
+    Returns colours, with the sums that `depth` names as the last channels; transmittances; median depths or None; and
+    what `info` requests. Raises InputError for values that are not valid if `check` is True, and for "absgrad" and
+    moments of more channels than are blended at once.
     """
     batch, views = gaussians.batch_shape, camera.batch_shape
     shape = views if has_views(gaussians, camera) else batch
@@ -117,8 +122,12 @@ def render_scene(
     )
     if check is True:
         check_finite("look at how it was made", background=behind)
-    if depth:
-        behind = torch.cat([behind, behind.new_zeros(behind.shape[0], 1)], dim=-1)
+    behind = torch.cat([behind, behind.new_zeros(behind.shape[0], depth_channels(depth))], dim=-1)
+    if depth == "moments" and behind.shape[-1] > MAX_CHANNELS:
+        raise InputError(
+            f"depth: expected no moments beside more than {MAX_CHANNELS - 2} channels, which are blended in several "
+            f"passes, got {channels}"
+        )
 
     def paired(each: Tensor) -> Tensor:
         own = each.shape[len(views) :]
@@ -132,7 +141,11 @@ def render_scene(
 
     scene = BACKENDS[backend].scene
     assert scene is not None
-    camera, flat, report = camera.map(paired), gaussians.reshape_batch(sets), Report(scene, info, grid.stride)
+    camera, flat, report = (
+        camera.map(paired),
+        gaussians.reshape_batch(sets),
+        Report(scene, info, grid.stride, depth == "median"),
+    )
     here = camera.map(lambda each: each.to(flat.means))
     is_parallel = camera.projection.rays_are_parallel
     color, transmittance = RenderScene.apply(
@@ -142,7 +155,7 @@ def render_scene(
         behind.unflatten(0, (sets, count)),
         grid.size(camera.height, camera.width),
         _lenses(camera, is_parallel, grid, filter, formula_of(primitive_of(flat.primitive, filter))),
-        depth,
+        depth_channels(depth),
         report,
     )
     invalid = report.seen.not_finite + report.seen.doubtful
@@ -156,7 +169,18 @@ def render_scene(
     if check is False and report.seen.not_finite:
         # What is not finite stays visible: a guard downstream must see it.
         color, transmittance = color * math.nan, transmittance * math.nan
-    return color.reshape(*shape, *color.shape[2:]), transmittance.reshape(*shape, *transmittance.shape[2:]), report.info
+    medians = None if report.medians is None else report.medians.reshape(*shape, *transmittance.shape[2:])
+    return (
+        color.reshape(*shape, *color.shape[2:]),
+        transmittance.reshape(*shape, *transmittance.shape[2:]),
+        medians,
+        report.info,
+    )
+
+
+def depth_channels(kind: str | None) -> int:
+    """Channels of depths: the sum of depths by weight; for "moments" those of inverse depths and of their squares."""
+    return 0 if kind is None else 2 if kind == "moments" else 1
 
 
 def _lenses(camera: Camera, is_parallel: bool, grid: PixelGrid, filter: str, formula: str) -> list[SceneLens]:
@@ -174,7 +198,7 @@ def _lenses(camera: Camera, is_parallel: bool, grid: PixelGrid, filter: str, for
             [*grid.intrinsics(fx, fy, cx, cy), near, half_x / fx, half_y / fy],
             far,
             is_parallel,
-            EPS2D / grid.stride**2,
+            (SURFEL_FLOOR if formula == SURFEL else EPS2D) / grid.stride**2,
             filter == "mip",
             formula,
         )

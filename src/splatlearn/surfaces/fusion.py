@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,6 +27,7 @@ FARTHEST = 3.0
 COVERED = 0.5
 """Alpha from which a pixel has a depth."""
 
+DepthKind = Literal["median", "mean"]
 Told = Callable[[int, int], None]
 
 
@@ -65,23 +66,28 @@ class Fused(NamedTuple):
     farthest: float
 
 
-def depth_views(gaussians: Gaussians, cameras: Sequence[Camera], filter: str = "point") -> Sequence[DepthView]:
+def depth_views(
+    gaussians: Gaussians, cameras: Sequence[Camera], kind: DepthKind = "median", filter: str = "point"
+) -> Sequence[DepthView]:
     """Return depth maps of Gaussians, which are rendered each time that one is looked at.
 
     - `cameras`: single pinhole cameras; `filter`: see `render`.
+    - `kind`: "median" is the depth at which half of the light is left, "mean" that of all that covers a pixel by
+      weight, which at the edge of an object lies between it and what is behind it.
 
     Pixels that the Gaussians cover by less than a half have no depth.
     """
     for camera in cameras:
         if camera.model != "pinhole":
             raise InputError(f"cameras: expected pinhole cameras, got {camera.model}")
-    return _Rendered(gaussians, cameras, filter)
+    return _Rendered(gaussians, cameras, kind, filter)
 
 
 @dataclass(frozen=True, eq=False)
 class _Rendered(Sequence[DepthView]):
     gaussians: Gaussians
     cameras: Sequence[Camera]
+    kind: DepthKind
     filter: str
 
     def __len__(self) -> int:
@@ -91,7 +97,7 @@ class _Rendered(Sequence[DepthView]):
     def __getitem__(self, index: int) -> DepthView:  # pyright: ignore[reportIncompatibleMethodOverride]
         camera = self.cameras[index]
         here = replace(camera, viewmats=camera.viewmats.to(self.gaussians.means.device))
-        shown = render(self.gaussians, here, "black", depth=True, check="drop", filter=self.filter)
+        shown = render(self.gaussians, here, "black", depth=self.kind, check="drop", filter=self.filter)
         assert shown.depth is not None
         depth = torch.where(shown.alpha > COVERED, shown.depth, 0.0)
         # The colour of what covers the pixel, without the background.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from splatlearn.core.errors import Malformed
-from splatlearn.core.gaussians import GAUSSIAN, Gaussians
+from splatlearn.core.gaussians import GAUSSIAN, SURFEL, Gaussians
 from splatlearn.core.geometry.harmonics import C0, degree_of
 from splatlearn.core.ply.container import Ply, columns, ply_bytes
 from splatlearn.files.errors import check_count
@@ -39,7 +39,7 @@ def read_gaussian_ply(ply: Ply, frame: str, limit: int, drop_invalid: bool) -> S
     """Read a parsed file; positions, colours, opacities, scales and rotations in any order of properties.
 
     Colours `red`, `green` and `blue`, whole numbers up to 255 or others up to 1, may stand for those of degree 0.
-    A file of 2D Gaussian splatting (Huang et al. 2024) has no `scale_2`: its Gaussians are flat along their third axis.
+    A file of 2D Gaussian splatting (Huang et al. 2024) has no `scale_2`: its Gaussians are surfels.
     Raises Malformed without an element `vertex` of such properties, or with an impossible number of harmonics.
     """
     if "vertex" not in ply.tables:
@@ -63,12 +63,16 @@ def read_gaussian_ply(ply: Ply, frame: str, limit: int, drop_invalid: bool) -> S
 
 
 def gaussian_ply_bytes(gaussians: Gaussians, antialiased: bool, offset: Offset = NO_OFFSET) -> bytes:
-    """The file of Gaussians [K] with `sh`, with normals of zero as the original code writes them."""
+    """The file of Gaussians [K] with `sh`, with normals of zero as the original code writes them.
+
+    Surfels have two scales, as the code of 2D Gaussian splatting writes them.
+    """
     stored = to_stored(gaussians)
+    scales = SCALES[:2] if stored.primitive == SURFEL else SCALES
     rest = stored.sh[:, 1:].transpose(0, 2, 1).reshape(gaussians.count, -1)
     shapes = np.empty((gaussians.count, 0)) if stored.shapes is None else stored.shapes
     names = [
-        *(*MEANS, *NORMALS, *DIRECT, *rest_names(rest.shape[1]), "opacity", *SCALES, *ROTATIONS),
+        *(*MEANS, *NORMALS, *DIRECT, *rest_names(rest.shape[1]), "opacity", *scales, *ROTATIONS),
         *(f"{SHAPE}{number}" for number in range(shapes.shape[1])),
     ]
     comments = marks(antialiased, offset)
@@ -81,7 +85,7 @@ def gaussian_ply_bytes(gaussians: Gaussians, antialiased: bool, offset: Offset =
             stored.sh[:, 0],
             rest,
             logits(stored.opacities)[:, None],
-            stored.log_scales,
+            stored.log_scales[:, : len(scales)],
             stored.quaternions,
             shapes,
         ],
@@ -165,7 +169,9 @@ def _direct(table: np.ndarray) -> np.ndarray:
 def _primitive(comments: list[str], table: np.ndarray) -> dict[str, Any]:
     """The last primitive that a comment names, and its numbers; nothing of a file of Gaussians."""
     named = [comment.removeprefix(PRIMITIVE).strip() for comment in comments if comment.startswith(PRIMITIVE)]
-    if not named or named[-1] == GAUSSIAN:
+    if not named:
+        return {} if SCALES[2] in (table.dtype.names or ()) else {"primitive": SURFEL}
+    if named[-1] == GAUSSIAN:
         return {}
     count = sum(name.startswith(SHAPE) for name in table.dtype.names or ())
     if not count:

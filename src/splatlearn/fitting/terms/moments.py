@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from splatlearn.core.cameras import Camera
-from splatlearn.core.gaussians import Gaussians
+from splatlearn.core.gaussians import SURFEL, Gaussians
 from splatlearn.rendering import render
 
 
@@ -44,7 +44,8 @@ def depth_moments(gaussians: Gaussians, cameras: Camera, backend: str = "auto", 
 
     - `backend`, `filter`: see `render`; the filter is that of the pictures.
 
-    Inverse depths are those of means, as `Rendering.depth` has depths of means: of panoramas, distances. Means at or
+    Inverse depths are those of means, or of surfels those at which rays meet them, as `Rendering.depth` has depths: of
+    panoramas, distances. Means at or
     behind a camera's near plane are not drawn; their inverse depths are cut there.
     """
     views = range(cameras.batch_shape[0])
@@ -58,6 +59,12 @@ def _one(gaussians: Gaussians, camera: Camera, backend: str, filter: str) -> tup
     view = camera.viewmats[0].to(gaussians.means)
     x, y, z = (gaussians.means @ view[:3, :3].T + view[:3, 3]).unbind(-1)
     inverse = 1.0 / camera.projection.depth(x, y, z).clamp_min(camera.near)
+    if gaussians.primitive == SURFEL:
+        # Depths are those at which rays meet the discs.
+        plain = replace(gaussians, sh=None, colors=gaussians.opacities.detach()[:, None])
+        shown = render(plain, camera, (0.0,), backend, "moments", check=False, filter=filter)
+        assert shown.moments is not None
+        return shown.alpha, shown.moments[:, 0], shown.moments[:, 1]
     flat = replace(gaussians, sh=None, colors=torch.stack([inverse, inverse.square()], dim=-1))
     rendering = render(flat, camera, (0.0, 0.0), backend, depth=False, check=False, filter=filter)
     return rendering.alpha, rendering.color[:, 0], rendering.color[:, 1]

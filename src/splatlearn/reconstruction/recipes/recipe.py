@@ -100,6 +100,12 @@ def check_recipe(recipe: SceneRecipe) -> None:
             "poses, background: expected given poses with a sky, whose directions are theirs, got refined; use --poses "
             "given, or --background auto"
         )
+    if recipe.terms.normals > 0 and scene.primitive != "surfel":
+        raise InputError(
+            f"normals: expected 0 with the primitive {scene.primitive}, which has none; use --primitive surfel"
+        )
+    if scene.primitive == "surfel" and scene.filter != "point":
+        raise InputError(f"filter: expected point with the primitive surfel, got {scene.filter}")
     if scene.steps is not None and scene.minutes is not None and not run.resume and recipe.schedule_steps is None:
         raise InputError("steps, minutes: expected one of the two, got both")
     if scene.strategy == "mcmc":

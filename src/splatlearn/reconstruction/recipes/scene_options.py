@@ -11,7 +11,7 @@ from splatlearn.runs.recipe import check_choices, check_range
 StrategyName = Literal["mcmc", "default", "absgrad"]
 BackgroundName = Literal["auto", "random", "black", "white", "sky"]
 FilterName = Literal["point", "mip"]
-PrimitiveName = Literal["gaussian", "ges"]
+PrimitiveName = Literal["gaussian", "ges", "surfel"]
 Start = Literal["auto", "points", "random", "hull", "planes"]
 
 
@@ -52,7 +52,8 @@ class SceneOptions:
     from farther away (Mip-Splatting)."""
     primitive: PrimitiveName = "gaussian"
     """What each Gaussian is drawn as. ges: a generalised exponential, whose exponent is fitted too: from peaked to flat
-    with sharp edges. Its files are read by this library alone."""
+    with sharp edges. Its files are read by this library alone. surfel: a flat disc, whose depth at a pixel is that at
+    which the pixel's ray meets it (2D Gaussian Splatting): better surfaces, for `splatlearn mesh`."""
     coarse: float | None = None
     """Fraction of the steps that see photographs at a quarter, then at half of their size. Default: 0.3; paper: 0."""
     ssim_weight: float = 0.2

@@ -14,6 +14,7 @@ from splatlearn.fitting.strategies.default import DefaultOptions, DefaultStrateg
 from splatlearn.fitting.strategies.mcmc import MCMCOptions, MCMCStrategy
 from splatlearn.fitting.strategies.strategy import Strategy
 from splatlearn.fitting.terms.depth import DepthTerm
+from splatlearn.fitting.terms.normals import NormalConsistency
 from splatlearn.fitting.terms.regularisers import Distortion, OpacityEntropy, SmoothDepth
 from splatlearn.fitting.terms.term import Term
 from splatlearn.fitting.terms.weight import Weight
@@ -23,6 +24,8 @@ GROWN = 0.4
 """Fraction of the steps after which MCMC's growth has reached the cap."""
 DEPTH_FALL = 10
 """Divisor of the weight of known depths in the last step."""
+NORMALS_FROM = 0.25
+"""Fraction of the steps from which on normals are compared."""
 DEGREES = 0.15
 """Fraction of the steps after which the degree of harmonics rises by one, at most the published 1,000 steps."""
 
@@ -86,6 +89,9 @@ def terms_of(recipe: SceneRecipe) -> tuple[Term, ...]:
         first, last = terms.depth_weight, terms.depth_weight / DEPTH_FALL
         found.append(DepthTerm(Weight(first, last, end=steps) if steps > 1 else Weight(first)))
     kinds = {"smooth_depth": SmoothDepth, "distortion": Distortion, "entropy": OpacityEntropy}
+    if terms.normals > 0:
+        # Discs lie anyhow at first: their normals mean something once the pictures have placed them.
+        found.append(NormalConsistency(Weight(terms.normals, begin=max(1, round(NORMALS_FROM * steps)))))
     found += [kind(Weight(getattr(terms, name))) for name, kind in kinds.items() if getattr(terms, name) > 0]
     return tuple(found)
 

@@ -13,9 +13,10 @@ from torch import Tensor
 from splatlearn.captures import Capture, Photographs
 from splatlearn.core.cameras import Camera
 from splatlearn.core.errors import InputError
-from splatlearn.core.gaussians import Gaussians
+from splatlearn.core.gaussians import SURFEL, Gaussians
 from splatlearn.files import read_splat_file
 from splatlearn.fitting.initial.cameras import scattered_gaussians, scene_cube
+from splatlearn.fitting.initial.discs import random_discs
 from splatlearn.fitting.initial.hull import Silhouette, hull_points
 from splatlearn.fitting.initial.points import PointOptions, point_gaussians
 from splatlearn.fitting.initial.splats import splat_gaussians
@@ -47,6 +48,8 @@ def first_gaussians(recipe: SceneRecipe, capture: Capture, photographs: Photogra
     Raises InputError where there is nothing to start from.
     """
     made, origin = _found_gaussians(recipe, capture, photographs, cap)
+    if recipe.scene.primitive == SURFEL and made.primitive != SURFEL:
+        made = random_discs(made, recipe.run.seed) if recipe.scene.start_from is None else made
     return as_primitive(made, recipe.scene.primitive), origin
 
 

@@ -3,13 +3,15 @@
 Such a module names the camera models that it knows, `MODELS`, and the filters that it knows for each primitive,
 `DRAWN`, and has these functions:
 
-- `forward(inputs, view, outputs, weights)` fills colour [C, H, W], with a last channel of depths if the view has it,
+- `forward(inputs, view, outputs, weights)` fills colour [C, H, W], with the view's channels of depths as the last ones,
   and transmittance [H, W]; and `weights` [K, 3], unless it is None, with the sum and the maximum of each Gaussian's
   blending weights, and its pixels. It returns the state of the view, which has the numbers `not_finite`, `doubtful`
   and `intersections` (see `SceneInfo` and `Seen`).
 - `backward(state, inputs, view, outputs, gradients, results, is_first_view)` writes the gradients of a view to
   `results`, from the outputs of `forward` and their gradients.
 - `visible(state)` returns the ids of the Gaussians that are seen, ascending, and their radii in pixels.
+- `median(state, output)` fills the depths [H, W] at which half of the light is left, for a view with one channel of
+  depths; only a module with `HAS_MEDIANS` has it.
 - `empty_like(tensor)` returns a tensor for gradients that is not filled.
 """
 
@@ -51,14 +53,15 @@ class SceneView:
 
     - `matrix` [4, 4]: from world to camera.
     - `origin` [3]: where directions of view begin; their direction if all are parallel.
-    - `background` [C], with a last channel for the depths if `has_depth`.
+    - `background` [C], with the channels of depths as its last ones.
+    - `depth_channels`: 0; 1 for the depth; 2 for the inverse depth and its square.
     """
 
     matrix: Tensor
     origin: Tensor
     lens: SceneLens
     background: Tensor
-    has_depth: bool
+    depth_channels: int
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from PIL import Image
 from splatlearn.captures import Capture, Photographs, View
 from splatlearn.captures.photographs import Photo
 from splatlearn.core.cameras import Camera
+from splatlearn.core.gaussians import SURFEL
 from splatlearn.files.offset import NO_OFFSET, shown_offset
 from splatlearn.images.errors import UnreadableImage
 from splatlearn.reconstruction.results.scene_run import SceneRun, shown_background, snapshots
@@ -56,7 +57,7 @@ def run_scene(run: SceneRun) -> ViewedScene:
         ]
     has_panoramas = any(view.lens.is_panorama for view in views)
     pictures = [] if has_panoramas else _thinned(snapshots(run.folder))
-    gaussians = run.gaussians_with_sky
+    gaussians = run.gaussians_with_sky.flattened()
     colors = tuple(float(value) for value in background)
     assert len(colors) == 3
     up = tuple(float(value) for value in capture.up)
@@ -136,6 +137,8 @@ def _facts(run: SceneRun, capture: Capture, scores: Mapping[str, Any]) -> list[t
     facts = [("Photographs", f"{len(capture.training)} fitted, {len(capture.held_out)} held out")]
     if run.offset != NO_OFFSET:
         facts.append(("Positions relative to", shown_offset(run.offset)))
+    if run.recipe.scene.primitive == SURFEL:
+        facts.append(("Drawn", "flat Gaussians in place of surfels"))
     if "step" in scores and "seconds" in scores:
         facts.append(("Steps", f"{scores['step']:,} in {scores['seconds']:.0f} s"))
     if "psnr" in scores:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from splatlearn.core.gaussians import GAUSSIAN
+from splatlearn.core.gaussians import GAUSSIAN, SURFEL
 from splatlearn.rendering.backends.cpu import project
 from splatlearn.rendering.backends.cpu.support import kernels
 from splatlearn.rendering.backends.scene_views import SceneInputs, SceneResults, SceneView
@@ -16,8 +16,10 @@ from splatlearn.rendering.formula import EPS2D
 
 MODELS = (*project.MODELS, "panorama")
 """The camera models that the kernels of scenes know, by name."""
-DRAWN = {GAUSSIAN: project.FILTERS, "ges": project.FILTERS}
+DRAWN = {GAUSSIAN: project.FILTERS, "ges": project.FILTERS, SURFEL: ("point",)}
 """The filters that the kernels of scenes know, by the name of the primitive; panoramas are of Gaussians alone."""
+HAS_MEDIANS = True
+"""Whether `median` is there, and views with two channels of depths are rendered."""
 
 
 def empty_like(tensor: Tensor) -> Tensor:
@@ -43,6 +45,11 @@ def visible(state: Any) -> tuple[Tensor, Tensor]:
     ids, radii = torch.empty(state.visible, dtype=torch.int32), torch.empty(state.visible)
     state.fill_visible(ids.numpy(), radii.numpy())
     return ids.long(), radii
+
+
+def median(state: Any, output: Tensor) -> None:
+    """Fill the median depths [H, W] of a view."""
+    kernels().scene_median(state, output.numpy(), torch.get_num_threads())
 
 
 def backward(
@@ -80,5 +87,5 @@ def _arguments(view: SceneView) -> list[Any]:
         numbers = [*numbers, lens.eps2d, 1.0]
     elif lens.eps2d != EPS2D:
         numbers = [*numbers, lens.eps2d]
-    shown = lens.far, lens.is_parallel, view.has_depth
+    shown = lens.far, lens.is_parallel, view.depth_channels
     return [matrix, origin, lens.model, numbers, *shown, lens.formula, background]

@@ -6,7 +6,7 @@ one chunk of pixels after the other, so that memory is bounded for any size of i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from jaxtyping import Bool, Float
@@ -51,14 +51,22 @@ def blend_pixels(
 
 
 def composite_alpha(
-    at: Alpha, colors: Float[Tensor, "B K C"], background: Float[Tensor, "B C"], seen: Bool[Tensor, "B K P"] | None
-) -> tuple[Float[Tensor, "B C P"], Float[Tensor, "B P"]]:
-    """Colour and transmittance of pixels from the α of their splats, near to far, of which only `seen` ones count."""
+    at: Alpha,
+    colors: Float[Tensor, "B K C"],
+    background: Float[Tensor, "B D"],
+    seen: Bool[Tensor, "B K P"] | None,
+    varying: Sequence[Float[Tensor, "B K P"]] = (),
+) -> tuple[Float[Tensor, "B D P"], Float[Tensor, "B P"]]:
+    """Colour and transmittance of pixels from the α of their splats, near to far, of which only `seen` ones count.
+
+    `varying`: further channels, in which a splat differs from pixel to pixel; the background has them, too.
+    """
     alpha, before = _composited(at, seen)
     transmittance = (1.0 - alpha).prod(dim=1)
     weights = before * alpha
     # Not a matrix product: the order of its sums, and with it the last bit of a pixel, depends on the pixels beside it.
-    color = torch.stack([_in_order(weights * each.unsqueeze(-1)) for each in colors.unbind(-1)], dim=1)
+    channels = [*(each.unsqueeze(-1) for each in colors.unbind(-1)), *varying]
+    color = torch.stack([_in_order(weights * each) for each in channels], dim=1)
     return color + transmittance.unsqueeze(1) * background.unsqueeze(-1), transmittance
 
 
@@ -111,7 +119,7 @@ def forward(
 ) -> tuple[Float[Tensor, "B C H W"], Float[Tensor, "B H W"]]:
     """Composite splats over images of `size` (height, width), whose pixels are those of a grid."""
     splats = (means2d, packed, opacities, colors, background)
-    lists = tile_lists(means2d, packed, opacities, _reached(size, grid), primitive)
+    lists = tile_lists(means2d, packed, opacities, reached(size, grid), primitive)
     parts = [
         blend_pixels(*splats, pixels, lists.at(pixels), primitive)
         for _, pixels in chunks_of_pixels(means2d, size, grid)
@@ -119,6 +127,16 @@ def forward(
     color = torch.cat([part[0] for part in parts], dim=-1)
     transmittance = torch.cat([part[1] for part in parts], dim=-1)
     return color.unflatten(-1, size), transmittance.unflatten(-1, size)
+
+
+@torch.no_grad()
+def median_depths(
+    at: Alpha, depths: Float[Tensor, "B K P"], seen: Bool[Tensor, "B K P"] | None
+) -> Float[Tensor, "B P"]:
+    """Depths of the splats in which the transmittance of pixels falls below a half; 0 where it does not."""
+    alpha, before = _composited(at, seen)
+    passes = (before >= 0.5) & (before * (1.0 - alpha) < 0.5)
+    return torch.where(passes, depths, 0.0).sum(dim=1)
 
 
 def backward(
@@ -132,7 +150,7 @@ def backward(
     size = (int(outputs[1].shape[-2]), int(outputs[1].shape[-1]))
     color_gradient, transmittance_gradient = (gradients[0].flatten(-2), gradients[1].flatten(-2))
     totals = [torch.zeros_like(tensor) for tensor in inputs]
-    lists = tile_lists(*inputs[:3], _reached(size, grid), primitive)
+    lists = tile_lists(*inputs[:3], reached(size, grid), primitive)
     for chunk, pixels in chunks_of_pixels(inputs[0], size, grid):
         seen = lists.at(pixels)
         upstream = color_gradient[..., chunk], transmittance_gradient[..., chunk]
@@ -141,7 +159,7 @@ def backward(
     return totals[0], totals[1], totals[2], totals[3], totals[4]
 
 
-def _reached(size: tuple[int, int], grid: PixelGrid) -> tuple[int, int]:
+def reached(size: tuple[int, int], grid: PixelGrid) -> tuple[int, int]:
     """The height and width up to the last pixels of a grid."""
     return grid.top + grid.stride * (size[0] - 1) + 1, grid.left + grid.stride * (size[1] - 1) + 1
 

@@ -130,6 +130,10 @@ class Primitive(ABC):
         `alpha_gradient` is 0 where α was clamped, cut off or not composited.
         """
 
+    def depths_at(self, at: Alpha, depths: Float[Tensor, "B K"]) -> Float[Tensor, "B K P"]:
+        """Return the depths at which the rays of pixels meet the primitives, from those of their means."""
+        return depths.unsqueeze(-1).expand(at.alpha.shape)
+
     def refusal(self, shapes: Float[Tensor, "*B K S"]) -> str | None:
         """Return what is wrong with the values of `shapes`, or None."""
         return None

@@ -10,6 +10,7 @@ from splatlearn.rendering.backends.torch.analytic import AnalyticGaussian
 from splatlearn.rendering.backends.torch.gaussian import Gaussian
 from splatlearn.rendering.backends.torch.ges import GeneralisedExponential
 from splatlearn.rendering.backends.torch.primitive import Primitive
+from splatlearn.rendering.backends.torch.surfel import Surfel
 
 _formulas: dict[str, Primitive] = {}
 
@@ -102,5 +103,5 @@ def check_primitive(gaussians: Gaussians, filter: str | None = None, *, has_valu
     return primitive
 
 
-for _each in (Gaussian, AnalyticGaussian, GeneralisedExponential):
+for _each in (Gaussian, AnalyticGaussian, GeneralisedExponential, Surfel):
     register_primitive(_each)

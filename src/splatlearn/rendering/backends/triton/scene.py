@@ -29,6 +29,8 @@ MODELS = (*project.MODELS, "panorama")
 """The camera models that the kernels of scenes know, by name."""
 DRAWN = project.DRAWN
 """The filters that the kernels of scenes know, by the name of the primitive."""
+HAS_MEDIANS = False
+"""Whether there is a function `median`, and views with two channels of depths are rendered."""
 SPHERE = "panorama"
 TILE = 16
 """Pixels of a tile's side."""
@@ -309,7 +311,7 @@ def _kinds(inputs: SceneInputs, view: SceneView) -> dict[str, Any]:
         "PADDED": 1 << max(0, channels - 1).bit_length(),
         "DEGREE": -1 if inputs.sh is None else round(inputs.sh.shape[-2] ** 0.5) - 1,
         "PARALLEL": view.lens.is_parallel,
-        "HAS_DEPTH": view.has_depth,
+        "HAS_DEPTH": view.depth_channels == 1,
         "MODEL": view.lens.model,
     }
 
