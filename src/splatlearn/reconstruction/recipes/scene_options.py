@@ -53,7 +53,7 @@ class SceneOptions:
     primitive: PrimitiveName = "gaussian"
     """What each Gaussian is drawn as. ges: a generalised exponential, whose exponent is fitted too: from peaked to flat
     with sharp edges. Its files are read by this library alone. surfel: a flat disc, whose depth at a pixel is that at
-    which the pixel's ray meets it (2D Gaussian Splatting): better surfaces, for `splatlearn mesh`."""
+    which the pixel's ray meets it (2D Gaussian Splatting), for pinhole cameras and the filter point."""
     coarse: float | None = None
     """Fraction of the steps that see photographs at a quarter, then at half of their size. Default: 0.3; paper: 0."""
     ssim_weight: float = 0.2
