@@ -71,8 +71,8 @@ def render_command(
     from splatlearn.core.cameras import Camera
     from splatlearn.core.device import choose_device
     from splatlearn.core.disk.atomic import replacing
+    from splatlearn.fitting.terms.normals import normal_map
     from splatlearn.rendering import render
-    from splatlearn.rendering.normals import normal_map
 
     if frames < 1 or min(size) < 1:
         raise InputError(f"frames, size: expected numbers above 0, got {frames} and {size[0]} {size[1]}")

@@ -13,10 +13,9 @@ from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.geometry.quaternions import quaternions_to_matrices
 from splatlearn.fitting.draws import Draws
 from splatlearn.fitting.terms.moments import depth_moments
-from splatlearn.fitting.terms.normals import NormalConsistency, surface_normals
+from splatlearn.fitting.terms.normals import NormalConsistency, facing_normals, normal_map, surface_normals
 from splatlearn.fitting.terms.term import TermInputs
 from splatlearn.rendering import render
-from splatlearn.rendering.normals import facing_normals, normal_map
 
 TURN = torch.tensor([0.9, 0.3, -0.2, 0.1])
 
