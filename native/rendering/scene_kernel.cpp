@@ -3,6 +3,7 @@
 
 #include "scene/backward.h"
 #include "scene/forward.h"
+#include "scene/gradients.h"
 #include "scene/median.h"
 #include "scene/project.h"
 #include "scene/sphere_backward.h"

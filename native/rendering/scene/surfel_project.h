@@ -1,7 +1,7 @@
 // From a vector of surfels to records, and from sums of blocks to gradients: splatlearn/rendering/backends/torch/surfel.py, fused.
 #pragma once
 
-#include "project.h"
+#include "gradients.h"
 #include "surfel.h"
 
 namespace splat {

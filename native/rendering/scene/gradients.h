@@ -1,0 +1,205 @@
+// From sums of blocks to gradients of Gaussians and camera.
+#pragma once
+
+#include "project.h"
+
+namespace splat {
+namespace {
+
+// Writes the first view's gradient, and adds those of the others.
+template <bool FRESH>
+inline void put(float& to, float value) {
+    to = FRESH ? value : to + value;
+}
+
+// Gradients of LANES Gaussians' harmonics, and toward their directions.
+template <int DEGREE, bool FRESH>
+Direction backward_colors(const Source& source, const View& view, const Shown& shown, const Places& places, unsigned real,
+                          Vector<vfloat> means, const float* sums, int width, float* out) {
+    constexpr int COEFFICIENTS = (DEGREE + 1) * (DEGREE + 1);
+    const Direction d = direction_of(view, means);
+    const vfloat inverse = inverse_length(d);
+    const Direction unit{d.x * inverse, d.y * inverse, d.z * inverse};
+    vfloat values[COEFFICIENTS];
+    harmonics<DEGREE>(unit, values);
+    float basis[COEFFICIENTS][LANES], by_basis[COEFFICIENTS][LANES] = {};
+    std::memcpy(basis, values, sizeof basis);
+    for (; real; real &= real - 1) {
+        const int lane = __builtin_ctz(real);
+        const size_t id = places.id[lane];
+        const float *color = shown.colors + id * shown.channels, *by_color = sums + id * width + MOMENTS;
+        // No gradient where the colour is clamped at 0.
+        const float r = color[0] > 0.0f ? by_color[0] : 0.0f, g = color[1] > 0.0f ? by_color[1] : 0.0f,
+                    b = color[2] > 0.0f ? by_color[2] : 0.0f;
+        const float* sh = source.sh + 3 * COEFFICIENTS * id;
+        float* by_sh = out + 3 * COEFFICIENTS * id;
+        for (int m = 0; m < COEFFICIENTS; ++m) {
+            const float y = basis[m][lane];
+            put<FRESH>(by_sh[3 * m], y * r), put<FRESH>(by_sh[3 * m + 1], y * g), put<FRESH>(by_sh[3 * m + 2], y * b);
+            by_basis[m][lane] = sh[3 * m] * r + sh[3 * m + 1] * g + sh[3 * m + 2] * b;
+        }
+    }
+    if constexpr (DEGREE == 0) return {spread(0.0f), spread(0.0f), spread(0.0f)};
+    std::memcpy(values, by_basis, sizeof by_basis);
+    const Direction by = harmonics_backward<DEGREE>(unit, values);
+    const vfloat along = by.x * unit.x + by.y * unit.y + by.z * unit.z;
+    return {(by.x - along * unit.x) * inverse, (by.y - along * unit.y) * inverse, (by.z - along * unit.z) * inverse};
+}
+
+template <bool FRESH>
+Direction colors_backward(const Source& source, const View& view, const Shown& shown, const Places& places, unsigned real,
+                          Vector<vfloat> means, const float* sums, int width, const SourceGradients& out) {
+    if (source.sh) {
+        switch (source.degree) {
+            case 0: return backward_colors<0, FRESH>(source, view, shown, places, real, means, sums, width, out.sh);
+            case 1: return backward_colors<1, FRESH>(source, view, shown, places, real, means, sums, width, out.sh);
+            case 2: return backward_colors<2, FRESH>(source, view, shown, places, real, means, sums, width, out.sh);
+            case 3: return backward_colors<3, FRESH>(source, view, shown, places, real, means, sums, width, out.sh);
+            default: return backward_colors<4, FRESH>(source, view, shown, places, real, means, sums, width, out.sh);
+        }
+    }
+    for (; real; real &= real - 1) {
+        const size_t id = places.id[__builtin_ctz(real)];
+        for (int c = 0; c < source.features; ++c)
+            put<FRESH>(out.colors[id * source.features + c], sums[id * width + MOMENTS + c]);
+    }
+    return {spread(0.0f), spread(0.0f), spread(0.0f)};
+}
+
+// Sums over a chunk's Gaussians of what they have to say of the camera.
+struct CameraSums {
+    vfloat rows[3][4], origin[3];
+
+    CameraSums() {
+        for (auto& row : rows)
+            for (vfloat& each : row) each = spread(0.0f);
+        for (vfloat& each : origin) each = spread(0.0f);
+    }
+    void add(const PlacedGradients<vfloat>& by, Vector<vfloat> mean, const Matrix<vfloat>& turn, Direction by_direction,
+             float sign, vint real) {
+        const vfloat points[3] = {by.point.x, by.point.y, by.point.z};
+        for (int i = 0; i < 3; ++i) {
+            const vfloat point = only(real, points[i]);
+            const Vector<vfloat>& axis = by.axes.rows[i];
+            rows[i][0] += only(real, points[i] * mean.x + dot(axis, turn.rows[0]));
+            rows[i][1] += only(real, points[i] * mean.y + dot(axis, turn.rows[1]));
+            rows[i][2] += only(real, points[i] * mean.z + dot(axis, turn.rows[2]));
+            rows[i][3] += point;
+        }
+        origin[0] += only(real, sign * by_direction.x);
+        origin[1] += only(real, sign * by_direction.y);
+        origin[2] += only(real, sign * by_direction.z);
+    }
+    void store(double* out) const {
+        for (const auto& row : rows)
+            for (const vfloat& each : row) *out++ = sum(each);
+        for (const vfloat& each : origin) *out++ = sum(each);
+    }
+};
+
+// The gradients of the Gaussians [first, last), which the first view does not see.
+void clear_gradients(const Source& source, const SourceGradients& out, size_t numbers, size_t first, size_t last) {
+    const auto clear = [&](float* from, size_t width) {
+        if (from) std::fill(from + first * width, from + last * width, 0.0f);
+    };
+    clear(out.means, 3), clear(out.scales, 3), clear(out.quaternions, 4), clear(out.opacities, 1);
+    clear(out.shapes, numbers), clear(out.colors, source.features), clear(out.sh, 3 * (source.degree + 1) * (source.degree + 1));
+}
+
+// From the sums of Gaussians to their gradients before the camera. `by_x` and `by_y` are those of means2d.
+struct GaussianWay {
+    static constexpr int SUMS = MOMENTS;
+    Placed<vfloat> placed;
+    PlacedGradients<vfloat> by;
+    vfloat by_x, by_y, by_opacity;
+
+    GaussianWay(const Source& source, const View& view, const Shown& shown, const Places& places, Vector<vfloat> mean, const Pose& pose,
+                const float* sums, int width)
+        : placed(pose.apply(mean), places.vector(source.scales), places.quaternion(source.quaternions), pose, view.lens) {
+        const Conic<vfloat> conic(placed.m1, placed.m2, view.lens.eps2d);
+        vfloat moments[MOMENTS];
+        for (int j = 0; j < MOMENTS; ++j) moments[j] = places.load(sums, width, j);
+        // In the plane of a picture all pixels have the same conic; on a sphere it is in the sums.
+        const bool is_sphere = view.lens.model == Model::PANORAMA;
+        by_x = is_sphere ? moments[1] : conic.a * moments[1] + conic.b * moments[2];
+        by_y = is_sphere ? moments[2] : conic.b * moments[1] + conic.c * moments[2];
+        // The sum is that of α's gradient times α, so the gradient of the opacity's logarithm and the compensation's.
+        by_opacity = select(moments[0] == 0.0f, spread(0.0f), moments[0] / places.load(source.opacities, 1, 0));
+        by = backward_of(placed, view.lens, by_x, by_y, {-0.5f * moments[3], -moments[4], -0.5f * moments[5]},
+                         by_depth(view, shown, places, sums, width), view.lens.compensates ? &moments[0] : nullptr);
+    }
+
+  private:
+    vfloat by_depth(const View& view, const Shown& shown, const Places& places, const float* sums, int width) const {
+        if (!view.depth_channels) return spread(0.0f);
+        const vfloat last = places.load(sums, width, MOMENTS + shown.channels - 1);
+        if (view.depth_channels == 1) return last;
+        // Of the inverse depth and its square.
+        const vfloat inverse = 1.0f / placed.point.z, first = places.load(sums, width, MOMENTS + shown.channels - 2);
+        return -inverse * inverse * (first + 2.0f * inverse * last);
+    }
+};
+
+template <bool FRESH, typename Way>
+void project_some_backward(const Source& source, const View& view, const Shown& shown, const int32_t* ids, int length,
+                           const float* sums, int width, bool absolute, const SourceGradients& out, double* camera) {
+    const Pose pose(view.matrix);
+    const int numbers = numbers_of(view.formula);
+    CameraSums of_camera;
+    for (int i = 0; i < length; i += LANES) {
+        Places places;
+        const int here = std::min(LANES, length - i);
+        for (int lane = 0; lane < LANES; ++lane) places.id[lane] = ids[i + std::min(lane, here - 1)];
+        const unsigned real = ~0u >> (32 - here);
+        const Vector<vfloat> mean = places.vector(source.means);
+        const Way way(source, view, shown, places, mean, pose, sums, width);
+        const PlacedGradients<vfloat>& by = way.by;
+        // The colours' sums follow those of the way.
+        const float* of_colors = sums + (Way::SUMS - MOMENTS);
+        const Direction by_direction = colors_backward<FRESH>(source, view, shown, places, real, mean, of_colors, width, out);
+        Vector<vfloat> by_mean = pose.back(by.point);
+        if (!view.is_parallel)
+            by_mean = by_mean + Vector<vfloat>{by_direction.x, by_direction.y, by_direction.z};
+        const Quaternion<vfloat> by_quaternion = way.placed.rotation.backward(pose.back(by.axes));
+        for (int lane = 0; lane < here; ++lane) {
+            const size_t id = places.id[lane];
+            float *mean_out = out.means + 3 * id, *scales_out = out.scales + 3 * id, *quaternion_out = out.quaternions + 4 * id;
+            put<FRESH>(mean_out[0], by_mean.x[lane]), put<FRESH>(mean_out[1], by_mean.y[lane]);
+            put<FRESH>(mean_out[2], by_mean.z[lane]);
+            put<FRESH>(scales_out[0], by.scales.x[lane]), put<FRESH>(scales_out[1], by.scales.y[lane]);
+            put<FRESH>(scales_out[2], by.scales.z[lane]);
+            put<FRESH>(quaternion_out[0], by_quaternion.w[lane]), put<FRESH>(quaternion_out[1], by_quaternion.x[lane]);
+            put<FRESH>(quaternion_out[2], by_quaternion.y[lane]), put<FRESH>(quaternion_out[3], by_quaternion.z[lane]);
+            put<FRESH>(out.opacities[id], way.by_opacity[lane]);
+            if (out.means2d) out.means2d[2 * id] = way.by_x[lane], out.means2d[2 * id + 1] = way.by_y[lane];
+            const float* last = sums + id * width + Way::SUMS + shown.channels;
+            for (int number = 0; number < numbers; ++number) put<FRESH>(out.shapes[id * numbers + number], *last++);
+            if (absolute) out.absolute[2 * id] = last[0], out.absolute[2 * id + 1] = last[1];
+        }
+        if (camera) {
+            vint lanes;
+            for (int lane = 0; lane < LANES; ++lane) lanes[lane] = lane < here ? -1 : 0;
+            of_camera.add(by, mean, way.placed.rotation.matrix, by_direction, view.is_parallel ? 1.0f : -1.0f, lanes);
+        }
+    }
+    if (camera) of_camera.store(camera);
+}
+
+template <typename Way>
+void project_all_backward(const Source& source, const View& view, const Shown& shown, const int32_t* ids, int length,
+                          const float* sums, int width, bool absolute, const Unseen& unseen, const SourceGradients& out,
+                          double* camera) {
+    if (!unseen.is_first_view)
+        return project_some_backward<false, Way>(source, view, shown, ids, length, sums, width, absolute, out, camera);
+    const size_t numbers = numbers_of(view.formula);
+    int32_t next = unseen.first;
+    for (int i = 0; i < length; ++i) {
+        if (ids[i] > next) clear_gradients(source, out, numbers, next, ids[i]);
+        next = ids[i] + 1;
+    }
+    if (unseen.last > next) clear_gradients(source, out, numbers, next, unseen.last);
+    project_some_backward<true, Way>(source, view, shown, ids, length, sums, width, absolute, out, camera);
+}
+
+}  // namespace
+}  // namespace splat
