@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -164,7 +165,7 @@ def _psnr(made: list[Tensor], wanted: list[Tensor]) -> float:
 def _flip(pairs: list[tuple[Tensor, Tensor]]) -> float | None:
     """The mean error over views, None without the package."""
     try:
-        import flip_evaluator
+        flip_evaluator = import_module("flip_evaluator")
     except ImportError:
         return None
     total = 0.0

@@ -64,7 +64,7 @@ def contenders_on(device: str) -> dict[str, tuple[str, int]]:
 def steps_of(row: Row, device: str, backend: str, fewest: int) -> tuple[Step, Step]:
     """A call that renders, and one that also goes back; both return the picture, the second the gradients too."""
     leaves = {name: each.to(device).requires_grad_() for name, each in parameters_of(row).items()}
-    gaussians, camera = Gaussians(**leaves), camera_of(row)
+    gaussians, camera = Gaussians.of(leaves), camera_of(row)
     upstream = torch.randn(3, row.height, row.width, generator=torch.Generator().manual_seed(2)).to(device)
 
     def picture() -> Tensor:
@@ -116,7 +116,7 @@ def measure(name: str, row: Row, device: str, rounds: int) -> list[dict[str, Any
     entries, reference = [], None
     with torch.no_grad():
         info = render(
-            Gaussians(**{key: each.to(device) for key, each in parameters_of(row).items()}),
+            Gaussians.of({key: each.to(device) for key, each in parameters_of(row).items()}),
             camera_of(row), "black", depth=False, info=("weights",),
         ).info  # fmt: skip
     assert info is not None and info.pixels is not None

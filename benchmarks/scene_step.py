@@ -112,14 +112,14 @@ def measure(row: Row, rounds: int) -> dict[str, Any]:
     optimizer = GaussianAdam({name: each.clone() for name, each in start.items()}, RATES)
     target = torch.rand(1, 3, row.height, row.width, generator=torch.Generator().manual_seed(1))
     times: dict[str, list[Timed]] = {name: [] for name in ("forward", "loss", "backward", "adam", "step")}
-    info = render(Gaussians(**start), camera, "black", depth=False, info=("weights",)).info
+    info = render(Gaussians.of(start), camera, "black", depth=False, info=("weights",)).info
     assert info is not None and info.pixels is not None
     for each in range(rounds + 1):
         # Each step starts from the same scene: Adam's time does not depend on the numbers.
         for name, tensor in optimizer.parameters.items():
             tensor.data.copy_(start[name])
         stages: list[Timed] = []
-        gaussians = Gaussians(**optimizer.parameters)
+        gaussians = Gaussians.of(optimizer.parameters)
         took, made = timed(lambda gaussians=gaussians: render(gaussians, camera, "black", depth=False))
         stages.append(took)
         took, loss = timed(lambda made=made: photometric_loss(made.color[None], target))
@@ -171,7 +171,7 @@ def requests(row: Row, rounds: int) -> dict[str, dict[str, float]]:
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in asked}
     for each in range(rounds + 1):
         for name, info in asked.items():
-            leaves = Gaussians(**{key: value.clone().requires_grad_() for key, value in start.items()})
+            leaves = Gaussians.of({key: value.clone().requires_grad_() for key, value in start.items()})
             (_, forward), made = timed(
                 lambda leaves=leaves, info=info: render(leaves, camera, "black", depth=False, info=info)
             )
@@ -196,7 +196,7 @@ def crossover(rounds: int) -> list[dict[str, Any]]:
         for _ in range(rounds):
             for name, fewest in (("few", count + 1), ("scene", 0)):
                 with _choosing(fewest):
-                    leaves = Gaussians(**{key: value.clone().requires_grad_() for key, value in start.items()})
+                    leaves = Gaussians.of({key: value.clone().requires_grad_() for key, value in start.items()})
                     (_, took), _ = timed(
                         lambda leaves=leaves, camera=camera, upstream=upstream: render(
                             leaves, camera, "black", depth=False
@@ -266,7 +266,7 @@ def _before(row: Row, rounds: int) -> dict[str, Any]:
     upstream = torch.randn(3, row.height, row.width, generator=torch.Generator().manual_seed(2))
     taken = []
     for _ in range(max(2, rounds // 2)):
-        leaves = Gaussians(**{name: each.clone().requires_grad_() for name, each in start.items()})
+        leaves = Gaussians.of({name: each.clone().requires_grad_() for name, each in start.items()})
         with _choosing(row.count + 1):
             took, _ = timed(lambda leaves=leaves: render(leaves, camera, "black", depth=False).color.backward(upstream))
         taken.append(took)

@@ -226,7 +226,7 @@ class TestErrors:
     def test_shape(self) -> None:
         fields = self.fields() | {"opacities": torch.ones(2, 4, 1)}
         with pytest.raises(ValueError, match=r"opacities: expected shape \[2, 4\], got \[2, 4, 1\]"):
-            Gaussians(**fields)
+            Gaussians.of(fields)
         for shape, message in [
             ((2, 4, 5, 3), "sh: expected one of 1, 4, 9, 16, 25 coefficients, got 5"),
             ((2, 4, 36, 3), "sh: expected one of 1, 4, 9, 16, 25 coefficients, got 36"),
@@ -234,29 +234,29 @@ class TestErrors:
             ((2, 5, 4, 3), r"sh: expected shape \[2, 4, M, 3\], got \[2, 5, 4, 3\]"),
         ]:
             with pytest.raises(ValueError, match=message):
-                Gaussians(**self.fields(1) | {"sh": torch.ones(shape)})
+                Gaussians.of(self.fields(1) | {"sh": torch.ones(shape)})
 
     def test_dtype(self) -> None:
         fields = self.fields() | {"colors": torch.ones(2, 4, 3, dtype=torch.uint8)}
         with pytest.raises(TypeError, match="colors: expected a floating-point tensor, got torch.uint8"):
-            Gaussians(**fields)
+            Gaussians.of(fields)
         with pytest.raises(TypeError, match="sh: expected a floating-point tensor, got torch.int64"):
-            Gaussians(**self.fields(0) | {"sh": torch.ones(2, 4, 1, 3, dtype=torch.int64)})
+            Gaussians.of(self.fields(0) | {"sh": torch.ones(2, 4, 1, 3, dtype=torch.int64)})
 
     def test_device(self) -> None:
         fields = self.fields() | {"scales": torch.ones(2, 4, 3, device="meta")}
         with pytest.raises(ValueError, match="scales: expected a tensor on cpu like means, got one on meta"):
-            Gaussians(**fields)
+            Gaussians.of(fields)
         with pytest.raises(ValueError, match="sh: expected a tensor on cpu like means, got one on meta"):
-            Gaussians(**self.fields(0) | {"sh": torch.ones(2, 4, 1, 3, device="meta")})
+            Gaussians.of(self.fields(0) | {"sh": torch.ones(2, 4, 1, 3, device="meta")})
 
     def test_exactly_one_of_colours_and_harmonics(self) -> None:
         with pytest.raises(ValueError, match="colors, sh: expected one of the two, got both"):
-            Gaussians(**self.fields() | self.fields(0))
+            Gaussians.of(self.fields() | self.fields(0))
         plain = self.fields()
         plain.pop("colors")
         with pytest.raises(ValueError, match="colors, sh: expected one of the two, got neither"):
-            Gaussians(**plain)
+            Gaussians.of(plain)
 
     def test_colours_are_named(self) -> None:
         with pytest.raises(TypeError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -39,7 +40,7 @@ def test_the_scene_of_a_run_is_fused_and_marked(tmp_path: Path) -> None:
 
 def test_a_start_of_another_filter_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photos = write_capture(tmp_path / "photos", known_gaussians(), cameras_around(9), points=60)
-    options = {"steps": 1, "max_gaussians": 90, "degree": 0}
+    options: dict[str, Any] = {"steps": 1, "max_gaussians": 90, "degree": 0}
     for name, marked in (("mip", True), ("point", False)):
         write_splats(tmp_path / f"{name}.ply", known_gaussians(), antialiased=marked)
     for filter in ("point", "mip"):

@@ -153,7 +153,7 @@ def check_scene(threads: int = 8) -> None:
     upstream = torch.ones(3, height, width)
 
     def work() -> tuple[Rendering, tuple[torch.Tensor, ...]]:
-        made = render(Gaussians(**leaves), camera, "black", depth=False, info=True)
+        made = render(Gaussians.of(leaves), camera, "black", depth=False, info=True)
         return made, torch.autograd.grad(made.color, list(leaves.values()), upstream)
 
     # The first call loads code and starts threads.
@@ -181,7 +181,7 @@ def check_no_memory_for_scenes() -> None:
         "opacities": torch.full((count,), 0.5),
         "colors": torch.ones(count, 3),
     }
-    gaussians, camera = Gaussians(**tensors), Camera.pinhole(40, 50)
+    gaussians, camera = Gaussians.of(tensors), Camera.pinhole(40, 50)
     render(gaussians.select(slice(20_000)), camera)
     (torch.rand(2**20) + 1).sum()
 

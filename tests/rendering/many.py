@@ -45,7 +45,8 @@ def many(generator: torch.Generator, count: int, degree: int | None = 1, channel
     seen = {"colors": torch.rand(count, channels, generator=generator)}
     if degree is not None:
         seen = {"sh": 0.4 * normal((degree + 1) ** 2, 3)}
-    return Gaussians(means=means, scales=scales, quaternions=normal(4), opacities=opacities, **seen)
+    tensors = {"means": means, "scales": scales, "quaternions": normal(4), "opacities": opacities}
+    return Gaussians.of(tensors | seen)
 
 
 def free(gaussians: Gaussians, dtype: torch.dtype = torch.float32) -> Gaussians:

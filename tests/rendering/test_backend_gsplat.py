@@ -73,7 +73,8 @@ def scene(batch: tuple[int, ...] = (), degree: int | None = None, count: int = 4
 
     seen = {"colors": normal(3).sigmoid()} if degree is None else {"sh": 0.3 * normal((degree + 1) ** 2, 3)}
     scales, opacities = 0.05 + 0.15 * normal(3).sigmoid(), 0.8 * normal().sigmoid()
-    return Gaussians(0.6 * normal(3), scales, normal(4), opacities, **seen).map(lambda each: each.requires_grad_())
+    tensors = {"means": 0.6 * normal(3), "scales": scales, "quaternions": normal(4), "opacities": opacities}
+    return Gaussians.of(tensors | seen).map(lambda each: each.requires_grad_())
 
 
 def camera(batch: tuple[int, ...] = (), model: str = "pinhole") -> Camera:

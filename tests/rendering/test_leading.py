@@ -1,6 +1,7 @@
 """Leading axes: what pairs with which set of Gaussians, and shapes that hold as many but pair nothing."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -76,7 +77,7 @@ def test_each_view_has_its_own_intrinsics(model: str, generator: torch.Generator
     found = render(sets, several)
     for i in range(2):
         for j in range(3):
-            numbers = {name: float(value[i, j]) for name, value in own.items()}
+            numbers: dict[str, Any] = {name: float(value[i, j]) for name, value in own.items()}
             expected = render(sets[i], Camera(7, 6, **numbers, model=model, viewmats=several.viewmats[i, j]))
             torch.testing.assert_close(found.color[i, j], expected.color, atol=2e-6, rtol=0)
 

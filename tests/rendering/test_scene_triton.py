@@ -150,7 +150,7 @@ def test_both_ways_of_the_gpu_agree(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_views_of_sets_and_what_they_see_are_those_of_the_cpu() -> None:
     """Two sets with two views of each, with intrinsics of their own, and a far plane."""
     tensors = many(torch.Generator().manual_seed(5), 40, degree=1).tensors()
-    gaussians = Gaussians(**{name: each.unflatten(0, (2, 20)) for name, each in tensors.items()})
+    gaussians = Gaussians.of({name: each.unflatten(0, (2, 20)) for name, each in tensors.items()})
     eyes = [(1.0, -0.5, -4.0), (-1.0, 0.3, -3.0), (0.2, 0.1, 3.5), (0.5, 1.0, -3.0)]
     matrices = torch.stack([Camera.look_at(eye, (0.0, 0.0, 0.0), 20, 30).viewmats for eye in eyes])
     focal = torch.tensor([[26.0, 30.0], [22.0, 28.0]])

@@ -121,7 +121,7 @@ def test_gradients_are_those_of_finite_differences() -> None:
         moved = {name: each.double() + size * shift[name] for name, each in tensors.items() if name in shift}
         kept = {name: each.double() for name, each in tensors.items()} | moved
         at = replace(view, viewmats=kept.pop("viewmats"))
-        made = render(Gaussians(**kept), at, BACKGROUND, "torch", depth=False)
+        made = render(Gaussians.of(kept), at, BACKGROUND, "torch", depth=False)
         return float((made.color * weights).sum())
 
     _, gradients = _gradients_of_color(gaussians, view, weights)
@@ -184,9 +184,7 @@ def test_the_way_is_chosen_by_size(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_views_of_a_set_are_those_of_single_cameras_and_their_gradients_add_up() -> None:
     generator = torch.Generator().manual_seed(5)
-    gaussians = Gaussians(
-        **{name: each.unflatten(0, (2, 150)) for name, each in many(generator, 300, degree=2).tensors().items()}
-    )
+    gaussians = many(generator, 300, degree=2).map(lambda each: each.unflatten(0, (2, 150)))
     eyes = [(1.0, -0.5, -4.0), (-1.0, 0.3, -3.0), (0.2, 0.1, 3.5)]
     singles = [Camera.look_at(eye, (0.0, 0.0, 0.0), 40, 70) for eye in eyes]
     focal = torch.tensor([60.0, 70.0, 80.0])

@@ -127,7 +127,7 @@ def test_gradients_are_those_of_finite_differences(model: str) -> None:
 
     def function(*values: Tensor) -> tuple[Tensor, Tensor]:
         *parts, view = values
-        made = Gaussians(**dict(zip(gaussians.tensors(), parts, strict=True)))
+        made = Gaussians.of(dict(zip(gaussians.tensors(), parts, strict=True)))
         found = render(made, replace(camera, viewmats=view), "black", "torch")
         assert found.depth is not None
         return found.color, found.depth

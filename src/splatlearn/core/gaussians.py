@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 
 import torch
@@ -114,6 +114,11 @@ class Gaussians:
         degree = 0 if self.sh is None else degree_of(self.sh.shape[-2])
         assert degree is not None
         return degree
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor], primitive: str = GAUSSIAN) -> Gaussians:
+        """Make Gaussians of tensors by their names, which are those of `tensors()`."""
+        return cls(**tensors, primitive=primitive)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Gaussians:
         """Apply a function to every tensor; all results must agree in their leading shape."""

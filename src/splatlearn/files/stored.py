@@ -43,7 +43,9 @@ class Stored:
     def joined(cls, parts: Sequence[Stored]) -> Stored:
         """The plain Gaussians of all parts, one part after the other."""
         names = ("means", "log_scales", "quaternions", "opacities", "sh")
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+        return cls(
+            **{name: np.concatenate([getattr(part, name) for part in parts]) for name in names}, primitive=GAUSSIAN
+        )
 
     def reordered(self, order: np.ndarray) -> Stored:
         """The Gaussians in another order, given as indices [K]."""
