@@ -110,6 +110,7 @@ def main(options: Options) -> None:
             judge.beside_photographs = arm in BESIDE_PHOTOGRAPHS
             if (made := ARMS[arm](scene, judge, found["arms"])) is not None:
                 found["arms"][arm] = made
+                write_whole(options.json_file, json.dumps(result, indent=1) + "\n")
                 print(f"{name} {arm}: {made.get('bytes', 0):,} bytes, {made.get('psnr', math.nan):.2f} dB", flush=True)
         write_whole(options.json_file, json.dumps(result, indent=1) + "\n")
     chosen = {name: result["scenes"][name] for name in options.scenes}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TypeVar
@@ -26,6 +27,7 @@ from splatlearn.core.memory import bytes_in
 from splatlearn.core.numbers import check_number, check_whole
 from splatlearn.files.errors import MAX_GAUSSIANS
 from splatlearn.files.sl3.container import read_sl3, sl3_bytes
+from splatlearn.files.sl3.quantising import Sensitivities
 from splatlearn.rendering import render
 from splatlearn.rendering.compositing import Background
 
@@ -93,10 +95,10 @@ def compress(
       are left out or harmonics are; see the function `recover`.
     - `told` is called with the number of shares that were tried and their total.
 
-    The steps of each Gaussian's numbers follow from how much the pictures change with them (`sensitivities`). For each
-    of several shares of the most significant Gaussians, the coarseness that meets the target is searched for; the best
-    of these files is returned. Raises InputError for targets that cannot be met, and for
-    other primitives than Gaussians.
+    The steps of each Gaussian's numbers follow from how much the pictures change with them (`sensitivities`), or are
+    the usual ones where that is better. For each of several shares of the most significant Gaussians, the coarseness
+    that meets the target is searched for; the best of these files is returned. Raises InputError for targets that
+    cannot be met, and for other primitives than Gaussians.
     """
     if (budget is None) == (psnr is None):
         raise InputError(f"budget, psnr: expected one of the two, got {'neither' if budget is None else 'both'}")
@@ -156,37 +158,58 @@ class _Search:
         self.gaussians, self.cameras, self.background = gaussians, cameras, background
         self.antialiased, self.recovery = antialiased, recovery
         self.degree = gaussians.degree if degree is None else min(degree, gaussians.degree)
+        self.suits: bool | None = None
+        """Whether steps suit the cameras, None as long as it is not known which are better."""
         self.filter = "mip" if antialiased else "point"
         self.scores = significance(gaussians, cameras, filter=self.filter)
         self.pictures = [self._picture(gaussians, camera) for camera in cameras]
 
     def within(self, share: float, size: int) -> Compressed | None:
         """The finest file of at most `size` bytes; None if the coarsest is larger."""
-        made = self._maker(share)
 
-        def tried(octave: float) -> tuple[bytes, float]:
-            content = made(2**octave)
-            return content, math.log(size / len(content))
+        def searched(made: Callable[[float], bytes]) -> Compressed | None:
+            def tried(octave: float) -> tuple[bytes, float]:
+                content = made(2**octave)
+                return content, math.log(size / len(content))
 
-        found = _crossing(tried, 0.0, -math.log(NEAR_SIZE), is_rising=True)
-        return None if found is None else self._judged(found[0], 2 ** found[1], share)
+            found = _crossing(tried, 0.0, -math.log(NEAR_SIZE), is_rising=True)
+            return None if found is None else self._judged(found[0], 2 ** found[1], share)
+
+        return self._better(share, searched, by_size=False)
 
     def as_good_as(self, share: float, psnr: float) -> Compressed | None:
         """The coarsest file of at least this quality; None if the finest is worse."""
-        made = self._maker(share)
 
-        def tried(octave: float) -> tuple[Compressed, float]:
-            found = self._judged(made(2**octave), 2**octave, share)
-            return found, found.psnr - psnr
+        def searched(made: Callable[[float], bytes]) -> Compressed | None:
+            def tried(octave: float) -> tuple[Compressed, float]:
+                found = self._judged(made(2**octave), 2**octave, share)
+                return found, found.psnr - psnr
 
-        found = _crossing(tried, 0.0, NEAR_QUALITY, is_rising=False)
-        return None if found is None else found[0]
+            found = _crossing(tried, 0.0, NEAR_QUALITY, is_rising=False)
+            return None if found is None else found[0]
 
-    def _maker(self, share: float) -> Callable[[float], bytes]:
-        """Makes the file of a coarseness of the most significant Gaussians, with steps that suit the cameras."""
+        return self._better(share, searched, by_size=True)
+
+    def _better(
+        self, share: float, searched: Callable[[Callable[[float], bytes]], Compressed | None], by_size: bool
+    ) -> Compressed | None:
+        """The better of the files with steps that suit the cameras and with the usual steps.
+
+        Which it is for the first share that has a file, it is taken to be for the others. Surfaces of opaque Gaussians
+        may be better off with the usual steps: what they hide changes no picture by a little.
+        """
         kept = self._kept(share)
-        known = sensitivities(kept, self.cameras, self.filter)
-        return lambda coarseness: sl3_bytes(kept, self.antialiased, coarseness, known=known)
+        best: Compressed | None = None
+        chosen = self.suits
+        for suits in (True, False) if chosen is None else (chosen,):
+            known = sensitivities(kept, self.cameras, self.filter) if suits else None
+            found = searched(partial(self._content, kept, known))
+            if found is not None and (best is None or not _is_worse(found, best, by_size)):
+                best, self.suits = found, suits
+        return best
+
+    def _content(self, kept: Gaussians, known: Sensitivities | None, coarseness: float) -> bytes:
+        return sl3_bytes(kept, self.antialiased, coarseness, known=known)
 
     def _kept(self, share: float) -> Gaussians:
         kept = self.gaussians if share == 1 else kept_share(self.gaussians, self.scores, share)

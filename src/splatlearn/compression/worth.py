@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -35,7 +36,7 @@ def sensitivities(
     total = torch.zeros(5, gaussians.count, dtype=torch.float64)
     for camera in cameras:
         leaves = {name: each.detach().requires_grad_() for name, each in gaussians.tensors().items()}
-        color = render(Gaussians.of(leaves), camera, "black", depth=False, check=False, filter=filter).color
+        color = render(replace(gaussians, **leaves), camera, "black", depth=False, check=False, filter=filter).color
         signs = torch.randint(0, 2, color.shape, generator=generator).mul(2).sub(1).to(color)
         found = torch.autograd.grad((color * signs).sum(), list(leaves.values()))
         slopes = {name: each.double() for name, each in zip(leaves, found, strict=True)}

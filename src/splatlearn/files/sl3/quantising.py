@@ -39,6 +39,9 @@ LUMA = (3 / 8) ** 0.5
 MOST_COUNT = 1 << 16
 LEAST = 1 / 128
 """No Gaussian counts for less than this share of the mean: other pictures may show what these hardly do."""
+LONGEST = {"positions": 0.35, "scales": 0.25, "rotations": 0.07, "colors": 0.3}
+"""Longest steps at a coarseness up to 1, beyond which they grow with it: of smallest scales, octaves, numbers of
+quaternions, coefficients. What is hidden changes no picture by a little, but does where it comes out of a surface."""
 NEWTON = 40
 """Steps of Newton's method for the factors of shifts."""
 
@@ -145,6 +148,9 @@ def _planned(
         "positions": _log_steps(known.positions * radius**2 * 4.0**segments),
         "colors": _log_steps(known.colors),
     }
+    bounds = {**LONGEST, "positions": LONGEST["positions"] * 2.0 ** (octaves.min(axis=1) - segments) / radius}
+    for name, each in wanted.items():
+        wanted[name] = np.minimum(each, np.log2(bounds[name] * max(1.0, coarseness) / scale))
     mean = (wanted["colors"] + wanted["scales"]) / 2
     worth = np.rint(mean - np.quantile(mean, FINEST)).clip(0, CLASSES - 1).astype(np.int64)
     opacities = _count(max(float(known.opacities.mean()), 1e-30) ** 0.5 / scale)
