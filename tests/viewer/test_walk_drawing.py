@@ -64,10 +64,10 @@ def test_opacities_make_up_for_the_blur_if_the_scene_was_fitted_so(walk, canvas_
 
 def test_generalised_exponentials_are_drawn_and_kept_with_their_exponents(walk, canvas_size, tmp_path, generator):
     plain = scene_gaussians(generator, 200, 1)
-    bent = replace(plain, primitive="ges", shapes=8.0 ** torch.rand(200, 1, generator=generator))
-    page = walk(scene_of(bent, canvas_size))
+    exponents = 8.0 ** torch.rand(200, 1, generator=generator)
+    page = walk(scene_of(replace(plain, primitive="ges", shapes=exponents), canvas_size))
     order = torch.from_numpy(image_order(plain))
-    seen = replace(stored(plain, tmp_path), primitive="ges", shapes=bent.shapes[order])
+    seen = replace(stored(plain, tmp_path), primitive="ges", shapes=exponents[order])
     camera = camera_at(0, *canvas_size)
     expected = render(seen, camera, BACKGROUND).color.clamp(0, 1)
     assert psnr(page.picture(), expected) > CLOSE - 4
