@@ -101,13 +101,13 @@ def test_rates_are_those_of_3dgs() -> None:
     assert rates.position_at(1, 30_000, 1.0) == pytest.approx(1.6e-4 * 0.01 ** (1 / 30_000))
 
 
-def test_rates_settle_at_the_end(generator: torch.Generator) -> None:
+def test_rates_are_annealed_at_the_end(generator: torch.Generator) -> None:
     parameters = scene_parameters(random_sh(generator, 2, (), 5))
-    settling, plain = (SceneSchedule(steps=200, settle=share) for share in (0.25, 0.0))
+    annealing, plain = (SceneSchedule(steps=200, anneal=share) for share in (0.25, 0.0))
 
     def shares(number: int) -> dict[str, float]:
-        """Each rate beside that of a fit that does not settle; the same for all coefficients."""
-        found, usual = (each.rates_at(number, 2.0, parameters) for each in (settling, plain))
+        """Each rate beside that of a fit that is not annealed; the same for all coefficients."""
+        found, usual = (each.rates_at(number, 2.0, parameters) for each in (annealing, plain))
         both = {name: torch.as_tensor(found[name]) / torch.as_tensor(rate) for name, rate in usual.items()}
         assert all(float(each.std(correction=0)) < 1e-12 for each in both.values())
         return {name: float(each.mean()) for name, each in both.items()}

@@ -43,7 +43,7 @@ def log_of(folder: Path) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     "options",
     [
-        {"views_per_step": 3, "stride": 2, "strategy": "mcmc", "settle": 0.5},
+        {"views_per_step": 3, "stride": 2, "strategy": "mcmc", "anneal": 0.5},
         {
             "views_per_step": 2, "stride": 2, "strategy": "default", "budget_exponent": -1.0, "budget_adapts": True,
             "color_growth": 0.5, "prune": 0.3,
@@ -167,7 +167,7 @@ def test_a_recipe_of_an_earlier_version_has_one_view_a_step(photos: Path, tmp_pa
     stored = tmp_path / "run" / "recipe.json"
     content = json.loads(stored.read_text())
     assert content.pop("pace") == {
-        "views_per_step": 1, "stride": 1, "settle": 0.0, "budget_exponent": None, "budget_adapts": False,
+        "views_per_step": 1, "stride": 1, "anneal": 0.0, "budget_exponent": "none", "budget_adapts": False,
         "color_growth": 0.0, "cross_rays": False, "prune": 0.0,
     }  # fmt: skip
     stored.write_text(json.dumps(content))

@@ -1,10 +1,15 @@
 """Calendars of runs: the published one in 30,000 steps, the same shape in any other number."""
 
+import json
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from splatlearn.fitting.strategies.default import DefaultOptions, DefaultStrategy
 from splatlearn.fitting.strategies.mcmc import MCMCOptions, MCMCStrategy
 from splatlearn.reconstruction import CaptureOptions, SceneOptions, SceneRecipe, SceneRunOptions
+from splatlearn.reconstruction.recipes.pace_options import PaceOptions
 from splatlearn.reconstruction.recipes.presets import Preset
 from splatlearn.reconstruction.recipes.schedules import GROWN, schedule_of, strategy_of
 from splatlearn.reconstruction.running.views import downscale_at, order_of_epoch
@@ -53,6 +58,40 @@ def test_growth_reaches_the_cap_when_it_should(steps: int, start: int) -> None:
     assert reached is not None
     assert reached <= (GROWN + 0.06) * steps
     assert start > 10_000 or reached >= (GROWN - 0.1) * steps
+
+
+def test_fast_follows_a_budget_and_anneals_where_nothing_else_is_given() -> None:
+    made = recipe("fast")
+    strategy = strategy_of(made, 1000, 30_000)
+    assert isinstance(strategy, DefaultStrategy) and strategy.options.budget is not None
+    assert strategy.options.budget.exponent == 0.0 and schedule_of(made).anneal == 0.1
+    assert isinstance(strategy_of(recipe("fast", strategy="mcmc"), 1000, 30_000), MCMCStrategy)
+    own = SceneRecipe(
+        CaptureOptions("photos"),
+        SceneRunOptions("run"),
+        preset="fast",
+        pace=PaceOptions(budget_exponent="none", anneal=0),
+    ).resolved()
+    plain = strategy_of(own, 1000, 30_000)
+    assert isinstance(plain, DefaultStrategy) and plain.options.budget is None and schedule_of(own).anneal == 0.0
+    for preset in ("default", "quality", "paper"):
+        assert (recipe(preset).pace.budget_exponent, recipe(preset).pace.anneal) == ("none", 0.0)
+
+
+@pytest.mark.parametrize("pace", [None, {"stride": 2, "budget_exponent": None}])
+def test_recipes_of_earlier_versions_have_no_budget_and_no_annealing(
+    pace: dict[str, Any] | None, tmp_path: Path
+) -> None:
+    values = json.loads(recipe("fast").to_json())
+    del values["pace"]
+    if pace is not None:
+        values["pace"] = pace
+    (tmp_path / "recipe.json").write_text(json.dumps(values))
+    found = SceneRecipe.read(tmp_path / "recipe.json").resolved()
+    assert (found.pace.budget_exponent, found.pace.anneal) == ("none", 0.0)
+    assert found.pace.stride == (1 if pace is None else 2)
+    (tmp_path / "recipe.json").write_text(recipe("fast").to_json())
+    assert SceneRecipe.read(tmp_path / "recipe.json") == recipe("fast")
 
 
 def test_photographs_are_small_at_first() -> None:

@@ -73,8 +73,8 @@ class SceneRates:
         return rates
 
 
-SETTLED = 0.1
-"""Share of their rates that parameters have once a fit has settled; a longer one still moves them by as much."""
+ANNEALED = 0.1
+"""Share of their rates that parameters have at the end of annealing; a longer fit still moves them by as much."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,8 @@ class SceneSchedule:
 
     - `steps`: after which means have their last rate; a fit may go on after them.
     - `rates`: Adam's, see `SceneRates`.
-    - `settle`: share of the steps, at their end, in which the rates of all parameters but means fall evenly to
-      `SETTLED` of their values; 0: they never fall. Otherwise the last photographs would weigh more than the others.
+    - `anneal`: share of the steps, at their end, in which the rates of all parameters but means fall evenly to
+      `ANNEALED` of their values; 0: they never fall. Otherwise the last photographs would weigh more than the others.
     - `degree`, `degree_every`: the degree of harmonics rises by one after each `degree_every` steps up to `degree`.
       Harmonics of a start with a higher degree keep it.
     - `ssim_weight`: λ of the loss (1 − λ)·L1 + λ·(1 − SSIM).
@@ -97,7 +97,7 @@ class SceneSchedule:
 
     steps: int = 30_000
     rates: SceneRates = field(default_factory=SceneRates)
-    settle: float = 0.0
+    anneal: float = 0.0
     degree: int = 3
     degree_every: int = 1_000
     ssim_weight: float = 0.2
@@ -107,17 +107,17 @@ class SceneSchedule:
 
     def __post_init__(self) -> None:
         check_whole("steps", self.steps, 1)
-        check_number("settle", self.settle, least=0, most=1)
+        check_number("anneal", self.anneal, least=0, most=1)
         check_whole("degree", self.degree, 0, MAX_DEGREE)
         check_whole("degree_every", self.degree_every, 1)
         check_number("ssim_weight", self.ssim_weight, least=0, most=1)
         check_whole("seed", self.seed, 0, 2**64 - 1)
 
     def rates_at(self, number: int, extent: float, parameters: Mapping[str, Tensor]) -> dict[str, float | Tensor]:
-        """The rates of parameters in step `number`, from 1, with those of a fit that settles; see `SceneRates.at`."""
+        """The rates of parameters in step `number`, from 1, annealed; see `SceneRates.at`."""
         rates = self.rates.at(number, self.steps, extent, parameters)
-        left = (self.steps - number) / (self.settle * self.steps) if self.settle else 1.0
+        left = (self.steps - number) / (self.anneal * self.steps) if self.anneal else 1.0
         if left >= 1.0:
             return rates
-        share = SETTLED + (1.0 - SETTLED) * max(0.0, left)
+        share = ANNEALED + (1.0 - ANNEALED) * max(0.0, left)
         return {name: rate if name == "means" else share * rate for name, rate in rates.items()}

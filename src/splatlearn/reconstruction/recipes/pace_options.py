@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from splatlearn.core.errors import InputError
 from splatlearn.runs.recipe import check_range
@@ -17,11 +18,13 @@ class PaceOptions:
     stride: int = 1
     """After the coarse steps, render every n-th pixel in each direction, from another one in each step: n² times fewer
     pixels, each as in the whole photograph."""
-    settle: float = 0.0
-    """Share of the steps, at the end, in which all learning rates but those of positions fall to a tenth."""
-    budget_exponent: float | None = None
+    anneal: float | None = None
+    """Share of the steps, at the end, in which all learning rates but those of positions fall to a tenth. Default: fast
+    0.1, others 0."""
+    budget_exponent: float | Literal["none"] | None = None
     """Let the number of Gaussians follow Turbo-GS's curve with this exponent up to --max-gaussians: below 1 early, at 1
-    evenly, above 1 late. For the strategies default and absgrad. Default: add those whose gradients are large."""
+    evenly, above 1 late. For the strategies default and absgrad. none: add those whose gradients are large.
+    Default: fast 0, others none."""
     budget_adapts: bool = False
     """Raise the exponent of the budget while the loss falls faster than before, and lower it when it slows down."""
     color_growth: float = 0.0
@@ -37,11 +40,13 @@ class PaceOptions:
     def check(self) -> None:
         """Raise InputError naming the first option outside of its range."""
         check_range("a number above 0", lambda value: value > 0, views_per_step=self.views_per_step, stride=self.stride)
-        check_range("a number from -10 to 10", lambda value: -10 <= value <= 10, budget_exponent=self.budget_exponent)
-        shares = {"color_growth": self.color_growth, "settle": self.settle}
+        if self.budget_exponent != "none":
+            wanted = "none or a number from -10 to 10"
+            check_range(wanted, lambda value: -10 <= value <= 10, budget_exponent=self.budget_exponent)
+        shares = {"color_growth": self.color_growth, "anneal": self.anneal}
         check_range("a number from 0 to 1", lambda value: 0 <= value <= 1, **shares)
         check_range("a number from 0, below 1", lambda value: 0 <= value < 1, prune=self.prune)
         if self.cross_rays and self.views_per_step < 2:
             raise InputError(f"cross_rays: expected a views_per_step of 2 or more, got {self.views_per_step}")
-        if self.budget_adapts and self.budget_exponent is None:
+        if self.budget_adapts and self.budget_exponent == "none":
             raise InputError("budget_adapts: expected a budget_exponent that it changes, got none")

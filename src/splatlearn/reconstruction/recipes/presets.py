@@ -22,11 +22,23 @@ class PresetValues:
     rate: float = 1.5
     start_opacity: float = 0.5
     start_scale: float = 0.4
+    anneal: float = 0.0
+    budget_exponent: Any = "none"
 
 
 PRESETS: dict[Preset, PresetValues] = {
     # The shorter a run, the larger its steps: `benchmarks/reconstruct.py` compares them.
-    "fast": PresetValues(2_000, 30_000, max_size=800, strategy="default", degree=2, position_rate=8e-4, rate=2.0),
+    "fast": PresetValues(
+        2_000,
+        30_000,
+        max_size=800,
+        strategy="default",
+        degree=2,
+        position_rate=8e-4,
+        rate=2.0,
+        anneal=0.1,
+        budget_exponent=0.0,
+    ),
     "default": PresetValues(7_000, 100_000),
     "quality": PresetValues(15_000, 300_000, position_rate=1.6e-4, rate=1.0),
     # Kerbl et al. 2023, of the official code; its Gaussians have no limit.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
+from typing import Any
 
 from splatlearn.core.errors import InputError
 from splatlearn.reconstruction.recipes.capture_options import CaptureOptions
@@ -75,10 +76,22 @@ class SceneRecipe(StoredRecipe):
             start_scale=values.start_scale,
         )
         scene = filled(scene, random_start=min(100_000, max(100, scene.max_gaussians // 5)))
+        # A preset's budget is one of its strategy.
+        budget = "none" if scene.strategy == "mcmc" else values.budget_exponent
+        pace = filled(self.pace, anneal=values.anneal, budget_exponent=budget)
         steps = scene.steps
         run = filled(self.run, evaluate_every=max(1, steps // 10))
         schedule = self.schedule_steps or steps
-        return dataclasses.replace(self, capture=capture, scene=scene, run=run, schedule_steps=schedule)
+        return dataclasses.replace(self, capture=capture, scene=scene, run=run, pace=pace, schedule_steps=schedule)
+
+    @classmethod
+    def _stored(cls, values: dict[str, Any]) -> SceneRecipe:
+        pace = dict(values.get("pace", {}))
+        # Earlier versions had no annealing, and None for no budget.
+        pace.setdefault("anneal", 0.0)
+        if pace.get("budget_exponent") is None:
+            pace["budget_exponent"] = "none"
+        return cls.from_dict({**values, "pace": pace})
 
 
 GROUPS = {
@@ -110,7 +123,7 @@ def check_recipe(recipe: SceneRecipe) -> None:
         raise InputError("steps, minutes: expected one of the two, got both")
     if scene.strategy == "mcmc":
         for name in ("budget_exponent", "budget_adapts", "color_growth", "cross_rays", "prune"):
-            if getattr(recipe.pace, name) != getattr(PaceOptions(), name):
+            if getattr(recipe.pace, name) not in (getattr(PaceOptions(), name), "none"):
                 raise InputError(
                     f"{name}: expected the strategy default or absgrad, got mcmc; it has a growth of its own"
                 )

@@ -32,8 +32,8 @@ DEGREES = 0.15
 
 def schedule_of(recipe: SceneRecipe) -> SceneSchedule:
     """The schedule of a resolved recipe."""
-    scene, steps = recipe.scene, recipe.schedule_steps
-    assert steps is not None and scene.degree is not None
+    scene, steps, anneal = recipe.scene, recipe.schedule_steps, recipe.pace.anneal
+    assert steps is not None and scene.degree is not None and anneal is not None
     assert scene.position_rate is not None and scene.rate is not None
     usual = SceneRates()
     rates = SceneRates(
@@ -47,7 +47,7 @@ def schedule_of(recipe: SceneRecipe) -> SceneSchedule:
     return SceneSchedule(
         steps=steps,
         rates=rates,
-        settle=recipe.pace.settle,
+        anneal=anneal,
         degree=scene.degree,
         degree_every=1_000 if recipe.preset == "paper" else max(1, min(1_000, round(DEGREES * steps))),
         ssim_weight=scene.ssim_weight,
@@ -69,7 +69,9 @@ def strategy_of(recipe: SceneRecipe, start: int, cap: int) -> Strategy:
     if name != "mcmc":
         usual = DefaultOptions.for_steps(steps, cap, absgrad=name == "absgrad")
         exponent = pace.budget_exponent
-        budget = None if exponent is None else Budget(start, max(start, cap), exponent, pace.budget_adapts)
+        budget = None
+        if exponent is not None and exponent != "none":
+            budget = Budget(start, max(start, cap), exponent, pace.budget_adapts)
         more = {"color_share": pace.color_growth, "cross_rays": pace.cross_rays, "prune_share": pace.prune}
         return DefaultStrategy(replace(usual, budget=budget, **more))
     options = MCMCOptions.for_steps(steps, cap)
