@@ -46,14 +46,14 @@ def test_few_different_rows_are_exact() -> None:
     torch.testing.assert_close(found.decoded(), rows)
 
 
-def test_bytes_are_those_of_an_entropy_coder() -> None:
+def test_sizes_are_those_of_an_entropy_coder() -> None:
     rng = np.random.default_rng(0)
     labels = torch.from_numpy(rng.choice(16, (20_000, 2), p=np.r_[0.7, np.full(15, 0.02)]).astype(np.uint8))
     found = ResidualCodes(torch.zeros(2, 16, 3), labels)
     shares = np.r_[0.7, np.full(15, 0.02)]
     entropy = -(shares * np.log2(shares)).sum() * 40_000 / 8
     books = 2 * 2 * 16 * 3
-    assert entropy < found.bytes - books < 1.05 * entropy
+    assert entropy < found.size - books < 1.05 * entropy
 
 
 def test_arguments_that_cannot_be(rows: torch.Tensor) -> None:

@@ -39,7 +39,7 @@ class ResidualCodes:
         return torch.stack(parts).sum(dim=0)
 
     @property
-    def bytes(self) -> int:
+    def size(self) -> int:
         """Size in bytes of the labels behind an entropy coder with its model, and of the codebooks in float16."""
         labels = self.labels.numpy()
         size = 2 * self.codebooks.numel()
