@@ -1,4 +1,4 @@
-"""Images: reading, augmentation, order and batches."""
+"""Images and splat sets: reading, augmentation, order and batches."""
 
 import lazy_loader
 

@@ -7,6 +7,7 @@ from .image_sets.photos import split_photos as split_photos
 from .image_sets.samples import ImageList as ImageList
 from .image_sets.samples import ImageSource as ImageSource
 from .image_sets.samples import Sample as Sample
+from .image_sets.samples import SampleSource as SampleSource
 from .image_sets.samples import StoredImage as StoredImage
 from .image_sets.samples import StoredSource as StoredSource
 from .image_sets.samples import StreamedSource as StreamedSource
@@ -28,3 +29,14 @@ from .pack import PackOptions as PackOptions
 from .pack import pack_folder as pack_folder
 from .shards.stream_order import StreamShape as StreamShape
 from .source import open_source as open_source
+from .splat_sets.augment import SplatAugmentation as SplatAugmentation
+from .splat_sets.dataset import Drawing as Drawing
+from .splat_sets.dataset import SplatBatch as SplatBatch
+from .splat_sets.dataset import SplatDataset as SplatDataset
+from .splat_sets.folder import SplatFolder as SplatFolder
+from .splat_sets.folder import open_labelled_splats as open_labelled_splats
+from .splat_sets.folder import open_splats as open_splats
+from .splat_sets.samples import SplatList as SplatList
+from .splat_sets.samples import SplatSample as SplatSample
+from .splat_sets.samples import SplatSource as SplatSource
+from .splat_sets.samples import UnreadableSplats as UnreadableSplats

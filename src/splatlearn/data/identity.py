@@ -1,4 +1,4 @@
-"""Identity of a set of images, computed without reading all of it."""
+"""Identity of a set of samples, computed without reading all of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from splatlearn.core.numbers import evenly_spaced
-from splatlearn.data.image_sets.samples import ImageSource, StoredImage
+from splatlearn.data.image_sets.samples import SampleSource, StoredImage
 from splatlearn.data.labelled import LabelledImages, stored_images
 from splatlearn.images.errors import UnreadableImage
 from splatlearn.runs.data_identity import DataIdentity
@@ -23,17 +23,17 @@ HEAD = 2**20
 """Bytes of a file that are compared."""
 
 
-def identify(source: ImageSource) -> DataIdentity:
+def identify(source: SampleSource) -> DataIdentity:
     """The identity of a source, from its number of samples and the names, sizes and contents of some of them.
 
-    A source may say more without reading its samples, by two attributes that are no part of `ImageSource`:
+    A source may say more without reading its samples, by two attributes that are no part of `SampleSource`:
     `outline() -> Iterable[bytes]` takes the place of looking at samples (the blocks of shards), and `file_names` has
     the names of all files. For labelled images the classes and their members count too.
     """
     return DataIdentity(len(source), _digest(_outline(source)))
 
 
-def _outline(source: ImageSource) -> Iterable[bytes]:
+def _outline(source: SampleSource) -> Iterable[bytes]:
     if isinstance(source, LabelledImages):
         yield from _outline(source.source)
         yield np.asarray(source.indices, dtype="<i8").tobytes()
@@ -86,7 +86,7 @@ def _head(image: StoredImage) -> bytes:
         return b""
 
 
-def _pixels(source: ImageSource, index: int) -> bytes:
+def _pixels(source: SampleSource, index: int) -> bytes:
     try:
         sample = source[index]
     except UnreadableImage as error:

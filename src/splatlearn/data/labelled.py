@@ -1,17 +1,21 @@
-"""Labelled images in a training and a validation part: what probes and fine-tuning read."""
+"""Labelled samples in a training and a validation part: what probes and fine-tuning read.
+
+They are images unless a source has others, such as splat sets.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
 
 from splatlearn.core.errors import some_of
 from splatlearn.core.randomness import Purpose, generator
-from splatlearn.data.image_sets.samples import ImageSource, Sample, StoredImage, StoredSource
+from splatlearn.data.image_sets.samples import ImageSource, SampleSource, StoredImage, StoredSource
 from splatlearn.data.source import open_source
 from splatlearn.images.errors import DataError, UnknownColumnError, UnknownSplitError, UnreadableImage
 from splatlearn.images.left_out import LeftOut
@@ -24,7 +28,7 @@ VAL_SPLITS = ("val", "test")
 
 
 class LabelledImages:
-    """The samples of a source at `indices`, each with a class number: an ImageSource whose labels are known at once.
+    """The samples of a source at `indices`, each with a class number: a SampleSource whose labels are known at once.
 
     - `labels` int64 [N]: class numbers, whatever numbers the source uses.
     - `left_out`: samples of the source that have no label.
@@ -34,7 +38,7 @@ class LabelledImages:
 
     def __init__(
         self,
-        source: ImageSource,
+        source: SampleSource,
         indices: Int64[np.ndarray, " N"],
         labels: Int64[np.ndarray, " N"],
         class_names: Sequence[str],
@@ -50,9 +54,8 @@ class LabelledImages:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, index: int, /) -> Sample:
-        sample = self.source[int(self.indices[index])]
-        return Sample(sample.image, sample.name, int(self.labels[index]))
+    def __getitem__(self, index: int, /) -> Any:
+        return replace(self.source[int(self.indices[index])], label=int(self.labels[index]))
 
     def contents(self, start: int, stop: int) -> list[bytes]:
         """Stored data of a range of samples: the image files' bytes, or the pixels if there are no files."""
@@ -90,7 +93,9 @@ def open_labelled(data: str | Path, image_column: str | None = None, label_colum
     return labelled_parts(train)
 
 
-def labelled_parts(train: ImageSource, val: ImageSource | None = None, split: str = "a source of its own") -> Labelled:
+def labelled_parts(
+    train: SampleSource, val: SampleSource | None = None, split: str = "a source of its own"
+) -> Labelled:
     """Put a training and a validation source together, their classes matched by name; samples without label are left.
 
     - `val`: None holds out a fifth of each class of `train` (at least one image), by a keyed order.
@@ -118,7 +123,7 @@ def labelled_parts(train: ImageSource, val: ImageSource | None = None, split: st
     return Labelled(parts[0], parts[1], tuple(classes), split)
 
 
-def stored_contents(source: ImageSource, indices: Sequence[int]) -> list[bytes]:
+def stored_contents(source: SampleSource, indices: Sequence[int]) -> list[bytes]:
     """The bytes of the image files behind samples of a source, or of their pixels; empty for those without either."""
     stored = stored_images(source, indices)
     if stored is not None:
@@ -128,7 +133,7 @@ def stored_contents(source: ImageSource, indices: Sequence[int]) -> list[bytes]:
     return [_pixels(source, index) for index in indices]
 
 
-def stored_images(source: ImageSource, indices: Sequence[int]) -> list[StoredImage] | None:
+def stored_images(source: SampleSource, indices: Sequence[int]) -> list[StoredImage] | None:
     """The image files behind samples of a source, with its labels; None for a source of something else than files."""
     if isinstance(source, StoredSource):
         return source.stored(indices)
@@ -154,7 +159,7 @@ def _open(data: str | Path, split: str, image_column: str | None, label_column: 
     return source
 
 
-def _labels(source: ImageSource) -> list[int | None]:
+def _labels(source: SampleSource) -> list[int | None]:
     """The labels of all samples, without decoding images where the source's rows say them."""
     known = getattr(source, "labels", None)
     if known is not None:
@@ -162,14 +167,14 @@ def _labels(source: ImageSource) -> list[int | None]:
     return [_label(source, index) for index in range(len(source))]
 
 
-def _label(source: ImageSource, index: int) -> int | None:
+def _label(source: SampleSource, index: int) -> int | None:
     try:
         return source[index].label
     except UnreadableImage:
         return None
 
 
-def _names(source: ImageSource, labels: list[int | None]) -> dict[int, str]:
+def _names(source: SampleSource, labels: list[int | None]) -> dict[int, str]:
     """Label to class name, for the labels that occur."""
     numbers = sorted({label for label in labels if label is not None})
     if not numbers:
@@ -196,7 +201,7 @@ def _distinct(names: list[str] | None) -> list[str] | None:
     return [f"{name} ({number})" for number, name in enumerate(names)]
 
 
-def _ordered(names: set[str], sources: Iterable[ImageSource]) -> list[str]:
+def _ordered(names: set[str], sources: Iterable[SampleSource]) -> list[str]:
     """Class names in the order that the sources give them, or by number."""
     known = [name for source in sources for name in _distinct(source.class_names) or ()]
     if known:
@@ -205,7 +210,7 @@ def _ordered(names: set[str], sources: Iterable[ImageSource]) -> list[str]:
 
 
 def _labelled(
-    source: ImageSource, labels: list[int | None], places: dict[int, int], classes: list[str]
+    source: SampleSource, labels: list[int | None], places: dict[int, int], classes: list[str]
 ) -> LabelledImages:
     indices = np.array([index for index, label in enumerate(labels) if label is not None], dtype=np.int64)
     numbers = np.array([places[label] for label in labels if label is not None], dtype=np.int64)
@@ -243,7 +248,7 @@ def _check_classes(part: str, images: LabelledImages, classes: list[str]) -> Non
         )
 
 
-def _pixels(source: ImageSource, index: int) -> bytes:
+def _pixels(source: SampleSource, index: int) -> bytes:
     try:
         image = source[index].image
     except UnreadableImage:

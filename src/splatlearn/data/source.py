@@ -64,6 +64,7 @@ def open_source(
         found = listing.split(split)
         if listing.kind == "images":
             return _images(listing, found, str(path), columns)
+        assert listing.kind != "splats"  # which a folder of images never is
         paths = [listing.root / file for file in listing.splits[found]]
         return _shards(paths, listing.kind, f"{len(paths)} {listing.kind} files in {path}", columns, listing.left_out)
     if path.is_file():

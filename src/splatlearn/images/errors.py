@@ -15,8 +15,11 @@ class UnknownColumnError(DataError):
     """A column that the data does not have, or that does not hold what it is used for."""
 
 
-class UnreadableImage(FormatError):
-    """An image that cannot be decoded: `name` says which, `reason` why."""
+class UnreadableSample(FormatError):
+    """A sample of a data set that cannot be read: `name` says which, `reason` why."""
+
+    kind = "sample"
+    """What it is, for the message."""
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(name, reason)
@@ -24,4 +27,10 @@ class UnreadableImage(FormatError):
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"{self.name}: unreadable image: {self.reason}"
+        return f"{self.name}: unreadable {self.kind}: {self.reason}"
+
+
+class UnreadableImage(UnreadableSample):
+    """An image that cannot be decoded."""
+
+    kind = "image"

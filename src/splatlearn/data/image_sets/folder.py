@@ -27,7 +27,7 @@ class Listing:
     root: Path
     splits: dict[str, list[str]]
     named: bool
-    kind: Literal["images", "parquet", "tar"]
+    kind: Literal["images", "parquet", "tar", "splats"]
     left_out: LeftOut = field(default_factory=LeftOut)
 
     def split(self, name: str) -> str:
@@ -81,13 +81,13 @@ def list_folder(root: Path) -> Listing:
             f"files are read that end in {' '.join(SHARD_EXTENSIONS)} or {' '.join(IMAGE_EXTENSIONS)}"
         )
     if images:
-        splits, named = _image_splits(images, left_out)
+        splits, named = splits_of(images, left_out)
         return Listing(root, splits, named, "images", left_out)
     splits, named = table_splits(shards[".parquet"] or shards[".tar"])
     return Listing(root, splits, named, "parquet" if shards[".parquet"] else "tar", left_out)
 
 
-def _image_splits(files: list[str], left_out: LeftOut) -> tuple[dict[str, list[str]], bool]:
+def splits_of(files: list[str], left_out: LeftOut) -> tuple[dict[str, list[str]], bool]:
     """Files by split where top-level folders are splits: two different ones, or nothing but one."""
     tops = {PurePosixPath(file).parts[0] if "/" in file else "" for file in files}
     splits = {SPLIT_NAMES[top.lower()] for top in tops if top.lower() in SPLIT_NAMES}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Integer
@@ -53,10 +53,10 @@ class StoredImage:
 
 
 @runtime_checkable
-class ImageSource(Protocol):
-    """A set of images with random access; reading a broken one raises UnreadableImage.
+class SampleSource(Protocol):
+    """A set of samples of any kind with random access; reading a broken one raises UnreadableSample.
 
-    `description` says in a phrase what the images are; `class_names` names the labels, where they have names.
+    `description` says in a phrase what the samples are; `class_names` names the labels, where they have names.
     """
 
     @property
@@ -66,6 +66,13 @@ class ImageSource(Protocol):
     def class_names(self) -> list[str] | None: ...
 
     def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
+@runtime_checkable
+class ImageSource(SampleSource, Protocol):
+    """A set of images with random access; reading a broken one raises UnreadableImage."""
 
     def __getitem__(self, index: int, /) -> Sample: ...
 

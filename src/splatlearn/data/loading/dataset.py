@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 from jaxtyping import UInt8
@@ -13,12 +14,12 @@ from torch.utils.data import Dataset
 
 from splatlearn.core.errors import InputError
 from splatlearn.core.randomness import Purpose, Stream
-from splatlearn.data.image_sets.samples import ImageSource, Order, StoredImage, StreamedSource
+from splatlearn.data.image_sets.samples import ImageSource, Order, SampleSource, StoredImage, StreamedSource
 from splatlearn.data.labelled import stored_images
 from splatlearn.data.loading.augment import RandomResizedCrop
 from splatlearn.data.loading.batch import Batch, Example, collate
 from splatlearn.data.order import sample_order
-from splatlearn.images.errors import DataError, UnreadableImage
+from splatlearn.images.errors import DataError, UnreadableSample
 
 TRIES = 100
 
@@ -51,21 +52,32 @@ class Cropped:
     rng: np.random.Generator
 
 
+@dataclass(frozen=True)
+class Large:
+    """The field of a batch that takes most of its memory: its name, and the shape and dtype that each example has."""
+
+    field: str
+    shape: tuple[int, ...]
+    dtype: Any
+
+    @property
+    def size(self) -> int:
+        """Bytes of one example."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+
 class TrainingDataset(Dataset[AnyExample], ABC, Generic[AnyExample, AnyBatch]):
     """Samples of a source as training sees them: a pure function of (epoch, index) and the arguments.
 
-    - `crop`: how images are cropped.
-    - `seed`: in [0, 2**64).
-
-    Raises InputError for a seed out of range.
+    A subclass sets `large` and `unit`, the word for a sample in messages.
     """
 
-    def __init__(self, source: ImageSource, crop: RandomResizedCrop, seed: int) -> None:
-        self._crops = Stream(seed, Purpose.CROP)
+    unit: ClassVar[str] = "image"
+    large: Large
+
+    def __init__(self, source: SampleSource, seed: int) -> None:
         self.source = source
-        self.crop = crop
         self.seed = seed
-        self._fetched: dict[int, StoredImage] = {}
 
     def __len__(self) -> int:
         return len(self.source)
@@ -75,19 +87,59 @@ class TrainingDataset(Dataset[AnyExample], ABC, Generic[AnyExample, AnyBatch]):
         return self.example(*index)
 
     @abstractmethod
-    def example(self, epoch: int, wanted: int, out: UInt8[np.ndarray, "3 H W"] | None = None) -> AnyExample:
-        """The example of an epoch and a sample; its pixels go to `out`, if that is given."""
+    def example(self, epoch: int, wanted: int, out: np.ndarray | None = None) -> AnyExample:
+        """The example of an epoch and a sample; its large field goes to `out`, if that is given."""
 
     @staticmethod
     @abstractmethod
-    def collate(examples: list[Any], images: UInt8[np.ndarray, "B 3 H W"] | None = None) -> Any:
-        """Put examples together to a batch; `images` is where theirs lie already, if they lie together."""
+    def collate(examples: list[Any], large: np.ndarray | None = None) -> Any:
+        """Put examples together to a batch; `large` is where theirs lies already, if they lie together."""
 
     def order(self, epoch: int) -> Order:
         """The order of an epoch: the source's own for a stream, else a keyed permutation."""
         if isinstance(self.source, StreamedSource):
             return self.source.order(self.seed, epoch)
         return sample_order(len(self), self.seed, epoch)
+
+    def fetch(self, request: Request) -> None:
+        """Called before the examples of a batch are asked for, to read at once what they need. Raises DataError."""
+        return None
+
+    def first_readable(self, wanted: int, read: Callable[[int], Read]) -> tuple[Read, tuple[tuple[str, str], ...]]:
+        """What `read` makes of the wanted sample or the next readable one, and (name, reason) of those between.
+
+        Raises DataError when a hundred samples in a row are unreadable.
+        """
+        unreadable: list[tuple[str, str]] = []
+        for step in range(min(TRIES, len(self))):
+            try:
+                return read((wanted + step) % len(self)), tuple(unreadable)
+            except UnreadableSample as error:
+                unreadable.append((error.name, error.reason))
+        name, reason = unreadable[0]
+        raise DataError(
+            f"data: expected readable {self.unit}s in {self.source.description}, got {len(unreadable)} unreadable ones "
+            f"in a row, the first {name}: {reason}; repair or remove them"
+        )
+
+
+class ImageDataset(TrainingDataset[AnyExample, AnyBatch]):
+    """Images of a source, cropped at random.
+
+    - `crop`: how images are cropped.
+    - `seed`: in [0, 2**64).
+
+    Raises InputError for a seed out of range.
+    """
+
+    source: ImageSource
+
+    def __init__(self, source: ImageSource, crop: RandomResizedCrop, seed: int) -> None:
+        super().__init__(source, seed)
+        self._crops = Stream(seed, Purpose.CROP)
+        self.crop = crop
+        self.large = Large("images", (3, crop.height, crop.width), np.dtype(np.uint8))
+        self._fetched: dict[int, StoredImage] = {}
 
     def fetch(self, request: Request) -> None:
         """Read the image files of a batch at once, where the source has files. Raises DataError."""
@@ -105,7 +157,7 @@ class TrainingDataset(Dataset[AnyExample], ABC, Generic[AnyExample, AnyBatch]):
 
         Raises DataError when a hundred samples in a row are unreadable.
         """
-        return self._first_readable(wanted, lambda index: self._cropped(epoch, wanted, index, out))
+        return self.first_readable(wanted, lambda index: self._cropped(epoch, wanted, index, out))
 
     def _cropped(self, epoch: int, wanted: int, index: int, out: np.ndarray | None) -> Cropped:
         rng = self._crops.at(epoch, wanted)
@@ -117,21 +169,8 @@ class TrainingDataset(Dataset[AnyExample], ABC, Generic[AnyExample, AnyBatch]):
         pixels, size = self.crop.of_file(stored, rng, out)
         return Cropped(pixels, stored.name, stored.label, self.crop.enlarges(*size), rng)
 
-    def _first_readable(self, wanted: int, read: Callable[[int], Read]) -> tuple[Read, tuple[tuple[str, str], ...]]:
-        unreadable: list[tuple[str, str]] = []
-        for step in range(min(TRIES, len(self))):
-            try:
-                return read((wanted + step) % len(self)), tuple(unreadable)
-            except UnreadableImage as error:
-                unreadable.append((error.name, error.reason))
-        name, reason = unreadable[0]
-        raise DataError(
-            f"data: expected readable images in {self.source.description}, got {len(unreadable)} unreadable ones in a "
-            f"row, the first {name}: {reason}; repair or remove them"
-        )
 
-
-class PretrainingDataset(TrainingDataset[Example, Batch]):
+class PretrainingDataset(ImageDataset[Example, Batch]):
     """Samples of a source as pre-training sees them: a pure function of (epoch, index) and the arguments.
 
     - `crop`: how images are cropped.
@@ -164,6 +203,6 @@ class PretrainingDataset(TrainingDataset[Example, Batch]):
         )
 
     @staticmethod
-    def collate(examples: list[Example], images: UInt8[np.ndarray, "B 3 H W"] | None = None) -> Batch:
-        """Put examples together to a batch; `images` is where theirs lie already, if they lie together."""
-        return collate(examples, images)
+    def collate(examples: list[Example], large: UInt8[np.ndarray, "B 3 H W"] | None = None) -> Batch:
+        """Put examples together to a batch; `large` is where their images lie already, if they lie together."""
+        return collate(examples, large)

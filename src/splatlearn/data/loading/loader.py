@@ -131,8 +131,7 @@ class _Plan:
         self._first_step = first_step
         # A worker is asked for the next batch just before the oldest one is handed over; two may be in use.
         count = PREFETCHED * loader.workers + 1 + IN_USE if loader.workers else 0
-        crop = loader.dataset.crop
-        self.slots = Slots(count, loader.batch_size * 3 * crop.height * crop.width)
+        self.slots = Slots(count, loader.batch_size * loader.dataset.large.size)
 
     def __iter__(self) -> Iterator[Request]:
         for epoch in self._epochs:
@@ -154,19 +153,19 @@ class _Packing(Dataset[Any]):
         self._packed = packed
 
     def __getitems__(self, request: Request) -> list[Any]:
-        crop = self._dataset.crop
+        large = self._dataset.large
         # Crops are written to where the batch lies: stacking them later would move every pixel once more.
-        images = self._slots.array(request.slot, (len(request.indices), 3, crop.height, crop.width))
+        places = self._slots.array(request.slot, (len(request.indices), *large.shape), large.dtype)
         try:
             self._dataset.fetch(request)
             examples = [
                 self._dataset.example(request.epoch, index, place)
-                for index, place in zip(request.indices, images, strict=True)
+                for index, place in zip(request.indices, places, strict=True)
             ]
         except DataError as error:
             return [error]
-        batch = self._dataset.collate(examples, images)
-        return [pack(batch, request.slot) if self._packed else batch]
+        batch = self._dataset.collate(examples, places)
+        return [pack(batch, request.slot, large.field) if self._packed else batch]
 
 
 def _only(batches: list[Any]) -> Any:

@@ -10,7 +10,7 @@ from jaxtyping import Float32, Int64, UInt8
 from torch import Tensor
 
 from splatlearn.data import ImageSource, RandomResizedCrop
-from splatlearn.data.loading.loader import TrainingDataset
+from splatlearn.data.loading.dataset import ImageDataset
 from splatlearn.images import DataError
 from splatlearn.training.finetuning.augment import Draws, draw_operations
 from splatlearn.training.finetuning.mixing import Box, draw_box
@@ -59,7 +59,7 @@ class LabelledBatch:
         return replace(self, **{name: getattr(self, name).pin_memory() for name in names})
 
 
-class FinetuneDataset(TrainingDataset[LabelledExample, LabelledBatch]):
+class FinetuneDataset(ImageDataset[LabelledExample, LabelledBatch]):
     """Labelled samples with the draws of their augmentation: a pure function of (epoch, index) and the arguments.
 
     Raises InputError for a seed outside [0, 2**64), and DataError on reading a sample without a label.
@@ -88,11 +88,11 @@ class FinetuneDataset(TrainingDataset[LabelledExample, LabelledBatch]):
         )
 
     @staticmethod
-    def collate(examples: list[LabelledExample], images: UInt8[np.ndarray, "B 3 H W"] | None = None) -> LabelledBatch:
-        """Collate examples into a batch. `images` is the tensor of their images if those are contiguous already."""
+    def collate(examples: list[LabelledExample], large: UInt8[np.ndarray, "B 3 H W"] | None = None) -> LabelledBatch:
+        """Collate examples into a batch. `large` is the array of their images if those are contiguous already."""
         # NumPy stacks, because PyTorch's own operations may start OpenMP threads, which forked workers must not.
         return LabelledBatch(
-            images=torch.from_numpy(np.stack([each.image for each in examples]) if images is None else images),
+            images=torch.from_numpy(np.stack([each.image for each in examples]) if large is None else large),
             labels=torch.from_numpy(np.array([example.label for example in examples], dtype=np.int64)),
             operations=torch.from_numpy(np.stack([example.draws.operations for example in examples])),
             strengths=torch.from_numpy(np.stack([example.draws.strengths for example in examples])),

@@ -85,7 +85,7 @@ class StepLog:
         self.last_loss = sum(row[0] for row in rows) / len(rows)
         self.logbook.write({"step_of_status": step, "images_per_second": speed, "data_wait": share, **status})
         self._report_images(step)
-        line = f"loss {self.last_loss:.4f} · {speed:.0f} images/s · data wait {share:.0%}"
+        line = f"loss {self.last_loss:.4f} · {speed:.0f} {self.loader.dataset.unit}s/s · data wait {share:.0%}"
         self.logbook.flush(step, line + self.note)
         self.steps, self._waited = [], 0.0
         # A share of very few images says little: one bad file in the first batch is not a bad data set.
@@ -98,14 +98,14 @@ class StepLog:
         met = self.processes.gather((self._fresh, min(self._enlarged, default=None)))
         for name, reason in self.unreadable.add(bad for fresh, _ in met for bad in fresh):
             self.logbook.write({"step_of_status": step, "unreadable": name, "reason": reason})
-            self.logbook.say(f"skipped an unreadable image: {name} ({reason})")
+            self.logbook.say(f"skipped an unreadable {self.loader.dataset.unit}: {name} ({reason})")
         self._fresh = []
         small = [name for _, name in met if name is not None]
         if small and not self._told_of_enlarged:
-            crop = self.loader.dataset.crop
+            size = " × ".join(map(str, self.loader.dataset.large.shape[-2:]))
             self.logbook.write({"step_of_status": step, "enlarged": min(small)})
             self.logbook.say(
-                f"some images are smaller than the crop of {crop.height} × {crop.width} "
-                f"px and are enlarged, {min(small)} for one; a model of a smaller image size would see them as they are"
+                f"some images are smaller than the crop of {size} px and are enlarged, {min(small)} for one; a model "
+                "of a smaller image size would see them as they are"
             )
             self._told_of_enlarged = True

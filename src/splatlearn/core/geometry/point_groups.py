@@ -1,0 +1,64 @@
+"""Points of many sets: farthest points, nearest neighbours, and the order of a space-filling curve.
+
+Letters in shapes: B sets, N points, G chosen points, k neighbours.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from splatlearn.core.errors import InputError
+
+MORTON_BITS = 10
+"""Bits of a Morton code along each axis."""
+
+
+def farthest_points(points: Float[Tensor, "B N 3"], count: int) -> Int64[Tensor, "B G"]:
+    """Indices of points that are far from one another: each is the farthest from those before it.
+
+    The first is the farthest from the origin. Of equally far points the first in the set is taken. Raises InputError
+    for a count outside 1 … N. Source: Eldar et al. 1997; PointNet++ (Qi et al. 2017).
+    """
+    if not 1 <= count <= points.shape[1]:
+        raise InputError(f"count: expected a number from 1 to {points.shape[1]}, the points of a set, got {count}")
+    points = points.detach()
+    # Planes of coordinates: the loop below then runs over contiguous memory.
+    planes = points.permute(2, 0, 1).contiguous()
+    rows = torch.arange(points.shape[0], device=points.device)
+    chosen = torch.empty(points.shape[0], count, dtype=torch.int64, device=points.device)
+    chosen[:, 0] = planes.square().sum(dim=0).argmax(dim=1)
+    nearest = torch.full_like(planes[0], torch.inf)
+    for place in range(1, count):
+        at = planes[:, rows, chosen[:, place - 1]].unsqueeze(-1)
+        torch.minimum(nearest, (planes - at).square_().sum(dim=0), out=nearest)
+        chosen[:, place] = nearest.argmax(dim=1)
+    return chosen
+
+
+def nearest_points(
+    points: Float[Tensor, "B N 3"], places: Float[Tensor, "B G 3"], count: int
+) -> Int64[Tensor, "B G k"]:
+    """Indices of the `count` points nearest to each place, nearest first.
+
+    Raises InputError for a count outside 1 … N.
+    """
+    if not 1 <= count <= points.shape[1]:
+        raise InputError(f"count: expected a number from 1 to {points.shape[1]}, the points of a set, got {count}")
+    with torch.no_grad():
+        # Differences, not products of matrices: those lose the small distances that decide.
+        distances = sum(
+            (places[..., axis].unsqueeze(2) - points[..., axis].unsqueeze(1)).square_() for axis in range(3)
+        )
+        assert isinstance(distances, Tensor)
+        return distances.topk(count, dim=2, largest=False).indices
+
+
+def morton_codes(points: Float[Tensor, "B N 3"]) -> Int64[Tensor, "B N"]:
+    """Codes of 30 bits whose order follows Morton's curve through the cube from −1 to 1; points outside are clamped."""
+    cells = ((points.detach() + 1.0) * 2 ** (MORTON_BITS - 1)).clamp_(0, 2**MORTON_BITS - 1).long()
+    spread = cells
+    for shift, kept in ((16, 0x030000FF), (8, 0x0300F00F), (4, 0x030C30C3), (2, 0x09249249)):
+        spread = (spread | (spread << shift)) & kept
+    return (spread << torch.tensor([2, 1, 0], device=points.device)).sum(dim=-1)

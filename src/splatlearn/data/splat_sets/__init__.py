@@ -1,0 +1,1 @@
+"""Sets of Gaussians as samples: folders of splat files, placement, drawing and augmentation."""
