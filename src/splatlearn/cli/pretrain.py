@@ -1,4 +1,4 @@
-"""`splatlearn pretrain gmae|mae|mi-gmae|mi-mae --data PHOTOS --out RUN`."""
+"""`splatlearn pretrain gmae|mae|mi-gmae|mi-mae|splat-mae|splat-jepa --data DATA --out RUN`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ def pretrain_command(arguments: Sequence[str]) -> Callable[..., int]:
     def command(recipe: Annotated[Recipe, tyro.conf.arg(name="")]) -> int:
         """Pre-train a Gaussian masked autoencoder (gmae) or a masked autoencoder (mae) on your own images.
 
-        mi-gmae and mi-mae see every image through several masks and learn what these have in common. SIGTERM and
+        mi-gmae and mi-mae see every image through several masks and learn what these have in common. splat-mae and
+        splat-jepa learn from splat files instead of images. SIGTERM and
         SIGUSR1 end the run after the current step, with a checkpoint and exit code 75; --resume continues it.
         """
         from splatlearn.cli.stopped import how_it_stopped, is_finished

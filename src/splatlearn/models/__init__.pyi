@@ -3,6 +3,7 @@ from .classifier import ClassifierConfig as ClassifierConfig
 from .classifier import classifier_from as classifier_from
 from .folders.io import load_classifier as load_classifier
 from .folders.io import load_model as load_model
+from .folders.io import load_splat_model as load_splat_model
 from .folders.io import load_weights as load_weights
 from .folders.io import save_model as save_model
 from .gmae import GMAE as GMAE
@@ -30,3 +31,10 @@ from .presets import complete_options as complete_options
 from .presets import create_model as create_model
 from .presets import model_config as model_config
 from .presets import named_model as named_model
+from .splats.config import SplatEncoderConfig as SplatEncoderConfig
+from .splats.config import SplatJEPAConfig as SplatJEPAConfig
+from .splats.config import SplatMAEConfig as SplatMAEConfig
+from .splats.options import SplatOptions as SplatOptions
+from .splats.presets import create_splat_model as create_splat_model
+from .splats.splat_jepa import SplatJEPA as SplatJEPA
+from .splats.splat_mae import SplatMAE as SplatMAE

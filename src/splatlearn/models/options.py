@@ -22,6 +22,8 @@ Background = NamedBackground | tuple[float, float, float]
 Pooling = Literal["mean", "cls"]
 MaskPattern = Literal["random", "block", "grid"]
 """How the visible patches of one of several masks lie: anywhere, side by side, or on a lattice."""
+Hide = Literal["random", "block", "salience"]
+"""Which groups of a splat set a mask hides: any, those around one, or holes where splats matter."""
 
 Unset = TypeVar("Unset")
 """None in options, where it leaves a choice to the preset; Never in a configuration, which has no choice open."""

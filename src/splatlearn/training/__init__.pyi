@@ -7,11 +7,12 @@ from .finetuning.recipe import LabelledOptions as LabelledOptions
 from .loop.checkpoint import CheckpointError as CheckpointError
 from .loop.guard import NonFiniteError as NonFiniteError
 from .loop.step_shape import RunFolderError as RunFolderError
-from .pretraining.loop import pretrain as pretrain
 from .pretraining.mutual_recipe import MutualInformationOptions as MutualInformationOptions
 from .pretraining.recipe import DataOptions as DataOptions
 from .pretraining.recipe import ObjectiveOptions as ObjectiveOptions
 from .pretraining.recipe import OptimizerOptions as OptimizerOptions
 from .pretraining.recipe import Recipe as Recipe
 from .result import RunResult as RunResult
+from .splat_recipe import SplatTraining as SplatTraining
+from .start import pretrain as pretrain
 from .training_recipe import RunOptions as RunOptions

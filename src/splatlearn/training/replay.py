@@ -19,7 +19,10 @@ from splatlearn.core.disk.atomic import read_object
 from splatlearn.core.errors import InputError, MissingError
 from splatlearn.core.typed import read_as, shown
 from splatlearn.data.loading.batch import Batch
-from splatlearn.models import GMAE, MAE, Classifier, load_classifier, load_model
+from splatlearn.data.splat_sets.dataset import SplatBatch
+from splatlearn.models import GMAE, MAE, Classifier, load_classifier, load_model, load_splat_model
+from splatlearn.models.nn.sizes import ViTConfig
+from splatlearn.models.splats.presets import SplatModel
 from splatlearn.runs.checkpoint_store import RECIPE
 from splatlearn.runs.checkpoints import open_tensors
 from splatlearn.runs.folder import NONFINITE
@@ -34,11 +37,18 @@ from splatlearn.training.loop.guard import finite_or_nan
 from splatlearn.training.loop.nonfinite import DESCRIPTION, NETWORKS, SCHEMA
 from splatlearn.training.pretraining.cost import PretrainingCost
 from splatlearn.training.pretraining.recipe import Recipe
+from splatlearn.training.splats.cost import SplatCost
 
 SHAPES: dict[type, dict[str, tuple[torch.dtype, tuple[str, ...]]]] = {
     Batch: {
         "images": (torch.uint8, ("B", "3", "H", "W")),
         "noise": (torch.float32, ("B", "N")),
+        "indices": (torch.int64, ("B",)),
+    },
+    SplatBatch: {
+        "sets": (torch.float32, ("B", "K", "14")),
+        "noise": (torch.float32, ("B", "N")),
+        "labels": (torch.int64, ("B",)),
         "indices": (torch.int64, ("B",)),
     },
     LabelledBatch: {
@@ -51,7 +61,10 @@ SHAPES: dict[type, dict[str, tuple[torch.dtype, tuple[str, ...]]]] = {
     },
 }
 """Dtypes and axes of the tensors of a batch; equal letters stand for equal sizes."""
-BATCHES = {"Batch": Batch, "LabelledBatch": LabelledBatch}
+BATCHES = {"Batch": Batch, "LabelledBatch": LabelledBatch, "SplatBatch": SplatBatch}
+
+
+AnyModel = MAE | GMAE | Classifier | SplatModel
 
 
 class ReplayError(InputError):
@@ -74,7 +87,7 @@ class _Step:
     passes: int
     processes: int
     precision: Literal["fp32", "bf16"]
-    batch: Literal["Batch", "LabelledBatch"]
+    batch: Literal["Batch", "LabelledBatch", "SplatBatch"]
     measured: dict[str, float | Literal["nan", "inf", "-inf"]]
 
     def __post_init__(self) -> None:
@@ -159,25 +172,33 @@ def _description(folder: Path) -> _Step:
     raise ReplayError(f"{path}: expected schema {SCHEMA}, got {shown(version)}; update splatlearn to run it again")
 
 
-def _model_and_cost(
-    folder: Path, told: _Step, device: torch.device, precision: str
-) -> tuple[MAE | GMAE | Classifier, Cost]:
+def _model_and_cost(folder: Path, told: _Step, device: torch.device, precision: str) -> tuple[AnyModel, Cost]:
     if told.kind == FinetuneRecipe.__name__:
         classifier = load_classifier(folder, device)
         recipe = FinetuneRecipe.read(folder / RECIPE)
         assert recipe.optimizer.drop_path is not None
         classifier.set_drop_path(recipe.optimizer.drop_path)
         return classifier, FinetuneCost(recipe, classifier, device, precision)
+    pretraining = Recipe.read(folder / RECIPE)
+    if pretraining.learns_from_splats:
+        splat_model = load_splat_model(folder, device)
+        cost: Cost = SplatCost(pretraining, splat_model, device, precision)
+        if cost.networks():
+            cost.restore(open_tensors(folder, NETWORKS))
+        return splat_model, cost
     model: MAE | GMAE = load_model(folder, device)
-    cost = PretrainingCost(Recipe.read(folder / RECIPE), model, device, precision)
+    cost = PretrainingCost(pretraining, model, device, precision)
     if cost.networks():
         cost.restore(open_tensors(folder, NETWORKS))
     return model, cost
 
 
-def _sizes(model: MAE | GMAE | Classifier) -> dict[str, int]:
-    """The sizes of images and noise, by their letters in `SHAPES`, and the number of classes that the model is for."""
-    (height, width), grid = model.config.encoder.image_size, model.config.encoder.grid
+def _sizes(model: AnyModel) -> dict[str, int]:
+    """The sizes of samples and noise, by their letters in `SHAPES`, and the number of classes that the model is for."""
+    encoder = model.config.encoder
+    if not isinstance(encoder, ViTConfig):
+        return {"K": encoder.draw, "N": encoder.groups, "C": 0}
+    (height, width), grid = encoder.image_size, encoder.grid
     classes = len(model.config.classes) if isinstance(model, Classifier) else 0
     return {"H": height, "W": width, "N": grid[0] * grid[1], "C": classes}
 
@@ -206,7 +227,8 @@ def _batch(folder: Path, kind: type, name: str, known: dict[str, int]) -> dict[s
     for key in SHAPES[kind]:
         _check(f"{folder}: {name}: {key}", tensors.get(key), *SHAPES[kind][key], sizes)
     # The places of classes and operations are looked up.
-    for key, low, high in (("labels", 0, sizes["C"] - 1), ("operations", -1, len(OPERATIONS) - 1)):
+    classes = (0, sizes["C"] - 1) if kind is LabelledBatch else (-1, 2**31)
+    for key, low, high in (("labels", *classes), ("operations", -1, len(OPERATIONS) - 1)):
         if key in SHAPES[kind] and not bool(((tensors[key] >= low) & (tensors[key] <= high)).all()):
             raise ReplayError(f"{folder}: {name}: {key}: expected numbers from {low} to {high}, got others")
     return {key: tensors[key] for key in SHAPES[kind]}

@@ -31,8 +31,8 @@ def farthest_points(points: Float[Tensor, "B N 3"], count: int) -> Int64[Tensor,
     chosen[:, 0] = planes.square().sum(dim=0).argmax(dim=1)
     nearest = torch.full_like(planes[0], torch.inf)
     for place in range(1, count):
-        at = planes[:, rows, chosen[:, place - 1]].unsqueeze(-1)
-        torch.minimum(nearest, (planes - at).square_().sum(dim=0), out=nearest)
+        x, y, z = planes - planes[:, rows, chosen[:, place - 1]].unsqueeze(-1)
+        torch.minimum(nearest, x.square_().add_(y.square_()).add_(z.square_()), out=nearest)
         chosen[:, place] = nearest.argmax(dim=1)
     return chosen
 
@@ -47,11 +47,10 @@ def nearest_points(
     if not 1 <= count <= points.shape[1]:
         raise InputError(f"count: expected a number from 1 to {points.shape[1]}, the points of a set, got {count}")
     with torch.no_grad():
-        # Differences, not products of matrices: those lose the small distances that decide.
-        distances = sum(
-            (places[..., axis].unsqueeze(2) - points[..., axis].unsqueeze(1)).square_() for axis in range(3)
-        )
-        assert isinstance(distances, Tensor)
+        # Squared distances but for the places' own lengths, which order nothing. Rounding of the product decides only
+        # between points whose distances agree to six digits of the set's extent.
+        lengths = points.square().sum(dim=-1).unsqueeze(1)
+        distances = torch.baddbmm(lengths, places, points.transpose(1, 2), alpha=-2.0)
         return distances.topk(count, dim=2, largest=False).indices
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import torch
@@ -12,9 +12,7 @@ import torch
 from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.numbers import check_number
-
-Turn = Literal["none", "up", "any"]
-"""How sets are turned at random: not at all, about the vertical axis (y), or any way."""
+from splatlearn.data.splat_sets.choices import Turn
 
 
 @dataclass(frozen=True)

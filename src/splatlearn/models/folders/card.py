@@ -13,11 +13,17 @@ import huggingface_hub
 from splatlearn.models.classifier import Classifier
 from splatlearn.models.gmae import GMAE
 from splatlearn.models.mae import MAE
+from splatlearn.models.nn.sizes import ViTConfig
+from splatlearn.models.splats.presets import SplatModel
+
+AnyModel = MAE | GMAE | Classifier | SplatModel
 
 CARD_NAME = "README.md"
 MARK = "<!-- Written by splatlearn and replaced when the model is saved again; remove this line to keep your words. -->"
 _PAPERS = {
     "GMAE": "Gaussian Masked Autoencoders, [arXiv 2501.03229](https://arxiv.org/abs/2501.03229)",
+    "SplatMAE": "ShapeSplat, [arXiv 2408.10906](https://arxiv.org/abs/2408.10906)",
+    "SplatJEPA": "joint embedding prediction, [arXiv 2608.15651](https://arxiv.org/abs/2608.15651)",
     "MAE": "Masked Autoencoders Are Scalable Vision Learners, [arXiv 2111.06377](https://arxiv.org/abs/2111.06377)",
 }
 
@@ -69,7 +75,7 @@ class CardUsage:
     note: str = ""
 
 
-def model_card(model: MAE | GMAE | Classifier, facts: CardFacts | None = None, usage: CardUsage | None = None) -> str:
+def model_card(model: AnyModel, facts: CardFacts | None = None, usage: CardUsage | None = None) -> str:
     """The text of a model card: what the model is, how to load it, its data, recipe, scores and licence.
 
     Whatever the facts hold appears as text: names cannot become markup.
@@ -95,13 +101,15 @@ def may_write_card(folder: Path) -> bool:
     return not card.exists() or MARK in card.read_text(encoding="utf-8", errors="replace")
 
 
-def _own_usage(model: MAE | GMAE | Classifier) -> CardUsage:
+def _own_usage(model: AnyModel) -> CardUsage:
+    if isinstance(model, SplatModel):
+        return CardUsage(code='import splatlearn as sl\n\nmodel = sl.models.load_splat_model("FOLDER_OR_HUB_ID")')
     if isinstance(model, Classifier):
         return CardUsage(code='import splatlearn as sl\n\nmodel = sl.load_classifier("FOLDER_OR_HUB_ID")')
     return CardUsage()
 
 
-def _metadata(model: MAE | GMAE | Classifier, facts: CardFacts, usage: CardUsage) -> str:
+def _metadata(model: AnyModel, facts: CardFacts, usage: CardUsage) -> str:
     pretrained = not isinstance(model, Classifier)
     results = [
         huggingface_hub.EvalResult(
@@ -115,20 +123,31 @@ def _metadata(model: MAE | GMAE | Classifier, facts: CardFacts, usage: CardUsage
         library_name=usage.library,
         license=facts.license,
         pipeline_tag="image-feature-extraction" if pretrained else "image-classification",
-        tags=["splatlearn", "masked-autoencoder", *(["gaussian-splatting"] if isinstance(model, GMAE) else [])],
+        tags=[
+            "splatlearn",
+            "masked-autoencoder",
+            *(["gaussian-splatting"] if isinstance(model, GMAE | SplatModel) else []),
+        ],
         model_name=(facts.name or type(model).__name__) if results else None,
         eval_results=results or None,
     )
     return data.to_yaml()
 
 
-def _summary(model: MAE | GMAE | Classifier) -> str:
+def _summary(model: AnyModel) -> str:
     encoder = model.config.encoder
-    lines = [
-        f"- Encoder: Vision Transformer, {encoder.depth} blocks of width {encoder.embed_dim}, "
-        f"{encoder.num_heads} heads, patches of {encoder.patch_size} px",
-        f"- Images: {encoder.image_size[0]} × {encoder.image_size[1]} px, {encoder.channels} channels in [0, 1]",
-    ]
+    sizes = f"- Encoder: Vision Transformer, {encoder.depth} blocks of width {encoder.embed_dim}, "
+    if isinstance(encoder, ViTConfig):
+        lines = [
+            f"{sizes}{encoder.num_heads} heads, patches of {encoder.patch_size} px",
+            f"- Images: {encoder.image_size[0]} × {encoder.image_size[1]} px, {encoder.channels} channels in [0, 1]",
+        ]
+    else:
+        lines = [
+            f"{sizes}{encoder.num_heads} heads",
+            f"- Splat sets: {encoder.groups} groups ({encoder.tokenizer}) of {encoder.group_size} Gaussians, of "
+            f"{encoder.draw} drawn; it sees {', '.join(encoder.attributes)}",
+        ]
     if isinstance(model, Classifier):
         kind = f"A classifier of {len(model.config.classes)} classes on a masked autoencoder's encoder"
     else:

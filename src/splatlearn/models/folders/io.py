@@ -27,11 +27,19 @@ from splatlearn.models.folders.weight_shapes import ModelConfig, check_memory, c
 from splatlearn.models.gmae import GMAE
 from splatlearn.models.gmae_config import GMAEConfig
 from splatlearn.models.mae import MAE, MAEConfig
+from splatlearn.models.splats.config import SplatJEPAConfig, SplatMAEConfig
+from splatlearn.models.splats.presets import SplatConfig, SplatModel, model_of
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 
-CONFIGS = {"mae": MAEConfig, "gmae": GMAEConfig, "classifier": ClassifierConfig}
+CONFIGS = {
+    "mae": MAEConfig,
+    "gmae": GMAEConfig,
+    "classifier": ClassifierConfig,
+    "splat-mae": SplatMAEConfig,
+    "splat-jepa": SplatJEPAConfig,
+}
 """Kinds of models on disk, and their configurations."""
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -41,7 +49,7 @@ _CHECKPOINT = re.compile(r"step-(\d+)")
 def save_model(
     model: nn.Module, folder: str | Path, facts: CardFacts | None = None, dtype: torch.dtype | None = None
 ) -> None:
-    """Write a MAE or GMAE, encoder and decoder, or a classifier into a folder, made when missing, with a model card.
+    """Write a MAE, a GMAE, a model of splat sets, or a classifier into a folder, made when missing, with a model card.
 
     `facts`: what the card says beside the model's sizes; a README.md of a person's own stays. `dtype`: of the stored
     weights, the model's own by default; loading brings them back to float32. Each file is written
@@ -49,7 +57,7 @@ def save_model(
     modules, such as a model still wrapped for distributed training, and InputError for a `dtype` in which a finite
     weight would become infinite.
     """
-    if not isinstance(model, MAE | GMAE | Classifier):
+    if not isinstance(model, MAE | GMAE | Classifier | SplatModel):
         raise TypeError(f"model: expected a MAE or a GMAE, got {type(model).__name__}; unwrap it first")
     check_path("folder", folder)
     folder = Path(folder)
@@ -90,6 +98,8 @@ def load_model(path_or_hub_id: str | Path, device: str | torch.device = "cpu") -
     config = _read_config(folder)
     if isinstance(config, ClassifierConfig):
         raise InputError(f"{folder}: expected a MAE or a GMAE, got a classifier; read it with load_classifier")
+    if isinstance(config, SplatConfig):
+        raise InputError(f"{folder}: expected a model of images, got one of splat sets; read it with load_splat_model")
     _check_stored(config, folder)
     with torch.random.fork_rng(devices=[]):
         model = MAE(config) if isinstance(config, MAEConfig) else GMAE(config)
@@ -107,6 +117,20 @@ def load_classifier(path_or_hub_id: str | Path, device: str | torch.device = "cp
     _check_stored(config, folder)
     with torch.random.fork_rng(devices=[]):
         model = Classifier(config)
+    load_weights(model, folder)
+    return model.to(place).eval()
+
+
+def load_splat_model(path_or_hub_id: str | Path, device: str | torch.device = "cpu") -> SplatModel:
+    """Load a splat-mae or splat-jepa, in evaluation mode; finds it and raises as `load_model` does."""
+    place = choose_device(str(device))
+    folder = model_folder(path_or_hub_id)
+    config = _read_config(folder)
+    if not isinstance(config, SplatConfig):
+        raise InputError(f"{folder}: expected a model of splat sets, got one of images; read it with load_model")
+    _check_stored(config, folder)
+    with torch.random.fork_rng(devices=[]):
+        model = model_of(config)
     load_weights(model, folder)
     return model.to(place).eval()
 

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from splatlearn.core.errors import FormatError, InputError, some_of
@@ -15,8 +16,9 @@ from splatlearn.models.gmae_config import GMAEConfig
 from splatlearn.models.heads.gaussian_numbers import NUMBERS
 from splatlearn.models.mae import MAEConfig
 from splatlearn.models.nn.sizes import DecoderConfig, ViTConfig
+from splatlearn.models.splats.presets import SplatConfig, model_of
 
-ModelConfig = MAEConfig | GMAEConfig | ClassifierConfig
+ModelConfig = MAEConfig | GMAEConfig | ClassifierConfig | SplatConfig
 Shapes = dict[str, tuple[int, ...]]
 
 FLOAT32 = 4
@@ -25,6 +27,8 @@ FLOAT32 = 4
 
 def weight_shapes(config: ModelConfig) -> Shapes:
     """Name and shape of every weight in the state dict of a model with this configuration."""
+    if isinstance(config, SplatConfig):
+        return _of_splats(config)
     shapes = {f"encoder.{name}": shape for name, shape in _encoder(config.encoder).items()}
     if isinstance(config, ClassifierConfig):
         embed_dim = config.encoder.embed_dim
@@ -81,6 +85,12 @@ def check_shapes(wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, tupl
 def check_weights(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
     """Raise FormatError naming tensors that are missing, unexpected or of another shape."""
     check_shapes(*({name: tuple(value.shape) for name, value in each.items()} for each in (wanted, found)))
+
+
+def _of_splats(config: SplatConfig) -> Shapes:
+    """Those of a model of splat sets, which is built without memory for its weights."""
+    with torch.device("meta"):
+        return {name: tuple(value.shape) for name, value in model_of(config).state_dict().items()}
 
 
 def _encoder(config: ViTConfig) -> Shapes:

@@ -69,7 +69,7 @@ class PretrainingCost(Cost):
             self.recipe.objective.mask_ratio,
             self.recipe.mutual.mask_pattern,
         )
-        assert count is not None
+        assert count is not None and ratio is not None
         noise = noise[:, : self.grid[0] * self.grid[1]]
         return join_masks(orthogonal_masks_from_noise(noise, self.grid, count, ratio, pattern))
 

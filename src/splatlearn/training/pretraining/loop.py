@@ -11,9 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from splatlearn.core.device import choose_device, choose_precision
-from splatlearn.core.kinds import check_kind
-from splatlearn.data import ImageSource, PretrainingDataset, RandomResizedCrop, open_source
+from splatlearn.core.device import choose_precision
+from splatlearn.data import ImageSource, PretrainingDataset, RandomResizedCrop
 from splatlearn.data.loading.batch import Batch
 from splatlearn.evaluation.features.extraction import Extraction
 from splatlearn.models import GMAE, MAE
@@ -21,22 +20,20 @@ from splatlearn.objectives import ObjectiveValue
 from splatlearn.objectives.processes import average_gradients
 from splatlearn.objectives.weighted import mean_value
 from splatlearn.runs.checkpoints import open_tensors
-from splatlearn.runs.folder import RunFolder, entered
+from splatlearn.runs.folder import RunFolder
 from splatlearn.runs.processes import Processes
 from splatlearn.training.loop.engine import TrainingLoop
 from splatlearn.training.loop.guard import finite_or_nan
 from splatlearn.training.loop.parameter_groups import parameter_groups
-from splatlearn.training.loop.processes import check_trackers, is_sharded, join_processes, share_out
+from splatlearn.training.loop.processes import is_sharded, share_out
 from splatlearn.training.loop.state import whole_weights
 from splatlearn.training.pretraining.cost import PretrainingCost
 from splatlearn.training.pretraining.gaussian_measures import gaussian_measures
 from splatlearn.training.pretraining.online_probe import OnlineProbe
 from splatlearn.training.pretraining.recipe import Recipe
 from splatlearn.training.pretraining.side_by_side import SideBySide, parts_worth_it
-from splatlearn.training.pretraining.starting import like_its_start, new_model, start_weights
+from splatlearn.training.pretraining.starting import new_model, start_weights
 from splatlearn.training.result import RunResult
-
-__all__ = ["pretrain"]
 
 STATE = "mutual_information"
 """File of a checkpoint with the projector, the estimator and their optimisers' moments."""
@@ -44,28 +41,7 @@ MEASURED = 8
 """Images of a batch whose Gaussians are measured for the log."""
 
 
-def pretrain(recipe: Recipe, source: ImageSource | None = None, *, claimed: bool = False) -> RunResult:
-    """Pre-train a model as the recipe says, into its run folder, and say how it went.
-
-    `source` replaces `recipe.data.data` by images in memory or of one's own making. With `claimed`, a new run may begin
-    in a folder that holds other files, as long as none has the name of one of its own. Raises InputError (or a subclass
-    that names the thing) for a recipe, data or folder that cannot work, before the first step; NonFiniteError when
-    training diverges; CheckpointError where the folder takes no more. An interruption (Ctrl-C, SIGTERM, SIGUSR1) ends
-    after the step at hand, with a checkpoint. Under torchrun every process calls it alike.
-    """
-    check_kind("recipe", recipe, Recipe)
-    recipe = like_its_start(recipe).resolved()
-    data = recipe.data
-    check_trackers(recipe.run.trackers)
-    processes = join_processes(choose_device(recipe.run.device))
-    with entered(recipe.run, processes, claimed) as folder:
-        source = source or open_source(
-            data.data, data.split, data.image_column, shuffle_window=data.shuffle_window, lanes=data.lanes
-        )
-        return _Pretraining(recipe, folder, source, processes).run()
-
-
-class _Pretraining(TrainingLoop):
+class Pretraining(TrainingLoop):
     """The training loop with the networks of the objective, and probes."""
 
     recipe: Recipe

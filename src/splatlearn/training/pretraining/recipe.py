@@ -20,12 +20,15 @@ from splatlearn.runs.recipe import check_choices, check_range, filled
 from splatlearn.training.pretraining.mutual_recipe import WEIGHTS, MutualInformationOptions, check_mutual_information
 from splatlearn.training.pretraining.probe_options import ProbeOptions
 from splatlearn.training.pretraining.recipe_migrations import migrate_recipe
+from splatlearn.training.splat_recipe import SplatTraining, check_splats, resolved_for_splats
 from splatlearn.training.training_recipe import RunOptions, TrainingRecipe, check_betas, check_crop_scale, check_run
 
-Method = Literal["gmae", "mae", "mi-gmae", "mi-mae"]
+Method = Literal["gmae", "mae", "mi-gmae", "mi-mae", "splat-mae", "splat-jepa"]
 PixelError = Literal["squared", "pattern", "both"]
 RecipePreset = Literal["default", "paper", "laptop"]
 
+MASK_RATIO = 0.75
+"""Share of the patches of an image that is hidden."""
 SMALL_SIZES = ("micro", "tiny", "small")
 """Sizes of encoders for which the default preset has choices of its own."""
 SMALL_RATE = 4e-3
@@ -39,7 +42,8 @@ class DataOptions:
     """Training data."""
 
     data: str
-    """Images: a folder (sub-folders are fine), a parquet or tar file, folder or URL, or a Hugging Face Hub name."""
+    """Images: a folder (sub-folders are fine), a parquet or tar file, folder or URL, or a Hugging Face Hub name; for
+    splat-mae and splat-jepa a folder of splat files."""
     split: str = "train"
     """Split of the data to train on, if the data has splits."""
     image_column: str | None = None
@@ -68,8 +72,9 @@ class DataOptions:
 class ObjectiveOptions:
     """What the model predicts, and how its error is measured."""
 
-    mask_ratio: float = 0.75
-    """Fraction of the patches that are hidden from the encoder."""
+    mask_ratio: float | None = None
+    """Fraction of the patches, or of the groups of a splat set, that are hidden from the encoder. Default: 0.75, or 0.6
+    for splat sets."""
     normalize_targets: bool | None = None
     """Standardise every target patch. Default: yes for MAE with squared errors (features improve), no otherwise; with
     GMAE it does harm."""
@@ -118,19 +123,22 @@ class Recipe(TrainingRecipe):
     other_data = "start a new run from its weights with --start-from {run} and another --out"
 
     method: Positional[Method]
-    """What to pre-train. The mi- methods use several masks for each image and add mutual-information terms."""
+    """What to pre-train. The mi- methods use several masks for each image and add mutual-information terms; the splat-
+    methods learn from splat files."""
     data: DataOptions
     run: RunOptions
     objective: ObjectiveOptions = field(default_factory=ObjectiveOptions)
     mutual: MutualInformationOptions = field(default_factory=MutualInformationOptions)
     optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
     model: str | None = None
-    """Name of the model. Default: gmae_vit_base_patch16_224, or mae_vit_base_patch16_224 for mae and mi-mae."""
+    """Name of the model. Default: gmae_vit_base_patch16_224, or mae_vit_base_patch16_224 for mae and mi-mae, or
+    splat-mae_vit_small or splat-jepa_vit_small."""
     preset: RecipePreset = "default"
     """default: this project's choices; paper: the published choices (docs/concepts/paper_preset.md lists the
     differences); laptop: choices for half an hour on two CPU cores. Other options override single choices of a
     preset."""
     options: ModelOptions = field(default_factory=ModelOptions)
+    splats: SplatTraining = field(default_factory=SplatTraining)
     start_from: str | None = None
     """Model whose weights (encoder and decoder) initialise training: a run, a model folder, the name of a packaged
     model or a Hub id. Model options that are not given are taken from that model. Default: fresh weights."""
@@ -141,8 +149,13 @@ class Recipe(TrainingRecipe):
 
     @property
     def kind(self) -> str:
-        """The kind of model that the method trains, mae or gmae."""
+        """The kind of model that the method trains: mae, gmae, splat-mae or splat-jepa."""
         return self.method.removeprefix("mi-")
+
+    @property
+    def learns_from_splats(self) -> bool:
+        """Whether the samples are splat sets."""
+        return self.method.startswith("splat-")
 
     @classmethod
     def _stored(cls, values: dict[str, Any]) -> Recipe:
@@ -155,6 +168,8 @@ class Recipe(TrainingRecipe):
         Numbers of the optimiser: the papers' pre-training recipes. The paper preset's are all theirs (He et al. 2022,
         table 8 and the official code; arXiv 2501.03229 and its authors' code).
         """
+        if self.learns_from_splats:
+            return resolved_for_splats(self)
         # The command line needs recipes before it needs PyTorch.
         from splatlearn.models import complete_options
 
@@ -170,7 +185,7 @@ class Recipe(TrainingRecipe):
             model=model,
             options=complete_options(model, "paper" if paper else "default", self.options),
             data=filled(self.data, crop_scale=(0.2, 1.0) if mae else (0.08, 1.0)),
-            objective=filled(objective, normalize_targets=mae and objective.error == "squared"),
+            objective=filled(objective, normalize_targets=mae and objective.error == "squared", mask_ratio=MASK_RATIO),
             mutual=filled(
                 self.mutual,
                 masks=4 if several else 1,
@@ -235,4 +250,7 @@ def _check(recipe: Recipe) -> None:
         raise InputError(
             f"error: expected squared with normalised targets, which have no contrast, got {objective.error}"
         )
+    check_splats(recipe.splats)
+    if not recipe.learns_from_splats and recipe.splats != SplatTraining():
+        raise InputError(f"method: expected splat-mae or splat-jepa with options of splat sets, got {recipe.method}")
     check_mutual_information(recipe.mutual, optimizer.batch_size)

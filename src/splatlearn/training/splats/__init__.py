@@ -1,0 +1,1 @@
+"""Pre-training on splat sets: the cost of a batch, and the loop."""
