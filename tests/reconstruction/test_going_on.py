@@ -14,6 +14,7 @@ from splatlearn.captures import Photographs, load_capture
 from splatlearn.cli import main
 from splatlearn.files import read_splats, write_splats
 from splatlearn.reconstruction import ReconstructionError, SceneRun, reconstruct
+from splatlearn.reconstruction.results import writer
 from splatlearn.reconstruction.running import job
 from splatlearn.reconstruction.running.views import StepViews, target_of
 from splatlearn.runs.checkpoint_store import CheckpointError
@@ -119,7 +120,7 @@ def test_a_full_disk_is_a_sentence_and_loses_nothing(name, photos, tmp_path, mon
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(job, name, full)
+        patched.setattr(writer, name, full)
         file = {"write_scene": "scene.ply", "write_scores": "scores.json"}[name]
         with pytest.raises(CheckpointError, match=rf"cannot write .*{file}: No space left .* is whole. Make room"):
             quick(photos, tmp_path / "run")

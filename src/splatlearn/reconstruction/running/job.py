@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
-
-import numpy as np
 
 from splatlearn.captures import Capture
 from splatlearn.core.device import choose_device
@@ -28,23 +26,16 @@ from splatlearn.reconstruction.recipes.schedules import robust_of, schedule_of, 
 from splatlearn.reconstruction.results.evaluator import Evaluator
 from splatlearn.reconstruction.results.known_depths import KnownDepths
 from splatlearn.reconstruction.results.scene_run import (
-    CAMERAS,
-    SCENE,
-    SCORES,
     SceneResult,
     SceneRun,
     is_random_background,
-    moved,
     offset_of,
     open_capture,
     shown_background,
-    write_cameras,
-    write_scene,
-    write_scores,
     write_snapshot,
 )
-from splatlearn.reconstruction.results.sky_file import sky_gaussians, write_sky
-from splatlearn.reconstruction.results.small_file import SMALL, write_small
+from splatlearn.reconstruction.results.small_file import SMALL
+from splatlearn.reconstruction.results.writer import SceneWriter
 from splatlearn.reconstruction.running import messages
 from splatlearn.reconstruction.running.checkpoint import SceneProgress, frame_of, newest_scene, read_scene, save_scene
 from splatlearn.reconstruction.running.cleaning import remove_floaters, removes_floaters_after
@@ -56,7 +47,7 @@ from splatlearn.reconstruction.running.starting import EXTENT, first_gaussians, 
 from splatlearn.reconstruction.running.view_models import ViewCorrections
 from splatlearn.reconstruction.running.views import StepViews, batches_of, downscale_at, grid_at
 from splatlearn.rendering.compositing import Background
-from splatlearn.runs.checkpoint_store import CheckpointError, set_aside
+from splatlearn.runs.checkpoint_store import set_aside
 from splatlearn.runs.folder import RECIPE, RunFolder, entered
 from splatlearn.runs.log import Logbook, restore
 from splatlearn.runs.processes import Processes
@@ -146,6 +137,7 @@ class _Reconstruction:
         if checkpoint is not None:
             # An extended run goes on with its new number of steps.
             write_whole(folder.path / RECIPE, resolved.lasting().to_json())
+        self.writer = SceneWriter(folder.path, resolved, capture)
         self.logbook = Logbook(folder.path, progress.step, self.total)
         self.last_psnr = math.nan
         self.waited = 0.0
@@ -265,7 +257,7 @@ class _Reconstruction:
         """Whether the scene and the scores of the last step are in the folder."""
         found = SceneRun(self.folder.path)
         is_scored = not len(self.held_out) or (found.scores or {}).get("step") == self.progress.step
-        return self.progress.step == self.started_at and is_scored and (self.folder.path / SCENE).is_file()
+        return self.progress.step == self.started_at and is_scored and self.writer.has_scene()
 
     def _finish(self) -> tuple[SceneScores | None, SceneScores | None]:
         """Score all held-out views, and write the scores and the scene.
@@ -297,8 +289,8 @@ class _Reconstruction:
         if (neighbours := self.evaluator.neighbours) is not None:
             facts["neighbours"] = neighbours.means()
         self._log_scores(scores)
-        with self._told(SCORES):
-            write_scores(self.folder.path, {**facts, "background": self.evaluator.background, **scores.as_dict()})
+        content = {**facts, "background": self.evaluator.background, **scores.as_dict()}
+        self.writer.scores(content, self.progress.step)
         return scores, given
 
     def _log_scores(self, scores: SceneScores) -> None:
@@ -324,45 +316,22 @@ class _Reconstruction:
 
     def _write_scene(self) -> None:
         """Write the scene, and the cameras where they are refined."""
-        with self._told(SCENE):
-            write_scene(self.folder.path, self._gaussians(), self.capture.to_unit, self.recipe.scene.filter)
-            if self.fit.sky is not None:
-                write_sky(self.folder.path, self.fit.sky)
+        self.writer.scene(self._gaussians(), self.fit.sky, self.progress.step)
         if cameras := self.corrections.cameras():
-            with self._told(CAMERAS):
-                write_cameras(self.folder.path, self.capture, {**self.evaluator.poses, **cameras})
-
-    @contextlib.contextmanager
-    def _told(self, name: str) -> Iterator[None]:
-        """Inside, a file that cannot be written is a sentence about what to do."""
-        try:
-            yield
-        except OSError as error:
-            raise CheckpointError(
-                f"out: cannot write {self.folder.path / name}: {error.strerror or error}; the checkpoint of step "
-                f"{self.progress.step} is whole. Make room, or let the folder be written, and --resume"
-            ) from error
+            self.writer.cameras({**self.evaluator.poses, **cameras}, self.progress.step)
 
     def _write_small(self, size: int) -> None:
         """Write the compressed copy of the scene, unless it is there already."""
-        path = self.folder.path / SMALL
-        if self.progress.step == self.started_at and path.is_file() and path.stat().st_size <= size:
+        if self.progress.step == self.started_at and self.writer.has_small(size):
             return
-        offset = offset_of(self.capture.to_unit)
-        capture = self.capture if offset == NO_OFFSET else self.capture.around(np.array(offset))
-        scene = moved(self._gaussians().to("cpu"), capture.to_unit.inverse)
-        if self.fit.sky is not None:
-            scene = Gaussians.cat([scene, sky_gaussians(self.fit.sky, scene, capture.to_unit)])
-        views = [capture.views[index] for index in capture.training]
-        background = shown_background(self.recipe, self.capture)
         self.logbook.say(messages.compressing(size))
+        whole = self.writer.whole(self._gaussians(), self.fit.sky)
         try:
-            with self._told(SMALL):
-                found = write_small(self.folder.path, scene, views, size, background, self.recipe.scene.filter)
+            found = self.writer.small(whole, size, self.progress.step)
         except InputError as error:
             self.logbook.say(f"{SMALL} is left out: {error}")
         else:
-            self.logbook.say(messages.compressed(scene.count, found))
+            self.logbook.say(messages.compressed(whole.count, found))
 
     def _give_up(self, why: str) -> NoReturn:
         """End with a checkpoint of what there is."""
