@@ -143,15 +143,22 @@ class SplatDataset(TrainingDataset[SplatExample, SplatBatch]):
         Raises DataError when a hundred samples in a row are unreadable.
         """
         sample, unreadable = self.first_readable(wanted, lambda index: self.source[index])
-        rng = self._draws.at(epoch, wanted)
-        moved = self.augmentation(self.drawing(placed(sample.gaussians.to(torch.float32)), rng), rng)
-        attributes = attributes_of(moved).numpy()
+        attributes = self._made(sample.gaussians, epoch, wanted)
         if out is not None:
             out[:] = attributes
             attributes = out
         noise = self._masks.at(epoch, wanted).random(self.groups, dtype=np.float32)
         label = -1 if sample.label is None else sample.label
         return SplatExample(attributes, noise, label, wanted, unreadable)
+
+    def attributes(self, epoch: int, index: int) -> Float32[np.ndarray, "N 14"]:
+        """The attributes of one set as `example` has them. Raises UnreadableSplats."""
+        return self._made(self.source[index].gaussians, epoch, index)
+
+    def _made(self, gaussians: Gaussians, epoch: int, index: int) -> Float32[np.ndarray, "N 14"]:
+        rng = self._draws.at(epoch, index)
+        drawn = self.drawing(placed(gaussians.to(torch.float32)), rng)
+        return attributes_of(self.augmentation(drawn, rng)).numpy()
 
     @staticmethod
     def collate(examples: Sequence[SplatExample], large: np.ndarray | None = None) -> SplatBatch:
