@@ -21,6 +21,7 @@ from splatlearn.evaluation import masked_psnr
 from splatlearn.models import ModelOptions, load_model
 from splatlearn.runs.folder import environment
 from splatlearn.training import ObjectiveOptions, pretrain
+from splatlearn.training.pretraining.recipe import MASK_RATIO
 
 LAYOUTS: tuple[Literal["grid", "free"], ...] = ("grid", "free")
 
@@ -41,7 +42,7 @@ def gain(layout: Literal["grid", "free"], seed: int, epochs: int) -> float:
             optimizer=dataclasses.replace(recipe.optimizer, epochs=epochs),
         )
         result = pretrain(recipe, crops)
-        unseen = unseen_squares(held_out, recipe.objective.mask_ratio)
+        unseen = unseen_squares(held_out, recipe.objective.mask_ratio or MASK_RATIO)
         scores = masked_psnr(load_model(result.folder), unseen.images, unseen.mask)
     return scores["masked_psnr_model"] - scores["masked_psnr_mean"]
 

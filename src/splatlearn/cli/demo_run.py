@@ -42,6 +42,7 @@ from splatlearn.runs.folder import NAMES as RUN_NAMES
 from splatlearn.runs.folder import RECIPE, environment
 from splatlearn.runs.lock import HOLDER, LOCK, RunLock
 from splatlearn.training import DataOptions, OptimizerOptions, Recipe, RunOptions, RunResult, pretrain
+from splatlearn.training.pretraining.recipe import MASK_RATIO
 
 PAGES = ("report.html", "summary.json", "picture.png", scenes.PAGE, scenes.FILM)
 """What the demo writes beside its run."""
@@ -86,7 +87,7 @@ def demo(
         f"{len(crops)} crops of {len(training)} photographs; {', '.join(photo.name for photo in held_out)} stay unseen",
         highlight=False,
     )
-    unseen = unseen_squares(held_out, recipe.objective.mask_ratio)
+    unseen = unseen_squares(held_out, recipe.objective.mask_ratio or MASK_RATIO)
     before: dict[str, float] = {}
     if start is not None:
         before = masked_psnr(load_model(start), unseen.images, unseen.mask)
