@@ -14,7 +14,7 @@ from splatlearn.runs.recipe import StoredRecipe
 
 AnyRecipe = TypeVar("AnyRecipe", bound=StoredRecipe)
 
-MARKS = {"pretrain": "method", "reconstruct": "capture"}
+MARKS = {"pretrain": "method", "reconstruct": "capture", "objects": "shapes"}
 """A key that only the recipes of a verb have."""
 
 

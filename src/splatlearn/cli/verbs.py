@@ -22,6 +22,9 @@ GROUPS = {
         "inspect": ("inspect", "inspect_command"),
         "sfm": ("sfm", "sfm_command"),
     },
+    "Shapes of objects": {
+        "objects": ("objects", "objects_command"),
+    },
     "A scene": {
         "render": ("render", "render_command"),
         "mesh": ("mesh", "mesh_command"),
@@ -50,7 +53,7 @@ GROUPS = {
 }
 """What one has, and the verbs for it: the module and the function of each. Other verbs' modules are not loaded."""
 VERBS = {verb: home for verbs in GROUPS.values() for verb, home in verbs.items()}
-RESUMED = {"pretrain", "finetune", "reconstruct"}
+RESUMED = {"pretrain", "finetune", "reconstruct", "objects"}
 """Verbs whose function is made for the arguments, because a resumed run supplies its own defaults."""
 WIDEST = 100
 """Columns of the page, on wider terminals too."""

@@ -1,8 +1,11 @@
-"""The processes of a job: which this is, and what they tell each other."""
+"""The processes of a job: which this is, what they tell each other, and work that is dealt out to some."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import multiprocessing
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from typing import Any, TypeVar
 
 import torch
@@ -10,6 +13,9 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
+from splatlearn.core.errors import InputError
+
+Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 
@@ -75,3 +81,35 @@ def whole(tensor: Tensor) -> Tensor:
 def local(tensor: Tensor) -> Tensor:
     """This process's part of a tensor that may be shared out."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def bounded_map(
+    function: Callable[[Job], Result],
+    jobs: Iterable[Job],
+    processes: int,
+    ahead: int = 4,
+    begin: Callable[[], None] | None = None,
+) -> Iterator[Result]:
+    """`map` over processes, in order, that takes at most `ahead` jobs more for each than are done.
+
+    One process works here. `begin` is called first in each further process. Jobs that wait are dropped when the
+    iterator is closed. Raises InputError for fewer than one process.
+    """
+    if processes < 1:
+        raise InputError(f"processes: expected at least 1, got {processes}")
+    if processes == 1:
+        yield from map(function, jobs)
+        return
+    # Forked processes would inherit torch's threads in an undefined state.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=begin) as pool:
+        waiting: deque[Future[Result]] = deque()
+        try:
+            for job in jobs:
+                waiting.append(pool.submit(function, job))
+                if len(waiting) >= ahead * processes:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)

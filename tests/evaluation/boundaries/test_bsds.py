@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from scipy.optimize import linear_sum_assignment
 
-from splatlearn.evaluation.boundaries.data import bounded_map, open_bsds, read_boundaries, score_edges
+from splatlearn.evaluation.boundaries.data import open_bsds, read_boundaries, score_edges
 from splatlearn.evaluation.boundaries.matching import match_boundaries
 from splatlearn.evaluation.boundaries.scores import (
     BoundaryCounts,
@@ -162,22 +162,6 @@ def test_processes_change_nothing(bsds: Path):
         name: each.summary() for name, each in together.items()
     }
     assert alone["noisy"].ods.f > 0.3 and alone["empty"].ods.f == 0
-
-
-def test_no_more_jobs_are_made_than_are_needed_ahead():
-    made: list[int] = []
-
-    def numbers():
-        for number in range(40):
-            made.append(number)
-            yield -number
-
-    taken = bounded_map(abs, numbers(), 2, ahead=3)
-    assert next(taken) == 0
-    assert len(made) == 6
-    assert list(taken) == list(range(1, 40))
-    with pytest.raises(ValueError, match="processes: expected at least 1, got 0"):
-        next(bounded_map(abs, [1], 0))
 
 
 def test_wrong_data_is_named(bsds: Path):

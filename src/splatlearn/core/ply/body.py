@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -33,6 +34,17 @@ class Element:
     count: int
     columns: dict[str, str] = field(default_factory=dict)
     lengths: dict[str, str] = field(default_factory=dict)
+
+
+class Lists(NamedTuple):
+    """A column of lists: the lengths of all rows, and the numbers of all rows one after the other, float64.
+
+    `is_whole`: whether the file has whole numbers.
+    """
+
+    lengths: np.ndarray
+    numbers: np.ndarray
+    is_whole: bool
 
 
 class AsciiBody:
@@ -70,6 +82,24 @@ class AsciiBody:
             self.offset += 1 + (int(length) if length.isdigit() and len(length) < 13 else self.left())
             if self.left() < 0:
                 raise _cut_off(element)
+
+    def lists(self, element: Element) -> dict[str, Lists]:
+        """The columns of the next element as lists, those of single numbers as lists of one; raises Malformed."""
+        first = self.offset
+        self.skip(element)
+        words, at = self.words, first
+        found: dict[str, tuple[list[int], list[bytes]]] = {name: ([], []) for name in element.columns}
+        for name in (name for _ in range(element.count) for name in element.columns):
+            length = 1
+            if name in element.lengths:
+                length, at = int(words[at]), at + 1
+            found[name][0].append(length)
+            found[name][1].extend(words[at : at + length])
+            at += length
+        return {
+            name: Lists(np.array(lengths, dtype=np.int64), _numbers(each, element.name), _is_whole(element, name))
+            for name, (lengths, each) in found.items()
+        }
 
 
 class BinaryBody:
@@ -113,6 +143,55 @@ class BinaryBody:
             if length < 0 or self.offset > len(self.data):
                 raise _cut_off(element)
 
+    def lists(self, element: Element) -> dict[str, Lists]:
+        """The columns of the next element as lists, those of single numbers as lists of one; raises Malformed."""
+        if (even := self._even_lists(element)) is not None:
+            return even
+        first = self.offset
+        self.skip(element)
+        at = first
+        found: dict[str, tuple[list[int], list[np.ndarray]]] = {name: ([], []) for name in element.columns}
+        for name in (name for _ in range(element.count) for name in element.columns):
+            kind, length = np.dtype(self.order + element.columns[name]), 1
+            if name in element.lengths:
+                counted = np.dtype(self.order + element.lengths[name])
+                length, at = int(np.frombuffer(self.data, counted, 1, at)[0]), at + counted.itemsize
+            found[name][0].append(length)
+            found[name][1].append(np.frombuffer(self.data, kind, length, at).astype(np.float64))
+            at += length * kind.itemsize
+        return {
+            name: Lists(np.array(lengths, np.int64), np.concatenate([np.zeros(0), *each]), _is_whole(element, name))
+            for name, (lengths, each) in found.items()
+        }
+
+    def _even_lists(self, element: Element) -> dict[str, Lists] | None:
+        """The same where the lists of all rows are as long as in the first, as in a mesh of triangles; None elsewhere."""
+        first = self.offset
+        try:
+            self.skip(Element(element.name, min(1, element.count), element.columns, element.lengths))
+        finally:
+            row, self.offset = self.offset - first, first
+        if not element.count or first + row * element.count > len(self.data):
+            return None
+        fields, at = [], first
+        for name, kind in element.columns.items():
+            length = 1
+            if name in element.lengths:
+                counted = np.dtype(self.order + element.lengths[name])
+                length, at = int(np.frombuffer(self.data, counted, 1, at)[0]), at + counted.itemsize
+                fields.append((f"#{name}", counted))
+            fields.append((name, self.order + kind, (length,)))
+            at += length * np.dtype(kind).itemsize
+        table = np.frombuffer(self.data, np.dtype(fields), element.count, first)
+        if any((table[f"#{name}"] != table[f"#{name}"][0]).any() for name in element.lengths):
+            return None
+        self.offset = first + table.nbytes
+        columns = {name: table[name].astype(np.float64) for name in element.columns}
+        return {
+            name: Lists(np.full(element.count, each.shape[1]), each.ravel(), _is_whole(element, name))
+            for name, each in columns.items()
+        }
+
 
 def _check_size(element: Element, step: int, body: AsciiBody | BinaryBody) -> None:
     """Raise Malformed where the rest of a file is too short for the rows of an element, `step` units each at least."""
@@ -122,6 +201,10 @@ def _check_size(element: Element, step: int, body: AsciiBody | BinaryBody) -> No
             f"element {element.name}: expected {element.count} rows of {step} {body.unit}, got {left} in all; "
             "the file is cut off or the count is wrong"
         )
+
+
+def _is_whole(element: Element, column: str) -> bool:
+    return element.columns[column][0] != "f"
 
 
 def _cut_off(element: Element) -> Malformed:

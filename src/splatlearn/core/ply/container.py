@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from splatlearn.core.errors import Malformed
-from splatlearn.core.ply.body import TYPES, AsciiBody, BinaryBody, Element
+from splatlearn.core.ply.body import TYPES, AsciiBody, BinaryBody, Element, Lists
 
 LONGEST_HEADER = 128 * 1024
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -17,10 +18,14 @@ ENCODINGS = (*BYTE_ORDERS, "ascii")
 
 @dataclass(frozen=True, eq=False)
 class Ply:
-    """The comments of a file and its tables by name, as structured arrays."""
+    """The comments of a file and its tables by name, as structured arrays.
+
+    - `lists`: the columns of elements with lists that were asked for, by the names of elements and columns.
+    """
 
     comments: list[str]
     tables: dict[str, np.ndarray]
+    lists: dict[str, dict[str, Lists]] = field(default_factory=dict)
 
 
 def is_ply(data: bytes) -> bool:
@@ -28,20 +33,24 @@ def is_ply(data: bytes) -> bool:
     return data.startswith((b"ply", BYTE_ORDER_MARK + b"ply"))
 
 
-def parse_ply(data: bytes) -> Ply:
+def parse_ply(data: bytes, lists: Collection[str] = ()) -> Ply:
     """Parse the tables of an ASCII or binary file.
 
-    Elements with lists have no table, and those after the last table are not looked at. White space may follow the last
-    element. Raises Malformed for headers that do not parse, counts that do not fit the size of the file, and words that
-    are not numbers.
+    Elements with lists have no table. Those named in `lists` are read as such, and others after the last element that
+    is read are not looked at. White space may follow the last element. Raises Malformed for headers that do not parse,
+    counts that do not fit the size of the file, and words that are not numbers.
     """
     lines, start = _header_lines(data)
     encoding, comments, elements = _parse_header(lines)
     body = AsciiBody(data[start:]) if encoding == "ascii" else BinaryBody(data, start, BYTE_ORDERS[encoding])
-    last = max((number for number, element in enumerate(elements) if not element.lengths), default=-1)
+    read = [number for number, element in enumerate(elements) if not element.lengths or element.name in lists]
+    last = max(read, default=-1)
     tables: dict[str, np.ndarray] = {}
+    listed: dict[str, dict[str, Lists]] = {}
     for element in elements[: last + 1]:
-        if element.lengths:
+        if element.lengths and element.name in lists:
+            listed[element.name] = body.lists(element)
+        elif element.lengths:
             body.skip(element)
         else:
             tables[element.name] = body.table(element)
@@ -50,7 +59,7 @@ def parse_ply(data: bytes) -> Ply:
             f"expected the file to end after its last element, got {body.left()} more {body.unit}; "
             "the file is damaged or a count is wrong"
         )
-    return Ply(comments, tables)
+    return Ply(comments, tables, listed)
 
 
 def columns(table: np.ndarray, names: list[str], element: str) -> np.ndarray:

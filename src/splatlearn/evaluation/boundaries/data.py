@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import scipy.io
@@ -26,9 +22,7 @@ from splatlearn.evaluation.boundaries.scores import (
 from splatlearn.images import DataError
 from splatlearn.images.left_out import LeftOut
 from splatlearn.images.listing import images_in
-
-Job = TypeVar("Job")
-Result = TypeVar("Result")
+from splatlearn.runs.processes import bounded_map
 
 PUBLISHED = {
     "gPb-owt-ucm": {"ods": 0.726, "ois": 0.760, "ap": 0.727},
@@ -109,30 +103,6 @@ def score_edges(
     for name, each in bounded_map(_count, jobs, processes):
         counts.setdefault(name, []).append(each)
     return {name: boundary_scores(each, at) for name, each in counts.items()}
-
-
-def bounded_map(
-    function: Callable[[Job], Result], jobs: Iterable[Job], processes: int, ahead: int = 4
-) -> Iterator[Result]:
-    """`map` over processes, in order, that takes at most `ahead` jobs more for each than are done.
-
-    One process works here. Raises InputError for fewer.
-    """
-    if processes < 1:
-        raise InputError(f"processes: expected at least 1, got {processes}")
-    if processes == 1:
-        yield from map(function, jobs)
-        return
-    # Forked processes would inherit torch's threads in an undefined state.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        waiting: deque[Future[Result]] = deque()
-        for job in jobs:
-            waiting.append(pool.submit(function, job))
-            if len(waiting) >= ahead * processes:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
 
 
 def _count(job: tuple[str, np.ndarray, AnnotatedImage, np.ndarray]) -> tuple[str, BoundaryCounts]:

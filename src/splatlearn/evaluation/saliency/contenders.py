@@ -9,11 +9,11 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from splatlearn.evaluation.boundaries.contenders import as_images
-from splatlearn.evaluation.boundaries.data import bounded_map
 from splatlearn.evaluation.saliency.baselines import center_prior, color_mixtures, otsu_figure
 from splatlearn.evaluation.saliency.data import Pair, read_figure
 from splatlearn.evaluation.saliency.scores import FigureScores, MaskScore, figure_scores, mask_score
 from splatlearn.models import GMAE
+from splatlearn.runs.processes import bounded_map
 from splatlearn.zero_shot import FigureOptions, ReadOptions, figure_ground_of, gaussians_of
 
 Panel = Mapping[str, Float[np.ndarray, "H W"]]

@@ -1,0 +1,1 @@
+"""Meshes, points and voxels of single objects to sets of splats, many of them in one run."""

@@ -1,0 +1,1 @@
+"""Files of meshes and shapes, read as triangle meshes: OFF, OBJ, PLY, points and voxels."""
