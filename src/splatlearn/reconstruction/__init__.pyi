@@ -1,4 +1,12 @@
 from .call import reconstruct as reconstruct
+from .objects.fitting import FittedObject as FittedObject
+from .objects.fitting import ObjectError as ObjectError
+from .objects.fitting import fit_object as fit_object
+from .objects.job import run_objects as run_objects
+from .objects.recipe import ObjectsRecipe as ObjectsRecipe
+from .objects.recipe import ObjectsRunOptions as ObjectsRunOptions
+from .objects.recipe import ShapeOptions as ShapeOptions
+from .objects.summary import ObjectsResult as ObjectsResult
 from .recipes.capture_options import CaptureOptions as CaptureOptions
 from .recipes.recipe import SceneRecipe as SceneRecipe
 from .recipes.run_options import SceneRunOptions as SceneRunOptions

@@ -4,27 +4,16 @@ import numpy as np
 import pytest
 import torch
 
+from reconstruction.objects.shapes import box
 from splatlearn.core.errors import Malformed
-from splatlearn.core.geometry.quaternions import rotation_matrices
+from splatlearn.core.geometry.quaternions import quaternions_to_matrices
 from splatlearn.reconstruction.objects.fitting import fit_object
 from splatlearn.reconstruction.objects.recipe import FitOptions
 from splatlearn.reconstruction.objects.sources import Surfaced
 from splatlearn.reconstruction.objects.starting import facing, splats_on, spread
 from splatlearn.reconstruction.objects.views import Surface, cameras_around, in_unit_ball, look_around
+from splatlearn.rendering.view_colors import seen_by
 from splatlearn.surfaces.mesh import Mesh
-
-
-def box(color: tuple[int, int, int] = (200, 60, 60)) -> Mesh:
-    """A box of 2 × 1 × 4 away from the origin, with a blue lid at the largest z."""
-    corners = np.array([[x, y, z] for x in (0, 2) for y in (0, 1) for z in (0, 4)], dtype=np.float64) + [5, 6, 7]
-    quads = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
-    vertices, faces, colors = [], [], []
-    for quad in quads:
-        first = len(vertices)
-        vertices += [corners[corner] for corner in quad]
-        faces += [[first, first + 1, first + 2], [first, first + 2, first + 3]]
-        colors += [(0, 0, 255) if quad == (1, 5, 7, 3) else color] * 4
-    return Mesh(np.array(vertices), np.array(faces, np.int32), np.array(colors, np.uint8))
 
 
 def test_the_frame_of_objects() -> None:
@@ -71,16 +60,14 @@ def test_splats_face_as_the_surface_does() -> None:
     generator = torch.Generator().manual_seed(0)
     normals = torch.nn.functional.normalize(torch.randn(50, 3, generator=generator), dim=1)
     normals[:3] = torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.0, -1.0], [0.0, 1e-6, -1.0]])
-    turned = rotation_matrices(facing(normals))[..., 2]
+    turned = quaternions_to_matrices(facing(normals))[..., 2]
     torch.testing.assert_close(turned, normals, atol=1e-4, rtol=0)
-    surface = Surface(generator_points(60), normals[:60].double().numpy().repeat(2, 0)[:60], np.full((60, 3), 0.25))
-    splats = splats_on(surface, 1_000)
-    assert splats.count == 60 and torch.allclose(splats.fixed_colors() if splats.sh is None else splats.sh, splats.sh)
+    points = np.random.default_rng(1).uniform(-1, 1, (50, 3))
+    splats = splats_on(Surface(points, normals.double().numpy(), np.full((50, 3), 0.25)), 1_000)
+    assert splats.count == 50 and splats.degree == 0
     assert (splats.scales[:, 2] < splats.scales[:, 0]).all()
-
-
-def generator_points(count: int) -> np.ndarray:
-    return np.random.default_rng(1).uniform(-1, 1, (count, 3))
+    seen = seen_by(splats, cameras_around(1, 8)[0]).fixed_colors()
+    torch.testing.assert_close(seen, torch.full_like(seen, 0.25))
 
 
 SMALL = FitOptions(splats=300, steps=25, size=32, views=8)

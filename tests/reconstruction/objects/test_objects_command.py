@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cli.commands import run
-from reconstruction.objects.test_fitting import box
+from reconstruction.objects.shapes import box
 from splatlearn.files import read_splat_file
 from splatlearn.surfaces.mesh_files import write_mesh
 
@@ -64,6 +64,7 @@ def test_a_run(shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert json.loads((parts / "objects.json").read_text())["numbers"]["failed"] == 2
 
 
+@pytest.mark.large
 def test_two_processes_write_the_same(shapes: Path, tmp_path: Path) -> None:
     (shapes / "grids.npz").unlink()
     one, two = tmp_path / "one", tmp_path / "two"
@@ -88,3 +89,4 @@ def test_what_is_refused(shapes: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert run("objects", only, "--out", tmp_path / "strict", *QUICK, "--max-failed", 0.5) == 2
     assert "got 1 of 1; objects.json" in capsys.readouterr().err
     assert run("objects", shapes, "--out", tmp_path / "strict", *QUICK, "--resume") == 2
+    assert "began with 1 shapes" in capsys.readouterr().err

@@ -165,7 +165,7 @@ class BinaryBody:
         }
 
     def _even_lists(self, element: Element) -> dict[str, Lists] | None:
-        """The same where the lists of all rows are as long as in the first, as in a mesh of triangles; None elsewhere."""
+        """The same where the lists of all rows are as long as in the first, as of a mesh of triangles; else None."""
         first = self.offset
         try:
             self.skip(Element(element.name, min(1, element.count), element.columns, element.lengths))

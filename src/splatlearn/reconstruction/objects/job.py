@@ -11,20 +11,21 @@ import traceback
 import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from splatlearn.core.disk.atomic import read_object
 from splatlearn.core.disk.outputs import outputs_in
-from splatlearn.core.errors import SplatlearnError, first_line
+from splatlearn.core.errors import InputError, SplatlearnError, first_line
 from splatlearn.files import write_splats
 from splatlearn.reconstruction.objects.fitting import ObjectError, fit_object
 from splatlearn.reconstruction.objects.recipe import SINGLE_FILES, ObjectsRecipe
 from splatlearn.reconstruction.objects.sources import Shape, list_shapes, read_shape
 from splatlearn.reconstruction.objects.summary import SUMMARY, Call, ObjectsResult, read_entries, write_summary
-from splatlearn.runs.data_identity import DataIdentity
+from splatlearn.runs.data_identity import DATA, DataIdentity
 from splatlearn.runs.folder import RunFolder, entered
 from splatlearn.runs.log import Logbook
 from splatlearn.runs.processes import Processes, bounded_map
@@ -67,7 +68,19 @@ class _Objects:
         names = [file_of(shape, recipe) for shape in self.todo]
         outputs_in(recipe.run.out, names, owned=lambda name: name in written)
         numbers = 17 * 4 * recipe.fit.splats * len(self.todo)
+        self._check_shapes()
         folder.make(recipe, {"shapes": identity(shapes)}, numbers)
+
+    def _check_shapes(self) -> None:
+        """Raise InputError for a list of shapes that is not the one that the run began with."""
+        here = identity(self.shapes)
+        there = read_object(self.folder.path / DATA).get("shapes") if self.entries else None
+        if there is not None and there != asdict(here) and not self.recipe.run.allow_other_data:
+            raise InputError(
+                f"paths: the run in {self.folder.path} began with {there.get('samples')} shapes (fingerprint "
+                f"{there.get('fingerprint')}), got {here.samples} shapes (fingerprint {here.fingerprint}); resume with "
+                "the shapes of before, or add --allow-other-data"
+            )
 
     def _is_done(self, shape: Shape) -> bool:
         """Whether the file of an object is there as the log has it."""

@@ -152,6 +152,9 @@ def _with_faces(mesh: Mesh) -> Mesh:
 
 def _opened(file: Path):
     """The arrays of a file. Raises Malformed for a damaged one and for pickled objects."""
+    # NumPy leaves a damaged archive open.
+    if file.suffix.lower() == ".npz" and not zipfile.is_zipfile(file):
+        raise Malformed("expected arrays of NumPy, got no archive")
     try:
         return np.load(file, allow_pickle=False)
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
