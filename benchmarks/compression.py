@@ -38,7 +38,8 @@ from splatlearn.core.disk.atomic import write_whole
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.files import read_splats, write_splats
 from splatlearn.files.formats import WRITERS, files_beside
-from splatlearn.files.sl3.container import read_sl3, sl3_bytes
+from splatlearn.files.sl3.reader import read_sl3
+from splatlearn.files.sl3.writer import sl3_bytes
 from splatlearn.fitting.losses.metrics import ssim
 from splatlearn.rendering import render
 from splatlearn.runs.folder import environment
@@ -181,6 +182,7 @@ def _described(scene: Scene) -> dict[str, Any]:
     source, gaussians = scene.source, scene.gaussians
     about = {"maker": source.maker, "licence": source.licence, "file": source.path, "grids": list(source.grids)}
     about |= {"count": gaussians.count, "degree": gaussians.degree, "is_fitted": source.is_capture}
+    about["processor"] = environment()["processor"]
     if scene.held_out is not None:
         about["photo_psnr"], about["photo_ssim"] = scene.held_out(gaussians)
     return about

@@ -18,9 +18,10 @@ from splatlearn.core.errors import Malformed
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.geometry.quaternions import quaternions_to_matrices
 from splatlearn.files import SplatFileError, read_splat_file, read_splats, write_splats
-from splatlearn.files.sl3 import coder, container, numbers, quantising, tokens
-from splatlearn.files.sl3.container import HEAD, sl3_bytes
+from splatlearn.files.sl3 import coder, encoder, numbers, quantising, reader, tokens, writer
+from splatlearn.files.sl3.header import HEAD
 from splatlearn.files.sl3.quantising import DEAD, Sensitivities, Table, quantised
+from splatlearn.files.sl3.writer import sl3_bytes
 from splatlearn.files.stored import Stored
 
 
@@ -40,8 +41,8 @@ def entropy_bytes(symbols: np.ndarray) -> float:
 )
 def test_any_table_comes_back(symbols: np.ndarray) -> None:
     columns = symbols.shape[1]
-    model = coder.fitted_model(symbols, tokens.SIZES, [1, columns - 1] if columns > 1 else [1])
-    data = coder.encode(symbols, model)
+    model = encoder.fitted_model(symbols, tokens.SIZES, [1, columns - 1] if columns > 1 else [1])
+    data = encoder.encode(symbols, model)
     np.testing.assert_array_equal(coder.decode(data, len(symbols), model), symbols)
 
 
@@ -50,8 +51,8 @@ def test_the_coder_is_within_2_percent_of_the_entropy() -> None:
     symbols = np.stack([rng.geometric(share, 60_000).clip(1, 40) for share in (0.9, 0.3, 0.08)], axis=1).astype(
         np.uint8
     )
-    model = coder.fitted_model(symbols, np.zeros(tokens.SYMBOLS, np.uint8), [3])
-    size = len(coder.encode(symbols, model))
+    model = encoder.fitted_model(symbols, np.zeros(tokens.SYMBOLS, np.uint8), [3])
+    size = len(encoder.encode(symbols, model))
     assert entropy_bytes(symbols) < size < 1.02 * entropy_bytes(symbols)
 
 
@@ -60,8 +61,8 @@ def test_what_comes_above_tells_what_comes_below() -> None:
     rng = np.random.default_rng(0)
     large = np.repeat(rng.integers(0, 2, 600), 100)[:, None]
     symbols = (large * rng.integers(20, 24, (60_000, 1))).astype(np.uint8)
-    size = len(coder.encode(symbols, coder.fitted_model(symbols, tokens.SIZES, [1])))
-    alone = len(coder.encode(symbols, coder.fitted_model(symbols, np.zeros(tokens.SYMBOLS, np.uint8), [1])))
+    size = len(encoder.encode(symbols, encoder.fitted_model(symbols, tokens.SIZES, [1])))
+    alone = len(encoder.encode(symbols, encoder.fitted_model(symbols, np.zeros(tokens.SYMBOLS, np.uint8), [1])))
     assert size < 0.75 * alone
 
 
@@ -69,7 +70,7 @@ def test_what_comes_to_the_left_tells_what_comes_to_the_right() -> None:
     rng = np.random.default_rng(0)
     symbols = (rng.integers(0, 2, (30_000, 1)) * rng.integers(20, 24, (30_000, 3))).astype(np.uint8)
     together, apart = (
-        len(coder.encode(symbols, coder.fitted_model(symbols, tokens.SIZES, groups))) for groups in ([3], [1, 1, 1])
+        len(encoder.encode(symbols, encoder.fitted_model(symbols, tokens.SIZES, groups))) for groups in ([3], [1, 1, 1])
     )
     assert together < 0.8 * apart
 
@@ -91,8 +92,8 @@ def test_frequencies_add_up() -> None:
 def test_streams_that_are_cut_or_changed() -> None:
     rng = np.random.default_rng(0)
     symbols = rng.geometric(0.3, (500, 4)).clip(1, 40).astype(np.uint8)
-    model = coder.fitted_model(symbols, tokens.SIZES, [4])
-    data = coder.encode(symbols, model)
+    model = encoder.fitted_model(symbols, tokens.SIZES, [4])
+    data = encoder.encode(symbols, model)
     for broken in (data[:-2], data + b"\0\0", data[:3], data[:-1], bytes(len(data))):
         with pytest.raises(Malformed, match="stream: "):
             coder.decode(broken, len(symbols), model)
@@ -100,9 +101,9 @@ def test_streams_that_are_cut_or_changed() -> None:
 
 @given(arrays(np.int64, st.integers(1, 60), elements=st.integers(-(tokens.LARGEST // 2), tokens.LARGEST // 2)))
 def test_numbers_of_any_size_are_tokens_and_bits(values: np.ndarray) -> None:
-    folded = tokens.folded(values)
+    folded = encoder.folded(values)
     np.testing.assert_array_equal(tokens.unfolded(folded), values)
-    found, bits = tokens.tokens_of(folded)
+    found, bits = encoder.tokens_of(folded)
     assert int(found.max()) < tokens.SYMBOLS
     np.testing.assert_array_equal(tokens.numbers_of(found, bits), folded)
     if bits:
@@ -194,8 +195,8 @@ def test_differences_in_steps_of_their_own_come_back() -> None:
     rng = np.random.default_rng(0)
     table, shifts = rng.integers(-300, 300, (101, 3)), rng.integers(0, numbers.MOST_SHIFT + 1, 101)
     for lanes in (1, 4, 101):
-        differences = table - container._predicted(table, shifts, lanes)
-        found = container._restored(differences, np.array([True, True, True]), shifts, lanes)
+        differences = table - writer.predicted(table, shifts, lanes)
+        found = reader.restored(differences, np.array([True, True, True]), shifts, lanes)
         np.testing.assert_array_equal(found, table)
 
 
@@ -244,6 +245,31 @@ def test_reading_gives_the_same_bits_everywhere(tmp_path: Path) -> None:
 def test_order_and_ties_do_not_depend_on_the_run(tmp_path: Path, generator: torch.Generator) -> None:
     cloud = random_cloud(generator, 700, 1)
     assert sl3_bytes(cloud) == sl3_bytes(cloud)
+
+
+def test_progress_is_told_to_the_end(tmp_path: Path, generator: torch.Generator) -> None:
+    cloud, told = random_cloud(generator, 3000, 0), []
+    write_splats(tmp_path / "scene.sl3", cloud, told=lambda *each: told.append(each))
+    shares = [done / total for done, total in told]
+    assert len(shares) > 4 and shares == sorted(shares) and shares[-1] == 1
+    write_splats(tmp_path / "scene.ply", cloud, told=lambda *each: told.append(each))
+    assert told[-1] == (1, 1)
+
+
+def test_many_rows_are_rounded_in_parts_as_in_one(generator: torch.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = stored_of(random_cloud(generator, 500, 2))
+    whole = quantised(stored, 1.0, None)
+    folded = encoder.folded(whole.all.astype(np.int64))
+    tokens_of_whole, bits_of_whole = encoder.tokens_of(folded)
+    monkeypatch.setattr(quantising, "ROWS_AT_ONCE", 64)
+    monkeypatch.setattr(encoder, "AT_ONCE", 1000)
+    parts = quantised(stored, 1.0, None)
+    np.testing.assert_array_equal(parts.all[:, :14], whole.all[:, :14])
+    # The map of harmonics is one of sums, which are rounded.
+    assert (parts.all != whole.all).mean() < 0.01
+    found, bits = encoder.tokens_of(folded)
+    np.testing.assert_array_equal(found, tokens_of_whole)
+    assert bits == bits_of_whole
 
 
 def changed(data: bytes, **changes: object) -> bytes:

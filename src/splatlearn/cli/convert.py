@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from splatlearn.cli.notes import note
+from splatlearn.cli.progress import progress_bar
 from splatlearn.cli.scene_input import SceneInput, note_offset, output_scene, read_scene
 from splatlearn.core.errors import InputError
 from splatlearn.files.offset import NO_OFFSET, Offset
@@ -95,10 +96,12 @@ def convert_command(
         gaussians = gaussians.transformed(scale=scale)
         offset = (scale * offset[0], scale * offset[1], scale * offset[2])
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_splats(
-        path, gaussians, stored_frame=frame, antialiased=antialiased == {True}, coarseness=coarseness,
-        offset=offset if holds_offset(path) else NO_OFFSET,
-    )  # fmt: skip
+    with progress_bar() as told:
+        write_splats(
+            path, gaussians, stored_frame=frame, antialiased=antialiased == {True}, coarseness=coarseness,
+            offset=offset if holds_offset(path) else NO_OFFSET,
+            told=lambda done, total: told(f"write {path.name}", done, total),
+        )  # fmt: skip
     size = sum(each.stat().st_size for each in [path, *beside] if each.is_file())
     each = size / gaussians.count
     print(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from splatlearn.core.errors import InputError
 from splatlearn.core.numbers import check_whole
-from splatlearn.files.sl3 import coder
+from splatlearn.files.sl3 import encoder
 
 MOST_CODES = 256
 """Codes of a stage fill a byte."""
@@ -45,8 +45,8 @@ class ResidualCodes:
         size = 2 * self.codebooks.numel()
         for stage in labels.T:
             counts = np.bincount(stage, minlength=self.codebooks.shape[1])
-            model = coder.fitted_model(stage[:, None], np.zeros(len(counts), np.uint8), [1])
-            size += len(coder.encode(stage[:, None], model)) + len(counts)
+            model = encoder.fitted_model(stage[:, None], np.zeros(len(counts), np.uint8), [1])
+            size += len(encoder.encode(stage[:, None], model)) + len(counts)
         return size
 
 

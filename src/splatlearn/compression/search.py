@@ -26,8 +26,9 @@ from splatlearn.core.geometry.harmonics import MAX_DEGREE
 from splatlearn.core.memory import bytes_in
 from splatlearn.core.numbers import check_number, check_whole
 from splatlearn.files.errors import MAX_GAUSSIANS
-from splatlearn.files.sl3.container import read_sl3, sl3_bytes
 from splatlearn.files.sl3.quantising import Sensitivities
+from splatlearn.files.sl3.reader import read_sl3
+from splatlearn.files.sl3.writer import sl3_bytes
 from splatlearn.rendering import render
 from splatlearn.rendering.compositing import Background
 

@@ -25,6 +25,12 @@ class SplatFileError(FormatError):
         return f"{self.name}: unreadable splat file: {self.reason}"
 
 
+def need(holds: bool, message: str) -> None:
+    """Raise Malformed with a message unless a condition of the content holds."""
+    if not holds:
+        raise Malformed(message)
+
+
 def check_count(count: int, limit: int) -> None:
     """Raise Malformed for a number of Gaussians that is not positive or above the limit."""
     if count < 1:

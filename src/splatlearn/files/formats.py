@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -110,6 +111,7 @@ def write_splats(
     spz_version: SpzVersion = 3,
     coarseness: float = 1.0,
     offset: Offset = NO_OFFSET,
+    told: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
     """Write Gaussians to a splat file; it appears whole or not at all, and replaces an earlier one.
 
@@ -123,6 +125,7 @@ def write_splats(
     - `offset`: the point of the world, in `frame`, that the positions are relative to. PLY and compressed PLY say it in
       a comment, `world offset X Y Z`; it is for scenes so far from the origin that float32 is too coarse there.
     - `spz_version`: 3 is what most viewers read; 4 is its successor, 2 has coarser rotations.
+    - `told` is called with how much is done and how much there is, at least when all is.
 
     What is lost: nothing beyond float32 in PLY and glTF. Compressed PLY rounds positions and logarithms of scales to
     10 or 11 bits of the range of 256 neighbours, rotations to 10 bits, colours and opacities to 8, and cuts harmonics
@@ -174,8 +177,9 @@ def write_splats(
     seen = gaussians.with_degree(gaussians.degree)
     stored_frame = stored_frame or writer.frame
     turned = _turned(offset, frame, stored_frame)
-    request = WriteRequest(path, antialiased, stored_frame, spz_version, coarseness, turned)
+    request = WriteRequest(path, antialiased, stored_frame, spz_version, coarseness, turned, told)
     writer.write(_moved(seen, frame, stored_frame), request)
+    told(1, 1)
 
 
 def files_beside(path: str | PathLike[str], format: SplatFormat | None = None) -> list[Path]:

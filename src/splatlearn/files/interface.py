@@ -41,6 +41,7 @@ class WriteRequest:
     - `frame`: the frame that the Gaussians are in.
     - `spz_version`: the version of SPZ; `coarseness`: of .sl3.
     - `offset`: what positions are relative to, in the frame of the file; zeros but for formats that hold it.
+    - `told`: called with how much is done and how much there is, by formats that take long.
     """
 
     path: Path
@@ -49,6 +50,7 @@ class WriteRequest:
     spz_version: int
     coarseness: float
     offset: Offset = NO_OFFSET
+    told: Callable[[int, int], None] = lambda done, total: None
 
 
 @dataclass(frozen=True)

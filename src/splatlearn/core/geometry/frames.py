@@ -16,10 +16,14 @@ LIBRARY_FRAME = "RDF"
 POINTS_TO = {"R": (0, 1), "L": (0, -1), "D": (1, 1), "U": (1, -1), "F": (2, 1), "B": (2, -1)}
 
 
+def is_frame(frame: str) -> bool:
+    """Whether letters name three perpendicular axes (right, left, up, down, front, back)."""
+    return len(frame) == 3 and len({POINTS_TO[letter][0] for letter in frame if letter in POINTS_TO}) == 3
+
+
 def check_frame(name: str, frame: str) -> None:
-    """Raise InputError unless `frame` names three perpendicular axes (right, left, up, down, front, back)."""
-    axes = {POINTS_TO[letter][0] for letter in frame if letter in POINTS_TO}
-    if len(frame) != 3 or len(axes) != 3:
+    """Raise InputError unless `frame` names three perpendicular axes."""
+    if not is_frame(frame):
         raise InputError(
             f"{name}: expected the directions of x, y and z, one each of R or L, U or D, F or B, such as 'RDF' (x "
             f"right, y down, z front) or 'RUB', got {frame!r}"

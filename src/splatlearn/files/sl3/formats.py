@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from splatlearn.files.interface import Container, Writer
-from splatlearn.files.sl3.container import FRAME, is_sl3, read_sl3, sl3_bytes
+from splatlearn.files.sl3.reader import is_sl3, read_sl3
+from splatlearn.files.sl3.writer import FRAME, sl3_bytes
 
 SL3 = Container(
     lambda data, name: is_sl3(data),
@@ -13,7 +14,9 @@ SL3 = Container(
             "sl3",
             (".sl3",),
             FRAME,
-            lambda gaussians, request: sl3_bytes(gaussians, request.antialiased, request.coarseness, request.frame),
+            lambda gaussians, request: sl3_bytes(
+                gaussians, request.antialiased, request.coarseness, request.frame, told=request.told
+            ),
         ),
     ),
 )

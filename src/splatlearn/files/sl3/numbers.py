@@ -34,8 +34,6 @@ LARGEST = (1 << 22) - 1
 """No number of the table is larger than this, of either sign."""
 MOST_SEGMENTS = 40
 MOST_SHIFT = 11
-CLASSES = 12
-"""Classes of worth, from 0 for what needs the finest steps."""
 FEATURES = 6
 SHIFT_BITS = 8
 """Factors of features are whole numbers of 1/256."""
@@ -72,30 +70,39 @@ class Steps:
 
 def parts_of(degree: int) -> dict[str, int]:
     """Numbers of columns of the parts of a table with harmonics of a degree."""
-    rest = 3 * (coefficient_count(degree) - 1)
-    return PARTS | ({"harmonics": rest} if rest else {})
+    return PARTS | {"harmonics": 3 * (coefficient_count(degree) - 1)}
 
 
 class Features:
-    """What is known of K Gaussians while their table is read or written, part by part."""
+    """What is known of K Gaussians while their table is read or written, part by part.
 
-    def __init__(self, worth: Int64[np.ndarray, " K"], opacities: Int64[np.ndarray, " K"], steps: Steps) -> None:
-        bits = np.frexp(np.clip(opacities, 0, LARGEST).astype(np.float64))[1].astype(np.int64)
-        zeros = np.zeros_like(worth)
+    `rows` [F, K]: the features, of which the first is 1; others are 0 before they are known.
+    """
+
+    def __init__(self, count: int, steps: Steps) -> None:
         self.steps = steps
-        self.rows = np.stack([zeros + 1, worth, bits, zeros, zeros, zeros])
+        self.rows = np.zeros((FEATURES, count), np.int64)
+        self.rows[0] = 1
 
-    def add_scales(self, units: Int64[np.ndarray, "K 3"]) -> None:
-        """Take in the scales of all Gaussians, in units of the file."""
-        self.rows[3:] = np.sort(units, axis=1).T * QUARTERS // self.steps.scales
+    def add(self, part: str, units: Int64[np.ndarray, "K C"]) -> None:
+        """Take in the numbers of a part, in units of the file."""
+        if part == "worth":
+            self.rows[1] = units[:, 0]
+        elif part == "opacities":
+            self.rows[2] = np.frexp(np.clip(units[:, 0], 0, LARGEST).astype(np.float64))[1]
+        elif part == "scales":
+            self.rows[3:] = np.sort(units, axis=1).T * QUARTERS // self.steps.scales
 
     def shifts(self, part: str) -> Int64[np.ndarray, " K"]:
         """The exponents s of a part's steps."""
-        if part not in SHIFTED:
-            return np.zeros_like(self.rows[0])
-        factors = np.array(self.steps.shifts[part], np.int64)
-        total = (factors[:, None] * self.rows).sum(axis=0)
-        return ((total + (1 << SHIFT_BITS >> 1)) >> SHIFT_BITS).clip(0, MOST_SHIFT)
+        factors = np.array(self.steps.shifts.get(part, [0] * FEATURES), np.int64)
+        return ((factors @ self.rows + (1 << SHIFT_BITS >> 1)) >> SHIFT_BITS).clip(0, MOST_SHIFT)
+
+
+def in_steps(units: Int64[np.ndarray, "K P"], shifts: Int64[np.ndarray, " K"]) -> Int64[np.ndarray, "K P"]:
+    """The nearest numbers of steps of 2 to the power of the shifts."""
+    halves = (1 << shifts) >> 1
+    return ((units + halves[:, None]) >> shifts[:, None]).clip(-LARGEST, LARGEST)
 
 
 def from_units(units: dict[str, Int64[np.ndarray, "K C"]], steps: Steps, basis: Int64[np.ndarray, "N N"]) -> Gaussians:
@@ -104,11 +111,10 @@ def from_units(units: dict[str, Int64[np.ndarray, "K C"]], steps: Steps, basis: 
     `basis`: the map of harmonics above degree 0, from the N numbers that are stored to the N coefficients of a channel.
     """
     colors = _without_luma(units["colors"][:, None]).astype(np.float64) * steps.color
-    if len(basis):
-        stored = _without_luma(units["harmonics"].reshape(len(colors), -1, 3))
-        # Of whole numbers, so that no order of the sum changes it.
-        mapped = np.einsum("nm,kmc->knc", basis, stored)
-        colors = np.concatenate([colors, mapped / (1 << BASIS_BITS) * steps.harmonics], axis=1)
+    stored = _without_luma(units["harmonics"].reshape(len(colors), len(basis), 3))
+    # Of whole numbers, so that no order of the sum changes it.
+    mapped = np.einsum("nm,kmc->knc", basis, stored)
+    colors = np.concatenate([colors, mapped / (1 << BASIS_BITS) * steps.harmonics], axis=1)
     return Gaussians(
         means=_tensor(_positions(units["positions"], steps)),
         scales=_tensor(_scales(units["scales"], steps.scales)),
@@ -133,8 +139,8 @@ def _scales(places: Int64[np.ndarray, "K 3"], count: int) -> Float[np.ndarray, "
 def _quaternions(places: Int64[np.ndarray, "K 3"], count: int) -> Float[np.ndarray, "K 4"]:
     x, y, z = (places / count).clip(-1, 1).T
     w = np.sqrt(np.maximum(0.0, 1 - (x * x + y * y + z * z)))
+    # Never 0: w makes up for what is missing to 1.
     length = np.sqrt(w * w + (x * x + y * y + z * z))
-    length = np.where(length > 0, length, 1.0)
     return np.stack([w, x, y, z], axis=1) / length[:, None]
 
 

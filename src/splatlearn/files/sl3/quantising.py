@@ -7,15 +7,17 @@ sensitivities of one Gaussian differ from those of another by orders of magnitud
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from itertools import permutations, product
 
 import numpy as np
-from jaxtyping import Float, Int64
+import torch
+from jaxtyping import Float, Int32, Int64
 
 from splatlearn.files.sl3.numbers import (
     BASIS_BITS,
-    CLASSES,
     FEATURES,
     LARGEST,
     LARGEST_FACTOR,
@@ -25,9 +27,14 @@ from splatlearn.files.sl3.numbers import (
     SHIFTED,
     Features,
     Steps,
+    parts_of,
 )
 from splatlearn.files.stored import Stored
 
+CLASSES = 12
+"""Classes of worth, from 0 for what needs the finest steps."""
+ROWS_AT_ONCE = 1 << 17
+"""Gaussians that a thread rounds together; there may be many times as many."""
 DEAD = 0.6
 """Harmonics above degree 0 that are smaller than this, in steps, are stored as zero: they are not worth a token."""
 TARGET = 10**-4.2
@@ -69,48 +76,85 @@ class Sensitivities:
 class Table:
     """Gaussians as whole numbers.
 
-    - `numbers`: of each part [K, C], times 2 to the power of its shift in units of the file; `features`: which have
-      the shifts.
+    - `all`: the table, in the order of `parts_of`; `numbers`: of each part [K, C], views of it. They are times 2 to the
+      power of their shift in units of the file; `features`: which have the shifts.
     - `basis`: the map of harmonics.
     """
 
-    numbers: dict[str, Int64[np.ndarray, "K C"]]
+    all: Int32[np.ndarray, "K A"]
+    numbers: dict[str, Int32[np.ndarray, "K C"]]
     features: Features
     basis: Int64[np.ndarray, "N N"]
 
 
-def quantised(stored: Stored, coarseness: float, known: Sensitivities | None) -> Table:
-    """The table of Gaussians; `coarseness` multiplies all steps, 1 being hardly visible."""
-    quaternions, log_scales = _least_turned(stored.quaternions, stored.log_scales)
-    octaves = log_scales.astype(np.float64) / np.log(2)
-    center = np.median(stored.means.astype(np.float64), axis=0).astype(np.float32)
-    radius = float(np.float32(np.quantile(np.abs(stored.means - center).max(axis=1), 0.9)))
-    usual = float(np.exp(np.median(stored.log_scales.astype(np.float64))))
+def quantised(
+    stored: Stored, coarseness: float, known: Sensitivities | None, order: Int64[np.ndarray, " K"] | None = None
+) -> Table:
+    """The table of Gaussians; `coarseness` multiplies all steps, 1 being hardly visible.
+
+    - `known`: of the Gaussians in the order of the table, which `order` gives by their places; by default their own.
+    """
+    order = np.arange(len(stored.means)) if order is None else order
+    sh, small = stored.sh, replace(stored, sh=stored.sh[:, :1]).reordered(order)
+    octaves = small.log_scales.astype(np.float64) / np.log(2)
+    center = np.median(small.means.astype(np.float64), axis=0).astype(np.float32)
+    radius = float(np.float32(np.quantile(np.abs(small.means - center).max(axis=1), 0.9)))
+    usual = float(np.exp(np.median(small.log_scales.astype(np.float64))))
     radius = max(radius, 4 * usual, float(np.finfo(np.float32).tiny))
     middle = (float(center[0]), float(center[1]), float(center[2]))
     if known is None:
         worth, steps = np.zeros(len(octaves), np.int64), _usual_steps(middle, radius, usual, coarseness)
     else:
-        worth, steps = _planned(stored, octaves, known, middle, radius, coarseness)
-    opacities = np.rint(stored.opacities.astype(np.float64) * steps.opacities).astype(np.int64)
-    features = Features(worth, opacities, steps)
-    numbers = {"worth": worth[:, None], "opacities": opacities[:, None]}
+        columns = 11 + 1.5 * sh.shape[1]
+        worth, steps = _planned(small, columns, octaves, known, middle, radius, coarseness)
+    del octaves
+    parts = parts_of(math.isqrt(sh.shape[1]) - 1)
+    # Columns one after the other: they are looked at one by one.
+    whole = np.zeros((len(order), sum(parts.values())), np.int32, order="F")
+    ends = np.cumsum([*parts.values()])
+    numbers = {name: whole[:, end - width : end] for (name, width), end in zip(parts.items(), ends, strict=True)}
+    features = Features(len(order), steps)
+    basis = _basis(sh, order, 4.0**-worth)
+    chunks = [slice(first, first + ROWS_AT_ONCE) for first in range(0, len(order), ROWS_AT_ONCE)]
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        for _ in pool.map(lambda rows: _round(small, worth, sh, order, basis, features, numbers, rows), chunks):
+            pass
+    return Table(whole, numbers, features, basis)
+
+
+def _round(
+    small: Stored,
+    worth: Int64[np.ndarray, " K"],
+    sh: Float[np.ndarray, "K M 3"],
+    order: Int64[np.ndarray, " K"],
+    basis: Int64[np.ndarray, "N N"],
+    features: Features,
+    numbers: dict[str, Int32[np.ndarray, "K C"]],
+    rows: slice,
+) -> None:
+    """Fill some rows of a table."""
+    steps = features.steps
+    seen = Features(0, steps)
+    seen.rows = features.rows[:, rows]
 
     def rounded(part: str, values: Float[np.ndarray, "K C"], dead: float = 0.0) -> None:
-        shares = values / (1 << features.shifts(part))[:, None]
-        numbers[part] = np.where(np.abs(shares) < dead, 0, np.rint(shares)).astype(np.int64).clip(-LARGEST, LARGEST)
+        shares = values / (1 << seen.shifts(part))[:, None]
+        found = np.where(np.abs(shares) < dead, 0, np.rint(shares)).clip(-LARGEST, LARGEST).astype(np.int64)
+        numbers[part][rows] = found
+        seen.add(part, found << seen.shifts(part)[:, None])
 
+    quaternions, log_scales = _least_turned(small.quaternions[rows], small.log_scales[rows])
+    octaves = log_scales.astype(np.float64) / np.log(2)
+    rounded("worth", worth[rows, None].astype(np.float64))
+    rounded("opacities", small.opacities[rows, None].astype(np.float64) * steps.opacities)
     rounded("scales", _octaves_in(octaves, steps.scales))
-    features.add_scales(numbers["scales"] << features.shifts("scales")[:, None])
     rounded("rotations", quaternions[:, 1:] * steps.rotations)
-    rounded("positions", _positions_in(stored.means, steps))
-    rounded("colors", _with_luma(stored.sh[:, :1].astype(np.float64))[:, 0] / steps.color)
-    rest = stored.sh[:, 1:].astype(np.float64)
-    basis = _basis(rest, 4.0**-worth)
-    if rest.shape[1]:
+    rounded("positions", _positions_in(small.means[rows], steps))
+    rounded("colors", _with_luma(small.sh[rows].astype(np.float64))[:, 0] / steps.color)
+    if len(basis):
+        rest = sh[order[rows], 1:].astype(np.float64)
         mapped = _with_luma(np.einsum("nm,knc->kmc", basis / (1 << BASIS_BITS), rest)) / steps.harmonics
         rounded("harmonics", mapped.reshape(len(rest), -1), DEAD)
-    return Table(numbers, features, basis)
 
 
 def _usual_steps(center: tuple[float, float, float], radius: float, usual: float, coarseness: float) -> Steps:
@@ -132,14 +176,17 @@ def _usual_steps(center: tuple[float, float, float], radius: float, usual: float
 
 def _planned(
     stored: Stored,
+    columns: float,
     octaves: Float[np.ndarray, "K 3"],
     known: Sensitivities,
     center: tuple[float, float, float],
     radius: float,
     coarseness: float,
 ) -> tuple[Int64[np.ndarray, " K"], Steps]:
-    """Classes of worth [K], and steps at which a bit is worth the same everywhere."""
-    columns = 11 + 1.5 * stored.sh.shape[1]
+    """Classes of worth [K], and steps at which a bit is worth the same everywhere.
+
+    `columns`: of the table, those of harmonics as half ones.
+    """
     scale = coarseness * (12 * TARGET / (columns * len(octaves))) ** 0.5
     segments = np.log2(1 + np.abs(stored.means.astype(np.float64) - np.array(center)) / radius).mean(axis=1)
     wanted = {
@@ -215,13 +262,21 @@ def _factors(rows: Float[np.ndarray, "F K"], wanted: Float[np.ndarray, " K"]) ->
     return factors
 
 
-def _basis(rest: Float[np.ndarray, "K N 3"], weights: Float[np.ndarray, " K"]) -> Int64[np.ndarray, "N N"]:
-    """Directions in which the coefficients of a channel vary, the widest last, as whole numbers."""
-    count = rest.shape[1]
-    if not count:
-        return np.zeros((0, 0), np.int64)
-    weighted = (rest * np.sqrt(weights)[:, None, None]).transpose(0, 2, 1).reshape(-1, count)
-    _, directions = np.linalg.eigh(weighted.T @ weighted)
+def _basis(
+    sh: Float[np.ndarray, "K M 3"], order: Int64[np.ndarray, " K"], weights: Float[np.ndarray, " K"]
+) -> Int64[np.ndarray, "N N"]:
+    """Directions in which the coefficients of a channel vary, the widest last, as whole numbers.
+
+    - `order`: of the Gaussians that the weights are of.
+    """
+    count = sh.shape[1] - 1
+    spread = np.zeros((count, count))
+    for first in range(0, len(order) if count else 0, ROWS_AT_ONCE):
+        rows = slice(first, first + ROWS_AT_ONCE)
+        weighted = sh[order[rows], 1:].astype(np.float64) * np.sqrt(weights[rows])[:, None, None]
+        flat = weighted.transpose(0, 2, 1).reshape(-1, count)
+        spread += flat.T @ flat
+    _, directions = np.linalg.eigh(spread)
     return np.rint(directions * (1 << BASIS_BITS)).astype(np.int64)
 
 

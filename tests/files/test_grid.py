@@ -1,0 +1,77 @@
+"""Sorting onto a picture: a permutation whose cost falls to what no other order undercuts."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from splatlearn.files.grid import grid_order, neighbour_cost
+from splatlearn.files.stored import morton_order
+
+
+def points(count: int, size: int, seed: int = 0) -> torch.Tensor:
+    return torch.rand(count, size, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize(("count", "columns"), [(1, 1), (2, 5), (5, 2), (9, 3), (50, 7), (144, 12), (300, 20)])
+def test_each_row_comes_once(count: int, columns: int) -> None:
+    order = grid_order(points(count, 3), columns)
+    assert sorted(order.tolist()) == list(range(count))
+
+
+def test_the_cost_never_rises() -> None:
+    values, costs = points(400, 5), []
+    order = grid_order(values, 20, told=costs.append)
+    assert len(costs) > 20 and all(after <= before * (1 + 1e-6) for before, after in itertools.pairwise(costs))
+    assert neighbour_cost(values[order], 20) == pytest.approx(costs[-1], rel=1e-6)
+    # Far below chance, and below a curve that fills space, which leaves seams.
+    assert costs[-1] < 0.25 * neighbour_cost(values, 20)
+
+
+def test_rows_on_a_plane_are_laid_out_better_than_along_a_curve() -> None:
+    values = points(900, 2)
+    along = torch.from_numpy(morton_order(np.pad(values.numpy(), ((0, 0), (0, 1)))))
+    assert neighbour_cost(values[grid_order(values, 30)], 30) < 0.25 * neighbour_cost(values[along], 30)
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_nine_rows_are_as_brute_force_lays_them(size: int) -> None:
+    values = points(9, size, seed=size)
+    orders = torch.tensor([*itertools.permutations(range(9))])
+    squares = torch.cdist(values, values).square()
+    edges = [(at, at + 1) for at in range(9) if at % 3 < 2] + [(at, at + 3) for at in range(6)]
+    best = min(
+        float(each) for each in sum(squares[orders[:, a], orders[:, b]] for a, b in edges).topk(1, largest=False)[0]
+    )
+    assert neighbour_cost(values[grid_order(values, 3)], 3) == pytest.approx(best, rel=1e-4)
+
+
+def test_the_cost_is_that_of_all_pairs_of_neighbours() -> None:
+    values = points(11, 2).double()
+    wanted = sum(
+        float((values[one] - values[two]).square().sum())
+        for one, two in itertools.combinations(range(11), 2)
+        if (two == one + 1 and two % 4) or two == one + 4
+    )
+    assert neighbour_cost(values, 4) == pytest.approx(wanted)
+
+
+def test_the_order_does_not_depend_on_threads(threads) -> None:
+    values = points(500, 6)
+    threads(1)
+    one = grid_order(values, 23, seed=3)
+    threads(2)
+    assert torch.equal(grid_order(values, 23, seed=3), one)
+    assert not torch.equal(grid_order(values, 23, seed=4), one)
+
+
+def test_equal_rows_cost_nothing() -> None:
+    assert neighbour_cost(torch.ones(30, 3)[grid_order(torch.ones(30, 3), 6)], 6) == 0
+
+
+def test_arguments_that_cannot_be() -> None:
+    with pytest.raises(ValueError, match="columns: expected"):
+        grid_order(points(4, 2), 0)
+    with pytest.raises(ValueError, match="features: expected finite numbers"):
+        grid_order(torch.tensor([[0.0], [float("nan")]]), 1)
