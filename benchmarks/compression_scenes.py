@@ -42,21 +42,26 @@ class Source:
     is_capture: bool = False
 
 
+SPLAT = ("splat",)
 SOURCES = (
     Source("plush", "scenes3d/plush_multiview", "noname0310, photographs", "MIT", is_capture=True),
+    Source("chair", "nerf_chair200", "1DInc, NeRF synthetic, pictures", "CC-0 (model)", is_capture=True),
     Source("lego", "scenes3d/nerf_lego200", "NeRF synthetic, pictures", "CC-BY-NC (model)", is_capture=True),
+    Source("fox", "fox", "NVIDIA, photographs", "NVIDIA (research)", is_capture=True),
     Source("bonsai", "bonsai360", "Mip-NeRF 360, photographs", "none stated (research)", is_capture=True),
     Source("inria", "splat_files/inria_7000_sh3.ply", "INRIA's trainer, kacytran1122", "INRIA/MPII (research)"),
     Source("figure", "splat_files/misnamed_scene.compressed.ply", "pavel-around", "MIT"),
+    Source("guitar", "scenes3d/gaussians/guitar.ply", "PlayCanvas", "MIT", ("compressed-ply",)),
     Source("playbot", "scenes3d/gaussians/playbot/sog_31k", "Stephane Agullo", "CC-BY-4.0", ("sog",)),
     Source("babylon", "splat_files/spz_v2_sh3.spz", "amaebi-dm, Babylon.js", "MIT", ("spz2", "spz3", "spz4")),
-    Source("rope", "splat_files/gs_dynamics_rope.splat", "gs-dynamics, robo-alex", "MIT", ("splat",)),
-    Source("airplane", "splat_files/radegs_airplane.splat", "RaDe-GS, haakongarfjell", "none stated", ("splat",)),
-    Source("lucy", "splat_files/mesh2splat_lucy_10k.splat", "mesh2splat, Stanford", "Stanford (source)", ("splat",)),
-    Source("koala", "splat_objects/koala_10k.splat", "YahooJAPAN, odedstein-meshes", "CC-BY-3.0", ("splat",)),
-    Source("boat", "splat_objects/boat_10k.splat", "Stein, odedstein-meshes", "CC-BY-4.0", ("splat",)),
-    Source("spot", "splat_objects/spot_10k.splat", "Keenan Crane", "CC0-1.0", ("splat",)),
-    Source("guitar", "scenes3d/gaussians/guitar.ply", "PlayCanvas", "MIT", ("compressed-ply",)),
+    Source("rope", "splat_files/gs_dynamics_rope.splat", "gs-dynamics, robo-alex", "MIT", SPLAT),
+    Source("lucy", "splat_files/mesh2splat_lucy_10k.splat", "mesh2splat, Stanford", "Stanford (source)", SPLAT),
+    Source("spot", "splat_objects/spot_10k.splat", "Keenan Crane", "CC0-1.0", SPLAT),
+    Source("koala", "splat_objects/koala_10k.splat", "YahooJAPAN, odedstein-meshes", "CC-BY-3.0", SPLAT),
+    Source("boat", "splat_objects/boat_10k.splat", "Stein, odedstein-meshes", "CC-BY-4.0", SPLAT),
+    Source("boot", "splat_objects/boot_10k.splat", "inciprocal, odedstein-meshes", "CC-BY-4.0", SPLAT),
+    Source("bust", "splat_objects/demosthenes_10k.splat", "ryanfb, odedstein-meshes", "CC-BY-4.0", SPLAT),
+    Source("sword", "splat_objects/sword_10k.splat", "The Oakeshott Institute", "CC-BY-4.0", SPLAT),
 )
 
 

@@ -1,5 +1,7 @@
 from .codebooks import ResidualCodes as ResidualCodes
 from .codebooks import residual_codes as residual_codes
+from .feature_codes import pack_features as pack_features
+from .feature_codes import unpack_features as unpack_features
 from .recovery import recover as recover
 from .scores import kept_share as kept_share
 from .scores import significance as significance

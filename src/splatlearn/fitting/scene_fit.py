@@ -14,6 +14,7 @@ from splatlearn.core.errors import FormatError, InputError
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.geometry.harmonics import coefficient_count
 from splatlearn.core.numbers import check_number
+from splatlearn.fitting.compaction.shaping import Shaping
 from splatlearn.fitting.draws import Draws
 from splatlearn.fitting.losses.photometric import photometric_loss
 from splatlearn.fitting.losses.residuals import residuals
@@ -50,6 +51,7 @@ class SceneFit:
     - `sky`: the background by direction, learned with the Gaussians; it belongs to this fit. The backgrounds of batches
       are then ignored.
     - `smoothing`: the least widths of Gaussians, with the filter "mip"; it belongs to this fit. None: "point".
+    - `shapings`: what changes Gaussians before they are drawn, one after the other, and before `smoothing`.
 
     A step is a function of the state, the pictures and the seed: a fit that goes on from `state_dict` makes the same
     steps, bit for bit on a CPU, for any number of threads. Before the first step `gaussians` returns the start up to
@@ -68,6 +70,7 @@ class SceneFit:
         robust: RobustWeights | None = None,
         sky: Sky | None = None,
         smoothing: Smoothing | None = None,
+        shapings: Sequence[Shaping] = (),
     ) -> None:
         check_number("extent", extent, above=0)
         check_terms(terms)
@@ -79,12 +82,15 @@ class SceneFit:
         self.extent, self.strategy, self.schedule = float(extent), strategy, schedule or SceneSchedule()
         self.terms, self.robust, self.smoothing = {term.name: term for term in terms}, robust, smoothing
         self.sky = None if sky is None else sky.to(start.means.device)
-        self.view_models = ViewModels(view_models)
+        self.view_models, self.shapings = ViewModels(view_models), tuple(shapings)
+        self._own = {name: each for shaping in self.shapings for name, each in shaping.own.items()}
         self.done = 0
         """Steps that were made."""
         self.primitive = start.primitive
         parameters = scene_parameters(start)
-        self.optimizer = self._adam(parameters | self.view_models.first_numbers(parameters["logits"]))
+        logits = parameters["logits"]
+        first = {name: torch.full_like(logits, each.first) for name, each in self._own.items()}
+        self.optimizer = self._adam(parameters | self.view_models.first_numbers(logits) | first)
 
     @property
     def filter(self) -> str:
@@ -94,6 +100,8 @@ class SceneFit:
     def gaussians(self) -> Gaussians:
         """The Gaussians as they are, with gradients to the parameters."""
         made = scene_gaussians(self.optimizer.parameters, self.primitive)
+        for shaping in self.shapings:
+            made = shaping.of(made, self.optimizer.parameters, self.done + 1)
         return made if self.smoothing is None else self.smoothing.of(made)
 
     def step(
@@ -153,11 +161,19 @@ class SceneFit:
         position_rate = schedule.rates.position_at(number, schedule.steps, self.extent)
         draws = Draws(schedule.seed, number)
         done = Step(number, self.extent, position_rate, draws, tuple(found.seen), found.loss)
-        edits = self.strategy.after_step(self.optimizer, done)
+        edits = self._edit(done)
         if self.smoothing is not None:
             self.smoothing.after_step(number, edits != Edits())
         self.optimizer.zero_grad()
         return StepResult(found.loss, edits, removed, terms=found.terms)
+
+    def _edit(self, done: Step) -> Edits:
+        """Let the strategy edit the Gaussians, and remove those that shapings do not keep."""
+        edits = self.strategy.after_step(self.optimizer, done)
+        for shaping in self.shapings:
+            if (kept := shaping.kept(self.optimizer.parameters, done.number)) is not None:
+                edits = replace(edits, pruned=edits.pruned + self.keep(kept))
+        return edits
 
     def _check(self, batches: Sequence[ViewBatch]) -> None:
         if not batches:
@@ -185,8 +201,10 @@ class SceneFit:
                 if self.sky is not None:
                     self.sky.optimizer.zero_grad()
                 break
-            if is_first and (added := self.strategy.before_backward(gaussians, self.extent)) is not None:
-                loss = loss + added
+            if is_first:
+                added = [self.strategy.before_backward(gaussians, self.extent)]
+                for each in (*added, *(shaping.penalty(own) for shaping in self.shapings)):
+                    loss = loss if each is None else loss + each
             if (penalty := self.view_models.penalty(seen)) is not None:
                 loss = loss + share * penalty
             for each in terms.values():
@@ -270,7 +288,8 @@ class SceneFit:
         """Adam's rates in step `number`, by the names of parameters."""
         schedule = self.schedule
         usual = schedule.rates_at(number, self.extent, parameters)
-        return {**usual, **self.view_models.own_rates(number, schedule.steps)}
+        own = {name: each.rate.at(number, schedule.steps) for name, each in self._own.items()}
+        return {**usual, **self.view_models.own_rates(number, schedule.steps), **own}
 
     def _raise_degree(self, number: int) -> None:
         """Give harmonics the degree of this step: coefficients of higher degrees do not exist before."""

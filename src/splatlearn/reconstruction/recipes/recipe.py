@@ -18,6 +18,7 @@ from splatlearn.reconstruction.recipes.pace_options import PaceOptions
 from splatlearn.reconstruction.recipes.presets import Preset, preset_values
 from splatlearn.reconstruction.recipes.run_options import SceneRunOptions
 from splatlearn.reconstruction.recipes.scene_options import SceneOptions
+from splatlearn.reconstruction.recipes.small_options import SmallOptions
 from splatlearn.reconstruction.recipes.term_options import TermOptions
 from splatlearn.reconstruction.recipes.view_options import ViewOptions
 from splatlearn.runs.recipe import StoredRecipe, check_choices, check_range, filled
@@ -51,6 +52,7 @@ class SceneRecipe(StoredRecipe):
     terms: TermOptions = field(default_factory=TermOptions)
     pace: PaceOptions = field(default_factory=PaceOptions)
     views: ViewOptions = field(default_factory=ViewOptions)
+    small: SmallOptions = field(default_factory=SmallOptions)
 
     def __post_init__(self) -> None:
         check_recipe(self)
@@ -96,7 +98,7 @@ class SceneRecipe(StoredRecipe):
 
 GROUPS = {
     "capture": CaptureOptions, "run": SceneRunOptions, "scene": SceneOptions, "terms": TermOptions, "pace": PaceOptions,
-    "views": ViewOptions,
+    "views": ViewOptions, "small": SmallOptions,
 }  # fmt: skip
 """The groups of options by the names of their fields."""
 

@@ -6,6 +6,9 @@ from dataclasses import replace
 
 from splatlearn.captures import Capture
 from splatlearn.core.errors import InputError
+from splatlearn.fitting.compaction.mask import Mask
+from splatlearn.fitting.compaction.rounding import Rounding
+from splatlearn.fitting.compaction.shaping import Shaping
 from splatlearn.fitting.losses.robust import RobustWeights
 from splatlearn.fitting.scene_schedule import SceneRates, SceneSchedule
 from splatlearn.fitting.skies.sky import Sky
@@ -14,6 +17,7 @@ from splatlearn.fitting.strategies.default import DefaultOptions, DefaultStrateg
 from splatlearn.fitting.strategies.mcmc import MCMCOptions, MCMCStrategy
 from splatlearn.fitting.strategies.strategy import Strategy
 from splatlearn.fitting.terms.depth import DepthTerm
+from splatlearn.fitting.terms.grid import GridSmoothness
 from splatlearn.fitting.terms.normals import NormalConsistency
 from splatlearn.fitting.terms.regularisers import Distortion, OpacityEntropy, SmoothDepth
 from splatlearn.fitting.terms.term import Term
@@ -26,6 +30,10 @@ DEPTH_FALL = 10
 """Divisor of the weight of known depths in the last step."""
 NORMALS_FROM = 0.25
 """Fraction of the steps from which on normals are compared."""
+ROUNDED_FROM = 0.5
+"""Fraction of the steps from which on numbers are rounded."""
+SORTS = 30
+"""Number of times that Gaussians are sorted onto a grid: every 1,000 of the published steps."""
 DEGREES = 0.15
 """Fraction of the steps after which the degree of harmonics rises by one, at most the published 1,000 steps."""
 
@@ -95,6 +103,20 @@ def terms_of(recipe: SceneRecipe) -> tuple[Term, ...]:
         # Discs lie anyhow at first: their normals mean something once the pictures have placed them.
         found.append(NormalConsistency(Weight(terms.normals, begin=max(1, round(NORMALS_FROM * steps)))))
     found += [kind(Weight(getattr(terms, name))) for name, kind in kinds.items() if getattr(terms, name) > 0]
+    if recipe.small.grid > 0:
+        found.append(GridSmoothness(Weight(recipe.small.grid), max(1, steps // SORTS)))
+    return tuple(found)
+
+
+def shapings_of(recipe: SceneRecipe) -> tuple[Shaping, ...]:
+    """What changes the Gaussians of a resolved recipe before they are drawn."""
+    small, steps = recipe.small, recipe.schedule_steps
+    assert steps is not None
+    found: list[Shaping] = []
+    if small.rounding > 0:
+        found.append(Rounding(small.rounding, max(1, round(ROUNDED_FROM * steps))))
+    if small.mask > 0:
+        found.append(Mask(small.mask, steps))
     return tuple(found)
 
 

@@ -16,7 +16,7 @@ def check_combinations(recipe: SceneRecipe, photographs: Photographs, device: to
     """
     terms, stride = recipe.terms, recipe.pace.stride
     whole = ["panoramas"] if any(view.lens.is_panorama for view in photographs.views) else []
-    whole += [*terms.of_whole_pictures(), *recipe.views.in_use()]
+    whole += [*terms.of_whole_pictures(), *recipe.views.in_use(), *(["grid"] if recipe.small.grid > 0 else [])]
     if stride > 1 and whole:
         raise InputError(
             f"stride: expected 1 with {', '.join(whole)}, for which whole pictures are needed, got {stride}; leave out "

@@ -21,8 +21,8 @@ from splatlearn.files.offset import NO_OFFSET
 from splatlearn.fitting.draws import Draws
 from splatlearn.fitting.scene_fit import SceneFit
 from splatlearn.images.errors import UnreadableImage
+from splatlearn.reconstruction.recipes import schedules
 from splatlearn.reconstruction.recipes.recipe import SceneRecipe
-from splatlearn.reconstruction.recipes.schedules import robust_of, schedule_of, sky_of, strategy_of, terms_of
 from splatlearn.reconstruction.results.evaluator import Evaluator
 from splatlearn.reconstruction.results.known_depths import KnownDepths
 from splatlearn.reconstruction.results.scene_run import (
@@ -110,12 +110,13 @@ class _Reconstruction:
             scene = replace(recipe.scene, steps=steps)
             resolved = replace(recipe, scene=scene, schedule_steps=steps).resolved()
         folder.check_recipe(resolved)
-        strategy = strategy_of(resolved, progress.start, progress.cap)
+        strategy = schedules.strategy_of(resolved, progress.start, progress.cap)
         self.corrections = ViewCorrections(resolved, self.training, start.to(self.device))
-        parts = strategy, schedule_of(resolved), terms_of(resolved), self.corrections.models
+        parts = strategy, schedules.schedule_of(resolved), schedules.terms_of(resolved), self.corrections.models
         self.fit = SceneFit(
-            start.to(self.device), EXTENT, *parts, robust=robust_of(resolved), sky=sky_of(resolved, capture),
-            smoothing=smoothing_of(resolved, self.training),
+            start.to(self.device), EXTENT, *parts,
+            robust=schedules.robust_of(resolved), sky=schedules.sky_of(resolved, capture),
+            smoothing=smoothing_of(resolved, self.training), shapings=schedules.shapings_of(resolved),
         )  # fmt: skip
         if checkpoint is not None:
             self.fit.load_state_dict(tensors)

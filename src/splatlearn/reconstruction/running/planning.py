@@ -16,7 +16,15 @@ from splatlearn.core.memory import available_memory, shown_bytes
 from splatlearn.fitting.scene_fit import SceneFit
 from splatlearn.images.errors import UnreadableImage
 from splatlearn.reconstruction.recipes.recipe import SceneRecipe
-from splatlearn.reconstruction.recipes.schedules import GROWN, robust_of, schedule_of, sky_of, strategy_of, terms_of
+from splatlearn.reconstruction.recipes.schedules import (
+    GROWN,
+    robust_of,
+    schedule_of,
+    shapings_of,
+    sky_of,
+    strategy_of,
+    terms_of,
+)
 from splatlearn.reconstruction.running.photos import smoothing_of
 from splatlearn.reconstruction.running.starting import EXTENT
 from splatlearn.reconstruction.running.view_models import ViewCorrections
@@ -107,7 +115,7 @@ def step_seconds(recipe: SceneRecipe, photographs: Photographs, gaussians: Gauss
     parts = strategy, schedule_of(recipe), terms_of(recipe), ViewCorrections(recipe, photographs, gaussians).models
     fit = SceneFit(
         gaussians.with_degree(degree), EXTENT, *parts, robust=robust_of(recipe), sky=sky_of(recipe),
-        smoothing=smoothing_of(recipe, photographs),
+        smoothing=smoothing_of(recipe, photographs), shapings=shapings_of(recipe),
     )  # fmt: skip
     taken = []
     for number in range(len(photographs)):
