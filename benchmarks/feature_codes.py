@@ -28,7 +28,7 @@ from splatlearn.models import load_model
 from splatlearn.runs.folder import environment
 
 PARTS = (96, 48, 32, 24, 16)
-"""Parts of a row, each with a codebook of 256 entries; of 192 numbers."""
+"""Parts of a row, each with a codebook of its own; of 192 numbers."""
 COMPONENTS = (1, 4, 16)
 SEEDS = (0, 1, 2)
 
@@ -45,6 +45,8 @@ class Options:
     """Number of images whose neighbours are found."""
     parts: tuple[int, ...] = PARTS
     """Numbers of parts of a row."""
+    codes: int = 256
+    """Entries of each codebook; fewer where there are few images, since codebooks are packed too."""
     components: tuple[int, ...] = COMPONENTS
     """Numbers of components of the mixture of priors."""
     seeds: tuple[int, ...] = SEEDS
@@ -68,7 +70,7 @@ def main(options: Options) -> None:
         for components in options.components:
             for seed in options.seeds:
                 begun = time.process_time()
-                content = pack_features(features.train, parts, components=components, seed=seed)
+                content = pack_features(features.train, parts, options.codes, components=components, seed=seed)
                 packed = time.process_time()
                 seen = replace(features, train=unpack_features(content))
                 unpacked = time.process_time()
@@ -81,7 +83,14 @@ def main(options: Options) -> None:
                 print("  ".join(rows[-1]), flush=True)
     print(table(("parts", "components", "seed", "times smaller", "kNN %", "change"), rows))
     result = {"environment": environment() | {"command": "benchmarks.feature_codes"}, "model": options.model}
-    result |= {"train": len(features.train), "val": len(features.val), "bytes": size, "knn": whole, "results": found}
+    result |= {
+        "train": len(features.train),
+        "val": len(features.val),
+        "codes": options.codes,
+        "bytes": size,
+        "knn": whole,
+        "results": found,
+    }
     print(json.dumps(result))
     if options.json_file is not None:
         options.json_file.write_text(json.dumps(result, indent=1) + "\n")

@@ -18,6 +18,7 @@ import json
 import struct
 import zlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -155,7 +156,7 @@ def _model(places: UInt8[np.ndarray, "C S"]) -> coder.Model:
     return coder.Model(all_places, thresholds, np.zeros(count, np.uint8), [1] * columns)
 
 
-def _opened(data: bytes) -> tuple[dict[str, int], dict[str, bytes]]:
+def _opened(data: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
     """The header, and the content of each section."""
     need(len(data) >= HEAD.size and data.startswith(MAGIC), "expected packed features, which begin with SLF")
     _, version, size = HEAD.unpack_from(data)
@@ -182,7 +183,7 @@ def _opened(data: bytes) -> tuple[dict[str, int], dict[str, bytes]]:
     need(components <= min(MOST_COMPONENTS, rows), f"components: expected at most {MOST_COMPONENTS}, got {components}")
     need(len(header["lengths"]) == components + 1, f"lengths: expected {components + 1}, got {len(header['lengths'])}")
     parts_of_file = _cut(data[HEAD.size + size :], [header[name][0] for name in SECTIONS])
-    sections = dict(zip(SECTIONS, parts_of_file, strict=True))
+    sections: dict[str, bytes] = dict(zip(SECTIONS, parts_of_file, strict=True))
     for name, each in sections.items():
         need(zlib.crc32(each) == header[name][1], f"{name}: expected another checksum; the content is damaged")
     need(len(sections["books"]) == 2 * width * stages * codes, f"books: expected {2 * width * stages * codes} bytes")

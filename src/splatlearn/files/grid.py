@@ -87,6 +87,10 @@ def _radii(side: int) -> Iterator[int]:
         radius *= SHRINK
 
 
+def _gains_little(before: float, cost: float) -> bool:
+    return cost <= 0 or (math.isfinite(before) and before - cost <= LEAST_GAIN * before)
+
+
 class _Picture:
     """Rows of numbers [P, F] in an order, of which the last ones may stand for nothing."""
 
@@ -108,7 +112,7 @@ class _Picture:
             self._swap(groups, target, torch.ones(self.count))
             here = self.values[: self.count]
             cost = float((here.square().sum(dim=1) - 2 * (here * target).sum(dim=1) + squares).double().sum())
-            if before - cost <= LEAST_GAIN * before or before == math.inf and cost == 0:
+            if _gains_little(before, cost):
                 return
             before = cost
 
@@ -119,7 +123,7 @@ class _Picture:
             cost = neighbour_cost(self.values[: self.count], self.columns)
             told(cost)
             if number % IDLE_ROUNDS == 0:
-                if cost == 0 or reference - cost <= LEAST_GAIN * reference:
+                if _gains_little(reference, cost):
                     return cost
                 reference = cost
             sums, degrees = self._around()
