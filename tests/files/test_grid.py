@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from splatlearn.files import grid
 from splatlearn.files.grid import grid_order, neighbour_cost
 from splatlearn.files.stored import morton_order
 
@@ -35,16 +36,21 @@ def test_rows_on_a_plane_are_laid_out_better_than_along_a_curve() -> None:
     assert neighbour_cost(values[grid_order(values, 30)], 30) < 0.25 * neighbour_cost(values[along], 30)
 
 
-@pytest.mark.parametrize("size", [1, 3])
-def test_nine_rows_are_as_brute_force_lays_them(size: int) -> None:
-    values = points(9, size, seed=size)
-    orders = torch.tensor([*itertools.permutations(range(9))])
-    squares = torch.cdist(values, values).square()
+@pytest.mark.parametrize("exact", [grid.EXACT, 0], ids=["all orders", "groups"])
+def test_nine_rows_are_as_brute_force_lays_them(exact: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grid, "EXACT", exact)
+    values = points(9, 2)
+    squares = torch.cdist(values, values).square().tolist()
     edges = [(at, at + 1) for at in range(9) if at % 3 < 2] + [(at, at + 3) for at in range(6)]
+    # Each order and its mirror images cost the same: the first pixel of the eight is the least of four corners.
     best = min(
-        float(each) for each in sum(squares[orders[:, a], orders[:, b]] for a, b in edges).topk(1, largest=False)[0]
+        sum(squares[order[one]][order[two]] for one, two in edges)
+        for order in itertools.permutations(range(9))
+        if order[0] < min(order[2], order[6], order[8]) and order[2] < order[6]
     )
-    assert neighbour_cost(values[grid_order(values, 3)], 3) == pytest.approx(best, rel=1e-4)
+    found = neighbour_cost(values[grid_order(values, 3)], 3)
+    # Groups of four do not find the best order always, but one that is nearly as good.
+    assert found == pytest.approx(best, rel=1e-4) if exact else best * (1 - 1e-4) <= found <= 1.1 * best
 
 
 def test_the_cost_is_that_of_all_pairs_of_neighbours() -> None:

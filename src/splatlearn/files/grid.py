@@ -32,6 +32,8 @@ IDLE_ROUNDS = 12
 CELLS_OF_STARTS = 256
 """Small pictures are sorted from several starts, together of about this number of pixels, and the best is taken."""
 GROUP = 4
+EXACT = 9
+"""Pictures of at most this number of pixels get the best of all orders."""
 
 
 def grid_order(
@@ -56,6 +58,8 @@ def grid_order(
     if count < 2:
         return torch.arange(count)
     values = features.detach().cpu().float()
+    if count <= EXACT:
+        return _best_of_all(values, columns)
     best: tuple[float, Tensor] | None = None
     for start in range(max(1, CELLS_OF_STARTS // count)):
         generator = torch.Generator().manual_seed(seed + start)
@@ -75,6 +79,19 @@ def neighbour_cost(features: Float[Tensor, "K F"], columns: int) -> float:
     last = torch.arange(len(values)) % columns == columns - 1
     across = (values[1:] - values[:-1])[~last[:-1]].square().sum()
     return float(across + (values[columns:] - values[:-columns]).square().sum())
+
+
+def _best_of_all(values: Float[Tensor, "K F"], columns: int) -> Int64[Tensor, " K"]:
+    """The order of the least cost; the first of them if there are several."""
+    orders = torch.tensor([*itertools.permutations(range(len(values)))])
+    squares = (values[:, None] - values).square().sum(dim=2)
+    total = torch.zeros(len(orders))
+    for pixel in range(len(values)):
+        if (pixel + 1) % columns and pixel + 1 < len(values):
+            total += squares[orders[:, pixel], orders[:, pixel + 1]]
+        if pixel + columns < len(values):
+            total += squares[orders[:, pixel], orders[:, pixel + columns]]
+    return orders[total.argmin()]
 
 
 def _radii(side: int) -> Iterator[int]:

@@ -27,12 +27,14 @@ IMAGES = ("means_l.webp", "means_u.webp", "quats.webp", "scales.webp", "sh0.webp
 """All images of a scene; those of the palette are written with harmonics above degree 0 alone."""
 
 
-def sog_files(gaussians: Gaussians, antialiased: bool) -> dict[str, bytes]:
+def sog_files(gaussians: Gaussians, antialiased: bool, order: np.ndarray | None = None) -> dict[str, bytes]:
     """The files of Gaussians [K] with `sh` of degree 3 at most by name, in the order of a Morton curve.
+
+    - `order` [K]: another order, as indices: pixels row by row.
 
     Up to 65536 Gaussians keep harmonics of their own; of more, the harmonics are clustered.
     """
-    stored = to_stored(gaussians).reordered(image_order(gaussians))
+    stored = to_stored(gaussians).reordered(image_order(gaussians) if order is None else order)
     side = image_size(gaussians.count)
     files: dict[str, bytes] = {}
     logs = np.sign(stored.means) * np.log1p(np.abs(stored.means.astype(np.float64)))
