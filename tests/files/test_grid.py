@@ -72,6 +72,15 @@ def test_the_order_does_not_depend_on_threads(threads) -> None:
     assert not torch.equal(grid_order(values, 23, seed=4), one)
 
 
+def test_a_start_that_is_sorted_stays_sorted() -> None:
+    values = points(400, 3)
+    order = grid_order(values, 20)
+    moved = values + 0.01 * points(400, 3, seed=1)
+    again = grid_order(moved, 20, start=order)
+    assert sorted(again.tolist()) == list(range(400))
+    assert neighbour_cost(moved[again], 20) < 1.02 * neighbour_cost(moved[order], 20)
+
+
 def test_equal_rows_cost_nothing() -> None:
     assert neighbour_cost(torch.ones(30, 3)[grid_order(torch.ones(30, 3), 6)], 6) == 0
 

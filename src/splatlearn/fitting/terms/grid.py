@@ -48,7 +48,8 @@ class GridSmoothness:
             return None
         columns = math.ceil(math.sqrt(gaussians.count))
         if len(self._order) != gaussians.count or (inputs.number - 1) % self.every == 0:
-            self._order = grid_order(sorted_by(gaussians), columns).to(gaussians.means.device)
+            start = self._order if len(self._order) == gaussians.count else None
+            self._order = grid_order(sorted_by(gaussians), columns, start=start).to(gaussians.means.device)
         quaternions = torch.nn.functional.normalize(gaussians.quaternions, dim=-1)
         # A rotation has two quaternions, of which neighbours are to have the nearer ones.
         quaternions = quaternions * torch.where(quaternions[:, :1] < 0, -1.0, 1.0)
