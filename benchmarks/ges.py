@@ -25,7 +25,7 @@ import tyro
 from torch import Tensor
 
 from benchmarks.common import table
-from splatlearn.rendering.backends.torch.ges import GeneralisedExponential
+from splatlearn.rendering.backends.torch.primitives.ges import GeneralisedExponential
 from splatlearn.runs.folder import environment
 
 COUNTS = (2, 5, 10)

@@ -14,7 +14,7 @@ from splatlearn.core.cameras import Camera
 from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.rendering import as_primitive, project, render
-from splatlearn.rendering.backends.torch.ges import GeneralisedExponential, energy
+from splatlearn.rendering.backends.torch.primitives.ges import GeneralisedExponential, energy
 from splatlearn.rendering.splats import Splats
 
 

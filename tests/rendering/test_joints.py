@@ -9,7 +9,7 @@ from scenes import random_gaussians
 from splatlearn.core.cameras import Camera
 from splatlearn.rendering.backends.torch import bin as torch_bin
 from splatlearn.rendering.backends.torch import blend
-from splatlearn.rendering.backends.torch.gaussian import Gaussian
+from splatlearn.rendering.backends.torch.primitives.gaussian import Gaussian
 from splatlearn.rendering.backends.torch.project import project
 from splatlearn.rendering.formula import ALPHA_MIN
 

@@ -18,7 +18,7 @@ from splatlearn.core.gaussians import Gaussians
 from splatlearn.rendering import formula, project, render
 from splatlearn.rendering.backends.cpu import support as cpu_support
 from splatlearn.rendering.backends.torch import sphere
-from splatlearn.rendering.backends.torch.gaussian import Gaussian
+from splatlearn.rendering.backends.torch.primitives.gaussian import Gaussian
 
 BACKGROUND = (0.3, 0.6, 0.9)
 needs_kernels = pytest.mark.skipif(cpu_support.status() != "ok", reason=cpu_support.status())

@@ -19,7 +19,7 @@ from splatlearn.fitting import FitOptions
 from splatlearn.fitting.scene_parameters import scene_gaussians, scene_parameters
 from splatlearn.rendering import Elliptic, as_primitive, composite, primitives, project, register_primitive, render
 from splatlearn.rendering.backends.cpu import support as cpu_support
-from splatlearn.rendering.backends.torch import registry
+from splatlearn.rendering.backends.torch.primitives import registry
 
 needs_kernels = pytest.mark.skipif(cpu_support.status() != "ok", reason=cpu_support.status())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from splatlearn.rendering.backends.torch.registry import formula
+from splatlearn.rendering.backends.torch.primitives.registry import formula
 from splatlearn.rendering.formula import ALPHA_MAX, ALPHA_MIN, TRANSMITTANCE_MIN
 
 

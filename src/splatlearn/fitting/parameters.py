@@ -12,7 +12,7 @@ from torch import Tensor
 from splatlearn.core.cameras import Camera
 from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import Gaussians
-from splatlearn.rendering.backends.torch.registry import as_primitive, check_primitive, primitive_of
+from splatlearn.rendering.backends.torch.primitives.registry import as_primitive, check_primitive, primitive_of
 from splatlearn.rendering.leading import flat_camera
 from splatlearn.rendering.splats import working_dtype
 

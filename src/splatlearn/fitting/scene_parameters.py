@@ -13,7 +13,7 @@ from torch import Tensor
 from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import GAUSSIAN, Gaussians
 from splatlearn.core.geometry.quaternions import unit_quaternions
-from splatlearn.rendering.backends.torch.registry import check_primitive, primitive_of
+from splatlearn.rendering.backends.torch.primitives.registry import check_primitive, primitive_of
 from splatlearn.rendering.splats import working_dtype
 
 

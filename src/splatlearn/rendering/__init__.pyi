@@ -1,8 +1,8 @@
-from .backends.torch.gaussian import Elliptic as Elliptic
-from .backends.torch.primitive import Primitive as Primitive
-from .backends.torch.registry import as_primitive as as_primitive
-from .backends.torch.registry import primitives as primitives
-from .backends.torch.registry import register_primitive as register_primitive
+from .backends.torch.primitives.gaussian import Elliptic as Elliptic
+from .backends.torch.primitives.primitive import Primitive as Primitive
+from .backends.torch.primitives.registry import as_primitive as as_primitive
+from .backends.torch.primitives.registry import primitives as primitives
+from .backends.torch.primitives.registry import register_primitive as register_primitive
 from .choice import available_backends as available_backends
 from .compositing import composite as composite
 from .pictures import Rendering as Rendering

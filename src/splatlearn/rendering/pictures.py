@@ -21,7 +21,7 @@ from splatlearn.rendering.backends.gsplat import rasterize as gsplat_rasterize
 from splatlearn.rendering.backends.gsplat import support as gsplat_support
 from splatlearn.rendering.backends.torch import depths as torch_depths
 from splatlearn.rendering.backends.torch import sphere
-from splatlearn.rendering.backends.torch.registry import as_primitive, check_primitive
+from splatlearn.rendering.backends.torch.primitives.registry import as_primitive, check_primitive
 from splatlearn.rendering.choice import WHOLE, check_filter, choose_backend
 from splatlearn.rendering.compositing import Background, background_colors, composite
 from splatlearn.rendering.derivatives import FIRST_ONLY

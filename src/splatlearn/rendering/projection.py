@@ -17,7 +17,7 @@ from splatlearn.core.kinds import check_kind
 from splatlearn.core.operation import is_transformed, operation
 from splatlearn.rendering.backends.torch import bin as torch_bin
 from splatlearn.rendering.backends.torch import project as torch_project
-from splatlearn.rendering.backends.torch.registry import check_primitive
+from splatlearn.rendering.backends.torch.primitives.registry import check_primitive
 from splatlearn.rendering.choice import BACKENDS, COMPILED, check_backend, check_filter
 from splatlearn.rendering.derivatives import has_no_second_derivative, refuse_transforms
 from splatlearn.rendering.formula import EPS2D, JACOBIAN_LIMIT

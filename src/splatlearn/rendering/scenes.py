@@ -22,7 +22,7 @@ from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import GAUSSIAN, SURFEL, Gaussians
 from splatlearn.core.operation import is_transformed
 from splatlearn.rendering.backends.scene_views import SceneLens
-from splatlearn.rendering.backends.torch.registry import formula_of, primitive_of
+from splatlearn.rendering.backends.torch.primitives.registry import formula_of, primitive_of
 from splatlearn.rendering.choice import BACKENDS, COMPILED
 from splatlearn.rendering.compositing import Background, background_colors
 from splatlearn.rendering.formula import EPS2D, JACOBIAN_LIMIT, MAX_CHANNELS, SURFEL_FLOOR

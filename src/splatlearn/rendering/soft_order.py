@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from splatlearn.core.errors import InputError
-from splatlearn.rendering.backends.torch.registry import formula
+from splatlearn.rendering.backends.torch.primitives.registry import formula
 from splatlearn.rendering.compositing import Background, background_colors
 from splatlearn.rendering.splats import Splats
 

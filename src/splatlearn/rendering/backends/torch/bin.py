@@ -10,7 +10,7 @@ from torch import Tensor
 
 from splatlearn.core.gaussians import GAUSSIAN
 from splatlearn.rendering.backends.torch.project import Projected
-from splatlearn.rendering.backends.torch.registry import formula
+from splatlearn.rendering.backends.torch.primitives.registry import formula
 
 TILE = 16
 """Pixels of a tile's side."""

@@ -15,8 +15,8 @@ from torch import Tensor
 from splatlearn.core.cameras.pixel_grid import WHOLE_PICTURE, PixelGrid
 from splatlearn.core.gaussians import GAUSSIAN
 from splatlearn.rendering.backends.torch.bin import tile_lists
-from splatlearn.rendering.backends.torch.primitive import Alpha
-from splatlearn.rendering.backends.torch.registry import formula
+from splatlearn.rendering.backends.torch.primitives.primitive import Alpha
+from splatlearn.rendering.backends.torch.primitives.registry import formula
 from splatlearn.rendering.formula import ALPHA_MAX, TRANSMITTANCE_MIN
 
 CHUNK_ELEMENTS = {"cpu": 2**20, "cuda": 2**24}

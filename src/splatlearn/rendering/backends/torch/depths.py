@@ -12,7 +12,7 @@ from torch import Tensor
 from splatlearn.core.cameras.pixel_grid import WHOLE_PICTURE, PixelGrid
 from splatlearn.rendering.backends.torch.bin import tile_lists
 from splatlearn.rendering.backends.torch.blend import chunks_of_pixels, composite_alpha, median_depths, reached
-from splatlearn.rendering.backends.torch.registry import formula
+from splatlearn.rendering.backends.torch.primitives.registry import formula
 from splatlearn.rendering.splats import Splats
 
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from splatlearn.core.cameras import Camera
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.geometry.quaternions import quaternions_to_matrices
-from splatlearn.rendering.backends.torch.primitive import Placed
-from splatlearn.rendering.backends.torch.registry import formula_of, primitive_of
+from splatlearn.rendering.backends.torch.primitives.primitive import Placed
+from splatlearn.rendering.backends.torch.primitives.registry import formula_of, primitive_of
 from splatlearn.rendering.formula import JACOBIAN_LIMIT
 from splatlearn.rendering.splats import Splats
 

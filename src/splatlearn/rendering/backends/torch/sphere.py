@@ -19,9 +19,9 @@ from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.geometry.quaternions import quaternions_to_matrices
 from splatlearn.rendering.backends.torch.bin import sort_near_to_far
 from splatlearn.rendering.backends.torch.blend import chunks_of_pixels, composite_alpha
-from splatlearn.rendering.backends.torch.primitive import Placed
+from splatlearn.rendering.backends.torch.primitives.primitive import Placed
 from splatlearn.rendering.backends.torch.project import Projected
-from splatlearn.rendering.backends.torch.registry import formula, formula_of, primitive_of
+from splatlearn.rendering.backends.torch.primitives.registry import formula, formula_of, primitive_of
 from splatlearn.rendering.formula import FACING
 from splatlearn.rendering.splats import Splats
 

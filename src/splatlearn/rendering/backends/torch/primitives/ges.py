@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from splatlearn.rendering.backends.torch.gaussian import Elliptic
+from splatlearn.rendering.backends.torch.primitives.gaussian import Elliptic
 
 FITTED = (1.0, 8.0)
 """The exponents that a fit may reach. Below 1 the slope at the mean is infinite, and a splat that is opaque in its

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import GAUSSIAN, Gaussians
-from splatlearn.rendering.backends.torch.analytic import AnalyticGaussian
-from splatlearn.rendering.backends.torch.gaussian import Gaussian
-from splatlearn.rendering.backends.torch.ges import GeneralisedExponential
-from splatlearn.rendering.backends.torch.primitive import Primitive
-from splatlearn.rendering.backends.torch.surfel import Surfel
+from splatlearn.rendering.backends.torch.primitives.analytic import AnalyticGaussian
+from splatlearn.rendering.backends.torch.primitives.gaussian import Gaussian
+from splatlearn.rendering.backends.torch.primitives.ges import GeneralisedExponential
+from splatlearn.rendering.backends.torch.primitives.primitive import Primitive
+from splatlearn.rendering.backends.torch.primitives.surfel import Surfel
 
 _formulas: dict[str, Primitive] = {}
 

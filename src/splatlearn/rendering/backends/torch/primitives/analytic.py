@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from splatlearn.core.gaussians import GAUSSIAN
-from splatlearn.rendering.backends.torch.gaussian import clamped
-from splatlearn.rendering.backends.torch.primitive import Alpha, Gradients, Packed, Placed, Primitive
+from splatlearn.rendering.backends.torch.primitives.gaussian import clamped
+from splatlearn.rendering.backends.torch.primitives.primitive import Alpha, Gradients, Packed, Placed, Primitive
 from splatlearn.rendering.formula import ALPHA_MIN, LOGISTIC, ROUND, VARIANCE_MIN
 
 PIXEL_VARIANCE = 1.0 / 12.0

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import SURFEL
-from splatlearn.rendering.backends.torch.gaussian import clamped, filtered_conics
-from splatlearn.rendering.backends.torch.primitive import Alpha, Gradients, Packed, Placed, Primitive
+from splatlearn.rendering.backends.torch.primitives.gaussian import clamped, filtered_conics
+from splatlearn.rendering.backends.torch.primitives.primitive import Alpha, Gradients, Packed, Placed, Primitive
 from splatlearn.rendering.formula import ALPHA_MIN, EDGE_ON, NOWHERE, SURFEL_FLOOR, THINNEST
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from splatlearn.core.gaussians import GAUSSIAN
-from splatlearn.rendering.backends.torch.primitive import Alpha, Gradients, Packed, Placed, Primitive
+from splatlearn.rendering.backends.torch.primitives.primitive import Alpha, Gradients, Packed, Placed, Primitive
 from splatlearn.rendering.formula import ALPHA_MAX, ALPHA_MIN, COMPENSATION_MIN, EPS2D
 
 

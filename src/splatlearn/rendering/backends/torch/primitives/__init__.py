@@ -1,0 +1,1 @@
+"""What splats are drawn as: α of each primitive, and the registry of their names."""
