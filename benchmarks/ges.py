@@ -28,7 +28,7 @@ from benchmarks.common import table
 from splatlearn.rendering.backends.torch.primitives.ges import GeneralisedExponential
 from splatlearn.runs.folder import environment
 
-COUNTS = (2, 5, 10)
+COUNTS = (2, 5, 8, 10, 15, 20)
 EXPONENTS = (1.0, 1.5, 2.0, 3.0, 4.0, 8.0)
 SAMPLES = 201
 STRENGTH = 0.1

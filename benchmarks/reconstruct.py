@@ -26,6 +26,7 @@ import tyro
 from benchmarks.common import table
 from splatlearn.reconstruction import reconstruct
 from splatlearn.reconstruction.recipes.presets import Preset
+from splatlearn.reconstruction.results.scene_run import scene_bytes
 from splatlearn.runs.folder import environment
 from splatlearn.runs.log import LOG
 
@@ -53,7 +54,7 @@ class Options:
 
 def main(options: Options) -> None:
     """Run the reconstructions, and print a table and JSON."""
-    given = dict(_parsed(each) for each in options.options)
+    given = dict(parsed(each) for each in options.options)
     runs = [
         run_apart(capture, options.preset, {**given, "seed": seed}, options.targets)
         for capture in options.captures
@@ -122,6 +123,7 @@ def _run(capture: str, preset: Preset, options: dict[str, Any], targets: tuple[f
             "capture": Path(capture).name,
             "seed": options["seed"],
             "gaussians": result.count,
+            "bytes": scene_bytes(out),
             "steps": result.steps,
             "seconds": result.seconds,
             "waited": result.waited / max(result.seconds, 1e-9),
@@ -135,7 +137,8 @@ def _run(capture: str, preset: Preset, options: dict[str, Any], targets: tuple[f
         }
 
 
-def _parsed(text: str) -> tuple[str, Any]:
+def parsed(text: str) -> tuple[str, Any]:
+    """The name and the value of an option."""
     name, _, value = text.partition("=")
     try:
         return name, ast.literal_eval(value)

@@ -78,7 +78,7 @@ def test_a_run_says_what_its_positions_are_relative_to(fits, tmp_path, capsys) -
     photos = fits[1].folder.with_name("moved")
     reconstruct(photos, tmp_path / "far", **{**QUICK, "steps": 1})
     said = capsys.readouterr().err
-    assert "positions in scene.ply are relative to (500000, 4000000, 300), which the file says too" in said
+    assert "positions in the scene's file are relative to (500000, 4000000, 300), which it says too" in said
     reconstruct(photos.with_name("photos"), tmp_path / "near", **{**QUICK, "steps": 1})
     assert "relative to" not in capsys.readouterr().err
     assert run("inspect", tmp_path / "far" / "scene.ply") in (0, 1)

@@ -7,7 +7,7 @@ from rendering.brute_force import composite_brute_force
 from rendering.thresholds import clear_of_thresholds
 from scenes import random_splats
 from splatlearn.rendering import Splats, composite
-from splatlearn.rendering.backends.torch import blend as torch_blend
+from splatlearn.rendering.backends.torch import pieces
 from splatlearn.rendering.backends.torch.blend import blend_pixels
 
 BACKGROUND = [0.2, 0.7, 0.4]
@@ -78,13 +78,13 @@ def test_backward_equals_autograd_through_the_formula(generator: torch.Generator
         torch.testing.assert_close(other.grad, one.grad, atol=1e-12, rtol=1e-10)
 
 
-def test_chunks_of_pixels_change_nothing(generator: torch.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pieces_change_nothing(generator: torch.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     splats = random_splats(generator, (13, 17), count=9)
     inputs = [t.clone().requires_grad_() for t in tensors(splats)]
     whole = composite(splats, 13, 17, backend="torch")
-    monkeypatch.setattr(torch_blend, "CHUNK_ELEMENTS", {"cpu": 1})
+    monkeypatch.setattr(pieces, "CHUNK_ELEMENTS", {"cpu": 1})
     chunked = composite(Splats(inputs[0], inputs[1], splats.depths, inputs[3], inputs[2]), 13, 17, backend="torch")
-    torch.testing.assert_close(chunked[0], whole[0], atol=1e-14, rtol=0)
+    assert torch.equal(chunked[0], whole[0]) and torch.equal(chunked[1], whole[1])
     chunked[0].sum().backward()
     in_chunks = [t.grad.clone() for t in inputs if t.grad is not None]
     monkeypatch.undo()

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from splatlearn.reconstruction.results.scene_run import SceneRun
 
 
+IN_FOLDERS = ("meta.json", "splats.json")
+"""The files that stand for their folder: SOG's and that of tensors."""
+
+
 @dataclass(frozen=True, eq=False)
 class SceneInput:
     """A scene: its Gaussians and a name for files.
@@ -67,10 +71,10 @@ class SceneInput:
 
 
 def is_splat_file(path: str | None) -> bool:
-    """Whether a positional argument names a splat file, by its ending, or a folder of SOG."""
+    """Whether a positional argument names a splat file, by its ending, or a folder of SOG or of tensors."""
     if path is None:
         return False
-    return path.lower().endswith(SPLAT_ENDINGS) or (Path(path) / "meta.json").is_file()
+    return path.lower().endswith(SPLAT_ENDINGS) or any((Path(path) / each).is_file() for each in IN_FOLDERS)
 
 
 def is_reconstruction(path: str | None) -> bool:
@@ -99,7 +103,7 @@ def read_scene(path: str, stored_frame: str | None = None) -> SceneInput:
 
     found = read_splat_file(path, stored_frame=stored_frame, drop_invalid=True)
     name = Path(path).resolve()
-    stem = name.parent.name if name.name == "meta.json" else name.stem.removesuffix(".compressed")
+    stem = name.parent.name if name.name in IN_FOLDERS else name.stem.removesuffix(".compressed")
     said = found.dropped, found.antialiased, found.frame, found.offset
     return SceneInput(stem or "scene", found.gaussians, None, *said)
 
@@ -118,7 +122,7 @@ def note_offset(path: Path, offset: Offset, frame: str | None = None) -> None:
 
 
 def scene_files(scene: str) -> list[Path]:
-    """The files that make up an input: all of a folder, images beside a meta.json, numbers beside a .gltf file."""
+    """The files that make up an input: all of a folder, or what lies beside a meta.json, splats.json or .gltf file."""
     path = Path(scene)
     if path.is_dir():
         return [each for each in path.iterdir() if each.is_file()]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from splatlearn.core.checks import check_floating, check_same_device, check_shape, sees_values
 from splatlearn.core.errors import InputError
-from splatlearn.core.geometry.frames import turn_quaternions
+from splatlearn.core.geometry.frames import turn_quaternions, turned_axes
 from splatlearn.core.geometry.harmonics import (
     C0,
     MAX_DEGREE,
@@ -32,6 +32,9 @@ GAUSSIAN = "gaussian"
 """The primitive that is drawn unless another one is named."""
 SURFEL = "surfel"
 """The primitive that is a flat disc, in the plane of a Gaussian's first two axes."""
+CONVEX, CONVEX_NUMBERS = "convex", 2
+"""The primitive that is the hull of points, and the place in `shapes` from which on these are, along the axes of the
+Gaussian and in its scales, three numbers each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +50,8 @@ class Gaussians:
       to 4. The colour in a direction of view is max(0, SH + ½) (Kerbl et al. 2023).
     - `primitive`: the name of what each of them is drawn as; see `splatlearn.rendering.register_primitive`. Whatever
       copies, joins, moves or stores Gaussians keeps it.
-    - `shapes` [*B, K, S]: the further numbers of a primitive that has some, such as an exponent. They have no unit and
-      no direction, so `transformed` leaves them as they are.
+    - `shapes` [*B, K, S]: the further numbers of a primitive that has some, such as an exponent. They have no unit, and
+      directions along the Gaussian's own axes alone, so that they move with it.
 
     All but the first four are given by keyword. Raises InputError unless exactly one of `colors` and `sh` is given, for
     `shapes` of plain Gaussians, and for shapes or devices that disagree; TypeError for tensors that are not
@@ -200,6 +203,8 @@ class Gaussians:
             changed["quaternions"] = turn_quaternions(self.quaternions, matrix)
             if self.sh is not None:
                 changed["sh"] = rotate_harmonics(self.sh, matrix, self.degree)
+            if self.primitive == CONVEX and self.shapes is not None:
+                changed["shapes"] = _along(self.shapes, turned_axes(matrix))
         if scale != 1.0:
             changed["means"], changed["scales"] = changed.get("means", self.means) * scale, self.scales * scale
         if translation is not None:
@@ -273,6 +278,12 @@ class Gaussians:
     def _described(self) -> str:
         """The shapes of means and of what is seen."""
         return ", ".join(f"{name} {list(each.shape)}" for name, each in self.tensors().items() if name in SEEN)
+
+
+def _along(shapes: Float[Tensor, "*B K S"], signs: Float[Tensor, " 3"]) -> Float[Tensor, "*B K S"]:
+    """The shapes of convexes whose own axes are turned round where signs are −1."""
+    numbers, points = shapes[..., :CONVEX_NUMBERS], shapes[..., CONVEX_NUMBERS:].unflatten(-1, (-1, 3))
+    return torch.cat([numbers, (points * signs.to(points)).flatten(-2)], dim=-1)
 
 
 def _check_numbers(name: str, value: Tensor, shapes: tuple[tuple[int, ...], ...]) -> None:

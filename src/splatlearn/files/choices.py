@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-SplatFormat = Literal["ply", "compressed-ply", "spz", "sog", "splat", "gltf", "sl3"]
+SplatFormat = Literal["ply", "compressed-ply", "spz", "sog", "splat", "gltf", "sl3", "tensors"]
 """Formats that are read and written."""
 StoredFormat = SplatFormat | Literal["ksplat"]
 """Formats that are read."""
 
-SPLAT_ENDINGS = (".ply", ".spz", ".sog", "meta.json", ".splat", ".ksplat", ".glb", ".gltf", ".sl3")
+SPLAT_ENDINGS = (".ply", ".spz", ".sog", "meta.json", ".splat", ".ksplat", ".glb", ".gltf", ".sl3", "splats.json")
 """What names of splat files end in."""

@@ -12,7 +12,7 @@ from typing import get_args
 import numpy as np
 
 from splatlearn.core.errors import InputError, Malformed, MissingError
-from splatlearn.core.gaussians import GAUSSIAN, Gaussians
+from splatlearn.core.gaussians import CONVEX, GAUSSIAN, Gaussians
 from splatlearn.core.geometry.frames import LIBRARY_FRAME, check_frame, frame_matrix
 from splatlearn.core.kinds import check_kind, check_path
 from splatlearn.core.numbers import check_number
@@ -30,10 +30,11 @@ from splatlearn.files.splat.formats import SPLAT
 from splatlearn.files.splat_file import SplatFile
 from splatlearn.files.spz.container import SpzVersion
 from splatlearn.files.spz.formats import SPZ
+from splatlearn.files.tensors.formats import TENSORS_FOLDER
 
-CONTAINERS = (PLY, SPZ, SOG, SL3, GLTF, KSPLAT, SPLAT)
-"""The registry: a new format is a sub-room with a Container, a line here, and a name in `choices.py`. The last has no
-header: it is known by its name alone."""
+CONTAINERS = (TENSORS_FOLDER, PLY, SPZ, SOG, SL3, GLTF, KSPLAT, SPLAT)
+"""The registry: a new format is a sub-room with a Container, a line here, and a name in `choices.py`. The first knows
+its own folders, all others of which are taken for SOG's; the last has no header: it is known by its name alone."""
 SPLAT_FORMATS: tuple[SplatFormat, ...] = get_args(SplatFormat)
 WRITERS: dict[SplatFormat, Writer] = {writer.name: writer for container in CONTAINERS for writer in container.writers}
 ENDINGS: dict[str, SplatFormat] = {ending: writer.name for writer in WRITERS.values() for ending in writer.endings}
@@ -52,9 +53,9 @@ def read_splats(
     """Read the Gaussians [K] of a splat file, with `sh` of the degree that it has.
 
     3DGS or 2DGS PLY, compressed PLY, SPZ (versions 1 to 4), SOG (versions 1 and 2), glTF with KHR_gaussian_splatting,
-    .sl3, .ksplat or .splat; the content says which, but for .splat, which its name must end in.
+    .sl3, .ksplat, .splat or our folder of tensors; the content says which, but for .splat, which its name must end in.
 
-    - `path`: a file; for SOG a bundle, a folder or the meta.json in it.
+    - `path`: a file; for SOG a bundle, a folder or the meta.json in it; for tensors a folder or the splats.json in it.
     - `frame`: where the axes of the result point, by letters of right, left, up, down, front, back. The default is the
       frame of the cameras here.
     - `stored_frame`: the frame of the file where it is not the usual one: "RUB" for SPZ without a frame of its own,
@@ -117,7 +118,8 @@ def write_splats(
 
     - `gaussians`: one set [K], with `sh`, or with three `colors`, which become harmonics of degree 0.
     - `format`: by default what the name ends in: .compressed.ply, .ply, .spz, .sog (a bundle), meta.json (SOG in a
-      folder, beside its images), .splat, .glb, .gltf (whose numbers lie in a .bin beside it), or .sl3.
+      folder, beside its images), .splat, .glb, .gltf (whose numbers lie in a .bin beside it), .sl3, or splats.json (in
+      a folder, with its tensors in splats.safetensors).
     - `frame`: the frame that the Gaussians are in.
     - `stored_frame`: the frame to write in, by default the format's usual one; readers take SPZ to be "RUB".
     - `antialiased`: mark the file as fitted with opacities that make up for the blur of small splats.
@@ -127,19 +129,20 @@ def write_splats(
     - `spz_version`: 3 is what most viewers read; 4 is its successor, 2 has coarser rotations.
     - `told` is called with how much is done and how much there is, at least when all is.
 
-    What is lost: nothing beyond float32 in PLY and glTF. Compressed PLY rounds positions and logarithms of scales to
-    10 or 11 bits of the range of 256 neighbours, rotations to 10 bits, colours and opacities to 8, and cuts harmonics
-    above degree 0 to ±4. SPZ rounds positions to 23 bits of the farthest, logarithms of scales to 1/16 within −10 to
-    5.9, rotations to 9 bits and a sign, the rest to 8, and cuts harmonics to ±3.3 in degree 0 and ±1 above. SOG rounds
-    positions to 16 bits, rotations to 8, scales and colours to codebooks of 256. .splat rounds rotations, opacities and
-    colours to 8 bits, cuts colours to [0, 1], and holds neither harmonics above degree 0 nor the mark of antialiasing.
-    .sl3, which only this library reads, rounds all numbers to steps that suit the scene: positions to 0.15 of the
-    median scale, doubling far from the middle, scales to a twelfth of an octave, rotations to 1/160 for what is long
-    and thin and up to eight times as coarsely for what is round, opacities to 1/80, harmonics to 0.02 in degree 0 and
-    0.03 above; `compress` chooses them by pictures. Compressed PLY, SOG, .splat and .sl3 change the order of the
-    Gaussians. Surfels become flat Gaussians but in PLY, where they have two scales. Other primitives than Gaussians are
-    in PLY alone: a comment names them, and their further numbers are properties `shape_0` and so on. Other programs
-    show Gaussians in their place.
+    What is lost: nothing beyond float32 in PLY, glTF and tensors. Compressed PLY rounds positions and logarithms of
+    scales to 10 or 11 bits of the range of 256 neighbours, rotations to 10 bits, colours and opacities to 8, and cuts
+    harmonics above degree 0 to ±4. SPZ rounds positions to 23 bits of the farthest, logarithms of scales to 1/16 within
+    −10 to 5.9, rotations to 9 bits and a sign, the rest to 8, and cuts harmonics to ±3.3 in degree 0 and ±1 above. SOG
+    rounds positions to 16 bits, rotations to 8, scales and colours to codebooks of 256. .splat rounds rotations,
+    opacities and colours to 8 bits, cuts colours to [0, 1], and holds neither harmonics above degree 0 nor the mark of
+    antialiasing. .sl3, which only this library reads, rounds all numbers to steps that suit the scene: positions to
+    0.15 of the median scale, doubling far from the middle, scales to a twelfth of an octave, rotations to 1/160 for
+    what is long and thin and up to eight times as coarsely for what is round, opacities to 1/80, harmonics to 0.02 in
+    degree 0 and 0.03 above; `compress` chooses them by pictures. Compressed PLY, SOG, .splat and .sl3 change the order
+    of the Gaussians. Surfels become flat Gaussians but in PLY, where they have two scales, and in tensors. Other
+    primitives than Gaussians are in these two alone. In PLY a comment names them, and their further numbers are
+    properties `shape_0` and so on; other programs show Gaussians in their place. Convexes, which look like nothing of
+    the kind, are in tensors alone.
 
     Raises InputError for other primitives in other formats, a batch of sets, other numbers of colours than three, names
     of no known ending, numbers that are not finite or out of range, degrees above 3 where the format ends there, and an
@@ -166,10 +169,12 @@ def write_splats(
         )
     if not writer.holds_primitives:
         gaussians = gaussians.flattened()
-    if gaussians.primitive != GAUSSIAN and not writer.holds_primitives:
+    holds = writer.holds_convexes if gaussians.primitive == CONVEX else writer.holds_primitives
+    if gaussians.primitive != GAUSSIAN and not holds:
+        able = "PLY or a folder's splats.json" if gaussians.primitive != CONVEX else "a folder's splats.json"
         raise InputError(
-            f"gaussians: expected plain Gaussians for {chosen}, which holds no {gaussians.primitive!r}; write PLY, or "
-            "replace(gaussians, primitive='gaussian', shapes=None), which look different"
+            f"gaussians: expected plain Gaussians for {chosen}, which holds no {gaussians.primitive!r}; write {able}, "
+            "or replace(gaussians, primitive='gaussian', shapes=None), which look different"
         )
     if offset != NO_OFFSET and not (writer.holds_offset and all(map(math.isfinite, offset))):
         able = ", ".join(name for name, each in WRITERS.items() if each.holds_offset)

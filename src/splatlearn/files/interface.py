@@ -63,7 +63,8 @@ class Writer:
     - `highest_degree`: of the harmonics that it holds.
     - `holds_offset`: whether its files say what positions are relative to.
     - `shown_colors`: the smallest and the largest colour of degree 0 that files hold and viewers show.
-    - `holds_primitives`: whether it holds other primitives than Gaussians, and their further numbers.
+    - `holds_primitives`: whether it holds other primitives than Gaussians, and their further numbers;
+      `holds_convexes`: whether convexes are among them, in whose place viewers would show what they are not.
     - `beside`: the names of further files that belong to one of this name and are written with it.
     """
 
@@ -75,6 +76,7 @@ class Writer:
     holds_offset: bool = False
     shown_colors: tuple[float, float] = (0.0, math.inf)
     holds_primitives: bool = False
+    holds_convexes: bool = False
     beside: Callable[[str], tuple[str, ...]] = lambda name: ()
 
     def write(self, gaussians: Gaussians, request: WriteRequest) -> None:

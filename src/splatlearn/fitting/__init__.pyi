@@ -21,6 +21,7 @@ from .draws import Draw as Draw
 from .draws import Draws as Draws
 from .initial.cameras import camera_extent as camera_extent
 from .initial.cameras import scattered_gaussians as scattered_gaussians
+from .initial.convexes import as_convexes as as_convexes
 from .initial.hull import Hull as Hull
 from .initial.hull import HullOptions as HullOptions
 from .initial.hull import Silhouette as Silhouette
@@ -60,6 +61,8 @@ from .strategies.default import DefaultOptions as DefaultOptions
 from .strategies.default import DefaultStrategy as DefaultStrategy
 from .strategies.mcmc import MCMCOptions as MCMCOptions
 from .strategies.mcmc import MCMCStrategy as MCMCStrategy
+from .strategies.sharpness import SharpnessOptions as SharpnessOptions
+from .strategies.sharpness import SharpnessStrategy as SharpnessStrategy
 from .strategies.strategy import Edits as Edits
 from .strategies.strategy import Seen as Seen
 from .strategies.strategy import Step as Step

@@ -13,13 +13,15 @@ from torch import Tensor
 from splatlearn.core.cameras import Camera
 from splatlearn.core.checks import check_gaussians, check_images, unchecked_values
 from splatlearn.core.errors import InputError
-from splatlearn.core.gaussians import GAUSSIAN, Gaussians
+from splatlearn.core.gaussians import CONVEX, GAUSSIAN, Gaussians
 from splatlearn.core.kinds import check_kind
 from splatlearn.core.numbers import check_number, check_whole, half_cosine
 from splatlearn.fitting.adding import join_state, new_gaussians
+from splatlearn.fitting.initial.convexes import as_convexes
 from splatlearn.fitting.initial.images import check_not_empty, initial_gaussians
 from splatlearn.fitting.parameters import ColorRange, LearningRates, Parameters
 from splatlearn.rendering import Rendering, as_primitive, render
+from splatlearn.rendering.backends.torch.primitives.convex import FEWEST_POINTS, MOST_POINTS, USUAL_POINTS
 from splatlearn.rendering.compositing import Background
 
 Watcher = Callable[[int, Tensor], None]
@@ -37,6 +39,7 @@ class FitOptions:
       colours are; `"auto"` bounds those of each image whose colours all start in [0, 1].
     - `background`, `backend`: see `splatlearn.rendering`.
     - `primitive`: what Gaussians are drawn as, which those of a start that are plain ones become; see `as_primitive`.
+    - `points`: of a convex, 3 to 8, where the fit makes them.
     - `seed`: of the places where Gaussians start or are added.
     - `check`: look at the values of images and Gaussians first, once for a fit.
 
@@ -51,6 +54,7 @@ class FitOptions:
     background: Background = "white"
     backend: str = "auto"
     primitive: str = GAUSSIAN
+    points: int = USUAL_POINTS
     seed: int = 0
     check: bool = True
 
@@ -58,6 +62,7 @@ class FitOptions:
         check_whole("add", self.add, 0)
         check_whole("rounds", self.rounds, 1)
         check_number("last_rate", self.last_rate, above=0, most=1)
+        check_whole("points", self.points, FEWEST_POINTS, MOST_POINTS)
         check_whole("seed", self.seed, -(2**63), 2**64 - 1)
 
 
@@ -110,7 +115,10 @@ def fit(
             f"start: expected {images.shape[0]} sets of Gaussians with 3 colours, one for each image, "
             f"got means {list(gaussians.means.shape)} and colors {list(colors.shape)}"
         )
-    if options.primitive != GAUSSIAN:
+    if options.primitive == CONVEX and gaussians.primitive == GAUSSIAN:
+        # Those that the fit places face the camera.
+        gaussians = as_convexes(gaussians, options.points, flat=isinstance(start, int))
+    elif options.primitive != GAUSSIAN:
         gaussians = as_primitive(gaussians, options.primitive)
     with torch.enable_grad():
         return _descend(gaussians, images, steps, options, camera, watch)

@@ -12,7 +12,8 @@ from torch import Tensor
 from splatlearn.core.cameras import Camera
 from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import Gaussians
-from splatlearn.rendering.backends.torch.primitives.registry import as_primitive, check_primitive, primitive_of
+from splatlearn.fitting.initial.convexes import more_of
+from splatlearn.rendering.backends.torch.primitives.registry import check_primitive, primitive_of
 from splatlearn.rendering.leading import flat_camera
 from splatlearn.rendering.splats import working_dtype
 
@@ -131,7 +132,7 @@ class Parameters:
 
     def join(self, others: Gaussians) -> Parameters:
         """These and those of other Gaussians, one after the other along K; leaves of the autograd graph."""
-        more = Parameters.of(as_primitive(others, self.start.primitive), self.camera, "linear")
+        more = Parameters.of(more_of(others, self.start), self.camera, "linear")
         longer = {
             name: torch.cat([getattr(self, name), getattr(more, name)], 1).detach() for name in (*LEAVES, "units")
         }

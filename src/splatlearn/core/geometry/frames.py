@@ -55,3 +55,13 @@ def turn_quaternions(quaternions: Float[Tensor, "*B 4"], matrix: Float[Tensor, "
     if torch.equal(proper, signs.diag()):
         return quaternions * torch.cat([signs.new_ones(1), signs]).to(quaternions)
     return multiply_quaternion(matrices_to_quaternions(proper), quaternions)
+
+
+def turned_axes(matrix: Float[Tensor, "3 3"]) -> Float[Tensor, " 3"]:
+    """Which of a Gaussian's own axes point the other way after `turn_quaternions` than the matrix takes them: −1.
+
+    What has a place along these axes is multiplied by it.
+    """
+    sign = torch.linalg.det(matrix).sign()
+    signs = (matrix * sign).diagonal().sign()
+    return sign * (signs if torch.equal(matrix * sign, signs.diag()) else torch.ones_like(signs))

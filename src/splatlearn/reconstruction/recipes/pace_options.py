@@ -23,8 +23,8 @@ class PaceOptions:
     0.1, others 0."""
     budget_exponent: float | Literal["none"] | None = None
     """Let the number of Gaussians follow Turbo-GS's curve with this exponent up to --max-gaussians: below 1 early, at 1
-    evenly, above 1 late. For the strategies default and absgrad. none: add those whose gradients are large.
-    Default: fast 0, others none."""
+    evenly, above 1 late. Not for the strategy mcmc. none: add those whose gradients are large; convexes, which always
+    have a budget, then take 1. Default: fast 0, others none; convexes 1."""
     budget_adapts: bool = False
     """Raise the exponent of the budget while the loss falls faster than before, and lower it when it slows down."""
     color_growth: float = 0.0

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from splatlearn.core.errors import InputError
+from splatlearn.core.gaussians import CONVEX, SURFEL
 from splatlearn.reconstruction.recipes.capture_options import CaptureOptions
 from splatlearn.reconstruction.recipes.pace_options import PaceOptions
 from splatlearn.reconstruction.recipes.presets import Preset, preset_values
@@ -68,7 +69,7 @@ class SceneRecipe(StoredRecipe):
         scene = filled(
             scene,
             steps=values.steps,
-            strategy=values.strategy,
+            strategy="sharpness" if scene.primitive == CONVEX else values.strategy,
             max_gaussians=values.max_gaussians,
             degree=values.degree,
             coarse=values.coarse,
@@ -78,8 +79,9 @@ class SceneRecipe(StoredRecipe):
             start_scale=values.start_scale,
         )
         scene = filled(scene, random_start=min(100_000, max(100, scene.max_gaussians // 5)))
-        # A preset's budget is one of its strategy.
-        budget = "none" if scene.strategy == "mcmc" else values.budget_exponent
+        # A preset's budget is one of its strategy; convexes always have one.
+        budgets = {"mcmc": "none", "sharpness": 1.0}
+        budget = budgets.get(scene.strategy or "", values.budget_exponent)
         pace = filled(self.pace, anneal=values.anneal, budget_exponent=budget)
         steps = scene.steps
         run = filled(self.run, evaluate_every=max(1, steps // 10))
@@ -119,13 +121,22 @@ def check_recipe(recipe: SceneRecipe) -> None:
         raise InputError(
             f"normals: expected 0 with the primitive {scene.primitive}, which has none; use --primitive surfel"
         )
-    if scene.primitive == "surfel" and scene.filter != "point":
-        raise InputError(f"filter: expected point with the primitive surfel, got {scene.filter}")
+    if scene.primitive in (SURFEL, CONVEX) and scene.filter != "point":
+        raise InputError(f"filter: expected point with the primitive {scene.primitive}, got {scene.filter}")
+    if scene.strategy is not None and (scene.strategy == "sharpness") != (scene.primitive == CONVEX):
+        wanted = "sharpness" if scene.primitive == CONVEX else "mcmc, default or absgrad"
+        raise InputError(f"strategy: expected {wanted} with the primitive {scene.primitive}, got {scene.strategy}")
+    if scene.primitive == CONVEX and recipe.terms.remove_floaters:
+        raise InputError(
+            "remove_floaters: expected False with the primitive convex, of which no renderer says what a view sees"
+        )
     if scene.steps is not None and scene.minutes is not None and not run.resume and recipe.schedule_steps is None:
         raise InputError("steps, minutes: expected one of the two, got both")
-    if scene.strategy == "mcmc":
-        for name in ("budget_exponent", "budget_adapts", "color_growth", "cross_rays", "prune"):
+    if scene.strategy == "mcmc" or scene.primitive == CONVEX:
+        own = ("budget_exponent",) if scene.strategy == "mcmc" else ()
+        for name in (*own, "budget_adapts", "color_growth", "cross_rays", "prune"):
             if getattr(recipe.pace, name) not in (getattr(PaceOptions(), name), "none"):
                 raise InputError(
-                    f"{name}: expected the strategy default or absgrad, got mcmc; it has a growth of its own"
+                    f"{name}: expected the strategy default or absgrad, got {scene.strategy or 'sharpness'}; it has a "
+                    "growth of its own"
                 )

@@ -8,10 +8,10 @@ from typing import Literal
 from splatlearn.core.errors import InputError
 from splatlearn.runs.recipe import check_choices, check_range
 
-StrategyName = Literal["mcmc", "default", "absgrad"]
+StrategyName = Literal["mcmc", "default", "absgrad", "sharpness"]
 BackgroundName = Literal["auto", "random", "black", "white", "sky"]
 FilterName = Literal["point", "mip"]
-PrimitiveName = Literal["gaussian", "ges", "surfel"]
+PrimitiveName = Literal["gaussian", "ges", "surfel", "convex"]
 Start = Literal["auto", "points", "random", "hull", "planes"]
 
 
@@ -26,8 +26,9 @@ class SceneOptions:
     """Choose the number of steps, and with it all schedules, so that fitting takes about this time on this machine.
     Default: --steps decides."""
     strategy: StrategyName | None = None
-    """How Gaussians are added and removed: mcmc (relocation and growth to a cap), default (clone, split, prune, reset)
-    or absgrad (default, with absolute gradients). Default: mcmc; fast and paper: default."""
+    """How Gaussians are added and removed: mcmc (relocation and growth to a cap), default (clone, split, prune, reset),
+    absgrad (default, with absolute gradients), or sharpness (for convexes alone: those whose sharpness the photographs
+    pull at split into one for each point). Default: mcmc; fast and paper: default; convexes: sharpness."""
     max_gaussians: int | None = None
     """Largest number of Gaussians, never exceeded. Default: fast 30000, default 100000, quality 300000, paper 3000000;
     fewer if memory is short."""
@@ -53,7 +54,12 @@ class SceneOptions:
     primitive: PrimitiveName = "gaussian"
     """What each Gaussian is drawn as. ges: a generalised exponential, whose exponent is fitted too: from peaked to flat
     with sharp edges. Its files are read by this library alone. surfel: a flat disc, whose depth at a pixel is that at
-    which the pixel's ray meets it (2D Gaussian Splatting), for pinhole cameras and the filter point."""
+    which the pixel's ray meets it (2D Gaussian Splatting), for pinhole cameras and the filter point. convex: the hull
+    of a few points with edges as sharp as the photographs are (3D Convex Splatting), for the filter point. No compiled
+    renderer draws convexes, so that small photographs and some thousands of them suit; the run keeps a folder scene/
+    in place of scene.ply."""
+    convex_points: int = 6
+    """Number of points of a convex, 3 to 8."""
     coarse: float | None = None
     """Fraction of the steps that see photographs at a quarter, then at half of their size. Default: 0.3; paper: 0."""
     ssim_weight: float = 0.2
@@ -85,6 +91,7 @@ class SceneOptions:
             position_rate=self.position_rate, rate=self.rate, start_scale=self.start_scale,
         )  # fmt: skip
         check_range("a number above 0, at most 1", lambda value: 0 < value <= 1, start_opacity=self.start_opacity)
+        check_range("a whole number from 3 to 8", lambda value: value in range(3, 9), convex_points=self.convex_points)
         check_range("0, 1, 2 or 3", lambda value: value in (0, 1, 2, 3), degree=self.degree)
         check_range(
             "a number from 0 to 1", lambda value: 0 <= value <= 1, coarse=self.coarse, ssim_weight=self.ssim_weight

@@ -15,6 +15,7 @@ from splatlearn.fitting.skies.sky import Sky
 from splatlearn.fitting.strategies.budget import Budget
 from splatlearn.fitting.strategies.default import DefaultOptions, DefaultStrategy
 from splatlearn.fitting.strategies.mcmc import MCMCOptions, MCMCStrategy
+from splatlearn.fitting.strategies.sharpness import SharpnessOptions, SharpnessStrategy
 from splatlearn.fitting.strategies.strategy import Strategy
 from splatlearn.fitting.terms.depth import DepthTerm
 from splatlearn.fitting.terms.grid import GridSmoothness
@@ -51,6 +52,7 @@ def schedule_of(recipe: SceneRecipe) -> SceneSchedule:
         opacity=scene.rate * usual.opacity,
         scale=scene.rate * usual.scale,
         rotation=scene.rate * usual.rotation,
+        shape=scene.rate * usual.shape,
     )
     return SceneSchedule(
         steps=steps,
@@ -74,6 +76,9 @@ def strategy_of(recipe: SceneRecipe, start: int, cap: int) -> Strategy:
     steps, name = recipe.schedule_steps, recipe.scene.strategy
     assert steps is not None
     pace = recipe.pace
+    if name == "sharpness":
+        exponent = pace.budget_exponent if isinstance(pace.budget_exponent, int | float) else 1.0
+        return SharpnessStrategy(SharpnessOptions.for_steps(steps, Budget(start, max(start, cap), exponent)))
     if name != "mcmc":
         usual = DefaultOptions.for_steps(steps, cap, absgrad=name == "absgrad")
         exponent = pace.budget_exponent

@@ -20,11 +20,12 @@ from splatlearn.captures.poses import rigid
 from splatlearn.captures.transforms.writer import Poses, read_poses, write_transforms
 from splatlearn.core.disk.atomic import read_object, replacing, write_whole
 from splatlearn.core.errors import InputError, MissingError
-from splatlearn.core.gaussians import Gaussians
+from splatlearn.core.gaussians import CONVEX, Gaussians
 from splatlearn.core.geometry.similarity import Similarity
 from splatlearn.evaluation.views.perceptual import Lpips
 from splatlearn.evaluation.views.scores import SceneScores
 from splatlearn.files import read_splat_file, write_splats
+from splatlearn.files.formats import files_beside
 from splatlearn.files.offset import NO_OFFSET, Offset
 from splatlearn.files.splat_file import SplatFile
 from splatlearn.fitting.skies.sky import Sky
@@ -34,8 +35,9 @@ from splatlearn.reconstruction.results.known_depths import KnownDepths
 from splatlearn.reconstruction.results.sky_file import read_sky, sky_gaussians
 from splatlearn.runs.folder import RECIPE
 
-SCENE = "scene.ply"
-"""The Gaussians in the capture's own coordinates, relative to an offset that the file says if these are large."""
+SCENE, SCENE_FOLDER = "scene.ply", "scene/splats.json"
+"""The Gaussians in the capture's own coordinates, relative to an offset that the file says if these are large; the
+second of convexes, which PLY does not hold."""
 COARSE = 1e-5
 """Rounding of positions, in extents of the cameras, from which on they are relative to an offset."""
 SCORES = "scores.json"
@@ -74,10 +76,27 @@ def offset_of(to_unit: Similarity) -> Offset:
 
 def write_scene(run: Path, gaussians: Gaussians, to_unit: Similarity, filter: str = "point") -> Path:
     """Write the Gaussians of a fit into its folder, marked with their filter and their offset (see `offset_of`)."""
-    path, offset = run / SCENE, offset_of(to_unit)
+    path, offset = run / scene_name(gaussians.primitive), offset_of(to_unit)
+    path.parent.mkdir(exist_ok=True)
     placed = moved(gaussians.detach().to("cpu"), to_unit.around(np.array(offset)).inverse)
     write_splats(path, placed, antialiased=filter == "mip", offset=offset)
     return path
+
+
+def scene_name(primitive: str) -> str:
+    """The name of the file with the Gaussians of a run, which are drawn as `primitive`."""
+    return SCENE_FOLDER if primitive == CONVEX else SCENE
+
+
+def scene_file(run: Path) -> Path:
+    """The file with the Gaussians of a run, there or not."""
+    return run / SCENE_FOLDER if (run / SCENE_FOLDER).is_file() else run / SCENE
+
+
+def scene_bytes(run: Path) -> int:
+    """The size of the file with the Gaussians of a run, and of what belongs to it."""
+    file = scene_file(run)
+    return sum(each.stat().st_size for each in (file, *files_beside(file)))
 
 
 def write_cameras(run: Path, capture: Capture, poses: Poses) -> Path:
@@ -146,11 +165,11 @@ class SceneRun:
 
         Zeros, except for captures so far from their origin that float32 is coarse there.
         """
-        return self._scene.offset if (self.folder / SCENE).is_file() else NO_OFFSET
+        return self._scene.offset if scene_file(self.folder).is_file() else NO_OFFSET
 
     @cached_property
     def _scene(self) -> SplatFile:
-        path = self.folder / SCENE
+        path = scene_file(self.folder)
         if not path.is_file():
             raise MissingError(
                 f"{path}: expected the scene of the run, found none; --resume the run until a checkpoint"

@@ -15,7 +15,6 @@ from splatlearn.evaluation.views.scores import SceneScores
 from splatlearn.files.offset import Offset, shown_offset
 from splatlearn.fitting.views.step import StepResult
 from splatlearn.reconstruction.recipes.recipe import SceneRecipe
-from splatlearn.reconstruction.results.scene_run import SCENE
 from splatlearn.reconstruction.results.small_file import SMALL
 from splatlearn.reconstruction.running.checkpoint import SceneProgress
 
@@ -54,8 +53,8 @@ def greeting(
 def far_away(offset: Offset) -> str:
     """What the positions of the scene's file are relative to."""
     return (
-        f"the capture lies far from its origin, where float32 is coarse: positions in {SCENE} are relative to "
-        f"{shown_offset(offset)}, which the file says too"
+        "the capture lies far from its origin, where float32 is coarse: positions in the scene's file are relative to "
+        f"{shown_offset(offset)}, which it says too"
     )
 
 

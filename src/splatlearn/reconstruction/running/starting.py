@@ -13,9 +13,10 @@ from torch import Tensor
 from splatlearn.captures import Capture, Photographs
 from splatlearn.core.cameras import Camera
 from splatlearn.core.errors import InputError
-from splatlearn.core.gaussians import SURFEL, Gaussians
+from splatlearn.core.gaussians import CONVEX, GAUSSIAN, SURFEL, Gaussians
 from splatlearn.files import read_splat_file
 from splatlearn.fitting.initial.cameras import scattered_gaussians, scene_cube
+from splatlearn.fitting.initial.convexes import as_convexes
 from splatlearn.fitting.initial.discs import random_discs
 from splatlearn.fitting.initial.hull import Silhouette, hull_points
 from splatlearn.fitting.initial.points import PointOptions, point_gaussians
@@ -23,7 +24,7 @@ from splatlearn.fitting.initial.splats import splat_gaussians
 from splatlearn.fitting.scene_parameters import scene_gaussians
 from splatlearn.images.errors import UnreadableImage
 from splatlearn.reconstruction.recipes.recipe import SceneRecipe
-from splatlearn.reconstruction.results.scene_run import SCENE, is_scene_run, moved
+from splatlearn.reconstruction.results.scene_run import is_scene_run, moved, scene_file
 from splatlearn.reconstruction.running import messages
 from splatlearn.reconstruction.running.photos import reduced
 from splatlearn.reconstruction.running.planes import MOST_VIEWS, swept_points
@@ -50,6 +51,8 @@ def first_gaussians(recipe: SceneRecipe, capture: Capture, photographs: Photogra
     made, origin = _found_gaussians(recipe, capture, photographs, cap)
     if recipe.scene.primitive == SURFEL and made.primitive != SURFEL:
         made = random_discs(made, recipe.run.seed) if recipe.scene.start_from is None else made
+    if recipe.scene.primitive == CONVEX and made.primitive == GAUSSIAN:
+        made = as_convexes(made, recipe.scene.convex_points)
     return as_primitive(made, recipe.scene.primitive), origin
 
 
@@ -132,7 +135,7 @@ def gaussians_of(tensors: Mapping[str, Tensor], primitive: str) -> Gaussians:
 def _from_splats(source: str, capture: Capture, cap: int, seed: int, filter: str) -> tuple[Gaussians, str]:
     path = Path(source)
     if path.is_dir() and is_scene_run(path):
-        path = path / SCENE
+        path = scene_file(path)
     file = read_splat_file(path)
     found = splat_gaussians(moved(file.gaussians, capture.to_unit.around(np.array(file.offset))), cap, seed)
     left = {"not finite": found.not_finite, "above the limit": found.over_cap}

@@ -13,9 +13,10 @@ from splatlearn.core.memory import shown_bytes
 from splatlearn.core.numbers import evenly_spaced
 from splatlearn.core.typed import flat, read_as
 from splatlearn.reconstruction.results.scene_run import (
-    SCENE,
     SceneRun,
     moved,
+    scene_bytes,
+    scene_file,
     shown_background,
     snapshots,
 )
@@ -93,8 +94,8 @@ def _result(run: SceneRun, steps: Mapping[int, Any], scores: Mapping[int, Any]) 
     memory = [entry["memory"] for entry in scores.values() if "memory" in entry]
     if memory:
         facts["Peak memory of the process"] = shown_bytes(max(memory))
-    if (run.folder / SCENE).is_file():
-        facts[f"Size of {SCENE}"] = shown_bytes((run.folder / SCENE).stat().st_size)
+    if (file := scene_file(run.folder)).is_file():
+        facts[f"Size of {file.relative_to(run.folder).parts[0]}"] = shown_bytes(scene_bytes(run.folder))
     intro = "" if max(steps) >= total else "The run has not reached its last step."
     return Section("Result", intro, [KeyValues(facts)])
 

@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from splatlearn.core.gaussians import GAUSSIAN
-from splatlearn.rendering.backends.torch.project import Projected
 from splatlearn.rendering.backends.torch.primitives.registry import formula
+from splatlearn.rendering.backends.torch.project import Projected
 
 TILE = 16
 """Pixels of a tile's side."""

@@ -1,12 +1,12 @@
 """The specification's third step: splats near to far over a background.
 
 `blend_pixels` is the formula and nothing else, `pixel_gradients` its derivative; `forward` and `backward` apply them to
-one chunk of pixels after the other, so that memory is bounded for any size of image and any K.
+one piece of the picture after the other (`pieces`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Bool, Float
@@ -14,14 +14,10 @@ from torch import Tensor
 
 from splatlearn.core.cameras.pixel_grid import WHOLE_PICTURE, PixelGrid
 from splatlearn.core.gaussians import GAUSSIAN
-from splatlearn.rendering.backends.torch.bin import tile_lists
+from splatlearn.rendering.backends.torch.pieces import joined, pieces
 from splatlearn.rendering.backends.torch.primitives.primitive import Alpha
 from splatlearn.rendering.backends.torch.primitives.registry import formula
 from splatlearn.rendering.formula import ALPHA_MAX, TRANSMITTANCE_MIN
-
-CHUNK_ELEMENTS = {"cpu": 2**20, "cuda": 2**24}
-"""Largest B·K·pixels held at a time, by device; about fifteen tensors of it live at the peak of the backward. Small on
-a CPU, whose caches hold such chunks."""
 
 
 def _composited(at: Alpha, seen: Bool[Tensor, "B K P"] | None) -> tuple[Float[Tensor, "B K P"], Float[Tensor, "B K P"]]:
@@ -62,12 +58,18 @@ def composite_alpha(
     `varying`: further channels, in which a splat differs from pixel to pixel; the background has them, too.
     """
     alpha, before = _composited(at, seen)
-    transmittance = (1.0 - alpha).prod(dim=1)
+    transmittance = _left(alpha)
     weights = before * alpha
     # Not a matrix product: the order of its sums, and with it the last bit of a pixel, depends on the pixels beside it.
     channels = [*(each.unsqueeze(-1) for each in colors.unbind(-1)), *varying]
     color = torch.stack([_in_order(weights * each) for each in channels], dim=1)
     return color + transmittance.unsqueeze(1) * background.unsqueeze(-1), transmittance
+
+
+def _left(alpha: Float[Tensor, "B K P"]) -> Float[Tensor, "B P"]:
+    """The transmittance behind all splats, as a product in the order of K, which one without α does not change."""
+    passed = 1.0 - alpha
+    return passed.cumprod(dim=1)[:, -1] if alpha.shape[1] else passed.prod(dim=1)
 
 
 def _in_order(values: Float[Tensor, "B K P"]) -> Float[Tensor, "B P"]:
@@ -92,7 +94,7 @@ def pixel_gradients(
     at = drawn.alpha_at(means2d, packed, opacities, pixels)
     alpha, before = _composited(at, seen)
     weights = before * alpha
-    transmittance = (1.0 - alpha).prod(dim=1)
+    transmittance = _left(alpha)
 
     toward = torch.einsum("bcp,bkc->bkp", color_gradient, colors)
     contribution = weights * toward
@@ -118,15 +120,13 @@ def forward(
     primitive: str = GAUSSIAN,
 ) -> tuple[Float[Tensor, "B C H W"], Float[Tensor, "B H W"]]:
     """Composite splats over images of `size` (height, width), whose pixels are those of a grid."""
-    splats = (means2d, packed, opacities, colors, background)
-    lists = tile_lists(means2d, packed, opacities, reached(size, grid), primitive)
-    parts = [
-        blend_pixels(*splats, pixels, lists.at(pixels), primitive)
-        for _, pixels in chunks_of_pixels(means2d, size, grid)
-    ]
-    color = torch.cat([part[0] for part in parts], dim=-1)
-    transmittance = torch.cat([part[1] for part in parts], dim=-1)
-    return color.unflatten(-1, size), transmittance.unflatten(-1, size)
+    parts, places = [], []
+    for piece in pieces(means2d, packed, opacities, size, grid, primitive):
+        splats = [piece.of(each) for each in (means2d, packed, opacities, colors)]
+        parts.append(blend_pixels(*splats, background, piece.pixels, piece.seen, primitive))
+        places.append(piece.places)
+    color, transmittance = (joined([*each], places, size) for each in zip(*parts, strict=True))
+    return color, transmittance
 
 
 @torch.no_grad()
@@ -150,30 +150,9 @@ def backward(
     size = (int(outputs[1].shape[-2]), int(outputs[1].shape[-1]))
     color_gradient, transmittance_gradient = (gradients[0].flatten(-2), gradients[1].flatten(-2))
     totals = [torch.zeros_like(tensor) for tensor in inputs]
-    lists = tile_lists(*inputs[:3], reached(size, grid), primitive)
-    for chunk, pixels in chunks_of_pixels(inputs[0], size, grid):
-        seen = lists.at(pixels)
-        upstream = color_gradient[..., chunk], transmittance_gradient[..., chunk]
-        parts = pixel_gradients(inputs, pixels, *upstream, seen, primitive)
-        totals = [total + part for total, part in zip(totals, parts, strict=True)]
+    for piece in pieces(*inputs[:3], size, grid, primitive):
+        upstream = color_gradient[..., piece.places], transmittance_gradient[..., piece.places]
+        here = piece.of(inputs[0]), piece.of(inputs[1]), piece.of(inputs[2]), piece.of(inputs[3]), inputs[4]
+        *of_splats, behind = pixel_gradients(here, piece.pixels, *upstream, piece.seen, primitive)
+        totals = [*map(piece.added, totals[:4], of_splats), totals[4] + behind]
     return totals[0], totals[1], totals[2], totals[3], totals[4]
-
-
-def reached(size: tuple[int, int], grid: PixelGrid) -> tuple[int, int]:
-    """The height and width up to the last pixels of a grid."""
-    return grid.top + grid.stride * (size[0] - 1) + 1, grid.left + grid.stride * (size[1] - 1) + 1
-
-
-def chunks_of_pixels(
-    means2d: Float[Tensor, "B K 2"], size: tuple[int, int], grid: PixelGrid
-) -> Iterator[tuple[slice, Float[Tensor, "P 2"]]]:
-    """The pixel centres of an image in row order, a chunk at a time, with their places in the flattened image."""
-    height, width = size
-    like = {"device": means2d.device, "dtype": means2d.dtype}
-    rows = torch.arange(height, **like) * grid.stride + (grid.top + 0.5)
-    columns = torch.arange(width, **like) * grid.stride + (grid.left + 0.5)
-    pixels = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1).reshape(-1, 2)
-    elements = CHUNK_ELEMENTS.get(means2d.device.type, 2**22)
-    step = max(64, elements // max(1, means2d.shape[0] * means2d.shape[1]))
-    for start in range(0, pixels.shape[0], step):
-        yield slice(start, start + step), pixels[start : start + step]

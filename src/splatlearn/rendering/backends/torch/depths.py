@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from splatlearn.core.cameras.pixel_grid import WHOLE_PICTURE, PixelGrid
-from splatlearn.rendering.backends.torch.bin import tile_lists
-from splatlearn.rendering.backends.torch.blend import chunks_of_pixels, composite_alpha, median_depths, reached
+from splatlearn.rendering.backends.torch.blend import composite_alpha, median_depths
+from splatlearn.rendering.backends.torch.pieces import joined, pieces
 from splatlearn.rendering.backends.torch.primitives.registry import formula
 from splatlearn.rendering.splats import Splats
 
@@ -28,19 +28,20 @@ def blend(
     primitive = formula(splats.primitive)
     channels = 2 if kind == "moments" else 1
     behind = torch.cat([background, background.new_zeros(len(background), channels)], dim=-1)
-    lists = tile_lists(splats.means2d, splats.packed, splats.opacities, reached(size, grid), splats.primitive)
-    parts = []
-    for _, pixels in chunks_of_pixels(splats.means2d, size, grid):
-        at, seen = primitive.alpha_at(splats.means2d, splats.packed, splats.opacities, pixels), lists.at(pixels)
-        depths = primitive.depths_at(at, splats.depths)
+    parts, places = [], []
+    for piece in pieces(splats.means2d, splats.packed, splats.opacities, size, grid, splats.primitive):
+        here = [piece.of(each) for each in (splats.means2d, splats.packed, splats.opacities)]
+        at, seen = primitive.alpha_at(here[0], here[1], here[2], piece.pixels), piece.seen
+        depths = primitive.depths_at(at, piece.of(splats.depths))
         if kind == "moments":
             # Splats that are culled have depths of any sign, and no weight.
             inverse = 1.0 / torch.where(at.alpha > 0, depths, 1.0)
             varying = [inverse, inverse.square()]
         else:
             varying = [depths]
-        color, transmittance = composite_alpha(at, splats.colors, behind, seen, varying)
+        color, transmittance = composite_alpha(at, piece.of(splats.colors), behind, seen, varying)
         median = median_depths(at, depths, seen) if kind == "median" else torch.zeros_like(transmittance)
         parts.append((color, transmittance, median))
-    color, transmittance, median = (torch.cat(each, dim=-1).unflatten(-1, size) for each in zip(*parts, strict=True))
+        places.append(piece.places)
+    color, transmittance, median = (joined([*each], places, size) for each in zip(*parts, strict=True))
     return color, transmittance, median

@@ -18,10 +18,11 @@ from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.geometry.quaternions import quaternions_to_matrices
 from splatlearn.rendering.backends.torch.bin import sort_near_to_far
-from splatlearn.rendering.backends.torch.blend import chunks_of_pixels, composite_alpha
+from splatlearn.rendering.backends.torch.blend import composite_alpha
+from splatlearn.rendering.backends.torch.pieces import chunks_of_pixels
 from splatlearn.rendering.backends.torch.primitives.primitive import Placed
-from splatlearn.rendering.backends.torch.project import Projected
 from splatlearn.rendering.backends.torch.primitives.registry import formula, formula_of, primitive_of
+from splatlearn.rendering.backends.torch.project import Projected
 from splatlearn.rendering.formula import FACING
 from splatlearn.rendering.splats import Splats
 
@@ -95,7 +96,7 @@ def blend(
     splats, size = placed.splats, grid.size(camera.height, camera.width)
     drawn, packed = formula(splats.primitive), splats.packed
     parts = []
-    for _, pixels in chunks_of_pixels(splats.means2d, size, grid):
+    for pixels in chunks_of_pixels(splats.means2d, size, grid):
         right, down, ahead = rays(pixels, camera).unbind(-1)
         # Not a matrix product: a pixel's last bit would depend on the pixels beside it.
         across, along, facing = (

@@ -134,6 +134,12 @@ class Primitive(ABC):
         """Return the depths at which the rays of pixels meet the primitives, from those of their means."""
         return depths.unsqueeze(-1).expand(at.alpha.shape)
 
+    def wanted(self, count: int) -> str | None:
+        """Return what `shapes` are to have in place of `count` numbers for each splat; None if they are as many."""
+        if count == len(self.parameters):
+            return None
+        return f"{len(self.parameters)} numbers" + (f" ({', '.join(self.parameters)})" if self.parameters else "")
+
     def refusal(self, shapes: Float[Tensor, "*B K S"]) -> str | None:
         """Return what is wrong with the values of `shapes`, or None."""
         return None

@@ -7,6 +7,7 @@ from dataclasses import replace
 from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import GAUSSIAN, Gaussians
 from splatlearn.rendering.backends.torch.primitives.analytic import AnalyticGaussian
+from splatlearn.rendering.backends.torch.primitives.convex import Convex
 from splatlearn.rendering.backends.torch.primitives.gaussian import Gaussian
 from splatlearn.rendering.backends.torch.primitives.ges import GeneralisedExponential
 from splatlearn.rendering.backends.torch.primitives.primitive import Primitive
@@ -90,12 +91,11 @@ def check_primitive(gaussians: Gaussians, filter: str | None = None, *, has_valu
     values that it does not allow, if `has_values`.
     """
     primitive = primitive_of(gaussians.primitive, filter)
-    wanted, shapes = len(primitive.parameters), gaussians.shapes
+    shapes = gaussians.shapes
     got = 0 if shapes is None else shapes.shape[-1]
-    if got != wanted:
-        names = f" ({', '.join(primitive.parameters)})" if wanted else ""
+    if (wanted := primitive.wanted(got)) is not None:
         raise InputError(
-            f"shapes: expected {wanted} numbers{names} for the primitive {primitive.name!r}, got {got}; "
+            f"shapes: expected {wanted} for the primitive {primitive.name!r}, got {got}; "
             "splatlearn.rendering.as_primitive fills them in"
         )
     if has_values and shapes is not None and (reason := primitive.refusal(shapes.detach())) is not None:
@@ -103,5 +103,5 @@ def check_primitive(gaussians: Gaussians, filter: str | None = None, *, has_valu
     return primitive
 
 
-for _each in (Gaussian, AnalyticGaussian, GeneralisedExponential, Surfel):
+for _each in (Gaussian, AnalyticGaussian, GeneralisedExponential, Surfel, Convex):
     register_primitive(_each)

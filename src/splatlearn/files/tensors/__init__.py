@@ -1,0 +1,1 @@
+"""Our own folder of tensors: splats.json and splats.safetensors, which hold every primitive."""
