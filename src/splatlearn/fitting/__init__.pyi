@@ -68,6 +68,7 @@ from .strategies.strategy import Seen as Seen
 from .strategies.strategy import Step as Step
 from .strategies.strategy import Strategy as Strategy
 from .terms.depth import DepthTerm as DepthTerm
+from .terms.frequencies import FrequencyModulation as FrequencyModulation
 from .terms.regularisers import Distortion as Distortion
 from .terms.regularisers import OpacityEntropy as OpacityEntropy
 from .terms.regularisers import SmoothDepth as SmoothDepth

@@ -18,6 +18,7 @@ from splatlearn.fitting.strategies.mcmc import MCMCOptions, MCMCStrategy
 from splatlearn.fitting.strategies.sharpness import SharpnessOptions, SharpnessStrategy
 from splatlearn.fitting.strategies.strategy import Strategy
 from splatlearn.fitting.terms.depth import DepthTerm
+from splatlearn.fitting.terms.frequencies import FrequencyModulation
 from splatlearn.fitting.terms.grid import GridSmoothness
 from splatlearn.fitting.terms.normals import NormalConsistency
 from splatlearn.fitting.terms.regularisers import Distortion, OpacityEntropy, SmoothDepth
@@ -107,6 +108,8 @@ def terms_of(recipe: SceneRecipe) -> tuple[Term, ...]:
     if terms.normals > 0:
         # Discs lie anyhow at first: their normals mean something once the pictures have placed them.
         found.append(NormalConsistency(Weight(terms.normals, begin=max(1, round(NORMALS_FROM * steps)))))
+    if terms.frequencies > 0:
+        found.append(FrequencyModulation(Weight(terms.frequencies), steps))
     found += [kind(Weight(getattr(terms, name))) for name, kind in kinds.items() if getattr(terms, name) > 0]
     if recipe.small.grid > 0:
         found.append(GridSmoothness(Weight(recipe.small.grid), max(1, steps // SORTS)))

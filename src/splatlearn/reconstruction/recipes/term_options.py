@@ -34,6 +34,10 @@ class TermOptions:
     normals: float = 0.0
     """Weight of the angle between surfels and the surface that their depths make, from a quarter of the steps on, for
     the primitive surfel. 0.05 suits: smoother surfaces, somewhat less detail."""
+    frequencies: float = 0.0
+    """Weight of the mean absolute difference where the photograph is coarse, in the first half of the steps, and around
+    its edges, in the second (the frequency-modulated loss of GES). 1, with --ssim-weight 0.4, are the published
+    proportions."""
     entropy: float = 0.0
     """Weight of the entropy of opacities, which pulls them to 0 and 1. For few photographs."""
 
@@ -47,7 +51,7 @@ class TermOptions:
         """The options in use whose terms compare neighbouring pixels or need every one."""
         return [
             name
-            for name in ("depth_weight", "smooth_depth", "distortion", "normals", "entropy")
+            for name in ("depth_weight", "smooth_depth", "distortion", "normals", "frequencies", "entropy")
             if getattr(self, name) > 0
         ]
 
@@ -56,7 +60,7 @@ class TermOptions:
         check_range(
             "a number ≥ 0", lambda value: value >= 0,
             depth_weight=self.depth_weight, smooth_depth=self.smooth_depth, distortion=self.distortion,
-            normals=self.normals, entropy=self.entropy,
+            normals=self.normals, frequencies=self.frequencies, entropy=self.entropy,
         )  # fmt: skip
         check_choices(depth_prior_kind=(self.depth_prior_kind, MapKind))
         if self.depth_prior is not None and self.depth_weight == 0:
