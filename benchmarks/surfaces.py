@@ -4,7 +4,8 @@
 
 Each run of `splatlearn reconstruct` is fused to a mesh (`splatlearn mesh`) from median and from mean depths. Known
 points are those of a file (`points` [N, 3], in the world of the capture), or else the depth maps of the capture's own
-sensor.
+sensor, or else the points that the cameras were found by. Where the photographs have masks, "in hull" is the share of
+the mesh, by area, that lies in the visual hull: its picture is in the mask of each view, or within a pixel of it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from splatlearn.captures import Photographs
 from splatlearn.evaluation.views.meshes import score_mesh
 from splatlearn.reconstruction import SceneRun
 from splatlearn.reconstruction.results.scene_run import moved
-from splatlearn.surfaces import MeshOptions, depth_views, fuse
+from splatlearn.surfaces import Mesh, MeshOptions, depth_views, fuse
 
 SENSED = 200_000
 """Points that are taken of a sensor's maps."""
@@ -63,10 +64,41 @@ def sensed_points(run: SceneRun) -> np.ndarray:
     return points[np.random.default_rng(0).permutation(len(points))[:SENSED]]
 
 
+def known_points(run: SceneRun, options: Options) -> np.ndarray:
+    """Points [N, 3] of the true surface, in the world of the capture."""
+    if options.points is not None:
+        return np.load(options.points)["points"].astype(np.float64)
+    if any(view.depth_path is not None for view in run.capture.views):
+        return sensed_points(run)
+    return run.capture.points.xyz.astype(np.float64)
+
+
+def share_in_hull(mesh: Mesh, run: SceneRun) -> float | None:
+    """The share of a mesh's area in the visual hull of the masks; None for a capture without masks."""
+    if not all(view.mask_path is not None for view in run.capture.views):
+        return None
+    places = torch.from_numpy(mesh.points(SENSED, np.random.default_rng(0)))
+    inside = torch.ones(len(places), dtype=torch.bool)
+    with Photographs(run.capture.views, run.recipe.capture.max_size) as photographs:
+        for index in range(len(photographs)):
+            photo = photographs[index]
+            assert photo.mask is not None
+            mask = torch.nn.functional.max_pool2d((photo.mask > 0)[None, None].float(), 3, 1, 1)[0, 0] > 0
+            camera = photo.camera
+            view = camera.viewmats.double()
+            ahead = places @ view[:3, :3].T + view[:3, 3]
+            columns = (camera.fx * ahead[:, 0] / ahead[:, 2] + camera.cx).floor().long()
+            rows = (camera.fy * ahead[:, 1] / ahead[:, 2] + camera.cy).floor().long()
+            shown = (columns >= 0) & (columns < mask.shape[1]) & (rows >= 0) & (rows < mask.shape[0])
+            # What a view does not show, it says nothing of.
+            inside &= ~shown | mask[rows.clamp(0, mask.shape[0] - 1), columns.clamp(0, mask.shape[1] - 1)]
+    return float(inside.double().mean())
+
+
 def measured(folder: Path, options: Options) -> dict[str, Any]:
     """The numbers of one run."""
     run = SceneRun(folder)
-    truth = np.load(options.points)["points"].astype(np.float64) if options.points else sensed_points(run)
+    truth = known_points(run, options)
     to_unit = run.capture.to_unit
     gaussians = moved(run.gaussians, to_unit)
     with Photographs(run.capture.views, run.recipe.capture.max_size, frame=to_unit) as photographs:
@@ -80,7 +112,8 @@ def measured(folder: Path, options: Options) -> dict[str, Any]:
     for kind in ("median", "mean"):
         mesh = fuse(depth_views(gaussians, cameras, kind, run.filter), chosen).mesh.transformed(to_unit.inverse)
         score = score_mesh(mesh, truth, options.within, farthest=4 * options.within)
-        found["meshes"][kind] = dataclasses.asdict(score) | {"faces": len(mesh.faces), "f_score": score.f_score}
+        more = {"faces": len(mesh.faces), "f_score": score.f_score, "in_hull": share_in_hull(mesh, run)}
+        found["meshes"][kind] = dataclasses.asdict(score) | more
     return found
 
 
@@ -91,11 +124,12 @@ def main() -> None:
         [
             each["run"], each["primitive"], f"{each['count']:,}", f"{each['psnr']:.2f}" if each["psnr"] else "",
             kind, f"{mesh['accuracy']:.4f}", f"{mesh['completeness']:.4f}", f"{mesh['f_score']:.3f}",
+            "" if mesh["in_hull"] is None else f"{mesh['in_hull']:.3f}",
         ]
         for each in results
         for kind, mesh in each["meshes"].items()
     ]  # fmt: skip
-    print(table(["run", "primitive", "count", "PSNR", "depth", "accuracy", "completeness", "F"], rows))
+    print(table(["run", "primitive", "count", "PSNR", "depth", "accuracy", "completeness", "F", "in hull"], rows))
     print(json.dumps(results, indent=1))
     if options.json_file is not None:
         options.json_file.write_text(json.dumps(results, indent=1) + "\n")

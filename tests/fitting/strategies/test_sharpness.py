@@ -90,7 +90,7 @@ def test_faint_and_large_ones_are_pruned_and_one_stays(generator: torch.Generato
     assert edits.pruned == 2 and adam.count == 2
     with torch.no_grad():
         adam.parameters["log_scales"][0] = math.log(1e3)
-    large = SharpnessStrategy(replace(OPTIONS, prune_size_from=0, stop=1))
+    large = SharpnessStrategy(replace(OPTIONS, prune_size_from=0, prune_size=100.0, stop=1))
     assert large.after_step(adam, step(2)).pruned == 1
     with torch.no_grad():
         adam.parameters["logits"].fill_(-9.0)

@@ -1,4 +1,4 @@
-"""A term that compares what is coarse first, and edges at the end: the frequency-modulated loss of GES."""
+"""A term that compares what is coarse first, and details at the end: the frequency-modulated loss of GES."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ its hundred parts adds toward the middle."""
 class FrequencyModulation(Stateless):
     """Mean absolute difference of colours in the part of the photograph that has the frequencies of the step.
 
-    A band of frequencies is the difference of two Gaussians, of the standard deviations s and 2s, of the grey
-    photograph at a fifth of its size, scaled to [0, 1]. Over the first half of the steps s grows from 0.1 to 5.1, and
-    pixels count where the band is below a half, which are those without edges; over the second half it falls again, and
-    they count where it is at least a half: around edges.
+    A band of frequencies is the difference of the grey photograph, at a fifth of its size, blurred by Gaussians of the
+    standard deviations s and 2s. Over the first half of the steps s grows from 0.1 to 5.1 px, and pixels count where
+    the band is in the lower half of its range; over the second half s falls again, and they count where it is in the
+    upper half, which is where something bright stands out.
 
     - `steps`: of the schedule.
 

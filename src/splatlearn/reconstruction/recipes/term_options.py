@@ -35,8 +35,8 @@ class TermOptions:
     """Weight of the angle between surfels and the surface that their depths make, from a quarter of the steps on, for
     the primitive surfel. 0.05 suits: smoother surfaces, somewhat less detail."""
     frequencies: float = 0.0
-    """Weight of the mean absolute difference where the photograph is coarse, in the first half of the steps, and around
-    its edges, in the second (the frequency-modulated loss of GES). 1, with --ssim-weight 0.4, are the published
+    """Weight of the mean absolute difference where the photograph has no detail, in the first half of the steps, and
+    where it has some, in the second (the frequency-modulated loss of GES). 1, with --ssim-weight 0.4, are the published
     proportions."""
     entropy: float = 0.0
     """Weight of the entropy of opacities, which pulls them to 0 and 1. For few photographs."""

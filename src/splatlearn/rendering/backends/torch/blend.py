@@ -122,8 +122,8 @@ def forward(
     """Composite splats over images of `size` (height, width), whose pixels are those of a grid."""
     parts, places = [], []
     for piece in pieces(means2d, packed, opacities, size, grid, primitive):
-        splats = [piece.of(each) for each in (means2d, packed, opacities, colors)]
-        parts.append(blend_pixels(*splats, background, piece.pixels, piece.seen, primitive))
+        splats = piece.of(means2d), piece.of(packed), piece.of(opacities), piece.of(colors), background
+        parts.append(blend_pixels(*splats, piece.pixels, piece.seen, primitive))
         places.append(piece.places)
     color, transmittance = (joined([*each], places, size) for each in zip(*parts, strict=True))
     return color, transmittance

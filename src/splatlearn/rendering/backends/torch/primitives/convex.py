@@ -198,12 +198,16 @@ def _on_image(placed: Placed, points: Float[Tensor, "B K P 3"]) -> tuple[Float[T
         for own, axis in zip(center, placed.axes.unbind(-2), strict=True)
     ]
     depths = model.depth(moved[0], moved[1], moved[2])
-    shows = (depths > AHEAD * model.depth(*center)) & model.shows(moved[0], moved[1], moved[2], lens)
+    shows = (depths > AHEAD * model.depth(center[0], center[1], center[2])) & model.shows(
+        moved[0], moved[1], moved[2], lens
+    )
     is_ahead = shows.reshape(shape).all(-1)
     # Those that are not drawn stay where their projection is finite.
     is_safe = is_ahead.unsqueeze(-1).expand(shape).flatten(-2)
     x, y, z = (torch.where(is_safe, each, own) for each, own in zip(moved, center, strict=True))
-    pairs = zip(model.project_extents(x, y, z, lens), model.project_extents(*center, lens), strict=True)
+    pairs = zip(
+        model.project_extents(x, y, z, lens), model.project_extents(center[0], center[1], center[2], lens), strict=True
+    )
     return torch.stack([(each - own).reshape(shape) for each, own in pairs], dim=-1), is_ahead
 
 
