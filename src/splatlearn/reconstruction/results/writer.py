@@ -16,10 +16,11 @@ from splatlearn.fitting.skies.sky import Sky
 from splatlearn.reconstruction.recipes.recipe import SceneRecipe
 from splatlearn.reconstruction.results.scene_run import (
     CAMERAS,
-    SCENE,
     SCORES,
     moved,
     offset_of,
+    scene_file,
+    scene_name,
     shown_background,
     write_cameras,
     write_scene,
@@ -48,11 +49,11 @@ class SceneWriter:
 
     def has_scene(self) -> bool:
         """Whether there is a scene."""
-        return (self.folder / SCENE).is_file()
+        return scene_file(self.folder).is_file()
 
     def scene(self, gaussians: Gaussians, sky: Sky | None, step: int) -> None:
         """Write the scene, and its sky if it has one."""
-        with self._told(SCENE, step):
+        with self._told(scene_name(gaussians.primitive), step):
             write_scene(self.folder, gaussians, self.capture.to_unit, self.recipe.scene.filter)
             if sky is not None:
                 write_sky(self.folder, sky)

@@ -26,18 +26,11 @@ from splatlearn.reconstruction.recipes.recipe import SceneRecipe
 from splatlearn.reconstruction.results.evaluator import Evaluator
 from splatlearn.reconstruction.results.known_depths import KnownDepths
 from splatlearn.reconstruction.results.scene_run import (
-<<<<<<< HEAD
-=======
-    CAMERAS,
-    SCORES,
->>>>>>> aa8c729 (Draw smooth convexes by the specification, and grow, store and measure them)
     SceneResult,
     SceneRun,
     is_random_background,
     offset_of,
     open_capture,
-    scene_file,
-    scene_name,
     shown_background,
     write_snapshot,
 )
@@ -265,11 +258,7 @@ class _Reconstruction:
         """Whether the scene and the scores of the last step are in the folder."""
         found = SceneRun(self.folder.path)
         is_scored = not len(self.held_out) or (found.scores or {}).get("step") == self.progress.step
-<<<<<<< HEAD
         return self.progress.step == self.started_at and is_scored and self.writer.has_scene()
-=======
-        return self.progress.step == self.started_at and is_scored and scene_file(self.folder.path).is_file()
->>>>>>> aa8c729 (Draw smooth convexes by the specification, and grow, store and measure them)
 
     def _finish(self) -> tuple[SceneScores | None, SceneScores | None]:
         """Score all held-out views, and write the scores and the scene.
@@ -328,14 +317,7 @@ class _Reconstruction:
 
     def _write_scene(self) -> None:
         """Write the scene, and the cameras where they are refined."""
-<<<<<<< HEAD
         self.writer.scene(self._gaussians(), self.fit.sky, self.progress.step)
-=======
-        with self._told(scene_name(self.recipe.scene.primitive)):
-            write_scene(self.folder.path, self._gaussians(), self.capture.to_unit, self.recipe.scene.filter)
-            if self.fit.sky is not None:
-                write_sky(self.folder.path, self.fit.sky)
->>>>>>> aa8c729 (Draw smooth convexes by the specification, and grow, store and measure them)
         if cameras := self.corrections.cameras():
             self.writer.cameras({**self.evaluator.poses, **cameras}, self.progress.step)
 
