@@ -11,11 +11,11 @@ from typing_extensions import TypeIs
 from splatlearn.cli.choices import ModelFormat
 from splatlearn.cli.scene_input import output_scene
 from splatlearn.core.errors import InputError
-from splatlearn.files.choices import SplatFormat
+from splatlearn.files.choices import FileFormat
 from splatlearn.models.exchange.choices import ExportTarget
 from splatlearn.rendering.formula import EPS2D
 
-ENDINGS: dict[SplatFormat, str] = {
+ENDINGS: dict[FileFormat, str] = {
     "ply": ".ply",
     "compressed-ply": ".compressed.ply",
     "spz": ".spz",
@@ -30,7 +30,7 @@ def export_command(
     run: tyro.conf.Positional[str | None] = None,
     image: tyro.conf.Positional[str | None] = None,
     *,
-    to: SplatFormat | ModelFormat,
+    to: FileFormat | ModelFormat,
     out: str | None = None,
     eps2d: float = EPS2D,
     refit_colors: bool = False,
@@ -98,5 +98,5 @@ def export_command(
     return 0
 
 
-def _is_model_format(to: SplatFormat | ModelFormat) -> TypeIs[ModelFormat]:
+def _is_model_format(to: FileFormat | ModelFormat) -> TypeIs[ModelFormat]:
     return to in get_args(ModelFormat)

@@ -6,6 +6,8 @@ from typing import Literal
 
 SplatFormat = Literal["ply", "compressed-ply", "spz", "sog", "splat", "gltf", "sl3", "tensors"]
 """Formats that are read and written."""
+FileFormat = Literal["ply", "compressed-ply", "spz", "sog", "splat", "gltf", "sl3"]
+"""Those of them that have a name for a file of their own."""
 StoredFormat = SplatFormat | Literal["ksplat"]
 """Formats that are read."""
 
