@@ -34,7 +34,8 @@ def sl3_bytes(
     - `known`: how much pictures change with the numbers of each Gaussian; steps then follow from it.
     - `told` is called with how much is done and how much there is.
 
-    Beside the Gaussians it takes about 1.6 times their memory. Raises InputError as `to_stored` does.
+    The numbers of all Gaussians are there once more while it works, as int32, and their tokens as bytes. Raises
+    InputError as `to_stored` does.
     """
     stored = to_stored(gaussians)
     # Entropy coding takes most of the time; the parts before it are as steps of it.
