@@ -6,66 +6,6 @@
 namespace splat {
 namespace {
 
-// Writes the first view's gradient, and adds those of the others.
-template <bool FRESH>
-inline void put(float& to, float value) {
-    to = FRESH ? value : to + value;
-}
-
-// Gradients of LANES Gaussians' harmonics, and toward their directions.
-template <int DEGREE, bool FRESH>
-Direction backward_colors(const Source& source, const View& view, const Shown& shown, const Places& places, unsigned real,
-                          Vector<vfloat> means, const float* sums, int width, float* out) {
-    constexpr int COEFFICIENTS = (DEGREE + 1) * (DEGREE + 1);
-    const Direction d = direction_of(view, means);
-    const vfloat inverse = inverse_length(d);
-    const Direction unit{d.x * inverse, d.y * inverse, d.z * inverse};
-    vfloat values[COEFFICIENTS];
-    harmonics<DEGREE>(unit, values);
-    float basis[COEFFICIENTS][LANES], by_basis[COEFFICIENTS][LANES] = {};
-    std::memcpy(basis, values, sizeof basis);
-    for (; real; real &= real - 1) {
-        const int lane = __builtin_ctz(real);
-        const size_t id = places.id[lane];
-        const float *color = shown.colors + id * shown.channels, *by_color = sums + id * width + MOMENTS;
-        // No gradient where the colour is clamped at 0.
-        const float r = color[0] > 0.0f ? by_color[0] : 0.0f, g = color[1] > 0.0f ? by_color[1] : 0.0f,
-                    b = color[2] > 0.0f ? by_color[2] : 0.0f;
-        const float* sh = source.sh + 3 * COEFFICIENTS * id;
-        float* by_sh = out + 3 * COEFFICIENTS * id;
-        for (int m = 0; m < COEFFICIENTS; ++m) {
-            const float y = basis[m][lane];
-            put<FRESH>(by_sh[3 * m], y * r), put<FRESH>(by_sh[3 * m + 1], y * g), put<FRESH>(by_sh[3 * m + 2], y * b);
-            by_basis[m][lane] = sh[3 * m] * r + sh[3 * m + 1] * g + sh[3 * m + 2] * b;
-        }
-    }
-    if constexpr (DEGREE == 0) return {spread(0.0f), spread(0.0f), spread(0.0f)};
-    std::memcpy(values, by_basis, sizeof by_basis);
-    const Direction by = harmonics_backward<DEGREE>(unit, values);
-    const vfloat along = by.x * unit.x + by.y * unit.y + by.z * unit.z;
-    return {(by.x - along * unit.x) * inverse, (by.y - along * unit.y) * inverse, (by.z - along * unit.z) * inverse};
-}
-
-template <bool FRESH>
-Direction colors_backward(const Source& source, const View& view, const Shown& shown, const Places& places, unsigned real,
-                          Vector<vfloat> means, const float* sums, int width, const SourceGradients& out) {
-    if (source.sh) {
-        switch (source.degree) {
-            case 0: return backward_colors<0, FRESH>(source, view, shown, places, real, means, sums, width, out.sh);
-            case 1: return backward_colors<1, FRESH>(source, view, shown, places, real, means, sums, width, out.sh);
-            case 2: return backward_colors<2, FRESH>(source, view, shown, places, real, means, sums, width, out.sh);
-            case 3: return backward_colors<3, FRESH>(source, view, shown, places, real, means, sums, width, out.sh);
-            default: return backward_colors<4, FRESH>(source, view, shown, places, real, means, sums, width, out.sh);
-        }
-    }
-    for (; real; real &= real - 1) {
-        const size_t id = places.id[__builtin_ctz(real)];
-        for (int c = 0; c < source.features; ++c)
-            put<FRESH>(out.colors[id * source.features + c], sums[id * width + MOMENTS + c]);
-    }
-    return {spread(0.0f), spread(0.0f), spread(0.0f)};
-}
-
 // Sums over a chunk's Gaussians of what they have to say of the camera.
 struct CameraSums {
     vfloat rows[3][4], origin[3];

@@ -5,10 +5,9 @@
 #include <cmath>
 #include <cstring>
 
-#include "../gaussian.h"
 #include "../kernel/paths.h"
 #include "../scene.h"
-#include "harmonics.h"
+#include "colors.h"
 
 namespace splat {
 namespace {
@@ -16,75 +15,6 @@ namespace {
 static_assert(RECORD % LANES == 0, "a record is whole vectors");
 
 constexpr float LARGEST_REACH = 60.0f;  // log₂ of the largest square of a distance, in standard deviations, at which a splat is seen
-
-// LANES Gaussians by their places in the set.
-struct Places {
-    int32_t id[LANES];
-
-    vfloat load(const float* from, int stride, int offset) const {
-        vfloat value;
-        for (int lane = 0; lane < LANES; ++lane) value[lane] = from[static_cast<size_t>(id[lane]) * stride + offset];
-        return value;
-    }
-    Vector<vfloat> vector(const float* from) const { return {load(from, 3, 0), load(from, 3, 1), load(from, 3, 2)}; }
-    Quaternion<vfloat> quaternion(const float* from) const {
-        return {load(from, 4, 0), load(from, 4, 1), load(from, 4, 2), load(from, 4, 3)};
-    }
-};
-
-inline Direction direction_of(const View& view, Vector<vfloat> mean) {
-    if (view.is_parallel) return {spread(view.origin[0]), spread(view.origin[1]), spread(view.origin[2])};
-    return {mean.x - view.origin[0], mean.y - view.origin[1], mean.z - view.origin[2]};
-}
-
-// 1 / length, of a length that is at least that of torch.nn.functional.normalize.
-inline vfloat inverse_length(Direction d) {
-    return 1.0f / larger(root(d.x * d.x + d.y * d.y + d.z * d.z), spread(1e-12f));
-}
-
-// What the coefficients of one Gaussian and harmonics of one lane sum to, plus ½ and at least 0.
-inline void seen_color(const float* sh, int coefficients, const float (*basis)[LANES], int lane, float* color) {
-    float r = 0.5f, g = 0.5f, b = 0.5f;
-    for (int m = 0; m < coefficients; ++m) {
-        const float y = basis[m][lane];
-        r += y * sh[3 * m], g += y * sh[3 * m + 1], b += y * sh[3 * m + 2];
-    }
-    color[0] = std::max(r, 0.0f), color[1] = std::max(g, 0.0f), color[2] = std::max(b, 0.0f);
-}
-
-template <int DEGREE>
-void seen_colors(const Source& source, const View& view, const Shown& shown, const Places& places, Vector<vfloat> means,
-                 unsigned visible) {
-    constexpr int COEFFICIENTS = (DEGREE + 1) * (DEGREE + 1);
-    Direction d = direction_of(view, means);
-    const vfloat inverse = inverse_length(d);
-    vfloat values[COEFFICIENTS];
-    harmonics<DEGREE>({d.x * inverse, d.y * inverse, d.z * inverse}, values);
-    float basis[COEFFICIENTS][LANES];
-    std::memcpy(basis, values, sizeof basis);
-    for (; visible; visible &= visible - 1) {
-        const int lane = __builtin_ctz(visible);
-        const size_t id = places.id[lane];
-        seen_color(source.sh + 3 * COEFFICIENTS * id, COEFFICIENTS, basis, lane, shown.colors + id * shown.channels);
-    }
-}
-
-void colors_of(const Source& source, const View& view, const Shown& shown, const Places& places, Vector<vfloat> means,
-               unsigned visible) {
-    if (source.sh) {
-        switch (source.degree) {
-            case 0: return seen_colors<0>(source, view, shown, places, means, visible);
-            case 1: return seen_colors<1>(source, view, shown, places, means, visible);
-            case 2: return seen_colors<2>(source, view, shown, places, means, visible);
-            case 3: return seen_colors<3>(source, view, shown, places, means, visible);
-            default: return seen_colors<4>(source, view, shown, places, means, visible);
-        }
-    }
-    for (; visible; visible &= visible - 1) {
-        const size_t id = places.id[__builtin_ctz(visible)];
-        std::copy_n(source.colors + id * source.features, source.features, shown.colors + id * shown.channels);
-    }
-}
 
 // The first and last pixel whose centre is within `extent` of `center`, and within an image.
 struct Span {
