@@ -28,6 +28,21 @@ static inline vfloat load(const float* from) {
 
 static inline void store(float* to, vfloat value) { std::memcpy(to, &value, sizeof value); }
 
+// Past the caches where `to` is aligned for it. `end_of_streams` comes before other threads read.
+#if defined(__AVX512F__) && LANES == 16
+static inline void stream(float* to, vfloat value) { _mm512_stream_ps(to, (__m512)value); }
+static inline void end_of_streams() { _mm_sfence(); }
+#elif defined(__AVX2__) && LANES == 8
+static inline void stream(float* to, vfloat value) { _mm256_stream_ps(to, (__m256)value); }
+static inline void end_of_streams() { _mm_sfence(); }
+#elif defined(__SSE2__) && LANES == 4
+static inline void stream(float* to, vfloat value) { _mm_stream_ps(to, (__m128)value); }
+static inline void end_of_streams() { _mm_sfence(); }
+#else
+static inline void stream(float* to, vfloat value) { store(to, value); }
+static inline void end_of_streams() {}
+#endif
+
 static inline vint spread_whole(int32_t value) { return value - (vint){}; }
 
 static inline vfloat select(vint where, vfloat yes, vfloat no) { return where ? yes : no; }
@@ -187,20 +202,36 @@ static inline unsigned lane_bits(vint mask) {
 #endif
 }
 
+// Pairwise, so that the order of additions is the same for every instruction set of this width.
+#if defined(__AVX2__) && LANES == 8
+static inline float sum(vfloat value) {
+    const __m128 four = _mm_add_ps(_mm256_castps256_ps128((__m256)value), _mm256_extractf128_ps((__m256)value, 1));
+    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
+#else
 static inline float sum(vfloat value) {
     float lanes[LANES];
     store(lanes, value);
-    // Pairwise, so that the order of additions is the same for every instruction set of this width.
     for (int half = LANES / 2; half; half /= 2)
         for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
     return lanes[0];
 }
+#endif
 
+#if defined(__AVX2__) && LANES == 8
+static inline float most_of(vfloat value) {
+    const __m128 four = _mm_max_ps(_mm256_castps256_ps128((__m256)value), _mm256_extractf128_ps((__m256)value, 1));
+    const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
+#else
 static inline float most_of(vfloat value) {
     float most = value[0];
     for (int lane = 1; lane < LANES; ++lane) most = most < value[lane] ? value[lane] : most;
     return most;
 }
+#endif
 
 static inline vfloat magnitude(vfloat value) {
     vint bits;
@@ -257,20 +288,21 @@ struct Turned {
 };
 
 template <int S>
-static inline void turn_level(vfloat* rows) {
+static inline void turn_level(const vfloat* from, vfloat* to) {
     if constexpr (S < LANES) {
         for (int i = 0; i < LANES; ++i)
             if (!(i & S)) {
-                const vfloat a = rows[i], b = rows[i + S];
-                rows[i] = shuffled<Turned<S, 0>>(a, b);
-                rows[i + S] = shuffled<Turned<S, S>>(a, b);
+                const vfloat a = from[i], b = from[i + S];
+                to[i] = shuffled<Turned<S, 0>>(a, b);
+                to[i + S] = shuffled<Turned<S, S>>(a, b);
             }
-        turn_level<2 * S>(rows);
+        turn_level<2 * S>(to, to);
     }
 }
 
-// Transposes a square of LANES vectors.
-static inline void turn(vfloat* rows) { turn_level<1>(rows); }
+// Transposes a square of LANES vectors, which may stay in its place.
+static inline void turn(const vfloat* from, vfloat* to) { turn_level<1>(from, to); }
+static inline void turn(vfloat* rows) { turn_level<1>(rows, rows); }
 
 // 2^x as 2^n·(1 + rest), for x in [-126, 126]: n is the nearest integer, and the rest, 2^(x − n) − 1, a minimax polynomial in
 // x − n with a relative error of 2^(x − n) below 2e-9. x must be clamped by the caller.

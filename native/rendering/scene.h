@@ -35,7 +35,7 @@ enum class Formula {
 };
 
 // Numbers of a Gaussian in `shapes`, and of its sums beside those of all formulas.
-inline int numbers_of(Formula formula) { return formula == Formula::EXPONENTIAL ? 1 : 0; }
+static inline int numbers_of(Formula formula) { return formula == Formula::EXPONENTIAL ? 1 : 0; }
 
 struct View {
     const float* matrix;  // [4, 4]
@@ -52,15 +52,17 @@ constexpr int BLOCK_WIDTH = 64, BLOCK_HEIGHT = 64;  // pixels
 constexpr int RECORD = 16;       // numbers of a record: 64 bytes, a line of the cache
 constexpr int CHUNK = 256;       // splats of a block's list that are at hand at a time
 
-// The numbers of a record; as in `Prepared`, but for depth. Path and rows between restarts follow from the flatness. A formula without
-// a recurrence has a number of its own in place of the step.
-enum Field { X, Y, U, V, W, LEVEL, REACH, EXTENT_X, EXTENT_Y, SLOPE_X, PEAK, STEP, NARROWING, FLATNESS, DEPTH, RADIUS };
+// The numbers of a record; as in `Prepared`, but for depth, and for the colours in place of the extents, which follow from reach, W and
+// narrowing. Path and rows between restarts follow from the flatness. Colours of other than three features are not there. A formula
+// without a recurrence has a number of its own in place of the step.
+enum Field { X, Y, U, V, W, LEVEL, REACH, RED, GREEN, SLOPE_X, PEAK, STEP, NARROWING, FLATNESS, DEPTH, BLUE };
+constexpr int RADIUS = BLUE;  // of the records of panoramas and surfels
 
 // The numbers of a panorama's record: east and down of the tangent plane times its focal length; the power in log2 units as the sum
 // of squares (u·x + v·y)² + w·y² of pixels there; and the box on the picture.
 enum SphereField { EAST, DOWN = 3, SPHERE_U = 6, SPHERE_V, SPHERE_W, SPHERE_LEVEL, BOX_X, BOX_Y, BOX_WIDE, BOX_HIGH };
 constexpr int BEND = STEP;  // of an exponential: β/2 − 1
-static_assert(static_cast<int>(BOX_HIGH) < static_cast<int>(DEPTH), "the radius stands in one place for all");
+static_assert(static_cast<int>(BOX_HIGH) < static_cast<int>(DEPTH), "the depth stands in one place for all");
 
 // The numbers of a surfel's record: see scene/surfel.h. The ellipse around its disc has the middle, the half sides of its box, and the
 // slope of the line on which columns have their middles.
@@ -69,7 +71,7 @@ static_assert(static_cast<int>(SLOPE) < static_cast<int>(DEPTH), "depth and radi
 
 // Sums of a surfel: of v = α ∂L/∂α, and of the gradients of the centre's picture, A, B, n (see scene/surfel.h) and the depth.
 constexpr int SURFEL_MOMENTS = 10;
-inline int moments_of(Formula formula) { return formula == Formula::SURFEL ? SURFEL_MOMENTS : MOMENTS; }
+static inline int moments_of(Formula formula) { return formula == Formula::SURFEL ? SURFEL_MOMENTS : MOMENTS; }
 
 // Blocks of pixels that a splat's box meets: [first, last] each way. Beyond the last column of a panorama follows the first.
 struct Range {
@@ -82,6 +84,7 @@ struct Shown {
     float* colors;   // [count, channels]
     Range* ranges;   // [count]
     int channels;
+    bool has_short_records;  // whether the records have all channels: three colours and at most a depth, of Gaussians in a plane
 };
 
 // The visible Gaussians among some, in their order, with the bits of their depths in the order of floats.
@@ -93,8 +96,13 @@ struct Visible {
     int count, not_finite, doubtful;
 };
 
+// An entry of a list is a Gaussian's place in the set. It is marked in the first of the blocks that the Gaussian meets.
+constexpr int32_t FIRST = INT32_MIN;
+static inline bool is_first(int32_t entry) { return entry < 0; }
+static inline int32_t id_of(int32_t entry) { return entry & INT32_MAX; }
+
 struct Block {
-    const int32_t* list;  // places in the set, near to far
+    const int32_t* list;  // entries, near to far
     size_t length;
     int left, top, width, height;  // pixels
 };
@@ -115,9 +123,21 @@ struct ImageGradients {
     const float *by_color, *by_transmittance;     // the latter is 0 in a pass that is not the first
 };
 
+// Where the sums of a block's splats go. The block that a splat meets first writes its row; those of others are added to it later, in
+// the order of the blocks, and stand in `other_rows` until then.
+// - own: the numbers that a pass over channels sums. The first `shared` and the last `tail` of them are summed over passes; those of
+//   the channels begin at `place` of the row, which is `shared` in the first pass.
+struct BlockRows {
+    float* rows;  // [count, width]
+    int width, own, shared, place, tail;
+    float* other_rows;  // [others, own]
+    int32_t* other_ids;
+    size_t others;  // written
+};
+
 struct SourceGradients {
     float *means, *scales, *quaternions, *opacities, *colors, *sh, *shapes;  // written by the first view, added to by others
-    float *means2d, *absolute;                                      // [count, 2], or null; written
+    float *means2d, *absolute;  // [visible, 2] in the order of the ids, or null; written
 };
 
 // The Gaussians [first, last) that a task is answerable for: the first view writes zeros for those that it does not see.
@@ -133,11 +153,11 @@ struct SceneKernel {
     const char* name;
     // Of the Gaussians [first, last): records of those that are seen.
     void (*project)(const Source&, const View&, const Shown&, int first, int last, Visible&);
-    // weights [length, WEIGHTS] are written, or null.
-    void (*forward)(const Shown&, const View&, const Block&, const Pass&, const Images&, float* weights);
-    // Writes moments [length, moments of the formula + channels of the pass + numbers of the formula + ABSOLUTES if asked for] and
+    // weights: rows of WEIGHTS, or null.
+    void (*forward)(const Shown&, const View&, const Block&, const Pass&, const Images&, BlockRows* weights);
+    // moments: rows of the formula's moments, channels of the pass, numbers of the formula, and ABSOLUTES if asked for. Writes
     // background_gradient [channels].
-    void (*backward)(const Shown&, const View&, const Block&, const Pass&, const ImageGradients&, bool absolute, float* moments,
+    void (*backward)(const Shown&, const View&, const Block&, const Pass&, const ImageGradients&, bool absolute, BlockRows& moments,
                      float* background_gradient);
     // sums [count, width] of Gaussians `ids`, in the order of the moments with all channels; camera: CAMERA_SUMS numbers, or null.
     void (*project_backward)(const Source&, const View&, const Shown&, const int32_t* ids, int length, const float* sums, int width,

@@ -25,13 +25,13 @@ void project_scene(const Source& source, const View& view, const Shown& shown, i
 }
 
 void forward_scene(const Shown& shown, const View& view, const Block& block, const Pass& pass, const Images& images,
-                   float* weights) {
+                   BlockRows* weights) {
     const auto run = view.formula == Formula::SURFEL ? forward_surfels : is_sphere(view) ? forward_sphere : forward_plane;
     run(shown, view, block, pass, images, weights);
 }
 
 void backward_scene(const Shown& shown, const View& view, const Block& block, const Pass& pass, const ImageGradients& images,
-                    bool absolute, float* moments, float* background_gradient) {
+                    bool absolute, BlockRows& moments, float* background_gradient) {
     const auto run = view.formula == Formula::SURFEL ? backward_surfels : is_sphere(view) ? backward_sphere : backward_plane;
     run(shown, view, block, pass, images, absolute, moments, background_gradient);
 }

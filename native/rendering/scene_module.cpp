@@ -22,7 +22,7 @@ using namespace splat;
 
 namespace {
 
-using Places = nb::ndarray<int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Places = nb::ndarray<int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
 template <typename Array>
 auto data_of(const std::optional<Array>& array) {
@@ -67,12 +67,13 @@ void bind_scenes(nb::module_& m, const InstructionSets<Kernel>& active) {
             const StepSeconds& took = view.seconds();
             return std::vector<double>{took.project, took.sort, took.bin, took.forward, took.backward, took.project_backward};
         })
-        .def("fill_visible", [](const SceneView& view, Places ids_out, Output<1> radii_out) {
+        .def("fill_visible", [](const SceneView& view, Places ids_out, Output<1> radii_out, std::optional<Output<2>> weights_out) {
             for (size_t i = 0; i < view.visible_count(); ++i) {
                 ids_out.data()[i] = view.visible()[i];
                 radii_out.data()[i] = view.radius(view.visible()[i]);
             }
-        }, nb::arg("ids_out").noconvert(), nb::arg("radii_out").noconvert());
+            if (weights_out) view.fill_weights(weights_out->data());
+        }, nb::arg("ids_out").noconvert(), nb::arg("radii_out").noconvert(), nb::arg("weights_out").noconvert().none());
 
     m.def("free_kept_memory", &free_kept_memory);
     m.def(
@@ -91,14 +92,14 @@ void bind_scenes(nb::module_& m, const InstructionSets<Kernel>& active) {
                   std::optional<Input<3>> sh, std::optional<Input<2>> shapes, Input<2> matrix, Input<1> origin, const std::string& model,
                   const std::vector<float>& lens, float far, bool is_parallel, int depth_channels, const std::string& formula,
                   Input<1> background,
-                  Output<3> color_out, Output<2> transmittance_out, std::optional<Output<2>> weights_out, int threads) {
+                  Output<3> color_out, Output<2> transmittance_out, bool weighs, int threads) {
             const Source source = source_of(means, scales, quaternions, opacities, colors, sh, shapes);
             const View view = view_of(matrix, origin, model, lens, far, is_parallel, depth_channels, formula,
                                       static_cast<int>(color_out.shape(1)), static_cast<int>(color_out.shape(2)));
             const SceneKernel& kernel = *active->scenes;
             nb::gil_scoped_release unlocked;
             auto made = std::make_unique<SceneView>(kernel, source, view, threads);
-            made->forward(kernel, background.data(), color_out.data(), transmittance_out.data(), data_of(weights_out), threads);
+            made->forward(kernel, background.data(), color_out.data(), transmittance_out.data(), weighs, threads);
             return made.release();  // Python owns it from here
         },
         nb::arg("means").noconvert(), nb::arg("scales").noconvert(), nb::arg("quaternions").noconvert(),
@@ -106,7 +107,7 @@ void bind_scenes(nb::module_& m, const InstructionSets<Kernel>& active) {
         nb::arg("shapes").noconvert().none(),
         nb::arg("matrix").noconvert(), nb::arg("origin").noconvert(), nb::arg("model"), nb::arg("lens"), nb::arg("far"),
         nb::arg("is_parallel"), nb::arg("depth_channels"), nb::arg("formula"), nb::arg("background").noconvert(),
-        nb::arg("color_out").noconvert(), nb::arg("transmittance_out").noconvert(), nb::arg("weights_out").noconvert().none(), nb::arg("threads"),
+        nb::arg("color_out").noconvert(), nb::arg("transmittance_out").noconvert(), nb::arg("weighs"), nb::arg("threads"),
         nb::rv_policy::take_ownership);
 
     m.def(

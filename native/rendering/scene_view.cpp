@@ -5,7 +5,7 @@
 #include <omp.h>
 
 #include <algorithm>
-#include <cstring>
+#include <cmath>
 
 #include "../common/caught.h"
 #include "sort.h"
@@ -16,6 +16,7 @@ namespace {
 constexpr int PROJECTED = 2048;      // Gaussians of a task of projection
 constexpr int FEWEST_BLOCKS = 32;    // of a wave of the backward pass
 constexpr size_t SMALLEST_PART = 1 << 13;
+constexpr uint64_t FIRST_KEY = static_cast<uint32_t>(FIRST);  // the mark of a list's entry, in its key
 constexpr size_t AHEAD = 16;         // entries of a list between a prefetch and its use
 
 size_t parts_of(size_t count, size_t smallest, int threads) { return std::clamp<size_t>(count / smallest, 1, std::max(1, threads)); }
@@ -42,12 +43,13 @@ SceneView::SceneView(const SceneKernel& kernel, const Source& source, const View
     const int channels = (source.sh ? 3 : source.features) + view.depth_channels;
     colors = take_room<float>(static_cast<size_t>(count) * channels);
     ranges = take_room<Range>(count);
-    shown = {records.get(), colors.get(), ranges.get(), channels};
+    const bool has_colors = view.lens.model != Model::PANORAMA && view.formula != Formula::SURFEL && channels - view.depth_channels == 3;
+    shown = {records.get(), colors.get(), ranges.get(), channels, has_colors && view.depth_channels <= 1};
     columns = (view.width + BLOCK_WIDTH - 1) / BLOCK_WIDTH, rows = (view.height + BLOCK_HEIGHT - 1) / BLOCK_HEIGHT;
 
     Clock clock;
     const int tasks = tasks_of(count);
-    const auto keys = take_room<uint64_t>(count), others = take_room<uint64_t>(count);
+    const auto keys = take_room<uint64_t>(count);
     std::vector<Visible> visible(tasks);
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (int task = 0; task < tasks; ++task) {
@@ -64,37 +66,46 @@ SceneView::SceneView(const SceneKernel& kernel, const Source& source, const View
     seen = places[tasks];
     ids = take_room<int32_t>(seen);
 #pragma omp parallel for schedule(static) num_threads(threads)
-    for (int task = 0; task < tasks; ++task) {
-        std::copy_n(visible[task].keys, visible[task].count, others.get() + places[task]);
+    for (int task = 0; task < tasks; ++task)
         for (int i = 0; i < visible[task].count; ++i) ids[places[task] + i] = static_cast<int32_t>(visible[task].keys[i]);
-    }
     took.project = clock.lap();
-    const uint64_t* order = sort_by_upper_half(others.get(), keys.get(), seen, threads);
-    took.sort = clock.lap();
-    bin(order, threads);
+    const Room<uint64_t> entries = bin(visible, threads);
     took.bin = clock.lap();
+    sort(entries.get(), threads);
+    took.sort = clock.lap();
 }
 
-// Scatters the sorted Gaussians to the lists of the blocks that they meet. Scattering by counts is stable: there is one result.
-void SceneView::bin(const uint64_t* order, int threads) {
-    const size_t length = seen, parts = parts_of(length, SMALLEST_PART, threads), all = static_cast<size_t>(blocks());
+// Scatters the keys of the visible to the blocks that they meet, in the order of the set, and returns them. Scattering by counts is
+// stable: there is one result.
+Room<uint64_t> SceneView::bin(const std::vector<Visible>& visible, int threads) {
+    const size_t tasks = visible.size(), parts = parts_of(seen, SMALLEST_PART, threads), all = static_cast<size_t>(blocks());
     const auto counts = take_room<size_t>(parts * all);
     const auto each = [&](size_t part, auto use) {
         size_t* own = counts.get() + part * all;
-        for (size_t i = length * part / parts; i < length * (part + 1) / parts; ++i) {
-            if (i + AHEAD < length) __builtin_prefetch(&ranges[static_cast<int32_t>(order[i + AHEAD])]);
-            const int32_t id = static_cast<int32_t>(order[i]);
-            const Range range = ranges[id];
-            for (int row = range.first_row; row <= range.last_row; ++row)
-                for (int column = range.first_column; column <= range.last_column; ++column)
-                    use(own[static_cast<size_t>(row) * columns + (column < columns ? column : column - columns)], id);
-        }
+        for (size_t task = tasks * part / parts; task < tasks * (part + 1) / parts; ++task)
+            for (int i = 0; i < visible[task].count; ++i) {
+                const uint64_t key = visible[task].keys[i];
+                const Range range = ranges[static_cast<int32_t>(key)];
+                // Beyond the last column follows the first, which is that of the first block then.
+                const int first_column = range.last_column < columns ? range.first_column : 0;
+                // Most meet one block: a branch that is foreseen well, where those of loops are not.
+                if (range.first_row == range.last_row && range.first_column == range.last_column) {
+                    use(own[static_cast<size_t>(range.first_row) * columns + first_column], key | FIRST_KEY);
+                    continue;
+                }
+                for (int row = range.first_row; row <= range.last_row; ++row)
+                    for (int column = range.first_column; column <= range.last_column; ++column) {
+                        const int here = column < columns ? column : column - columns;
+                        const bool is_marked = row == range.first_row && here == first_column;
+                        use(own[static_cast<size_t>(row) * columns + here], is_marked ? key | FIRST_KEY : key);
+                    }
+            }
     };
     offsets.assign(all + 1, 0);
 #pragma omp parallel for schedule(static) num_threads(static_cast<int>(parts))
     for (size_t part = 0; part < parts; ++part) {
         std::fill_n(counts.get() + part * all, all, 0);
-        each(part, [](size_t& place, int32_t) { ++place; });
+        each(part, [](size_t& place, uint64_t) { ++place; });
     }
     size_t sum = 0;
     for (size_t block = 0; block < all; ++block) {
@@ -105,9 +116,50 @@ void SceneView::bin(const uint64_t* order, int threads) {
         }
         offsets[block + 1] = sum;
     }
-    lists = take_room<int32_t>(sum);
+    auto entries = take_room<uint64_t>(sum);
 #pragma omp parallel for schedule(static) num_threads(static_cast<int>(parts))
-    for (size_t part = 0; part < parts; ++part) each(part, [&](size_t& place, int32_t id) { lists[place++] = id; });
+    for (size_t part = 0; part < parts; ++part) each(part, [&](size_t& place, uint64_t entry) { entries[place++] = entry; });
+    return entries;
+}
+
+// Fills the lists of the blocks from their entries, sorted by depth.
+void SceneView::sort(uint64_t* entries, int threads) {
+    lists = take_room<int32_t>(intersections());
+    std::vector<size_t> others(blocks());
+    Caught caught;
+#pragma omp parallel num_threads(threads)
+    {
+        Room<uint64_t> room;
+        size_t has = 0;
+#pragma omp for schedule(dynamic)
+        for (int index = 0; index < blocks(); ++index)
+            caught.run([&] {
+                const size_t begin = offsets[index], length = offsets[index + 1] - begin;
+                if (has < length) room = take_room<uint64_t>(has = length);
+                const uint64_t* sorted = sort_by_upper_half(entries + begin, room.get(), length);
+                size_t unmarked = 0;
+                for (size_t i = 0; i < length; ++i) {
+                    const int32_t entry = static_cast<int32_t>(sorted[i]);
+                    lists[begin + i] = entry;
+                    unmarked += !is_first(entry);
+                }
+                others[index] = unmarked;
+            });
+    }
+    caught.rethrow();
+    other_offsets.assign(1, 0);
+    for (size_t each : others) other_offsets.push_back(other_offsets.back() + each);
+}
+
+void SceneView::fill_weights(float* out) const {
+    for (size_t i = 0; i < seen; ++i)
+        for (int k = 0; k < WEIGHTS; ++k) out[k * seen + i] = weights[static_cast<size_t>(ids[i]) * WEIGHTS + k];
+}
+
+float SceneView::radius(int32_t id) const {
+    const float* record = records.get() + static_cast<size_t>(id) * RECORD;
+    if (view.lens.model == Model::PANORAMA || view.formula == Formula::SURFEL) return record[RADIUS];
+    return std::sqrt(record[REACH] / std::min(record[W], record[NARROWING]));
 }
 
 Block SceneView::block(int index) const {
@@ -116,49 +168,75 @@ Block SceneView::block(int index) const {
             std::min(BLOCK_HEIGHT, view.height - top)};
 }
 
-// Calls prefetch(id) some places ahead, and add(id, place in `lists`) for the lists' places [first, last), one thread for all that an
-// id has, in their order.
-template <typename Prefetch, typename Add>
-void SceneView::flush(size_t first, size_t last, int threads, Prefetch prefetch, Add add) const {
-    const int parts = static_cast<int>(parts_of(last - first, SMALLEST_PART, threads));
+// Calls work(block, where its rows go) for all blocks, and afterwards add(row, numbers) for what blocks have to add to the row of a
+// splat, in their order. This goes in waves of blocks, so that memory does not grow with the splats that meet many blocks.
+template <typename Work, typename Add>
+void SceneView::sum_blocks(const BlockRows& layout, int threads, Work work, Add add) const {
+    std::vector<int> waves{0};
+    size_t most = 0;
+    for (int index = 0; index < blocks(); ++index) {
+        const size_t length = other_offsets[index + 1] - other_offsets[waves.back()];
+        most = std::max(most, length);
+        if (index + 1 == blocks() || (length >= seen / 2 && index + 1 - waves.back() >= FEWEST_BLOCKS)) waves.push_back(index + 1);
+    }
+    const auto other_rows = take_room<float>(most * layout.own);
+    const auto other_ids = take_room<int32_t>(most);
+    std::vector<size_t> others(blocks());
+    Caught caught;
+    for (size_t wave = 0; wave + 1 < waves.size(); ++wave) {
+        const int first = waves[wave], last = waves[wave + 1];
+        const size_t begin = other_offsets[first];
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+        for (int index = first; index < last; ++index)
+            caught.run([&] {
+                BlockRows own = layout;
+                own.other_rows = other_rows.get() + (other_offsets[index] - begin) * layout.own;
+                own.other_ids = other_ids.get() + (other_offsets[index] - begin);
+                work(index, own);
+                others[index] = own.others;
+            });
+        caught.rethrow();
+        // One thread adds all that a splat has.
+        const int parts = static_cast<int>(parts_of(other_offsets[last] - begin, SMALLEST_PART, threads));
 #pragma omp parallel for schedule(static) num_threads(parts)
-    for (int part = 0; part < parts; ++part) {
-        const int32_t from = static_cast<int32_t>(static_cast<int64_t>(count) * part / parts);
-        const int32_t to = static_cast<int32_t>(static_cast<int64_t>(count) * (part + 1) / parts);
-        for (size_t place = first; place < last; ++place) {
-            if (place + AHEAD < last) prefetch(lists[place + AHEAD]);
-            const int32_t id = lists[place];
-            if (id >= from && id < to) add(id, place);
+        for (int part = 0; part < parts; ++part) {
+            const int32_t from = static_cast<int32_t>(static_cast<int64_t>(count) * part / parts);
+            const int32_t to = static_cast<int32_t>(static_cast<int64_t>(count) * (part + 1) / parts);
+            for (int index = first; index < last; ++index) {
+                const int32_t* own_ids = other_ids.get() + (other_offsets[index] - begin);
+                const float* own_rows = other_rows.get() + (other_offsets[index] - begin) * layout.own;
+                for (size_t i = 0; i < others[index]; ++i) {
+                    if (i + AHEAD < others[index])
+                        __builtin_prefetch(layout.rows + static_cast<size_t>(own_ids[i + AHEAD]) * layout.width, 1);
+                    if (own_ids[i] >= from && own_ids[i] < to)
+                        add(layout.rows + static_cast<size_t>(own_ids[i]) * layout.width, own_rows + i * layout.own);
+                }
+            }
         }
     }
 }
 
-void SceneView::forward(const SceneKernel& kernel, const float* background, float* color, float* transmittance, float* weights,
-                        int threads) const {
+void SceneView::forward(const SceneKernel& kernel, const float* background, float* color, float* transmittance, bool weighs,
+                        int threads) {
     const size_t pixels = static_cast<size_t>(view.height) * view.width;
     Clock clock;
-    const auto of_places = take_room<float>(weights ? intersections() * WEIGHTS : 0);
+    if (weighs) weights = take_room<float>(static_cast<size_t>(count) * WEIGHTS);
     Caught caught;
     for (int first = 0; first < shown.channels; first += MAX_CHANNELS) {
         const Pass pass{first, std::min(MAX_CHANNELS, shown.channels - first), background + first};
-        const bool weighs = weights && first == 0;
+        const Images images{color + first * pixels, transmittance};
+        if (weighs && first == 0) {
+            sum_blocks({weights.get(), WEIGHTS, WEIGHTS, 0, 0, 0, nullptr, nullptr, 0}, threads,
+                       [&](int index, BlockRows& rows) { kernel.forward(shown, view, block(index), pass, images, &rows); },
+                       [](float* to, const float* from) { to[0] += from[0], to[1] = std::max(to[1], from[1]), to[2] += from[2]; });
+            continue;
+        }
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
         for (int index = 0; index < blocks(); ++index)
-            caught.run([&] {
-                kernel.forward(shown, view, block(index), pass, {color + first * pixels, transmittance},
-                               weighs ? of_places.get() + offsets[index] * WEIGHTS : nullptr);
-            });
+            caught.run([&] { kernel.forward(shown, view, block(index), pass, images, nullptr); });
         caught.rethrow();
     }
     took.forward = clock.lap();
-    if (!weights) return;
-    std::fill_n(weights, static_cast<size_t>(count) * WEIGHTS, 0.0f);
-    flush(0, intersections(), threads, [&](int32_t id) { __builtin_prefetch(weights + static_cast<size_t>(id) * WEIGHTS, 1); },
-          [&](int32_t id, size_t place) {
-        const float* from = of_places.get() + place * WEIGHTS;
-        float* to = weights + static_cast<size_t>(id) * WEIGHTS;
-        to[0] += from[0], to[1] = std::max(to[1], from[1]), to[2] += from[2];
-    });
 }
 
 void SceneView::median(const SceneKernel& kernel, float* out, int threads) const {
@@ -174,57 +252,33 @@ void SceneView::backward(const SceneKernel& kernel, const Source& source, const 
     const size_t pixels = static_cast<size_t>(view.height) * view.width;
     Clock clock;
     const bool absolute = out.absolute;
-    const int more = numbers_of(view.formula), last = more + (absolute ? ABSOLUTES : 0);
-    const int moment_count = moments_of(view.formula), width = moment_count + shown.channels + last;
+    const int tail = numbers_of(view.formula) + (absolute ? ABSOLUTES : 0), moment_count = moments_of(view.formula);
+    const int width = moment_count + shown.channels + tail;
     const auto sums = take_room<float>(static_cast<size_t>(count) * width);
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (size_t i = 0; i < seen; ++i) std::fill_n(sums.get() + static_cast<size_t>(ids[i]) * width, width, 0.0f);
     std::fill_n(background_gradient, shown.channels, 0.0f);
-
-    // Waves of blocks, so that memory does not grow with the splats that meet many blocks.
-    std::vector<int> waves{0};
-    size_t most = 0;
-    for (int index = 0; index < blocks(); ++index) {
-        const size_t length = offsets[index + 1] - offsets[waves.back()];
-        most = std::max(most, length);
-        if (index + 1 == blocks() || (length >= seen / 2 && index + 1 - waves.back() >= FEWEST_BLOCKS))
-            waves.push_back(index + 1);
-    }
-    const int widest = moment_count + std::min(MAX_CHANNELS, shown.channels) + last;
-    const auto moments = take_room<float>(most * widest);
     const auto backgrounds = take_room<float>(static_cast<size_t>(blocks()) * MAX_CHANNELS);
     const size_t counted_once = shown.channels > MAX_CHANNELS ? pixels : 0;
     const auto nothing = take_room<float>(counted_once);
     std::fill_n(nothing.get(), counted_once, 0.0f);
-    Caught caught;
     for (int first = 0; first < shown.channels; first += MAX_CHANNELS) {
         const Pass pass{first, std::min(MAX_CHANNELS, shown.channels - first), background + first};
-        const int own = moment_count + pass.channels + last;
+        const int own = moment_count + pass.channels + tail, place = moment_count + first;
         const ImageGradients part{images.color + first * pixels, images.transmittance, images.by_color + first * pixels,
                                   first == 0 ? images.by_transmittance : nothing.get()};
-        for (size_t wave = 0; wave + 1 < waves.size(); ++wave) {
-            const size_t begin = offsets[waves[wave]], end = offsets[waves[wave + 1]];
-#pragma omp parallel for schedule(dynamic) num_threads(threads)
-            for (int index = waves[wave]; index < waves[wave + 1]; ++index)
-                caught.run([&] {
-                    kernel.backward(shown, view, block(index), pass, part, absolute, moments.get() + (offsets[index] - begin) * own,
-                                    backgrounds.get() + static_cast<size_t>(index) * MAX_CHANNELS);
-                });
-            caught.rethrow();
-            const auto prefetch = [&](int32_t id) { __builtin_prefetch(sums.get() + static_cast<size_t>(id) * width, 1); };
-            flush(begin, end, threads, prefetch, [&](int32_t id, size_t place) {
-                const float* from = moments.get() + (place - begin) * own;
-                float* to = sums.get() + static_cast<size_t>(id) * width;
-                for (int i = 0; i < moment_count; ++i) to[i] += from[i];
-                for (int c = 0; c < pass.channels; ++c) to[moment_count + first + c] += from[moment_count + c];
-                for (int i = 0; i < last; ++i) to[width - last + i] += from[own - last + i];
-            });
-        }
+        sum_blocks({sums.get(), width, own, moment_count, place, tail, nullptr, nullptr, 0}, threads,
+                   [&](int index, BlockRows& rows) {
+                       kernel.backward(shown, view, block(index), pass, part, absolute, rows,
+                                       backgrounds.get() + static_cast<size_t>(index) * MAX_CHANNELS);
+                   },
+                   [=](float* to, const float* from) {
+                       for (int i = 0; i < moment_count; ++i) to[i] += from[i];
+                       for (int i = moment_count; i < own - tail; ++i) to[place - moment_count + i] += from[i];
+                       for (int i = 1; i <= tail; ++i) to[width - i] += from[own - i];
+                   });
         for (int index = 0; index < blocks(); ++index)
             for (int c = 0; c < pass.channels; ++c)
                 background_gradient[first + c] += backgrounds[static_cast<size_t>(index) * MAX_CHANNELS + c];
     }
-
     took.backward = clock.lap();
     const int tasks = std::max(1, tasks_of(seen));
     std::vector<double> parts(camera ? static_cast<size_t>(tasks) * CAMERA_SUMS : 0);
@@ -232,7 +286,10 @@ void SceneView::backward(const SceneKernel& kernel, const Source& source, const 
     for (int task = 0; task < tasks; ++task) {
         const int first = task * PROJECTED, length = std::min(PROJECTED, static_cast<int>(seen) - first);
         const Unseen unseen{is_first_view, task == 0 ? 0 : ids[first], task + 1 == tasks ? count : ids[first + length]};
-        kernel.project_backward(source, given, shown, ids.get() + first, length, sums.get(), width, absolute, unseen, out,
+        SourceGradients own = out;
+        if (out.means2d) own.means2d += 2 * static_cast<size_t>(first);
+        if (out.absolute) own.absolute += 2 * static_cast<size_t>(first);
+        kernel.project_backward(source, given, shown, ids.get() + first, length, sums.get(), width, absolute, unseen, own,
                                 camera ? parts.data() + static_cast<size_t>(task) * CAMERA_SUMS : nullptr);
     }
     took.project_backward = clock.lap();

@@ -20,9 +20,8 @@ class SceneView {
     // Projects, sorts and bins. Nothing of `source` is kept; `view` is, but for what its pointers name.
     SceneView(const SceneKernel& kernel, const Source& source, const View& view, int threads);
 
-    // color [channels, H, W], transmittance [H, W], background [channels]; weights [count, WEIGHTS] or null.
-    void forward(const SceneKernel& kernel, const float* background, float* color, float* transmittance, float* weights,
-                 int threads) const;
+    // color [channels, H, W], transmittance [H, W], background [channels]; whether to keep the weights of what is visible.
+    void forward(const SceneKernel& kernel, const float* background, float* color, float* transmittance, bool weighs, int threads);
 
     // median [H, W]: depths at which half of the light is left, 0 where more is; of a view with one channel of depths.
     void median(const SceneKernel& kernel, float* out, int threads) const;
@@ -39,25 +38,28 @@ class SceneView {
     // Visible Gaussians, in the order of the set.
     const int32_t* visible() const { return ids.get(); }
     size_t visible_count() const { return seen; }
-    float radius(int32_t id) const { return records[static_cast<size_t>(id) * RECORD + RADIUS]; }
+    // [WEIGHTS, visible_count], if `forward` kept them.
+    void fill_weights(float* out) const;
+    float radius(int32_t id) const;  // pixels
     size_t intersections() const { return offsets.back(); }
     int blocks() const { return columns * rows; }
     const StepSeconds& seconds() const { return took; }
 
   private:
     Block block(int index) const;
-    void bin(const uint64_t* order, int threads);
-    template <typename Prefetch, typename Add>
-    void flush(size_t first, size_t last, int threads, Prefetch prefetch, Add add) const;
+    Room<uint64_t> bin(const std::vector<Visible>& visible, int threads);
+    void sort(uint64_t* entries, int threads);
+    template <typename Work, typename Add>
+    void sum_blocks(const BlockRows& layout, int threads, Work work, Add add) const;
 
     View view;
     int count, columns, rows, dropped = 0, strange = 0;
     size_t seen = 0;
-    Room<float> records, colors;
+    Room<float> records, colors, weights;
     Room<Range> ranges;
     Shown shown;
     Room<int32_t> ids, lists;
-    std::vector<size_t> offsets;  // of the blocks' lists; row by row
+    std::vector<size_t> offsets, other_offsets;  // of the blocks' lists, row by row; of their entries that are not marked
     mutable StepSeconds took;
 };
 

@@ -1,60 +1,49 @@
-// Least significant digit first, three digits of 11 bits. A stable sort has one result, whatever the number of threads.
+// Least significant digit first, in as many passes as there are digits that differ.
 #include "sort.h"
 
-#include <omp.h>
-
-#include <algorithm>
-#include <vector>
-
-#include "../common/caught.h"
+#include <utility>
 
 namespace splat {
 namespace {
 
-constexpr int BITS = 11, DIGITS = 1 << BITS;
-constexpr size_t SMALLEST_PART = 1 << 14;  // keys that are worth a thread
+constexpr size_t FEW = 32, MANY = 4096;  // keys that are inserted one by one; keys that are worth long digits
+
+void insert_each(uint64_t* keys, size_t count) {
+    for (size_t i = 1; i < count; ++i) {
+        const uint64_t key = keys[i];
+        size_t place = i;
+        for (; place && keys[place - 1] >> 32 > key >> 32; --place) keys[place] = keys[place - 1];
+        keys[place] = key;
+    }
+}
+
+template <int BITS>
+uint64_t* sort_by_digits(uint64_t* keys, uint64_t* room, size_t count) {
+    constexpr int DIGITS = 1 << BITS, PASSES = (32 + BITS - 1) / BITS;
+    const auto digit = [](uint64_t key, int pass) { return static_cast<size_t>(key >> (32 + pass * BITS)) & (DIGITS - 1); };
+    uint32_t counts[PASSES][DIGITS] = {};
+    for (size_t i = 0; i < count; ++i)
+        for (int pass = 0; pass < PASSES; ++pass) ++counts[pass][digit(keys[i], pass)];
+    for (int pass = 0; pass < PASSES; ++pass) {
+        uint32_t* places = counts[pass];
+        if (places[digit(keys[0], pass)] == count) continue;
+        uint32_t sum = 0;
+        for (int d = 0; d < DIGITS; ++d) {
+            const uint32_t here = places[d];
+            places[d] = sum;
+            sum += here;
+        }
+        for (size_t i = 0; i < count; ++i) room[places[digit(keys[i], pass)]++] = keys[i];
+        std::swap(keys, room);
+    }
+    return keys;
+}
 
 }  // namespace
 
-uint64_t* sort_by_upper_half(uint64_t* keys, uint64_t* room, size_t count, int threads) {
-    const size_t parts = std::clamp<size_t>(count / SMALLEST_PART, 1, std::max(1, threads));
-    const auto counts = room_for<size_t>(parts * DIGITS);
-    const auto first_of = [&](size_t part) { return count * part / parts; };
-    for (int shift = 32; shift < 64; shift += BITS) {
-        const auto digit = [shift](uint64_t key) { return static_cast<size_t>(key >> shift) & (DIGITS - 1); };
-        bool is_one_digit = false;
-#pragma omp parallel num_threads(static_cast<int>(parts))
-        {
-            // A runtime may give fewer threads than parts.
-#pragma omp for schedule(static)
-            for (size_t part = 0; part < parts; ++part) {
-                size_t* own = counts.get() + part * DIGITS;
-                std::fill_n(own, DIGITS, 0);
-                for (size_t i = first_of(part); i < first_of(part + 1); ++i) ++own[digit(keys[i])];
-            }
-#pragma omp single
-            {
-                size_t sum = 0;
-                for (size_t d = 0; d < DIGITS; ++d) {
-                    const size_t before = sum;
-                    for (size_t part = 0; part < parts; ++part) {
-                        const size_t here = counts[part * DIGITS + d];
-                        counts[part * DIGITS + d] = sum;
-                        sum += here;
-                    }
-                    is_one_digit = is_one_digit || (sum - before == count);
-                }
-            }
-            if (!is_one_digit) {
-#pragma omp for schedule(static)
-                for (size_t part = 0; part < parts; ++part) {
-                    size_t* own = counts.get() + part * DIGITS;
-                    for (size_t i = first_of(part); i < first_of(part + 1); ++i) room[own[digit(keys[i])]++] = keys[i];
-                }
-            }
-        }
-        if (!is_one_digit) std::swap(keys, room);
-    }
+uint64_t* sort_by_upper_half(uint64_t* keys, uint64_t* room, size_t count) {
+    if (count > FEW) return count < MANY ? sort_by_digits<8>(keys, room, count) : sort_by_digits<11>(keys, room, count);
+    insert_each(keys, count);
     return keys;
 }
 

@@ -83,11 +83,12 @@ def step(channels: int | None, degree: int | None, model: str, info: bool, is_fi
         (tensor(shown, *SIZE), tensor(*SIZE)),
         (tensor(shown, *SIZE), tensor(*SIZE)),
     )
-    state = scene.forward(inputs, view, outputs, tensor(COUNT, 3) if info else None)
+    state = scene.forward(inputs, view, outputs, info)
     assert state.intersections >= COUNT, "the way ends at the first kernel"
     camera = torch.zeros(CAMERA_SUMS, dtype=torch.float64) if info else None
+    ids = torch.arange(COUNT) if info else None
     means2d, absolute = (tensor(COUNT, 2) if info else None for _ in range(2))
-    results = SceneResults(gaussians(), tensor(shown), camera, means2d, absolute)
+    results = SceneResults(gaussians(), tensor(shown), camera, ids, means2d, absolute)
     scene.backward(state, inputs, view, outputs, gradients, results, is_first_view)
 
 

@@ -4,6 +4,7 @@
 #include "../kernel/backward.h"
 #include "formulas.h"
 #include "pixels.h"
+#include "sums.h"
 
 namespace splat {
 namespace {
@@ -12,38 +13,12 @@ namespace {
 template <int C>
 using BackwardPixels = Pixels<C, 2>;
 
+// Numbers of a row of sums, at most if the channels are not known.
 template <int C, bool ABSOLUTE, int NUMBERS>
 constexpr int SCENE_SUMS = MOMENTS + (C ? C : MAX_CHANNELS) + NUMBERS + (ABSOLUTE ? ABSOLUTES : 0);
 
-// `sums_of`: the same additions, in fewer instructions.
-#if defined(__AVX2__) && LANES == 8
-static inline vfloat pairs_of(vfloat a, vfloat b) {
-    const __m256 even = _mm256_shuffle_ps((__m256)a, (__m256)b, 0x88), odd = _mm256_shuffle_ps((__m256)a, (__m256)b, 0xdd);
-    return (vfloat)_mm256_add_ps(even, odd);
-}
-
-static inline vfloat quick_sums_of(vfloat* values) {
-    const vfloat a = pairs_of(pairs_of(values[0], values[1]), pairs_of(values[2], values[3]));
-    const vfloat b = pairs_of(pairs_of(values[4], values[5]), pairs_of(values[6], values[7]));
-    return (vfloat)_mm256_permute2f128_ps((__m256)a, (__m256)b, 0x20) + (vfloat)_mm256_permute2f128_ps((__m256)a, (__m256)b, 0x31);
-}
-#else
-static inline vfloat quick_sums_of(vfloat* values) { return sums_of(values); }
-#endif
-
-// Adds the sums over lanes; `values` is overwritten.
-template <int N>
-inline void add_sums(vfloat* values, float* out) {
-    int i = 0;
-    for (; i + LANES <= N; i += LANES) store(out + i, load(out + i) + quick_sums_of(values + i));
-    if (2 * (N - i) > LANES) {
-        vfloat rest[LANES] = {};
-        std::copy(values + i, values + N, rest);
-        const vfloat sums = quick_sums_of(rest);
-        for (int k = 0; i < N; ++i, ++k) out[i] += sums[k];
-    }
-    for (; i < N; ++i) out[i] += sum(values[i]);
-}
+template <int C, bool ABSOLUTE, int NUMBERS>
+using SumRows = ChunkRows<C ? SCENE_SUMS<C, ABSOLUTE, NUMBERS> : 0>;
 
 // `unblend` for planes that lie side by side: T, S and the gradients.
 template <int C, bool CLAMPED>
@@ -71,16 +46,17 @@ template <int C, bool CLAMPED, bool ABSOLUTE, typename Alpha>
     const Strip& strip = nearby.strips[n];
     const Prepared& splats = nearby.splats;
     const int i = strip.splat, own = C ? C : channels;
-    const Color<C> color = spread_colors<C>(nearby.colors.get() + i * own, own);
+    const Color<C> color = spread_colors<C>(nearby.colors.get() + i, own, CHUNK);
     const float first_dy = top - splats.y[i] + strip.first;
     const vfloat dx = lane_distances(splats, i, left), zero = spread(0.0f);
     vfloat by_color[C ? C : MAX_CHANNELS];
     for (int c = 0; c < own; ++c) by_color[c] = zero;
-    vfloat plain = zero, number = zero;
-    vfloat one = zero, y = zero, yy = zero, absolute_x = zero, absolute_y = zero, dy = spread(first_dy);
+    // Sums of v, of these sums, and of those: additions alone, where moments about the centre would take products in each row.
+    vfloat one = zero, sums_once = zero, sums_twice = zero;
     // The gradient of the centre is v·(u·t, v·t + w·dy) / HALF, with t = u·dx + v·dy.
-    const vfloat u = spread(splats.u[i]), slant = spread(splats.v[i]);
-    const vfloat across = u * dx, slanted = slant * across, down = slant * slant + splats.w[i];
+    const vfloat u = spread(splats.u[i]), slant = spread(splats.v[i]), down = slant * slant + splats.w[i];
+    vfloat absolute_x = zero, absolute_y = zero, toward_x = u * dx + slant * first_dy, toward_y = slant * (u * dx) + down * first_dy;
+    vfloat plain = zero, number = zero;
     Alpha alphas(splats, i, nearby.columns[n], dx, first_dy, strip.last - strip.first);
     for (int rows = strip.last - strip.first; rows; --rows, at += 2 + own) {
         vfloat v = unblend_planes<C, CLAMPED>(at, own, alphas.here(), color, by_color);
@@ -88,27 +64,27 @@ template <int C, bool CLAMPED, bool ABSOLUTE, typename Alpha>
             plain += v, number += v * alphas.number();
             v *= alphas.factor();
         }
-        const vfloat v_y = v * dy;
-        one += v, y += v_y, yy += v_y * dy;
+        one += v, sums_once += one, sums_twice += sums_once;
         if constexpr (ABSOLUTE) {
             const vfloat size = magnitude(v);
-            absolute_x += size * magnitude(across + slant * dy);
-            absolute_y += size * magnitude(slanted + down * dy);
+            absolute_x += size * magnitude(toward_x), absolute_y += size * magnitude(toward_y);
+            toward_x += slant, toward_y += down;
         }
-        dy += 1.0f;
         alphas.go_down();
     }
-    constexpr int COUNT = SCENE_SUMS<C, ABSOLUTE, Alpha::NUMBERS>;
-    if constexpr (Alpha::NUMBERS != 0) {
+    // In sums_once each v counts as often as its row is above the end, m; in sums_twice m·(m + 1) / 2 times.
+    const float end_dy = top - splats.y[i] + strip.last;
+    vfloat y = end_dy * one - sums_once, yy = end_dy * (y - sums_once) + (2.0f * sums_twice - sums_once);
+    constexpr int NUMBERS = Alpha::NUMBERS, COUNT = SCENE_SUMS<C, ABSOLUTE, NUMBERS>;
+    if constexpr (NUMBERS != 0) {
         const float slope = alphas.slope();
         one *= slope, y *= slope, yy *= slope, absolute_x *= slope, absolute_y *= slope, number *= alphas.per_number();
     }
     vfloat sums[COUNT];
     const vfloat x = dx * one;
-    sums[0] = Alpha::NUMBERS ? plain : one, sums[1] = x, sums[2] = y, sums[3] = dx * x, sums[4] = dx * y, sums[5] = yy;
+    sums[0] = NUMBERS ? plain : one, sums[1] = x, sums[2] = y, sums[3] = dx * x, sums[4] = dx * y, sums[5] = yy;
     for (int c = 0; c < own; ++c) sums[MOMENTS + c] = by_color[c];
-    if constexpr (Alpha::NUMBERS != 0) sums[MOMENTS + own] = number;
-    constexpr int NUMBERS = Alpha::NUMBERS;
+    if constexpr (NUMBERS != 0) sums[MOMENTS + own] = number;
     if constexpr (ABSOLUTE) {
         sums[MOMENTS + own + NUMBERS] = absolute_x * (u / HALF);
         sums[MOMENTS + own + NUMBERS + 1] = absolute_y / HALF;
@@ -122,11 +98,10 @@ template <int C, bool CLAMPED, bool ABSOLUTE, typename Alpha>
 
 template <int C, bool ABSOLUTE, typename Drawn>
 inline void backward_column(const BackwardPixels<C>& pixels, const Nearby& nearby, int column, int n, float left, float top,
-                            int channels, float* moments) {
+                            int channels, const SumRows<C, ABSOLUTE, Drawn::NUMBERS>& rows) {
     const Strip& strip = nearby.strips[n];
     vfloat* at = pixels.row(column, strip.first);
-    const int width = MOMENTS + (C ? C : channels) + Drawn::NUMBERS + (ABSOLUTE ? ABSOLUTES : 0);
-    float* out = moments + static_cast<size_t>(strip.splat) * width;
+    float* out = rows.of(strip.splat);
     left += column * LANES;
     if constexpr (!Drawn::RECURS) {
         backward_strip<C, true, ABSOLUTE, Drawn>(nearby, n, at, left, top, channels, out);
@@ -162,29 +137,27 @@ void begin_backward(const BackwardPixels<C>& pixels, const View& view, const Blo
     for (int c = 0; c < pass.channels; ++c) background_gradient[c] = sum(background[c]);
 }
 
+template <int C, bool ABSOLUTE, typename Drawn>
+void walk_backward(const Shown& shown, const Block& block, const Pass& pass, const BackwardPixels<C>& pixels, BlockRows& moments) {
+    Nearby nearby;
+    const SumRows<C, ABSOLUTE, Drawn::NUMBERS> rows(moments);
+    const float left = block.left + 0.5f, top = block.top + 0.5f;
+    walk_list<C, Drawn::RECURS>(shown, block, pass, pixels, nearby, rows, [&](int column, int n) {
+        backward_column<C, ABSOLUTE, Drawn>(pixels, nearby, column, n, left, top, pass.channels, rows);
+    });
+}
+
 template <int C, typename Drawn>
 void backward_block(const Shown& shown, const View& view, const Block& block, const Pass& pass, const ImageGradients& images,
-                    bool absolute, float* moments, float* background_gradient) {
-    Nearby nearby;
+                    bool absolute, BlockRows& moments, float* background_gradient) {
     const BackwardPixels<C> pixels(pass.channels);
-    const int width = MOMENTS + pass.channels + Drawn::NUMBERS + (absolute ? ABSOLUTES : 0);
-    const float left = block.left + 0.5f, top = block.top + 0.5f;
-    std::fill_n(moments, block.length * width, 0.0f);
     begin_backward<C>(pixels, view, block, pass, images, background_gradient);
-    if (absolute) {
-        walk_list<C, Drawn::RECURS>(shown, block, pass, pixels, nearby, [&](int column, size_t from, int n) {
-            backward_column<C, true, Drawn>(pixels, nearby, column, n, left, top, pass.channels, moments + from * width);
-        });
-    } else {
-        walk_list<C, Drawn::RECURS>(shown, block, pass, pixels, nearby, [&](int column, size_t from, int n) {
-            backward_column<C, false, Drawn>(pixels, nearby, column, n, left, top, pass.channels, moments + from * width);
-        });
-    }
+    (absolute ? walk_backward<C, true, Drawn> : walk_backward<C, false, Drawn>)(shown, block, pass, pixels, moments);
 }
 
 template <typename Drawn>
 void backward_drawn(const Shown& shown, const View& view, const Block& block, const Pass& pass, const ImageGradients& images,
-                    bool absolute, float* moments, float* background_gradient) {
+                    bool absolute, BlockRows& moments, float* background_gradient) {
     switch (pass.channels) {
         case 3: return backward_block<3, Drawn>(shown, view, block, pass, images, absolute, moments, background_gradient);
         case 4: return backward_block<4, Drawn>(shown, view, block, pass, images, absolute, moments, background_gradient);
@@ -193,7 +166,7 @@ void backward_drawn(const Shown& shown, const View& view, const Block& block, co
 }
 
 void backward_plane(const Shown& shown, const View& view, const Block& block, const Pass& pass, const ImageGradients& images,
-                    bool absolute, float* moments, float* background_gradient) {
+                    bool absolute, BlockRows& moments, float* background_gradient) {
     const bool is_gaussian = view.formula == Formula::GAUSSIAN;
     (is_gaussian ? backward_drawn<Gaussian> : backward_drawn<Exponential<true>>)(shown, view, block, pass, images, absolute,
                                                                                  moments, background_gradient);

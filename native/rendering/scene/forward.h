@@ -3,6 +3,7 @@
 
 #include "formulas.h"
 #include "pixels.h"
+#include "sums.h"
 
 namespace splat {
 namespace {
@@ -17,7 +18,7 @@ template <int C, bool CLAMPED, bool WEIGHED, typename Alpha>
 [[gnu::noinline]] void forward_strip(const Nearby& nearby, int n, vfloat* at, float left, float top, int channels, float* weights) {
     const Strip& strip = nearby.strips[n];
     const int own = C ? C : channels;
-    const Color<C> color = spread_colors<C>(nearby.colors.get() + strip.splat * own, own);
+    const Color<C> color = spread_colors<C>(nearby.colors.get() + strip.splat, own, CHUNK);
     vfloat total = spread(0.0f), most = spread(0.0f);
     vint seen_pixels = {};
     Alpha alphas(nearby.splats, strip.splat, nearby.columns[n], lane_distances(nearby.splats, strip.splat, left),
@@ -33,8 +34,10 @@ template <int C, bool CLAMPED, bool WEIGHED, typename Alpha>
         alphas.go_down();
     }
     if constexpr (WEIGHED) {
-        weights[0] += sum(total), weights[1] = std::max(weights[1], most_of(most));
-        weights[2] += sum(__builtin_convertvector(seen_pixels, vfloat));
+        float sums[2] = {};
+        const vfloat both[2] = {total, __builtin_convertvector(seen_pixels, vfloat)};
+        add_few_sums<2>(both, sums);
+        weights[0] += sums[0], weights[1] = std::max(weights[1], most_of(most)), weights[2] += sums[1];
     }
 }
 
@@ -44,7 +47,6 @@ inline void forward_column(const ForwardPixels<C>& pixels, const Nearby& nearby,
     const Strip& strip = nearby.strips[n];
     vfloat* at = pixels.row(column, strip.first);
     left += column * LANES;
-    if constexpr (WEIGHED) weights += strip.splat * WEIGHTS;
     if constexpr (!Drawn::RECURS) {
         forward_strip<C, true, WEIGHED, Drawn>(nearby, n, at, left, top, channels, weights);
     } else if (nearby.splats.path[strip.splat] != RECURRENCE) {
@@ -81,18 +83,18 @@ void write_pixels(const ForwardPixels<C>& pixels, const View& view, const Block&
 
 template <int C, typename Drawn>
 void forward_block(const Shown& shown, const View& view, const Block& block, const Pass& pass, const Images& images,
-                   float* weights) {
+                   BlockRows* weights) {
     Nearby nearby;
     const ForwardPixels<C> pixels(pass.channels);
     const float left = block.left + 0.5f, top = block.top + 0.5f;
     clear_pixels<C>(pixels, view, block, pass);
     if (weights) {
-        std::fill_n(weights, block.length * WEIGHTS, 0.0f);
-        walk_list<C, Drawn::RECURS>(shown, block, pass, pixels, nearby, [&](int column, size_t from, int n) {
-            forward_column<C, true, Drawn>(pixels, nearby, column, n, left, top, pass.channels, weights + from * WEIGHTS);
+        const ChunkRows<WEIGHTS> rows(*weights);
+        walk_list<C, Drawn::RECURS>(shown, block, pass, pixels, nearby, rows, [&](int column, int n) {
+            forward_column<C, true, Drawn>(pixels, nearby, column, n, left, top, pass.channels, rows.of(nearby.strips[n].splat));
         });
     } else {
-        walk_list<C, Drawn::RECURS>(shown, block, pass, pixels, nearby, [&](int column, size_t, int n) {
+        walk_list<C, Drawn::RECURS>(shown, block, pass, pixels, nearby, NoRows(), [&](int column, int n) {
             forward_column<C, false, Drawn>(pixels, nearby, column, n, left, top, pass.channels, nullptr);
         });
     }
@@ -101,7 +103,7 @@ void forward_block(const Shown& shown, const View& view, const Block& block, con
 
 template <typename Drawn>
 void forward_drawn(const Shown& shown, const View& view, const Block& block, const Pass& pass, const Images& images,
-                   float* weights) {
+                   BlockRows* weights) {
     switch (pass.channels) {
         case 3: return forward_block<3, Drawn>(shown, view, block, pass, images, weights);
         case 4: return forward_block<4, Drawn>(shown, view, block, pass, images, weights);
@@ -110,7 +112,7 @@ void forward_drawn(const Shown& shown, const View& view, const Block& block, con
 }
 
 void forward_plane(const Shown& shown, const View& view, const Block& block, const Pass& pass, const Images& images,
-                   float* weights) {
+                   BlockRows* weights) {
     const bool is_gaussian = view.formula == Formula::GAUSSIAN;
     (is_gaussian ? forward_drawn<Gaussian> : forward_drawn<Exponential<false>>)(shown, view, block, pass, images, weights);
 }

@@ -80,6 +80,27 @@ struct GaussianWay {
     }
 };
 
+// Gradients of LANES Gaussians' parameters, but for what colours add to that of the means; and what the camera takes of them.
+struct ShapeGradients {
+    vfloat by_x, by_y, opacity;
+    Vector<vfloat> mean, by_mean;
+    PlacedGradients<vfloat> placed;
+    Matrix<vfloat> turn;
+    Quaternion<vfloat> quaternion;
+};
+
+// Not inlined, so that the first view and the others round alike.
+template <typename Way>
+[[gnu::noinline]] void backward_shapes(const Source& source, const View& view, const Shown& shown, const Pose& pose,
+                                       const Places& places, const float* sums, int width, ShapeGradients& out) {
+    out.mean = places.vector(source.means);
+    const Way way(source, view, shown, places, out.mean, pose, sums, width);
+    out.by_x = way.by_x, out.by_y = way.by_y, out.opacity = way.by_opacity;
+    out.placed = way.by, out.turn = way.placed.rotation.matrix;
+    out.by_mean = pose.back(way.by.point);
+    out.quaternion = way.placed.rotation.backward(pose.back(way.by.axes));
+}
+
 template <bool FRESH, typename Way>
 void project_some_backward(const Source& source, const View& view, const Shown& shown, const int32_t* ids, int length,
                            const float* sums, int width, bool absolute, const SourceGradients& out, double* camera) {
@@ -90,39 +111,42 @@ void project_some_backward(const Source& source, const View& view, const Shown& 
         Places places;
         const int here = std::min(LANES, length - i);
         for (int lane = 0; lane < LANES; ++lane) places.id[lane] = ids[i + std::min(lane, here - 1)];
+        if (source.sh)
+            for (int next = i + 2 * LANES; next < std::min(i + 3 * LANES, length); ++next)
+                prefetch_harmonics(source, ids[next]);
         const unsigned real = ~0u >> (32 - here);
-        const Vector<vfloat> mean = places.vector(source.means);
-        const Way way(source, view, shown, places, mean, pose, sums, width);
-        const PlacedGradients<vfloat>& by = way.by;
+        ShapeGradients by;
+        backward_shapes<Way>(source, view, shown, pose, places, sums, width, by);
         // The colours' sums follow those of the way.
         const float* of_colors = sums + (Way::SUMS - MOMENTS);
-        const Direction by_direction = colors_backward<FRESH>(source, view, shown, places, real, mean, of_colors, width, out);
-        Vector<vfloat> by_mean = pose.back(by.point);
+        const Direction by_direction = colors_backward<FRESH>(source, view, shown, places, real, by.mean, of_colors, width, out);
+        Vector<vfloat> by_mean = by.by_mean;
         if (!view.is_parallel)
             by_mean = by_mean + Vector<vfloat>{by_direction.x, by_direction.y, by_direction.z};
-        const Quaternion<vfloat> by_quaternion = way.placed.rotation.backward(pose.back(by.axes));
         for (int lane = 0; lane < here; ++lane) {
             const size_t id = places.id[lane];
             float *mean_out = out.means + 3 * id, *scales_out = out.scales + 3 * id, *quaternion_out = out.quaternions + 4 * id;
             put<FRESH>(mean_out[0], by_mean.x[lane]), put<FRESH>(mean_out[1], by_mean.y[lane]);
             put<FRESH>(mean_out[2], by_mean.z[lane]);
-            put<FRESH>(scales_out[0], by.scales.x[lane]), put<FRESH>(scales_out[1], by.scales.y[lane]);
-            put<FRESH>(scales_out[2], by.scales.z[lane]);
-            put<FRESH>(quaternion_out[0], by_quaternion.w[lane]), put<FRESH>(quaternion_out[1], by_quaternion.x[lane]);
-            put<FRESH>(quaternion_out[2], by_quaternion.y[lane]), put<FRESH>(quaternion_out[3], by_quaternion.z[lane]);
-            put<FRESH>(out.opacities[id], way.by_opacity[lane]);
-            if (out.means2d) out.means2d[2 * id] = way.by_x[lane], out.means2d[2 * id + 1] = way.by_y[lane];
+            put<FRESH>(scales_out[0], by.placed.scales.x[lane]), put<FRESH>(scales_out[1], by.placed.scales.y[lane]);
+            put<FRESH>(scales_out[2], by.placed.scales.z[lane]);
+            put<FRESH>(quaternion_out[0], by.quaternion.w[lane]), put<FRESH>(quaternion_out[1], by.quaternion.x[lane]);
+            put<FRESH>(quaternion_out[2], by.quaternion.y[lane]), put<FRESH>(quaternion_out[3], by.quaternion.z[lane]);
+            put<FRESH>(out.opacities[id], by.opacity[lane]);
+            const size_t place = 2 * static_cast<size_t>(i + lane);
+            if (out.means2d) out.means2d[place] = by.by_x[lane], out.means2d[place + 1] = by.by_y[lane];
             const float* last = sums + id * width + Way::SUMS + shown.channels;
             for (int number = 0; number < numbers; ++number) put<FRESH>(out.shapes[id * numbers + number], *last++);
-            if (absolute) out.absolute[2 * id] = last[0], out.absolute[2 * id + 1] = last[1];
+            if (absolute) out.absolute[place] = last[0], out.absolute[place + 1] = last[1];
         }
         if (camera) {
             vint lanes;
             for (int lane = 0; lane < LANES; ++lane) lanes[lane] = lane < here ? -1 : 0;
-            of_camera.add(by, mean, way.placed.rotation.matrix, by_direction, view.is_parallel ? 1.0f : -1.0f, lanes);
+            of_camera.add(by.placed, by.mean, by.turn, by_direction, view.is_parallel ? 1.0f : -1.0f, lanes);
         }
     }
     if (camera) of_camera.store(camera);
+    end_of_streams();
 }
 
 template <typename Way>

@@ -33,7 +33,7 @@ template <typename Drawn>
 void median_plane(const MedianPixels& pixels, const Shown& shown, const Block& block, const Pass& pass) {
     Nearby nearby;
     const float left = block.left + 0.5f, top = block.top + 0.5f;
-    walk_list<1, Drawn::RECURS>(shown, block, pass, pixels, nearby, [&](int column, size_t, int n) {
+    walk_list<1, Drawn::RECURS>(shown, block, pass, pixels, nearby, NoRows(), [&](int column, int n) {
         const Strip& strip = nearby.strips[n];
         vfloat* at = pixels.row(column, strip.first);
         const float from = left + column * LANES;
@@ -49,7 +49,7 @@ void median_plane(const MedianPixels& pixels, const Shown& shown, const Block& b
 
 void median_sphere(const MedianPixels& pixels, const Shown& shown, const View& view, const Block& block) {
     const Directions directions(view.lens, block);
-    walk_sphere(shown, view, block, pixels, [&](const SphereSplat& splat, size_t, int column) {
+    walk_sphere(shown, view, block, pixels, NoRows(), [&](const SphereSplat& splat, int, int32_t, int column) {
         const SphereColumn line(splat, directions, column);
         vfloat* at = pixels.row(column, splat.first_row);
         for (int row = splat.first_row; row < splat.last_row; ++row, at += 2)
@@ -58,7 +58,7 @@ void median_sphere(const MedianPixels& pixels, const Shown& shown, const View& v
 }
 
 void median_surfels(const MedianPixels& pixels, const Shown& shown, const View& view, const Block& block) {
-    walk_surfels(shown, view, block, pixels, [&](const Surfel& surfel, size_t, int column) {
+    walk_surfels(shown, view, block, pixels, NoRows(), [&](const Surfel& surfel, int, int32_t, int column) {
         const SurfelColumn line(surfel, column);
         vfloat* at = pixels.row(column, surfel.first_rows[column]);
         for (int row = surfel.first_rows[column]; row < surfel.last_rows[column]; ++row, at += 2) {

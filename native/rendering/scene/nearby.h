@@ -6,7 +6,6 @@
 #include <memory>
 
 #include "../kernel/alpha.h"
-#include "../kernel/paths.h"
 #include "../scene.h"
 
 namespace splat {
@@ -17,7 +16,17 @@ constexpr int AHEAD = CHUNK / 4;    // entries of a list between a prefetch and 
 constexpr int STRIPS = 16;        // that begin together, at least
 constexpr int ROWS_UNSEEN = 512;  // rows of strips after which to look again what is opaque
 constexpr int CELL_ROWS = 4;      // rows of a column that are opaque together, or not
+constexpr uint32_t EVERY_CELL = ~0u >> 1;
 static_assert(BLOCK_HEIGHT / CELL_ROWS < 31, "a bit for each cell of a column");
+
+// The recurrence of a strip of n rows starts at an exponent above −FLUSH if a lane is seen in any of its rows: power is a square of
+// distance, at most (√8 + (n − 1)√c)² at the first row where the curvature down the rows is c, in log2 units per row². Strips of
+// splats with more curvature than NARROWEST are short anyway, and their power is computed anew in each row. With EPS2D none has so
+// much. Between the first two rows power changes by less than 20√c < STEEPEST.
+constexpr float LONGEST = 7.1f;    // rows of a strip less one, times √c
+constexpr float NARROWEST = 6.0f;
+constexpr int FEWEST_ROWS = 3;  // of a strip that goes on, by both
+static_assert(LONGEST * LONGEST >= (FEWEST_ROWS - 1) * (FEWEST_ROWS - 1) * NARROWEST, "as many rows are close enough");
 
 // Pixels of a column of a block in which a splat is seen: rows [first, last). If the splat's path is RECURRENCE, it need not start
 // anew within them.
@@ -39,9 +48,9 @@ constexpr BitPlaces BIT_PLACES;
 // The part of a block's list that is at hand, as the kernel takes it.
 struct Nearby {
     Prepared splats;
-    std::unique_ptr<float[]> colors{new float[CHUNK * MAX_CHANNELS]};
-    Strip strips[STRIPS + BLOCK_HEIGHT / SHORTEST_BLOCK];
-    Column columns[STRIPS + BLOCK_HEIGHT / SHORTEST_BLOCK];  // where the recurrences of strips begin
+    std::unique_ptr<float[]> colors{new float[CHUNK * MAX_CHANNELS]};  // channel by channel
+    Strip strips[STRIPS + BLOCK_HEIGHT / FEWEST_ROWS];
+    Column columns[STRIPS + BLOCK_HEIGHT / FEWEST_ROWS];  // where the recurrences of strips begin
     int length = 0;                                          // of both
 
     int32_t first_rows[CHUNK], last_rows[CHUNK];  // in which splats are seen in a column
@@ -50,10 +59,16 @@ struct Nearby {
 
     Nearby() { splats.allocate(CHUNK); }
 
-    // C: channels of the pass if known. RECURS: whether α has a recurrence. `left` entries of the list follow, which are prefetched.
-    template <int C, bool RECURS>
-    void take(const Shown& shown, const int32_t* list, int count, size_t left, const Pass& pass) {
+    float* color_of(int channel) const { return colors.get() + channel * CHUNK; }
+
+    // Whether records may have all colours of a pass of as many channels.
+    static constexpr bool is_short(int channels) { return channels == 3 || channels == 4; }
+
+    // C: channels of the pass if known. RECURS: whether α has a recurrence. `left` entries of the list follow, which are prefetched, and so are the `rows` of those taken.
+    template <int C, bool RECURS, typename Rows>
+    void take(const Shown& shown, const int32_t* list, int count, size_t left, const Pass& pass, const Rows& rows) {
         const int channels = C ? C : pass.channels;
+        const bool has_all = is_short(C) && shown.has_short_records;
         const auto arrays = splats.arrays();
         splats.count = count;
         for (int i = 0; i < count; i += LANES) {
@@ -61,24 +76,32 @@ struct Nearby {
             for (int lane = 0; lane < LANES; ++lane) {
                 const size_t ahead = i + lane + AHEAD;
                 if (ahead < left) {
-                    __builtin_prefetch(shown.records + static_cast<size_t>(list[ahead]) * RECORD);
-                    __builtin_prefetch(shown.colors + static_cast<size_t>(list[ahead]) * shown.channels + pass.first);
+                    const size_t later = id_of(list[ahead]);
+                    __builtin_prefetch(shown.records + later * RECORD);
+                    if (!has_all) __builtin_prefetch(shown.colors + later * shown.channels + pass.first);
                 }
-                const size_t id = list[std::min(i + lane, count - 1)];
+                const int32_t entry = list[std::min(i + lane, count - 1)];
+                rows.prefetch(entry);
+                const size_t id = id_of(entry);
                 for (int part = 0; part < RECORD; part += LANES) fields[part + lane] = load(shown.records + id * RECORD + part);
             }
             for (int part = 0; part < RECORD; part += LANES) turn(fields + part);
+            if (has_all) {
+                store(color_of(0) + i, fields[RED]), store(color_of(1) + i, fields[GREEN]), store(color_of(2) + i, fields[BLUE]);
+                if (C > 3) store(color_of(3) + i, fields[DEPTH]);
+            }
             for (size_t j = 0; j < arrays.size(); ++j) store(arrays[j] + i, fields[j]);
-            const vfloat curvature = 1.0f / fields[FLATNESS];
-            const vint path = RECURS ? path_of(curvature) : spread_whole(DIRECT);
-            const vint is_recurrent = path == spread_whole(RECURRENCE);
-            const vint longest = choose(is_recurrent, rows_between_restarts(curvature), spread_whole(BLOCK_HEIGHT));
+            store(splats.extent_y + i, root(fields[REACH] / fields[W]));
+            const vfloat flatness = fields[FLATNESS], most = spread(BLOCK_HEIGHT);
+            const vint is_recurrent = RECURS ? flatness >= 1.0f / NARROWEST : vint{};
+            const vint path = choose(is_recurrent, spread_whole(RECURRENCE), spread_whole(DIRECT));
+            const vint longest = whole(select(is_recurrent, smaller(LONGEST * root(flatness) + 1.0f, most), most));
             std::memcpy(&splats.path[i], &path, sizeof path);
             std::memcpy(&splats.block[i], &longest, sizeof longest);
         }
-        for (int i = 0; i < count; ++i) {
-            const float* from = shown.colors + static_cast<size_t>(list[i]) * shown.channels + pass.first;
-            for (int c = 0; c < channels; ++c) colors[i * channels + c] = from[c];
+        for (int i = 0; !has_all && i < count; ++i) {
+            const float* from = shown.colors + static_cast<size_t>(id_of(list[i])) * shown.channels + pass.first;
+            for (int c = 0; c < channels; ++c) color_of(c)[i] = from[c];
         }
     }
 

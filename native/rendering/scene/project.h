@@ -81,7 +81,6 @@ int add_visible(const View& view, const Shown& shown, const Places& places, vflo
 
 void project_plane(const Source& source, const View& view, const Shown& shown, int first, int last, Visible& out) {
     const Pose pose(view.matrix);
-    const vfloat zero = spread(0.0f);
     int count = 0, not_finite = 0, doubtful = 0;
     for (int i = first; i < last; i += LANES) {
         Places places;
@@ -110,7 +109,7 @@ void project_plane(const Source& source, const View& view, const Shown& shown, i
             if (!visible) continue;
         }
         const vfloat level = log2_of(seen);
-        vfloat reach = level - static_cast<float>(std::log2(ALPHA_MIN)) + CULL_SLACK, bend = zero;
+        vfloat reach = level - static_cast<float>(std::log2(ALPHA_MIN)) + CULL_SLACK, bend = spread(0.0f);
         if (view.formula == Formula::EXPONENTIAL) {
             const vfloat exponent = places.load(source.shapes, 1, 0);
             bend = 0.5f * exponent - 1.0f;
@@ -129,14 +128,14 @@ void project_plane(const Source& source, const View& view, const Shown& shown, i
         if (!visible) continue;
         vfloat fields[RECORD];
         fields[X] = x, fields[Y] = y, fields[U] = u, fields[V] = v, fields[W] = HALF / yy;
-        fields[LEVEL] = level, fields[REACH] = reach, fields[EXTENT_X] = extent_x, fields[EXTENT_Y] = extent_y;
+        fields[LEVEL] = level, fields[REACH] = reach;
         fields[SLOPE_X] = xy / xx, fields[PEAK] = xy / yy * extent_y;
         fields[STEP] = exp2_less_1_in_range(larger(-2.0f * curvature, spread(-126.0f)));
         if (view.formula == Formula::EXPONENTIAL) fields[BEND] = bend;
         fields[NARROWING] = HALF / xx, fields[FLATNESS] = 1.0f / curvature;
-        fields[DEPTH] = point.z, fields[RADIUS] = larger(extent_x, extent_y) + zero;
+        const Colors colors = write_colors(source, view, shown, places, mean, visible);
+        fields[RED] = colors.part[0], fields[GREEN] = colors.part[1], fields[BLUE] = colors.part[2], fields[DEPTH] = point.z;
         write_record(shown, places, visible, fields);
-        colors_of(source, view, shown, places, mean, visible);
         write_ranges(shown, places, visible, across, down);
         count = add_visible(view, shown, places, point.z, visible, out.keys, count, not_finite);
     }

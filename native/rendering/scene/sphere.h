@@ -86,27 +86,40 @@ struct SphereColumn {
     }
 };
 
-// Calls blend(splat, place in the list, column) for the splats of a block, near to far in each column, until all is opaque.
-template <int C, int OTHERS, typename Blend>
-void walk_sphere(const Shown& shown, const View& view, const Block& block, const Pixels<C, OTHERS>& pixels, Blend blend) {
+// Calls blend(splat, its place in the chunk, its id, column) for the splats of a block, near to far in each column, until all is opaque.
+// `rows` follow the chunks of the list.
+template <int C, int OTHERS, typename Rows, typename Blend>
+void walk_sphere(const Shown& shown, const View& view, const Block& block, const Pixels<C, OTHERS>& pixels, const Rows& rows,
+                 Blend blend) {
     const int columns = (block.width + LANES - 1) / LANES;
     bool open[COLUMNS];
     int unseen[COLUMNS] = {}, left = columns;
     std::fill_n(open, columns, true);
-    for (size_t place = 0; place < block.length && left; ++place) {
-        if (place + AHEAD < block.length)
-            __builtin_prefetch(shown.records + static_cast<size_t>(block.list[place + AHEAD]) * RECORD);
-        const SphereSplat splat(shown.records + static_cast<size_t>(block.list[place]) * RECORD, view, block);
-        for (int column = 0; column < columns; ++column) {
-            if (!open[column] || !splat.meets(column)) continue;
-            blend(splat, place, column);
-            unseen[column] += splat.last_row - splat.first_row;
-            if (unseen[column] < ROWS_UNSEEN) continue;
-            unseen[column] = 0;
-            open[column] = pixels.open_cells(column, block.height) != 0;
-            left -= !open[column];
+    size_t from = 0;
+    for (; from < block.length && left; from += CHUNK) {
+        const int32_t* list = block.list + from;
+        const size_t rest = block.length - from;
+        const int count = static_cast<int>(std::min<size_t>(CHUNK, rest));
+        rows.begin(count);
+        for (int i = 0; i < count && left; ++i) {
+            if (static_cast<size_t>(i + AHEAD) < rest)
+                __builtin_prefetch(shown.records + static_cast<size_t>(id_of(list[i + AHEAD])) * RECORD);
+            const int32_t id = id_of(list[i]);
+            rows.prefetch(list[i]);
+            const SphereSplat splat(shown.records + static_cast<size_t>(id) * RECORD, view, block);
+            for (int column = 0; column < columns; ++column) {
+                if (!open[column] || !splat.meets(column)) continue;
+                blend(splat, i, id, column);
+                unseen[column] += splat.last_row - splat.first_row;
+                if (unseen[column] < ROWS_UNSEEN) continue;
+                unseen[column] = 0;
+                open[column] = pixels.open_cells(column, block.height, EVERY_CELL) != 0;
+                left -= !open[column];
+            }
         }
+        rows.end(list, count);
     }
+    if (from < block.length) rows.skip(block.list + from, block.length - from);
 }
 
 }  // namespace

@@ -13,7 +13,7 @@ template <int C, bool ABSOLUTE>
 void backward_sphere_column(const BackwardPixels<C>& pixels, const SphereSplat& splat, const Directions& directions, int column,
                             const float* colors, int channels, float focal, float* out) {
     const int own = C ? C : channels;
-    const Color<C> color = spread_colors<C>(colors, own);
+    const Color<C> color = spread_colors<C>(colors, own, 1);
     const SphereColumn line(splat, directions, column);
     const float curving = 1.0f / (focal * focal);
     vfloat by_color[C ? C : MAX_CHANNELS];
@@ -39,26 +39,27 @@ void backward_sphere_column(const BackwardPixels<C>& pixels, const SphereSplat& 
     if constexpr (ABSOLUTE) out[MOMENTS + own] += sum(absolute_x) / HALF, out[MOMENTS + own + 1] += sum(absolute_y) / HALF;
 }
 
-template <int C>
-void backward_sphere_block(const Shown& shown, const View& view, const Block& block, const Pass& pass, const ImageGradients& images,
-                           bool absolute, float* moments, float* background_gradient) {
-    const BackwardPixels<C> pixels(pass.channels);
+template <int C, bool ABSOLUTE>
+void walk_sphere_backward(const Shown& shown, const View& view, const Block& block, const Pass& pass,
+                          const BackwardPixels<C>& pixels, BlockRows& moments) {
     const Directions directions(view.lens, block);
-    const int width = MOMENTS + pass.channels + (absolute ? ABSOLUTES : 0);
-    std::fill_n(moments, block.length * width, 0.0f);
-    begin_backward<C>(pixels, view, block, pass, images, background_gradient);
-    walk_sphere(shown, view, block, pixels, [&](const SphereSplat& splat, size_t place, int column) {
-        const float* colors = shown.colors + static_cast<size_t>(block.list[place]) * shown.channels + pass.first;
-        float* out = moments + place * width;
-        if (absolute)
-            backward_sphere_column<C, true>(pixels, splat, directions, column, colors, pass.channels, view.lens.fx, out);
-        else
-            backward_sphere_column<C, false>(pixels, splat, directions, column, colors, pass.channels, view.lens.fx, out);
+    const SumRows<C, ABSOLUTE, 0> rows(moments);
+    walk_sphere(shown, view, block, pixels, rows, [&](const SphereSplat& splat, int i, int32_t id, int column) {
+        const float* colors = shown.colors + static_cast<size_t>(id) * shown.channels + pass.first;
+        backward_sphere_column<C, ABSOLUTE>(pixels, splat, directions, column, colors, pass.channels, view.lens.fx, rows.of(i));
     });
 }
 
+template <int C>
+void backward_sphere_block(const Shown& shown, const View& view, const Block& block, const Pass& pass, const ImageGradients& images,
+                           bool absolute, BlockRows& moments, float* background_gradient) {
+    const BackwardPixels<C> pixels(pass.channels);
+    begin_backward<C>(pixels, view, block, pass, images, background_gradient);
+    (absolute ? walk_sphere_backward<C, true> : walk_sphere_backward<C, false>)(shown, view, block, pass, pixels, moments);
+}
+
 void backward_sphere(const Shown& shown, const View& view, const Block& block, const Pass& pass, const ImageGradients& images,
-                     bool absolute, float* moments, float* background_gradient) {
+                     bool absolute, BlockRows& moments, float* background_gradient) {
     switch (pass.channels) {
         case 3: return backward_sphere_block<3>(shown, view, block, pass, images, absolute, moments, background_gradient);
         case 4: return backward_sphere_block<4>(shown, view, block, pass, images, absolute, moments, background_gradient);

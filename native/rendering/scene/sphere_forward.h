@@ -11,7 +11,7 @@ template <int C, bool WEIGHED>
 void forward_sphere_column(const ForwardPixels<C>& pixels, const SphereSplat& splat, const Directions& directions, int column,
                            const float* colors, int channels, float* weights) {
     const int own = C ? C : channels;
-    const Color<C> color = spread_colors<C>(colors, own);
+    const Color<C> color = spread_colors<C>(colors, own, 1);
     const SphereColumn line(splat, directions, column);
     vfloat total = spread(0.0f), most = spread(0.0f);
     vint seen_pixels = {};
@@ -34,23 +34,26 @@ void forward_sphere_column(const ForwardPixels<C>& pixels, const SphereSplat& sp
 
 template <int C>
 void forward_sphere_block(const Shown& shown, const View& view, const Block& block, const Pass& pass, const Images& images,
-                          float* weights) {
+                          BlockRows* weights) {
     const ForwardPixels<C> pixels(pass.channels);
     const Directions directions(view.lens, block);
     clear_pixels<C>(pixels, view, block, pass);
-    if (weights) std::fill_n(weights, block.length * WEIGHTS, 0.0f);
-    walk_sphere(shown, view, block, pixels, [&](const SphereSplat& splat, size_t place, int column) {
-        const float* colors = shown.colors + static_cast<size_t>(block.list[place]) * shown.channels + pass.first;
-        if (weights)
-            forward_sphere_column<C, true>(pixels, splat, directions, column, colors, pass.channels, weights + place * WEIGHTS);
-        else
-            forward_sphere_column<C, false>(pixels, splat, directions, column, colors, pass.channels, nullptr);
-    });
+    const auto colors_of = [&](int32_t id) { return shown.colors + static_cast<size_t>(id) * shown.channels + pass.first; };
+    if (weights) {
+        const ChunkRows<WEIGHTS> rows(*weights);
+        walk_sphere(shown, view, block, pixels, rows, [&](const SphereSplat& splat, int i, int32_t id, int column) {
+            forward_sphere_column<C, true>(pixels, splat, directions, column, colors_of(id), pass.channels, rows.of(i));
+        });
+    } else {
+        walk_sphere(shown, view, block, pixels, NoRows(), [&](const SphereSplat& splat, int, int32_t id, int column) {
+            forward_sphere_column<C, false>(pixels, splat, directions, column, colors_of(id), pass.channels, nullptr);
+        });
+    }
     write_pixels<C>(pixels, view, block, pass, images);
 }
 
 void forward_sphere(const Shown& shown, const View& view, const Block& block, const Pass& pass, const Images& images,
-                    float* weights) {
+                    BlockRows* weights) {
     switch (pass.channels) {
         case 3: return forward_sphere_block<3>(shown, view, block, pass, images, weights);
         case 4: return forward_sphere_block<4>(shown, view, block, pass, images, weights);

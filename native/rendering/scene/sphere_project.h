@@ -100,7 +100,7 @@ void project_sphere(const Source& source, const View& view, const Shown& shown, 
         fields[BOX_X] = box[0], fields[BOX_Y] = box[1], fields[BOX_WIDE] = box[2], fields[BOX_HIGH] = box[3];
         fields[DEPTH] = distance, fields[RADIUS] = extent;
         write_record(shown, places, visible, fields);
-        colors_of(source, view, shown, places, mean, visible);
+        write_colors(source, view, shown, places, mean, visible);
         count = add_visible(view, shown, places, distance, visible, out.keys, count, not_finite);
     }
     out.count = count;

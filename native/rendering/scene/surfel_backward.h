@@ -13,7 +13,7 @@ template <int C, int DEPTHS, bool ABSOLUTE>
 [[gnu::noinline]] void backward_surfel_column(const BackwardPixels<C>& pixels, const Surfel& surfel, int column, const float* colors,
                                               int channels, float* out) {
     const int own = C ? C : channels, first = surfel.first_rows[column];
-    Color<C> color = spread_colors<C>(colors, own);
+    Color<C> color = spread_colors<C>(colors, own, 1);
     const SurfelColumn line(surfel, column);
     const vfloat zero = spread(0.0f);
     vfloat by_color[C ? C : MAX_CHANNELS];
@@ -63,25 +63,27 @@ template <int C, int DEPTHS, bool ABSOLUTE>
     if constexpr (ABSOLUTE) out[SURFEL_MOMENTS + own] += sum(absolute_x), out[SURFEL_MOMENTS + own + 1] += sum(absolute_y);
 }
 
-template <int C, int DEPTHS>
-void backward_surfel_block(const Shown& shown, const View& view, const Block& block, const Pass& pass, const ImageGradients& images,
-                           bool absolute, float* moments, float* background_gradient) {
-    const BackwardPixels<C> pixels(pass.channels);
-    const int width = SURFEL_MOMENTS + pass.channels + (absolute ? ABSOLUTES : 0);
-    std::fill_n(moments, block.length * width, 0.0f);
-    begin_backward<C>(pixels, view, block, pass, images, background_gradient);
-    walk_surfels(shown, view, block, pixels, [&](const Surfel& surfel, size_t place, int column) {
-        const float* colors = shown.colors + static_cast<size_t>(block.list[place]) * shown.channels + pass.first;
-        float* out = moments + place * width;
-        if (absolute)
-            backward_surfel_column<C, DEPTHS, true>(pixels, surfel, column, colors, pass.channels, out);
-        else
-            backward_surfel_column<C, DEPTHS, false>(pixels, surfel, column, colors, pass.channels, out);
+template <int C, int DEPTHS, bool ABSOLUTE>
+void walk_surfels_backward(const Shown& shown, const View& view, const Block& block, const Pass& pass,
+                           const BackwardPixels<C>& pixels, BlockRows& moments) {
+    const ChunkRows<C ? SURFEL_MOMENTS + C + (ABSOLUTE ? ABSOLUTES : 0) : 0> rows(moments);
+    walk_surfels(shown, view, block, pixels, rows, [&](const Surfel& surfel, int i, int32_t id, int column) {
+        const float* colors = shown.colors + static_cast<size_t>(id) * shown.channels + pass.first;
+        backward_surfel_column<C, DEPTHS, ABSOLUTE>(pixels, surfel, column, colors, pass.channels, rows.of(i));
     });
 }
 
+template <int C, int DEPTHS>
+void backward_surfel_block(const Shown& shown, const View& view, const Block& block, const Pass& pass, const ImageGradients& images,
+                           bool absolute, BlockRows& moments, float* background_gradient) {
+    const BackwardPixels<C> pixels(pass.channels);
+    begin_backward<C>(pixels, view, block, pass, images, background_gradient);
+    (absolute ? walk_surfels_backward<C, DEPTHS, true> : walk_surfels_backward<C, DEPTHS, false>)(shown, view, block, pass, pixels,
+                                                                                                   moments);
+}
+
 void backward_surfels(const Shown& shown, const View& view, const Block& block, const Pass& pass, const ImageGradients& images,
-                      bool absolute, float* moments, float* background_gradient) {
+                      bool absolute, BlockRows& moments, float* background_gradient) {
     const int depths = varying_channels(shown, view, pass);
     const auto run = [&](auto function) { function(shown, view, block, pass, images, absolute, moments, background_gradient); };
     if (depths == 0) return pass.channels == 3 ? run(backward_surfel_block<3, 0>) : run(backward_surfel_block<0, 0>);

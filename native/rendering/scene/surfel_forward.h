@@ -11,7 +11,7 @@ template <int C, int DEPTHS, bool WEIGHED>
 [[gnu::noinline]] void forward_surfel_column(const ForwardPixels<C>& pixels, const Surfel& surfel, int column, const float* colors,
                                              int channels, float* weights) {
     const int own = C ? C : channels, first = surfel.first_rows[column];
-    Color<C> color = spread_colors<C>(colors, own);
+    Color<C> color = spread_colors<C>(colors, own, 1);
     const SurfelColumn line(surfel, column);
     vfloat total = spread(0.0f), most = spread(0.0f);
     vint seen_pixels = {};
@@ -36,22 +36,25 @@ template <int C, int DEPTHS, bool WEIGHED>
 
 template <int C, int DEPTHS>
 void forward_surfel_block(const Shown& shown, const View& view, const Block& block, const Pass& pass, const Images& images,
-                          float* weights) {
+                          BlockRows* weights) {
     const ForwardPixels<C> pixels(pass.channels);
     clear_pixels<C>(pixels, view, block, pass);
-    if (weights) std::fill_n(weights, block.length * WEIGHTS, 0.0f);
-    walk_surfels(shown, view, block, pixels, [&](const Surfel& surfel, size_t place, int column) {
-        const float* colors = shown.colors + static_cast<size_t>(block.list[place]) * shown.channels + pass.first;
-        if (weights)
-            forward_surfel_column<C, DEPTHS, true>(pixels, surfel, column, colors, pass.channels, weights + place * WEIGHTS);
-        else
-            forward_surfel_column<C, DEPTHS, false>(pixels, surfel, column, colors, pass.channels, nullptr);
-    });
+    const auto colors_of = [&](int32_t id) { return shown.colors + static_cast<size_t>(id) * shown.channels + pass.first; };
+    if (weights) {
+        const ChunkRows<WEIGHTS> rows(*weights);
+        walk_surfels(shown, view, block, pixels, rows, [&](const Surfel& surfel, int i, int32_t id, int column) {
+            forward_surfel_column<C, DEPTHS, true>(pixels, surfel, column, colors_of(id), pass.channels, rows.of(i));
+        });
+    } else {
+        walk_surfels(shown, view, block, pixels, NoRows(), [&](const Surfel& surfel, int, int32_t id, int column) {
+            forward_surfel_column<C, DEPTHS, false>(pixels, surfel, column, colors_of(id), pass.channels, nullptr);
+        });
+    }
     write_pixels<C>(pixels, view, block, pass, images);
 }
 
 void forward_surfels(const Shown& shown, const View& view, const Block& block, const Pass& pass, const Images& images,
-                     float* weights) {
+                     BlockRows* weights) {
     const int depths = varying_channels(shown, view, pass);
     const auto run = [&](auto function) { function(shown, view, block, pass, images, weights); };
     if (depths == 0) return pass.channels == 3 ? run(forward_surfel_block<3, 0>) : run(forward_surfel_block<0, 0>);

@@ -115,7 +115,7 @@ void project_surfels(const Source& source, const View& view, const Shown& shown,
         fields[MIDDLE_X] = middle_x, fields[MIDDLE_Y] = middle_y, fields[WIDE] = ellipse.wide, fields[HIGH] = ellipse.high;
         fields[SLOPE] = ellipse.slope, fields[DEPTH] = point.z, fields[RADIUS] = larger(larger(ellipse.wide, ellipse.high), radius);
         write_record(shown, places, visible, fields);
-        colors_of(source, view, shown, places, mean, visible);
+        write_colors(source, view, shown, places, mean, visible);
         write_ranges(shown, places, visible, across, down);
         count = add_visible(view, shown, places, point.z, visible, out.keys, count, not_finite);
     }

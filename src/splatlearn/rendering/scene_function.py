@@ -12,13 +12,18 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from splatlearn.core.errors import BackendError
-from splatlearn.rendering.backends.scene_views import CAMERA_SUMS, SceneInputs, SceneLens, SceneResults, SceneView
+from splatlearn.rendering.backends.scene_views import (
+    CAMERA_SUMS,
+    WEIGHTS,
+    SceneInputs,
+    SceneLens,
+    SceneResults,
+    SceneView,
+)
 from splatlearn.rendering.derivatives import FIRST_ONLY, refuse_transforms
 
 GAUSSIANS = 7
 """Tensors of a set, whichever of them are None; those of cameras follow."""
-WEIGHTS = 3
-"""Numbers of a Gaussian's blending weights: their sum and maximum, and the pixels in which it is visible."""
 
 
 @dataclass(eq=False)
@@ -85,30 +90,26 @@ class Report:
         """The ids of the Gaussians that each view sees; nothing without `info`."""
         return () if self.info is None else self.info.ids.split(self.counts)
 
-    def collect(self, states: list[Any], weights: list[Tensor | None], like: Tensor) -> None:
-        """Take over what the views saw.
-
-        `weights`: those of the Gaussians for each view, or None; `like`: a tensor with the device of the set.
-        """
+    def collect(self, states: list[Any], like: Tensor) -> None:
+        """Take over what the views saw; `like` is a tensor with the device of the set."""
         self.seen = Seen(*(sum(getattr(state, name) for state in states) for name in Seen._fields))
         if self.wanted is None:
             return
-        # Of no views there is nothing, and not an error.
-        none = like.new_empty(0, dtype=torch.int64)
-        ids, radii, sums = [none], [like.new_empty(0)], [like.new_empty(0, WEIGHTS)]
-        for state, each in zip(states, weights, strict=True):
-            here, extents = self.scene.visible(state)
+        ids, radii, weights = [], [], []
+        for state in states:
+            here, extents, of_weights = self.scene.visible(state, self.wants("weights"))
             ids.append(here)
             radii.append(extents if self.stride == 1 else extents * self.stride)
-            if each is not None:
-                sums.append(each[here])
-        self.counts = [len(each) for each in ids[1:]]
-        columns = torch.cat(sums).unbind(-1) if self.wants("weights") else (None,) * WEIGHTS
+            if of_weights is not None:
+                weights.append(of_weights)
+        self.counts = [len(each) for each in ids]
+        none = like.new_empty(0, dtype=torch.int64)
+        wants_weights = self.wants("weights")
         self.info = SceneInfo(
-            torch.cat(ids),
-            torch.cat([none, *(torch.full_like(each, view) for view, each in enumerate(ids[1:]))]),
-            torch.cat(radii),
-            *columns,
+            _joined(ids, none),
+            _joined([torch.full_like(each, view) for view, each in enumerate(ids)], none),
+            _joined(radii, like.new_empty(0)),
+            *(_joined(weights, like.new_empty(WEIGHTS, 0), 1) if wants_weights else (None,) * WEIGHTS),
             not_finite=self.seen.not_finite,
             intersections=sum(state.intersections for state in states),
         )
@@ -140,9 +141,8 @@ class RenderScene(torch.autograd.Function):
         sets, count = background.shape[:2]
         color = means.new_empty(sets, count, background.shape[-1], *size)
         transmittance = means.new_empty(sets, count, *size)
-        states, weights = [], []
+        states = []
         for one, view in _pairs(sets, count):
-            weights.append(means.new_empty(means.shape[1], WEIGHTS) if report.wants("weights") else None)
             states.append(
                 report.scene.forward(
                     _one_of(tensors, one),
@@ -154,22 +154,16 @@ class RenderScene(torch.autograd.Function):
                         depth_channels,
                     ),
                     (color[one, view], transmittance[one, view]),
-                    weights[-1],
+                    report.wants("weights"),
                 )
             )
-        report.collect(states, weights, means)
+        report.collect(states, means)
         if report.takes_medians:
             report.medians = means.new_empty(sets, count, *size)
             for state, median in zip(states, report.medians.flatten(0, 1), strict=True):
                 report.scene.median(state, median)
         ctx.save_for_backward(*tensors, views, origins, background, color, transmittance)
-        ctx.states, ctx.lenses, ctx.depth_channels, ctx.report, ctx.count = (
-            states,
-            lenses,
-            depth_channels,
-            report,
-            means.shape[1],
-        )
+        ctx.states, ctx.lenses, ctx.depth_channels, ctx.report = states, lenses, depth_channels, report
         return color, transmittance
 
     @staticmethod
@@ -197,13 +191,14 @@ class _RenderSceneBackward(torch.autograd.Function):
         by_background = torch.empty_like(background)
         of_camera = any(outer.needs_input_grad[GAUSSIANS : GAUSSIANS + 2])
         by_camera = views.new_empty(sets, count, CAMERA_SUMS, dtype=torch.float64) if of_camera else None
-        # Each begins with no rows, for calls without views.
-        means2d = [views.new_empty(0, 2)], [views.new_empty(0, 2)]
+        means2d: tuple[list[Tensor], list[Tensor]] = [], []
         places = iter(report.places())
         for one, view in _pairs(sets, count):
             index = one * count + view
             asked = (report.info is not None, report.wants("absgrad"))
-            filled = [views.new_empty(outer.count, 2) if wanted else None for wanted in asked]
+            seen = next(places, None)
+            rows = 0 if seen is None else len(seen)
+            filled = [views.new_empty(rows, 2) if wanted else None for wanted in asked]
             report.scene.backward(
                 outer.states[index],
                 _one_of(tensors, one),
@@ -220,18 +215,21 @@ class _RenderSceneBackward(torch.autograd.Function):
                     _one_of(results, one),
                     by_background[one, view],
                     None if by_camera is None else by_camera[one, view],
+                    seen,
                     *filled,
                 ),
                 is_first_view=view == 0,
             )
-            seen = next(places, None)
-            for rows, each in zip(means2d, filled, strict=True):
+            for of_views, each in zip(means2d, filled, strict=True):
                 if each is not None:
-                    rows.append(each[seen])
+                    of_views.append(each)
         if report.info is not None:
             # Exact for the strides that are powers of 2, and for a stride of 1.
-            report.info.means2d_grad = torch.cat(means2d[0]) / report.stride
-            report.info.means2d_absgrad = torch.cat(means2d[1]) / report.stride if report.wants("absgrad") else None
+            signed, absolute = (_joined(each, views.new_empty(0, 2)) for each in means2d)
+            if report.stride != 1:
+                signed, absolute = signed / report.stride, absolute / report.stride
+            report.info.means2d_grad = signed
+            report.info.means2d_absgrad = absolute if report.wants("absgrad") else None
         by_views = by_origins = None
         if by_camera is not None:
             by_views = torch.zeros_like(views)
@@ -250,6 +248,11 @@ class _RenderSceneBackward(torch.autograd.Function):
 
 def _pairs(sets: int, count: int) -> list[tuple[int, int]]:
     return [(one, view) for one in range(sets) for view in range(count)]
+
+
+def _joined(of_views: list[Tensor], none: Tensor, dim: int = 0) -> Tensor:
+    """Join what views have; `none` is what no views have. Of one view it is not copied."""
+    return of_views[0] if len(of_views) == 1 else torch.cat([none, *of_views], dim)
 
 
 def _contiguous(tensor: Tensor | None) -> Tensor | None:

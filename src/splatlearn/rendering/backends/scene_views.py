@@ -3,13 +3,13 @@
 Such a module names the camera models that it knows, `MODELS`, and the filters that it knows for each primitive,
 `DRAWN`, and has these functions:
 
-- `forward(inputs, view, outputs, weights)` fills colour [C, H, W], with the view's channels of depths as the last ones,
-  and transmittance [H, W]; and `weights` [K, 3], unless it is None, with the sum and the maximum of each Gaussian's
-  blending weights, and its pixels. It returns the state of the view, which has the numbers `not_finite`, `doubtful`
-  and `intersections` (see `SceneInfo` and `Seen`).
+- `forward(inputs, view, outputs, weighs)` fills colour [C, H, W], with the view's channels of depths as the last ones,
+  and transmittance [H, W]. It returns the state of the view, which has the numbers `not_finite`, `doubtful` and
+  `intersections` (see `SceneInfo` and `Seen`), and keeps blending weights if `weighs`.
 - `backward(state, inputs, view, outputs, gradients, results, is_first_view)` writes the gradients of a view to
   `results`, from the outputs of `forward` and their gradients.
-- `visible(state)` returns the ids of the Gaussians that are seen, ascending, and their radii in pixels.
+- `visible(state, weighs)` returns the ids [N] of the Gaussians that are seen, ascending; their radii [N] in pixels; and
+  the sum and the maximum of the blending weights of each, and its pixels, as one tensor [3, N], or None.
 - `median(state, output)` fills the depths [H, W] at which half of the light is left, for a view with one channel of
   depths; only a module with `HAS_MEDIANS` has it.
 - `empty_like(tensor)` returns a tensor for gradients that is not filled.
@@ -26,6 +26,9 @@ from splatlearn.rendering.formula import EPS2D
 
 CAMERA_SUMS = 15
 """Numbers in the gradient of a view: three rows of its matrix, and the origin of directions."""
+
+WEIGHTS = 3
+"""Numbers of a Gaussian's blending weights: their sum and maximum, and the pixels in which it is visible."""
 
 
 @dataclass(frozen=True)
@@ -87,11 +90,13 @@ class SceneResults:
 
     - `gaussians`: the gradients of the Gaussians, which the first view writes and the others add to.
     - `background` [C]; `camera`: float64 [CAMERA_SUMS], three rows of the matrix and the origin, or None.
-    - `means2d`, `absolute` [K, 2]: the gradients of means2d and the sums of their absolute values, or None.
+    - `ids` [N]: the Gaussians that the view sees; `means2d`, `absolute` [N, 2]: the gradients of their means2d and the
+      sums of the absolute values of these. None if they are not requested.
     """
 
     gaussians: SceneInputs
     background: Tensor
     camera: Tensor | None
+    ids: Tensor | None
     means2d: Tensor | None
     absolute: Tensor | None

@@ -11,7 +11,7 @@ from torch import Tensor
 from splatlearn.core.gaussians import GAUSSIAN, SURFEL
 from splatlearn.rendering.backends.cpu import project
 from splatlearn.rendering.backends.cpu.support import kernels
-from splatlearn.rendering.backends.scene_views import SceneInputs, SceneResults, SceneView
+from splatlearn.rendering.backends.scene_views import WEIGHTS, SceneInputs, SceneResults, SceneView
 from splatlearn.rendering.formula import EPS2D
 
 MODELS = (*project.MODELS, "panorama")
@@ -30,21 +30,23 @@ def empty_like(tensor: Tensor) -> Tensor:
     return torch.from_numpy(kernels().room(list(tensor.shape)))
 
 
-def forward(inputs: SceneInputs, view: SceneView, outputs: tuple[Tensor, Tensor], weights: Tensor | None) -> Any:
-    """Fill the outputs and weights of a view, and return its state (see `scene_views`)."""
+def forward(inputs: SceneInputs, view: SceneView, outputs: tuple[Tensor, Tensor], weighs: bool) -> Any:
+    """Fill the outputs of a view, and return its state (see `scene_views`)."""
     return kernels().scene_forward(
         *_arrays(*inputs.tensors()),
         *_arguments(view),
-        *_arrays(*outputs, weights),
+        *_arrays(*outputs),
+        weighs,
         torch.get_num_threads(),
     )
 
 
-def visible(state: Any) -> tuple[Tensor, Tensor]:
-    """Return the ids [N] of the Gaussians that a view sees, and their radii."""
-    ids, radii = torch.empty(state.visible, dtype=torch.int32), torch.empty(state.visible)
-    state.fill_visible(ids.numpy(), radii.numpy())
-    return ids.long(), radii
+def visible(state: Any, weighs: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return the ids [N] of the Gaussians that a view sees, their radii, and their weights [3, N] or None."""
+    ids, radii = torch.empty(state.visible, dtype=torch.int64), torch.empty(state.visible)
+    weights = torch.empty(WEIGHTS, state.visible) if weighs else None
+    state.fill_visible(*_arrays(ids, radii, weights))
+    return ids, radii, weights
 
 
 def median(state: Any, output: Tensor) -> None:

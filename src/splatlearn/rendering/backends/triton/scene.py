@@ -12,7 +12,7 @@ Gaussian and each pair (of at most 16 channels at a time) in the backward pass.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
@@ -20,7 +20,14 @@ import torch
 from torch import Tensor
 
 from splatlearn.core.errors import BackendError
-from splatlearn.rendering.backends.scene_views import CAMERA_SUMS, SceneInputs, SceneLens, SceneResults, SceneView
+from splatlearn.rendering.backends.scene_views import (
+    CAMERA_SUMS,
+    WEIGHTS,
+    SceneInputs,
+    SceneLens,
+    SceneResults,
+    SceneView,
+)
 from splatlearn.rendering.backends.triton import project
 from splatlearn.rendering.backends.triton.support import on_device
 from splatlearn.rendering.formula import MAX_CHANNELS
@@ -40,7 +47,7 @@ PAIRS = 1024
 """Pairs of a Gaussian and a tile whose tile a program finds."""
 SUMMED = (4, 8)
 """Gaussians whose rows of sums a program adds, and rows of each that it takes at a time."""
-RECORD, MOMENTS, COUNTS, WEIGHTS = 8, 8, 2, 3
+RECORD, MOMENTS, COUNTS = 8, 8, 2
 SPHERE_RECORD, SPHERE_FRAME = 16, 6
 """As in the kernels, which are imported with the first call; a test compares them."""
 MOST_PAIRS = 2**31 - 1
@@ -54,6 +61,7 @@ class SceneState:
     - `starts` [K]: where the rows of a Gaussian begin, one for each tile that it meets.
     - `lists`, `rows` [pairs]: the Gaussians of the tiles, near to far, and the row of each pair; `offsets` [tiles + 1]:
       where the list of each tile begins.
+    - `weights` [K, WEIGHTS]: the blending weights, or None.
     """
 
     records: Tensor
@@ -66,6 +74,7 @@ class SceneState:
     offsets: Tensor
     not_finite: int
     doubtful: int
+    weights: Tensor | None = None
 
     @property
     def intersections(self) -> int:
@@ -78,20 +87,21 @@ def empty_like(tensor: Tensor) -> Tensor:
     return torch.empty_like(tensor)
 
 
-def visible(state: SceneState) -> tuple[Tensor, Tensor]:
-    """Return the ids [N] of the Gaussians that a view sees, and their radii."""
+def visible(state: SceneState, weighs: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return the ids [N] of the Gaussians that a view sees, their radii, and their weights [3, N] or None."""
     ids = state.tile_counts.nonzero().squeeze(1)
-    return ids, state.radii[ids]
+    weights = None if state.weights is None or not weighs else state.weights[ids].T
+    return ids, state.radii[ids], weights
 
 
-def forward(inputs: SceneInputs, view: SceneView, outputs: tuple[Tensor, Tensor], weights: Tensor | None) -> SceneState:
-    """Fill the outputs and weights of a view, and return its state (see `scene_views`)."""
+def forward(inputs: SceneInputs, view: SceneView, outputs: tuple[Tensor, Tensor], weighs: bool) -> SceneState:
+    """Fill the outputs of a view, and return its state (see `scene_views`)."""
     color, transmittance = outputs
     height, width = int(color.shape[-2]), int(color.shape[-1])
     across = -(-width // TILE)
     with on_device(color):
         state = _bin(inputs, view, (height, width))
-        of_pairs = None if weights is None else color.new_zeros(len(state.rows), WEIGHTS)
+        of_pairs = color.new_zeros(len(state.rows), WEIGHTS) if weighs else None
         kernel, *directions = _blending_of(view, (height, width), "forward")
         for first, channels in _passes(color.shape[0]):
             padded = _padded(channels)
@@ -101,9 +111,11 @@ def forward(inputs: SceneInputs, view: SceneView, outputs: tuple[Tensor, Tensor]
                 height, width, across, color.shape[0], first,
                 CHANNELS=channels, PADDED=padded, TILE=TILE, num_warps=padded // 4,
             )  # fmt: skip
-        if weights is not None and of_pairs is not None:
-            _add_rows(of_pairs, state, weights.zero_(), shift=0, maximum=1)
-    return state
+        if of_pairs is None:
+            return state
+        weights = color.new_zeros(len(state.records), WEIGHTS)
+        _add_rows(of_pairs, state, weights, shift=0, maximum=1)
+    return replace(state, weights=weights)
 
 
 def backward(
@@ -210,12 +222,18 @@ def _project_backward(
     fx, fy, _, _, near, limit_x, limit_y = _projected_by(view.lens)
     programs = -(-count // GAUSSIANS)
     of_camera = None if results.camera is None else sums.new_empty(programs, CAMERA_SUMS + 1)
+    of_means2d, of_absolute = (
+        None if to is None else sums.new_empty(count, 2) for to in (results.means2d, results.absolute)
+    )
     _projecting().project_scene_backward[(programs,)](
         *_sources(inputs), view.matrix, view.origin, state.shown, state.tile_counts, sums,
-        *_sources(results.gaussians), results.means2d, results.absolute, of_camera,
+        *_sources(results.gaussians), of_means2d, of_absolute, of_camera,
         count, fx, fy, near, limit_x, limit_y,
         **_kinds(inputs, view), FRESH=is_first_view, BLOCK=GAUSSIANS,
     )  # fmt: skip
+    for to, each in ((results.means2d, of_means2d), (results.absolute, of_absolute)):
+        if to is not None and each is not None and results.ids is not None:
+            torch.index_select(each, 0, results.ids, out=to)
     if results.camera is not None and of_camera is not None:
         results.camera.copy_(of_camera[:, :CAMERA_SUMS].sum(0, dtype=torch.float64))
 
