@@ -280,5 +280,5 @@ def test_it_is_antialiased_behind_the_signature_of_gsplat(generator: torch.Gener
 def test_an_unknown_filter_is_refused_by_name(generator: torch.Generator) -> None:
     gaussians, seen_by = set_of(generator, 3), camera((7, 7))
     for call in (project, render):
-        with pytest.raises(InputError, match="filter: expected one of point, mip, got 'box'"):
+        with pytest.raises(InputError, match="filter: expected one of point, mip, analytic, got 'box'"):
             call(gaussians, seen_by, filter="box")

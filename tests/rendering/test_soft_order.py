@@ -63,7 +63,7 @@ def test_equal_depths_share_what_they_cover() -> None:
 
 def test_every_gradient_is_that_of_finite_differences() -> None:
     splats = random_splats(torch.Generator().manual_seed(3), count=4, images=1)
-    leaves = [getattr(splats, name).detach().requires_grad_() for name in vars(splats)]
+    leaves = [each.detach().requires_grad_() for each in splats.tensors().values()]
     pixels = pixel_centres(3, 4).double() + torch.tensor([4.0, 3.0], dtype=torch.float64)
     assert torch.autograd.gradcheck(lambda *parts: composite_softly(Splats(*parts), pixels, 0.3), leaves)
 

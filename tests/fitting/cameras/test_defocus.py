@@ -240,5 +240,5 @@ def test_what_cannot_be_is_named() -> None:
         Widen(torch.tensor([1.0, 0.0]))
     with pytest.raises(InputError, match="blur"):
         WidenOptions(blur=0.0)
-    with pytest.raises(InputError, match="filter: expected one of point, mip, got 'box'"):
+    with pytest.raises(InputError, match="filter: expected one of point, mip, analytic, got 'box'"):
         WidenOptions(filter="box")
