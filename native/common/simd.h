@@ -203,12 +203,28 @@ static inline unsigned lane_bits(vint mask) {
 }
 
 // Pairwise, so that the order of additions is the same for every instruction set of this width.
-#if defined(__AVX2__) && LANES == 8
-static inline float sum(vfloat value) {
-    const __m128 four = _mm_add_ps(_mm256_castps256_ps128((__m256)value), _mm256_extractf128_ps((__m256)value, 1));
+#if defined(__AVX2__) && LANES >= 8
+static inline float sum_of_8(__m256 value) {
+    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(value), _mm256_extractf128_ps(value, 1));
     const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
 }
+
+static inline float most_of_8(__m256 value) {
+    const __m128 four = _mm_max_ps(_mm256_castps256_ps128(value), _mm256_extractf128_ps(value, 1));
+    const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
+#endif
+
+#if defined(__AVX512DQ__) && LANES == 16
+static inline __m256 lower_8(vfloat value) { return _mm512_castps512_ps256((__m512)value); }
+static inline __m256 upper_8(vfloat value) { return _mm512_extractf32x8_ps((__m512)value, 1); }
+static inline float sum(vfloat value) { return sum_of_8(_mm256_add_ps(lower_8(value), upper_8(value))); }
+static inline float most_of(vfloat value) { return most_of_8(_mm256_max_ps(lower_8(value), upper_8(value))); }
+#elif defined(__AVX2__) && LANES == 8
+static inline float sum(vfloat value) { return sum_of_8((__m256)value); }
+static inline float most_of(vfloat value) { return most_of_8((__m256)value); }
 #else
 static inline float sum(vfloat value) {
     float lanes[LANES];
@@ -217,15 +233,7 @@ static inline float sum(vfloat value) {
         for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
     return lanes[0];
 }
-#endif
 
-#if defined(__AVX2__) && LANES == 8
-static inline float most_of(vfloat value) {
-    const __m128 four = _mm_max_ps(_mm256_castps256_ps128((__m256)value), _mm256_extractf128_ps((__m256)value, 1));
-    const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
-    return _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps(two, two, 1)));
-}
-#else
 static inline float most_of(vfloat value) {
     float most = value[0];
     for (int lane = 1; lane < LANES; ++lane) most = most < value[lane] ? value[lane] : most;

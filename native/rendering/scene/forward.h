@@ -35,8 +35,8 @@ template <int C, bool CLAMPED, bool WEIGHED, typename Alpha>
     }
     if constexpr (WEIGHED) {
         float sums[2] = {};
-        const vfloat both[2] = {total, __builtin_convertvector(seen_pixels, vfloat)};
-        add_few_sums<2>(both, sums);
+        vfloat both[2] = {total, __builtin_convertvector(seen_pixels, vfloat)};
+        add_sums<2>(both, sums);
         weights[0] += sums[0], weights[1] = std::max(weights[1], most_of(most)), weights[2] += sums[1];
     }
 }

@@ -64,7 +64,8 @@ struct Nearby {
     // Whether records may have all colours of a pass of as many channels.
     static constexpr bool is_short(int channels) { return channels == 3 || channels == 4; }
 
-    // C: channels of the pass if known. RECURS: whether α has a recurrence. `left` entries of the list follow, which are prefetched, and so are the `rows` of those taken.
+    // C: channels of the pass if known. RECURS: whether α has a recurrence. `left` entries of the list follow, which are prefetched, and
+    // so are the `rows` of those taken.
     template <int C, bool RECURS, typename Rows>
     void take(const Shown& shown, const int32_t* list, int count, size_t left, const Pass& pass, const Rows& rows) {
         const int channels = C ? C : pass.channels;

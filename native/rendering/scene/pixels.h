@@ -81,7 +81,8 @@ void walk_list(const Shown& shown, const Block& block, const Pass& pass, const P
         rows.begin(count);
         for (int column = 0; column < columns; ++column) {
             if (!open[column]) continue;
-            open[column] = nearby.template each_strip<RECURS>(block.left + column * LANES + 0.5f, block.top + 0.5f, block.height, open[column], [&] {
+            const float left_pixel = block.left + column * LANES + 0.5f;
+            open[column] = nearby.each_strip<RECURS>(left_pixel, block.top + 0.5f, block.height, open[column], [&] {
                 for (int n = 0; n < nearby.length; ++n) {
                     blend(column, n);
                     unseen[column] += nearby.strips[n].last - nearby.strips[n].first;

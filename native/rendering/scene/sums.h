@@ -8,8 +8,39 @@
 namespace splat {
 namespace {
 
+#if defined(__AVX512DQ__) && LANES == 16
+// Sums of two neighbouring lanes: those of a, then those of b, in each quarter of the result.
+static inline vfloat pairs_of(vfloat a, vfloat b) {
+    const __m512 even = _mm512_shuffle_ps((__m512)a, (__m512)b, 0x88), odd = _mm512_shuffle_ps((__m512)a, (__m512)b, 0xdd);
+    return (vfloat)_mm512_add_ps(even, odd);
+}
+
+// Sums of two neighbouring quarters, likewise.
+static inline vfloat quarters_of(vfloat a, vfloat b) {
+    const __m512 even = _mm512_shuffle_f32x4((__m512)a, (__m512)b, 0x88), odd = _mm512_shuffle_f32x4((__m512)a, (__m512)b, 0xdd);
+    return (vfloat)_mm512_add_ps(even, odd);
+}
+
+// Sums of the four lanes of each quarter of up to four vectors, from `values[first]` on. What a missing vector has is not used.
+template <int N>
+static inline vfloat fours_of(const vfloat* values, int first) {
+    const vfloat* at = values + first;
+    const vfloat a = pairs_of(at[0], at[N - first > 1 ? 1 : 0]);
+    return pairs_of(a, N - first > 2 ? pairs_of(at[2], at[N - first > 3 ? 3 : 2]) : a);
+}
+
+// Adds the sums over lanes of up to LANES vectors.
+template <int N>
+static inline void add_up_to_lanes(const vfloat* values, float* out) {
+    static_assert(N >= 1 && N <= LANES, "a lane holds each sum");
+    const vfloat a = fours_of<N>(values, 0), b = N > 4 ? fours_of<N>(values, 4) : a;
+    const vfloat c = N > 8 ? fours_of<N>(values, 8) : a, d = N > 12 ? fours_of<N>(values, 12) : c;
+    const vfloat first = quarters_of(a, b), sums = quarters_of(first, N > 8 ? quarters_of(c, d) : first);
+    constexpr __mmask16 MASK = (1u << N) - 1;
+    _mm512_mask_storeu_ps(out, MASK, _mm512_add_ps(_mm512_maskz_loadu_ps(MASK, out), (__m512)sums));
+}
+#elif defined(__AVX2__) && LANES == 8
 // `sums_of`: the same additions, in fewer instructions.
-#if defined(__AVX2__) && LANES == 8
 static inline vfloat pairs_of(vfloat a, vfloat b) {
     const __m256 even = _mm256_shuffle_ps((__m256)a, (__m256)b, 0x88), odd = _mm256_shuffle_ps((__m256)a, (__m256)b, 0xdd);
     return (vfloat)_mm256_add_ps(even, odd);
@@ -42,6 +73,14 @@ static inline void add_few_sums(const vfloat* values, float* out) {
 #endif
 
 // Adds the sums over lanes; `values` is overwritten.
+#if defined(__AVX512DQ__) && LANES == 16
+template <int N>
+inline void add_sums(vfloat* values, float* out) {
+    constexpr int REST = N % LANES, WHOLE = N - REST;
+    for (int i = 0; i < WHOLE; i += LANES) add_up_to_lanes<LANES>(values + i, out + i);
+    if constexpr (REST != 0) add_up_to_lanes<REST>(values + WHOLE, out + WHOLE);
+}
+#else
 template <int N>
 inline void add_sums(vfloat* values, float* out) {
     constexpr int REST = N % LANES, WHOLE = N - REST;
@@ -57,6 +96,7 @@ inline void add_sums(vfloat* values, float* out) {
         for (int k = 0; k < REST; ++k) out[WHOLE + k] += sums[k];
     }
 }
+#endif
 
 }  // namespace
 }  // namespace splat
