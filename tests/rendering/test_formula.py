@@ -71,7 +71,7 @@ def test_native_sources_write_the_constants_of_the_formula() -> None:
 def test_triton_kernels_take_the_constants_from_the_formula() -> None:
     sources = "\n".join(path.read_text(encoding="utf-8") for path in sorted(KERNELS.glob("*_kernels.py")))
     taken = re.findall(r"^(\w+) = tl\.constexpr\(formula\.(\w+)\)$", sources, flags=re.MULTILINE)
-    assert sorted(taken) == sorted((name, name) for name in (*THRESHOLDS, "FACING"))
+    assert sorted(taken) == sorted((name, name) for name in (*THRESHOLDS, "FACING", "COMPENSATION_MIN"))
 
 
 def test_the_page_holds_the_constants_of_the_formula() -> None:

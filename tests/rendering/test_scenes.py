@@ -34,9 +34,11 @@ def instructions(request: pytest.FixtureRequest) -> Iterator[Compiled]:
         yield request.param
 
 
-def clear_pixels(gaussians: Gaussians, view: Camera, band: float = 1e-3) -> torch.Tensor:
+def clear_pixels(gaussians: Gaussians, view: Camera, band: float = 1e-3, filter: str = "point") -> torch.Tensor:
     """Pixels [H, W] that rounding does not decide."""
-    splats = project(gaussians.map(lambda each: each.detach().double().unsqueeze(0)), view.to(torch.float64), "torch")
+    splats = project(
+        gaussians.map(lambda each: each.detach().double().unsqueeze(0)), view.to(torch.float64), "torch", filter
+    )
     return clear_of_thresholds(splats.means2d, splats.conics, splats.opacities, (view.height, view.width), band)[0]
 
 

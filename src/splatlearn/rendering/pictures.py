@@ -100,7 +100,8 @@ def render(
       thinner. "mip": their opacities make up for it, so that pictures of every resolution show as much of each
       (Mip-Splatting; gsplat's "antialiased"). "analytic": a pixel is the integral over its square, and nothing is
       thickened (Analytic-Splatting). A splat file says which of the two it was fitted for
-      (`SplatFile.filter`). Without `info`, and with projection by the specification, on a GPU.
+      (`SplatFile.filter`). On a GPU, sets of fewer Gaussians than scenes have are
+      projected by the specification for it, without `info`.
     - `primitive`: draw plain Gaussians as another primitive; the default is what `gaussians.primitive` names (see
       `as_primitive`). Backends that do not know it leave it to the specification.
 

@@ -13,6 +13,9 @@ import triton.language as tl
 from splatlearn.rendering import formula
 
 EPS2D = tl.constexpr(formula.EPS2D)
+COMPENSATION_MIN = tl.constexpr(formula.COMPENSATION_MIN)
+LARGEST = tl.constexpr(3.4028234663852886e38)
+"""The largest finite float32."""
 POLE = tl.constexpr(1e-6)
 """The sine of an angle to the vertical below which a direction has no east."""
 TINY = tl.constexpr(1.1754943508222875e-38)
@@ -194,10 +197,21 @@ def conic(first, second):
 
 @triton.jit
 @no_type_check
+def compensation(determinant, normal):
+    """The area of the ellipse before the filter over that after it, by which the filter "mip" multiplies opacities."""
+    ratio = tl.where(determinant <= LARGEST, dot(normal, normal) / determinant, 1.0)
+    return tl.sqrt(tl.where(ratio < COMPENSATION_MIN, COMPENSATION_MIN, ratio))
+
+
+@triton.jit
+@no_type_check
 def placed_backward(by_x, by_y, by_conic, by_z, is_drawn, inverse, tangents, slopes, scale, axes, along, across, down,
-                     first, second, frame, fx, fy, MODEL: tl.constexpr):  # fmt: skip
-    """Gradients of the point before the camera, of scales and of axes, from those of means2d, conic and depth."""
-    by_first, by_second = conic_backward(by_conic, first, second)
+                     first, second, frame, fx, fy, MODEL: tl.constexpr, by_log=None):  # fmt: skip
+    """Gradients of the point before the camera, of scales and of axes, from those of means2d, conic and depth.
+
+    `by_log`: the gradient of the logarithm of `compensation`, or None.
+    """
+    by_first, by_second = conic_backward(by_conic, by_log, first, second)
     by_x, by_y = fx * by_x, fy * by_y
     if MODEL == "orthographic":
         by_across, by_down = scaled(fx, by_first), scaled(fy, by_second)
@@ -237,13 +251,20 @@ def turned_back(turn, matrix):
 
 @triton.jit
 @no_type_check
-def conic_backward(gradient, first, second):
+def conic_backward(gradient, by_log, first, second):
     """Gradients of the rows of J W R S."""
     a, b, c, determinant, normal = conic(first, second)
     by_a, by_b, by_c = gradient[0] / determinant, gradient[1] / determinant, gradient[2] / determinant
     by_determinant = -(by_a * a + by_b * b + by_c * c)
+    by_area = tl.zeros_like(by_determinant)
+    if by_log is not None:
+        squared = dot(normal, normal)
+        # Also where both overflow.
+        is_clamped = (squared / determinant >= COMPENSATION_MIN) == 0
+        by_determinant -= tl.where(is_clamped, 0.0, 0.5 * by_log / determinant)
+        by_area = tl.where(is_clamped, 0.0, 0.5 * by_log / squared)
     by_xx, by_yy = by_c + EPS2D * by_determinant, by_a + EPS2D * by_determinant
-    by_normal = scaled(2.0 * by_determinant, normal)
+    by_normal = scaled(2.0 * (by_determinant + by_area), normal)
     by_first = plus(plus(scaled(2.0 * by_xx, first), scaled(-by_b, second)), cross(second, by_normal))
     by_second = plus(plus(scaled(2.0 * by_yy, second), scaled(-by_b, first)), cross(by_normal, first))
     return by_first, by_second

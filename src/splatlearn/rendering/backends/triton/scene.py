@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from splatlearn.core.errors import BackendError
+from splatlearn.core.gaussians import GAUSSIAN
 from splatlearn.rendering.backends.scene_views import (
     CAMERA_SUMS,
     WEIGHTS,
@@ -34,7 +35,7 @@ from splatlearn.rendering.formula import MAX_CHANNELS
 
 MODELS = (*project.MODELS, "panorama")
 """The camera models that the kernels of scenes know, by name."""
-DRAWN = project.DRAWN
+DRAWN = {GAUSSIAN: ("point", "mip")}
 """The filters that the kernels of scenes know, by the name of the primitive."""
 HAS_MEDIANS = False
 """Whether there is a function `median`, and views with two channels of depths are rendered."""
@@ -331,6 +332,7 @@ def _kinds(inputs: SceneInputs, view: SceneView) -> dict[str, Any]:
         "PARALLEL": view.lens.is_parallel,
         "HAS_DEPTH": view.depth_channels == 1,
         "MODEL": view.lens.model,
+        "COMPENSATES": view.lens.compensates,
     }
 
 

@@ -24,6 +24,7 @@ import triton.language as tl
 from splatlearn.rendering.backends.triton.blend_kernels import ALPHA_MIN, HALF_LOG2_E
 from splatlearn.rendering.backends.triton.gaussian_kernels import (
     EPS2D,
+    compensation,
     conic,
     dot,
     load_vector,
@@ -103,7 +104,7 @@ def project_scene(
     records, shown, boxes, tile_counts, depths, radii, counts,
     count, height, width, tiles_across, fx, fy, cx, cy, near, far, limit_x, limit_y,
     CHANNELS: tl.constexpr, PADDED: tl.constexpr, DEGREE: tl.constexpr, PARALLEL: tl.constexpr,
-    HAS_DEPTH: tl.constexpr, MODEL: tl.constexpr, TILE: tl.constexpr, BLOCK: tl.constexpr,
+    HAS_DEPTH: tl.constexpr, MODEL: tl.constexpr, COMPENSATES: tl.constexpr, TILE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Records [K, RECORD] and colours [K, C] of the Gaussians that a view sees, and what bins them.
 
@@ -133,7 +134,11 @@ def project_scene(
         x, y = fx * tangents[0] + cx, fy * tangents[1] + cy
     else:
         x, y = fx * point[0] + cx, fy * point[1] + cy
-    _, _, c, determinant, _ = conic(first, second)
+    _, _, c, determinant, normal = conic(first, second)
+    is_odd = opacity > 1.0
+    if COMPENSATES:
+        opacity = opacity * compensation(determinant, normal)
+        seen = seen & ((opacity < ALPHA_MIN) == 0)
     xx, yy, xy = dot(first, first) + EPS2D, dot(second, second) + EPS2D, dot(first, second)
     reach = tl.log2(tl.where(seen, opacity, 1.0)) - LOG2_ALPHA_MIN
     # Twice the natural logarithm of opacity / ALPHA_MIN, in variances.
@@ -150,7 +155,7 @@ def project_scene(
     seen = seen & finite
     w = tl.load(quaternions + 4 * place, mask=seen, other=1.0)
     axis = load_vector(quaternions, 4 * place + 1, seen)
-    is_odd = (tl.minimum(tl.minimum(scale[0], scale[1]), scale[2]) < 0.0) | (opacity > 1.0)
+    is_odd = is_odd | (tl.minimum(tl.minimum(scale[0], scale[1]), scale[2]) < 0.0)
     is_odd = is_odd | (w * w + dot(axis, axis) == 0.0)
     not_valid = not_valid | (seen & is_odd)
 
@@ -226,7 +231,7 @@ def project_scene_backward(
     of_means, of_scales, of_quaternions, of_opacities, of_seen, of_means2d, of_absolute, of_camera,
     count, fx, fy, near, limit_x, limit_y,
     CHANNELS: tl.constexpr, PADDED: tl.constexpr, DEGREE: tl.constexpr, PARALLEL: tl.constexpr,
-    HAS_DEPTH: tl.constexpr, MODEL: tl.constexpr, FRESH: tl.constexpr, BLOCK: tl.constexpr,
+    HAS_DEPTH: tl.constexpr, MODEL: tl.constexpr, COMPENSATES: tl.constexpr, FRESH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Gradients of Gaussians from their `sums` [K, MOMENTS + C] over pixels, written if FRESH, else added.
 
@@ -239,8 +244,6 @@ def project_scene_backward(
     row = sums + place * (MOMENTS + channels)
     opacity = tl.load(opacities + place, mask=seen, other=0.0)
     by_opacity = tl.load(row, mask=seen, other=0.0)
-    moments = scaled(opacity, load_vector(row, 1, seen))
-    square = opacity * tl.load(row + 4, mask=seen, other=0.0), opacity * tl.load(row + 5, mask=seen, other=0.0)
     by_depth = tl.zeros_like(opacity)
     if HAS_DEPTH:
         by_depth = tl.load(row + MOMENTS + CHANNELS, mask=seen, other=0.0)
@@ -248,7 +251,15 @@ def project_scene_backward(
     _, is_drawn, inverse, tangents, slopes, scale, axes, along, across, down, first, second, frame = placed(
         means, scales, quaternions, view, 0, place, seen, 0, fx, fy, near, limit_x, limit_y, MODEL
     )
-    a, b, c, _, _ = conic(first, second)
+    a, b, c, determinant, normal = conic(first, second)
+    by_log = None
+    if COMPENSATES:
+        share = compensation(determinant, normal)
+        opacity = opacity * share
+        by_log = tl.where(seen, by_opacity * opacity, 0.0)
+        by_opacity = by_opacity * share
+    moments = scaled(opacity, load_vector(row, 1, seen))
+    square = opacity * tl.load(row + 4, mask=seen, other=0.0), opacity * tl.load(row + 5, mask=seen, other=0.0)
     if MODEL == "panorama":
         by_x, by_y = moments[0], moments[1]
     else:
@@ -256,6 +267,7 @@ def project_scene_backward(
     by_point, by_scale, by_axes = placed_backward(
         by_x, by_y, (-0.5 * moments[2], -square[0], -0.5 * square[1]), by_depth,
         is_drawn, inverse, tangents, slopes, scale, axes, along, across, down, first, second, frame, fx, fy, MODEL,
+        by_log,
     )  # fmt: skip
     turn, _ = pose(view, 0, 0)
     by_mean = row_times(by_point, turn)
