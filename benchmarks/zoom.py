@@ -6,7 +6,8 @@ Two known scenes of Gaussians are photographed by cameras on a circle: a striped
 random colours. A photograph is the mean over the area of each pixel of a rendering with 1024 × 1024 samples, so it has
 no filter of the fits. Fits see photographs of 64 or of 256 pixels a side. Held-out cameras then look at all three
 sizes, 64, 128 and 256, through the same lens, and each picture is compared with the truth of its size. Arms: the filter
-"point", the filter "mip" in pictures alone, and both filters of Mip-Splatting, as by `reconstruct --filter mip`.
+"point", the filter "mip" in pictures alone, both filters of Mip-Splatting, as by `reconstruct --filter mip`, and the
+filter "analytic".
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ FITTED, HELD_OUT = 20, 4
 SCENES = ("shell", "discs")
 START = 0.03
 """Scale of the first Gaussians: some 0.8 pixels of a picture of 64, and less than half the way to a neighbour."""
-ARMS = ("point", "mip in pictures", "mip")
+ARMS = ("point", "mip in pictures", "mip", "analytic")
 BEHIND = (0.5, 0.5, 0.5)
 
 
@@ -63,6 +64,12 @@ class InPictures(Smoothing):
     def of(self, gaussians: Gaussians) -> Gaussians:
         """Return the Gaussians as they are."""
         return gaussians
+
+
+class Integrated(InPictures):
+    """The integral over each pixel, in pictures alone."""
+
+    filter = "analytic"
 
 
 def main(options: Options) -> None:
@@ -135,7 +142,8 @@ def fitted(arm: str, truth: Gaussians, side: int, targets: Tensor, seed: int, op
     strategy = MCMCStrategy(MCMCOptions.for_steps(options.steps, options.count))
     schedule = SceneSchedule(steps=options.steps, degree=0, seed=seed)
     views = cameras(side)[:FITTED]
-    smoothing = {"point": None, "mip in pictures": InPictures(views), "mip": Smoothing(views)}[arm]
+    kinds = {"mip in pictures": InPictures, "mip": Smoothing, "analytic": Integrated}
+    smoothing = kinds[arm](views) if arm in kinds else None
     fit = SceneFit(start, 1.0, strategy, schedule, smoothing=smoothing)
     order = torch.Generator().manual_seed(seed + 2)
     for _ in range(options.steps):

@@ -266,14 +266,10 @@ struct PlacedGradients {
     Matrix<T> axes;
 };
 
-// From the gradients of means2d, conic and depth, and `by_log` of the compensation's logarithm, or null; the caller turns those of
-// point and axes back to the world.
+// From the gradients of means2d, the rows m1 and m2, and depth; the caller turns those of point and axes back to the world.
 template <typename T>
-inline PlacedGradients<T> backward_of(const Placed<T>& placed, const Lens& lens, T by_mean_x, T by_mean_y, Vector<T> by_conic,
-                                      T by_depth, const T* by_log) {
-    Vector<T> by_m1, by_m2;
-    Conic<T>(placed.m1, placed.m2, lens.eps2d).backward(by_conic, by_log, placed.m1, placed.m2, by_m1, by_m2);
-
+inline PlacedGradients<T> backward_of_rows(const Placed<T>& placed, const Lens& lens, T by_mean_x, T by_mean_y, Vector<T> by_m1,
+                                           Vector<T> by_m2, T by_depth) {
     const T shrink = lens.model == Model::ORTHOGRAPHIC ? of<T>(1.0f) : placed.inverse, zero = of<T>(0.0f);
     const Vector<T> by_across = lens.fx * shrink * by_m1;
     const Vector<T> by_down = lens.fy * shrink * by_m2;
@@ -302,6 +298,15 @@ inline PlacedGradients<T> backward_of(const Placed<T>& placed, const Lens& lens,
         by.axes = {{Vector<T>{a.x, b.x, c.x} * by.axes, Vector<T>{a.y, b.y, c.y} * by.axes, Vector<T>{a.z, b.z, c.z} * by.axes}};
     }
     return by;
+}
+
+// The same from the gradients of the conic in place of the rows', and `by_log` of the compensation's logarithm, or null.
+template <typename T>
+inline PlacedGradients<T> backward_of(const Placed<T>& placed, const Lens& lens, T by_mean_x, T by_mean_y, Vector<T> by_conic,
+                                      T by_depth, const T* by_log) {
+    Vector<T> by_m1, by_m2;
+    Conic<T>(placed.m1, placed.m2, lens.eps2d).backward(by_conic, by_log, placed.m1, placed.m2, by_m1, by_m2);
+    return backward_of_rows(placed, lens, by_mean_x, by_mean_y, by_m1, by_m2, by_depth);
 }
 
 }  // namespace

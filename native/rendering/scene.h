@@ -31,6 +31,7 @@ struct Source {
 enum class Formula {
     GAUSSIAN,
     EXPONENTIAL,  // "ges": exp(−½ q^(β/2)), with the exponent β in `shapes`
+    ANALYTIC,     // "gaussian-analytic": a Gaussian's integral over the window of a pixel
     SURFEL,       // a disc of the first two axes, met by rays: see scene/surfel.h
 };
 
@@ -62,6 +63,9 @@ constexpr int RADIUS = BLUE;  // of the records of panoramas and surfels
 // of squares (u·x + v·y)² + w·y² of pixels there; and the box on the picture.
 enum SphereField { EAST, DOWN = 3, SPHERE_U = 6, SPHERE_V, SPHERE_W, SPHERE_LEVEL, BOX_X, BOX_Y, BOX_WIDE, BOX_HIGH };
 constexpr int BEND = STEP;  // of an exponential: β/2 − 1
+// Of a Gaussian's integral over windows, see scene/analytic.h: cosine and sine of its axes, inverse deviations along them, and
+// opacity · 2πσ₁σ₂.
+constexpr int COSINE = U, SINE = V, INVERSE_FIRST = LEVEL, INVERSE_SECOND = STEP, AMPLITUDE = REACH;
 static_assert(static_cast<int>(BOX_HIGH) < static_cast<int>(DEPTH), "the depth stands in one place for all");
 
 // The numbers of a surfel's record: see scene/surfel.h. The ellipse around its disc has the middle, the half sides of its box, and the

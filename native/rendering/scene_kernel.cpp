@@ -1,6 +1,7 @@
 // Scenes for one instruction set: this file is compiled once for each.
 #include "scene.h"
 
+#include "scene/analytic.h"
 #include "scene/backward.h"
 #include "scene/forward.h"
 #include "scene/gradients.h"
@@ -39,7 +40,9 @@ void backward_scene(const Shown& shown, const View& view, const Block& block, co
 void project_scene_backward(const Source& source, const View& view, const Shown& shown, const int32_t* ids, int length,
                             const float* sums, int width, bool absolute, const Unseen& unseen, const SourceGradients& out,
                             double* camera) {
-    const auto run = view.formula == Formula::SURFEL ? project_all_backward<SurfelWay> : project_all_backward<GaussianWay>;
+    const auto run = view.formula == Formula::SURFEL     ? project_all_backward<SurfelWay>
+                     : view.formula == Formula::ANALYTIC ? project_all_backward<AnalyticWay>
+                                                         : project_all_backward<GaussianWay>;
     run(source, view, shown, ids, length, sums, width, absolute, unseen, out, camera);
 }
 

@@ -42,7 +42,9 @@ Formula formula_of(const std::string& name) {
     if (name == "gaussian") return Formula::GAUSSIAN;
     if (name == "ges") return Formula::EXPONENTIAL;
     if (name == "surfel") return Formula::SURFEL;
-    throw nb::value_error(("formula: the compiled kernels know gaussian, ges and surfel, got " + name).c_str());
+    if (name == "gaussian-analytic") return Formula::ANALYTIC;
+    throw nb::value_error(
+        ("formula: the compiled kernels know gaussian, gaussian-analytic, ges and surfel, got " + name).c_str());
 }
 
 View view_of(const Input<2>& matrix, const Input<1>& origin, const std::string& model, const std::vector<float>& lens, float far,

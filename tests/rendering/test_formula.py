@@ -63,7 +63,7 @@ def written(source: str, pattern: str) -> dict[str, float]:
 def test_native_sources_write_the_constants_of_the_formula() -> None:
     sources = "\n".join(path.read_text(encoding="utf-8") for path in sorted(NATIVE.rglob("*.[ch]*")))
     found = written(sources, r"constexpr (?:float|int) ([A-Z0-9_]+) = ([\d./ e-]+);")
-    names = (*THRESHOLDS, "FACING", "COMPENSATION_MIN", "EDGE_ON", "THINNEST", "NOWHERE")
+    names = (*THRESHOLDS, "FACING", "COMPENSATION_MIN", "EDGE_ON", "THINNEST", "NOWHERE", "VARIANCE_MIN", "ROUND")
     assert {name: found[name] for name in names} == {name: getattr(formula, name) for name in names}
     assert found["MAX_CHANNELS"] == formula.MAX_CHANNELS
 

@@ -19,7 +19,7 @@ from splatlearn.rendering import composite, project, render
 from splatlearn.rendering.backends.cpu import support as cpu_support
 
 pytestmark = pytest.mark.skipif(cpu_support.status() != "ok", reason=cpu_support.status())
-FORMULAS = [("ges", "point"), ("ges", "mip")]
+FORMULAS = [("ges", "point"), ("ges", "mip"), ("gaussian", "analytic")]
 MODELS = ("pinhole", "orthographic", "gmae")
 BEHIND = (0.3, 0.6, 0.9)
 
@@ -61,10 +61,13 @@ def results(
     return picture.detach() * clear, dict(zip(inputs, gradients, strict=True))
 
 
-def assert_agrees(found: tuple[Tensor, dict[str, Tensor]], expected: tuple[Tensor, dict[str, Tensor]]) -> None:
+def assert_agrees(
+    found: tuple[Tensor, dict[str, Tensor]], expected: tuple[Tensor, dict[str, Tensor]], filter: str
+) -> None:
     assert float((found[0] - expected[0]).abs().max()) < 2e-5
     for name, want in expected[1].items():
-        most = 2e-4 if name in ("scales", "quaternions") else 4e-5
+        # Slopes of windows are differences of near numbers: 1.1e-4 was measured.
+        most = 2e-4 if name in ("scales", "quaternions") or filter == "analytic" else 4e-5
         assert relative_error(found[1][name], want) < most, (name, relative_error(found[1][name], want))
 
 
@@ -77,7 +80,7 @@ def test_pictures_and_gradients(
     clear = clear_pixels(gaussians, seen_by, filter)
     assert clear.double().mean() > 0.4
     expected = results(gaussians, seen_by, filter, "torch", clear)
-    assert_agrees(results(gaussians, seen_by, filter, "cpu", clear), expected)
+    assert_agrees(results(gaussians, seen_by, filter, "cpu", clear), expected, filter)
     plain = render(replace(gaussians, primitive="gaussian", shapes=None), seen_by, BEHIND).color
     assert float((plain * clear - expected[0][:3]).abs().max()) > 0.02
 
@@ -87,7 +90,7 @@ def test_every_instruction_set(primitive: str, filter: str, instructions: Compil
     gaussians, seen_by = set_of(primitive, generator, 120), camera((33, 40))
     clear = clear_pixels(gaussians, seen_by, filter)
     found, expected = (results(gaussians, seen_by, filter, each, clear) for each in ("cpu", "torch"))
-    assert_agrees(found, expected)
+    assert_agrees(found, expected, filter)
 
 
 @pytest.mark.parametrize(("primitive", "filter"), FORMULAS[::2])
@@ -97,7 +100,7 @@ def test_ragged_pictures_grids_and_many_channels(primitive: str, filter: str, ge
         seen_by = camera(size)
         clear = clear_pixels(gaussians, seen_by, filter)
         found, expected = (results(gaussians, seen_by, filter, each, clear) for each in ("cpu", "torch"))
-        assert_agrees(found, expected)
+        assert_agrees(found, expected, filter)
     features = replace(gaussians, colors=torch.rand(60, 21, generator=generator))
     shown, exact = (
         render(each, camera((17, 23)), "black", backend, filter=filter).color
@@ -109,7 +112,7 @@ def test_ragged_pictures_grids_and_many_channels(primitive: str, filter: str, ge
         grid, seen_by = PixelGrid(2, 1, 0), camera((33, 40))
         clear = grid.of(clear_pixels(gaussians, seen_by, filter))
         found, expected = (results(gaussians, seen_by, filter, each, clear, grid) for each in ("cpu", "torch"))
-        assert_agrees(found, expected)
+        assert_agrees(found, expected, filter)
 
 
 @pytest.mark.parametrize(("primitive", "filter"), FORMULAS[::2])

@@ -1,7 +1,10 @@
 // Gradients of a block, as sums of each splat of its list.
 #pragma once
 
+#include <type_traits>
+
 #include "../kernel/backward.h"
+#include "analytic.h"
 #include "formulas.h"
 #include "pixels.h"
 #include "sums.h"
@@ -96,6 +99,36 @@ template <int C, bool CLAMPED, bool ABSOLUTE, typename Alpha>
     }
 }
 
+// The same for the filter "analytic". The moments are of v, and of v times the derivatives of α's logarithm with respect to the place
+// along both axes, the logarithms of both deviations, and the angle of the axes.
+template <int C, bool ABSOLUTE>
+[[gnu::noinline]] void backward_analytic(const Nearby& nearby, int n, vfloat* at, float left, float top, int channels, float* out) {
+    const Strip& strip = nearby.strips[n];
+    const Prepared& splats = nearby.splats;
+    const int i = strip.splat, own = C ? C : channels, rows = strip.last - strip.first;
+    const Color<C> color = spread_colors<C>(nearby.colors.get() + i, own, CHUNK);
+    constexpr int COUNT = SCENE_SUMS<C, ABSOLUTE, 0>;
+    vfloat sums[COUNT];
+    for (int k = 0; k < MOMENTS + own + (ABSOLUTE ? ABSOLUTES : 0); ++k) sums[k] = spread(0.0f);
+    const float cos = splats.u[i], sin = splats.v[i];
+    const Analytic<true> alphas(splats, i, nearby.columns[n], lane_distances(splats, i, left), top - splats.y[i] + strip.first, rows);
+    for (int k = 0; k < rows; ++k, at += 2 + own) {
+        const vfloat v = unblend_planes<C, true>(at, own, alphas.raws[k], color, sums + MOMENTS);
+        const vfloat by_u = v * alphas.by_u[k], by_v = v * alphas.by_v[k];
+        sums[0] += v, sums[1] += by_u, sums[2] += by_v;
+        sums[3] += v * alphas.by_first[k], sums[4] += v * alphas.by_second[k], sums[5] += v * alphas.by_angle[k];
+        if constexpr (ABSOLUTE) {
+            sums[MOMENTS + own] += magnitude(cos * by_u - sin * by_v);
+            sums[MOMENTS + own + 1] += magnitude(sin * by_u + cos * by_v);
+        }
+    }
+    if constexpr (C != 0) {
+        add_sums<COUNT>(sums, out);
+    } else {
+        for (int k = 0; k < MOMENTS + own + (ABSOLUTE ? ABSOLUTES : 0); ++k) out[k] += sum(sums[k]);
+    }
+}
+
 template <int C, bool ABSOLUTE, typename Drawn>
 inline void backward_column(const BackwardPixels<C>& pixels, const Nearby& nearby, int column, int n, float left, float top,
                             int channels, const SumRows<C, ABSOLUTE, Drawn::NUMBERS>& rows) {
@@ -103,7 +136,9 @@ inline void backward_column(const BackwardPixels<C>& pixels, const Nearby& nearb
     vfloat* at = pixels.row(column, strip.first);
     float* out = rows.of(strip.splat);
     left += column * LANES;
-    if constexpr (!Drawn::RECURS) {
+    if constexpr (std::is_same_v<Drawn, Analytic<true>>) {
+        backward_analytic<C, ABSOLUTE>(nearby, n, at, left, top, channels, out);
+    } else if constexpr (!Drawn::RECURS) {
         backward_strip<C, true, ABSOLUTE, Drawn>(nearby, n, at, left, top, channels, out);
     } else if (nearby.splats.path[strip.splat] != RECURRENCE) {
         backward_strip<C, true, ABSOLUTE, DirectAlpha>(nearby, n, at, left, top, channels, out);
@@ -167,9 +202,10 @@ void backward_drawn(const Shown& shown, const View& view, const Block& block, co
 
 void backward_plane(const Shown& shown, const View& view, const Block& block, const Pass& pass, const ImageGradients& images,
                     bool absolute, BlockRows& moments, float* background_gradient) {
-    const bool is_gaussian = view.formula == Formula::GAUSSIAN;
-    (is_gaussian ? backward_drawn<Gaussian> : backward_drawn<Exponential<true>>)(shown, view, block, pass, images, absolute,
-                                                                                 moments, background_gradient);
+    const auto run = view.formula == Formula::EXPONENTIAL ? backward_drawn<Exponential<true>>
+                     : view.formula == Formula::ANALYTIC  ? backward_drawn<Analytic<true>>
+                                                          : backward_drawn<Gaussian>;
+    run(shown, view, block, pass, images, absolute, moments, background_gradient);
 }
 
 }  // namespace

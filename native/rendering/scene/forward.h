@@ -1,6 +1,7 @@
 // Colours and transmittances of a block.
 #pragma once
 
+#include "analytic.h"
 #include "formulas.h"
 #include "pixels.h"
 #include "sums.h"
@@ -113,8 +114,10 @@ void forward_drawn(const Shown& shown, const View& view, const Block& block, con
 
 void forward_plane(const Shown& shown, const View& view, const Block& block, const Pass& pass, const Images& images,
                    BlockRows* weights) {
-    const bool is_gaussian = view.formula == Formula::GAUSSIAN;
-    (is_gaussian ? forward_drawn<Gaussian> : forward_drawn<Exponential<false>>)(shown, view, block, pass, images, weights);
+    const auto run = view.formula == Formula::EXPONENTIAL ? forward_drawn<Exponential<false>>
+                     : view.formula == Formula::ANALYTIC  ? forward_drawn<Analytic<false>>
+                                                          : forward_drawn<Gaussian>;
+    run(shown, view, block, pass, images, weights);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // From sums of blocks to gradients of Gaussians and camera.
 #pragma once
 
+#include "analytic.h"
 #include "project.h"
 
 namespace splat {
@@ -46,6 +47,16 @@ void clear_gradients(const Source& source, const SourceGradients& out, size_t nu
     clear(out.shapes, numbers), clear(out.colors, source.features), clear(out.sh, 3 * (source.degree + 1) * (source.degree + 1));
 }
 
+// The gradient of the depth of Gaussians at z before the camera.
+inline vfloat depth_gradient(const View& view, const Shown& shown, const Places& places, const float* sums, int width, vfloat z) {
+    if (!view.depth_channels) return spread(0.0f);
+    const vfloat last = places.load(sums, width, MOMENTS + shown.channels - 1);
+    if (view.depth_channels == 1) return last;
+    // Of the inverse depth and its square.
+    const vfloat inverse = 1.0f / z, first = places.load(sums, width, MOMENTS + shown.channels - 2);
+    return -inverse * inverse * (first + 2.0f * inverse * last);
+}
+
 // From the sums of Gaussians to their gradients before the camera. `by_x` and `by_y` are those of means2d.
 struct GaussianWay {
     static constexpr int SUMS = MOMENTS;
@@ -66,17 +77,36 @@ struct GaussianWay {
         // The sum is that of α's gradient times α, so the gradient of the opacity's logarithm and the compensation's.
         by_opacity = select(moments[0] == 0.0f, spread(0.0f), moments[0] / places.load(source.opacities, 1, 0));
         by = backward_of(placed, view.lens, by_x, by_y, {-0.5f * moments[3], -moments[4], -0.5f * moments[5]},
-                         by_depth(view, shown, places, sums, width), view.lens.compensates ? &moments[0] : nullptr);
+                         depth_gradient(view, shown, places, sums, width, placed.point.z), view.lens.compensates ? &moments[0] : nullptr);
     }
+};
 
-  private:
-    vfloat by_depth(const View& view, const Shown& shown, const Places& places, const float* sums, int width) const {
-        if (!view.depth_channels) return spread(0.0f);
-        const vfloat last = places.load(sums, width, MOMENTS + shown.channels - 1);
-        if (view.depth_channels == 1) return last;
-        // Of the inverse depth and its square.
-        const vfloat inverse = 1.0f / placed.point.z, first = places.load(sums, width, MOMENTS + shown.channels - 2);
-        return -inverse * inverse * (first + 2.0f * inverse * last);
+// The same from the sums of `backward_analytic`.
+struct AnalyticWay {
+    static constexpr int SUMS = MOMENTS;
+    Placed<vfloat> placed;
+    PlacedGradients<vfloat> by;
+    vfloat by_x, by_y, by_opacity;
+
+    AnalyticWay(const Source& source, const View& view, const Shown& shown, const Places& places, Vector<vfloat> mean, const Pose& pose,
+                const float* sums, int width)
+        : placed(pose.apply(mean), places.vector(source.scales), places.quaternion(source.quaternions), pose, view.lens) {
+        const Axes axes(Conic<vfloat>(placed.m1, placed.m2, view.lens.eps2d));
+        vfloat moments[MOMENTS];
+        for (int j = 0; j < MOMENTS; ++j) moments[j] = places.load(sums, width, j);
+        const vfloat cos = axes.cos, sin = axes.sin, zero = spread(0.0f);
+        by_x = sin * moments[2] - cos * moments[1], by_y = -(sin * moments[1] + cos * moments[2]);
+        // Of the variances along both axes, and of the covariance [[a, b], [b, c]].
+        const vfloat first = select(axes.first <= VARIANCE_MIN, zero, 0.5f * moments[3] / axes.first);
+        const vfloat second = select(axes.second <= VARIANCE_MIN, zero, 0.5f * moments[4] / axes.second);
+        const vfloat turn = select(axes.is_round, zero, moments[5] / select(axes.is_round, spread(1.0f), axes.gap));
+        const vfloat by_a = cos * cos * first + sin * sin * second - 0.5f * axes.twice * turn;
+        const vfloat by_c = sin * sin * first + cos * cos * second + 0.5f * axes.twice * turn;
+        const vfloat by_b = 2.0f * cos * sin * (first - second) + axes.difference * turn;
+        by = backward_of_rows(placed, view.lens, by_x, by_y, 2.0f * by_a * placed.m1 + by_b * placed.m2,
+                              2.0f * by_c * placed.m2 + by_b * placed.m1,
+                              depth_gradient(view, shown, places, sums, width, placed.point.z));
+        by_opacity = select(moments[0] == 0.0f, zero, moments[0] / places.load(source.opacities, 1, 0));
     }
 };
 

@@ -79,6 +79,8 @@ void median_block(const Shown& shown, const View& view, const Block& block, floa
         median_sphere(pixels, shown, view, block);
     } else if (view.formula == Formula::EXPONENTIAL) {
         median_plane<Exponential<false>>(pixels, shown, block, pass);
+    } else if (view.formula == Formula::ANALYTIC) {
+        median_plane<Analytic<false>>(pixels, shown, block, pass);
     } else {
         median_plane<Gaussian>(pixels, shown, block, pass);
     }

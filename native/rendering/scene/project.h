@@ -7,6 +7,7 @@
 
 #include "../kernel/paths.h"
 #include "../scene.h"
+#include "analytic.h"
 #include "colors.h"
 
 namespace splat {
@@ -14,6 +15,7 @@ namespace {
 
 static_assert(RECORD % LANES == 0, "a record is whole vectors");
 
+constexpr float TWO_PI = 6.28318530717958648f;
 constexpr float LARGEST_REACH = 60.0f;  // log₂ of the largest square of a distance, in standard deviations, at which a splat is seen
 
 // The first and last pixel whose centre is within `extent` of `center`, and within an image.
@@ -100,15 +102,15 @@ void project_plane(const Source& source, const View& view, const Shown& shown, i
                    (q.w * q.w + q.x * q.x + q.y * q.y + q.z * q.z == 0.0f);
         const Placed<vfloat> placed(point, scales, q, pose, view.lens);
         const Conic<vfloat> conic(placed.m1, placed.m2, view.lens.eps2d);
-        const vfloat xx = conic.xx + conic.eps2d, yy = conic.yy + conic.eps2d, xy = conic.xy;
-        const vfloat u = root(HALF * conic.a), v = HALF * conic.b / u, curvature = HALF * conic.c;
+        vfloat xx = conic.xx + conic.eps2d, yy = conic.yy + conic.eps2d, xy = conic.xy;
+        vfloat u = root(HALF * conic.a), v = HALF * conic.b / u, curvature = HALF * conic.c;
         vfloat seen = opacity;
         if (view.lens.compensates) {
             seen = opacity * conic.compensation();
             visible &= lane_bits(!(seen < ALPHA_MIN));
             if (!visible) continue;
         }
-        const vfloat level = log2_of(seen);
+        vfloat level = log2_of(seen), other = spread(0.0f);
         vfloat reach = level - static_cast<float>(std::log2(ALPHA_MIN)) + CULL_SLACK, bend = spread(0.0f);
         if (view.formula == Formula::EXPONENTIAL) {
             const vfloat exponent = places.load(source.shapes, 1, 0);
@@ -116,6 +118,18 @@ void project_plane(const Source& source, const View& view, const Shown& shown, i
             odd |= !(exponent > 0.0f);
             reach = HALF * exp2_in_range(smaller(larger(2.0f / exponent * log2_of(reach / HALF), spread(-126.0f)),
                                                   spread(LARGEST_REACH)));
+        }
+        if (view.formula == Formula::ANALYTIC) {
+            // Strips are those of the ellipse around all places at which the splat is seen. The power at its edge is free to choose: it
+            // is the amplitude.
+            const Axes axes(conic);
+            const Reached reached(axes, (reach + WINDOW_SLACK) / HALF);
+            const vfloat first = root(axes.first), second = root(axes.second);
+            u = axes.cos, v = axes.sin, level = 1.0f / first, other = 1.0f / second;
+            reach = seen * (TWO_PI * first * second);
+            const vfloat share = HALF / reach;
+            xx = share * reached.xx, yy = share * reached.yy, xy = share * reached.xy;
+            curvature = reach * (reached.xx / reached.determinant);
         }
         const vfloat extent_x = root(reach / HALF * xx), extent_y = root(reach / HALF * yy);
         const vfloat x = placed.mean_x(view.lens), y = placed.mean_y(view.lens);
@@ -132,6 +146,7 @@ void project_plane(const Source& source, const View& view, const Shown& shown, i
         fields[SLOPE_X] = xy / xx, fields[PEAK] = xy / yy * extent_y;
         fields[STEP] = exp2_less_1_in_range(larger(-2.0f * curvature, spread(-126.0f)));
         if (view.formula == Formula::EXPONENTIAL) fields[BEND] = bend;
+        if (view.formula == Formula::ANALYTIC) fields[INVERSE_SECOND] = other;
         fields[NARROWING] = HALF / xx, fields[FLATNESS] = 1.0f / curvature;
         const Colors colors = write_colors(source, view, shown, places, mean, visible);
         fields[RED] = colors.part[0], fields[GREEN] = colors.part[1], fields[BLUE] = colors.part[2], fields[DEPTH] = point.z;

@@ -16,7 +16,7 @@ from splatlearn.rendering.formula import EPS2D
 
 MODELS = (*project.MODELS, "panorama")
 """The camera models that the kernels of scenes know, by name."""
-DRAWN = {GAUSSIAN: project.FILTERS, "ges": project.FILTERS, SURFEL: ("point",)}
+DRAWN = {GAUSSIAN: (*project.FILTERS, "analytic"), "ges": project.FILTERS, SURFEL: ("point",)}
 """The filters that the kernels of scenes know, by the name of the primitive; panoramas are of Gaussians alone."""
 HAS_MEDIANS = True
 """Whether `median` is there, and views with two channels of depths are rendered."""
