@@ -30,15 +30,13 @@ template <int C, bool CLAMPED, bool WEIGHED, typename Alpha>
         for (int c = 0; c < own; ++c) *at++ += weight * color.channel[c];
         if constexpr (WEIGHED) {
             total += weight, most = larger(weight, most);
-            seen_pixels -= (raw >= ALPHA_MIN) & (t >= TRANSMITTANCE_MIN);
+            seen_pixels = choose((raw >= ALPHA_MIN) & (t >= TRANSMITTANCE_MIN), seen_pixels + 1, seen_pixels);
         }
         alphas.go_down();
     }
     if constexpr (WEIGHED) {
-        float sums[2] = {};
-        vfloat both[2] = {total, __builtin_convertvector(seen_pixels, vfloat)};
-        add_sums<2>(both, sums);
-        weights[0] += sums[0], weights[1] = std::max(weights[1], most_of(most)), weights[2] += sums[1];
+        add_two_sums(total, __builtin_convertvector(seen_pixels, vfloat), weights[0], weights[2]);
+        weights[1] = std::max(weights[1], most_of(most));
     }
 }
 

@@ -29,15 +29,27 @@ static inline vfloat fours_of(const vfloat* values, int first) {
     return pairs_of(a, N - first > 2 ? pairs_of(at[2], at[N - first > 3 ? 3 : 2]) : a);
 }
 
-// Adds the sums over lanes of up to LANES vectors.
+// The sums over lanes of up to LANES vectors, in the first lanes of the result.
 template <int N>
-static inline void add_up_to_lanes(const vfloat* values, float* out) {
+static inline vfloat sums_up_to_lanes(const vfloat* values) {
     static_assert(N >= 1 && N <= LANES, "a lane holds each sum");
     const vfloat a = fours_of<N>(values, 0), b = N > 4 ? fours_of<N>(values, 4) : a;
     const vfloat c = N > 8 ? fours_of<N>(values, 8) : a, d = N > 12 ? fours_of<N>(values, 12) : c;
-    const vfloat first = quarters_of(a, b), sums = quarters_of(first, N > 8 ? quarters_of(c, d) : first);
+    const vfloat first = quarters_of(a, b);
+    return quarters_of(first, N > 8 ? quarters_of(c, d) : first);
+}
+
+// Adds them to the numbers of a row. What is written by a mask is not forwarded to a load that follows at once.
+template <int N>
+static inline void add_up_to_lanes(const vfloat* values, float* out) {
     constexpr __mmask16 MASK = (1u << N) - 1;
+    const vfloat sums = sums_up_to_lanes<N>(values);
     _mm512_mask_storeu_ps(out, MASK, _mm512_add_ps(_mm512_maskz_loadu_ps(MASK, out), (__m512)sums));
+}
+
+static inline void add_two_sums(vfloat a, vfloat b, float& to_a, float& to_b) {
+    const vfloat both[2] = {a, b}, sums = sums_up_to_lanes<2>(both);
+    to_a += sums[0], to_b += sums[1];
 }
 #elif defined(__AVX2__) && LANES == 8
 // `sums_of`: the same additions, in fewer instructions.
@@ -63,6 +75,13 @@ static inline void add_few_sums(const vfloat* values, float* out) {
     _mm_storeu_ps(sums, four);
     for (int i = 0; i < N; ++i) out[i] += sums[i];
 }
+
+static inline void add_two_sums(vfloat a, vfloat b, float& to_a, float& to_b) {
+    const vfloat both[2] = {a, b};
+    float sums[2] = {};
+    add_few_sums<2>(both, sums);
+    to_a += sums[0], to_b += sums[1];
+}
 #else
 static inline vfloat quick_sums_of(vfloat* values) { return sums_of(values); }
 
@@ -70,6 +89,8 @@ template <int N>
 static inline void add_few_sums(const vfloat* values, float* out) {
     for (int i = 0; i < N; ++i) out[i] += sum(values[i]);
 }
+
+static inline void add_two_sums(vfloat a, vfloat b, float& to_a, float& to_b) { to_a += sum(a), to_b += sum(b); }
 #endif
 
 // Adds the sums over lanes; `values` is overwritten.
