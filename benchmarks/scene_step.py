@@ -8,8 +8,8 @@ opacities are sigmoids of a normal number times 2, harmonics are of degree 3. "p
 pixel in which it is visible. The floor is what the pairs cost at the rate of large splats, measured in the same run,
 plus the bytes of the parameters read twice and the gradients written once, at the rate of a copy. Times are
 milliseconds of the clock; "cpu" are those of all processors. `--before` adds the way for few Gaussians, which all
-scenes took before. `--requests` times what "weights" and "absgrad" cost, and `--crossover` compares both ways for sets
-of 256 to 16,384 Gaussians at 64, 224 and 400 px.
+scenes took before. `--requests` times what "weights" and "absgrad" cost, `--filters` the filters beside one another,
+and `--crossover` compares both ways for sets of 256 to 16,384 Gaussians at 64, 224 and 400 px.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from splatlearn import Gaussians, render
 from splatlearn.core.cameras import Camera
 from splatlearn.fitting import GaussianAdam, photometric_loss
 from splatlearn.rendering import scenes
+from splatlearn.rendering.formula import FILTERS
 from splatlearn.runs.folder import environment
 
 
@@ -165,15 +166,25 @@ def floor_of(row: Row, found: dict[str, Any], pair_ms: float, bytes_per_ms: floa
 
 def requests(row: Row, rounds: int) -> dict[str, dict[str, float]]:
     """Least processor milliseconds of both passes for each request of `info`, in turns."""
+    asked: dict[str, Any] = {"nothing": False, "info": True, "weights": "weights", "absgrad": "absgrad"}
+    return in_turns(row, rounds, {name: {"info": info} for name, info in asked.items()})
+
+
+def filters(row: Row, rounds: int) -> dict[str, dict[str, float]]:
+    """Least processor milliseconds of both passes for each filter, in turns."""
+    return in_turns(row, rounds, {name: {"filter": name} for name in FILTERS})
+
+
+def in_turns(row: Row, rounds: int, options: dict[str, dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Least processor milliseconds of both passes for each set of options of `render`."""
     camera, start = camera_of(row), parameters_of(row)
     upstream = torch.randn(3, row.height, row.width, generator=torch.Generator().manual_seed(2))
-    asked: dict[str, Any] = {"nothing": False, "info": True, "weights": "weights", "absgrad": "absgrad"}
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in asked}
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in options}
     for each in range(rounds + 1):
-        for name, info in asked.items():
+        for name, own in options.items():
             leaves = Gaussians.of({key: value.clone().requires_grad_() for key, value in start.items()})
             (_, forward), made = timed(
-                lambda leaves=leaves, info=info: render(leaves, camera, "black", depth=False, info=info)
+                lambda leaves=leaves, own=own: render(leaves, camera, "black", depth=False, **own)
             )
             (_, backward), _ = timed(lambda made=made: made.color.backward(upstream))
             if each:
@@ -224,17 +235,20 @@ def main(
     rows: tuple[str, ...] = tuple(ROWS),
     before: bool = False,
     with_requests: Annotated[bool, tyro.conf.arg(name="requests")] = False,
+    with_filters: Annotated[bool, tyro.conf.arg(name="filters")] = False,
     with_crossover: Annotated[bool, tyro.conf.arg(name="crossover")] = False,
     json_file: Path | None = None,
 ) -> None:
     """Time steps of fitting scenes.
 
     - `rows`: names of scenes. `before`: also time the way for few Gaussians.
-    - `with_requests`: time what `info` costs instead. `with_crossover`: compare both ways for few Gaussians instead.
+    - `with_requests`: time what `info` costs instead. `with_filters`: time filters instead. `with_crossover`: compare
+      both ways for few Gaussians instead.
     """
-    if with_requests or with_crossover:
+    if with_requests or with_filters or with_crossover:
         torch.set_num_threads(threads[0])
-        other = crossover(rounds) if with_crossover else {name: requests(ROWS[name], rounds) for name in rows}
+        compared = requests if with_requests else filters
+        other = crossover(rounds) if with_crossover else {name: compared(ROWS[name], rounds) for name in rows}
         print(json.dumps(other, indent=1))
         if json_file is not None:
             json_file.write_text(json.dumps({"environment": environment(), "rows": other}, indent=1) + "\n")
