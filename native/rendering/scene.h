@@ -27,7 +27,7 @@ struct Source {
     int count, features, degree;
 };
 
-// How α follows from a splat: the names of splatlearn/rendering/backends/torch/registry.py.
+// How α follows from a splat: the names of splatlearn/rendering/backends/torch/primitives/registry.py.
 enum class Formula {
     GAUSSIAN,
     EXPONENTIAL,  // "ges": exp(−½ q^(β/2)), with the exponent β in `shapes`

@@ -1,5 +1,5 @@
 // The filter "analytic": a Gaussian integrated over the window of a pixel, which is turned to the Gaussian's axes on the image.
-// splatlearn/rendering/backends/torch/analytic.py is the specification.
+// splatlearn/rendering/backends/torch/primitives/analytic.py is the specification.
 #pragma once
 
 #include <cstring>
