@@ -15,7 +15,7 @@ from rendering.thresholds import clear_of_thresholds
 from splatlearn.core.cameras import WHOLE_PICTURE, Camera, PixelGrid
 from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import Gaussians
-from splatlearn.rendering import composite, project, render
+from splatlearn.rendering import composite, project, render, scenes
 from splatlearn.rendering.backends.cpu import support as cpu_support
 
 pytestmark = pytest.mark.skipif(cpu_support.status() != "ok", reason=cpu_support.status())
@@ -168,6 +168,22 @@ def test_several_views_add_up_at_any_number_of_threads(primitive: str, filter: s
     for name, each in gradients(cameras).items():
         assert relative_error(together[name], each.double()) < 1e-5, name
         assert torch.equal(together[name], again[name]), name
+
+
+@pytest.mark.parametrize("count", [40, scenes.FEWEST])
+@pytest.mark.parametrize(("primitive", "filter"), FORMULAS[::2])
+def test_sets_of_any_size_are_rendered_as_scenes(
+    primitive: str, filter: str, count: int, generator: torch.Generator
+) -> None:
+    """Neither the way for few Gaussians nor the specification has to draw what only the kernels of scenes know."""
+    gaussians, seen_by = set_of(primitive, generator, count), camera((33, 40))
+    assert scenes.scene_backend(gaussians, seen_by, filter=filter) == "cpu"
+    assert scenes.is_scene(gaussians, seen_by, "cpu", filter)
+    shown = render(gaussians, seen_by, BEHIND, filter=filter, info=True)
+    assert shown.info is not None
+    clear = clear_pixels(gaussians, seen_by, filter)
+    exact = render(gaussians.to(torch.float64), seen_by, BEHIND, "torch", filter=filter).color
+    assert float(((shown.color - exact) * clear).abs().max()) < 2e-5
 
 
 def test_an_exponent_of_2_shows_the_gaussian(generator: torch.Generator) -> None:
