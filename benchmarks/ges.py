@@ -1,6 +1,6 @@
 """Generalised exponentials: what an exponent is worth on curves, and how near a scale comes to it.
 
-    python -m benchmarks.ges [--seeds 20] [--steps 600] [--json-file FILE]
+    python -m benchmarks.ges [--seeds 20] [--steps 600] [--counts 2 5 10] [--json-file FILE]
 
 Curves: sums of N components a·exp(−½|(x − m)/s|^β) are fitted to shapes on [−1, 1] by Adam on the squared error, with
 exponents of their own and with β = 2, from the same first places (GES, Hamdi et al. 2024, section 3). The target
@@ -28,7 +28,6 @@ from benchmarks.common import table
 from splatlearn.rendering.backends.torch.primitives.ges import GeneralisedExponential
 from splatlearn.runs.folder import environment
 
-COUNTS = (2, 5, 8, 10, 15, 20)
 EXPONENTS = (1.0, 1.5, 2.0, 3.0, 4.0, 8.0)
 SAMPLES = 201
 STRENGTH = 0.1
@@ -43,6 +42,8 @@ class Options:
     """First places of each fit."""
     steps: int = 600
     """Steps of a fit."""
+    counts: tuple[int, ...] = (2, 5, 8, 10, 15, 20)
+    """Numbers of components; the fits of each are the same whichever others there are."""
     json_file: Path | None = None
     """File for all numbers."""
 
@@ -104,7 +105,7 @@ def main(options: Options) -> None:
     x = torch.linspace(-1, 1, SAMPLES)
     curves: list[dict[str, Any]] = []
     for name, target in targets(x).items():
-        for count in COUNTS:
+        for count in options.counts:
             found = {arm: curve_errors(target, x, count, arm == "ges", options) for arm in ("gaussian", "ges")}
             curves.append({"target": name, "count": count, "errors": found})
     medians = [[statistics.median(row["errors"][arm]) for arm in ("gaussian", "ges")] for row in curves]

@@ -12,12 +12,9 @@ import torch
 from benchmarks import ges
 
 
-def test_both_tables_are_printed_and_stored(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ges, "COUNTS", (2,))
+def test_both_tables_are_printed_and_stored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stored = tmp_path / "ges.json"
-    ges.main(ges.Options(seeds=3, steps=3, json_file=stored))
+    ges.main(ges.Options(seeds=3, steps=3, counts=(2,), json_file=stored))
     found = json.loads(stored.read_text())
     assert [row["target"] for row in found["curves"]] == [*ges.targets(torch.zeros(1))]
     assert all(len(row["errors"]["ges"]) == 3 for row in found["curves"])
