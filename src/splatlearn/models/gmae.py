@@ -12,8 +12,9 @@ from splatlearn.core.cameras import Camera
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.kinds import check_kind
 from splatlearn.models.gmae_config import GMAEConfig
-from splatlearn.models.heads.gaussian_head import make_head, predict_numbers, scale_last_weights, shift_number
-from splatlearn.models.heads.gaussian_numbers import OPACITY, ROTATION, gaussians_from_numbers, grid_numbers
+from splatlearn.models.heads.gaussian_head import make_head, scale_last_weights, shift_number
+from splatlearn.models.heads.gaussian_numbers import OPACITY, ROTATION
+from splatlearn.models.heads.hierarchical_head import HierarchicalHead
 from splatlearn.models.heads.seen_colors import colors_at, mean_color
 from splatlearn.models.masked_autoencoder import MaskedAutoencoder, MaskedOutput
 from splatlearn.models.masking import Grid, Mask
@@ -42,7 +43,7 @@ class GMAE(MaskedAutoencoder):
         self.head = make_head(config, generator)
         self.anchors = None
         if config.layout == "grid":
-            self.anchors = nn.Parameter(grid_numbers(config))
+            self.anchors = nn.Parameter(self.head.first_numbers())
             scale_last_weights(self.head, GRID_HEAD_GAIN)
         if config.rotation == "quaternion":
             # A start near the identity keeps clear of the zero quaternion, where directions change without bound. The
@@ -84,16 +85,16 @@ class GMAE(MaskedAutoencoder):
         tokens = self.decoder.embed_latent(latent, grid, mask)
         queries = (self.query_token + self.query_embed).to(tokens.dtype)
         decoded = self.decoder(tokens, Common(queries), self.config.num_queries)
-        numbers = predict_numbers(self.head, decoded)
-        numbers = numbers if self.anchors is None else numbers + self.anchors
-        return gaussians_from_numbers(numbers, self.config, seen)
+        return self.head.gaussians(decoded, self.anchors, seen)
 
     def seen(self, images: Float[Tensor, "B 3 H W"], mask: Mask | None = None) -> Float[Tensor, "B S 3"] | None:
         """The colours of visible patches where each Gaussian starts; None where colours are not residual."""
         if self.config.color != "residual":
             return None
         places = None
-        if self.anchors is not None:
+        if self.anchors is not None and isinstance(self.head, HierarchicalHead):
+            places = self.head.leaves(self.anchors.detach().float()).means[:, :2]
+        elif self.anchors is not None:
             places = 2.0 * self.config.reach * (self.anchors[:, :2].detach().float().sigmoid() - 0.5)
         return colors_at(places, images, mask, self.patch_size)
 

@@ -7,7 +7,16 @@ import pytest
 import torch
 
 from models.small_models import small_gmae
-from splatlearn.models import GMAE, GMAEConfig, Mask, gaussians_from_numbers, load_model, random_mask, save_model
+from splatlearn.models import (
+    GMAE,
+    DecoderConfig,
+    GMAEConfig,
+    Mask,
+    gaussians_from_numbers,
+    load_model,
+    random_mask,
+    save_model,
+)
 from splatlearn.models.heads.gaussian_head import SeparateHeads
 from splatlearn.models.heads.gaussian_numbers import grid_numbers
 from splatlearn.models.heads.seen_colors import colors_at, mean_color
@@ -130,7 +139,8 @@ def test_first_extents_are_so_many_spacings_of_their_grid():
 
 
 def test_separate_heads_have_no_layer_in_common():
-    head = SeparateHeads(8, 2, torch.Generator().manual_seed(0))
+    config = GMAEConfig(decoder=DecoderConfig(8, 1, 1), gaussians=6, gaussians_per_query=2)
+    head = SeparateHeads(config, torch.Generator().manual_seed(0))
     tokens = torch.randn(1, 3, 8, generator=torch.Generator().manual_seed(1))
     before = head(tokens).unflatten(-1, (2, 14))
     with torch.no_grad():
@@ -143,7 +153,7 @@ def test_wrong_choices_are_named(no_shape_checks):
     wrong: dict[str, Any]
     for wrong, message in (
         ({"color": "wild"}, "color: expected one of bounded, linear, residual, got 'wild'"),
-        ({"heads": "many"}, "heads: expected one of joint, separate, got 'many'"),
+        ({"heads": "many"}, "heads: expected one of joint, separate, hierarchical, got 'many'"),
         ({"initial_scale": 0.0}, "initial_scale: expected a positive number, got 0.0"),
         ({"opacity": 1.0}, r"opacity: expected a number in \(0, 1\), got 1.0"),
     ):

@@ -61,6 +61,21 @@ def matrices_to_quaternions(matrices: Float[Tensor, "*B 3 3"]) -> Float[Tensor, 
     return wxyz.reshape(*matrices.shape[:-2], 4).to(matrices)
 
 
+def multiply_quaternions(left: Float[Tensor, "*B 4"], right: Float[Tensor, "*B 4"]) -> Float[Tensor, "*B 4"]:
+    """Return the products of quaternions, one by one: the rotations of `right`, followed by those of `left`."""
+    w, x, y, z = left.unbind(-1)
+    a, b, c, d = right.unbind(-1)
+    return torch.stack(
+        [
+            w * a - x * b - y * c - z * d,
+            w * b + x * a + y * d - z * c,
+            w * c - x * d + y * a + z * b,
+            w * d + x * c - y * b + z * a,
+        ],
+        dim=-1,
+    )
+
+
 def multiply_quaternion(left: Float[Tensor, " 4"], quaternions: Float[Tensor, "*B 4"]) -> Float[Tensor, "*B 4"]:
     """Return the products of one quaternion with others: the rotations of `quaternions`, followed by that of `left`."""
     w, x, y, z = left.unbind(-1)

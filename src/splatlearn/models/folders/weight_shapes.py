@@ -14,6 +14,7 @@ from splatlearn.core.typed import shown
 from splatlearn.models.classifier import ClassifierConfig
 from splatlearn.models.gmae_config import GMAEConfig
 from splatlearn.models.heads.gaussian_numbers import NUMBERS
+from splatlearn.models.heads.hierarchical_head import nodes
 from splatlearn.models.mae import MAEConfig
 from splatlearn.models.nn.sizes import DecoderConfig, ViTConfig
 from splatlearn.models.splats.presets import SplatConfig, model_of
@@ -43,11 +44,14 @@ def weight_shapes(config: ModelConfig) -> Shapes:
         return shapes | _linear("head", decoder.embed_dim, config.encoder.patch_size**2 * config.encoder.channels)
     shapes |= {"query_token": (1, 1, decoder.embed_dim), "query_embed": (1, config.num_queries, decoder.embed_dim)}
     if config.layout == "grid":
-        shapes["anchors"] = (config.gaussians, sum(NUMBERS))
+        each = nodes(config.gaussians_per_query) if config.heads == "hierarchical" else config.gaussians_per_query
+        shapes["anchors"] = (config.num_queries * each, sum(NUMBERS))
     if config.background == "learned":
         shapes["behind"] = (3,)
     if config.heads == "joint":
         return shapes | _linear("head", decoder.embed_dim, config.gaussians_per_query * sum(NUMBERS))
+    if config.heads == "hierarchical":
+        return shapes | _linear("head.out", decoder.embed_dim, nodes(config.gaussians_per_query) * sum(NUMBERS))
     for index, size in enumerate(NUMBERS):
         shapes |= _linear(f"head.hidden.{index}", decoder.embed_dim, decoder.embed_dim)
         shapes |= _linear(f"head.out.{index}", decoder.embed_dim, config.gaussians_per_query * size)

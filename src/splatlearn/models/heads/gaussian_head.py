@@ -7,18 +7,51 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from splatlearn.core.gaussians import Gaussians
 from splatlearn.models.gmae_config import GMAEConfig
-from splatlearn.models.heads.gaussian_numbers import NUMBERS, at_least_float32
+from splatlearn.models.heads.gaussian_numbers import NUMBERS, at_least_float32, gaussians_from_numbers, grid_numbers
+from splatlearn.models.heads.hierarchical_head import HierarchicalHead
 from splatlearn.models.nn.initial import initialize
 
 
-class SeparateHeads(nn.Module):
+class FlatHead(nn.Module):
+    """A head that predicts the 14 numbers of each Gaussian by themselves."""
+
+    config: GMAEConfig
+
+    def gaussians(
+        self,
+        features: Float[Tensor, "B Q d"],
+        anchors: Float[Tensor, "K 14"] | None = None,
+        seen: Float[Tensor, "B S 3"] | None = None,
+    ) -> Gaussians:
+        """Return Gaussians [B, K]; see `GaussianHead`."""
+        numbers = predict_numbers(self, features)
+        return gaussians_from_numbers(numbers if anchors is None else numbers + anchors, self.config, seen)
+
+    def first_numbers(self) -> Float[Tensor, "K 14"]:
+        """Return anchors such that Gaussians start as a grid; see `GaussianHead`."""
+        return grid_numbers(self.config)
+
+
+class JointHead(nn.Linear, FlatHead):
+    """One linear layer for all numbers."""
+
+    def __init__(self, config: GMAEConfig, generator: torch.Generator | None = None) -> None:
+        super().__init__(config.decoder.embed_dim, config.gaussians_per_query * sum(NUMBERS))
+        self.config = config
+        initialize(self, generator)
+
+
+class SeparateHeads(FlatHead):
     """An MLP of two layers for each of centre, scale, rotation, colour and opacity."""
 
-    def __init__(self, embed_dim: int, per_query: int, generator: torch.Generator | None = None) -> None:
+    def __init__(self, config: GMAEConfig, generator: torch.Generator | None = None) -> None:
         super().__init__()
+        self.config = config
+        embed_dim = config.decoder.embed_dim
         self.hidden = nn.ModuleList([nn.Linear(embed_dim, embed_dim) for _ in NUMBERS])
-        self.out = nn.ModuleList([nn.Linear(embed_dim, per_query * size) for size in NUMBERS])
+        self.out = nn.ModuleList([nn.Linear(embed_dim, config.gaussians_per_query * size) for size in NUMBERS])
         initialize(self, generator)
 
     def forward(self, tokens: Float[Tensor, "B Q d"]) -> Float[Tensor, "B Q N"]:
@@ -30,22 +63,30 @@ class SeparateHeads(nn.Module):
         return torch.cat(parts, dim=-1).flatten(-2)
 
 
-def make_head(config: GMAEConfig, generator: torch.Generator | None = None) -> nn.Linear | SeparateHeads:
-    """The head that a configuration asks for, with fresh weights."""
-    embed_dim, each = config.decoder.embed_dim, config.gaussians_per_query
-    if config.heads == "separate":
-        return SeparateHeads(embed_dim, each, generator)
-    head = nn.Linear(embed_dim, each * sum(NUMBERS))
-    initialize(head, generator)
-    return head
+AnyHead = JointHead | SeparateHeads | HierarchicalHead
+HEADS: dict[str, type[AnyHead]] = {
+    "joint": JointHead,
+    "separate": SeparateHeads,
+    "hierarchical": HierarchicalHead,
+}
+"""Heads by the name of the option `heads`."""
+
+
+def make_head(config: GMAEConfig, generator: torch.Generator | None = None) -> AnyHead:
+    """The head that a configuration asks for, a `GaussianHead`, with fresh weights."""
+    return HEADS[config.heads](config, generator)
 
 
 @torch.no_grad()
-def shift_number(head: nn.Linear | SeparateHeads, number: int, value: float) -> None:
-    """Add to the bias of one of the 14 numbers of every Gaussian."""
+def shift_number(head: AnyHead, number: int, value: float) -> None:
+    """Add to the bias of one of the 14 numbers of every Gaussian, or of every root of a hierarchy."""
+    if isinstance(head, HierarchicalHead):
+        head.shift_roots(number, value)
+        return
     if isinstance(head, nn.Linear):
         head.bias[number :: sum(NUMBERS)] += value
         return
+    assert isinstance(head, SeparateHeads)
     first = 0
     for size, out in zip(NUMBERS, head.out, strict=True):
         if first <= number < first + size:
@@ -55,14 +96,17 @@ def shift_number(head: nn.Linear | SeparateHeads, number: int, value: float) -> 
 
 
 @torch.no_grad()
-def scale_last_weights(head: nn.Linear | SeparateHeads, factor: float) -> None:
+def scale_last_weights(head: AnyHead, factor: float) -> None:
     """Multiply the weights that the numbers come from."""
-    for layer in [head] if isinstance(head, nn.Linear) else head.out:
+    if isinstance(head, HierarchicalHead):
+        head.scale_weights(factor)
+        return
+    for layer in head.out if isinstance(head, SeparateHeads) else [head]:
         assert isinstance(layer, nn.Linear)
         layer.weight.mul_(factor)
 
 
-def predict_numbers(head: nn.Linear | SeparateHeads, decoded: Float[Tensor, "B Q d"]) -> Float[Tensor, "B K 14"]:
+def predict_numbers(head: nn.Module, decoded: Float[Tensor, "B Q d"]) -> Float[Tensor, "B K 14"]:
     """The numbers of all Gaussians, those of one query beside each other; in float32 whatever autocast says."""
     # In bfloat16 a centre would move in steps of half a pixel at 224 px.
     with torch.autocast(decoded.device.type, enabled=False):

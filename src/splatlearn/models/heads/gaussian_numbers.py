@@ -30,7 +30,7 @@ def grid_numbers(config: GMAEConfig) -> Float[Tensor, "K 14"]:
 
     The Gaussians of one query lie beside each other. Depth, colour and opacity start in the middle of their ranges.
     """
-    shape = _grid_shape(config.num_queries, config.gaussians_per_query)
+    shape = grid_shape(config.num_queries, config.gaussians_per_query)
     rows, columns, down, across = shape
     y = (torch.arange(rows)[:, None, None, None] * down + torch.arange(down)[:, None] + 0.5) / (rows * down)
     x = (torch.arange(columns)[:, None, None] * across + torch.arange(across) + 0.5) / (columns * across)
@@ -45,7 +45,7 @@ def grid_numbers(config: GMAEConfig) -> Float[Tensor, "K 14"]:
     return numbers
 
 
-def _grid_shape(queries: int, per_query: int) -> tuple[int, int, int, int]:
+def grid_shape(queries: int, per_query: int) -> tuple[int, int, int, int]:
     """Rows and columns of queries, and of the Gaussians within one, such that the whole is as square as it can be."""
     shapes = [
         (rows, queries // rows, down, per_query // down) for rows in _divisors(queries) for down in _divisors(per_query)
