@@ -5,6 +5,7 @@ from splatlearn.viewer.page import write_view
 from splatlearn.viewer.panorama_page import ViewedPanorama, write_panorama_view
 from splatlearn.viewer.scene_contents import ScenePhotograph, Snapshot, ViewedScene
 from splatlearn.viewer.scene_page import write_scene_view
+from splatlearn.viewer.sets_page import ViewedSets, write_sets_view
 
 __all__ = [
     "ScenePhotograph",
@@ -12,8 +13,10 @@ __all__ = [
     "ViewedImage",
     "ViewedPanorama",
     "ViewedScene",
+    "ViewedSets",
     "viewed_images",
     "write_panorama_view",
     "write_scene_view",
+    "write_sets_view",
     "write_view",
 ]

@@ -125,7 +125,8 @@ class ViewedScene:
                 got = f"{number} of {len(self.photographs)}"
                 raise InputError(f"{name}: expected the number of a photograph, got {got}")
 
-    def _bundle(self) -> bytes:
+    def bundle(self) -> bytes:
+        """The Gaussians as a SOG bundle."""
         return bundle(self._plain(), antialiased=self.filter == "mip")
 
     def _plain(self) -> Gaussians:
@@ -172,7 +173,7 @@ class ViewedScene:
             "pictures": pictures,
             "scene": {
                 "name": self.name,
-                "bundle": base64.b64encode(self._bundle()).decode("ascii"),
+                "bundle": base64.b64encode(self.bundle()).decode("ascii"),
                 "filter": self.filter,
                 "exponents": self._exponents(),
                 "count": self.gaussians.count,

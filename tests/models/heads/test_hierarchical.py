@@ -85,18 +85,24 @@ def test_rotations_are_composed(generator: torch.Generator) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 8, 12])
-def test_the_start_is_the_grid_of_the_flat_head(count: int) -> None:
-    config = GMAEConfig(gaussians=6 * count, gaussians_per_query=count, heads="hierarchical", initial_scale=1.0)
+def test_the_start_is_a_grid_of_grids(count: int) -> None:
+    config = GMAEConfig(gaussians=4 * count, gaussians_per_query=count, heads="hierarchical", initial_scale=1.0)
     head = small_gmae(0, config).head
-    start = head.leaves(head.first_numbers())
+    assert isinstance(head, HierarchicalHead)
+    roots, leaves = head.levels(head.first_numbers())[0], head.leaves(head.first_numbers())
     flat = gaussians_from_numbers(grid_numbers(config), config)
-    # The same places over the picture, in another order within a query where it has tiles of tiles.
-    mine, theirs = start.means[:, :2].view(6, count, 2), flat.means[:, :2].view(6, count, 2)
-    distance = torch.cdist(mine, theirs)
-    assert distance.amin(dim=2).max() < 0.12 * config.gaussians**-0.5 * 2
-    torch.testing.assert_close(start.scales, flat.scales, rtol=1e-3, atol=0)
-    torch.testing.assert_close(start.quaternions, torch.eye(4)[:1].expand(6 * count, 4))
-    torch.testing.assert_close(start.opacities, flat.opacities)
+    corners = torch.tensor([[-0.5, -0.5], [0.5, -0.5], [-0.5, 0.5], [0.5, 0.5]])
+    torch.testing.assert_close(roots.means[:, :2], corners)
+    # Leaves tile the cell of their root, of side 1.
+    offsets = leaves.means[:, :2].view(4, count, 2) - corners[:, None]
+    assert offsets.abs().max() <= 0.5
+    torch.testing.assert_close(offsets.mean(dim=1), torch.zeros(4, 2), atol=1e-6, rtol=0)
+    apart = torch.cdist(offsets, offsets) + torch.eye(count)
+    assert apart.min() > 0.5 * count**-0.5
+    # They are as wide as those of the flat head.
+    torch.testing.assert_close(leaves.scales, flat.scales, rtol=1e-3, atol=0)
+    torch.testing.assert_close(leaves.quaternions, torch.eye(4)[:1].expand(4 * count, 4))
+    torch.testing.assert_close(leaves.opacities, flat.opacities)
 
 
 def test_every_head_keeps_the_protocol(generator: torch.Generator) -> None:

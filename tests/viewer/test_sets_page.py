@@ -1,0 +1,110 @@
+"""The page of three sets: each canvas shows its set as the renderer does, and they turn together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from scenes import random_gaussians
+from splatlearn.core.cameras import Camera
+from splatlearn.core.cameras.paths import FIELD_OF_VIEW
+from splatlearn.core.errors import InputError
+from splatlearn.core.gaussians import Gaussians
+from splatlearn.rendering import render
+from splatlearn.viewer import ViewedSets, write_sets_view
+from splatlearn.viewer.html import web_file
+from splatlearn.viewer.sets_page import SCRIPTS
+from viewer.browser import Visit, running_browser
+from viewer.pictured import psnr
+
+NASTY = "<img src=x onerror=alert(1)></script>&amp; 日本"
+SIDE = 200
+READ = """async (place) => {
+  const canvas = document.querySelectorAll("canvas")[place], gl = canvas.getContext("webgl2");
+  await new Promise((done) => { window.dispatchEvent(new Event("resize")); requestAnimationFrame(done); });
+  return canvas.toDataURL("image/png");
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    with running_browser() as running:
+        yield running
+
+
+def three(seed: int, name: str = "leaf") -> ViewedSets:
+    whole = random_gaussians(torch.Generator().manual_seed(seed), (), 300)
+    return ViewedSets(name, whole.select(torch.arange(90)), whole.select(torch.arange(200)), whole, says=NASTY)
+
+
+def test_the_page_is_one_file_that_says_what_it_shows(tmp_path: Path) -> None:
+    path = write_sets_view(tmp_path / "new" / "sets.html", NASTY, "lead", [three(0), three(1, NASTY)])
+    page = path.read_text(encoding="utf-8")
+    assert NASTY not in page and "&lt;img src=x" in page
+    assert "default-src 'none'" in page and "http://" not in page and "https://" not in page
+    for part in ("masked", "reconstructed", "whole"):
+        assert f'data-part="{part}"' in page
+    assert all(web_file(name).strip() in page for name in SCRIPTS)
+
+
+def test_what_cannot_be_shown_is_named(tmp_path: Path) -> None:
+    sets = three(0)
+    with pytest.raises(InputError, match="objects: expected at least one"):
+        write_sets_view(tmp_path / "sets.html", "", "", [])
+    with pytest.raises(InputError, match="masked: gaussians: expected means of shape"):
+        ViewedSets("x", sets.whole.select(torch.arange(0)), sets.reconstructed, sets.whole)
+    broken = Gaussians(**{**sets.whole.tensors(), "means": torch.full((300, 3), torch.nan)})
+    with pytest.raises(InputError, match="reconstructed: .*finite"):
+        ViewedSets("x", sets.masked, broken, sets.whole)
+
+
+def test_the_view_holds_the_whole_object() -> None:
+    sets = three(3)
+    packed = sets.packed()
+    view = torch.tensor(packed["view"]).view(4, 4)
+    assert packed["focal"] == pytest.approx(0.5 / torch.tensor(FIELD_OF_VIEW / 2).deg2rad().tan().item())
+    camera = Camera.pinhole(SIDE, SIDE, FIELD_OF_VIEW, view)
+    pixels, _ = camera.project(sets.whole.means.double())
+    assert pixels.min() > 0 and pixels.max() < SIDE
+
+
+def test_three_canvases_show_the_sets_and_turn_together(browser, tmp_path: Path) -> None:
+    sets = three(5)
+    path = write_sets_view(tmp_path / "sets.html", "title", "lead", [sets, three(6, "other")])
+    visit = Visit(browser, path, 3 * SIDE + 80, 700)
+    page = visit.page
+    settled = page.locator("html[data-settled]")
+    page.uncheck("#turning")
+    settled.wait_for(state="attached")
+    first = [shown(page, place) for place in range(3)]
+    side = first[0].shape[-1]
+    camera = Camera.pinhole(side, side, FIELD_OF_VIEW, torch.tensor(sets.packed()["view"]).view(4, 4).float())
+    page.click("#home")
+    settled.wait_for(state="attached")
+    for place, each in enumerate((sets.masked, sets.reconstructed, sets.whole)):
+        wanted = render(each, camera, "white", depth=False).color.clamp(0, 1)
+        assert psnr(shown(page, place), wanted) > 32
+    before = [shown(page, place) for place in range(3)]
+    page.locator("canvas").nth(1).press("ArrowRight")
+    settled.wait_for(state="attached")
+    assert all(psnr(shown(page, place), before[place]) < 40 for place in range(3))
+    page.select_option("#object", "1")
+    page.locator("#says").wait_for()
+    assert visit.complaints == []
+    visit.close()
+
+
+def shown(page, place: int) -> torch.Tensor:
+    """The picture of a canvas, [3, H, W]."""
+    import base64
+    import io
+
+    import numpy as np
+    from PIL import Image
+
+    data = page.evaluate(READ, place).partition(",")[2]
+    picture = np.array(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"))
+    return torch.from_numpy(picture).permute(2, 0, 1).float() / 255
