@@ -49,6 +49,7 @@ def test_invariants_at_any_logits(depth: Depth, size: float, generator: torch.Ge
     assert [level.means.shape[0] for level in levels] == [3, 6, 24]
     for parents, children, count in zip(levels, levels[1:], branching(8), strict=False):
         check_children(parents, children, count, 1 / 8 if depth == "paper" else 1.0)
+    assert head.leaves(numbers).scales.max() <= head.config.largest_scale
     leaves = head.leaves(numbers.float())
     for values in leaves.tensors().values():
         assert values.isfinite().all()
@@ -86,7 +87,8 @@ def test_rotations_are_composed(generator: torch.Generator) -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 3, 8, 12])
 def test_the_start_is_a_grid_of_grids(count: int) -> None:
-    config = GMAEConfig(gaussians=4 * count, gaussians_per_query=count, heads="hierarchical", initial_scale=1.0)
+    sizes = {"gaussians": 4 * count, "gaussians_per_query": count, "initial_scale": 1.0, "scale_limit": 20.0}
+    config = GMAEConfig(**sizes, heads="hierarchical")
     head = small_gmae(0, config).head
     assert isinstance(head, HierarchicalHead)
     roots, leaves = head.levels(head.first_numbers())[0], head.leaves(head.first_numbers())

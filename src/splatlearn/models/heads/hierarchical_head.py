@@ -3,7 +3,7 @@
 The rules are those of GSGAN (Hyun and Heo, "Adversarial Generation of Hierarchical Gaussians for 3D Generative Model",
 NeurIPS 2024, section 3.2): a child's mean lies in the box of one standard deviation around its parent's, along the
 parent's axes, and its scales are its parent's times numbers of at most 1. Unlike there, rotations are composed, not
-added, so that every child's is one. Only the leaves are drawn.
+added, so that every child's is one, and leaves are cut at the limit of scales. Only the leaves are drawn.
 """
 
 from __future__ import annotations
@@ -60,6 +60,11 @@ class HierarchicalHead(nn.Module):
     def __init__(self, config: GMAEConfig, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.config, self.branching = config, branching(config.gaussians_per_query)
+        # A root is as wide as the cell that its leaves share, in which case it may be wider than any Gaussian drawn.
+        widest = config.scale_limit * math.sqrt(config.gaussians_per_query)
+        self.root_config = replace(
+            config, gaussians=config.num_queries, gaussians_per_query=1, scale_limit=widest, heads="joint"
+        )
         self.out = nn.Linear(config.decoder.embed_dim, nodes(config.gaussians_per_query) * sum(NUMBERS))
         initialize(self, generator)
 
@@ -83,7 +88,12 @@ class HierarchicalHead(nn.Module):
         plain = torch.cat([torch.zeros_like(last.means), torch.zeros_like(last.scales),
                            torch.zeros_like(last.quaternions), last.colors, last.opacities], dim=-1)  # fmt: skip
         painted = gaussians_from_numbers(plain, self.config, seen)
-        return replace(painted, means=last.means, scales=last.scales, quaternions=last.quaternions)
+        return replace(
+            painted,
+            means=last.means,
+            scales=last.scales.clamp_max(self.config.largest_scale),
+            quaternions=last.quaternions,
+        )
 
     def levels(self, numbers: Numbers) -> list[Level]:
         """Return all levels from the roots [*B, Q] to the leaves [*B, K]; children of one parent are neighbours."""
@@ -99,8 +109,7 @@ class HierarchicalHead(nn.Module):
         config = self.config
         # A root's children have to reach the sides of its cell.
         wide = max(config.initial_scale, 0.5)
-        roots = replace(config, gaussians=config.num_queries, gaussians_per_query=1, initial_scale=wide)
-        parts = [grid_numbers(roots)[:, None]]
+        parts = [grid_numbers(replace(self.root_config, initial_scale=wide))[:, None]]
         # Leaves are as wide, in spacings of their own grid, as roots in theirs; each level has the same part in it.
         share = config.gaussians_per_query ** (-0.5 / len(self.branching))
         cell, above = torch.ones(2), 1
@@ -130,7 +139,7 @@ class HierarchicalHead(nn.Module):
         return counts
 
     def _roots(self, numbers: Numbers) -> Level:
-        root = gaussians_from_numbers(numbers, self.config)
+        root = gaussians_from_numbers(numbers, self.root_config)
         *_, color, opacity = numbers.split(NUMBERS, dim=-1)
         return Level(root.means, root.scales, root.quaternions, color, opacity, self._drawn(root.scales))
 
