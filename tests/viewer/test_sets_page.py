@@ -1,8 +1,7 @@
-"""The page of three sets: each canvas shows its set as the renderer does, and they turn together."""
+"""The page of three sets: one file, whose first view holds the whole object."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,26 +12,12 @@ from splatlearn.core.cameras import Camera
 from splatlearn.core.cameras.paths import FIELD_OF_VIEW
 from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import Gaussians
-from splatlearn.rendering import render
 from splatlearn.viewer import ViewedSets, write_sets_view
 from splatlearn.viewer.html import web_file
 from splatlearn.viewer.sets_page import SCRIPTS
-from viewer.browser import Visit, running_browser
-from viewer.pictured import psnr
 
 NASTY = "<img src=x onerror=alert(1)></script>&amp; 日本"
 SIDE = 200
-READ = """async (place) => {
-  const canvas = document.querySelectorAll("canvas")[place], gl = canvas.getContext("webgl2");
-  await new Promise((done) => { window.dispatchEvent(new Event("resize")); requestAnimationFrame(done); });
-  return canvas.toDataURL("image/png");
-}"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    with running_browser() as running:
-        yield running
 
 
 def three(seed: int, name: str = "leaf") -> ViewedSets:
@@ -69,42 +54,3 @@ def test_the_view_holds_the_whole_object() -> None:
     camera = Camera.pinhole(SIDE, SIDE, FIELD_OF_VIEW, view)
     pixels, _ = camera.project(sets.whole.means.double())
     assert pixels.min() > 0 and pixels.max() < SIDE
-
-
-def test_three_canvases_show_the_sets_and_turn_together(browser, tmp_path: Path) -> None:
-    sets = three(5)
-    path = write_sets_view(tmp_path / "sets.html", "title", "lead", [sets, three(6, "other")])
-    visit = Visit(browser, path, 3 * SIDE + 80, 700)
-    page = visit.page
-    settled = page.locator("html[data-settled]")
-    page.uncheck("#turning")
-    settled.wait_for(state="attached")
-    first = [shown(page, place) for place in range(3)]
-    side = first[0].shape[-1]
-    camera = Camera.pinhole(side, side, FIELD_OF_VIEW, torch.tensor(sets.packed()["view"]).view(4, 4).float())
-    page.click("#home")
-    settled.wait_for(state="attached")
-    for place, each in enumerate((sets.masked, sets.reconstructed, sets.whole)):
-        wanted = render(each, camera, "white", depth=False).color.clamp(0, 1)
-        assert psnr(shown(page, place), wanted) > 32
-    before = [shown(page, place) for place in range(3)]
-    page.locator("canvas").nth(1).press("ArrowRight")
-    settled.wait_for(state="attached")
-    assert all(psnr(shown(page, place), before[place]) < 40 for place in range(3))
-    page.select_option("#object", "1")
-    page.locator("#says").wait_for()
-    assert visit.complaints == []
-    visit.close()
-
-
-def shown(page, place: int) -> torch.Tensor:
-    """The picture of a canvas, [3, H, W]."""
-    import base64
-    import io
-
-    import numpy as np
-    from PIL import Image
-
-    data = page.evaluate(READ, place).partition(",")[2]
-    picture = np.array(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"))
-    return torch.from_numpy(picture).permute(2, 0, 1).float() / 255

@@ -3,6 +3,7 @@ from .objects.fitting import FittedObject as FittedObject
 from .objects.fitting import ObjectError as ObjectError
 from .objects.fitting import fit_object as fit_object
 from .objects.job import run_objects as run_objects
+from .objects.recipe import ObjectFitOptions as ObjectFitOptions
 from .objects.recipe import ObjectsRecipe as ObjectsRecipe
 from .objects.recipe import ObjectsRunOptions as ObjectsRunOptions
 from .objects.recipe import ShapeOptions as ShapeOptions

@@ -8,7 +8,7 @@ from reconstruction.objects.shapes import box
 from splatlearn.core.errors import Malformed
 from splatlearn.core.geometry.quaternions import quaternions_to_matrices
 from splatlearn.reconstruction.objects.fitting import fit_object
-from splatlearn.reconstruction.objects.recipe import FitOptions
+from splatlearn.reconstruction.objects.recipe import ObjectFitOptions
 from splatlearn.reconstruction.objects.sources import Surfaced
 from splatlearn.reconstruction.objects.starting import facing, splats_on, spread
 from splatlearn.reconstruction.objects.views import Surface, cameras_around, in_unit_ball, look_around
@@ -70,7 +70,7 @@ def test_splats_face_as_the_surface_does() -> None:
     torch.testing.assert_close(seen, torch.full_like(seen, 0.25))
 
 
-SMALL = FitOptions(splats=300, steps=25, size=32, views=8)
+SMALL = ObjectFitOptions(splats=300, steps=25, size=32, views=8)
 
 
 def test_a_fit_improves_pictures_that_it_does_not_see_and_is_repeatable() -> None:

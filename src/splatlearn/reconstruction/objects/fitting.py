@@ -15,7 +15,7 @@ from splatlearn.fitting.draws import Draw, Draws
 from splatlearn.fitting.scene_fit import SceneFit
 from splatlearn.fitting.scene_schedule import SceneRates, SceneSchedule
 from splatlearn.fitting.strategies.still import StillStrategy
-from splatlearn.reconstruction.objects.recipe import FitOptions
+from splatlearn.reconstruction.objects.recipe import ObjectFitOptions
 from splatlearn.reconstruction.objects.sources import Surfaced, Up
 from splatlearn.reconstruction.objects.starting import splats_on
 from splatlearn.reconstruction.objects.views import ObjectViews, cameras_around, in_unit_ball, look_around
@@ -49,7 +49,7 @@ class FittedObject:
     fit_seconds: float
 
 
-def fit_object(shape: Surfaced, options: FitOptions, seed: int, up: Up | None = None) -> FittedObject:
+def fit_object(shape: Surfaced, options: ObjectFitOptions, seed: int, up: Up | None = None) -> FittedObject:
     """Fit splats to a mesh.
 
     - `seed`: of the order of views and of the backgrounds; `up`: the axis of the mesh that points up, by default that
@@ -79,7 +79,7 @@ def fit_object(shape: Surfaced, options: FitOptions, seed: int, up: Up | None = 
     )
 
 
-def descend(start: Gaussians, views: ObjectViews, options: FitOptions, seed: int) -> Gaussians:
+def descend(start: Gaussians, views: ObjectViews, options: ObjectFitOptions, seed: int) -> Gaussians:
     """Return splats after the steps of a fit, each towards some of the views over random backgrounds.
 
     Their number stays. Views come in a random order, all of them before one comes again.

@@ -36,7 +36,7 @@ class ShapeOptions:
 
 
 @dataclass(frozen=True)
-class FitOptions:
+class ObjectFitOptions:
     """How splats are fitted to an object."""
 
     splats: int = 2048
@@ -86,7 +86,7 @@ class ObjectsRecipe(StoredRecipe):
 
     shapes: ShapeOptions
     run: ObjectsRunOptions
-    fit: FitOptions = field(default_factory=FitOptions)
+    fit: ObjectFitOptions = field(default_factory=ObjectFitOptions)
 
     def __post_init__(self) -> None:
         fit, run = self.fit, self.run
