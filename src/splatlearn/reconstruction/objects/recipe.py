@@ -41,7 +41,7 @@ class ObjectFitOptions:
 
     splats: int = 2048
     """Number of splats of an object."""
-    steps: int = 100
+    steps: int = 80
     """Number of gradient steps; 0 leaves the splats as they are put on the surface."""
     size: int = 96
     """Height and width of the pictures that are fitted, pixels."""
