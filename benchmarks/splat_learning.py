@@ -82,6 +82,8 @@ class Study:
     """Learning rate at 256 shapes a step: 1e-3 at 32, the published peak."""
     per_class: int | None = 100
     """Training shapes of each class at most; None: all."""
+    test_per_class: int | None = None
+    """Test shapes of each class at most; None: all."""
     seeds: tuple[int, ...] = (0,)
     """Seeds of weights, order and masks."""
     arms: tuple[str, ...] = tuple(ARMS)
@@ -186,7 +188,7 @@ def main(
 ) -> None:
     """Run what is not done yet, print a line for each arm, and write all as JSON."""
     torch.set_num_threads(1)
-    train, test = modelnet10(voxels, study.per_class)
+    train, test = modelnet10(voxels, study.per_class, study.test_per_class)
     labelled = labelled_parts(train, test, "ModelNet10's test shapes")
     results: dict[str, dict[str, Any]] = {}
 

@@ -60,16 +60,18 @@ def _frames(normals: np.ndarray) -> np.ndarray:
     return np.stack([first, np.cross(normals, first), normals], axis=2)
 
 
-def modelnet10(path: Path, per_class: int | None = None) -> tuple[SplatList, SplatList]:
-    """The training and test shapes of `voxels32.npz`; `per_class` keeps the first training shapes of each class."""
+def modelnet10(
+    path: Path, per_class: int | None = None, test_per_class: int | None = None
+) -> tuple[SplatList, SplatList]:
+    """The training and test shapes of `voxels32.npz`; `per_class` and `test_per_class` keep the first of each class."""
     with np.load(path) as stored:
         names = [str(name) for name in stored["names"]]
         parts = [(stored[part], stored[f"y_{part}"]) for part in ("train", "test")]
     lists = []
-    for number, (packed, labels) in enumerate(parts):
+    for (packed, labels), most in zip(parts, (per_class, test_per_class), strict=True):
         sets, known, taken = [], [], dict.fromkeys(range(len(names)), 0)
         for grid, label in zip(packed, labels.tolist(), strict=True):
-            if number == 0 and per_class is not None and taken[label] >= per_class:
+            if most is not None and taken[label] >= most:
                 continue
             found = surface_splats(np.unpackbits(grid).reshape(SIDE, SIDE, SIDE))
             if found is not None:

@@ -23,8 +23,8 @@ class EvaluationInput:
     """What is evaluated on, and where the results go."""
 
     data: str | None = None
-    """Labelled images: a folder class/*.jpg, optionally inside train and val, a parquet file or a Hub name. Default:
-    none, which needs --segmentation."""
+    """Labelled images: a folder class/*.jpg, optionally inside train and val, a parquet file or a Hub name; for a model
+    of splat sets a folder class/*.ply. Default: none, which needs --segmentation."""
     image_column: str | None = None
     """Image column of parquet or Hub data. Default: chosen by its type."""
     label_column: str | None = None
@@ -57,13 +57,15 @@ def evaluate_command(
     machine: Annotated[Machine, tyro.conf.arg(name="")] = Machine(),  # noqa: B008
     perceptual: Annotated[PerceptualInput, tyro.conf.arg(name="")] = PerceptualInput(),
 ) -> int:
-    """Probe a pre-trained model's features with labelled images; or score a reconstruction on held-out photographs.
+    """Probe a pre-trained model's features with labelled samples; or score a reconstruction on held-out photographs.
 
     Scores of a model are added to the run's report, those of a reconstruction to its scores.json.
 
     Args:
         run: A run folder, checkpoint folder, model folder or Hub id; or a run of reconstruct, which needs no data.
     """
+    from splatlearn.models.folders.io import is_of_splats
+
     if is_reconstruction(run):
         from splatlearn.cli.evaluate_scene import evaluate_scene
 
@@ -71,6 +73,8 @@ def evaluate_command(
         note_unused(given, "on a reconstruction, which is scored on its own photographs")
         return evaluate_scene(run, perceptual.lpips_trunk, perceptual.lpips_linear)
     note_unused(_changed(perceptual), "on a model: it is a distance of a reconstruction's pictures")
+    if is_of_splats(run):
+        return _of_splats(run, data, options, machine)
     from splatlearn.cli.evaluating import evaluations, extraction_on, print_evaluation, results_folder, write_report
     from splatlearn.cli.progress import progress_bar
     from splatlearn.cli.which_model import described
@@ -105,6 +109,18 @@ def evaluate_command(
         print_evaluation(evaluation)
     print(f"done: {out / 'evaluation.json'}, {write_report(out)}; model: {described(run)}")
     return 0
+
+
+def _of_splats(run: str, data: EvaluationInput, options: EvaluationOptions, machine: Machine) -> int:
+    from splatlearn.cli.evaluate_splats import evaluate_splats
+    from splatlearn.cli.evaluating import results_folder
+    from splatlearn.cli.written import check_evaluation_folder
+
+    given = changed(data, "image_column", "label_column", "segmentation", "cache") | changed(options, "block")
+    note_unused(given, "on a model of splat sets")
+    out = results_folder(run, data.out)
+    check_evaluation_folder(out, own=data.out is None)
+    return evaluate_splats(run, data.data, out, options, machine.device)
 
 
 OPTIONS_OF = {

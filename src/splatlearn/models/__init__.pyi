@@ -1,5 +1,6 @@
 from .classifier import Classifier as Classifier
 from .classifier import ClassifierConfig as ClassifierConfig
+from .classifier import SplatClassifierConfig as SplatClassifierConfig
 from .classifier import classifier_from as classifier_from
 from .folders.io import load_classifier as load_classifier
 from .folders.io import load_model as load_model

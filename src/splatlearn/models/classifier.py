@@ -1,4 +1,4 @@
-"""A classifier: an encoder, pooling, and one linear layer, with timm's names `fc_norm` and `head`."""
+"""A classifier: an encoder, of images or splat sets, pooling, and one linear layer, with timm's names."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ from splatlearn.models.nn.block import Block
 from splatlearn.models.nn.encoder import ViT
 from splatlearn.models.nn.sizes import ViTConfig
 from splatlearn.models.options import Pooling
+from splatlearn.models.splats.config import SplatEncoderConfig
+from splatlearn.models.splats.encoder import SplatEncoder
+from splatlearn.models.splats.splat_jepa import SplatJEPA
+from splatlearn.models.splats.splat_mae import SplatMAE
 
 HEAD_STD = 2e-5
 """Standard deviation of the head's first weights (He et al. 2022, official fine-tuning code)."""
@@ -37,10 +41,26 @@ class ClassifierConfig:
     pooling: Pooling = "mean"
 
     def __post_init__(self) -> None:
-        if len(self.classes) < 2:
-            raise InputError(f"classes: expected at least two, got {list(self.classes)}")
-        if self.pooling not in get_args(Pooling):
-            raise InputError(f"pooling: expected one of {', '.join(get_args(Pooling))}, got {shown(self.pooling)}")
+        _check(self.classes, self.pooling)
+
+
+@dataclass(frozen=True)
+class SplatClassifierConfig:
+    """Sizes of a classifier of splat sets; its fields, and what it raises, are those of `ClassifierConfig`."""
+
+    classes: tuple[str, ...]
+    encoder: SplatEncoderConfig = field(default_factory=SplatEncoderConfig)
+    pooling: Pooling = "mean"
+
+    def __post_init__(self) -> None:
+        _check(self.classes, self.pooling)
+
+
+def _check(classes: tuple[str, ...], pooling: str) -> None:
+    if len(classes) < 2:
+        raise InputError(f"classes: expected at least two, got {list(classes)}")
+    if pooling not in get_args(Pooling):
+        raise InputError(f"pooling: expected one of {', '.join(get_args(Pooling))}, got {shown(pooling)}")
 
 
 class Classifier(nn.Module):
@@ -50,11 +70,17 @@ class Classifier(nn.Module):
     head's so small that all classes start alike. Source: He et al. 2022, appendix A.1 (global pooling).
     """
 
-    def __init__(self, config: ClassifierConfig, generator: torch.Generator | None = None) -> None:
+    def __init__(
+        self, config: ClassifierConfig | SplatClassifierConfig, generator: torch.Generator | None = None
+    ) -> None:
         super().__init__()
         self.config = config
         embed_dim = config.encoder.embed_dim
-        self.encoder = ViT(config.encoder, generator)
+        self.encoder: ViT | SplatEncoder = (
+            ViT(config.encoder, generator)
+            if isinstance(config.encoder, ViTConfig)
+            else SplatEncoder(config.encoder, generator)
+        )
         self.fc_norm: nn.LayerNorm | nn.Identity = (
             nn.LayerNorm(embed_dim, eps=1e-6) if config.pooling == "mean" else nn.Identity()
         )
@@ -67,7 +93,8 @@ class Classifier(nn.Module):
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """Native height and width, pixels; other multiples of the patch work too."""
+        """Native height and width, pixels; other multiples of the patch work too. Only of a classifier of images."""
+        assert isinstance(self.config.encoder, ViTConfig)
         return self.config.encoder.image_size
 
     def set_drop_path(self, rate: float) -> None:
@@ -82,18 +109,18 @@ class Classifier(nn.Module):
             assert isinstance(block, Block)
             block.drop_path = rate * index / max(len(blocks) - 1, 1)
 
-    def forward(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B L"]:
-        """Logits [B, L] of L classes for images in [0, 1].
+    def forward(self, samples: Float[Tensor, "B C H W"] | Float[Tensor, "B N 14"]) -> Float[Tensor, "B L"]:
+        """Logits [B, L] of L classes for images in [0, 1], or for splat sets of placed attributes.
 
-        Raises TypeError for images that are not floating-point and ValueError for shapes that do not fit the patch.
+        Raises as the encoder does for other dtypes and shapes.
         """
-        tokens = self.encoder(images)
+        tokens = self.encoder(samples)
         pooled = tokens[:, 1:].mean(dim=1) if self.config.pooling == "mean" else tokens[:, 0]
         return self.head(self.fc_norm(pooled))
 
 
 def classifier_from(
-    model: MaskedAutoencoder,
+    model: MaskedAutoencoder | SplatMAE | SplatJEPA,
     classes: tuple[str, ...],
     pooling: Pooling = "mean",
     generator: torch.Generator | None = None,
@@ -102,8 +129,10 @@ def classifier_from(
 
     With `"mean"` pooling the norm starts afresh too, as in the official code. Raises InputError as `ClassifierConfig`.
     """
+    encoder = model.encoder.config
+    kind = ClassifierConfig if isinstance(encoder, ViTConfig) else SplatClassifierConfig
     with torch.random.fork_rng(devices=[]):
-        classifier = Classifier(ClassifierConfig(classes, model.encoder.config, pooling), generator)
+        classifier = Classifier(kind(classes, encoder, pooling), generator)  # pyright: ignore[reportArgumentType]
     weights = model.encoder.state_dict()
     if pooling == "mean":
         weights = {name: value for name, value in weights.items() if not name.startswith("norm.")}

@@ -4,6 +4,7 @@ from .finetuning.recipe import AugmentOptions as AugmentOptions
 from .finetuning.recipe import FinetuneOptimizerOptions as FinetuneOptimizerOptions
 from .finetuning.recipe import FinetuneRecipe as FinetuneRecipe
 from .finetuning.recipe import LabelledOptions as LabelledOptions
+from .finetuning.recipe import SplatAugmentOptions as SplatAugmentOptions
 from .loop.checkpoint import CheckpointError as CheckpointError
 from .loop.guard import NonFiniteError as NonFiniteError
 from .loop.step_shape import RunFolderError as RunFolderError

@@ -29,7 +29,7 @@ from splatlearn.runs.folder import NONFINITE
 from splatlearn.runs.recipe import check_range
 from splatlearn.runs.tensor_files import TensorFiles
 from splatlearn.training.finetuning.augment import OPERATIONS
-from splatlearn.training.finetuning.cost import FinetuneCost
+from splatlearn.training.finetuning.cost import FinetuneCost, SplatFinetuneCost
 from splatlearn.training.finetuning.data import LabelledBatch
 from splatlearn.training.finetuning.recipe import FinetuneRecipe
 from splatlearn.training.loop.cost import Cost
@@ -178,7 +178,8 @@ def _model_and_cost(folder: Path, told: _Step, device: torch.device, precision: 
         recipe = FinetuneRecipe.read(folder / RECIPE)
         assert recipe.optimizer.drop_path is not None
         classifier.set_drop_path(recipe.optimizer.drop_path)
-        return classifier, FinetuneCost(recipe, classifier, device, precision)
+        of_images = isinstance(classifier.config.encoder, ViTConfig)
+        return classifier, (FinetuneCost if of_images else SplatFinetuneCost)(recipe, classifier, device, precision)
     pretraining = Recipe.read(folder / RECIPE)
     if pretraining.learns_from_splats:
         splat_model = load_splat_model(folder, device)

@@ -18,7 +18,7 @@ from splatlearn.core.disk.atomic import read_object, replacing, write_whole
 from splatlearn.core.errors import FormatError, InputError, MissingError, SplatlearnError
 from splatlearn.core.kinds import check_path
 from splatlearn.core.typed import build, shown
-from splatlearn.models.classifier import Classifier, ClassifierConfig
+from splatlearn.models.classifier import Classifier, ClassifierConfig, SplatClassifierConfig
 from splatlearn.models.folders.card import CARD_NAME, CardFacts, may_write_card, model_card
 from splatlearn.models.folders.migrations import SCHEMA_VERSION, migrate
 from splatlearn.models.folders.packaged import packaged_models
@@ -39,6 +39,7 @@ CONFIGS = {
     "classifier": ClassifierConfig,
     "splat-mae": SplatMAEConfig,
     "splat-jepa": SplatJEPAConfig,
+    "splat-classifier": SplatClassifierConfig,
 }
 """Kinds of models on disk, and their configurations."""
 
@@ -96,7 +97,7 @@ def load_model(path_or_hub_id: str | Path, device: str | torch.device = "cpu") -
     place = choose_device(str(device))
     folder = model_folder(path_or_hub_id)
     config = _read_config(folder)
-    if isinstance(config, ClassifierConfig):
+    if isinstance(config, ClassifierConfig | SplatClassifierConfig):
         raise InputError(f"{folder}: expected a MAE or a GMAE, got a classifier; read it with load_classifier")
     if isinstance(config, SplatConfig):
         raise InputError(f"{folder}: expected a model of images, got one of splat sets; read it with load_splat_model")
@@ -112,7 +113,7 @@ def load_classifier(path_or_hub_id: str | Path, device: str | torch.device = "cp
     place = choose_device(str(device))
     folder = model_folder(path_or_hub_id)
     config = _read_config(folder)
-    if not isinstance(config, ClassifierConfig):
+    if not isinstance(config, ClassifierConfig | SplatClassifierConfig):
         raise InputError(f"{folder}: expected a classifier, got a masked autoencoder; read it with load_model")
     _check_stored(config, folder)
     with torch.random.fork_rng(devices=[]):
@@ -127,12 +128,18 @@ def load_splat_model(path_or_hub_id: str | Path, device: str | torch.device = "c
     folder = model_folder(path_or_hub_id)
     config = _read_config(folder)
     if not isinstance(config, SplatConfig):
-        raise InputError(f"{folder}: expected a model of splat sets, got one of images; read it with load_model")
+        got = "a classifier" if isinstance(config, ClassifierConfig | SplatClassifierConfig) else "one of images"
+        raise InputError(f"{folder}: expected a masked model of splat sets, got {got}")
     _check_stored(config, folder)
     with torch.random.fork_rng(devices=[]):
         model = model_of(config)
     load_weights(model, folder)
     return model.to(place).eval()
+
+
+def is_of_splats(path_or_hub_id: str | Path) -> bool:
+    """Whether a stored model, which is found as `load_model` does, is one of splat sets."""
+    return isinstance(_read_config(model_folder(path_or_hub_id)), SplatConfig | SplatClassifierConfig)
 
 
 def load_weights(model: nn.Module, folder: str | Path) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from splatlearn.core.errors import FormatError, InputError, some_of
 from splatlearn.core.typed import shown
-from splatlearn.models.classifier import ClassifierConfig
+from splatlearn.models.classifier import Classifier, ClassifierConfig, SplatClassifierConfig
 from splatlearn.models.gmae_config import GMAEConfig
 from splatlearn.models.heads.gaussian_numbers import NUMBERS
 from splatlearn.models.heads.hierarchical_head import nodes
@@ -19,7 +19,7 @@ from splatlearn.models.mae import MAEConfig
 from splatlearn.models.nn.sizes import DecoderConfig, ViTConfig
 from splatlearn.models.splats.presets import SplatConfig, model_of
 
-ModelConfig = MAEConfig | GMAEConfig | ClassifierConfig | SplatConfig
+ModelConfig = MAEConfig | GMAEConfig | ClassifierConfig | SplatConfig | SplatClassifierConfig
 Shapes = dict[str, tuple[int, ...]]
 
 FLOAT32 = 4
@@ -28,7 +28,7 @@ FLOAT32 = 4
 
 def weight_shapes(config: ModelConfig) -> Shapes:
     """Name and shape of every weight in the state dict of a model with this configuration."""
-    if isinstance(config, SplatConfig):
+    if isinstance(config, SplatConfig | SplatClassifierConfig):
         return _of_splats(config)
     shapes = {f"encoder.{name}": shape for name, shape in _encoder(config.encoder).items()}
     if isinstance(config, ClassifierConfig):
@@ -91,10 +91,11 @@ def check_weights(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> 
     check_shapes(*({name: tuple(value.shape) for name, value in each.items()} for each in (wanted, found)))
 
 
-def _of_splats(config: SplatConfig) -> Shapes:
+def _of_splats(config: SplatConfig | SplatClassifierConfig) -> Shapes:
     """Those of a model of splat sets, which is built without memory for its weights."""
     with torch.device("meta"):
-        return {name: tuple(value.shape) for name, value in model_of(config).state_dict().items()}
+        model = Classifier(config) if isinstance(config, SplatClassifierConfig) else model_of(config)
+        return {name: tuple(value.shape) for name, value in model.state_dict().items()}
 
 
 def _encoder(config: ViTConfig) -> Shapes:

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from splatlearn.core.randomness import Purpose, generator
-from splatlearn.models import Classifier
+from splatlearn.data import SplatBatch
+from splatlearn.models import Classifier, ViT, ViTConfig
 from splatlearn.models.channels import fit_channels
 from splatlearn.objectives import ObjectiveValue
 from splatlearn.training.finetuning.augment import rand_augment
@@ -18,6 +19,24 @@ from splatlearn.training.finetuning.data import LabelledBatch
 from splatlearn.training.finetuning.mixing import draw_mix, erase, mix_images, soft_targets
 from splatlearn.training.finetuning.recipe import FinetuneRecipe
 from splatlearn.training.loop.cost import Cost
+
+
+class SplatFinetuneCost(Cost):
+    """The loss of a recipe for a classifier of splat sets: cross-entropy, with label smoothing."""
+
+    def __init__(self, recipe: FinetuneRecipe, model: Classifier, device: torch.device, precision: str) -> None:
+        super().__init__(device, precision)
+        self.recipe = recipe
+        self.classes = len(model.config.classes)
+
+    def __call__(self, model: nn.Module, batch: SplatBatch, epoch: int, place: int) -> ObjectiveValue:
+        rng = generator(self.recipe.run.seed, epoch, place, Purpose.NOISE)
+        # Stochastic depth draws from PyTorch's generator.
+        with _seeded(int(rng.integers(2**63)), self.device), self.autocast():
+            logits = model(batch.sets.to(self.device, non_blocking=True))
+        labels = batch.labels.to(self.device, non_blocking=True)
+        smoothing = self.recipe.optimizer.smoothing
+        return ObjectiveValue(F.cross_entropy(logits.float(), labels, label_smoothing=smoothing), {})
 
 
 class FinetuneCost(Cost):
@@ -28,6 +47,7 @@ class FinetuneCost(Cost):
         self.recipe = recipe
         self.classes = len(model.config.classes)
         config = model.config.encoder
+        assert isinstance(config, ViTConfig) and isinstance(model.encoder, ViT)
         self.size, self.channels = model.image_size, config.channels
         # Images are augmented as RGB ones.
         self.fill = config.input_mean if self.channels == 3 else config.input_mean * 3

@@ -16,21 +16,40 @@ from torch import Tensor, nn
 from splatlearn.core.device import choose_device, choose_precision
 from splatlearn.core.disk.atomic import read_object, write_whole
 from splatlearn.core.errors import FormatError, InputError, some_of
-from splatlearn.data import RandomResizedCrop, identify
+from splatlearn.data import (
+    Drawing,
+    RandomResizedCrop,
+    SplatAugmentation,
+    SplatDataset,
+    TrainingDataset,
+    identify,
+    open_labelled_splats,
+)
 from splatlearn.data.labelled import Labelled, open_labelled
-from splatlearn.models import Classifier, classifier_from, load_classifier, load_model, save_model
+from splatlearn.models import (
+    Classifier,
+    SplatEncoderConfig,
+    ViTConfig,
+    classifier_from,
+    load_classifier,
+    load_model,
+    load_splat_model,
+    save_model,
+)
 from splatlearn.models.channels import check_reads_pictures
+from splatlearn.models.folders.io import is_of_splats
 from splatlearn.runs.checkpoints import open_tensors
 from splatlearn.runs.data_identity import Identities
 from splatlearn.runs.folder import RunFolder, entered
 from splatlearn.runs.processes import Processes
 from splatlearn.training.finetuning.augment import check_kornia
-from splatlearn.training.finetuning.cost import FinetuneCost
+from splatlearn.training.finetuning.cost import FinetuneCost, SplatFinetuneCost
 from splatlearn.training.finetuning.data import FinetuneDataset
 from splatlearn.training.finetuning.recipe import FinetuneRecipe
-from splatlearn.training.finetuning.validation import ValidationImages
+from splatlearn.training.finetuning.validation import ValidationImages, ValidationSamples, ValidationSets
 from splatlearn.training.finetuning.weights import layer_decay_groups, moving_average
 from splatlearn.training.loop.checkpoint import good_checkpoint
+from splatlearn.training.loop.cost import Cost
 from splatlearn.training.loop.engine import TrainingLoop
 from splatlearn.training.loop.processes import check_trackers, join_processes
 from splatlearn.training.result import RunResult
@@ -59,26 +78,32 @@ def finetune(recipe: FinetuneRecipe, data: Labelled | None = None) -> FinetuneRe
     that names the thing) for a recipe, model, data or folder that cannot work, before the first step; NonFiniteError
     when training diverges. An interruption (Ctrl-C) ends after the step at hand, with a checkpoint.
     """
-    if recipe.augment.rand_augment > 0:
-        check_kornia()
     options = recipe.data
-    data = data or open_labelled(options.data, options.image_column, options.label_column)
+    splats = is_of_splats(recipe.model)
+    if not splats and recipe.augment.rand_augment > 0:
+        check_kornia()
+    if data is None:
+        opened = open_labelled_splats(options.data) if splats else None
+        data = opened or open_labelled(options.data, options.image_column, options.label_column)
     check_trackers(recipe.run.trackers)
     processes = join_processes(choose_device(recipe.run.device))
     with entered(recipe.run, processes) as folder:
-        model = _start(recipe, data.classes)
+        model = _start(recipe, data.classes, splats)
         recipe = recipe.resolved(len(model.encoder.blocks))
         return _Finetuning(recipe, folder, model, data, processes).result()
 
 
-def _start(recipe: FinetuneRecipe, classes: tuple[str, ...]) -> Classifier:
+def _start(recipe: FinetuneRecipe, classes: tuple[str, ...], splats: bool) -> Classifier:
     """The classifier that the run starts from, or that its checkpoint holds."""
     run = recipe.run
     saved = good_checkpoint(Path(run.out))[0] if run.resume else None
     if saved is None:
+        generator = torch.Generator().manual_seed(run.seed)
+        if splats:
+            return classifier_from(load_splat_model(recipe.model), classes, recipe.pooling, generator)
         pretrained = load_model(recipe.model)
         check_reads_pictures(pretrained.encoder.config)
-        return classifier_from(pretrained, classes, recipe.pooling, torch.Generator().manual_seed(run.seed))
+        return classifier_from(pretrained, classes, recipe.pooling, generator)
     model = load_classifier(saved)
     if model.config.classes != classes:
         raise InputError(
@@ -86,6 +111,34 @@ def _start(recipe: FinetuneRecipe, classes: tuple[str, ...]) -> Classifier:
             f"{some_of(classes, 3)}; resume with the same data, or choose another folder"
         )
     return model
+
+
+Parts = tuple[Cost, TrainingDataset[Any, Any], ValidationSamples]
+"""What fine-tuning on one kind of samples is made of."""
+
+
+def _of_images(
+    recipe: FinetuneRecipe, model: Classifier, data: Labelled, device: torch.device, precision: str
+) -> Parts:
+    options, encoder = recipe.augment, model.config.encoder
+    assert isinstance(encoder, ViTConfig)
+    crop = RandomResizedCrop(*encoder.image_size, scale=options.crop_scale, flip=options.flip)
+    shown = recipe.data.center_crop, recipe.data.max_unreadable, encoder.channels
+    validation = ValidationImages(data.val, encoder.image_size, *shown)
+    dataset = FinetuneDataset(data.train, crop, options, recipe.run.seed)
+    return FinetuneCost(recipe, model, device, precision), dataset, validation
+
+
+def _of_splats(
+    recipe: FinetuneRecipe, model: Classifier, data: Labelled, device: torch.device, precision: str
+) -> Parts:
+    encoder, options = model.config.encoder, recipe.splats
+    assert isinstance(encoder, SplatEncoderConfig)
+    drawing = Drawing(encoder.draw)
+    augmentation = SplatAugmentation(options.turn, options.resize, options.shift)
+    dataset = SplatDataset(data.train, drawing, augmentation, seed=recipe.run.seed)
+    validation = ValidationSets(SplatDataset(data.val, drawing), recipe.data.max_unreadable)
+    return SplatFinetuneCost(recipe, model, device, precision), dataset, validation
 
 
 class _Finetuning(TrainingLoop):
@@ -98,21 +151,13 @@ class _Finetuning(TrainingLoop):
     ) -> None:
         assert recipe.optimizer.drop_path is not None
         self.classes = data.classes
-        cost = FinetuneCost(recipe, model, processes.device, choose_precision(recipe.run.precision, processes.device))
         model.set_drop_path(recipe.optimizer.drop_path)
         self.average = moving_average(model, recipe.optimizer.ema_decay) if recipe.optimizer.ema_decay else None
-        options = recipe.augment
-        crop = RandomResizedCrop(*model.image_size, scale=options.crop_scale, flip=options.flip)
-        self.validation = ValidationImages(
-            data.val,
-            model.image_size,
-            recipe.data.center_crop,
-            recipe.data.max_unreadable,
-            model.config.encoder.channels,
-        )
+        parts = _of_images if isinstance(model.config.encoder, ViTConfig) else _of_splats
+        precision = choose_precision(recipe.run.precision, processes.device)
+        cost, dataset, self.validation = parts(recipe, model, data, processes.device, precision)
         self.named, self.split = 0, data.split
         self.chance = float(np.bincount(data.val.labels).max()) / len(data.val)
-        dataset = FinetuneDataset(data.train, crop, options, recipe.run.seed)
         super().__init__(recipe, folder, model, dataset, cost, processes)
         if self.average is not None:
             self.average.to(self.device)
@@ -192,7 +237,7 @@ class _Finetuning(TrainingLoop):
         reasons = list(self.validation.unreadable.reasons.items())
         for name, reason in reasons[self.named :]:
             self.logbook.write({"step_of_status": self.step, "unreadable": name, "reason": reason})
-            self.logbook.say(f"left out an unreadable validation image: {name} ({reason})")
+            self.logbook.say(f"left out an unreadable validation {self.loader.dataset.unit}: {name} ({reason})")
         self.named = len(reasons)
 
     def _write(self, scores: dict[str, float], epoch: int) -> None:
@@ -222,9 +267,9 @@ class _Finetuning(TrainingLoop):
         count = sum(parameter.numel() for parameter in self.model.parameters())
         self.logbook.say(
             f"{self.recipe.model}, {count / 1e6:.1f} M parameters, on {self.device.type}, {self.precision}: "
-            f"{len(self.loader.dataset)} images of {len(self.classes)} classes, {len(self.validation.source)} to "
-            f"validate on ({self.split}), {self.steps_per_epoch} steps an epoch, {self.total} steps"
-            + (f", going on from step {self.step}" if self.step else "")
+            f"{len(self.loader.dataset)} {self.loader.dataset.unit}s of {len(self.classes)} classes, "
+            f"{len(self.validation.source)} to validate on ({self.split}), {self.steps_per_epoch} steps an epoch, "
+            f"{self.total} steps" + (f", going on from step {self.step}" if self.step else "")
         )
         self._say_left_out(self.loader.dataset.source, self.validation.source)
 

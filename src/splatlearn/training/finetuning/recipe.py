@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from tyro.conf import Positional
 
 from splatlearn.core.errors import InputError
+from splatlearn.data.splat_sets.choices import Turn
 from splatlearn.models.options import Pooling
 from splatlearn.runs.recipe import check_choices, check_range, filled
 from splatlearn.training.training_recipe import RunOptions, TrainingRecipe, check_betas, check_crop_scale, check_run
@@ -22,7 +23,8 @@ class LabelledOptions:
     """Training data."""
 
     data: str
-    """Labelled images: a folder CLASS/*.jpg, optionally inside train/ and val/, a parquet file or a Hub name."""
+    """Labelled images: a folder CLASS/*.jpg, optionally inside train/ and val/, a parquet file or a Hub name; for a
+    model of splat sets a folder CLASS/*.ply."""
     image_column: str | None = None
     """Image column of parquet or Hub data. Default: chosen by its type."""
     label_column: str | None = None
@@ -58,6 +60,18 @@ class AugmentOptions:
     """Alpha of CutMix's Beta distribution; 0: off. If mixup is on too, each batch draws one of the two."""
     mix: float = 1.0
     """Fraction of the batches that are mixed."""
+
+
+@dataclass(frozen=True)
+class SplatAugmentOptions:
+    """Augmentation of splat sets, if the model is one of them; the other options of augmentation are then unused."""
+
+    turn: Turn = "none"
+    """Random rotation of sets: none; up: about the vertical axis; any."""
+    resize: tuple[float, float] = (2 / 3, 3 / 2)
+    """Smallest and largest random factor of a set's size."""
+    shift: float = 0.2
+    """Largest random shift of a set along each axis, in its radii."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +121,7 @@ class FinetuneRecipe(TrainingRecipe):
     data: LabelledOptions
     run: RunOptions
     augment: AugmentOptions = field(default_factory=AugmentOptions)
+    splats: SplatAugmentOptions = field(default_factory=SplatAugmentOptions)
     optimizer: FinetuneOptimizerOptions = field(default_factory=FinetuneOptimizerOptions)
     pooling: Pooling = "mean"
     """Input of the classification head: the mean of the patch tokens (mean) or the class token (cls)."""
@@ -134,6 +149,10 @@ def _check(recipe: FinetuneRecipe) -> None:
     data, augment, optimizer, run = recipe.data, recipe.augment, recipe.optimizer, recipe.run
     check_choices(pooling=(recipe.pooling, Pooling))
     check_run(run)
+    check_choices(turn=(recipe.splats.turn, Turn))
+    check_range("a number ≥ 0", lambda value: value >= 0, shift=recipe.splats.shift)
+    if not 0 < recipe.splats.resize[0] <= recipe.splats.resize[1]:
+        raise InputError(f"resize: expected 0 < smallest ≤ largest, got {recipe.splats.resize}")
     check_range(
         "a number above 0", lambda value: value > 0,
         epochs=optimizer.epochs, batch_size=optimizer.batch_size, accumulate=optimizer.accumulate,

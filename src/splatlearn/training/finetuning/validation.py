@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,11 +14,12 @@ from typing import TypeVar
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Int64, UInt8
+from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor, nn
 
-from splatlearn.data import ImageSource, UnreadableCounter, resize_center_crop
-from splatlearn.images import DataError, UnreadableImage
+from splatlearn.data import ImageSource, SampleSource, SplatDataset, UnreadableCounter, resize_center_crop
+from splatlearn.images import DataError
+from splatlearn.images.errors import UnreadableSample
 from splatlearn.models.channels import fit_channels
 from splatlearn.runs.processes import Processes
 
@@ -35,28 +37,29 @@ class Scores:
     images: int
 
 
-class ValidationImages:
-    """The images to validate on: each one's centre at the model's size, in batches, read by threads.
+class ValidationSamples(ABC):
+    """The samples to validate on, in batches, read by threads.
 
-    - `share`: of the shorter side that the centre spans.
-    - `max_unreadable`: share of unreadable images above which reading raises DataError; those below are left out.
-    - `channels`: of the classifier's images; one of grey images sees these in grey.
+    - `max_unreadable`: share of unreadable samples above which reading raises DataError; those below are left out.
     """
 
-    def __init__(
-        self, source: ImageSource, size: tuple[int, int], share: float, max_unreadable: float, channels: int = 3
-    ) -> None:
+    def __init__(self, source: SampleSource, max_unreadable: float) -> None:
         self.source = source
-        self.channels = channels
-        self.size = size
-        self.share = share
         self.max_unreadable = max_unreadable
         self.unreadable = UnreadableCounter()
 
+    @abstractmethod
+    def made(self, index: int) -> tuple[np.ndarray, int]:
+        """A sample as it is stored in a batch, and its label. Raises UnreadableSample."""
+
+    @abstractmethod
+    def seen(self, samples: Tensor, device: torch.device) -> Tensor:
+        """A batch as the classifier sees it."""
+
     def batches(
         self, batch_size: int, threads: int, part: slice = slice(None)
-    ) -> Iterator[tuple[UInt8[Tensor, "B 3 H W"], Int64[Tensor, " B"]]]:
-        """Images uint8 [B, 3, H, W] and labels int64 [B], of all images or a part, in the source's order."""
+    ) -> Iterator[tuple[Tensor, Int64[Tensor, " B"]]]:
+        """Samples and labels int64 [B], of all samples or a part, in the source's order."""
         wanted = range(len(self.source))[part]
         starts = range(0, len(wanted), batch_size)
         with ThreadPoolExecutor(max(1, threads)) as pool:
@@ -72,16 +75,10 @@ class ValidationImages:
 
     def _read(self, index: int) -> tuple[np.ndarray, int] | None:
         try:
-            sample = self.source[index]
-        except UnreadableImage as error:
+            return self.made(index)
+        except UnreadableSample as error:
             self.unreadable.add([(error.name, error.reason)])
             return None
-        if sample.label is None:
-            raise DataError(f"data: expected a label of every image, got none for {sample.name}")
-        height, width = self.size
-        larger = resize_center_crop(sample.image, round(height / self.share), round(width / self.share))
-        top, left = (larger.shape[1] - height) // 2, (larger.shape[2] - width) // 2
-        return larger[:, top : top + height, left : left + width], sample.label
 
     @torch.no_grad()
     def score(
@@ -100,9 +97,9 @@ class ValidationImages:
         right, loss, count = torch.zeros((), device=device), torch.zeros((), device=device), 0
         share = slice(None) if processes is None else slice(processes.rank, None, processes.count)
         for pixels, labels in self.batches(batch_size, os.cpu_count() or 1, share):
-            images, wanted = pixels.to(device).float() / 255, labels.to(device)
+            samples, wanted = self.seen(pixels, device), labels.to(device)
             with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                logits = model(fit_channels(images, self.channels)).float()
+                logits = model(samples).float()
             right += (logits.argmax(dim=1) == wanted).sum()
             loss += F.cross_entropy(logits, wanted, reduction="sum")
             count += len(labels)
@@ -116,6 +113,58 @@ class ValidationImages:
             raise DataError(f"data: expected readable images to validate on in {self.source.description}, got none")
         top1 = sum(share[0] for share in shares) / images_in_all
         return Scores(top1, sum(share[1] for share in shares) / images_in_all, images_in_all)
+
+
+class ValidationImages(ValidationSamples):
+    """The images to validate on: each one's centre at the model's size.
+
+    - `share`: of the shorter side that the centre spans.
+    - `channels`: of the classifier's images; one of grey images sees these in grey.
+    """
+
+    def __init__(
+        self, source: ImageSource, size: tuple[int, int], share: float, max_unreadable: float, channels: int = 3
+    ) -> None:
+        super().__init__(source, max_unreadable)
+        self.channels = channels
+        self.size = size
+        self.share = share
+
+    def made(self, index: int) -> tuple[UInt8[np.ndarray, "3 H W"], int]:
+        """The pixels of an image's centre and its label. Raises UnreadableImage."""
+        sample = self.source[index]
+        if sample.label is None:
+            raise DataError(f"data: expected a label of every image, got none for {sample.name}")
+        height, width = self.size
+        larger = resize_center_crop(sample.image, round(height / self.share), round(width / self.share))
+        top, left = (larger.shape[1] - height) // 2, (larger.shape[2] - width) // 2
+        return larger[:, top : top + height, left : left + width], sample.label
+
+    def seen(self, samples: UInt8[Tensor, "B 3 H W"], device: torch.device) -> Float[Tensor, "B C H W"]:
+        """Images in [0, 1], in grey for a classifier of grey ones."""
+        return fit_channels(samples.to(device).float() / 255, self.channels)
+
+
+class ValidationSets(ValidationSamples):
+    """The splat sets to validate on: placed and drawn once, without augmentation.
+
+    - `dataset`: the same sets as a dataset without augmentation.
+    """
+
+    def __init__(self, dataset: SplatDataset, max_unreadable: float) -> None:
+        super().__init__(dataset.source, max_unreadable)
+        self.dataset = dataset
+
+    def made(self, index: int) -> tuple[Float32[np.ndarray, "N 14"], int]:
+        """The attributes of a set and its label. Raises UnreadableSplats."""
+        label = self.source[index].label
+        if label is None:
+            raise DataError(f"data: expected a label of every splat set, got none of number {index}")
+        return self.dataset.attributes(0, index), label
+
+    def seen(self, samples: Float[Tensor, "B N 14"], device: torch.device) -> Float[Tensor, "B N 14"]:
+        """The sets as they are."""
+        return samples.to(device)
 
 
 def _ahead(items: Iterable[Item], count: int) -> Iterator[Item]:

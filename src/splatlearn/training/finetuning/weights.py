@@ -20,7 +20,8 @@ def layer_of(name: str, depth: int) -> int:
     block = _BLOCK.match(name)
     if block is not None:
         return int(block[1]) + 1
-    return 0 if name.startswith(("encoder.cls_token", "encoder.patch_embed.")) else depth + 1
+    embedding = ("encoder.cls_token", "encoder.patch_embed.", "encoder.group_embed.", "encoder.places.")
+    return 0 if name.startswith(embedding) else depth + 1
 
 
 def layer_decay_groups(model: Classifier, weight_decay: float, layer_decay: float) -> list[dict[str, Any]]:
