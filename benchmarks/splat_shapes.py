@@ -30,13 +30,13 @@ def surface_splats(grid: np.ndarray) -> Gaussians | None:
     that is a half, and turned to face along it.
     """
     inside = grid.astype(bool)
-    shell = np.argwhere(inside & ~binary_erosion(inside, border_value=0))
+    shell = np.argwhere(inside & np.logical_not(binary_erosion(inside, border_value=0)))
     if len(shell) < FEWEST:
         return None
     if len(shell) > MOST:
         shell = shell[np.linspace(0, len(shell) - 1, MOST).round().astype(int)]
-    smooth = gaussian_filter(inside.astype(np.float64), SMOOTHING)
-    slopes = np.stack([each[tuple(shell.T)] for each in np.gradient(smooth)], axis=1)
+    smooth = np.asarray(gaussian_filter(inside.astype(np.float64), SMOOTHING))
+    slopes = np.stack([np.gradient(smooth, axis=axis)[tuple(shell.T)] for axis in range(3)], axis=1)
     steep = np.linalg.norm(slopes, axis=1, keepdims=True)
     normals = np.where(steep > 1e-6, -slopes / np.maximum(steep, 1e-6), [[0.0, 0.0, 1.0]])
     missing = (smooth[tuple(shell.T)][:, None] - 0.5) / np.maximum(steep, 1e-3)

@@ -81,9 +81,9 @@ class SplatEncoderConfig:
                 f"{self.group_size}, got {self.draw}; draw more Gaussians, or choose fewer or smaller groups"
             )
 
-    def make_tokenizer(self) -> SetTokenizer:
-        """The tokeniser of these sizes."""
-        return TOKENIZERS[self.tokenizer](self.groups, self.group_size)
+    def make_tokenizer(self, group_size: int | None = None) -> SetTokenizer:
+        """The tokeniser of these sizes, or of another size of groups."""
+        return TOKENIZERS[self.tokenizer](self.groups, self.group_size if group_size is None else group_size)
 
     @property
     def reach(self) -> float:

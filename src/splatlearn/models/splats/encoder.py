@@ -77,9 +77,8 @@ class SplatEncoder(nn.Module):
     def __init__(self, config: SplatEncoderConfig, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.config = config
-        self.tokenizer = config.make_tokenizer()
-        if config.group_pooling == "soft":
-            self.tokenizer = type(self.tokenizer)(config.groups, int(SOFT_CANDIDATES * config.group_size))
+        is_soft = config.group_pooling == "soft"
+        self.tokenizer = config.make_tokenizer(int(SOFT_CANDIDATES * config.group_size) if is_soft else None)
         self.columns = [index for name in config.attributes for index in range(NUMBERS)[ATTRIBUTES[name]]]
         inputs, hidden, embed_dim = len(self.columns), config.embed_hidden, config.embed_dim
         self.group_embed: GroupEmbed | SoftPooling = (

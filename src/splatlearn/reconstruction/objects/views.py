@@ -99,7 +99,7 @@ def look_around(mesh: Mesh, cameras: Camera, is_shaded: bool = True) -> ObjectVi
         values = np.zeros((fine.height * fine.width, 4), dtype=np.float32)
         values[hits.pixels, :3], values[hits.pixels, 3] = light.colors, 1.0
         split = values.reshape(cameras.height, SAMPLES, cameras.width, SAMPLES, 4)
-        blocks = sum(split[:, i, :, j] for i in range(SAMPLES) for j in range(SAMPLES)) / SAMPLES**2
+        blocks = split.mean(axis=(1, 3))
         blocks[..., :3] /= np.maximum(blocks[..., 3:], 1e-6)
         pictures.append((255 * blocks).round().astype(np.uint8).transpose(2, 0, 1))
         found.append((light.points, light.normals, light.colors))
