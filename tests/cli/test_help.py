@@ -50,7 +50,7 @@ def test_the_group_of_the_model_is_called_so(capsys: pytest.CaptureFixture[str])
         (("edges", "a.jpg"), ("Missing from splatlearn edges", "--out OUT")),
         (("import",), ("SOURCE", "--out OUT")),
         (("evaluate",), ("Missing from splatlearn evaluate", "RUN")),
-        (("pretrain", "--data", "x", "--out", "y"), ("{gmae,mae,mi-gmae,mi-mae}",)),
+        (("pretrain", "--data", "x", "--out", "y"), ("{gmae,mae,mi-gmae,mi-mae,splat-mae,splat-jepa}",)),
         (("edges", "a.jpg", "--out", "x", "--sigma", "much"), ("--sigma", "'much'")),
         (("edges", "a.jpg", "--out", "x", "--sigmo", "3"), ("--sigmo", "Perhaps you meant", "--sigma FLOAT")),
     ],

@@ -21,8 +21,8 @@ def pretrain_command(arguments: Sequence[str]) -> Callable[..., int]:
         """Pre-train a Gaussian masked autoencoder (gmae) or a masked autoencoder (mae) on your own images.
 
         mi-gmae and mi-mae see every image through several masks and learn what these have in common. splat-mae and
-        splat-jepa learn from splat files instead of images. SIGTERM and
-        SIGUSR1 end the run after the current step, with a checkpoint and exit code 75; --resume continues it.
+        splat-jepa learn from splat files instead of images. SIGTERM and SIGUSR1 end the run after the current step,
+        with a checkpoint and exit code 75; --resume continues it.
         """
         from splatlearn.cli.stopped import how_it_stopped, is_finished
         from splatlearn.report import write_run_report

@@ -20,7 +20,7 @@ MASK_RATIO = 0.6
 
 @dataclass(frozen=True, kw_only=True)
 class SplatTraining(SplatOptions):
-    """Splat sets (splat-mae, splat-jepa). None leaves a choice to the preset or the model's name; the defaults shown
+    """Splat sets (splat-mae, splat-jepa). The preset and the model's name choose what is not given; the defaults shown
     here are those of the default preset."""
 
     replacement: bool | None = None

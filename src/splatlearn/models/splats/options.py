@@ -17,8 +17,8 @@ ALL_ATTRIBUTES: tuple[Attribute, ...] = ("means", "opacities", "scales", "quater
 
 @dataclass(frozen=True, kw_only=True)
 class SplatOptions:
-    """Options of models of splat sets. None leaves a choice to the preset or the model's name; the defaults shown here
-    are those of the default preset."""
+    """Options of models of splat sets. The preset and the model's name choose what is not given; the defaults shown
+    here are those of the default preset."""
 
     draw: int | None = None
     """Number of Gaussians drawn of each set. Default: 1024."""

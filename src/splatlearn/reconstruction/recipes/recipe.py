@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from splatlearn.core.errors import InputError
-from splatlearn.core.gaussians import CONVEX, SURFEL
 from splatlearn.reconstruction.recipes.capture_options import CaptureOptions
 from splatlearn.reconstruction.recipes.pace_options import PaceOptions
 from splatlearn.reconstruction.recipes.presets import Preset, preset_values
@@ -69,7 +68,7 @@ class SceneRecipe(StoredRecipe):
         scene = filled(
             scene,
             steps=values.steps,
-            strategy="sharpness" if scene.primitive == CONVEX else values.strategy,
+            strategy="sharpness" if scene.primitive == "convex" else values.strategy,
             max_gaussians=values.max_gaussians,
             degree=values.degree,
             coarse=values.coarse,
@@ -121,18 +120,18 @@ def check_recipe(recipe: SceneRecipe) -> None:
         raise InputError(
             f"normals: expected 0 with the primitive {scene.primitive}, which has none; use --primitive surfel"
         )
-    if scene.primitive in (SURFEL, CONVEX) and scene.filter != "point":
+    if scene.primitive in ("surfel", "convex") and scene.filter != "point":
         raise InputError(f"filter: expected point with the primitive {scene.primitive}, got {scene.filter}")
-    if scene.strategy is not None and (scene.strategy == "sharpness") != (scene.primitive == CONVEX):
-        wanted = "sharpness" if scene.primitive == CONVEX else "mcmc, default or absgrad"
+    if scene.strategy is not None and (scene.strategy == "sharpness") != (scene.primitive == "convex"):
+        wanted = "sharpness" if scene.primitive == "convex" else "mcmc, default or absgrad"
         raise InputError(f"strategy: expected {wanted} with the primitive {scene.primitive}, got {scene.strategy}")
-    if scene.primitive == CONVEX and recipe.terms.remove_floaters:
+    if scene.primitive == "convex" and recipe.terms.remove_floaters:
         raise InputError(
             "remove_floaters: expected False with the primitive convex, of which no renderer says what a view sees"
         )
     if scene.steps is not None and scene.minutes is not None and not run.resume and recipe.schedule_steps is None:
         raise InputError("steps, minutes: expected one of the two, got both")
-    if scene.strategy == "mcmc" or scene.primitive == CONVEX:
+    if scene.strategy == "mcmc" or scene.primitive == "convex":
         own = ("budget_exponent",) if scene.strategy == "mcmc" else ()
         for name in (*own, "budget_adapts", "color_growth", "cross_rays", "prune"):
             if getattr(recipe.pace, name) not in (getattr(PaceOptions(), name), "none"):
