@@ -24,6 +24,7 @@ from torch import Tensor
 import splatlearn as sl
 from benchmarks.common import table
 from splatlearn.data import photo_crops, sample_photos
+from splatlearn.models.options import Heads
 from splatlearn.objectives import masked_mse
 
 HEADS = ("joint", "hierarchical")
@@ -60,7 +61,7 @@ def pictures(options: Options) -> Tensor:
     return torch.stack(made).permute(0, 3, 1, 2).float() / 255
 
 
-def run(images: Tensor, head: str, rate: float, seed: int, options: Options) -> dict[str, Any]:
+def run(images: Tensor, head: Heads, rate: float, seed: int, options: Options) -> dict[str, Any]:
     """The losses of one run, and whether it diverged."""
     model = sl.create_model(options.model, seed=seed, heads=head, gaussians=options.gaussians)
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.95), weight_decay=0.05)

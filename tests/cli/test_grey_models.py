@@ -58,7 +58,8 @@ def test_it_is_evaluated_and_finetuned(grey: Path, photos: Path, tmp_path: Path)
     assert found["subjects"][2]["scores"][0]["value"] == 1.0
     small = ("--epochs", 1, "--batch-size", 4, "--device", "cpu", "--precision", "fp32", "--workers", 0, "--trackers")
     assert run("finetune", grey, "--data", photos, "--out", tmp_path / "run", *small) == 0
-    assert load_classifier(tmp_path / "run").config.encoder.channels == 1
+    encoder = load_classifier(tmp_path / "run").config.encoder
+    assert isinstance(encoder, ViTConfig) and encoder.channels == 1
 
 
 @pytest.mark.parametrize("to", ["timm", "hf", "hf-mae"])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from cli.commands import run
 from data.splat_sets.sets import splat_list, write_folder
 from splatlearn import Gaussians
 from splatlearn.core.errors import InputError
@@ -16,6 +18,7 @@ from splatlearn.data import SplatList, labelled_parts
 from splatlearn.evaluation.probes.linear import logistic_scores
 from splatlearn.evaluation.sets.features import labelled_features, set_features
 from splatlearn.models import load_classifier, load_model, load_splat_model
+from splatlearn.models.splats.encoder import SplatEncoder
 from splatlearn.training import (
     FinetuneOptimizerOptions,
     FinetuneRecipe,
@@ -61,6 +64,7 @@ def test_balls_and_plates_are_told_apart(pretrained: Path, tmp_path: Path) -> No
 def test_pretraining_and_finetuning_see_the_same_numbers(pretrained: Path, tmp_path: Path) -> None:
     finetune(small_finetuning(pretrained, tmp_path / "run"), labelled_parts(splat_list(8), splat_list(6, seed=7)))
     before, after = load_splat_model(pretrained).encoder, load_classifier(tmp_path / "run").encoder
+    assert isinstance(before, SplatEncoder) and isinstance(after, SplatEncoder)
     assert before.config == after.config
     sets = torch.rand(2, 48, 14)
     assert torch.equal(before.group(sets).numbers, after.group(sets).numbers)
@@ -123,3 +127,22 @@ def test_scales_and_rotations_are_seen_and_centres_alone_are_at_chance(tmp_path:
     assert accuracy["all"] >= 0.9
     # 160 sets of four classes: a quarter, with a standard deviation of 3.4 %.
     assert accuracy["means"] < 0.25 + 3 * 0.034
+
+
+def test_the_command_evaluates_splat_files_and_names_those_that_cannot_be_read(
+    pretrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sets = write_folder(tmp_path / "sets", each=6)
+    (sets / "train" / "ball" / "bad.ply").write_bytes(b"ply\nno")
+    given = ("evaluate", pretrained, "--data", sets, "--out", tmp_path / "out")
+    assert run(*given) == 2
+    assert "got 1 of 13 (train/ball/bad.ply: " in capsys.readouterr().err
+    assert run(*given, "--max-unreadable", 0.2) == 0
+    told = capsys.readouterr()
+    assert "12 splat sets to learn from, 12 to be judged on (split test); 1 unreadable; chance 50.0 %" in told.out
+    assert "train/ball/bad.ply: unreadable splat set: " in told.err
+    found = json.loads((tmp_path / "out" / "robustness.json").read_text())
+    assert found["recall"]["0.0"] >= found["recall"]["0.85"] and found["drift"] >= 0
+    assert {"chamfer", "psnr", "copied_chamfer", "copied_psnr"} <= found["completion"].keys()
+    scores = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert scores["evaluations"][0]["val_images"] == 12

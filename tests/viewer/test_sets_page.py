@@ -41,7 +41,7 @@ def test_what_cannot_be_shown_is_named(tmp_path: Path) -> None:
         write_sets_view(tmp_path / "sets.html", "", "", [])
     with pytest.raises(InputError, match="masked: gaussians: expected means of shape"):
         ViewedSets("x", sets.whole.select(torch.arange(0)), sets.reconstructed, sets.whole)
-    broken = Gaussians(**{**sets.whole.tensors(), "means": torch.full((300, 3), torch.nan)})
+    broken = Gaussians.of({**sets.whole.tensors(), "means": torch.full((300, 3), torch.nan)})
     with pytest.raises(InputError, match="reconstructed: .*finite"):
         ViewedSets("x", sets.masked, broken, sets.whole)
 

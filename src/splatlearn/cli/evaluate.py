@@ -117,10 +117,11 @@ def _of_splats(run: str, data: EvaluationInput, options: EvaluationOptions, mach
     from splatlearn.cli.written import check_evaluation_folder
 
     given = changed(data, "image_column", "label_column", "segmentation", "cache") | changed(options, "block")
+    given |= changed(machine, "precision", "workers")
     note_unused(given, "on a model of splat sets")
     out = results_folder(run, data.out)
     check_evaluation_folder(out, own=data.out is None)
-    return evaluate_splats(run, data.data, out, options, machine.device)
+    return evaluate_splats(run, data.data, out, options, machine)
 
 
 OPTIONS_OF = {

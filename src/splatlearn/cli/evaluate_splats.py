@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from splatlearn.cli.choices import Machine
 from splatlearn.core.device import choose_device
 from splatlearn.core.disk.atomic import write_whole
 from splatlearn.core.errors import InputError
@@ -12,7 +13,7 @@ from splatlearn.data import open_labelled_splats
 from splatlearn.evaluation.options import EvaluationOptions
 
 
-def evaluate_splats(run: str, data: str | None, out: Path, options: EvaluationOptions, device: str) -> int:
+def evaluate_splats(run: str, data: str | None, out: Path, options: EvaluationOptions, machine: Machine) -> int:
     """Probe features of labelled splat sets, print the scores, and write evaluation.json and robustness.json."""
     from splatlearn.cli.evaluating import print_evaluation, write_report
     from splatlearn.cli.notes import note_left_out
@@ -25,14 +26,15 @@ def evaluate_splats(run: str, data: str | None, out: Path, options: EvaluationOp
 
     if data is None:
         raise InputError("data: expected a folder of labelled splat files (--data), got none")
-    model = load_splat_model(run, choose_device(device))
+    device = choose_device(machine.device)
+    model = load_splat_model(run, device)
     labelled = open_labelled_splats(data)
     note_left_out(data, left_out_of(labelled.train, labelled.val))
-    extraction = SetExtraction(device=choose_device(device))
+    extraction = SetExtraction(machine.batch_size, device, max_unreadable=machine.max_unreadable)
     with progress_bar() as told:
         evaluation = evaluate_sets(model, labelled, options, extraction, told)
     save_evaluation(out, evaluation)
-    print_evaluation(evaluation)
+    print_evaluation(evaluation, "splat set")
     found = robustness_of(model, labelled.val, extraction)
     write_whole(out / "robustness.json", json.dumps(found, indent=2) + "\n")
     recall = ", ".join(f"{float(share):.0%}: {value:.1%}" for share, value in found["recall"].items())

@@ -73,12 +73,15 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
     Console(width=wanted).print(table, highlight=False, markup=False)
 
 
-def print_evaluation(evaluation: Evaluation) -> None:
-    """Print the tables of an evaluation, the number of images, and on stderr the images that cannot be read."""
+def print_evaluation(evaluation: Evaluation, sample: str = "image") -> None:
+    """Print the tables of an evaluation and the numbers of samples, and on stderr those that cannot be read.
+
+    `sample`: what one of them is called.
+    """
     for name, reason in list(evaluation.unreadable.items())[:MOST_NAMED]:
-        note(f"{name}: unreadable image: {reason}")
+        note(f"{name}: unreadable {sample}: {reason}")
     if len(evaluation.unreadable) > MOST_NAMED:
-        note(f"{len(evaluation.unreadable)} unreadable images in total, which evaluation.json lists")
+        note(f"{len(evaluation.unreadable)} unreadable {sample}s in total, which evaluation.json lists")
     for table in (score_table(evaluation), *few_shot_tables(evaluation)):
         if table.rows:
             print_table(f"{evaluation.title}, percent", table.columns, table.rows)
@@ -86,7 +89,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
     console = Console(soft_wrap=True)
     left_out = f"; {len(evaluation.unreadable)} unreadable" if evaluation.unreadable else ""
     console.print(
-        f"{evaluation.train_images:,} images to learn from, {evaluation.val_images:,} to be judged on "
+        f"{evaluation.train_images:,} {sample}s to learn from, {evaluation.val_images:,} to be judged on "
         f"({evaluation.split}){left_out}; chance {shown(evaluation.chance)} %",
         highlight=False, markup=False,
     )  # fmt: skip

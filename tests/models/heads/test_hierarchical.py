@@ -1,19 +1,20 @@
 """The hierarchical head: children inside their parents and never larger, whatever the layers predict."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 
 from models.small_models import small_gmae
 from splatlearn.core.geometry.quaternions import multiply_quaternions, quaternions_to_matrices
-from splatlearn.models import GMAEConfig, load_model, random_mask, save_model
+from splatlearn.models import GMAE, GMAEConfig, load_model, random_mask, save_model
 from splatlearn.models.folders.weight_shapes import weight_shapes
 from splatlearn.models.heads.gaussian_head import HEADS
 from splatlearn.models.heads.gaussian_numbers import gaussians_from_numbers, grid_numbers
 from splatlearn.models.heads.hierarchical_head import SMALLEST, HierarchicalHead, Level, branching, nodes
 from splatlearn.models.heads.protocol import GaussianHead
-from splatlearn.models.options import Depth
+from splatlearn.models.options import Depth, Heads
 
 
 def head_of(**choice) -> HierarchicalHead:
@@ -58,7 +59,8 @@ def test_invariants_at_any_logits(depth: Depth, size: float, generator: torch.Ge
 def test_gradients_are_finite_at_30_logits(generator: torch.Generator) -> None:
     head = head_of()
     numbers = (30.0 * torch.randn(3 * nodes(8), 14, generator=generator).sign()).requires_grad_()
-    sum(each.sum() for each in head.leaves(numbers).tensors().values()).backward()
+    sums = [each.sum() for each in head.leaves(numbers).tensors().values()]
+    torch.stack(sums).sum().backward()
     assert numbers.grad is not None and numbers.grad.isfinite().all()
 
 
@@ -108,7 +110,8 @@ def test_the_start_is_a_grid_of_grids(count: int) -> None:
 
 
 def test_every_head_keeps_the_protocol(generator: torch.Generator) -> None:
-    for name in HEADS:
+    assert set(HEADS) == set(get_args(Heads))
+    for name in get_args(Heads):
         model = small_gmae(0, GMAEConfig(gaussians=12, gaussians_per_query=4, heads=name))
         assert isinstance(model.head, GaussianHead)
         features = torch.randn(2, 3, 16, generator=generator)
@@ -130,8 +133,9 @@ def test_a_model_with_it_learns_and_is_stored(choice: dict, tmp_path: Path, gene
     mask = random_mask(2, (4, 6), 0.5, generator)
     output = model(images, mask)
     output.image.square().mean().backward()
-    gradients = [each.grad for each in model.head.parameters()]
+    gradients = [each.grad for each in model.get_submodule("head").parameters()]
     assert all(each is not None and each.isfinite().all() and each.any() for each in gradients)
     save_model(model, tmp_path / "model")
     again = load_model(tmp_path / "model")
+    assert isinstance(again, GMAE)
     torch.testing.assert_close(again.gaussians(images).means, model.gaussians(images).means)
