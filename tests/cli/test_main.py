@@ -13,7 +13,14 @@ from PIL import Image
 from cli.commands import quick_training, run
 from splatlearn.cli.verbs import VERBS, command, summary
 from splatlearn.models import ModelOptions, load_model
-from splatlearn.training import DataOptions, MutualInformationOptions, ObjectiveOptions, OptimizerOptions, RunOptions
+from splatlearn.training import (
+    DataOptions,
+    MutualInformationOptions,
+    ObjectiveOptions,
+    OptimizerOptions,
+    RunOptions,
+    SplatTraining,
+)
 from splatlearn.training.pretraining.laptop import laptop_recipe
 from splatlearn.training.pretraining.recipe import Recipe
 
@@ -43,7 +50,15 @@ def photos(tmp_path: Path) -> Path:
 def test_every_field_of_the_recipe_is_an_option_with_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("pretrain", "--help") == 0
     text = capsys.readouterr().out
-    groups = (DataOptions, ObjectiveOptions, MutualInformationOptions, OptimizerOptions, RunOptions, ModelOptions)
+    groups = (
+        DataOptions,
+        ObjectiveOptions,
+        MutualInformationOptions,
+        OptimizerOptions,
+        RunOptions,
+        ModelOptions,
+        SplatTraining,
+    )
     names = {field.name for cls in groups for field in dataclasses.fields(cls)}
     names |= {field.name for field in dataclasses.fields(Recipe)} - {
         "method",
@@ -53,6 +68,7 @@ def test_every_field_of_the_recipe_is_an_option_with_help(capsys: pytest.Capture
         "mutual",
         "optimizer",
         "options",
+        "splats",
     }
     for name in names | {"data"}:
         assert f"--{name.replace('_', '-')}" in text, name

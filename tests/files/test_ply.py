@@ -325,6 +325,8 @@ def test_an_offset_without_three_numbers_is_refused(words: str, tmp_path: Path) 
 
 
 def test_formats_without_a_place_for_an_offset_refuse_one(tmp_path: Path, generator: torch.Generator) -> None:
-    with pytest.raises(InputError, match="offset: expected finite numbers and one of the formats compressed-ply, ply"):
+    with pytest.raises(
+        InputError, match="offset: expected finite numbers and one of the formats tensors, compressed-ply, ply"
+    ):
         write_splats(tmp_path / "far.spz", random_cloud(generator, 5, 0), offset=(1.0, 0.0, 0.0))
     assert not (tmp_path / "far.spz").exists()

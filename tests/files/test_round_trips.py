@@ -11,7 +11,7 @@ from scenes import random_gaussians
 from splatlearn.core.cameras import Camera
 from splatlearn.core.geometry.frames import frame_matrix
 from splatlearn.files import SPLAT_FORMATS, SplatFileError, read_splats, to_pinhole, write_splats
-from splatlearn.files.formats import WRITERS
+from splatlearn.files.formats import WRITERS, files_beside
 from splatlearn.files.spz.container import SpzVersion
 from splatlearn.rendering import render
 
@@ -65,11 +65,12 @@ def test_a_baked_picture_survives(name: str, tmp_path: Path, generator: torch.Ge
 def test_the_format_may_be_named(format, tmp_path: Path, generator: torch.Generator) -> None:
     degree = min(1, WRITERS[format].highest_degree)
     cloud = random_cloud(generator, count=10, degree=degree)
-    # Only .splat is known by its name alone.
-    name = "anything.splat" if format == "splat" else "anything"
+    # .splat is known by its name alone, and tensors lie in a folder.
+    name = {"splat": "anything.splat", "tensors": "splats.json"}.get(format, "anything")
     write_splats(tmp_path / name, cloud, format=format)
     back = read_splats(tmp_path / name)
-    assert back.count == 10 and back.degree == degree and [path.name for path in tmp_path.iterdir()] == [name]
+    beside = [path.name for path in files_beside(tmp_path / name, format)]
+    assert back.count == 10 and back.degree == degree and {path.name for path in tmp_path.iterdir()} == {name, *beside}
 
 
 @pytest.mark.parametrize("name", ["a.ply", "a.compressed.ply", "a.spz", "a.sog", "a.glb"])
@@ -109,12 +110,16 @@ def test_every_name_has_a_writer() -> None:
 @pytest.mark.usefixtures("no_shape_checks")
 def test_arguments(tmp_path: Path, generator: torch.Generator) -> None:
     cloud = random_cloud(generator, count=3)
-    with pytest.raises(ValueError, match=r"path: expected a name that ends in \.compressed\.ply, .*got 'scene.obj'"):
+    with pytest.raises(
+        ValueError, match=r"path: expected a name that ends in splats\.json, \.compressed\.ply, .*got 'scene.obj'"
+    ):
         write_splats(tmp_path / "scene.obj", cloud)
     with pytest.raises(
-        ValueError, match="format: expected one of ply, compressed-ply, spz, sog, splat, gltf, sl3, got 'obj'"
+        ValueError, match="format: expected one of ply, compressed-ply, spz, sog, splat, gltf, sl3, tensors, got 'obj'"
     ):
         write_splats(tmp_path / "scene.obj", cloud, format="obj")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="path: expected a folder's splats.json for tensors, got .*scene"):
+        write_splats(tmp_path / "scene", cloud, format="tensors")
     with pytest.raises(ValueError, match=r"gaussians: expected one set, .* got \[2, 12, 3\]; index the batch"):
         write_splats(tmp_path / "scene.ply", random_gaussians(generator))
     with pytest.raises(ValueError, match="gaussians: expected 3 colour channels, got 5"):

@@ -14,6 +14,9 @@ from splatlearn.files.formats import WRITERS
 from splatlearn.files.ply.gaussians import writer_of
 from splatlearn.files.spz.container import SpzVersion
 
+NAMES = {"splat": "scene.splat", "tensors": "splats.json"}
+"""Of formats that are not known by their content alone."""
+
 
 @pytest.mark.parametrize("format", SPLAT_FORMATS)
 @pytest.mark.parametrize("antialiased", [False, True])
@@ -21,7 +24,7 @@ from splatlearn.files.spz.container import SpzVersion
 def test_every_format(
     format: SplatFormat, antialiased: bool, degree: int, tmp_path: Path, generator: torch.Generator
 ) -> None:
-    path = tmp_path / ("scene.splat" if format == "splat" else "scene")
+    path = tmp_path / NAMES.get(format, "scene")
     degree = min(degree, WRITERS[format].highest_degree)
     write_splats(path, random_cloud(generator, count=30, degree=degree), format, antialiased=antialiased)
     for frame in ("RDF", "LUF"):
@@ -31,7 +34,7 @@ def test_every_format(
         assert found.filter == ("mip" if found.antialiased else "point")
         assert found.frame == {"spz": "RUB", "gltf": "LUF"}.get(format, "RDF")
         assert found.count == found.gaussians.count == 30 and found.degree == found.gaussians.degree == degree
-        assert found.writer == ("splatlearn" if format in ("sog", "gltf", "sl3") else None)
+        assert found.writer == ("splatlearn" if format in ("sog", "gltf", "sl3", "tensors") else None)
         same = read_splats(path, frame=frame).tensors()
         assert all(torch.equal(each, same[name]) for name, each in found.gaussians.tensors().items())
 
@@ -41,7 +44,7 @@ def test_the_frame_is_the_one_that_the_caller_knows_better(
     format: SplatFormat, tmp_path: Path, generator: torch.Generator
 ) -> None:
     cloud = random_cloud(generator, count=30, degree=min(1, WRITERS[format].highest_degree))
-    path = tmp_path / ("scene.splat" if format == "splat" else "scene")
+    path = tmp_path / NAMES.get(format, "scene")
     write_splats(path, cloud, format, stored_frame="LUF")
     found = read_splat_file(path, stored_frame="LUF")
     assert found.frame == "LUF"

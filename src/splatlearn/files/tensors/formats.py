@@ -35,7 +35,9 @@ ROWS: dict[str, tuple[int, ...]] = {"means": (3,), "log_scales": (3,), "quaterni
 
 
 def content(gaussians: Gaussians, request: WriteRequest) -> Files:
-    """Both files of Gaussians [K] with `sh`, the numbers first."""
+    """Both files of Gaussians [K] with `sh`, the numbers first; InputError for another name than `splats.json`."""
+    if request.path.name != META:
+        raise InputError(f"path: expected a folder's {META} for tensors, got {str(request.path)!r}")
     stored = to_stored(gaussians)
     names = (*ROWS, "sh", *(("shapes",) if stored.shapes is not None else ()))
     tensors = {name: np.ascontiguousarray(getattr(stored, name), dtype=np.float32) for name in names}
