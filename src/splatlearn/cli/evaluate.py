@@ -73,9 +73,14 @@ def evaluate_command(
         note_unused(given, "on a reconstruction, which is scored on its own photographs")
         return evaluate_scene(run, perceptual.lpips_trunk, perceptual.lpips_linear)
     note_unused(_changed(perceptual), "on a model: it is a distance of a reconstruction's pictures")
+    from splatlearn.cli.evaluating import results_folder
+
+    if data.data is None and data.segmentation is None:
+        raise InputError("data: expected labelled images (--data) or images with masks (--segmentation), got neither")
+    out = results_folder(run, data.out)
     if is_of_splats(run):
-        return _of_splats(run, data, options, machine)
-    from splatlearn.cli.evaluating import evaluations, extraction_on, print_evaluation, results_folder, write_report
+        return _of_splats(run, data, options, machine, out)
+    from splatlearn.cli.evaluating import evaluations, extraction_on, print_evaluation, write_report
     from splatlearn.cli.progress import progress_bar
     from splatlearn.cli.which_model import described
     from splatlearn.cli.written import check_evaluation_folder
@@ -85,9 +90,6 @@ def evaluate_command(
     from splatlearn.images import left_out_of
     from splatlearn.models import load_model
 
-    if data.data is None and data.segmentation is None:
-        raise InputError("data: expected labelled images (--data) or images with masks (--segmentation), got neither")
-    out = results_folder(run, data.out)
     check_evaluation_folder(out, own=data.out is None)
     cache = out / CACHE_NAME if data.cache is None else Path(data.cache)
     check_folder(cache, "cache")
@@ -111,15 +113,13 @@ def evaluate_command(
     return 0
 
 
-def _of_splats(run: str, data: EvaluationInput, options: EvaluationOptions, machine: Machine) -> int:
+def _of_splats(run: str, data: EvaluationInput, options: EvaluationOptions, machine: Machine, out: Path) -> int:
     from splatlearn.cli.evaluate_splats import evaluate_splats
-    from splatlearn.cli.evaluating import results_folder
     from splatlearn.cli.written import check_evaluation_folder
 
     given = changed(data, "image_column", "label_column", "segmentation", "cache") | changed(options, "block")
     given |= changed(machine, "precision", "workers")
     note_unused(given, "on a model of splat sets")
-    out = results_folder(run, data.out)
     check_evaluation_folder(out, own=data.out is None)
     return evaluate_splats(run, data.data, out, options, machine)
 

@@ -35,7 +35,7 @@ def test_without_splits_a_part_of_each_class_is_held_out(tmp_path: Path) -> None
 @pytest.mark.parametrize("ending", sorted({*WRITTEN} - {"meta.json"}))
 def test_every_format_that_is_written_is_read(tmp_path: Path, ending: str) -> None:
     source = splat_list(1)
-    write_splats(tmp_path / f"a{ending}", source[0].gaussians)
+    write_splats(tmp_path / (f"a{ending}" if ending.startswith(".") else ending), source[0].gaussians)
     found = open_splats(tmp_path)
     assert found[0].gaussians.count == 60 and len(found) == 1
 
