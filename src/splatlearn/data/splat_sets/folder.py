@@ -16,8 +16,9 @@ from splatlearn.images.errors import DataError, UnknownSplitError
 from splatlearn.images.listing import files_below
 
 ENDINGS = (".ply", ".spz", ".sog", ".sl3", ".glb", ".gltf", ".ksplat", ".splat")
-"""Endings of splat files, in lower case; a folder of SOG's pictures is one by its meta.json."""
-SOG_META = "meta.json"
+"""Endings of splat files, in lower case."""
+OF_FOLDERS = ("meta.json", "splats.json")
+"""Files that make a folder one of SOG or of tensors."""
 COMPARED, HEAD = 32, 2**20
 """Number of files of which content tells folders apart, and its bytes."""
 
@@ -107,7 +108,7 @@ def list_splats(root: Path) -> Listing:
     names, left_out = files_below(root, (*ENDINGS, ".json"))
     files: list[str] = []
     for name in names:
-        if not name.lower().endswith(".json") or PurePosixPath(name).name == SOG_META:
+        if not name.lower().endswith(".json") or PurePosixPath(name).name in OF_FOLDERS:
             files.append(name)
         else:
             left_out.add_file(name)
@@ -115,7 +116,7 @@ def list_splats(root: Path) -> Listing:
         found = f"found only {left_out}" if left_out else "it is empty"
         raise DataError(
             f"data: expected splat files in {root}, {found}; files are read that end in {' '.join(ENDINGS)}, and "
-            f"folders of SOG with a {SOG_META}"
+            f"folders with a {' or '.join(OF_FOLDERS)}"
         )
     splits, named = splits_of(files, left_out)
     return Listing(root, splits, named, "splats", left_out)
