@@ -50,7 +50,7 @@ def test_each_arm_of_each_scene(small: Path, capsys: pytest.CaptureFixture[str])
     assert cloud["arms"]["spz3"]["psnr"] > cloud["arms"]["spz2"]["psnr"]
     assert cloud["arms"]["sl3 as sog"]["psnr"] >= cloud["arms"]["sog"]["psnr"]
     assert 4 * photos["arms"]["sl3 compress"]["bytes"] <= photos["arms"]["ply"]["bytes"]
-    assert photos["arms"]["spz4"]["photo_psnr"] == pytest.approx(photos["photo_psnr"], abs=0.05)
+    assert photos["arms"]["spz4"]["photo_psnr"] == pytest.approx(photos["photo_psnr"], abs=0.2)
     assert "photo_psnr" not in photos["arms"]["ply"] and "photo_psnr" not in cloud["arms"]["spz4"]
     assert str(small) not in stored.read_text()
     shown = capsys.readouterr().out

@@ -45,7 +45,7 @@ def test_purposes_keep_their_numbers() -> None:
         "COLOR_GROWTH",
         "GRID",
     ]
-    known = {name: index for index, name in enumerate(names)} | {"SHAKE": 20}
+    known = {name: index for index, name in enumerate(names)} | {"SHAKE": 20, "DISCS": 21}
     assert {each.name: each.value for each in Draw} == known
 
 

@@ -79,7 +79,9 @@ def finetune(recipe: FinetuneRecipe, data: Labelled | None = None) -> FinetuneRe
     when training diverges. An interruption (Ctrl-C) ends after the step at hand, with a checkpoint.
     """
     options = recipe.data
-    splats = is_of_splats(recipe.model)
+    saved = good_checkpoint(Path(recipe.run.out))[0] if recipe.run.resume else None
+    # A run that goes on does not need the model that it began with.
+    splats = is_of_splats(recipe.model if saved is None else saved)
     if not splats and recipe.augment.rand_augment > 0:
         check_kornia()
     if data is None:
