@@ -15,6 +15,7 @@ from splatlearn.core.errors import InputError
 from splatlearn.data import SplatList
 from splatlearn.models import ModelOptions, load_model, load_splat_model
 from splatlearn.training import DataOptions, ObjectiveOptions, Recipe, pretrain
+from splatlearn.training.pretraining.probe_options import ProbeOptions
 from splatlearn.training.replay import replay
 from training.small_splats import small_splat_recipe, stopped
 
@@ -99,6 +100,7 @@ def test_the_paper_preset_has_the_published_choices(tmp_path: Path) -> None:
     [
         ({"options": ModelOptions(opacity=0.2)}, "opacity: expected no options of images for splat-mae, got some"),
         ({"objective": ObjectiveOptions(error="squared")}, "error: expected no options of images"),
+        ({"probe": ProbeOptions(probe_every=1)}, "probe_every: expected no options of images"),
         ({"preset": "laptop"}, "preset: expected default or paper for splat-mae, got laptop"),
         ({"model": "splat-mae_vit_huge"}, "did you mean 'splat-mae_vit_"),
     ],

@@ -96,6 +96,8 @@ def _check_no_images(recipe: Any) -> None:
         raise InputError(f"preset: expected default or paper for {recipe.method}, got laptop, which is for images")
     if data.grow_from != 1.0:
         given.append("grow_from")
+    if recipe.probe.probe_every:
+        given.append("probe_every")
     if given:
         raise InputError(
             f"{', '.join(given)}: expected no options of images for {recipe.method}, got some; leave them out"

@@ -99,7 +99,7 @@ class Order(Protocol):
 class StreamedSource(StoredSource, Protocol):
     """A StoredSource in blocks, with an order of its own that needs few of them at a time.
 
-    `announce` begins to read blocks, and keeps those that the last so many announcements named.
+    `announce` begins to read blocks, and keeps those that the last `announcements` calls named.
     """
 
     def order(self, seed: int, epoch: int, /) -> Order: ...
