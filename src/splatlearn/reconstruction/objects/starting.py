@@ -23,7 +23,7 @@ OPACITY = 0.9
 
 
 def splats_on(surface: Surface, count: int) -> Gaussians:
-    """Return `count` flat splats on a surface, or as many as it has places, with harmonics of degree 0.
+    """Return `count` flat splats on a surface, at most one for each of its places, with harmonics of degree 0.
 
     Places that are drawn are even by area: each counts as much as its cell of the surface over the number of places
     in the cell, and marks at even distances are drawn along a Morton curve through all of them.
