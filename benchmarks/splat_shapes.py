@@ -61,9 +61,12 @@ def _frames(normals: np.ndarray) -> np.ndarray:
 
 
 def modelnet10(
-    path: Path, per_class: int | None = None, test_per_class: int | None = None
+    path: Path, per_class: int | None = None, test_per_class: int | None = None, only: tuple[str, ...] = ()
 ) -> tuple[SplatList, SplatList]:
-    """The training and test shapes of `voxels32.npz`; `per_class` and `test_per_class` keep the first of each class."""
+    """The training and test shapes of `voxels32.npz`, of all classes or of those named.
+
+    `per_class` and `test_per_class` keep the first of each class.
+    """
     with np.load(path) as stored:
         names = [str(name) for name in stored["names"]]
         parts = [(stored[part], stored[f"y_{part}"]) for part in ("train", "test")]
@@ -71,7 +74,7 @@ def modelnet10(
     for (packed, labels), most in zip(parts, (per_class, test_per_class), strict=True):
         sets, known, taken = [], [], dict.fromkeys(range(len(names)), 0)
         for grid, label in zip(packed, labels.tolist(), strict=True):
-            if most is not None and taken[label] >= most:
+            if (most is not None and taken[label] >= most) or (only and names[label] not in only):
                 continue
             found = surface_splats(np.unpackbits(grid).reshape(SIDE, SIDE, SIDE))
             if found is not None:

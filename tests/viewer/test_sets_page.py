@@ -1,20 +1,29 @@
-"""The page of three sets: one file, whose first view holds the whole object."""
+"""The page of three sets: each canvas shows its set as the renderer does, and they turn together."""
 
 from __future__ import annotations
 
+import io
+import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from data.splat_sets.sets import splat_set
 from scenes import random_gaussians
 from splatlearn.core.cameras import Camera
 from splatlearn.core.cameras.paths import FIELD_OF_VIEW
 from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import Gaussians
-from splatlearn.viewer import ViewedSets, write_sets_view
+from splatlearn.models import SplatMAE, SplatOptions, create_splat_model
+from splatlearn.rendering import render
+from splatlearn.viewer import ViewedSets, masked_sets, write_sets_view
 from splatlearn.viewer.html import web_file
 from splatlearn.viewer.sets_page import SCRIPTS
+from viewer.browser import Visit
+from viewer.pictured import psnr
 
 NASTY = "<img src=x onerror=alert(1)></script>&amp; 日本"
 SIDE = 200
@@ -54,3 +63,62 @@ def test_the_view_holds_the_whole_object() -> None:
     camera = Camera.pinhole(SIDE, SIDE, FIELD_OF_VIEW, view)
     pixels, _ = camera.project(sets.whole.means.double())
     assert pixels.min() > 0 and pixels.max() < SIDE
+
+
+@pytest.mark.parametrize("shared", ["hidden", "shown"])
+def test_sets_of_a_model_are_what_it_sees_and_makes(shared: str, generator: torch.Generator) -> None:
+    options = SplatOptions(draw=48, groups=8, group_size=8, encoder_depth=1, predictor_depth=1, shared=shared)
+    model = create_splat_model("splat-mae_vit_micro", seed=0, options=options).eval()
+    assert isinstance(model, SplatMAE)
+    sets = masked_sets(model, "ball", splat_set(generator, 0), 0.5, seed=3)
+    # Four groups of eight are predicted; what is seen is a part of the object, and of the reconstruction.
+    assert sets.reconstructed.count == sets.masked.count + 32
+    torch.testing.assert_close(sets.reconstructed.means[: sets.masked.count], sets.masked.means)
+    distances = torch.cdist(sets.masked.means, sets.whole.means, compute_mode="donot_use_mm_for_euclid_dist")
+    assert 0 < sets.masked.count < 48 and distances.amin(dim=1).max() < 1e-6
+    again, other = (masked_sets(model, "ball", sets.whole, 0.5, seed=seed) for seed in (3, 4))
+    torch.testing.assert_close(again.masked.means, sets.masked.means)
+    assert other.masked.count != sets.masked.count or not torch.equal(other.masked.means, sets.masked.means)
+
+
+def test_sets_that_cannot_be_reconstructed_are_refused(generator: torch.Generator) -> None:
+    options = SplatOptions(draw=48, groups=8, group_size=8, encoder_depth=1)
+    model = create_splat_model("splat-mae_vit_micro", "paper", 0, options)
+    with pytest.raises(InputError, match="model: expected scale numbers that say how large a Gaussian is, got 'paper'"):
+        masked_sets(model, "ball", splat_set(generator, 0))  # pyright: ignore[reportArgumentType]
+
+
+def test_three_canvases_show_the_sets_and_turn_together(browser, tmp_path: Path) -> None:
+    sets = three(5)
+    path = write_sets_view(tmp_path / "sets.html", "title", "lead", [sets, three(6, "other")])
+    visit = Visit(browser, path, 3 * SIDE + 80, 700)
+    page = visit.page
+    settled = page.locator("html[data-settled]")
+    page.uncheck("#turning")
+    page.click("#home")
+    page.evaluate("document.activeElement.blur()")
+    settled.wait_for(state="attached")
+    before = [shown(page, place) for place in range(3)]
+    side = before[0].shape[-1]
+    camera = Camera.pinhole(side, side, FIELD_OF_VIEW, torch.tensor(sets.packed()["view"]).view(4, 4).float())
+    for each, picture in zip((sets.masked, sets.reconstructed, sets.whole), before, strict=True):
+        wanted = render(each, camera, "white", depth=False).color.clamp(0, 1)
+        assert psnr(picture, wanted) > 32
+    page.locator("canvas").nth(1).press("ArrowRight")
+    page.evaluate("document.activeElement.blur()")
+    settled.wait_for(state="attached")
+    assert all(psnr(shown(page, place), before[place]) < 40 for place in range(3))
+    page.select_option("#object", "1")
+    page.locator("#says").wait_for()
+    assert visit.complaints == []
+    visit.close()
+
+
+def shown(page, place: int) -> torch.Tensor:
+    """A screenshot of a canvas, [3, H, W]."""
+    box = page.locator("canvas").nth(place).bounding_box()
+    # The browser puts the picture on whole pixels, halves rounded up.
+    whole = {name: math.floor(value + 0.5) for name, value in box.items()}
+    shot = page.screenshot(clip=whole, animations="disabled")
+    picture = np.array(Image.open(io.BytesIO(shot)).convert("RGB"))
+    return torch.from_numpy(picture).permute(2, 0, 1).float() / 255

@@ -12,7 +12,7 @@ from splatlearn.core.cameras import Camera
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.kinds import check_kind
 from splatlearn.models.gmae_config import GMAEConfig
-from splatlearn.models.heads.gaussian_head import make_head, scale_last_weights, shift_number
+from splatlearn.models.heads.gaussian_head import make_head
 from splatlearn.models.heads.gaussian_numbers import OPACITY, ROTATION
 from splatlearn.models.heads.hierarchical_head import HierarchicalHead
 from splatlearn.models.heads.seen_colors import colors_at, mean_color
@@ -44,13 +44,13 @@ class GMAE(MaskedAutoencoder):
         self.anchors = None
         if config.layout == "grid":
             self.anchors = nn.Parameter(self.head.first_numbers())
-            scale_last_weights(self.head, GRID_HEAD_GAIN)
+            self.head.scale_weights(GRID_HEAD_GAIN)
         if config.rotation == "quaternion":
             # A start near the identity keeps clear of the zero quaternion, where directions change without bound. The
             # other biases stay 0: the Xavier rows already set the Gaussians of one query apart from one another.
-            shift_number(self.head, ROTATION, 1.0)
+            self.head.shift_number(ROTATION, 1.0)
         if config.opacity != 0.5:
-            shift_number(self.head, OPACITY, math.log(config.opacity / (1.0 - config.opacity)))
+            self.head.shift_number(OPACITY, math.log(config.opacity / (1.0 - config.opacity)))
         # Its sigmoid is the colour.
         self.behind = nn.Parameter(torch.zeros(3)) if config.background == "learned" else None
 

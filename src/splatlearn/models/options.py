@@ -16,7 +16,7 @@ Rotation = Literal["quaternion", "uniform"]
 Layout = Literal["grid", "free"]
 Depth = Literal["paper", "soft-order", "pinhole", "orthographic"]
 Color = Literal["bounded", "linear", "residual"]
-Heads = Literal["joint", "separate", "hierarchical"]
+Heads = Literal["joint", "separate", "hierarchical", "triplane"]
 NamedBackground = Literal["white", "black", "mean", "learned"]
 Background = NamedBackground | tuple[float, float, float]
 Pooling = Literal["mean", "cls"]
@@ -80,8 +80,9 @@ class GaussianOptions(Generic[Unset]):
     """Initial opacity, in (0, 1) (GMAE). Default: 0.5."""
     heads: Heads | Unset = "joint"
     """Output heads (GMAE). joint: one linear layer for all numbers; separate: an MLP for each attribute; hierarchical:
-    one linear layer for a tree of Gaussians of each query, whose leaves lie inside their parents and are no larger.
-    Default: joint."""
+    one linear layer for a tree of Gaussians of each query, whose leaves lie inside their parents and are no larger;
+    triplane: centres of a linear layer, whose other numbers are read out of three planes of features. Default:
+    joint."""
     initial_scale: float | Unset = 0.5
     """Initial standard deviation of the Gaussians, in spacings of their grid, at most nine tenths of scale-limit
     (GMAE). Without a grid, they start at half of scale-limit. Default: 1."""

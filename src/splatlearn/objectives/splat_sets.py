@@ -32,34 +32,53 @@ def attribute_errors(
     does. Quaternions of opposite signs are one rotation.
     """
     to_target, to_predicted = nearest_pairs(predicted[..., ATTRIBUTES["means"]], target[..., ATTRIBUTES["means"]])
-    nearest = [(predicted, _pick(target, to_target)), (_pick(predicted, to_predicted), target)]
-    squares = [(one[..., :3] - other[..., :3]).square().sum(dim=-1).mean() for one, other in nearest]
-    errors = {"means": torch.stack(squares).sum()}
-    pairs = [(predicted, target)] if matching == "index" else nearest
-    for name, place in ATTRIBUTES.items():
-        if name != "means":
-            found = [_error(name, one[..., place], other[..., place], matching) for one, other in pairs]
-            errors[name] = torch.stack(found).mean()
-    return errors
+    # Both directions in one array, and sums over rows before those over an attribute's numbers: both run along memory.
+    own, other = predicted.flatten(0, 2), target.flatten(0, 2)
+    one = torch.cat([own, own.index_select(0, _rows(to_predicted))])
+    two = torch.cat([other.index_select(0, _rows(to_target)), other])
+    if matching == "nearest":
+        two = _same_signs(one, two)
+    difference = one - two
+    errors = {"means": 2.0 * difference[:, ATTRIBUTES["means"]].square().sum() / len(difference)}
+    if matching == "index":
+        difference = own - other
+    distances = difference.abs().sum(dim=0) / len(difference)
+    others = {name: distances[place].sum() for name, place in ATTRIBUTES.items() if name != "means"}
+    return errors | others
 
 
+@torch.no_grad()
 def nearest_pairs(
     one: Float[Tensor, "B M k 3"], other: Float[Tensor, "B M k 3"]
 ) -> tuple[Int64[Tensor, "B M k"], Int64[Tensor, "B M k"]]:
-    """For each point its nearest of the other group, in both directions."""
+    """For each point its nearest of the other group, in both directions; the first of those whose squared distances
+    agree to five digits.
+
+    A number that is ordered as the distances are, and ends with an index, finds both by one minimum, which processors
+    take many at a time.
+    """
+    lengths = [each.square().sum(dim=-1) for each in (one, other)]
+    products = one @ other.transpose(-1, -2)
+    distances = (lengths[0].unsqueeze(-1) + lengths[1].unsqueeze(-2)).sub_(products, alpha=2.0).clamp_min_(0.0)
+    whole = torch.int64 if distances.dtype == torch.float64 else torch.int32
+    most = 2 ** (max(distances.shape[-2:]) - 1).bit_length() - 1
+    # Floating-point numbers above 0 are ordered as the whole numbers of their bits are.
+    keys = distances.to(torch.float64 if whole == torch.int64 else torch.float32).view(whole).bitwise_and_(~most)
+    rows, columns = (torch.arange(size, dtype=whole, device=one.device) for size in distances.shape[-2:])
+    to_other = (keys + columns).amin(dim=-1)
+    to_one = (keys + rows.unsqueeze(-1)).amin(dim=-2)
+    return (to_other & most).long(), (to_one & most).long()
+
+
+def _same_signs(one: Float[Tensor, "R 14"], two: Float[Tensor, "R 14"]) -> Float[Tensor, "R 14"]:
+    """The second rows, with those quaternions turned round that are then nearer to the first ones."""
+    place = ATTRIBUTES["quaternions"]
     with torch.no_grad():
-        lengths = [each.square().sum(dim=-1) for each in (one, other)]
-        products = one @ other.transpose(-1, -2)
-        to_other = (lengths[1].unsqueeze(-2) - 2.0 * products).argmin(dim=-1)
-        to_one = (lengths[0].unsqueeze(-1) - 2.0 * products).argmin(dim=-2)
-    return to_other, to_one
-
-
-def _error(name: str, one: Tensor, other: Tensor, matching: Matching) -> Float[Tensor, ""]:
-    error = (one - other).abs().sum(dim=-1)
-    if name == "quaternions" and matching == "nearest":
-        error = torch.minimum(error, (one + other).abs().sum(dim=-1))
-    return error.mean()
+        first, second = one[:, place], two[:, place]
+        ones = torch.ones(first.shape[1], dtype=one.dtype, device=one.device)
+        turned = ((first + second).abs() @ ones) < ((first - second).abs() @ ones)
+    signs = torch.where(turned, -1.0, 1.0).to(two.dtype).unsqueeze(1)
+    return torch.cat([two[:, : place.start], two[:, place] * signs, two[:, place.stop :]], dim=1)
 
 
 def squared_distances(one: Float[Tensor, "*B K 3"], other: Float[Tensor, "*B L 3"]) -> Float[Tensor, "*B K L"]:
@@ -111,5 +130,8 @@ def rendered_psnr(
     return -10.0 / math.log(10.0) * error.clamp_min(1e-12).log()
 
 
-def _pick(values: Float[Tensor, "B M k 14"], index: Int64[Tensor, "B M j"]) -> Float[Tensor, "B M j 14"]:
-    return torch.gather(values, 2, index.unsqueeze(-1).expand(-1, -1, -1, values.shape[-1]))
+def _rows(index: Int64[Tensor, "B M k"]) -> Int64[Tensor, " R"]:
+    """Rows of all groups' Gaussians, one group after the other, of indices within groups."""
+    batch, groups, size = index.shape
+    first = size * torch.arange(batch * groups, device=index.device)
+    return (index.flatten(0, 1) + first.unsqueeze(1)).flatten()

@@ -1,6 +1,7 @@
 """Pages in which a person walks around the Gaussians of images and of scenes."""
 
 from splatlearn.viewer.contents import ViewedImage, viewed_images
+from splatlearn.viewer.model_sets import masked_sets
 from splatlearn.viewer.page import write_view
 from splatlearn.viewer.panorama_page import ViewedPanorama, write_panorama_view
 from splatlearn.viewer.scene_contents import ScenePhotograph, Snapshot, ViewedScene
@@ -14,6 +15,7 @@ __all__ = [
     "ViewedPanorama",
     "ViewedScene",
     "ViewedSets",
+    "masked_sets",
     "viewed_images",
     "write_panorama_view",
     "write_scene_view",

@@ -31,6 +31,7 @@ CHOICES: list[dict[str, Any]] = [
     {"color": "residual", "layout": "free"},
     {"opacity": 0.1},
     {"heads": "separate"},
+    {"heads": "triplane"},
     {"initial_scale": 1.5},
     {"heads": "separate", "color": "residual", "background": "mean", "opacity": 0.8, "gaussians_per_query": 2},
 ]
@@ -115,7 +116,7 @@ def test_every_weight_learns_and_comes_back_from_disk(choice: dict[str, Any], tm
         assert model.gaussians(images).count == model.config.gaussians
 
 
-@pytest.mark.parametrize("heads", ["joint", "separate"])
+@pytest.mark.parametrize("heads", ["joint", "separate", "triplane"])
 @pytest.mark.parametrize("layout", ["grid", "free"])
 def test_opacities_start_where_they_are_told_and_rotations_near_the_identity(heads: str, layout: str):
     model = chosen(heads=heads, layout=layout, opacity=0.1)
@@ -153,7 +154,7 @@ def test_wrong_choices_are_named(no_shape_checks):
     wrong: dict[str, Any]
     for wrong, message in (
         ({"color": "wild"}, "color: expected one of bounded, linear, residual, got 'wild'"),
-        ({"heads": "many"}, "heads: expected one of joint, separate, hierarchical, got 'many'"),
+        ({"heads": "many"}, "heads: expected one of joint, separate, hierarchical, triplane, got 'many'"),
         ({"initial_scale": 0.0}, "initial_scale: expected a positive number, got 0.0"),
         ({"opacity": 1.0}, r"opacity: expected a number in \(0, 1\), got 1.0"),
     ):

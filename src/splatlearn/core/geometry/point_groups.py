@@ -27,13 +27,21 @@ def farthest_points(points: Float[Tensor, "B N 3"], count: int) -> Int64[Tensor,
     # Planes of coordinates: the loop below then runs over contiguous memory.
     planes = points.permute(2, 0, 1).contiguous()
     rows = torch.arange(points.shape[0], device=points.device)
+    # Falling, so that of equally far points the largest of these numbers is the first's.
+    order = torch.arange(points.shape[1], 0, -1, device=points.device, dtype=planes.dtype)
+    apart = torch.empty_like(planes)
     chosen = torch.empty(points.shape[0], count, dtype=torch.int64, device=points.device)
     chosen[:, 0] = planes.square().sum(dim=0).argmax(dim=1)
     nearest = torch.full_like(planes[0], torch.inf)
     for place in range(1, count):
-        x, y, z = planes - planes[:, rows, chosen[:, place - 1]].unsqueeze(-1)
-        torch.minimum(nearest, x.square_().add_(y.square_()).add_(z.square_()), out=nearest)
-        chosen[:, place] = nearest.argmax(dim=1)
+        torch.sub(planes, planes[:, rows, chosen[:, place - 1]].unsqueeze(-1), out=apart)
+        x, y, z = apart.mul_(apart)
+        torch.minimum(nearest, x.add_(y).add_(z), out=nearest)
+        # An argmax takes longer than two maxima; 1 + sign is 1 where a distance is the largest, and 0 elsewhere.
+        is_farthest = torch.sub(nearest, nearest.amax(dim=1, keepdim=True), out=x).sign_().add_(1.0)
+        first = points.shape[1] - is_farthest.mul_(order).amax(dim=1)
+        # Points that are no numbers are not the farthest, and have no index.
+        chosen[:, place] = first.long().clamp_(0, points.shape[1] - 1)
     return chosen
 
 
@@ -60,4 +68,5 @@ def morton_codes(points: Float[Tensor, "B N 3"]) -> Int64[Tensor, "B N"]:
     spread = cells
     for shift, kept in ((16, 0x030000FF), (8, 0x0300F00F), (4, 0x030C30C3), (2, 0x09249249)):
         spread = (spread | (spread << shift)) & kept
-    return (spread << torch.tensor([2, 1, 0], device=points.device)).sum(dim=-1)
+    x, y, z = spread.unbind(-1)
+    return (x << 2) | (y << 1) | z

@@ -15,6 +15,7 @@ from splatlearn.models.classifier import Classifier, ClassifierConfig, SplatClas
 from splatlearn.models.gmae_config import GMAEConfig
 from splatlearn.models.heads.gaussian_numbers import NUMBERS
 from splatlearn.models.heads.hierarchical_head import nodes
+from splatlearn.models.heads.triplane_head import TriplaneHead
 from splatlearn.models.mae import MAEConfig
 from splatlearn.models.nn.sizes import DecoderConfig, ViTConfig
 from splatlearn.models.splats.presets import SplatConfig, model_of
@@ -52,10 +53,17 @@ def weight_shapes(config: ModelConfig) -> Shapes:
         return shapes | _linear("head", decoder.embed_dim, config.gaussians_per_query * sum(NUMBERS))
     if config.heads == "hierarchical":
         return shapes | _linear("head.out", decoder.embed_dim, nodes(config.gaussians_per_query) * sum(NUMBERS))
+    if config.heads == "triplane":
+        return shapes | _triplane(config)
     for index, size in enumerate(NUMBERS):
         shapes |= _linear(f"head.hidden.{index}", decoder.embed_dim, decoder.embed_dim)
         shapes |= _linear(f"head.out.{index}", decoder.embed_dim, config.gaussians_per_query * size)
     return shapes
+
+
+def _triplane(config: GMAEConfig) -> Shapes:
+    with torch.device("meta"):
+        return {f"head.{name}": tuple(each.shape) for name, each in TriplaneHead(config).state_dict().items()}
 
 
 def check_memory(config: ModelConfig) -> None:

@@ -11,6 +11,7 @@ from splatlearn.core.gaussians import Gaussians
 from splatlearn.models.gmae_config import GMAEConfig
 from splatlearn.models.heads.gaussian_numbers import NUMBERS, at_least_float32, gaussians_from_numbers, grid_numbers
 from splatlearn.models.heads.hierarchical_head import HierarchicalHead
+from splatlearn.models.heads.triplane_head import TriplaneHead
 from splatlearn.models.nn.initial import initialize
 
 
@@ -42,6 +43,16 @@ class JointHead(nn.Linear, FlatHead):
         self.config = config
         initialize(self, generator)
 
+    @torch.no_grad()
+    def shift_number(self, number: int, value: float) -> None:
+        """Add to the bias of one of the 14 numbers of every Gaussian."""
+        self.bias[number :: sum(NUMBERS)] += value
+
+    @torch.no_grad()
+    def scale_weights(self, factor: float) -> None:
+        """Multiply the weights that the numbers come from."""
+        self.weight.mul_(factor)
+
 
 class SeparateHeads(FlatHead):
     """An MLP of two layers for each of centre, scale, rotation, colour and opacity."""
@@ -62,12 +73,30 @@ class SeparateHeads(FlatHead):
             parts.append(numbers.unflatten(-1, (-1, size)))
         return torch.cat(parts, dim=-1).flatten(-2)
 
+    @torch.no_grad()
+    def shift_number(self, number: int, value: float) -> None:
+        """Add to the bias of one of the 14 numbers of every Gaussian."""
+        first = 0
+        for size, out in zip(NUMBERS, self.out, strict=True):
+            if first <= number < first + size:
+                assert isinstance(out, nn.Linear)
+                out.bias[number - first :: size] += value
+            first += size
 
-AnyHead = JointHead | SeparateHeads | HierarchicalHead
+    @torch.no_grad()
+    def scale_weights(self, factor: float) -> None:
+        """Multiply the weights that the numbers come from."""
+        for out in self.out:
+            assert isinstance(out, nn.Linear)
+            out.weight.mul_(factor)
+
+
+AnyHead = JointHead | SeparateHeads | HierarchicalHead | TriplaneHead
 HEADS: dict[str, type[AnyHead]] = {
     "joint": JointHead,
     "separate": SeparateHeads,
     "hierarchical": HierarchicalHead,
+    "triplane": TriplaneHead,
 }
 """Heads by the name of the option `heads`."""
 
@@ -75,35 +104,6 @@ HEADS: dict[str, type[AnyHead]] = {
 def make_head(config: GMAEConfig, generator: torch.Generator | None = None) -> AnyHead:
     """The head that a configuration asks for, a `GaussianHead`, with fresh weights."""
     return HEADS[config.heads](config, generator)
-
-
-@torch.no_grad()
-def shift_number(head: AnyHead, number: int, value: float) -> None:
-    """Add to the bias of one of the 14 numbers of every Gaussian, or of every root of a hierarchy."""
-    if isinstance(head, HierarchicalHead):
-        head.shift_roots(number, value)
-        return
-    if isinstance(head, nn.Linear):
-        head.bias[number :: sum(NUMBERS)] += value
-        return
-    assert isinstance(head, SeparateHeads)
-    first = 0
-    for size, out in zip(NUMBERS, head.out, strict=True):
-        if first <= number < first + size:
-            assert isinstance(out, nn.Linear)
-            out.bias[number - first :: size] += value
-        first += size
-
-
-@torch.no_grad()
-def scale_last_weights(head: AnyHead, factor: float) -> None:
-    """Multiply the weights that the numbers come from."""
-    if isinstance(head, HierarchicalHead):
-        head.scale_weights(factor)
-        return
-    for layer in head.out if isinstance(head, SeparateHeads) else [head]:
-        assert isinstance(layer, nn.Linear)
-        layer.weight.mul_(factor)
 
 
 def predict_numbers(head: nn.Module, decoded: Float[Tensor, "B Q d"]) -> Float[Tensor, "B K 14"]:

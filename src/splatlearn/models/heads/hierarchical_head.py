@@ -123,7 +123,7 @@ class HierarchicalHead(nn.Module):
         return torch.cat(parts, dim=1).flatten(0, 1)
 
     @torch.no_grad()
-    def shift_roots(self, number: int, value: float) -> None:
+    def shift_number(self, number: int, value: float) -> None:
         """Add to the bias of one of the 14 numbers of every root."""
         self.out.bias[number] += value
 

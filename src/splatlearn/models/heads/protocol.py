@@ -34,3 +34,11 @@ class GaussianHead(Protocol):
     def first_numbers(self) -> Float[Tensor, "N 14"]:
         """Return anchors such that Gaussians start as a grid over the picture."""
         ...
+
+    def shift_number(self, number: int, value: float) -> None:
+        """Add to the bias of one of the 14 numbers of every Gaussian that is not relative to another."""
+        ...
+
+    def scale_weights(self, factor: float) -> None:
+        """Multiply the weights that the numbers come from."""
+        ...

@@ -28,8 +28,8 @@ def canonical(sets: Float[Tensor, "B N 14"]) -> Float[Tensor, "B N 14"]:
 
 def _keys(sets: Float[Tensor, "B N 14"]) -> Int64[Tensor, "B N"]:
     # Adding 0 makes one zero of the two.
-    bits = (sets.float() + 0.0).contiguous().view(torch.int32).long()
-    mixed = (bits * _factors(sets.device)).sum(dim=-1)
+    bits = (sets.float() + 0.0).contiguous().view(torch.int32).movedim(-1, 0).long()
+    mixed = (bits * _factors(sets.device)[:, None, None]).sum(dim=0)
     # The finaliser of SplitMix64, whose shifts are logical.
     for shift, factor in ((30, -0x40A7B892E31B1A47), (27, -0x6B2FB644ECCEEE15)):
         mixed = (mixed ^ ((mixed >> shift) & (2 ** (64 - shift) - 1))) * factor
