@@ -83,10 +83,19 @@ class Scene:
     held_out: Callable[[Gaussians], tuple[float, float]] | None = None
 
 
-def opened(source: Source, data: Path, runs: Path, steps: int | None = None, max_gaussians: int | None = None) -> Scene:
+def opened(
+    source: Source,
+    data: Path,
+    runs: Path,
+    steps: int | None = None,
+    max_gaussians: int | None = None,
+    name: str | None = None,
+    **options: float,
+) -> Scene:
     """Read a scene, or reconstruct it into the folder `runs` where it is not there yet, with the preset `fast`.
 
-    `steps`, `max_gaussians`: of the reconstruction, None for those of the preset.
+    - `steps`, `max_gaussians`: of the reconstruction, None for those of the preset; `options`: further ones.
+    - `name`: of the run, None for that of the source.
     """
     if not source.is_capture:
         found = read_splat_file(data / source.path, drop_invalid=True)
@@ -95,10 +104,10 @@ def opened(source: Source, data: Path, runs: Path, steps: int | None = None, max
             [_sized(each) for each in surrounding_cameras(found.gaussians, count)] for count in (VIEWS, VIEWS + 5)
         )
         return Scene(source, found.gaussians, cameras, known, filter="mip" if found.antialiased else "point")
-    folder = runs / source.name
+    folder = runs / (name or source.name)
     if not is_scene_run(folder) or SceneRun(folder).scores is None:
         more = {name: each for name, each in (("steps", steps), ("max_gaussians", max_gaussians)) if each is not None}
-        reconstruct(data / source.path, folder, preset="fast", resume=is_scene_run(folder), **more)
+        reconstruct(data / source.path, folder, preset="fast", resume=is_scene_run(folder), **more, **options)
     return _of_run(source, SceneRun(folder))
 
 

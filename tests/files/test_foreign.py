@@ -37,7 +37,6 @@ FILES: dict[str, tuple[str, bytes, str]] = {
     "long text": ("scene.ply", "é".encode() * 5000, "a text that begins with 'éé"),
     "mesh": ("scene.obj", b"v 0 0 0\nf 1 1 1\n", "an OBJ mesh"),
     "image": ("scene.sog", png(), "a PNG image"),
-    "rad": ("scene.rad", b"RAD0" + bytes(20), "a .rad file of Spark, whose format has no specification yet; write SPZ"),
     "nothing": ("scene.ply", b"", "an empty file"),
     "bytes": ("scene.spz", bytes(range(40)), "a file that begins with b'\\x00\\x01"),
 }

@@ -20,6 +20,7 @@ from files.builders import attributes_of, first_spz, gltf, ksplat
 from files.builders import first_sog as whole_sog_1
 from files.clouds import random_cloud, sh_of
 from files.mutations import mutate
+from files.rad_files import rad
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.ply.container import parse_ply, ply_bytes
 from splatlearn.files import SplatFileError, read_splats, write_splats
@@ -31,7 +32,7 @@ SPZ_VERSIONS: dict[str, SpzVersion] = {"spz 2": 2, "spz 3": 3, "spz 4": 4, "spz 
 FILES = (
     *("ply", "ascii ply", "flat ply", "list ply", "compressed ply", "gsplat ply"),
     *(*SPZ_VERSIONS, "spz 1", "sog", "first sog", "sog 1"),
-    *("splat", "ksplat 0", "ksplat 1", "ksplat 2", "glb", "gltf", "sl3"),
+    *("splat", "ksplat 0", "ksplat 1", "ksplat 2", "glb", "gltf", "sl3", "rad", "plain rad"),
 )
 ENDINGS = {"splat": ".splat", "gltf": ".gltf"}
 """Of names without which a reader does not know the format, or where numbers are."""
@@ -47,6 +48,8 @@ def good_file(kind: str, folder: Path) -> bytes:
             return whole_sog_1(cloud)
         case ["ksplat", compression]:
             return ksplat(cloud, int(compression), side=4.0)
+        case [*plain, "rad"]:
+            return rad(cloud, tree=not plain, compression=not plain)
         case ["gltf"]:
             return json.dumps(gltf([{"attributes": attributes_of(cloud)}], [{"mesh": 0}])).encode()
     ending = "compressed.ply" if kind in ("compressed ply", "gsplat ply") else kind.split()[0 if "spz" in kind else -1]
@@ -145,7 +148,17 @@ def test_cut_anywhere(kind: str, tmp_path: Path) -> None:
 def test_random_bytes(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     path = tmp_path / "random"
-    for start in (b"", b"ply\n", b"NGSP\4\0\0\0", b"\x1f\x8b\x08", b"PK\x03\x04", b"glTF\2\0\0\0", b"\0\1"):
+    for start in (
+        b"",
+        b"ply\n",
+        b"NGSP\4\0\0\0",
+        b"\x1f\x8b\x08",
+        b"PK\x03\x04",
+        b"glTF\2\0\0\0",
+        b"\0\1",
+        b"RAD0",
+        b"RADC",
+    ):
         for size in (0, 10, 1000):
             path.write_bytes(start + rng.bytes(size))
             with pytest.raises(SplatFileError):

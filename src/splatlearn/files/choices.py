@@ -8,8 +8,20 @@ SplatFormat = Literal["ply", "compressed-ply", "spz", "sog", "splat", "gltf", "s
 """Formats that are read and written."""
 FileFormat = Literal["ply", "compressed-ply", "spz", "sog", "splat", "gltf", "sl3"]
 """Those of them that have a name for a file of their own."""
-StoredFormat = SplatFormat | Literal["ksplat"]
+StoredFormat = SplatFormat | Literal["ksplat", "rad"]
 """Formats that are read."""
 
-SPLAT_ENDINGS = (".ply", ".spz", ".sog", "meta.json", ".splat", ".ksplat", ".glb", ".gltf", ".sl3", "splats.json")
+SPLAT_ENDINGS = (
+    ".ply",
+    ".spz",
+    ".sog",
+    "meta.json",
+    ".splat",
+    ".ksplat",
+    ".rad",
+    ".glb",
+    ".gltf",
+    ".sl3",
+    "splats.json",
+)
 """What names of splat files end in."""

@@ -16,7 +16,6 @@ STARTS = {
     b"PAR1": "a Parquet file",
     b"\x28\xb5\x2f\xfd": "a zstandard stream",
     b"7z\xbc\xaf": "a 7z archive",
-    b"RAD0": "a .rad file of Spark, whose format has no specification yet; write SPZ with Spark's own tools",
 }
 POINTER = "version https://git-lfs"
 SPLAT_ROW = 32

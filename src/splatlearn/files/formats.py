@@ -24,6 +24,7 @@ from splatlearn.files.interface import ReadRequest, Writer, WriteRequest
 from splatlearn.files.ksplat.formats import KSPLAT
 from splatlearn.files.offset import NO_OFFSET, Offset
 from splatlearn.files.ply.formats import PLY
+from splatlearn.files.rad.formats import RAD
 from splatlearn.files.sl3.formats import SL3
 from splatlearn.files.sog.formats import SOG
 from splatlearn.files.splat.formats import SPLAT
@@ -32,7 +33,7 @@ from splatlearn.files.spz.container import SpzVersion
 from splatlearn.files.spz.formats import SPZ
 from splatlearn.files.tensors.formats import TENSORS_FOLDER
 
-CONTAINERS = (TENSORS_FOLDER, PLY, SPZ, SOG, SL3, GLTF, KSPLAT, SPLAT)
+CONTAINERS = (TENSORS_FOLDER, PLY, SPZ, SOG, SL3, GLTF, KSPLAT, RAD, SPLAT)
 """The registry: a new format is a sub-room with a Container, a line here, and a name in `choices.py`. The first knows
 its own folders, all others of which are taken for SOG's; the last has no header: it is known by its name alone."""
 SPLAT_FORMATS: tuple[SplatFormat, ...] = get_args(SplatFormat)
@@ -53,7 +54,8 @@ def read_splats(
     """Read the Gaussians [K] of a splat file, with `sh` of the degree that it has.
 
     3DGS or 2DGS PLY, compressed PLY, SPZ (versions 1 to 4), SOG (versions 1 and 2), glTF with KHR_gaussian_splatting,
-    .sl3, .ksplat, .splat or our folder of tensors; the content says which, but for .splat, which its name must end in.
+    .sl3, .ksplat, .rad, .splat or our folder of tensors; the content says which, but for .splat, which its name must
+    end in.
 
     - `path`: a file; for SOG a bundle, a folder or the meta.json in it; for tensors a folder or the splats.json in it.
     - `frame`: where the axes of the result point, by letters of right, left, up, down, front, back. The default is the
@@ -190,10 +192,10 @@ def write_splats(
 def files_beside(path: str | PathLike[str], format: SplatFormat | None = None) -> list[Path]:
     """The further files that belong to a splat file of this name, of which SOG may have fewer.
 
-    A name that only .ksplat files have stands alone. Raises InputError for an unknown ending without a format.
+    A name of a format that is read only stands alone. Raises InputError for an unknown ending without a format.
     """
     path = Path(path)
-    if format is None and path.name.lower().endswith(".ksplat"):
+    if format is None and path.name.lower().endswith((".ksplat", ".rad")):
         return []
     writer = WRITERS[_format_of(path) if format is None else format]
     return [path.with_name(name) for name in writer.beside(path.name)]

@@ -15,7 +15,7 @@ from splatlearn.files import read_splats
 from splatlearn.images.errors import DataError, UnknownSplitError
 from splatlearn.images.listing import files_below
 
-ENDINGS = (".ply", ".spz", ".sog", ".sl3", ".glb", ".gltf", ".ksplat", ".splat")
+ENDINGS = (".ply", ".spz", ".sog", ".sl3", ".glb", ".gltf", ".ksplat", ".rad", ".splat")
 """Endings of splat files, in lower case."""
 OF_FOLDERS = ("meta.json", "splats.json")
 """Files that make a folder one of SOG or of tensors."""
@@ -76,7 +76,7 @@ def open_splats(data: str | Path, split: str = "train") -> SplatFolder:
     - `data`: a folder. Its sub-folders train, val and test are splits, and the folders below them classes.
     - `split`: as for `open_source`.
 
-    Any format that `read_splats` reads counts: PLY, compressed PLY, SPZ, SOG, .sl3, glTF, .ksplat, .splat. Raises
+    Any format that `read_splats` reads counts: PLY, compressed PLY, SPZ, SOG, .sl3, glTF, .ksplat, .rad, .splat. Raises
     DataError for what is no folder, for one without splat files, and for a split that it does not have.
     """
     check_path("data", data)

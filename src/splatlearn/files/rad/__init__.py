@@ -1,0 +1,1 @@
+"""The format .rad (Spark 2)."""
