@@ -23,7 +23,7 @@ from benchmarks.common import table
 from benchmarks.compression_scenes import SOURCES, Scene, opened
 from splatlearn.compression import compress
 from splatlearn.core.disk.atomic import write_whole
-from splatlearn.files.ply.gaussians import gaussian_ply_bytes
+from splatlearn.files.ply.gaussians import gaussian_ply_parts
 from splatlearn.files.sl3.reader import read_sl3
 from splatlearn.files.sl3.writer import sl3_bytes
 from splatlearn.files.sog.formats import bundle
@@ -95,7 +95,7 @@ def _packed(scene: Scene, budget: int | None) -> dict[str, Any]:
     """Bytes of files and PSNR of held-out photographs; the budget of `compress` follows from this scene if None."""
     assert scene.held_out is not None
     gaussians, antialiased = scene.gaussians, scene.filter == "mip"
-    ply = len(gaussian_ply_bytes(gaussians, antialiased))
+    ply = sum(map(len, gaussian_ply_parts(gaussians, antialiased)))
     budget = ply // SMALLER if budget is None else budget
     found: dict[str, Any] = {"count": gaussians.count, "psnr": scene.held_out(gaussians)[0], "ply": ply}
     found |= {"sog": len(bundle(gaussians, antialiased)), "budget": budget}

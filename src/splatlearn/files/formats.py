@@ -181,7 +181,7 @@ def write_splats(
     if offset != NO_OFFSET and not (writer.holds_offset and all(map(math.isfinite, offset))):
         able = ", ".join(name for name, each in WRITERS.items() if each.holds_offset)
         raise InputError(f"offset: expected finite numbers and one of the formats {able}, got {offset} and {chosen}")
-    seen = gaussians.with_degree(gaussians.degree)
+    seen = gaussians if gaussians.sh is not None else gaussians.with_degree(0)
     stored_frame = stored_frame or writer.frame
     turned = _turned(offset, frame, stored_frame)
     request = WriteRequest(path, antialiased, stored_frame, spz_version, coarseness, turned, told)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,10 @@ from splatlearn.files.choices import SplatFormat
 from splatlearn.files.offset import NO_OFFSET, Offset
 from splatlearn.files.splat_file import SplatFile
 
-Files = dict[str, bytes]
+Content = bytes | Iterable[bytes]
+"""The bytes of a file, or its parts in their order, which are made while the file is written: a large scene then takes
+no memory for its whole file."""
+Files = dict[str, Content]
 """Files by name; the last one makes the others complete."""
 
 
@@ -71,7 +74,7 @@ class Writer:
     name: SplatFormat
     endings: tuple[str, ...]
     frame: str
-    content: Callable[[Gaussians, WriteRequest], bytes | Files]
+    content: Callable[[Gaussians, WriteRequest], Content | Files]
     highest_degree: int = MAX_DEGREE
     holds_offset: bool = False
     shown_colors: tuple[float, float] = (0.0, math.inf)
@@ -84,7 +87,8 @@ class Writer:
         content = self.content(gaussians, request)
         for name, each in content.items() if isinstance(content, dict) else [(request.path.name, content)]:
             with replacing(request.path.with_name(name)) as beside:
-                beside.write_bytes(each)
+                with beside.open("wb") as file:
+                    file.writelines((each,) if isinstance(each, bytes) else each)
 
 
 @dataclass(frozen=True)

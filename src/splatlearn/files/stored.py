@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +19,8 @@ SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
 """Scales below this are raised to it: some writers store the logarithm of zero."""
 LARGEST_LOGIT = 16.0
 """Logits are kept within this: beyond, float32 no longer tells an opacity from 1."""
+ROWS_AT_ONCE = 1 << 17
+"""Rows that writers convert at a time."""
 MORTON_BITS = 21
 """Three numbers of this many bits fill a word of 64."""
 
@@ -132,6 +135,17 @@ def to_stored(gaussians: Gaussians) -> Stored:
         shapes=arrays.get("shapes"),
         primitive=gaussians.primitive,
     )
+
+
+def blocks(count: int) -> list[slice]:
+    """Slices of `ROWS_AT_ONCE` rows that cover all of them."""
+    return [slice(first, min(first + ROWS_AT_ONCE, count)) for first in range(0, count, ROWS_AT_ONCE)]
+
+
+def in_blocks(convert: Callable[[slice], np.ndarray], count: int) -> np.ndarray:
+    """What `convert` makes of the rows of a slice, for all rows: in blocks, on all threads, so that little is held."""
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        return np.concatenate(list(pool.map(convert, blocks(count))))
 
 
 def linear_scales(gaussians: Gaussians) -> Float[np.ndarray, "K 3"]:

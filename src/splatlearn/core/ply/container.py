@@ -72,16 +72,21 @@ def columns(table: np.ndarray, names: list[str], element: str) -> np.ndarray:
 
 def ply_bytes(tables: dict[str, np.ndarray], comments: list[str]) -> bytes:
     """A binary little-endian file of structured arrays; a column of several numbers a row becomes a list."""
+    header = ply_header({name: (table.dtype, len(table)) for name, table in tables.items()}, comments)
+    return b"".join([header, *(_with_lengths(table).tobytes() for table in tables.values())])
+
+
+def ply_header(tables: dict[str, tuple[np.dtype, int]], comments: list[str]) -> bytes:
+    """The header of such a file, of the types of the tables and their numbers of rows."""
     names = {kind: name for name, kind in reversed(TYPES.items())}
     lines = ["ply", "format binary_little_endian 1.0", *(f"comment {comment}" for comment in comments)]
-    for name, table in tables.items():
-        lines.append(f"element {name} {len(table)}")
-        for column in table.dtype.names or ():
-            kind = table.dtype[column]
+    for name, (row, count) in tables.items():
+        lines.append(f"element {name} {count}")
+        for column in row.names or ():
+            kind = row[column]
             listed = f"list {names['u1']} " if kind.shape else ""
             lines.append(f"property {listed}{names[kind.base.str[1:]]} {column}")
-    header = "\n".join([*lines, "end_header", ""]).encode("ascii")
-    return header + b"".join(_with_lengths(table).tobytes() for table in tables.values())
+    return "\n".join([*lines, "end_header", ""]).encode("ascii")
 
 
 def _with_lengths(table: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -156,12 +156,16 @@ def is_gltf(data: bytes) -> bool:
     )
 
 
-def glb_bytes(document: dict[str, Any], binary: bytes) -> bytes:
-    """A binary glTF file of a document whose first buffer has no uri."""
+def glb_parts(document: dict[str, Any], size: int, binary: Iterable[bytes]) -> Iterator[bytes]:
+    """The parts of a binary glTF file of a document whose first buffer, of `size` bytes in parts, has no uri."""
     text = json.dumps(document, separators=(",", ":")).encode()
-    chunks = ((JSON_CHUNK, text + b" " * (-len(text) % 4)), (BINARY_CHUNK, binary + bytes(-len(binary) % 4)))
-    body = b"".join(CHUNK_HEADER.pack(len(content), kind) + content for kind, content in chunks)
-    return GLB_HEADER.pack(MAGIC, 2, GLB_HEADER.size + len(body)) + body
+    text += b" " * (-len(text) % 4)
+    filling = -size % 4
+    whole = GLB_HEADER.size + 2 * CHUNK_HEADER.size + len(text) + size + filling
+    yield GLB_HEADER.pack(MAGIC, 2, whole) + CHUNK_HEADER.pack(len(text), JSON_CHUNK) + text
+    yield CHUNK_HEADER.pack(size + filling, BINARY_CHUNK)
+    yield from binary
+    yield bytes(filling)
 
 
 def _parse(text: bytes) -> dict[str, Any]:

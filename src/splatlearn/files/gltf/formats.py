@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from splatlearn.core.errors import Malformed, MissingError
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.geometry.harmonics import C0
-from splatlearn.files.gltf.document import Document, glb_bytes, is_gltf
+from splatlearn.files.gltf.document import Document, glb_parts, is_gltf
 from splatlearn.files.gltf.reader import (
     ANTIALIASED,
     DISPLAYED,
@@ -22,7 +23,7 @@ from splatlearn.files.gltf.reader import (
     UNSIGNED_BYTE,
     read_gltf,
 )
-from splatlearn.files.interface import Container, Files, ReadRequest, Writer, WriteRequest
+from splatlearn.files.interface import Container, Content, Files, ReadRequest, Writer, WriteRequest
 from splatlearn.files.splat_file import SplatFile
 from splatlearn.files.stored import linear_scales, quantise, to_stored
 
@@ -54,7 +55,7 @@ def read_path(path: Path, request: ReadRequest) -> SplatFile:
     return read_gltf(document, request.frame or FRAME, request.limit, request.drop_invalid)
 
 
-def content(gaussians: Gaussians, request: WriteRequest) -> bytes | Files:
+def content(gaussians: Gaussians, request: WriteRequest) -> Content | Files:
     """A .glb file, or a .gltf file and its .bin; the numbers are float32 and standard deviations are linear."""
     stored = to_stored(gaussians)
     colors = np.concatenate([stored.sh[:, 0] * C0 + 0.5, stored.opacities[:, None]], axis=1)
@@ -69,12 +70,12 @@ def content(gaussians: Gaussians, request: WriteRequest) -> bytes | Files:
     for degree in range(gaussians.degree + 1):
         for place in range(2 * degree + 1):
             arrays[f"{EXTENSION}:SH_DEGREE_{degree}_COEF_{place}"] = stored.sh[:, degree * degree + place]
-    document, binary = _document(arrays)
+    document, binary = _document(arrays), _binary(arrays)
     if request.antialiased:
         document["asset"]["extras"] = {ANTIALIASED: True}
     names = beside(request.path.name)
     if not names:
-        return glb_bytes(document, binary)
+        return glb_parts(document, document["buffers"][0]["byteLength"], binary)
     (name,) = names
     document["buffers"][0]["uri"] = name
     return {name: binary, request.path.name: json.dumps(document, indent=1).encode()}
@@ -85,13 +86,21 @@ def beside(name: str) -> tuple[str, ...]:
     return (f"{Path(name).stem}.bin",) if name.lower().endswith(TEXT_ENDING) else ()
 
 
-def _document(arrays: dict[str, np.ndarray]) -> tuple[dict[str, Any], bytes]:
-    """The JSON of one node with all Gaussians, and the numbers, one attribute after the other."""
-    views, accessors, parts, offset = [], [], [], 0
+def _binary(arrays: dict[str, np.ndarray]) -> Iterator[bytes]:
+    """The numbers, one attribute after the other."""
+    for values in arrays.values():
+        yield np.ascontiguousarray(values, "u1" if values.dtype == np.uint8 else "<f4").tobytes()
+
+
+def _document(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """The JSON of one node with all Gaussians."""
+    views: list[dict[str, int]] = []
+    accessors: list[dict[str, Any]] = []
+    offset = 0
     for name, values in arrays.items():
         is_bytes = values.dtype == np.uint8
-        data = np.ascontiguousarray(values, "u1" if is_bytes else "<f4").tobytes()
-        views.append({"buffer": 0, "byteOffset": offset, "byteLength": len(data)})
+        size = values.size * (1 if is_bytes else 4)
+        views.append({"buffer": 0, "byteOffset": offset, "byteLength": size})
         accessor: dict[str, Any] = {
             "bufferView": len(accessors),
             "componentType": UNSIGNED_BYTE if is_bytes else FLOAT,
@@ -103,14 +112,13 @@ def _document(arrays: dict[str, np.ndarray]) -> tuple[dict[str, Any], bytes]:
         if name == "POSITION":
             accessor |= {"min": values.min(axis=0).tolist(), "max": values.max(axis=0).tolist()}
         accessors.append(accessor)
-        parts.append(data)
-        offset += len(data)
+        offset += size
     primitive = {
         "mode": POINTS,
         "attributes": {name: number for number, name in enumerate(arrays)},
         "extensions": {EXTENSION: {"kernel": "ellipse", "colorSpace": DISPLAYED}},
     }
-    document = {
+    return {
         "asset": {"version": "2.0", "generator": "splatlearn"},
         "extensionsUsed": [EXTENSION],
         "scene": 0,
@@ -121,7 +129,6 @@ def _document(arrays: dict[str, np.ndarray]) -> tuple[dict[str, Any], bytes]:
         "bufferViews": views,
         "accessors": accessors,
     }
-    return document, b"".join(parts)
 
 
 GLTF = Container(

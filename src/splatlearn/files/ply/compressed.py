@@ -25,6 +25,7 @@ from splatlearn.files.splat_file import SplatFile
 from splatlearn.files.stored import (
     Stored,
     from_stored,
+    in_blocks,
     pack_smallest_three,
     quantise,
     to_stored,
@@ -80,25 +81,25 @@ def read_compressed_ply(ply: Ply, frame: str, limit: int, drop_invalid: bool) ->
 
 def compressed_ply_bytes(gaussians: Gaussians, antialiased: bool, offset: Offset = NO_OFFSET) -> bytes:
     """The file of Gaussians [K] with `sh` of degree 3 at most, those of each chunk close together."""
-    stored = to_stored(gaussians)
-    stored = stored.reordered(_chunk_order(stored.means))
-    log_scales = stored.log_scales.clip(-LARGEST_LOG_SCALE, LARGEST_LOG_SCALE)
-    colors = stored.sh[:, 0] * C0 + 0.5
-    count = gaussians.count
+    stored, count = to_stored(gaussians), gaussians.count
+    order = _chunk_order(stored.means)
+    means = stored.means[order]
+    log_scales = stored.log_scales[order].clip(-LARGEST_LOG_SCALE, LARGEST_LOG_SCALE)
+    colors = stored.sh[order, 0] * C0 + 0.5
     starts = np.arange(0, count, CHUNK)
     chunk = np.arange(count) // CHUNK
     packed = np.empty(count, np.dtype([(name, "<u4") for name in PACKED]))
     edges = []
     shares = []
-    for values in (stored.means, log_scales, colors):
+    for values in (means, log_scales, colors):
         low, high = np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts)
         span = (high.astype(np.float64) - low)[chunk]
         shares.append((values - low[chunk].astype(np.float64)) / np.where(span > 0, span, 1.0))
         edges += [low, high]
-    largest, others = pack_smallest_three(stored.quaternions)
+    largest, others = pack_smallest_three(stored.quaternions[order])
     packed["packed_position"] = _pack(shares[0], POSITION_BITS)
     packed["packed_scale"] = _pack(shares[1], POSITION_BITS)
-    packed["packed_color"] = _pack(np.column_stack([shares[2], stored.opacities]), (8, 8, 8, 8))
+    packed["packed_color"] = _pack(np.column_stack([shares[2], stored.opacities[order]]), (8, 8, 8, 8))
     packed["packed_rotation"] = _pack(others / math.sqrt(2) + 0.5, (10, 10, 10)) | (largest.astype(np.uint32) << 30)
     chunks = np.concatenate(edges, axis=1).astype("<f4")
     tables = {
@@ -106,10 +107,15 @@ def compressed_ply_bytes(gaussians: Gaussians, antialiased: bool, offset: Offset
         "vertex": packed,
     }
     if gaussians.degree:
-        rest = stored.sh[:, 1:].transpose(0, 2, 1).reshape(count, -1)
-        steps = np.floor((rest / HARMONIC_RANGE + 0.5) * 256).clip(0, 255).astype(np.uint8)
+        steps = in_blocks(lambda rows: _harmonic_steps(stored.sh[order[rows], 1:]), count)
         tables["sh"] = steps.view(np.dtype([(name, "u1") for name in rest_names(steps.shape[1])]))[:, 0]
     return ply_bytes(tables, marks(antialiased, offset))
+
+
+def _harmonic_steps(high: np.ndarray) -> np.ndarray:
+    """Bytes [K, ...] of harmonics [K, M − 1, 3] above degree 0, channel after channel."""
+    rest = high.transpose(0, 2, 1).reshape(len(high), -1)
+    return np.floor((rest / HARMONIC_RANGE + 0.5) * 256).clip(0, 255).astype(np.uint8)
 
 
 def _chunk_order(means: np.ndarray) -> np.ndarray:

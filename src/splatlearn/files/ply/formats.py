@@ -5,7 +5,7 @@ from __future__ import annotations
 from splatlearn.core.ply.container import is_ply, parse_ply
 from splatlearn.files.interface import Container, ReadRequest, Writer
 from splatlearn.files.ply.compressed import HIGHEST_DEGREE, compressed_ply_bytes, is_compressed, read_compressed_ply
-from splatlearn.files.ply.gaussians import gaussian_ply_bytes, read_gaussian_ply
+from splatlearn.files.ply.gaussians import gaussian_ply_parts, read_gaussian_ply
 from splatlearn.files.splat_file import SplatFile
 
 FRAME = "RDF"
@@ -34,7 +34,7 @@ PLY = Container(
             "ply",
             (".ply",),
             FRAME,
-            lambda gaussians, request: gaussian_ply_bytes(gaussians, request.antialiased, request.offset),
+            lambda gaussians, request: gaussian_ply_parts(gaussians, request.antialiased, request.offset),
             holds_offset=True,
             holds_primitives=True,
         ),

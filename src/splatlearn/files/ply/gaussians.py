@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,11 @@ import numpy as np
 from splatlearn.core.errors import Malformed
 from splatlearn.core.gaussians import GAUSSIAN, SURFEL, Gaussians
 from splatlearn.core.geometry.harmonics import C0, degree_of
-from splatlearn.core.ply.container import Ply, columns, ply_bytes
+from splatlearn.core.ply.container import Ply, columns, ply_header
 from splatlearn.files.errors import check_count
 from splatlearn.files.offset import NO_OFFSET, Offset
 from splatlearn.files.splat_file import SplatFile
-from splatlearn.files.stored import Stored, from_stored, logits, sigmoids, to_stored
+from splatlearn.files.stored import Stored, blocks, from_stored, logits, sigmoids, to_stored
 
 MEANS = ["x", "y", "z"]
 NORMALS = ["nx", "ny", "nz"]
@@ -62,37 +63,36 @@ def read_gaussian_ply(ply: Ply, frame: str, limit: int, drop_invalid: bool) -> S
     return SplatFile(gaussians, "ply", frame, *said)
 
 
-def gaussian_ply_bytes(gaussians: Gaussians, antialiased: bool, offset: Offset = NO_OFFSET) -> bytes:
-    """The file of Gaussians [K] with `sh`, with normals of zero as the original code writes them.
+def gaussian_ply_parts(gaussians: Gaussians, antialiased: bool, offset: Offset = NO_OFFSET) -> Iterator[bytes]:
+    """The parts of the file of Gaussians [K] with `sh`, with normals of zero as the original code writes them.
 
     Surfels have two scales, as the code of 2D Gaussian splatting writes them.
     """
     stored = to_stored(gaussians)
     scales = SCALES[:2] if stored.primitive == SURFEL else SCALES
-    rest = stored.sh[:, 1:].transpose(0, 2, 1).reshape(gaussians.count, -1)
-    shapes = np.empty((gaussians.count, 0)) if stored.shapes is None else stored.shapes
+    count = gaussians.count
+    shapes = np.empty((count, 0), np.float32) if stored.shapes is None else stored.shapes
     names = [
-        *(*MEANS, *NORMALS, *DIRECT, *rest_names(rest.shape[1]), "opacity", *scales, *ROTATIONS),
+        *(*MEANS, *NORMALS, *DIRECT, *rest_names(3 * stored.sh.shape[1] - 3), "opacity", *scales, *ROTATIONS),
         *(f"{SHAPE}{number}" for number in range(shapes.shape[1])),
     ]
     comments = marks(antialiased, offset)
     if stored.primitive != GAUSSIAN:
         comments.append(f"{PRIMITIVE}{stored.primitive}")
-    numbers = np.concatenate(
-        [
-            stored.means,
-            np.zeros_like(stored.means),
-            stored.sh[:, 0],
-            rest,
-            logits(stored.opacities)[:, None],
-            stored.log_scales[:, : len(scales)],
-            stored.quaternions,
-            shapes,
-        ],
-        axis=1,
-    ).astype("<f4")
-    table = numbers.view(np.dtype([(name, "<f4") for name in names]))[:, 0]
-    return ply_bytes({"vertex": table}, comments)
+    yield ply_header({"vertex": (np.dtype([(name, "<f4") for name in names]), count)}, comments)
+    for rows in blocks(count):
+        sh = stored.sh[rows]
+        columns = (
+            stored.means[rows],
+            np.zeros_like(stored.means[rows]),
+            sh[:, 0],
+            sh[:, 1:].transpose(0, 2, 1).reshape(len(sh), -1),
+            logits(stored.opacities[rows])[:, None],
+            stored.log_scales[rows, : len(scales)],
+            stored.quaternions[rows],
+            shapes[rows],
+        )
+        yield np.concatenate(columns, axis=1).astype("<f4").tobytes()
 
 
 def rest_names(count: int) -> list[str]:

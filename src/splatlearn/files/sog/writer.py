@@ -6,6 +6,7 @@ import io
 import json
 import math
 import warnings
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image
@@ -13,7 +14,7 @@ from PIL import Image
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.files.sog.meta import LARGEST_PALETTE, LEVELS, META_NAME, PALETTE_COLUMNS
 from splatlearn.files.sog.reader import FIRST_TAG
-from splatlearn.files.stored import Stored, morton_order, pack_smallest_three, quantise, to_stored
+from splatlearn.files.stored import morton_order, pack_smallest_three, quantise, to_stored
 
 HIGHEST_DEGREE = 3
 BINS = 1 << 14
@@ -34,7 +35,10 @@ def sog_files(gaussians: Gaussians, antialiased: bool, order: np.ndarray | None 
 
     Up to 65536 Gaussians keep harmonics of their own; of more, the harmonics are clustered.
     """
-    stored = to_stored(gaussians).reordered(image_order(gaussians) if order is None else order)
+    stored = to_stored(gaussians)
+    order = image_order(gaussians) if order is None else order
+    # Harmonics, which are most of the memory, are not copied before they are needed.
+    sh, stored = stored.sh, replace(stored, sh=stored.sh[:, :1]).reordered(order)
     side = image_size(gaussians.count)
     files: dict[str, bytes] = {}
     logs = np.sign(stored.means) * np.log1p(np.abs(stored.means.astype(np.float64)))
@@ -60,7 +64,7 @@ def sog_files(gaussians: Gaussians, antialiased: bool, order: np.ndarray | None 
         "sh0": {"codebook": color_codebook.tolist(), "files": ["sh0.webp"]},
     }
     if gaussians.degree:
-        palette, images = _palette(stored, gaussians.degree, side)
+        palette, images = _palette(sh[order, 1:].reshape(len(sh), -1), gaussians.degree, side)
         meta["shN"] = palette
         files |= images
     # The description comes last, so that a folder that has it is complete.
@@ -97,8 +101,8 @@ def codebook(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return book.astype(np.float32), nearest.astype(np.uint8)
 
 
-def _palette(stored: Stored, degree: int, side: tuple[int, int]) -> tuple[dict[str, object], dict[str, bytes]]:
-    high = stored.sh[:, 1:].reshape(len(stored.sh), -1)
+def _palette(high: np.ndarray, degree: int, side: tuple[int, int]) -> tuple[dict[str, object], dict[str, bytes]]:
+    """The description and the images of harmonics [K, N] above degree 0."""
     if len(high) <= LARGEST_PALETTE:
         entries, labels = high, np.arange(len(high))
     else:

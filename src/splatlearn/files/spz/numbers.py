@@ -9,7 +9,7 @@ import numpy as np
 
 from splatlearn.core.errors import InputError
 from splatlearn.core.geometry.harmonics import C0
-from splatlearn.files.stored import Stored, pack_smallest_three, unpack_smallest_three
+from splatlearn.files.stored import Stored, in_blocks, pack_smallest_three, unpack_smallest_three
 
 SPZ_FRAMES = (
     "", "LDB", "RDB", "LUB", "RUB", "LDF", "RDF", "LUF", "RUF",
@@ -77,7 +77,7 @@ def pack(stored: Stored, version: int) -> tuple[Packed, int]:
         colors=_bytes((direct * COLOR_SCALE + 0.5) * 255.0),
         scales=_bytes((stored.log_scales + 10.0) * 16.0),
         rotations=_rotation_bytes(stored.quaternions, version),
-        sh=_bytes(high * 128.0 + 128.0),
+        sh=in_blocks(lambda rows: _bytes(high[rows] * 128.0 + 128.0), len(high)),
     )
     return packed, bits
 

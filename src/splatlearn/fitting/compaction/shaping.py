@@ -6,7 +6,7 @@ Letters in shapes: K Gaussians.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from types import MappingProxyType
 
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -24,7 +24,7 @@ class Shaping:
     - `own`: these numbers, by names that no other parameter of a scene has.
     """
 
-    own: ClassVar[Mapping[str, OwnNumber]] = {}
+    own: Mapping[str, OwnNumber] = MappingProxyType({})
 
     def of(self, gaussians: Gaussians, own: Mapping[str, Tensor], number: int) -> Gaussians:
         """Return the Gaussians [K] that are drawn in step `number`, with gradients.
