@@ -16,6 +16,7 @@ from splatlearn.core.errors import FormatError
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.core.numbers import check_whole
 from splatlearn.files.grid import grid_order
+from splatlearn.files.stored import morton_order
 from splatlearn.fitting.terms.term import TermInputs
 from splatlearn.fitting.terms.weight import Weight
 
@@ -28,8 +29,9 @@ REACH, SPREAD = 2, 3.0
 class GridSmoothness:
     """Mean Huber loss between a grid of Gaussians and its blur, of rotations and opacities.
 
-    Gaussians are sorted onto the grid by position, colour and scales (`grid_order`) after each `every` steps, and when
-    their number changes. The blur is a constant: pixels move towards their neighbours, not these towards them.
+    Gaussians are sorted onto the grid by position, colour and scales (`grid_order`) after each `every` steps, and, from
+    a Morton curve on, when their number changes. The blur is a constant: pixels move towards their neighbours, not
+    these towards them.
 
     Source: Morgenstern et al. 2024 (Self-Organizing Gaussians), section 4.3.
     """
@@ -48,7 +50,10 @@ class GridSmoothness:
             return None
         columns = math.ceil(math.sqrt(gaussians.count))
         if len(self._order) != gaussians.count or (inputs.number - 1) % self.every == 0:
-            start = self._order if len(self._order) == gaussians.count else None
+            start = self._order
+            if len(start) != gaussians.count:
+                # From a random order, a sort takes many times as long, and a strategy changes the number often.
+                start = torch.from_numpy(morton_order(gaussians.means.detach().float().cpu().numpy()).copy())
             self._order = grid_order(sorted_by(gaussians), columns, start=start).to(gaussians.means.device)
         quaternions = torch.nn.functional.normalize(gaussians.quaternions, dim=-1)
         # A rotation has two quaternions, of which neighbours are to have the nearer ones.
