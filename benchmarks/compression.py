@@ -57,11 +57,12 @@ FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
 """Endings of files and options of `write_splats` by the names of arms."""
 COARSENESS = (0.5, 1.0, 2.0, 4.0)
 """Of .sl3 with all Gaussians; an arm each."""
-SMALLER = 20
-"""The file of `compress` that is asked for is this many times smaller than float32 PLY."""
+SMALLER = (15, 20, 25)
+"""The files of `compress` that are asked for are this many times smaller than float32 PLY: what was published, and the
+goal."""
 HALVINGS = 3
 """Steps of the search for the coarseness at which .sl3 is as good as SOG."""
-BESIDE_PHOTOGRAPHS = ("spz4", "sog", "sl3 1", "sl3 2", "sl3 compress")
+BESIDE_PHOTOGRAPHS = ("spz4", "sog", "sl3 1", "sl3 2", "sl3 compress 15", "sl3 compress", "sl3 compress 25")
 """Arms whose pictures are compared with photographs that a reconstruction held out, too."""
 WIDEST = 6.0
 """Octaves of coarseness that are searched, to both sides of 1."""
@@ -236,13 +237,13 @@ def _as_good_as(other: str, scene: Scene, judge: Judge, known: dict[str, Any]) -
     return _coded(2**low, scene, judge, known)
 
 
-def _compressed(scene: Scene, judge: Judge, known: dict[str, Any]) -> dict[str, Any] | None:
-    """The file of `compress` that is `SMALLER` times smaller than PLY; for reconstructions, with cameras fitted to."""
+def _compressed(smaller: int, scene: Scene, judge: Judge, known: dict[str, Any]) -> dict[str, Any] | None:
+    """The file of `compress` so many times smaller than PLY; for reconstructions, with cameras that they saw."""
     if not scene.source.is_capture:
         return None
     begun = time.process_time()
     found = compress(
-        scene.gaussians, known["ply"]["bytes"] // SMALLER, cameras=scene.known, background=scene.background,
+        scene.gaussians, known["ply"]["bytes"] // smaller, cameras=scene.known, background=scene.background,
         antialiased=scene.filter == "mip",
     )  # fmt: skip
     seconds = time.process_time() - begun
@@ -259,7 +260,7 @@ ARMS: dict[str, Arm] = {
     **{name: partial(_stored, *each) for name, each in FORMATS.items()},
     **{f"sl3 {each:g}": partial(_coded, each) for each in COARSENESS},
     "sl3 as sog": partial(_as_good_as, "sog"),
-    "sl3 compress": _compressed,
+    **{f"sl3 compress{'' if each == 20 else f' {each}'}": partial(_compressed, each) for each in SMALLER},
 }
 
 

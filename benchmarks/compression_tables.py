@@ -118,7 +118,7 @@ def _photographs(scenes: dict[str, Any]) -> str:
     for name, each in scenes.items():
         if "photo_psnr" not in each:
             continue
-        for arm in ("sog", "spz4", "sl3 1", "sl3 2", "sl3 compress"):
+        for arm in ("sog", "spz4", "sl3 1", "sl3 2", "sl3 compress 15", "sl3 compress", "sl3 compress 25"):
             if (made := each["arms"].get(arm)) is None:
                 continue
             rows.append(
