@@ -19,7 +19,7 @@ import math
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -209,6 +209,18 @@ def _stored(ending: str, options: dict[str, Any], scene: Scene, judge: Judge, kn
     return {"bytes": size, **judge.scores(found), "encode": written - begun, "decode": read - written}
 
 
+def _as_its_maker(scene: Scene, judge: Judge, known: dict[str, Any]) -> dict[str, Any] | None:
+    """SPZ 4 with harmonics of 5 bits in degree 1 and 4 bits above, as Niantic's own program rounds them."""
+    sh = scene.gaussians.sh
+    if sh is None or not scene.gaussians.degree:
+        return None
+    levels, steps = (128 * sh[:, 1:]).round() + 128, torch.full((sh.shape[1] - 1, 1), 16.0)
+    steps[:3] = 8
+    rounded = (((levels + steps / 2) / steps).floor() * steps).clamp(0, 255) / 128 - 1
+    snapped = replace(scene.gaussians, sh=torch.cat([sh[:, :1], rounded], dim=1))
+    return _stored(".spz", {"spz_version": 4}, replace(scene, gaussians=snapped), judge, known)
+
+
 def _coded(coarseness: float, scene: Scene, judge: Judge, known: dict[str, Any]) -> dict[str, Any]:
     """An .sl3 file of all Gaussians, with steps that suit the known cameras."""
     begun = time.process_time()
@@ -258,6 +270,7 @@ def _compressed(smaller: int, scene: Scene, judge: Judge, known: dict[str, Any])
 
 ARMS: dict[str, Arm] = {
     **{name: partial(_stored, *each) for name, each in FORMATS.items()},
+    "spz4 as its maker": _as_its_maker,
     **{f"sl3 {each:g}": partial(_coded, each) for each in COARSENESS},
     "sl3 as sog": partial(_as_good_as, "sog"),
     **{f"sl3 compress{'' if each == 20 else f' {each}'}": partial(_compressed, each) for each in SMALLER},

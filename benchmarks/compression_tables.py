@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 SHOWN = (
-    "ply", "gltf", "compressed-ply", "spz2", "spz3", "spz4", "sog", "splat", "sl3 0.5", "sl3 1", "sl3 2", "sl3 4",
+    "ply", "gltf", "compressed-ply", "spz2", "spz3", "spz4", "spz4 as its maker", "sog", "splat", "sl3 0.5", "sl3 1",
+    "sl3 2", "sl3 4",
 )  # fmt: skip
 """Arms of the tables, in the order of their columns."""
 EXACT = 100.0
