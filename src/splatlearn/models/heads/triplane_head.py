@@ -78,7 +78,7 @@ class TriplaneHead(nn.Module):
             return gaussians_from_numbers(torch.cat([centers, rest], dim=-1), self.config, seen)
 
     def plane_features(self, features: Float[Tensor, "B Q d"]) -> Float[Tensor, "B 3 F H W"]:
-        """The three planes; a query has `FINER`² places of each, beside those of its neighbours in the grid."""
+        """The three planes; a query has a square of places of each, beside those of its neighbours in the grid."""
         rows, columns, _, _ = grid_shape(self.config.num_queries, 1)
         cells = _linear(self.planes, features)
         cells = cells.view(-1, rows, columns, len(PLANES), PLANE_FEATURES, FINER, FINER)
