@@ -58,20 +58,6 @@ class Options:
     """File for all numbers."""
 
 
-class InPictures(Smoothing):
-    """The filter of pictures alone."""
-
-    def of(self, gaussians: Gaussians) -> Gaussians:
-        """Return the Gaussians as they are."""
-        return gaussians
-
-
-class Integrated(InPictures):
-    """The integral over each pixel, in pictures alone."""
-
-    filter = "analytic"
-
-
 def main(options: Options) -> None:
     """Fit, look, and print a table of PSNR in dB."""
     rows: list[dict[str, Any]] = []
@@ -142,9 +128,8 @@ def fitted(arm: str, truth: Gaussians, side: int, targets: Tensor, seed: int, op
     strategy = MCMCStrategy(MCMCOptions.for_steps(options.steps, options.count))
     schedule = SceneSchedule(steps=options.steps, degree=0, seed=seed)
     views = cameras(side)[:FITTED]
-    kinds = {"mip in pictures": InPictures, "mip": Smoothing, "analytic": Integrated}
-    smoothing = kinds[arm](views) if arm in kinds else None
-    fit = SceneFit(start, 1.0, strategy, schedule, smoothing=smoothing)
+    smoothing = Smoothing(views) if arm == "mip" else None
+    fit = SceneFit(start, 1.0, strategy, schedule, smoothing=smoothing, filter=arm.partition(" ")[0])
     order = torch.Generator().manual_seed(seed + 2)
     for _ in range(options.steps):
         view = int(torch.randint(FITTED, (), generator=order))
@@ -156,10 +141,9 @@ def fitted(arm: str, truth: Gaussians, side: int, targets: Tensor, seed: int, op
 @torch.no_grad()
 def looked_at(fit: SceneFit, side: int, targets: Tensor) -> float:
     """The mean PSNR of the held-out views at a size."""
-    filter = "point" if fit.smoothing is None else fit.smoothing.filter
     found = []
     for camera, target in zip(cameras(side)[FITTED:], targets, strict=True):
-        color = render(fit.gaussians(), camera, BEHIND, depth=False, filter=filter).color.clamp(0, 1)
+        color = render(fit.gaussians(), camera, BEHIND, depth=False, filter=fit.filter).color.clamp(0, 1)
         found.append(float(psnr(color[None], target[None])))
     return statistics.mean(found)
 

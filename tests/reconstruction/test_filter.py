@@ -10,10 +10,12 @@ import torch
 
 from reconstruction.small_captures import cameras_around, known_gaussians, write_capture
 from splatlearn.cli.scene_input import read_scene
+from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.files import read_splat_file, write_splats
 from splatlearn.reconstruction import SceneRun, reconstruct
 from splatlearn.rendering import render
+from splatlearn.report.scenes.view import run_scene
 
 
 def test_the_scene_of_a_run_is_fused_and_marked(tmp_path: Path) -> None:
@@ -59,3 +61,22 @@ def test_a_run_goes_on_with_its_filter(tmp_path: Path) -> None:
     parts = reconstruct(photos, tmp_path / "parts", resume=True, **options)
     for name, each in whole.gaussians.tensors().items():
         assert torch.equal(each, parts.gaussians.tensors()[name]), name
+
+
+def test_the_integral_over_pixels_is_a_filter_of_runs(tmp_path: Path) -> None:
+    """Its scores and pictures are those of the run's own filter; files and pages, which know two, take the nearer."""
+    photos = write_capture(tmp_path / "photos", known_gaussians(), cameras_around(9), points=60)
+    options: dict[str, Any] = {"max_gaussians": 70, "start": "points", "degree": 1, "filter": "analytic"}
+    reconstruct(photos, tmp_path / "run", steps=24, stop_after=11, **options)
+    result = reconstruct(photos, tmp_path / "run", steps=24, resume=True, **options)
+    run = SceneRun(tmp_path / "run")
+    assert run.filter == read_scene(str(run.folder)).filter == "analytic"
+    assert read_splat_file(run.folder / "scene.ply").filter == "mip"
+    assert result.scores is not None and abs(run.evaluate().psnr - result.scores.psnr) < 1e-3
+    whole = reconstruct(photos, tmp_path / "whole", steps=24, **options)
+    for name, each in whole.gaussians.tensors().items():
+        assert torch.equal(each, result.gaussians.tensors()[name]), name
+    for primitive in ("ges", "surfel"):
+        with pytest.raises(InputError, match=f"filter: expected point.* with the primitive {primitive}, got analytic"):
+            reconstruct(photos, tmp_path / primitive, primitive=primitive, **options)
+    assert run_scene(run).filter == "mip"

@@ -40,7 +40,7 @@ class SceneInput:
     @property
     def filter(self) -> str:
         """The filter that it was fitted with, for `render`."""
-        return "mip" if self.antialiased else "point"
+        return self.run.filter if self.run is not None else "mip" if self.antialiased else "point"
 
     @property
     def background(self) -> Literal["black", "white"]:
@@ -96,7 +96,7 @@ def read_scene(path: str, stored_frame: str | None = None) -> SceneInput:
 
         run = SceneRun(Path(path))
         name, gaussians = run.folder.resolve().name, run.gaussians
-        return SceneInput(name, gaussians, run, antialiased=run.filter == "mip", offset=run.offset)
+        return SceneInput(name, gaussians, run, antialiased=run.filter != "point", offset=run.offset)
     if not is_splat_file(path):
         raise InputError(f"scene: expected a splat file or a run of splatlearn reconstruct, got {path}")
     from splatlearn.files import read_splat_file

@@ -16,7 +16,6 @@ from splatlearn.core.numbers import check_whole
 from splatlearn.core.randomness import Purpose, generator
 from splatlearn.fitting.scene_fit import SceneFit
 from splatlearn.fitting.scene_schedule import SceneRates, SceneSchedule
-from splatlearn.fitting.smoothing import Smoothing
 from splatlearn.fitting.strategies.still import StillStrategy
 from splatlearn.rendering import render
 from splatlearn.rendering.compositing import Background
@@ -63,8 +62,8 @@ def recover(
         ]
     _, radius = middle_and_radius(student.means, student.opacities)
     schedule = SceneSchedule(steps=steps, rates=RATES, degree=student.degree, seed=seed)
-    smoothing = _FilterAlone(cameras) if filter == "mip" else None
-    fit = SceneFit(student, radius, StillStrategy(), schedule, smoothing=smoothing)
+    # The Gaussians of a student are as wide as photographs need them already.
+    fit = SceneFit(student, radius, StillStrategy(), schedule, filter=filter)
     for step in range(steps):
         fit.schedule = replace(schedule, rates=_rates_at(step / steps))
         epoch, place = divmod(step, len(cameras))
@@ -74,14 +73,6 @@ def recover(
         fit.step(batch, pictures[index], background=background)
         told(step + 1, steps)
     return fit.gaussians().detach()
-
-
-class _FilterAlone(Smoothing):
-    """The filter "mip" for Gaussians that are as wide as cameras need them already."""
-
-    def of(self, gaussians: Gaussians) -> Gaussians:
-        """Return Gaussians [K] as they are."""
-        return gaussians
 
 
 def _rates_at(done: float) -> SceneRates:

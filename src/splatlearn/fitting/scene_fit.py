@@ -32,6 +32,7 @@ from splatlearn.fitting.views.step import Comparison, Descent, StepResult
 from splatlearn.fitting.views.view_batch import ViewBatch
 from splatlearn.fitting.views.view_model import SeenViews, ViewModel
 from splatlearn.rendering import render
+from splatlearn.rendering.choice import check_filter
 from splatlearn.rendering.compositing import Background
 
 
@@ -50,13 +51,14 @@ class SceneFit:
     - `robust`: weights of pixels that discount passers-by; it belongs to this fit. None: all count alike.
     - `sky`: the background by direction, learned with the Gaussians; it belongs to this fit. The backgrounds of batches
       are then ignored.
-    - `smoothing`: the least widths of Gaussians, with the filter "mip"; it belongs to this fit. None: "point".
+    - `smoothing`: the least widths of Gaussians; it belongs to this fit.
     - `shapings`: what changes Gaussians before they are drawn, one after the other, and before `smoothing`.
+    - `filter`: of the pictures; see `render`. None: "mip" with `smoothing`, which is its other half, else "point".
 
     A step is a function of the state, the pictures and the seed: a fit that goes on from `state_dict` makes the same
     steps, bit for bit on a CPU, for any number of threads. Before the first step `gaussians` returns the start up to
     rounding. Raises InputError for Gaussians that do not fit the parametrisation, an extent that is not above 0, more
-    Gaussians than the strategy's cap, and two terms or view models of one name.
+    Gaussians than the strategy's cap, an unknown filter, and two terms or view models of one name.
     """
 
     def __init__(
@@ -71,9 +73,11 @@ class SceneFit:
         sky: Sky | None = None,
         smoothing: Smoothing | None = None,
         shapings: Sequence[Shaping] = (),
+        filter: str | None = None,
     ) -> None:
         check_number("extent", extent, above=0)
         check_terms(terms)
+        check_filter(filter or "point")
         if strategy.cap is not None and start.count > strategy.cap:
             raise InputError(
                 f"start: expected at most the strategy's cap of {strategy.cap} Gaussians, got {start.count}; "
@@ -84,6 +88,8 @@ class SceneFit:
         self.sky = None if sky is None else sky.to(start.means.device)
         self.view_models, self.shapings = ViewModels(view_models), tuple(shapings)
         self._own = {name: each for shaping in self.shapings for name, each in shaping.own.items()}
+        self.filter = filter or ("point" if smoothing is None else "mip")
+        """The filter of its pictures; see `render`."""
         self.done = 0
         """Steps that were made."""
         self.primitive = start.primitive
@@ -91,11 +97,6 @@ class SceneFit:
         logits = parameters["logits"]
         first = {name: torch.full_like(logits, each.first) for name, each in self._own.items()}
         self.optimizer = self._adam(parameters | self.view_models.first_numbers(logits) | first)
-
-    @property
-    def filter(self) -> str:
-        """The filter of its pictures; see `render`."""
-        return "point" if self.smoothing is None else self.smoothing.filter
 
     def gaussians(self) -> Gaussians:
         """The Gaussians as they are, with gradients to the parameters."""

@@ -38,9 +38,6 @@ class Smoothing:
     every hundredth step.
     """
 
-    filter = "mip"
-    """The filter of pictures that it belongs to."""
-
     def __init__(self, cameras: Sequence[Camera]) -> None:
         if not cameras or any(camera.batch_shape for camera in cameras):
             got = f"batches {[list(each.batch_shape) for each in cameras]}" if cameras else "none"

@@ -112,7 +112,7 @@ class ViewedScene:
         if self.gaussians.primitive not in DRAWN:
             raise InputError(
                 f"gaussians: expected a primitive that the page draws ({', '.join(DRAWN)}), got "
-                f"{self.gaussians.primitive!r}"
+                f"{self.gaussians.primitive!r}: its shaders know ellipses alone; `splatlearn render` draws others"
             )
         check_finite(**self.gaussians.tensors())
         check_filter(self.filter)

@@ -120,8 +120,11 @@ def check_recipe(recipe: SceneRecipe) -> None:
         raise InputError(
             f"normals: expected 0 with the primitive {scene.primitive}, which has none; use --primitive surfel"
         )
-    if scene.primitive in ("surfel", "convex") and scene.filter != "point":
-        raise InputError(f"filter: expected point with the primitive {scene.primitive}, got {scene.filter}")
+    drawn = {"gaussian": ("point", "mip", "analytic"), "ges": ("point", "mip")}.get(scene.primitive, ("point",))
+    if scene.filter not in drawn:
+        raise InputError(
+            f"filter: expected {' or '.join(drawn)} with the primitive {scene.primitive}, got {scene.filter}"
+        )
     if scene.strategy is not None and (scene.strategy == "sharpness") != (scene.primitive == "convex"):
         wanted = "sharpness" if scene.primitive == "convex" else "mcmc, default or absgrad"
         raise InputError(f"strategy: expected {wanted} with the primitive {scene.primitive}, got {scene.strategy}")

@@ -10,7 +10,7 @@ from splatlearn.runs.recipe import check_choices, check_range
 
 StrategyName = Literal["mcmc", "default", "absgrad", "sharpness"]
 BackgroundName = Literal["auto", "random", "black", "white", "sky"]
-FilterName = Literal["point", "mip"]
+FilterName = Literal["point", "mip", "analytic"]
 PrimitiveName = Literal["gaussian", "ges", "surfel", "convex"]
 Start = Literal["auto", "points", "random", "hull", "planes"]
 
@@ -50,7 +50,8 @@ class SceneOptions:
     filter: FilterName = "point"
     """What a pixel shows of Gaussians smaller than it. point: they are thickened to about a pixel. mip: their opacities
     make up for it, and none is smaller than the photographs can tell, so that the scene looks right from nearer and
-    from farther away (Mip-Splatting)."""
+    from farther away (Mip-Splatting). analytic: the integral over the pixel's square, for Gaussians and cameras other
+    than panoramas (Analytic-Splatting); steps take longer, and other programs show the file with mip."""
     primitive: PrimitiveName = "gaussian"
     """What each Gaussian is drawn as. ges: a generalised exponential, whose exponent is fitted too: from peaked to flat
     with sharp edges. Its files are read by this library alone. surfel: a flat disc, whose depth at a pixel is that at

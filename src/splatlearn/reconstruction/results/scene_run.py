@@ -75,11 +75,14 @@ def offset_of(to_unit: Similarity) -> Offset:
 
 
 def write_scene(run: Path, gaussians: Gaussians, to_unit: Similarity, filter: str = "point") -> Path:
-    """Write the Gaussians of a fit into its folder, marked with their filter and their offset (see `offset_of`)."""
+    """Write the Gaussians of a fit into its folder, marked with their offset (see `offset_of`) and as antialiased.
+
+    Files know no third filter: those of the filter "analytic" are marked too, since "mip" comes nearest to it.
+    """
     path, offset = run / scene_name(gaussians.primitive), offset_of(to_unit)
     path.parent.mkdir(exist_ok=True)
     placed = moved(gaussians.detach().to("cpu"), to_unit.around(np.array(offset)).inverse)
-    write_splats(path, placed, antialiased=filter == "mip", offset=offset)
+    write_splats(path, placed, antialiased=filter != "point", offset=offset)
     return path
 
 

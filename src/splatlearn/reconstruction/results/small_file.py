@@ -47,6 +47,6 @@ def write_small(
     from splatlearn.compression import compress
 
     cameras = cameras_of_views(views)
-    found = compress(gaussians, size, cameras=cameras, background=background, antialiased=filter == "mip")
+    found = compress(gaussians, size, cameras=cameras, background=background, antialiased=filter != "point")
     found.write(run / SMALL)
     return found

@@ -22,15 +22,18 @@ def check_combinations(recipe: SceneRecipe, photographs: Photographs, device: to
             f"stride: expected 1 with {', '.join(whole)}, for which whole pictures are needed, got {stride}; leave out "
             "one or the other"
         )
+    filter = recipe.scene.filter
+    if filter == "analytic" and any(view.lens.is_panorama for view in photographs.views):
+        raise InputError("filter: expected point or mip for panoramas, got analytic; use --filter mip")
     if device.type == "cpu":
         return
     # There the renderer reports of whole pictures with the filter "point" alone what growth and cleaning need.
-    is_mip = recipe.scene.filter == "mip"
-    if recipe.scene.strategy != "mcmc" and (stride > 1 or is_mip):
-        name, wanted, got = ("filter", "point", "mip") if is_mip else ("stride", "1", stride)
+    is_other = filter != "point"
+    if recipe.scene.strategy != "mcmc" and (stride > 1 or is_other):
+        name, wanted, got = ("filter", "point", filter) if is_other else ("stride", "1", stride)
         raise InputError(
             f"{name}: expected {wanted} with the strategy {recipe.scene.strategy} on {device.type}, got {got}; use "
             "--strategy mcmc or --device cpu"
         )
-    if terms.remove_floaters and is_mip:
-        raise InputError(f"remove_floaters: expected the filter point on {device.type}, got mip; use --device cpu")
+    if terms.remove_floaters and is_other:
+        raise InputError(f"remove_floaters: expected the filter point on {device.type}, got {filter}; use --device cpu")

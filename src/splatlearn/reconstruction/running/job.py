@@ -117,6 +117,7 @@ class _Reconstruction:
             start.to(self.device), EXTENT, *parts,
             robust=schedules.robust_of(resolved), sky=schedules.sky_of(resolved, capture),
             smoothing=smoothing_of(resolved, self.training), shapings=schedules.shapings_of(resolved),
+            filter=resolved.scene.filter,
         )  # fmt: skip
         if checkpoint is not None:
             self.fit.load_state_dict(tensors)

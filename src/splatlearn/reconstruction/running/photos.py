@@ -89,7 +89,7 @@ def reduced(photo: Photo, most: int) -> tuple[Camera, Float[Tensor, "h w 3"], Fl
 
 
 def smoothing_of(recipe: SceneRecipe, photographs: Photographs) -> Smoothing | None:
-    """The 3-D filter of a resolved recipe, from the cameras of the fitted photographs; None for the filter "point"."""
+    """The 3-D filter of a recipe with the filter "mip", of the fitted cameras; None with others."""
     if recipe.scene.filter != "mip":
         return None
     return Smoothing([photographs.camera(index) for index in range(len(photographs))])

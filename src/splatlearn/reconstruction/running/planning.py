@@ -116,6 +116,7 @@ def step_seconds(recipe: SceneRecipe, photographs: Photographs, gaussians: Gauss
     fit = SceneFit(
         gaussians.with_degree(degree), EXTENT, *parts, robust=robust_of(recipe), sky=sky_of(recipe),
         smoothing=smoothing_of(recipe, photographs), shapings=shapings_of(recipe),
+        filter=recipe.scene.filter,
     )  # fmt: skip
     taken = []
     for number in range(len(photographs)):

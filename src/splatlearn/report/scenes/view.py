@@ -70,7 +70,7 @@ def run_scene(run: SceneRun) -> ViewedScene:
         up=up,
         background=colors,
         facts=_facts(run, capture, scores),
-        filter=run.filter,
+        filter="point" if run.filter == "point" else "mip",  # The page has no third one.
     )
 
 
