@@ -139,7 +139,7 @@ def _numbers(
     return levels.tobytes(), bounds
 
 
-def _octahedral(turns: np.ndarray) -> tuple[bytes, None]:
+def _octahedral(turns: np.ndarray) -> tuple[bytes, tuple[float, float] | None]:
     """Three bytes for each quaternion of a positive w: an axis folded to a square, and the angle."""
     angles = 2 * np.arccos(turns[:, 0].clip(0, 1))
     axes = turns[:, 1:] / np.sin(angles / 2)[:, None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from splatlearn.files.choices import SplatFormat
 from splatlearn.files.offset import NO_OFFSET, Offset
 from splatlearn.files.splat_file import SplatFile
 
-Content = bytes | Iterable[bytes]
+Content = bytes | Iterator[bytes]
 """The bytes of a file, or its parts in their order, which are made while the file is written: a large scene then takes
 no memory for its whole file."""
 Files = dict[str, Content]
@@ -85,7 +85,8 @@ class Writer:
     def write(self, gaussians: Gaussians, request: WriteRequest) -> None:
         """Write Gaussians that are in the frame of the file; each file appears whole or not at all."""
         content = self.content(gaussians, request)
-        for name, each in content.items() if isinstance(content, dict) else [(request.path.name, content)]:
+        files = {request.path.name: content} if isinstance(content, bytes | Iterator) else content
+        for name, each in files.items():
             with replacing(request.path.with_name(name)) as beside:
                 with beside.open("wb") as file:
                     file.writelines((each,) if isinstance(each, bytes) else each)

@@ -6,7 +6,7 @@ import zipfile
 from io import BytesIO
 
 from splatlearn.core.gaussians import Gaussians
-from splatlearn.files.interface import Container, Files, ReadRequest, Writer, WriteRequest
+from splatlearn.files.interface import Container, Content, Files, ReadRequest, Writer, WriteRequest
 from splatlearn.files.sog.meta import META_NAME
 from splatlearn.files.sog.reader import read_sog
 from splatlearn.files.sog.store import Bundle, Folder, SogStore
@@ -17,10 +17,10 @@ FRAME = "RDF"
 ZIP_MAGIC = b"PK"
 
 
-def content(gaussians: Gaussians, request: WriteRequest) -> bytes | Files:
+def content(gaussians: Gaussians, request: WriteRequest) -> Content | Files:
     """A bundle, or the files beside a meta.json."""
     if request.path.name == META_NAME:
-        return sog_files(gaussians, request.antialiased)
+        return {**sog_files(gaussians, request.antialiased)}
     return bundle(gaussians, request.antialiased)
 
 
