@@ -90,6 +90,14 @@ def run(images: Tensor, head: Heads, rate: float, seed: int, options: Options) -
     }  # fmt: skip
 
 
+def write(options: Options, found: list[dict[str, Any]]) -> None:
+    """Write what was found as JSON, if a file was named."""
+    if options.json_file is not None:
+        numbers = {"options": {"model": options.model, "gaussians": options.gaussians, "steps": options.steps,
+                               "batch_size": options.batch_size, "seeds": options.seeds}, "runs": found}  # fmt: skip
+        options.json_file.write_text(json.dumps(numbers, indent=1) + "\n")
+
+
 def main() -> None:
     options = tyro.cli(Options, description=__doc__)
     images, found, rows = pictures(options), [], []
@@ -104,11 +112,9 @@ def main() -> None:
                 [head, f"{rate:g}", f"{diverged} of {len(runs)}", f"{sum(ends) / max(1, len(ends)):.4f}", worst]
             )
             print(table(["head", "rate", "diverged", "mean last loss", "worst"], rows[-1:]), flush=True)
+            # After every row, so that a run that is stopped has told what it knows.
+            write(options, found)
     print(table(["head", "rate", "diverged", "mean last loss", "worst"], rows))
-    if options.json_file is not None:
-        numbers = {"options": {"model": options.model, "gaussians": options.gaussians, "steps": options.steps,
-                               "batch_size": options.batch_size, "seeds": options.seeds}, "runs": found}  # fmt: skip
-        options.json_file.write_text(json.dumps(numbers, indent=1) + "\n")
 
 
 if __name__ == "__main__":
