@@ -253,7 +253,7 @@ def textured(folder: Path) -> SplatList:
     """The objects of a folder of .splat files, of 10,000 splats each."""
     files = sorted(folder.glob("*_10k.splat"))
     names = [file.name.removesuffix("_10k.splat") for file in files]
-    return SplatList([read_splats(file).gaussians for file in files], labels=list(range(len(files))), class_names=names)
+    return SplatList([read_splats(file) for file in files], labels=list(range(len(files))), class_names=names)
 
 
 def object_scores(name: str, seed: int, objects: SplatList, study: Study, runs: Path) -> dict[str, Any]:
