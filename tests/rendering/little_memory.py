@@ -1,10 +1,12 @@
-"""Memory of compiled code, in processes of their own; run as a script with the name of a check (Linux).
+"""Memory of compiled code; run as a script with the names of checks (Linux).
 
-It prints "ok" when the check has passed.
+Each check is made in a process of its own, forked when everything is imported and nothing has been computed. It prints
+"ok" when all have passed.
 """
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 from collections.abc import Callable
@@ -208,5 +210,12 @@ if __name__ == "__main__":
         "scene": check_scene,
         "no memory for scenes": check_no_memory_for_scenes,
     }
-    checks[sys.argv[1]]()
+    for name in sys.argv[1:]:
+        process = os.fork()
+        if not process:
+            checks[name]()
+            sys.stdout.flush()
+            os._exit(0)
+        if os.waitpid(process, 0)[1]:
+            sys.exit(f"{name}: failed")
     print("ok")

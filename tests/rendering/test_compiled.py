@@ -1,11 +1,12 @@
 """Compiled backends against the specification in float64, scene by scene and trap by trap."""
 
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
 
-from rendering.compiled import NAMES, Compiled, assert_matches, expected, expected_of, relative_error
+from rendering.compiled import NAMES, Compiled, Expected, Pair, assert_matches, expected, expected_of, relative_error
 from rendering.scenes_hard import OPAQUE, SCENES, Scene, conics_of, scene
 
 # Relative L2 where float32 sums do not reach 1e-5, measured on x86 with the AVX2 and the baseline kernel (the worst of
@@ -56,23 +57,31 @@ def test_equals_the_specification_where_images_are_opaque(compiled: Compiled, na
 @pytest.mark.parametrize("thinness", [1, 8, 100])
 def test_either_way_to_evaluate_alpha(compiled: Compiled, sigma: float, thinness: int) -> None:
     """Sizes and tilts on both sides of where an exponential gives way to a recurrence down the rows."""
+    assert_matches(compiled, expected_of_sizes(sigma, thinness, compiled.most), gradients=2e-5)
 
+
+@cache
+def expected_of_sizes(sigma: float, thinness: int, most: int | None) -> Expected:
     def make(generator: torch.Generator) -> Scene:
         return replace(scene(generator, (40, 64), sigmas=(sigma * thinness, sigma), count=24), alpha_band=1e-3)
 
-    want = expected_of(make, torch.Generator().manual_seed(1), compiled.most)
-    assert_matches(compiled, want, gradients=2e-5)
+    return expected_of(make, torch.Generator().manual_seed(1), most)
 
 
 @pytest.mark.parametrize("angle", [0.0, 1e-3, 0.01, 0.5, 0.785, 1.5, 1.5708, 3.1])
 def test_thin_splats_at_any_tilt(compiled: Compiled, angle: float) -> None:
+    assert_matches(compiled, expected_of_a_tilt(angle, compiled.most))
+
+
+@cache
+def expected_of_a_tilt(angle: float, most: int | None) -> Expected:
     def make(generator: torch.Generator) -> Scene:
         made = scene(generator, (90, 90), batch=1, count=12)
         deviations = torch.tensor([60.0, 0.5]).expand(1, 12, 2)
         conics = conics_of(deviations[..., 0], deviations[..., 1], torch.full((1, 12), angle)).float()
         return replace(made, conics=conics, alpha_band=2e-3)
 
-    assert_matches(compiled, expected_of(make, torch.Generator().manual_seed(2), compiled.most))
+    return expected_of(make, torch.Generator().manual_seed(2), most)
 
 
 def test_no_gradient_where_alpha_is_clamped(compiled: Compiled) -> None:
@@ -118,16 +127,27 @@ def test_a_negative_power_counts_as_zero(compiled: Compiled) -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_not_finite_stays_in_its_own_image(compiled: Compiled, name: str, value: float) -> None:
-    made = compiled.thinned(scene(torch.Generator().manual_seed(0), (40, 20), batch=3))
+    made, clean, wanted = three_images(compiled)
     tensor = getattr(made, name).clone()
     tensor[1].view(-1)[-1] = value
     spoilt = replace(made, **{name: tensor})
-    outputs, clean = compiled.forward(spoilt), compiled.forward(made)
-    upstream = (torch.ones_like(clean[0]), torch.ones_like(clean[1]))
-    gradients = compiled.backward(spoilt, outputs, upstream)
-    for got, want in zip((*outputs, *gradients), (*clean, *compiled.backward(made, clean, upstream)), strict=True):
+    outputs = compiled.forward(spoilt)
+    gradients = compiled.backward(spoilt, outputs, ones_like(outputs))
+    for got, want in zip((*outputs, *gradients), (*clean, *wanted), strict=True):
         assert got[1].isnan().all()
         assert torch.equal(got[0::2], want[0::2])
+
+
+@cache
+def three_images(compiled: Compiled) -> tuple[Scene, Pair, tuple[torch.Tensor, ...]]:
+    """A scene whose values are all finite, its pictures, and the gradients of their sum."""
+    made = compiled.thinned(scene(torch.Generator().manual_seed(0), (40, 20), batch=3))
+    outputs = compiled.forward(made)
+    return made, outputs, compiled.backward(made, outputs, ones_like(outputs))
+
+
+def ones_like(outputs: Pair) -> Pair:
+    return torch.ones_like(outputs[0]), torch.ones_like(outputs[1])
 
 
 def test_no_images_at_all(compiled: Compiled) -> None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from rendering.brute_force import composite_brute_force
+from rendering.finite_differences import assert_gradients
 from rendering.thresholds import clear_of_thresholds
 from scenes import random_splats
 from splatlearn.rendering import Splats, composite
@@ -45,13 +46,12 @@ def test_equals_a_brute_force_loop_over_pixels(seed: int) -> None:
 def test_gradients_in_float64(generator: torch.Generator) -> None:
     splats = random_splats(generator, (6, 5), batch=2, count=5, sigma=(3.0, 8.0))
     background = torch.tensor([BACKGROUND, BACKGROUND], dtype=torch.float64)
-    inputs = [t.clone().requires_grad_() for t in (*tensors(splats), background)]
 
     def function(means2d, conics, opacities, colors, background):
         return composite(Splats(means2d, conics, splats.depths, colors, opacities), 6, 5, background, backend="torch")
 
     # A wide splat has α above the skip threshold everywhere here, so finite differences meet no jump.
-    assert torch.autograd.gradcheck(function, inputs, eps=1e-6, atol=1e-6)
+    assert_gradients(function, [*tensors(splats), background], eps=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["ellipses", "any conics"])
