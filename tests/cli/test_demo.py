@@ -75,6 +75,10 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def plain_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_pages_plain(monkeypatch)
+
+
+def make_pages_plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pages of the scene and its film are a line each, for what is said of their files alone."""
 
     def line(path: Path) -> Path:
@@ -229,4 +233,5 @@ def test_a_scene_that_is_interrupted_is_shown_as_it_is(tmp_path: Path, monkeypat
         patch.setattr(job._Reconstruction, "_step", hooked)
         assert demo(out) == 130
     assert (out / "scene.html").is_file() and not (out / "scene" / "scores.json").exists()
+    make_pages_plain(monkeypatch)
     assert demo(out, "--overwrite") == 0 and (out / "scene" / "scores.json").exists()

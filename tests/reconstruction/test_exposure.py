@@ -49,7 +49,7 @@ def plain(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> SceneResult
 
 
 # A grid has more cells than these photographs have pixels for.
-@pytest.mark.parametrize(("exposure", "gain"), [("affine", 2.0), ("grid", 1.0)])
+@pytest.mark.parametrize(("exposure", "gain"), [("affine", 2.0), pytest.param("grid", 1.0, marks=pytest.mark.large)])
 def test_photographs_of_changing_light_give_a_better_scene(
     exposure: str, gain: float, photos: Path, plain: SceneResult, tmp_path: Path
 ) -> None:

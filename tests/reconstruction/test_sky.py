@@ -11,6 +11,7 @@ from PIL import Image
 
 from reconstruction.small_captures import cameras_around, known_gaussians, write_capture
 from splatlearn.cli import main
+from splatlearn.compression import search
 from splatlearn.core.cameras import Camera
 from splatlearn.core.errors import FormatError, InputError
 from splatlearn.files import read_splats
@@ -72,7 +73,12 @@ def test_files_get_far_gaussians_and_renderings_the_sky(outdoors: Path, tmp_path
     assert run("view", str(outdoors / "run"), "--out", str(tmp_path / "page.html")) == 0
 
 
-def test_compressed_files_get_the_sky(outdoors: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_compressed_files_get_the_sky(
+    outdoors: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Fewer files are tried, which takes less time.
+    monkeypatch.setattr(search, "SHARES", (1.0,))
+    monkeypatch.setattr(search, "TRIES", 3)
     assert run("compress", str(outdoors / "run"), "--out", str(tmp_path / "scene.sl3"), "--budget", "30kB") == 0
     said = capsys.readouterr()
     assert "the sky of run becomes 1,024 far Gaussians: files of splats have none" in said.err

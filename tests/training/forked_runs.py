@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch._dynamo  # the first step of an optimiser loads it, which takes each fork seconds
 from PIL import Image
 
 from splatlearn.cli import main
