@@ -39,7 +39,7 @@ def losses_of(folder: Path) -> list[float]:
         {"shake": "spline", "exposures": 3},
         {"defocus": True, "filter": "mip"},
         {"defocus": True, "defocus_by": "gaussians", "strategy": "default"},
-        {"shake": "linear", "exposures": 2, "poses": "refined"},
+        pytest.param({"shake": "linear", "exposures": 2, "poses": "refined"}, marks=pytest.mark.large),
     ],
     ids=["spline", "defocus", "widths", "both"],
 )

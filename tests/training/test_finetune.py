@@ -47,7 +47,7 @@ def noise(count: int = 16) -> ImageList:
     return ImageList(images, [str(index) for index in range(count)], [index // 8 for index in range(count)], ["a", "b"])
 
 
-@pytest.mark.parametrize("pooling", ["mean", "cls"])
+@pytest.mark.parametrize("pooling", ["mean", pytest.param("cls", marks=pytest.mark.large)])
 def test_sixteen_images_are_learned_by_heart(tmp_path: Path, gmae: Path, pooling) -> None:
     recipe = small_finetuning(gmae, tmp_path / "run", dataclasses.replace(PLAIN, crop_scale=(1.0, 1.0), flip=0.0))
     options = {"epochs": 30, "batch_size": 8, "smoothing": 0.0, "drop_path": 0.0, "base_learning_rate": 0.1}

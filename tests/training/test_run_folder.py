@@ -105,9 +105,18 @@ class TestRemoved:
     """What others remove of a run that trains is there again at its end, and the run can be resumed."""
 
     @pytest.mark.parametrize(
-        "names", [[], ["recipe.json"], ["log.jsonl"], ["checkpoints"], ["data.json", LOCK], ["environment.json"]],
+        "names",
+        [
+            [],
+            ["checkpoints"],
+            ["data.json", LOCK],
+            *(
+                pytest.param([name], marks=pytest.mark.large)
+                for name in ("recipe.json", "log.jsonl", "environment.json")
+            ),
+        ],
         ids=lambda names: ",".join(names) or "all",
-    )  # fmt: skip
+    )
     def test_it_is_written_anew(self, tmp_path: Path, capsys: pytest.CaptureFixture[str], names: list[str]) -> None:
         pretrain(small_recipe(tmp_path / "whole"), pictures())
         out = tmp_path / "run"

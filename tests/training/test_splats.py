@@ -45,8 +45,17 @@ def test_a_resumed_run_goes_on_to_the_same_bits(tmp_path: Path, method: str) -> 
         load_model(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("hide", ["random", "block", "salience"])
-@pytest.mark.parametrize("tokenizer", ["neighbours", "morton"])
+@pytest.mark.parametrize(
+    ("hide", "tokenizer"),
+    [
+        ("random", "morton"),
+        ("block", "neighbours"),
+        ("salience", "morton"),
+        pytest.param("random", "neighbours", marks=pytest.mark.large),
+        pytest.param("block", "morton", marks=pytest.mark.large),
+        pytest.param("salience", "neighbours", marks=pytest.mark.large),
+    ],
+)
 def test_every_mask_and_tokenizer_learns(tmp_path: Path, hide: str, tokenizer: str) -> None:
     recipe = small_splat_recipe(tmp_path / "run", hide=hide, tokenizer=tokenizer, group_size=6)
     longer = dataclasses.replace(recipe, optimizer=dataclasses.replace(recipe.optimizer, epochs=12))

@@ -16,7 +16,7 @@ from splatlearn.fitting.cameras.poses import pose_errors
 from splatlearn.rendering import render
 
 
-@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.large) for seed in range(2, 8))])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.large) for seed in range(1, 8))])
 def test_a_photograph_is_localised_from_a_guess_that_is_off_by_five_degrees(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     scene, cameras = known_gaussians(count=300), batch_of(cameras_around(9, 64, 48))
