@@ -43,7 +43,7 @@ clang: setup
 	  CXX=$(CLANG) SPLATLEARN_NATIVE=required $(BIN)/pip install --quiet --disable-pip-version-check --no-deps \
 	    --target "$$borrowed" -C build-dir=build/clang-cmake .
 	$(CLANG_PYTHON) -c 'import torch; from splatlearn.rendering import _native as n; print(n.__file__); assert "$(CLANG_ENV)/" in n.__file__'
-	$(CLANG_PYTHON) -m pytest -n $(JOBS) tests/rendering/test_compiled.py tests/rendering/test_compiled_properties.py \
+	$(CLANG_PYTHON) -m pytest -n $(JOBS) -k "not triton" tests/rendering/test_compiled.py tests/rendering/test_compiled_properties.py \
 	  tests/rendering/test_blend_cpu.py tests/rendering/test_project_cpu.py tests/rendering/test_instruction_sets.py \
 	  tests/models/nn/test_layers.py tests/models/nn/test_fused_block.py tests/fitting/losses tests/fitting/optimizers
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import product
+from typing import Any
 
 import pytest
 import torch
@@ -68,6 +70,20 @@ TRITON = pytest.param(
     marks=pytest.mark.skipif(gpu.STATUS != "ok", reason=gpu.STATUS),
 )
 COMPILED = [*CPU, TRITON]
+
+
+def of_each(cases: Iterable[tuple[Any, ...]], interpreted: Collection[tuple[Any, ...]]) -> list:
+    """Parameters `compiled`, to be taken indirectly, and those of the cases; interpreted kernels are slow.
+
+    In `make test` these take only the cases in `interpreted`.
+    """
+    made = []
+    for backend, case in product(COMPILED, cases):
+        is_slow = backend is TRITON and not gpu.HAS_CUDA and case not in interpreted
+        marks = [*backend.marks, pytest.mark.large] if is_slow else backend.marks
+        name = "-".join([str(backend.id), *map(str, case)])
+        made.append(pytest.param(*backend.values, *case, id=name, marks=marks))
+    return made
 
 
 def thinned(scene: Scene, most: int | None) -> Scene:

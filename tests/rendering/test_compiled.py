@@ -2,11 +2,22 @@
 
 from dataclasses import replace
 from functools import cache
+from itertools import product
 
 import pytest
 import torch
 
-from rendering.compiled import NAMES, Compiled, Expected, Pair, assert_matches, expected, expected_of, relative_error
+from rendering.compiled import (
+    NAMES,
+    Compiled,
+    Expected,
+    Pair,
+    assert_matches,
+    expected,
+    expected_of,
+    of_each,
+    relative_error,
+)
 from rendering.scenes_hard import OPAQUE, SCENES, Scene, conics_of, scene
 
 # Relative L2 where float32 sums do not reach 1e-5, measured on x86 with the AVX2 and the baseline kernel (the worst of
@@ -53,8 +64,14 @@ def test_equals_the_specification_where_images_are_opaque(compiled: Compiled, na
     assert_matches(compiled, want, gradients=OPAQUE_TOLERANCE[name])
 
 
-@pytest.mark.parametrize("sigma", [0.55, 1.2, 2.0, 3.0, 5.0, 20.0])
-@pytest.mark.parametrize("thinness", [1, 8, 100])
+@pytest.mark.parametrize(
+    ("compiled", "sigma", "thinness"),
+    of_each(
+        product([0.55, 1.2, 2.0, 3.0, 5.0, 20.0], [1, 8, 100]),
+        interpreted=[(0.55, 100), (1.2, 8), (3.0, 1), (3.0, 100), (20.0, 1), (20.0, 8)],
+    ),
+    indirect=["compiled"],
+)
 def test_either_way_to_evaluate_alpha(compiled: Compiled, sigma: float, thinness: int) -> None:
     """Sizes and tilts on both sides of where an exponential gives way to a recurrence down the rows."""
     assert_matches(compiled, expected_of_sizes(sigma, thinness, compiled.most), gradients=2e-5)
@@ -68,7 +85,14 @@ def expected_of_sizes(sigma: float, thinness: int, most: int | None) -> Expected
     return expected_of(make, torch.Generator().manual_seed(1), most)
 
 
-@pytest.mark.parametrize("angle", [0.0, 1e-3, 0.01, 0.5, 0.785, 1.5, 1.5708, 3.1])
+@pytest.mark.parametrize(
+    ("compiled", "angle"),
+    of_each(
+        [(angle,) for angle in (0.0, 1e-3, 0.01, 0.5, 0.785, 1.5, 1.5708, 3.1)],
+        interpreted=[(0.0,), (0.01,), (0.785,), (1.5708,)],
+    ),
+    indirect=["compiled"],
+)
 def test_thin_splats_at_any_tilt(compiled: Compiled, angle: float) -> None:
     assert_matches(compiled, expected_of_a_tilt(angle, compiled.most))
 
@@ -124,8 +148,14 @@ def test_a_negative_power_counts_as_zero(compiled: Compiled) -> None:
     torch.testing.assert_close(transmittance, torch.full_like(transmittance, 0.75), atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("compiled", "name", "value"),
+    of_each(
+        product(NAMES, [float("nan"), float("inf"), -float("inf")]),
+        interpreted=[*((name, float("inf")) for name in NAMES), ("conics", -float("inf"))],
+    ),
+    indirect=["compiled"],
+)
 def test_what_is_not_finite_stays_in_its_own_image(compiled: Compiled, name: str, value: float) -> None:
     made, clean, wanted = three_images(compiled)
     tensor = getattr(made, name).clone()
