@@ -27,7 +27,7 @@ from splatlearn.runs.folder import RunFolderError
 from splatlearn.runs.log import LOG
 
 QUICK: dict[str, Any] = {
-    "steps": 24, "max_gaussians": 90, "evaluate_every": 24, "checkpoint_every": 8, "degree": 1, "start": "points",
+    "steps": 24, "max_gaussians": 90, "evaluate_every": 12, "checkpoint_every": 8, "degree": 1, "start": "points",
     "poses": "refined",
 }  # fmt: skip
 
