@@ -6,15 +6,7 @@ import pytest
 import torch
 
 from files.clouds import random_cloud
-from splatlearn.compression import (
-    Compressed,
-    compress,
-    kept_share,
-    search,
-    significance,
-    surrounding,
-    surrounding_cameras,
-)
+from splatlearn.compression import Compressed, compress, kept_share, search, significance, surrounding_cameras
 from splatlearn.core.cameras import Camera
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.files import read_splat_file
@@ -78,22 +70,19 @@ def test_the_best_are_kept_in_their_order() -> None:
 
 @pytest.fixture(autouse=True)
 def few_shares(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fewer files are tried, by smaller pictures, which takes less time."""
+    """Fewer files are tried, which takes less time."""
     monkeypatch.setattr(search, "SHARES", (1.0, 0.55))
-    monkeypatch.setattr(search, "TRIES", 4)
-    monkeypatch.setattr(surrounding, "HEIGHT", 60)
-    monkeypatch.setattr(surrounding, "WIDTH", 80)
 
 
 @pytest.fixture(scope="module")
 def scene() -> Gaussians:
-    return random_cloud(torch.Generator().manual_seed(0), 200, 1)
+    return random_cloud(torch.Generator().manual_seed(0), 600, 1)
 
 
 def test_within_a_budget(scene: Gaussians, tmp_path: Path) -> None:
     cameras = small_cameras(scene)
     previous = 0.0
-    for budget in (1_600, 3_200):
+    for budget in (4_000, 8_000):
         found = compress(scene, budget, cameras=cameras, antialiased=True)
         assert 0.85 * budget < found.bytes <= budget
         assert found.psnr > previous
@@ -114,10 +103,10 @@ def test_within_a_budget(scene: Gaussians, tmp_path: Path) -> None:
 
 def test_recovery_makes_more_of_a_budget(scene: Gaussians) -> None:
     cameras = small_cameras(scene)[:2]
-    plain, recovered = (compress(scene, 1_000, cameras=cameras, degree=0, recover=steps) for steps in (0, 25))
+    plain, recovered = (compress(scene, 2_500, cameras=cameras, degree=0, recover=steps) for steps in (0, 25))
     # Lower harmonics cost quality, not the scale by which it is measured.
     assert plain.gaussians.degree == recovered.gaussians.degree == 0
-    assert recovered.bytes <= 1_000 and recovered.psnr > plain.psnr + 0.5
+    assert recovered.bytes <= 2_500 and recovered.psnr > plain.psnr + 0.5
 
 
 def test_of_a_quality(scene: Gaussians) -> None:
@@ -145,7 +134,7 @@ def test_targets_that_cannot_be_met(scene: Gaussians) -> None:
         ({"psnr": -1.0}, "psnr: expected a finite number above 0"),
     ]:
         with pytest.raises(ValueError, match=message):
-            compress(scene.select(slice(40)), cameras=small_cameras(scene)[:1], **arguments)
+            compress(scene, cameras=small_cameras(scene)[:1], **arguments)
     with pytest.raises(ValueError, match="cameras: expected at least one, got none"):
         compress(scene, 10_000, cameras=[])
 
