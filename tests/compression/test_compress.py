@@ -6,7 +6,15 @@ import pytest
 import torch
 
 from files.clouds import random_cloud
-from splatlearn.compression import Compressed, compress, kept_share, search, significance, surrounding_cameras
+from splatlearn.compression import (
+    Compressed,
+    compress,
+    kept_share,
+    search,
+    significance,
+    surrounding,
+    surrounding_cameras,
+)
 from splatlearn.core.cameras import Camera
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.files import read_splat_file
@@ -79,6 +87,15 @@ def scene() -> Gaussians:
     return random_cloud(torch.Generator().manual_seed(0), 600, 1)
 
 
+@pytest.fixture
+def small_scene(monkeypatch: pytest.MonkeyPatch) -> Gaussians:
+    """A third of it, with fewer tries and smaller pictures."""
+    monkeypatch.setattr(search, "TRIES", 4)
+    monkeypatch.setattr(surrounding, "HEIGHT", 60)
+    monkeypatch.setattr(surrounding, "WIDTH", 80)
+    return random_cloud(torch.Generator().manual_seed(0), 200, 1)
+
+
 def test_within_a_budget(scene: Gaussians, tmp_path: Path) -> None:
     cameras = small_cameras(scene)
     previous = 0.0
@@ -109,21 +126,21 @@ def test_recovery_makes_more_of_a_budget(scene: Gaussians) -> None:
     assert recovered.bytes <= 2_500 and recovered.psnr > plain.psnr + 0.5
 
 
-def test_of_a_quality(scene: Gaussians) -> None:
-    cameras = small_cameras(scene)
+def test_of_a_quality(small_scene: Gaussians) -> None:
+    cameras = small_cameras(small_scene)
     sizes = []
     for psnr in (28.0, 36.0):
-        found = compress(scene, psnr=psnr, cameras=cameras)
+        found = compress(small_scene, psnr=psnr, cameras=cameras)
         assert psnr <= found.psnr < psnr + 4
         sizes.append(found.bytes)
     assert sizes[0] < sizes[1]
     # Gaussians that no camera sees cost nothing: half of these are behind it.
-    behind = Gaussians.cat([scene, scene.transformed(translation=torch.tensor([0.0, 0.0, -90.0]))])
+    behind = Gaussians.cat([small_scene, small_scene.transformed(translation=torch.tensor([0.0, 0.0, -90.0]))])
     again = compress(behind, psnr=28.0, cameras=cameras[:1])
     assert again.share < 1
 
 
-def test_targets_that_cannot_be_met(scene: Gaussians) -> None:
+def test_targets_that_cannot_be_met(small_scene: Gaussians) -> None:
     for arguments, message in [
         ({}, "budget, psnr: expected one of the two, got neither"),
         ({"budget": 100, "psnr": 30.0}, "budget, psnr: expected one of the two, got both"),
@@ -134,9 +151,9 @@ def test_targets_that_cannot_be_met(scene: Gaussians) -> None:
         ({"psnr": -1.0}, "psnr: expected a finite number above 0"),
     ]:
         with pytest.raises(ValueError, match=message):
-            compress(scene, cameras=small_cameras(scene)[:1], **arguments)
+            compress(small_scene.select(slice(40)), cameras=small_cameras(small_scene)[:1], **arguments)
     with pytest.raises(ValueError, match="cameras: expected at least one, got none"):
-        compress(scene, 10_000, cameras=[])
+        compress(small_scene, 10_000, cameras=[])
 
 
 def test_a_result_knows_its_size(scene: Gaussians) -> None:
