@@ -10,6 +10,7 @@ from scenes import random_splats
 from splatlearn.rendering import Splats, composite
 from splatlearn.rendering.backends.torch import pieces
 from splatlearn.rendering.backends.torch.blend import blend_pixels
+from splatlearn.rendering.compositing import mean_depths
 
 BACKGROUND = [0.2, 0.7, 0.4]
 
@@ -175,3 +176,50 @@ class TestErrors:
         good = self.splats()
         with pytest.raises(ValueError, match=r"conics: expected shape \[2, 12, 3\], got \[2, 12, 2\]"):
             Splats(good.means2d, good.means2d, good.depths, good.colors, good.opacities)
+
+
+def plain_mean_depths(image: torch.Tensor, transmittance: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    alpha = 1.0 - transmittance
+    return image[:, :-1], alpha, image[:, -1] / alpha.clamp_min(torch.finfo(alpha.dtype).eps)
+
+
+def composited(generator: torch.Generator, dtype: torch.dtype) -> list[torch.Tensor]:
+    """Channels and transmittances as `composite` makes them: where nothing is seen, there is no depth."""
+    transmittance = torch.rand(2, 5, 4, generator=generator, dtype=dtype)
+    transmittance[:, 0] = 1.0
+    image = torch.randn(2, 4, 5, 4, generator=generator, dtype=dtype)
+    image[:, -1] *= 1.0 - transmittance
+    return [each.requires_grad_() for each in (image, transmittance)]
+
+
+@pytest.mark.parametrize("used", [[0], [1], [2], [0, 1], [1, 2], [0, 1, 2]])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_mean_depths_have_the_gradients_of_their_formula(
+    generator: torch.Generator, used: list[int], dtype: torch.dtype
+) -> None:
+    inputs = composited(generator, dtype)
+    results, expected = mean_depths(*inputs), plain_mean_depths(*inputs)
+    for one, other in zip(results, expected, strict=True):
+        assert torch.equal(one, other)
+    upstream = [torch.randn(results[i].shape, generator=generator, dtype=dtype) for i in used]
+    found = torch.autograd.grad([results[i] for i in used], inputs, upstream, allow_unused=True)
+    wanted = torch.autograd.grad([expected[i] for i in used], inputs, upstream, allow_unused=True)
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(torch.zeros(()) if one is None else one, torch.zeros(()) if other is None else other)
+
+
+def test_mean_depths_have_derivatives_of_higher_order(generator: torch.Generator) -> None:
+    inputs = composited(generator, torch.float64)
+    assert torch.autograd.gradgradcheck(mean_depths, [each[:, ..., 1:, :] for each in inputs])
+    results = mean_depths(*inputs)
+    batch = [torch.randn(3, *each.shape, generator=generator, dtype=torch.float64) for each in results]
+    together = torch.autograd.grad(results, inputs, batch, is_grads_batched=True, retain_graph=True)
+    alone = [torch.autograd.grad(results, inputs, [each[i] for each in batch], retain_graph=True) for i in range(3)]
+    for k, each in enumerate(together):
+        torch.testing.assert_close(each, torch.stack([one[k] for one in alone]))
+
+
+def test_the_graph_of_mean_depths_is_that_of_their_formula(generator: torch.Generator) -> None:
+    inputs = composited(generator, torch.float64)
+    vmapped = torch.func.vmap(lambda image, left: mean_depths(image[None], left[None])[2][0])(*inputs)
+    torch.testing.assert_close(vmapped, mean_depths(*inputs)[2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -13,7 +14,7 @@ from splatlearn.core.checks import check_finite
 from splatlearn.core.errors import InputError
 from splatlearn.core.kinds import check_kind
 from splatlearn.core.numbers import check_number
-from splatlearn.core.operation import is_transformed, operation
+from splatlearn.core.operation import is_recorded, is_transformed, operation
 from splatlearn.rendering.backends.torch import blend as torch_blend
 from splatlearn.rendering.choice import BACKENDS, choose_backend
 from splatlearn.rendering.derivatives import has_no_second_derivative, refuse_transforms
@@ -79,6 +80,69 @@ def composite(
         means2d, conics = grid.splats(*inputs[:2])
         inputs, grid = (means2d, conics, *inputs[2:]), WHOLE_PICTURE
     return torch.ops.splatlearn.composite(*inputs, *size, chosen, [grid.stride, grid.left, grid.top], drawn)
+
+
+def mean_depths(
+    image: Float[Tensor, "*S channels H W"], transmittance: Float[Tensor, "*S H W"]
+) -> tuple[Float[Tensor, "*S C H W"], Float[Tensor, "*S H W"], Float[Tensor, "*S H W"]]:
+    """Return colours, opacities and mean depths from composited channels, of which the last is the sum of depths.
+
+    The colours are a view of `image`.
+    """
+    if is_recorded() or is_transformed(image, transmittance):
+        # One node for autograd: each slice would write its gradient into an image of zeros of its own.
+        color, summed = image.split([image.shape[-3] - 1, 1], dim=-3)
+        alpha = 1.0 - transmittance
+        return color, alpha, summed.squeeze(-3) / alpha.clamp_min(torch.finfo(alpha.dtype).eps)
+    return _MeanDepths.apply(image, transmittance)
+
+
+class _MeanDepths(torch.autograd.Function):
+    """`mean_depths` with a backward pass in few steps, whose memory is kept where a backend keeps some.
+
+    As steps of autograd, gradients would take ten temporary pictures: on a CPU their fresh pages cost more than
+    blending few Gaussians does.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, image: Tensor, transmittance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        ctx.set_materialize_grads(False)
+        alpha = 1.0 - transmittance
+        depth = alpha.clamp_min(torch.finfo(alpha.dtype).eps)
+        torch.div(image.select(-3, -1), depth, out=depth)
+        ctx.save_for_backward(image, alpha, depth)
+        return image.narrow(-3, 0, image.shape[-3] - 1), alpha, depth
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+        image, alpha, depth = ctx.saved_tensors
+        by_color, by_alpha, by_depth = gradients
+        least = torch.finfo(alpha.dtype).eps
+        if by_color is None and by_depth is None:
+            return None, None if by_alpha is None else -by_alpha
+        if torch.is_grad_enabled() or is_transformed(*(each for each in gradients if each is not None)):
+            # What PyTorch records here has derivatives of every order.
+            by_color, by_alpha, by_depth = (
+                torch.zeros_like(like) if each is None else each
+                for each, like in zip(gradients, (image.narrow(-3, 0, image.shape[-3] - 1), alpha, depth), strict=True)
+            )
+            by_sum = by_depth / alpha.clamp_min(least)
+            by_opacity = by_alpha - torch.where(alpha >= least, by_sum * depth, 0.0)
+            return torch.cat([by_color, by_sum.unsqueeze(-3)], dim=-3), -by_opacity
+        scene = BACKENDS["cpu"].scene if image.device.type == "cpu" and image.dtype == torch.float32 else None
+        is_kept = scene is not None and BACKENDS["cpu"].support.status() == "ok"
+        empty_like = scene.empty_like if scene is not None and is_kept else torch.empty_like
+        by_image, by_transmittance = empty_like(image), empty_like(alpha)
+        colors, by_sum = by_image.narrow(-3, 0, image.shape[-3] - 1), by_image.select(-3, -1)
+        colors.zero_() if by_color is None else colors.copy_(by_color)
+        if by_depth is None:
+            by_sum.zero_()
+            return by_image, None if by_alpha is None else torch.neg(by_alpha, out=by_transmittance)
+        # An opacity below the least is 0: then so is the depth, and what it adds here.
+        torch.clamp_min(alpha, least, out=by_transmittance)
+        torch.div(by_depth, by_transmittance, out=by_sum)
+        torch.mul(by_sum, depth, out=by_transmittance)
+        return by_image, by_transmittance if by_alpha is None else by_transmittance.sub_(by_alpha)
 
 
 def background_colors(background: Background, colors: Float[Tensor, "B K C"]) -> Float[Tensor, "B C"]:

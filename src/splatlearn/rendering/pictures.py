@@ -23,7 +23,7 @@ from splatlearn.rendering.backends.torch import depths as torch_depths
 from splatlearn.rendering.backends.torch import sphere
 from splatlearn.rendering.backends.torch.primitives.registry import as_primitive, check_primitive
 from splatlearn.rendering.choice import WHOLE, check_filter, choose_backend
-from splatlearn.rendering.compositing import Background, background_colors, composite
+from splatlearn.rendering.compositing import Background, background_colors, composite, mean_depths
 from splatlearn.rendering.derivatives import FIRST_ONLY
 from splatlearn.rendering.leading import flat_pictures, flat_views, has_views
 from splatlearn.rendering.projection import project
@@ -262,6 +262,9 @@ def _rendering(
     image: Tensor, transmittance: Tensor, info: SceneInfo | None, kind: str | None, medians: Tensor | None = None
 ) -> Rendering:
     """Return the result from colours, whose last channels are the sums that `kind` names, and transmittances."""
+    if kind == "mean":
+        color, alpha, depth = mean_depths(image, transmittance)
+        return Rendering(color, alpha, depth, info)
     alpha = 1.0 - transmittance
     if kind is None:
         return Rendering(image, alpha, None, info)
@@ -270,9 +273,7 @@ def _rendering(
     image, summed = image.split([image.shape[-3] - last, last], dim=-3)
     if kind == "moments":
         return Rendering(image, alpha, None, info, summed)
-    if kind == "median":
-        return Rendering(image, alpha, medians, info)
-    return Rendering(image, alpha, summed.squeeze(-3) / alpha.clamp_min(torch.finfo(alpha.dtype).eps), info)
+    return Rendering(image, alpha, medians, info)
 
 
 def _depth_kind(depth: bool | str) -> str | None:
