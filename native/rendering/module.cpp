@@ -18,6 +18,7 @@
 #include "../common/caught.h"
 #include "../common/instruction_sets.h"
 #include "arrays.h"
+#include "convex/module.h"
 #include "kernel.h"
 #include "lens.h"
 #include "projection.h"
@@ -296,6 +297,7 @@ NB_MODULE(_native, m) {
           nb::arg("scales_out").noconvert(), nb::arg("quaternions_out").noconvert(), nb::arg("colors_out").noconvert(),
           nb::arg("opacities_out").noconvert(), nb::arg("threads"), nb::arg("cloud_opacities").noconvert() = nb::none());
     bind_scenes(m, active);
+    bind_convexes(m, active);
     bind_instruction_sets(m, active);
     m.attr("ALPHA_MAX") = ALPHA_MAX;
     m.attr("ALPHA_MIN") = ALPHA_MIN;

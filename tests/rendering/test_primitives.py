@@ -154,9 +154,9 @@ def test_what_is_wrong_is_named(generator: torch.Generator) -> None:
 def test_compiled_backends_refuse_or_leave_it_to_the_specification(generator: torch.Generator) -> None:
     tents_of, camera = tents(generator, torch.float32), Camera.gmae(9, 9)
     splats = project(tents_of.reshape_batch(1), camera, "cpu")
-    with pytest.raises(BackendError, match="'cpu' cannot be used here: it composites Gaussians alone"):
+    with pytest.raises(BackendError, match="'cpu' cannot be used here: it composites gaussian and convex alone"):
         composite(splats, 9, 9, backend="cpu")
-    with pytest.warns(SlowBackendWarning, match="it composites Gaussians alone"):
+    with pytest.warns(SlowBackendWarning, match="it composites gaussian and convex alone"):
         automatic = render(tents_of, camera)
     assert torch.equal(automatic.color, render(tents_of, camera, backend="torch").color)
     with pytest.raises(BackendError, match="info"):

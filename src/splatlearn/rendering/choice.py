@@ -33,7 +33,7 @@ class Backend(NamedTuple):
     - `support`: `status()`, `refusal(means2d, channels)`.
     - `project`: compiled backends have `project` and `project_backward`, the names of camera models that they know,
       `MODELS`, and those of filters for each primitive, `DRAWN`; the specification has `project` alone.
-    - `blend`: `forward`, `backward`. Those of compiled backends draw Gaussians alone.
+    - `blend`: `forward`, `backward`; those of compiled backends have the formulas that they draw, `DRAWN`.
     - `scene`: compiled backends have `forward`, `backward` and more (see `backends/scene_views.py`); None for the
       specification.
     """
@@ -119,6 +119,6 @@ def _reason_against(name: str, means2d: Tensor, channels: int, primitive: str) -
     state = support.status()
     if state != "ok":
         return state
-    if name != "torch" and primitive != GAUSSIAN:
-        return f"it composites Gaussians alone, got the primitive {primitive!r}"
+    if name != "torch" and primitive not in BACKENDS[name].blend.DRAWN:
+        return f"it composites {' and '.join(BACKENDS[name].blend.DRAWN)} alone, got the primitive {primitive!r}"
     return support.refusal(means2d, channels)

@@ -12,6 +12,7 @@ from torch import Tensor
 from splatlearn.core.cameras.pixel_grid import WHOLE_PICTURE, PixelGrid
 from splatlearn.core.checks import check_finite
 from splatlearn.core.errors import InputError
+from splatlearn.core.gaussians import GAUSSIAN
 from splatlearn.core.kinds import check_kind
 from splatlearn.core.numbers import check_number
 from splatlearn.core.operation import is_recorded, is_transformed, operation
@@ -75,8 +76,8 @@ def composite(
     if transformed:
         with torch.autocast(inputs[0].device.type, enabled=False):
             return torch_blend.forward(*inputs, size, grid, drawn)
-    if chosen != "torch" and grid != WHOLE_PICTURE:
-        # The kernels render whole pictures: the grid is the whole picture of splats in its pixels.
+    if chosen != "torch" and grid != WHOLE_PICTURE and drawn == GAUSSIAN:
+        # There kernels render whole pictures: the grid is the whole picture of splats in its pixels.
         means2d, conics = grid.splats(*inputs[:2])
         inputs, grid = (means2d, conics, *inputs[2:]), WHOLE_PICTURE
     return torch.ops.splatlearn.composite(*inputs, *size, chosen, [grid.stride, grid.left, grid.top], drawn)
@@ -186,8 +187,8 @@ def _composite(
 
 
 def _more(backend: str, grid: list[int], primitive: str) -> list[PixelGrid | str]:
-    """The last arguments of the specification; the kernels, which render whole pictures of Gaussians, have none."""
-    return [PixelGrid(*grid), primitive] if backend == "torch" else []
+    """The last arguments of the specification and of other primitives; kernels render whole pictures of Gaussians."""
+    return [PixelGrid(*grid), primitive] if backend == "torch" or primitive != GAUSSIAN else []
 
 
 def _empty_outputs(means2d, packed, opacities, colors, background, height, width, backend, grid, primitive):

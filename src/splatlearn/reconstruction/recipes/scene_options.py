@@ -56,9 +56,8 @@ class SceneOptions:
     """What each Gaussian is drawn as. ges: a generalised exponential, whose exponent is fitted too: from peaked to flat
     with sharp edges. Its files are read by this library alone. surfel: a flat disc, whose depth at a pixel is that at
     which the pixel's ray meets it (2D Gaussian Splatting), for pinhole cameras and the filter point. convex: the hull
-    of a few points with edges as sharp as the photographs are (3D Convex Splatting), for the filter point. No compiled
-    renderer draws convexes, so that small photographs and some thousands of them suit; the run keeps a folder scene/
-    in place of scene.ply."""
+    of a few points with edges as sharp as the photographs are (3D Convex Splatting), for the filter point. It takes
+    several times as long as the others, and the run keeps a folder scene/ in place of scene.ply."""
     convex_points: int = 6
     """Number of points of a convex, 3 to 8."""
     coarse: float | None = None

@@ -12,8 +12,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from splatlearn.core.gaussians import GAUSSIAN
 from splatlearn.rendering.backends.triton.support import float32, on_device
 
+DRAWN = (GAUSSIAN,)
+"""The formulas that it composites."""
 COLUMNS = 32
 """Width of a tile: the threads of a warp."""
 ROWS = {4: 8, 8: 4, 16: 4}
