@@ -31,7 +31,7 @@ def splats_of(generator: torch.Generator, count: int, points: int, channels: int
     return project(made, camera(*size)).map(lambda each: each.detach().float().double())
 
 
-def results(splats: Splats, size: tuple[int, int], backend: str, dtype: torch.dtype, **more: PixelGrid) -> list[Tensor]:
+def results(splats: Splats, size: tuple[int, int], backend: str, dtype: torch.dtype) -> list[Tensor]:
     """Colour, transmittance, and the gradients of means2d, packed parameters, opacities, colours and background."""
     given = splats.means2d, splats.packed, splats.opacities, splats.colors
     means2d, packed, opacities, colors = inputs = [each.to(dtype).clone().requires_grad_() for each in given]
@@ -40,7 +40,7 @@ def results(splats: Splats, size: tuple[int, int], backend: str, dtype: torch.dt
         splats, means2d=means2d, conics=packed[..., :3], shapes=packed[..., 3:], opacities=opacities, colors=colors,
         depths=splats.depths.to(dtype),
     )  # fmt: skip
-    color, transmittance = composite(made, *size, behind, backend, **more)
+    color, transmittance = composite(made, *size, behind, backend)
     generator = torch.Generator().manual_seed(1)
     outputs = color, transmittance
     toward = [torch.randn(each.shape, generator=generator, dtype=torch.float64).to(dtype) for each in outputs]
