@@ -69,13 +69,12 @@ void bind_scenes(nb::module_& m, const InstructionSets<Kernel>& active) {
             const StepSeconds& took = view.seconds();
             return std::vector<double>{took.project, took.sort, took.bin, took.forward, took.backward, took.project_backward};
         })
-        .def("fill_visible", [](const SceneView& view, Places ids_out, Output<1> radii_out, std::optional<Output<2>> weights_out) {
-            for (size_t i = 0; i < view.visible_count(); ++i) {
-                ids_out.data()[i] = view.visible()[i];
-                radii_out.data()[i] = view.radius(view.visible()[i]);
-            }
-            if (weights_out) view.fill_weights(weights_out->data());
-        }, nb::arg("ids_out").noconvert(), nb::arg("radii_out").noconvert(), nb::arg("weights_out").noconvert().none());
+        .def("fill_visible", [](const SceneView& view, Places ids_out, Output<1> radii_out, std::optional<Output<2>> weights_out,
+                                int threads) {
+            nb::gil_scoped_release unlocked;
+            view.fill_visible(ids_out.data(), radii_out.data(), data_of(weights_out), threads);
+        }, nb::arg("ids_out").noconvert(), nb::arg("radii_out").noconvert(), nb::arg("weights_out").noconvert().none(),
+             nb::arg("threads"));
 
     m.def("free_kept_memory", &free_kept_memory);
     m.def(

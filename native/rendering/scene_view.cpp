@@ -151,9 +151,16 @@ void SceneView::sort(uint64_t* entries, int threads) {
     for (size_t each : others) other_offsets.push_back(other_offsets.back() + each);
 }
 
-void SceneView::fill_weights(float* out) const {
-    for (size_t i = 0; i < seen; ++i)
-        for (int k = 0; k < WEIGHTS; ++k) out[k * seen + i] = weights[static_cast<size_t>(ids[i]) * WEIGHTS + k];
+void SceneView::fill_visible(int64_t* ids_out, float* radii_out, float* weights_out, int threads) const {
+    const size_t parts = parts_of(seen, SMALLEST_PART, threads);
+#pragma omp parallel for schedule(static) num_threads(static_cast<int>(parts))
+    for (size_t part = 0; part < parts; ++part)
+        for (size_t i = seen * part / parts; i < seen * (part + 1) / parts; ++i) {
+            const size_t id = ids[i];
+            if (i + AHEAD < seen) __builtin_prefetch(records.get() + static_cast<size_t>(ids[i + AHEAD]) * RECORD + W);
+            ids_out[i] = ids[i], radii_out[i] = radius(ids[i]);
+            for (int k = 0; weights_out && k < WEIGHTS; ++k) weights_out[k * seen + i] = weights[id * WEIGHTS + k];
+        }
 }
 
 float SceneView::radius(int32_t id) const {

@@ -36,17 +36,16 @@ class SceneView {
     int not_finite() const { return dropped; }
     int doubtful() const { return strange; }
     // Visible Gaussians, in the order of the set.
-    const int32_t* visible() const { return ids.get(); }
     size_t visible_count() const { return seen; }
-    // [WEIGHTS, visible_count], if `forward` kept them.
-    void fill_weights(float* out) const;
-    float radius(int32_t id) const;  // pixels
+    // Of what is visible: ids and radii in pixels; and weights [WEIGHTS, visible_count], or null, if `forward` kept them.
+    void fill_visible(int64_t* ids_out, float* radii_out, float* weights_out, int threads) const;
     size_t intersections() const { return offsets.back(); }
     int blocks() const { return columns * rows; }
     const StepSeconds& seconds() const { return took; }
 
   private:
     Block block(int index) const;
+    float radius(int32_t id) const;  // pixels
     Room<uint64_t> bin(const std::vector<Visible>& visible, int threads);
     void sort(uint64_t* entries, int threads);
     template <typename Work, typename Add>

@@ -45,7 +45,7 @@ def visible(state: Any, weighs: bool) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return the ids [N] of the Gaussians that a view sees, their radii, and their weights [3, N] or None."""
     ids, radii = torch.empty(state.visible, dtype=torch.int64), torch.empty(state.visible)
     weights = torch.empty(WEIGHTS, state.visible) if weighs else None
-    state.fill_visible(*_arrays(ids, radii, weights))
+    state.fill_visible(*_arrays(ids, radii, weights), torch.get_num_threads())
     return ids, radii, weights
 
 
