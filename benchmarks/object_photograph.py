@@ -109,6 +109,7 @@ def seen_from(cameras: Camera, first: Tensor, wanted: Tensor) -> Camera:
 
 def pictures_of(sets: SplatList, label: str, count: int, cameras: Camera) -> Tensor:
     """Pictures [N, V, 3, H, W] of the first shapes of a class."""
+    assert sets.class_names is not None, "shapes have labels"
     number = sets.class_names.index(label)
     chosen = [index for index in range(len(sets)) if sets[index].label == number][:count]
     found = []

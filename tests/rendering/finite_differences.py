@@ -11,7 +11,12 @@ SUMS = 6
 
 
 def assert_gradients(
-    function: Callable[..., Tensor | tuple[Tensor, ...]], inputs: Sequence[Tensor], **options: float
+    function: Callable[..., Tensor | tuple[Tensor, ...]],
+    inputs: Sequence[Tensor],
+    *,
+    eps: float = 1e-6,
+    atol: float = 1e-5,
+    rtol: float = 1e-3,
 ) -> None:
     """Check the gradient of every number of the inputs for six random sums of each output.
 
@@ -22,7 +27,8 @@ def assert_gradients(
     Args:
         function: Takes the inputs; returns one tensor or several.
         inputs: float64 tensors.
-        options: `eps`, `atol` and `rtol` of `torch.autograd.gradcheck`.
+        eps: Step of the finite differences.
+        atol, rtol: Tolerances of `torch.autograd.gradcheck`.
     """
     leaves = tuple(each.detach().clone().requires_grad_() for each in inputs)
 
@@ -34,4 +40,4 @@ def assert_gradients(
         weights = [torch.randn(SUMS, each.numel(), generator=generator, dtype=each.dtype) for each in outputs]
         return tuple(weight @ each.flatten() for weight, each in zip(weights, outputs, strict=True))
 
-    assert torch.autograd.gradcheck(sums, leaves, **options)
+    assert torch.autograd.gradcheck(sums, leaves, eps=eps, atol=atol, rtol=rtol)

@@ -18,6 +18,7 @@ from splatlearn.core.cameras.paths import FIELD_OF_VIEW
 from splatlearn.core.errors import InputError
 from splatlearn.core.gaussians import Gaussians
 from splatlearn.models import SplatMAE, SplatOptions, create_splat_model
+from splatlearn.models.splats.options import Shared
 from splatlearn.rendering import render
 from splatlearn.viewer import ViewedSets, masked_sets, write_sets_view
 from splatlearn.viewer.html import web_file
@@ -66,7 +67,7 @@ def test_the_view_holds_the_whole_object() -> None:
 
 
 @pytest.mark.parametrize("shared", ["hidden", "shown"])
-def test_sets_of_a_model_are_what_it_sees_and_makes(shared: str, generator: torch.Generator) -> None:
+def test_sets_of_a_model_are_what_it_sees_and_makes(shared: Shared, generator: torch.Generator) -> None:
     options = SplatOptions(draw=48, groups=8, group_size=8, encoder_depth=1, predictor_depth=1, shared=shared)
     model = create_splat_model("splat-mae_vit_micro", seed=0, options=options).eval()
     assert isinstance(model, SplatMAE)
