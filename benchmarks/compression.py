@@ -249,7 +249,7 @@ def _as_good_as(other: str, scene: Scene, judge: Judge, known: dict[str, Any]) -
     return _coded(2**low, scene, judge, known)
 
 
-def _compressed(smaller: int, scene: Scene, judge: Judge, known: dict[str, Any]) -> dict[str, Any] | None:
+def compressed(smaller: int, scene: Scene, judge: Judge, known: dict[str, Any]) -> dict[str, Any] | None:
     """The file of `compress` so many times smaller than PLY; for reconstructions, with cameras that they saw."""
     if not scene.source.is_capture:
         return None
@@ -273,7 +273,7 @@ ARMS: dict[str, Arm] = {
     "spz4 as its maker": _as_its_maker,
     **{f"sl3 {each:g}": partial(_coded, each) for each in COARSENESS},
     "sl3 as sog": partial(_as_good_as, "sog"),
-    **{f"sl3 compress{'' if each == 20 else f' {each}'}": partial(_compressed, each) for each in SMALLER},
+    **{f"sl3 compress{'' if each == 20 else f' {each}'}": partial(compressed, each) for each in SMALLER},
 }
 
 

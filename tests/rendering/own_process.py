@@ -69,7 +69,8 @@ def check_compile(backend: str = "cpu", count: int = 30) -> None:
 
     traced = torch.compile(loss, fullgraph=True, backend="aot_eager")
     for plain, compiled in zip(values(loss), values(traced), strict=True):
-        torch.testing.assert_close(compiled, plain, atol=1e-6, rtol=1e-5)
+        # Gradients of mean depths are rounded in another order, by parts in a million of the largest.
+        torch.testing.assert_close(compiled, plain, atol=3e-6 * max(1.0, float(plain.abs().max())), rtol=1e-5)
 
 
 def check_compile_triton() -> None:

@@ -84,13 +84,14 @@ def composite(
 
 
 def mean_depths(
-    image: Float[Tensor, "*S channels H W"], transmittance: Float[Tensor, "*S H W"]
+    image: Float[Tensor, "*S channels H W"], transmittance: Float[Tensor, "*S H W"], backend: str = "auto"
 ) -> tuple[Float[Tensor, "*S C H W"], Float[Tensor, "*S H W"], Float[Tensor, "*S H W"]]:
     """Return colours, opacities and mean depths from composited channels, of which the last is the sum of depths.
 
-    The colours are a view of `image`.
+    The colours are a view of `image`. With the backend "torch" PyTorch alone takes the gradients, as everywhere in the
+    specification.
     """
-    if is_recorded() or is_transformed(image, transmittance):
+    if backend == "torch" or is_recorded() or is_transformed(image, transmittance):
         # One node for autograd: each slice would write its gradient into an image of zeros of its own.
         color, summed = image.split([image.shape[-3] - 1, 1], dim=-3)
         alpha = 1.0 - transmittance

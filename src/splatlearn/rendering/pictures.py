@@ -178,7 +178,7 @@ def render(
         image, transmittance, medians = (
             None if each is None else each.reshape(*shape, *each.shape[1:]) for each in (image, transmittance, medians)
         )
-    return _rendering(image, transmittance, None, kind, medians)
+    return _rendering(image, transmittance, None, kind, medians, backend)
 
 
 def _with_mean_depths(
@@ -259,11 +259,16 @@ def _by_gsplat(
 
 
 def _rendering(
-    image: Tensor, transmittance: Tensor, info: SceneInfo | None, kind: str | None, medians: Tensor | None = None
+    image: Tensor,
+    transmittance: Tensor,
+    info: SceneInfo | None,
+    kind: str | None,
+    medians: Tensor | None = None,
+    backend: str = "auto",
 ) -> Rendering:
     """Return the result from colours, whose last channels are the sums that `kind` names, and transmittances."""
     if kind == "mean":
-        color, alpha, depth = mean_depths(image, transmittance)
+        color, alpha, depth = mean_depths(image, transmittance, backend)
         return Rendering(color, alpha, depth, info)
     alpha = 1.0 - transmittance
     if kind is None:
