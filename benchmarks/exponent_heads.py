@@ -95,7 +95,7 @@ def made(arm: str, seed: int, options: Options) -> GMAE:
     assert isinstance(model, GMAE)
     if arm == "ges":
         config = model.config
-        model.head = ExponentHead(model.head, config.decoder.embed_dim, config.gaussians_per_query)
+        model.add_module("head", ExponentHead(model.head, config.decoder.embed_dim, config.gaussians_per_query))
     return model
 
 

@@ -61,7 +61,7 @@ def test_each_arm_of_each_scene(small: Path, capsys: pytest.CaptureFixture[str])
     shown = capsys.readouterr().out
     assert "bytes each" in shown
     text = page.read_text()
-    assert "| geometric mean |" in text and "sl3 compress" in text
+    assert "| geometric mean where it is reached |" in text and "sl3 compress" in text
     for format in FORMATS:
         assert f" {format} |" in text
     # What the file says in brackets was such a file before.
