@@ -65,6 +65,13 @@ def test_harmonics_of_a_codebook(tmp_path: Path, generator: torch.Generator) -> 
     path = tmp_path / "scene.rad"
     path.write_bytes(rad(cloud, "floats", codes=True))
     assert torch.equal(sh_of(read_splat_file(path).gaussians)[:, 1:], sh_of(cloud)[:, 1:])
+    good, labels = rad(cloud, "floats", codes=True, compression=False), np.arange(256, 300, dtype="<u2")
+    path.write_bytes(good.replace(labels.tobytes(), (labels + 1).tobytes()))
+    with pytest.raises(SplatFileError, match="sh_label: expected numbers below 300, the size of the codebook, got 300"):
+        read_splat_file(path)
+    path.write_bytes(good.replace(b'"sh1_code"', b'"xx1_code"'))
+    with pytest.raises(SplatFileError, match="sh_label: expected numbers below 0, the size of the codebook, got"):
+        read_splat_file(path)
 
 
 def test_chunks_in_files_beside_it_and_alone(tmp_path: Path, generator: torch.Generator) -> None:

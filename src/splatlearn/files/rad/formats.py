@@ -104,8 +104,9 @@ def _stored(chunk: Chunk, degree: int, codebook: np.ndarray | None) -> Stored | 
     sh[:, 0] = (colors - np.float32(0.5)) / np.float32(C0)
     if "sh_label" in chunk.columns:
         labels = numbers(chunk, "sh_label", 1)[:, 0]
-        if codebook is None or int(labels.max()) >= len(codebook):
-            raise Malformed(f"sh_label: expected entries of a codebook of {len(codebook or ())}, got {labels.max()}")
+        entries, largest = 0 if codebook is None else len(codebook), int(labels.max(initial=0))
+        if codebook is None or largest >= entries:
+            raise Malformed(f"sh_label: expected numbers below {entries}, the size of the codebook, got {largest}")
         found = codebook[labels][:, : sh.shape[1] - 1]
         sh[:, 1 : 1 + found.shape[1]] = found
     else:
