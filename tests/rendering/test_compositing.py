@@ -183,13 +183,13 @@ def plain_mean_depths(image: torch.Tensor, transmittance: torch.Tensor) -> tuple
     return image[:, :-1], alpha, image[:, -1] / alpha.clamp_min(torch.finfo(alpha.dtype).eps)
 
 
-def composited(generator: torch.Generator, dtype: torch.dtype) -> list[torch.Tensor]:
+def composited(generator: torch.Generator, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
     """Channels and transmittances as `composite` makes them: where nothing is seen, there is no depth."""
     transmittance = torch.rand(2, 5, 4, generator=generator, dtype=dtype)
     transmittance[:, 0] = 1.0
     image = torch.randn(2, 4, 5, 4, generator=generator, dtype=dtype)
     image[:, -1] *= 1.0 - transmittance
-    return [each.requires_grad_() for each in (image, transmittance)]
+    return image.requires_grad_(), transmittance.requires_grad_()
 
 
 @pytest.mark.parametrize("used", [[0], [1], [2], [0, 1], [1, 2], [0, 1, 2]])
