@@ -84,22 +84,22 @@ def few_shares(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def scene() -> Gaussians:
-    return random_cloud(torch.Generator().manual_seed(0), 600, 1)
+    return random_cloud(torch.Generator().manual_seed(0), 60, 1)
 
 
 @pytest.fixture
 def small_scene(monkeypatch: pytest.MonkeyPatch) -> Gaussians:
-    """A third of it, with fewer tries and smaller pictures."""
+    """One without harmonics above degree 0, with fewer tries and smaller pictures."""
     monkeypatch.setattr(search, "TRIES", 4)
     monkeypatch.setattr(surrounding, "HEIGHT", 60)
     monkeypatch.setattr(surrounding, "WIDTH", 80)
-    return random_cloud(torch.Generator().manual_seed(0), 200, 1)
+    return random_cloud(torch.Generator().manual_seed(0), 36, 0)
 
 
 def test_within_a_budget(scene: Gaussians, tmp_path: Path) -> None:
     cameras = small_cameras(scene)
     previous = 0.0
-    for budget in (4_000, 8_000):
+    for budget in (1_200, 2_000):
         found = compress(scene, budget, cameras=cameras, antialiased=True)
         assert 0.85 * budget < found.bytes <= budget
         assert found.psnr > previous
@@ -118,12 +118,13 @@ def test_within_a_budget(scene: Gaussians, tmp_path: Path) -> None:
     assert float(-10 * mean.log10()) == pytest.approx(found.psnr, abs=0.01)
 
 
-def test_recovery_makes_more_of_a_budget(scene: Gaussians) -> None:
+def test_recovery_makes_more_of_a_budget() -> None:
+    scene = random_cloud(torch.Generator().manual_seed(0), 200, 1)
     cameras = small_cameras(scene)[:2]
-    plain, recovered = (compress(scene, 2_500, cameras=cameras, degree=0, recover=steps) for steps in (0, 25))
+    plain, recovered = (compress(scene, 1_700, cameras=cameras, degree=0, recover=steps) for steps in (0, 30))
     # Lower harmonics cost quality, not the scale by which it is measured.
     assert plain.gaussians.degree == recovered.gaussians.degree == 0
-    assert recovered.bytes <= 2_500 and recovered.psnr > plain.psnr + 0.5
+    assert recovered.bytes <= 1_700 and recovered.psnr > plain.psnr + 0.5
 
 
 def test_of_a_quality(small_scene: Gaussians) -> None:
@@ -151,7 +152,7 @@ def test_targets_that_cannot_be_met(small_scene: Gaussians) -> None:
         ({"psnr": -1.0}, "psnr: expected a finite number above 0"),
     ]:
         with pytest.raises(ValueError, match=message):
-            compress(small_scene.select(slice(40)), cameras=small_cameras(small_scene)[:1], **arguments)
+            compress(small_scene.select(slice(12)), cameras=small_cameras(small_scene)[:1], **arguments)
     with pytest.raises(ValueError, match="cameras: expected at least one, got none"):
         compress(small_scene, 10_000, cameras=[])
 

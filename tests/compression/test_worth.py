@@ -17,7 +17,7 @@ def test_the_mean_over_signs_is_the_diagonal(generator: torch.Generator) -> None
     cloud = random_cloud(generator, 3, 1)
     camera = Camera.look_at((1.5, -1.2, -3.5), (0.0, 0.0, 0.0), 10, 12, 50.0)
     # A camera that comes again has other signs.
-    found = sensitivities(cloud, [camera] * 400)
+    found = sensitivities(cloud, [camera] * 200)
     # Numbers that move one kind of the Gaussian's at a time: coordinates, logarithms, angles, opacities, coefficients.
     moves = [torch.zeros(3, width, dtype=torch.float64) for width in (3, 3, 3, 1, 12)]
 

@@ -51,6 +51,7 @@ def test_every_code_block_of_the_page_runs(page: Path, tmp_path: Path, monkeypat
     # Models that are trained there are smaller than they say, and files are judged by small pictures.
     monkeypatch.setitem(presets.ENCODERS, "tiny", SMALL)
     monkeypatch.setattr(search, "SHARES", (1.0, 0.55))
+    monkeypatch.setattr(search, "TRIES", 2)
     monkeypatch.setattr(surrounding, "HEIGHT", 60)
     monkeypatch.setattr(surrounding, "WIDTH", 80)
     # A block that fails raises; one that no parser took would not be seen to run.

@@ -12,21 +12,10 @@ TESTS = Path(__file__).parents[1]
 
 
 def test_two_processes_are_one_with_the_joint_batch(tmp_path: Path) -> None:
-    command = [sys.executable, str(TESTS / "objectives" / "two_processes.py")]
+    command = [sys.executable, str(TESTS / "objectives" / "two_processes.py"), str(tmp_path / "store")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    file = str(tmp_path / "store")
-    started = [
-        subprocess.Popen([*command, str(number), file], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        for number in range(2)
-    ]
-    try:
-        for process in started:
-            out, error = process.communicate(timeout=120)
-            assert process.returncode == 0 and out.decode().strip() == "ok", error.decode()
-    finally:
-        for process in started:
-            process.kill()
-            process.wait()
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and done.stdout.split() == ["ok", "ok"], done.stderr
 
 
 def test_alone_there_is_nothing_to_gather() -> None:

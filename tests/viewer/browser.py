@@ -16,7 +16,16 @@ from PIL import Image
 from torch import Tensor
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+FLAGS = [
+    "--no-sandbox",
+    "--use-gl=angle",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    # The page around the canvas is put together faster without WebGL's software driver.
+    "--disable-gpu-compositing",
+]
+WIDTH, HEIGHT = 640, 450
+"""Of the window: small, because each pixel of a canvas is drawn in software."""
 PATIENCE = 300_000
 """Milliseconds: drawing in software on a busy machine takes its time."""
 SETTLED = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))"
@@ -45,7 +54,7 @@ class Visit:
     """One page in a browser, with everything that it complains about or asks of the network."""
 
     def __init__(
-        self, browser, path: Path, width: int = 1100, height: int = 900, scheme: str = "light", script: str = ""
+        self, browser, path: Path, width: int = WIDTH, height: int = HEIGHT, scheme: str = "light", script: str = ""
     ) -> None:
         self.kind = (browser, width, height, scheme, script)
         idle = _idle.setdefault(self.kind, [])
@@ -117,6 +126,7 @@ class Visit:
 
     def click(self, across: float, down: float) -> None:
         """Click into the picture at shares of its width and height."""
+        self.page.locator("canvas").scroll_into_view_if_needed()
         box = self.page.locator("canvas").bounding_box()
         assert box is not None
         self.page.mouse.click(box["x"] + across * box["width"], box["y"] + down * box["height"])

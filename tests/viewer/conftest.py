@@ -1,4 +1,4 @@
-"""One browser for the tests of a file, and pages to look at."""
+"""One browser for the tests of this folder, and pages to look at."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,9 +11,9 @@ from viewer.browser import Visit, running_browser
 from viewer.walked import VIEWPORT, scene_gaussians, scene_of, settled
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator:
-    # No longer than its tests: Playwright keeps an event loop running, which no other test should meet.
+    # No longer than this folder's tests: Playwright keeps an event loop running, which no other test should meet.
     with running_browser() as running:
         yield running
 
@@ -53,7 +53,7 @@ def walk(browser, tmp_path: Path) -> Iterator[Callable[..., Visit]]:
         each.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def canvas_size(browser, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, int]:
     """Width and height of the canvas of a scene in the viewport of these tests."""
     scene = scene_of(scene_gaussians(torch.Generator().manual_seed(0), 5, 0))

@@ -54,7 +54,7 @@ def test_hundreds_of_faint_layers_do_not_add_up_their_rounding(visit, generator)
 
 def test_by_default_it_is_an_enlargement(visit, generator):
     image = viewed(generator, count=100)
-    page = visit(image)
+    page = visit(image, height=600)
     height, width = page.canvas_size()
     assert height > 5 * image.camera.height
     splats = project(image.gaussians.reshape_batch(1), image.camera)

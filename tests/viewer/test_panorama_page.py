@@ -18,16 +18,10 @@ from splatlearn.rendering import render
 from splatlearn.viewer import ViewedPanorama, write_panorama_view
 from splatlearn.viewer.html import web_file
 from splatlearn.viewer.panorama_page import SCRIPTS
-from viewer.browser import Visit, running_browser
+from viewer.browser import Visit
 from viewer.pictured import psnr
 
 NASTY = "<img src=x onerror=alert(1)></script>&amp; 日本"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    with running_browser() as running:
-        yield running
 
 
 def panorama(seed: int, height: int = 256) -> Tensor:

@@ -31,8 +31,8 @@ SIDE = 200
 
 
 def three(seed: int, name: str = "leaf") -> ViewedSets:
-    whole = random_gaussians(torch.Generator().manual_seed(seed), (), 300)
-    return ViewedSets(name, whole.select(torch.arange(90)), whole.select(torch.arange(200)), whole, says=NASTY)
+    whole = random_gaussians(torch.Generator().manual_seed(seed), (), 100)
+    return ViewedSets(name, whole.select(torch.arange(30)), whole.select(torch.arange(70)), whole, says=NASTY)
 
 
 def test_the_page_is_one_file_that_says_what_it_shows(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_what_cannot_be_shown_is_named(tmp_path: Path) -> None:
         write_sets_view(tmp_path / "sets.html", "", "", [])
     with pytest.raises(InputError, match="masked: gaussians: expected means of shape"):
         ViewedSets("x", sets.whole.select(torch.arange(0)), sets.reconstructed, sets.whole)
-    broken = Gaussians.of({**sets.whole.tensors(), "means": torch.full((300, 3), torch.nan)})
+    broken = Gaussians.of({**sets.whole.tensors(), "means": torch.full((100, 3), torch.nan)})
     with pytest.raises(InputError, match="reconstructed: .*finite"):
         ViewedSets("x", sets.masked, broken, sets.whole)
 

@@ -19,7 +19,7 @@ from viewer.browser import Visit
 BACKGROUND = (0.2, 0.5, 0.9)
 CLOSE = 42.0
 """dB. Half floats and 8 bits of the screen; measured 47 to 52."""
-VIEWPORT = (620, 560)
+VIEWPORT = (420, 320)
 """Width and height; narrow, so that the panel stands below and the canvas is small."""
 
 

@@ -150,18 +150,29 @@ def bsds(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_processes_change_nothing(bsds: Path):
-    images = open_bsds(bsds)
-    assert [image.name for image in images] == ["12", "7"]
+def panels_of_bsds() -> list[dict[str, np.ndarray]]:
+    """Edges for both images: noise with their one line, and none."""
     edges = np.random.default_rng(1).random((2, 24, 32))
     edges[0, 12], edges[1, 7] = 0.97, 0.8
-    panels = [{"noisy": each, "empty": 0 * each} for each in edges]
+    return [{"noisy": each, "empty": 0 * each} for each in edges]
+
+
+def test_images_are_scored_in_their_order(bsds: Path):
+    images = open_bsds(bsds)
+    assert [image.name for image in images] == ["12", "7"]
+    scores = score_edges(panels_of_bsds(), images, 9)
+    assert scores["noisy"].ods.f > 0.3 and scores["empty"].ods.f == 0
+
+
+# Each process imports the library anew.
+@pytest.mark.large
+def test_processes_change_nothing(bsds: Path):
+    images, panels = open_bsds(bsds), panels_of_bsds()
     alone = score_edges(panels, images, 9)
     together = score_edges(panels, images, 9, processes=2)
     assert {name: each.summary() for name, each in alone.items()} == {
         name: each.summary() for name, each in together.items()
     }
-    assert alone["noisy"].ods.f > 0.3 and alone["empty"].ods.f == 0
 
 
 def test_wrong_data_is_named(bsds: Path):
