@@ -60,12 +60,12 @@ COARSENESS = (0.5, 1.0, 2.0, 4.0)
 SMALLER = (15, 20, 25)
 """The files of `compress` that are asked for are this many times smaller than float32 PLY: what was published, and the
 goal."""
-HALVINGS = 3
-"""Steps of the search for the coarseness at which .sl3 is as good as SOG."""
+HALVINGS = 6
+"""Steps of the search for the coarseness at which .sl3 is as good as SOG, over all octaves."""
 BESIDE_PHOTOGRAPHS = ("spz4", "sog", "sl3 1", "sl3 2", "sl3 compress 15", "sl3 compress", "sl3 compress 25")
 """Arms whose pictures are compared with photographs that a reconstruction held out, too."""
-WIDEST = 6.0
-"""Octaves of coarseness that are searched, to both sides of 1."""
+SEARCHED = (-8.0, 2.0)
+"""Octaves of coarseness between which .sl3 as good as SOG is searched."""
 
 
 @dataclass(frozen=True)
@@ -133,10 +133,10 @@ class Judge:
         self.seconds = time.process_time() - begun
         """That an encoder of .sl3 takes for what pictures change with."""
 
-    def coded(self, coarseness: float) -> bytes:
-        """The .sl3 file of all Gaussians."""
-        scene = self.scene
-        return sl3_bytes(scene.gaussians, scene.filter == "mip", coarseness, known=self.sensitivities)
+    def coded(self, coarseness: float, is_known: bool = True) -> bytes:
+        """The .sl3 file of all Gaussians; its steps follow from the sensitivities if `is_known`."""
+        known = self.sensitivities if is_known else None
+        return sl3_bytes(self.scene.gaussians, self.scene.filter == "mip", coarseness, known=known)
 
     @torch.no_grad()
     def picture(self, gaussians: Gaussians, camera: Camera) -> Tensor:
@@ -221,32 +221,42 @@ def _as_its_maker(scene: Scene, judge: Judge, known: dict[str, Any]) -> dict[str
     return _stored(".spz", {"spz_version": 4}, replace(scene, gaussians=snapped), judge, known)
 
 
-def _coded(coarseness: float, scene: Scene, judge: Judge, known: dict[str, Any]) -> dict[str, Any]:
-    """An .sl3 file of all Gaussians, with steps that suit the known cameras."""
+def _coded(
+    coarseness: float, scene: Scene, judge: Judge, known: dict[str, Any], is_known: bool = True
+) -> dict[str, Any]:
+    """An .sl3 file of all Gaussians, with steps that suit the known cameras if `is_known`."""
     begun = time.process_time()
-    content = judge.coded(coarseness)
+    content = judge.coded(coarseness, is_known)
     written = time.process_time()
     found = read_sl3(content, None, scene.gaussians.count).gaussians
     read = time.process_time()
-    seconds = {"encode": judge.seconds + written - begun, "decode": read - written}
-    return {"bytes": len(content), **judge.scores(found), **seconds, "coarseness": coarseness}
+    seconds = {"encode": is_known * judge.seconds + written - begun, "decode": read - written}
+    return {"bytes": len(content), **judge.scores(found), **seconds, "coarseness": coarseness, "is_known": is_known}
 
 
 def _as_good_as(other: str, scene: Scene, judge: Judge, known: dict[str, Any]) -> dict[str, Any] | None:
-    """The coarsest .sl3 with all Gaussians whose PSNR is at least that of another arm."""
+    """The smallest .sl3 with all Gaussians whose PSNR is at least that of another arm, of either kind of steps.
+
+    The best file that is found, where none is as good.
+    """
     if other in scene.source.grids:
         return None
-    wanted, low, high = known[other]["psnr"], -WIDEST, WIDEST
-    measured = [(math.log2(each), known[f"sl3 {each:g}"]["psnr"]) for each in COARSENESS]
-    low = max((each for each, psnr in measured if psnr >= wanted), default=low)
-    high = min((each for each, psnr in measured if psnr < wanted), default=high)
+    wanted = known[other]["psnr"]
+    found = [_coded(_coarsest(judge, wanted, is_known), scene, judge, known, is_known) for is_known in (True, False)]
+    return min(found, key=lambda each: (max(0.0, wanted - each["psnr"]), each["bytes"]))
+
+
+def _coarsest(judge: Judge, wanted: float, is_known: bool) -> float:
+    """The largest coarseness that bisection finds whose file has at least the PSNR that is wanted."""
+    low, high = SEARCHED
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        if judge.psnr(read_sl3(judge.coded(2**middle), None, scene.gaussians.count).gaussians) >= wanted:
+        made = read_sl3(judge.coded(2**middle, is_known), None, judge.scene.gaussians.count)
+        if judge.psnr(made.gaussians) >= wanted:
             low = middle
         else:
             high = middle
-    return _coded(2**low, scene, judge, known)
+    return 2**low
 
 
 def compressed(smaller: int, scene: Scene, judge: Judge, known: dict[str, Any]) -> dict[str, Any] | None:

@@ -167,6 +167,20 @@ def test_steps_are_finer_where_pictures_change_more(generator: torch.Generator) 
         assert 3 <= len(np.unique(shifts))
 
 
+def test_what_asks_for_finer_steps_than_a_file_holds_gets_the_finest(generator: torch.Generator) -> None:
+    cloud, known = random_cloud(generator, 500, 0), random_sensitivities(500)
+    stored = stored_of(cloud)
+    errors = []
+    for factor in (1.0, 1e4, 1e8, 1e16):
+        table = quantised(stored, 1.0, Sensitivities(**{name: factor * each for name, each in vars(known).items()}))
+        found = numbers.from_units(units_of(table), table.features.steps, table.basis)
+        errors.append(float((found.means - cloud.means).abs().max()))
+    assert errors == sorted(errors, reverse=True)
+    for part in ("positions", "scales", "rotations"):
+        assert getattr(table.features.steps, part) == quantising.MOST_COUNTS[part]
+        assert not table.features.shifts(part).any()
+
+
 def test_axes_get_the_names_that_turn_least(generator: torch.Generator) -> None:
     cloud = random_cloud(generator, 300, 0)
     quaternions, log_scales = quantising._least_turned(cloud.quaternions.numpy(), cloud.scales.log().numpy())

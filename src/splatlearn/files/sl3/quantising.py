@@ -44,6 +44,8 @@ FINEST = 0.001
 LUMA = (3 / 8) ** 0.5
 """Root of a squared error of luma and differences, as a share of that of red, green and blue."""
 MOST_COUNT = 1 << 16
+MOST_COUNTS = {"positions": LARGEST // MOST_SEGMENTS, "scales": MOST_COUNT, "rotations": MOST_COUNT, "colors": 1e12}
+"""Largest numbers of steps by part; of coefficients any unit can be held."""
 LEAST = 1 / 128
 """No Gaussian counts for less than this share of the mean: other pictures may show what these hardly do."""
 LONGEST = {"positions": 0.35, "scales": 0.25, "rotations": 0.07, "colors": 0.3}
@@ -164,7 +166,7 @@ def _usual_steps(center: tuple[float, float, float], radius: float, usual: float
     return Steps(
         center=center,
         radius=radius,
-        positions=_count(radius / (0.15 * coarseness * usual), LARGEST // MOST_SEGMENTS),
+        positions=_count(radius / (0.15 * coarseness * usual), MOST_COUNTS["positions"]),
         scales=_count(12 / coarseness),
         rotations=_count(160 / coarseness),
         opacities=_count(80 / coarseness),
@@ -207,16 +209,17 @@ def _planned(
     shifts, units = {}, {}
     for name, each in wanted.items():
         factors = _factors(rows[: used[name]], each)
-        base = float(np.quantile(factors @ rows[: used[name]], FINEST))
-        factors[0] -= base
+        # Exponents are of the unit that a file can hold, which may be longer than what is asked for.
+        unit = max(scale * 2.0 ** float(np.quantile(factors @ rows[: used[name]], FINEST)), 1 / MOST_COUNTS[name])
+        factors[0] -= np.log2(unit / scale)
         whole = np.zeros(FEATURES, np.int64)
         whole[: used[name]] = np.rint(factors * (1 << SHIFT_BITS)).clip(-LARGEST_FACTOR, LARGEST_FACTOR)
-        shifts[name], units[name] = whole.tolist(), scale * 2.0**base
+        shifts[name], units[name] = whole.tolist(), unit
     color = float(np.float32(units["colors"] * LUMA))
     return worth, Steps(
         center=center,
         radius=radius,
-        positions=_count(1 / units["positions"], LARGEST // MOST_SEGMENTS),
+        positions=_count(1 / units["positions"], MOST_COUNTS["positions"]),
         scales=_count(1 / units["scales"]),
         rotations=_count(1 / units["rotations"]),
         opacities=opacities,
@@ -226,7 +229,7 @@ def _planned(
     )
 
 
-def _count(steps: float, most: int = MOST_COUNT) -> int:
+def _count(steps: float, most: float = MOST_COUNT) -> int:
     return int(np.clip(np.rint(steps), 4, most))
 
 
